@@ -1,0 +1,1 @@
+"""What we know: images, tasks, records, cards, files. No torch, no Qt, no napari."""

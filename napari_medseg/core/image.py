@@ -1,0 +1,150 @@
+"""An image that never leaves home without its geometry.
+
+Pixels are kept in one canonical order, the radiologist's: x grows to the patient's left (so the patient's right lung is
+on the picture's left), y grows to the back, z grows to the head. How the file itself lies is kept in `Storage`, so that
+every way in has an exact way back.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+
+SPATIAL_AXES = "ZYX"
+GRID_TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """How the pixels lie in the file, next to the canonical order of `Image`.
+
+    Parameters
+    ----------
+    permutation
+        Spatial axes: canonical axis `n` is the file's axis `permutation[n]`.
+    flips
+        Per canonical spatial axis: whether it runs against the file's.
+    affine
+        The file's own 4x4 matrix, file index (i, j, k, 1) to RAS millimetres, bit for bit; `None` where it has none.
+    """
+
+    permutation: tuple[int, ...]
+    flips: tuple[bool, ...]
+    affine: NDArray[np.float64] | None = None
+
+    def to_canonical(self, file_array: NDArray[Any]) -> NDArray[Any]:
+        """Bring a spatial array from the file's order to the canonical one (a view)."""
+        return np.transpose(file_array, self.permutation)[self._reversal()]
+
+    def to_file(self, canonical_array: NDArray[Any]) -> NDArray[Any]:
+        """Bring a spatial array from the canonical order back to the file's (a view); inverse of `to_canonical`."""
+        inverse = tuple(int(axis) for axis in np.argsort(self.permutation))
+        return np.transpose(canonical_array[self._reversal()], inverse)
+
+    def _reversal(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pixels with axes, spacing and place in the patient.
+
+    Parameters
+    ----------
+    pixels
+        Array in canonical order; one dimension per letter of `axes`.
+    axes
+        ``"YX"``, ``"ZYX"``, ``"YXC"`` or ``"ZYXC"``; C is RGB.
+    spacing_mm
+        Millimetres per pixel for each spatial axis in the order of `axes`; `None` where the file does not say.
+    affine
+        4x4 matrix, canonical index (z, y, x, 1) to RAS millimetres (z is 0 for one slice); `None` where unknown.
+    modality
+        DICOM's word (``"CT"``, ``"CR"``, ``"DX"``), or ``""`` where unknown.
+    units
+        ``"HU"``, ``"grey"`` or ``"rgb"``.
+    group
+        Patient, slide or video. Cases of one group never stand on both sides of a split.
+    name
+        What a person calls it: file or series name.
+    series
+        Series identity (DICOM SeriesInstanceUID), ``""`` where there is none.
+    sources
+        The files it was read from, in the order of the slices.
+    storage
+        How the file lies; `None` for an image that came from no file.
+    """
+
+    pixels: NDArray[Any]
+    axes: str
+    spacing_mm: tuple[float, ...] | None = None
+    affine: NDArray[np.float64] | None = None
+    modality: str = ""
+    units: str = "grey"
+    group: str = ""
+    name: str = ""
+    series: str = ""
+    sources: tuple[Path, ...] = ()
+    storage: Storage | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != len(self.axes):
+            raise MedSegError(
+                f"{self.name or 'the image'} has {self.pixels.ndim} dimensions, but its axes are {self.axes!r}. "
+                "Give one letter for each dimension."
+            )
+        if self.spacing_mm is not None and len(self.spacing_mm) != len(self.spatial_axes):
+            raise MedSegError(
+                f"{self.name or 'the image'} has spacing {self.spacing_mm} for axes {self.spatial_axes!r}. "
+                "Give one number in millimetres for each spatial axis."
+            )
+
+    @property
+    def spatial_axes(self) -> str:
+        """The axes without C."""
+        return self.axes.replace("C", "")
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape of the labels that belong to this image."""
+        return self.pixels.shape[: len(self.spatial_axes)]
+
+    @property
+    def voxel_volume_ml(self) -> float | None:
+        """Millilitres of one voxel of a volume; `None` for a plane or where the spacing is unknown."""
+        if self.spacing_mm is None or len(self.spacing_mm) != len(SPATIAL_AXES):
+            return None
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    @property
+    def pixel_area_mm2(self) -> float | None:
+        """Square millimetres of one pixel in the plane (y, x); `None` where the spacing is unknown."""
+        return None if self.spacing_mm is None else float(np.prod(self.spacing_mm[-2:]))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over axes, shape, type, spacing and pixels: equal content is one case, wherever its file lies."""
+        digest = hashlib.sha256()
+        spacing = None if self.spacing_mm is None else [round(value, 4) for value in self.spacing_mm]
+        digest.update(f"{self.axes}|{self.pixels.shape}|{self.pixels.dtype.str}|{spacing}".encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
+
+    def same_grid_as(self, other: "Image") -> bool:
+        """Whether labels of one lie voxel on voxel on the other: shape, spacing and affine."""
+        if self.spatial_axes != other.spatial_axes or self.spatial_shape != other.spatial_shape:
+            return False
+        for mine, theirs in ((self.spacing_mm, other.spacing_mm), (self.affine, other.affine)):
+            if mine is not None and theirs is not None and not np.allclose(mine, theirs, atol=GRID_TOLERANCE_MM):
+                return False
+        return True
+
+    def with_pixels(self, pixels: NDArray[Any]) -> "Image":
+        """Other pixels on the same grid."""
+        return replace(self, pixels=pixels)

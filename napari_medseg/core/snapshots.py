@@ -1,0 +1,85 @@
+"""A snapshot: a frozen, hashed list of labelled cases with their split by group. What a training run may see.
+
+`snapshot.json` in a run folder is the only thing that the trainer knows of a project.
+"""
+
+import hashlib
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_medseg.core.errors import MedSegError
+
+
+class Role(StrEnum):
+    """What an item is for. `HOLD_OUT` is compared, old against new, and never trained on."""
+
+    TRAIN = "train"
+    VALIDATE = "validate"
+    REPLAY = "replay"
+    HOLD_OUT = "hold_out"
+
+
+class SnapshotItem(BaseModel):
+    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    image: str
+    labels: str
+    group: str
+    role: Role
+    source: str = ""
+    labels_sha256: str = ""
+
+
+class Snapshot(BaseModel):
+    """The items of one run; immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    items: tuple[SnapshotItem, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the task and every item (paths left out, so that moving a project changes nothing)."""
+        digest = hashlib.sha256(self.task.encode())
+        for item in self.items:
+            digest.update(f"{item.name}|{item.group}|{item.role}|{item.labels_sha256}".encode())
+        return digest.hexdigest()
+
+    def with_role(self, *roles: Role) -> list[SnapshotItem]:
+        """Items with one of these roles, in order."""
+        return [item for item in self.items if item.role in roles]
+
+    def check_split(self) -> None:
+        """Refuse a snapshot in which one group stands on both sides of the hold-out.
+
+        Raises
+        ------
+        MedSegError
+            Naming the groups.
+        """
+        held_out = {item.group for item in self.with_role(Role.HOLD_OUT)}
+        learnt = {item.group for item in self.items if item.role is not Role.HOLD_OUT}
+        if both := sorted(held_out & learnt):
+            raise MedSegError(
+                f"the groups {both} are in the hold-out and in the training set. "
+                "A patient, slide or video belongs to one side only; freeze or release the whole group."
+            )
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read `snapshot.json`; raise `MedSegError` where it is not one."""
+    try:
+        return Snapshot.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise MedSegError(f"{path} is not a snapshot: {error}. Make the run again.") from error
+
+
+def write_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """Write a snapshot as indented JSON."""
+    path.write_text(snapshot.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What napari shows. Qt and napari live here, and only here."""

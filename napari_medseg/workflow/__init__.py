@@ -1,0 +1,1 @@
+"""What a user does, headless. No Qt, no napari; torch only inside functions."""

@@ -1,0 +1,1 @@
+"""How models learn: recipes, data, losses, the loop, and honest evaluation."""

@@ -1,0 +1,99 @@
+"""What a training run says, one JSON object a line in `events.jsonl`. A file survives a crash of the window."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+EVENTS_FILE = "events.jsonl"
+CANCEL_FILE = "cancel"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run has read its data and begins. Counts are images; `time` is seconds since the Unix epoch."""
+
+    n_train: int
+    n_replay: int
+    n_validate: int
+    n_hold_out: int
+    device: str
+    budget_s: float | None
+    time: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start."""
+
+    epoch: int
+    n_epochs: int
+    train_loss: float
+    val_dice: float
+    best: bool
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Old against new on one hold-out case; Dice per label name, and their means."""
+
+    case: str
+    source: str
+    old: float
+    new: float
+    old_per_label: dict[str, float]
+    new_per_label: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know; the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`card.json`, `model.safetensors` and `report.html` are in the folder. `cancelled`: it is the best so far."""
+
+    best_epoch: int
+    val_dice: float
+    cancelled: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended without a model; `message` says what to do."""
+
+    message: str
+
+
+Event = Started | EpochEnded | Compared | Notice | Finished | Failed
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (Started, EpochEnded, Compared, Notice, Finished, Failed)
+}
+
+
+def append_event(run_dir: Path, event: Event) -> None:
+    """Add one line to the run's `events.jsonl` and flush it."""
+    line = json.dumps({"event": type(event).__name__, **asdict(event)})
+    with (run_dir / EVENTS_FILE).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """Yield each event from the byte `offset` on, with the offset behind it. A half-written line is left for later."""
+    path = run_dir / EVENTS_FILE
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            fields = json.loads(line)
+            yield KINDS[fields.pop("event")](**fields), offset

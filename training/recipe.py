@@ -1,0 +1,52 @@
+"""How to train, as data. No torch here: the window and the command line read and write recipes too."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_medseg.core.errors import MedSegError
+
+
+class Recipe(BaseModel):
+    """Everything that decides a run but its data. Same recipe, snapshot and seed: same result on a CPU."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = Field(description="folder of the version to start from (card.json, model.safetensors)")
+    name: str = Field(description="model name of the result, as in lungs-unet")
+    version: int = Field(1, ge=1, description="version of the result")
+    n_epochs: int = Field(20, ge=1)
+    steps_per_epoch: int = Field(16, ge=1)
+    budget_s: float | None = Field(None, gt=0, description="seconds for the whole run, comparison included")
+    batch_size: int = Field(8, ge=1)
+    patch_px: int = Field(256, ge=64, description="side of the square that is cut from a plane")
+    learning_rate: float = Field(1e-3, gt=0)
+    encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
+    weight_decay: float = Field(1e-4, ge=0)
+    loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
+    augmentation: str = Field("ct", description="a key of training.augment.AUGMENTATIONS")
+    schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
+    replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
+    average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    freeze_batch_norm: bool = True
+    patience: int = Field(100, ge=1, description="epochs without a better validation Dice before it stops")
+    precision: str = Field("bf16", pattern="^(fp32|bf16)$")
+    seed: int = 0
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; all where None")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read `recipe.json`; raise `MedSegError` naming every unknown or wrong key."""
+    try:
+        return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MedSegError(f"cannot read {path}: {error.strerror}. A run folder needs recipe.json.") from error
+    except ValidationError as error:
+        places = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise MedSegError(f"{path.name} is not a valid recipe: {places}") from error
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as indented JSON."""
+    path.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
