@@ -1,0 +1,27 @@
+# make demo: the main job on bundled real data.   make test: the tests.   Each does its own set-up, once.
+PYTHON ?= python3
+export PYTHON
+
+HAS_DISPLAY := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)))
+XVFB := xvfb-run -a -s "-screen 0 1280x720x24"
+
+.PHONY: demo test lint setup
+
+demo:
+	@scripts/setup.sh all
+ifneq ($(HAS_DISPLAY),)
+	@.venv/bin/medseg demo
+else
+	@$(XVFB) .venv/bin/medseg demo --scripted --out demo-output
+endif
+
+test:
+	@scripts/setup.sh test
+	@$(XVFB) .venv/bin/python -m pytest $(ARGS)
+
+lint:
+	@scripts/setup.sh dev
+	@.venv/bin/pre-commit run --all-files --show-diff-on-failure
+
+setup:
+	@scripts/setup.sh dev

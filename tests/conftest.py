@@ -1,0 +1,22 @@
+"""What every test may lean on: where the real images are, and a skip with the reason where they are not."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images beside the checkout; only for tests marked `shared`."""
+    return SHARED / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (SHARED / "data").is_dir():
+        return
+    skip = pytest.mark.skip(reason="needs the images of ../shared/data, which are not part of the project")
+    for item in items:
+        if "shared" in item.keywords:
+            item.add_marker(skip)
