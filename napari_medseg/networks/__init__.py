@@ -1,0 +1,20 @@
+"""What models are made of: a card is rebuilt into a network here, without any training code and without a download."""
+
+from napari_medseg.networks.architectures import ARCHITECTURES, build
+from napari_medseg.networks.versions import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    load_encoder_weights,
+    load_version,
+    save_version,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "CARD_FILE",
+    "WEIGHTS_FILE",
+    "build",
+    "load_encoder_weights",
+    "load_version",
+    "save_version",
+]
