@@ -1,0 +1,87 @@
+"""The shape of `project.sqlite`: an ordered list that only ever grows. Entry `n` brings version `n` to `n + 1`."""
+
+import sqlite3
+from pathlib import Path
+
+from napari_medseg.core.errors import MedSegError
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE cases (
+            id INTEGER PRIMARY KEY, task TEXT NOT NULL, name TEXT NOT NULL, "group" TEXT NOT NULL,
+            content_hash TEXT NOT NULL, axes TEXT NOT NULL, shape TEXT NOT NULL, spacing_mm TEXT NOT NULL,
+            sources TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (task, content_hash))""",
+        """CREATE TABLE predictions (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), model TEXT NOT NULL,
+            labels_file TEXT NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL, uncertainty REAL,
+            created TEXT NOT NULL)""",
+        """CREATE TABLE reviews (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id),
+            prediction_id INTEGER REFERENCES predictions(id), state TEXT NOT NULL, seconds REAL NOT NULL,
+            changed_voxels INTEGER NOT NULL, who TEXT NOT NULL, opened TEXT NOT NULL, closed TEXT)""",
+        """CREATE TABLE corrections (
+            id INTEGER PRIMARY KEY, review_id INTEGER NOT NULL UNIQUE REFERENCES reviews(id),
+            case_id INTEGER NOT NULL REFERENCES cases(id), model TEXT NOT NULL, image_file TEXT NOT NULL,
+            labels_file TEXT NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL,
+            changed_voxels INTEGER NOT NULL, who TEXT NOT NULL, created TEXT NOT NULL)""",
+        """CREATE TABLE runs (
+            id TEXT PRIMARY KEY, task TEXT NOT NULL, base_model TEXT NOT NULL, folder TEXT NOT NULL,
+            state TEXT NOT NULL, n_corrections INTEGER NOT NULL, result_model TEXT, created TEXT NOT NULL)""",
+        """CREATE TABLE run_items (
+            run_id TEXT NOT NULL REFERENCES runs(id), correction_id INTEGER NOT NULL REFERENCES corrections(id),
+            "group" TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (run_id, correction_id))""",
+        """CREATE TABLE hold_out (
+            id INTEGER PRIMARY KEY, "group" TEXT NOT NULL, held_out INTEGER NOT NULL, created TEXT NOT NULL)""",
+        """CREATE VIEW cases_with_side AS SELECT cases.*, coalesce((SELECT held_out FROM hold_out
+            WHERE hold_out."group" = cases."group" ORDER BY hold_out.id DESC LIMIT 1), 0) AS held_out FROM cases""",
+    ),
+    (
+        "CREATE INDEX predictions_by_case ON predictions (case_id)",
+        "CREATE INDEX reviews_by_case ON reviews (case_id)",
+        "CREATE INDEX corrections_by_case ON corrections (case_id)",
+        'CREATE INDEX hold_out_by_group ON hold_out ("group", id)',
+        # What a person decided is history: the database itself refuses to rewrite it.
+        """CREATE TRIGGER corrections_stay BEFORE UPDATE ON corrections
+            BEGIN SELECT RAISE(ABORT, 'a correction is immutable'); END""",
+        """CREATE TRIGGER corrections_remain BEFORE DELETE ON corrections
+            BEGIN SELECT RAISE(ABORT, 'a correction is immutable'); END""",
+        """CREATE TRIGGER run_items_stay BEFORE UPDATE ON run_items
+            BEGIN SELECT RAISE(ABORT, 'what a run saw is immutable'); END""",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a database to this program's version, one transaction for each step; a copy of the old one stays beside.
+
+    Raises
+    ------
+    MedSegError
+        If a newer version of the program wrote it.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise MedSegError(
+            f"{path} was written by a newer napari-medseg (database version {version}; this program knows "
+            f"{len(MIGRATIONS)}). Update napari-medseg, or open another project; nothing was changed."
+        )
+    if 0 < version < len(MIGRATIONS):
+        _keep_copy(connection, path.with_name(f"{path.stem}.before-version-{len(MIGRATIONS)}.sqlite"))
+    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+    copy = sqlite3.connect(path)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
