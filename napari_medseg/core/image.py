@@ -32,11 +32,14 @@ class Storage:
         Per canonical spatial axis: whether it runs against the file's.
     affine
         The file's own 4x4 matrix, file index (i, j, k, 1) to RAS millimetres, bit for bit; `None` where it has none.
+    nifti_header
+        The 348 or 540 bytes of a NIfTI source, so that exports repeat its geometry bit for bit; empty for other files.
     """
 
     permutation: tuple[int, ...]
     flips: tuple[bool, ...]
     affine: NDArray[np.float64] | None = None
+    nifti_header: bytes = b""
 
     def to_canonical(self, file_array: NDArray[Any]) -> NDArray[Any]:
         """Bring a spatial array from the file's order to the canonical one (a view)."""
@@ -79,6 +82,8 @@ class Image:
         The files it was read from, in the order of the slices.
     storage
         How the file lies; `None` for an image that came from no file.
+    notes
+        What a person should know about how it was read, one sentence each ("gantry tilt of 12 degrees").
     """
 
     pixels: NDArray[Any]
@@ -92,6 +97,7 @@ class Image:
     series: str = ""
     sources: tuple[Path, ...] = ()
     storage: Storage | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != len(self.axes):

@@ -1,0 +1,122 @@
+"""Files in and out, in one place. Every reader gives an `Image` in canonical order; every writer undoes it exactly."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.dicom import read_dicom, read_dicom_series
+from napari_medseg.core.formats.dicom_headers import is_dicom
+from napari_medseg.core.formats.guard import readable_errors
+from napari_medseg.core.formats.labels import WRITERS, read_grid_labels, write_grid_labels, write_grid_pixels
+from napari_medseg.core.formats.nifti import read_nifti
+from napari_medseg.core.formats.pictures import read_picture
+from napari_medseg.core.formats.sources import (
+    DICOM_SUFFIXES,
+    NIFTI_SUFFIXES,
+    PICTURE_SUFFIXES,
+    TIFF_SUFFIXES,
+    ImageSource,
+    group_of_file,
+    listing,
+    offered,
+    suffix_of,
+)
+from napari_medseg.core.formats.tiff import read_tiff
+from napari_medseg.core.image import Image
+
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "ImageSource",
+    "can_read",
+    "find_images",
+    "read",
+    "read_labels",
+    "read_series",
+    "read_source",
+    "write_image",
+    "write_labels",
+]
+
+READERS: dict[str, Callable[[Path], Image]] = {
+    **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
+    **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
+    **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
+    **dict.fromkeys(PICTURE_SUFFIXES, read_picture),
+}
+# First bytes, which tell more than a name: a PNG that is called .jpg is read all the same.
+_MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
+    (b"\x89PNG", read_picture),
+    (b"\xff\xd8\xff", read_picture),
+    (b"II*\0", read_tiff),
+    (b"MM\0*", read_tiff),
+    (b"II+\0", read_tiff),
+    (b"MM\0+", read_tiff),
+)
+
+read_series = read_dicom_series
+find_images = offered
+write_labels = write_grid_labels
+write_image = write_grid_pixels
+read_labels = read_grid_labels
+
+
+def can_read(path: Path) -> bool:
+    """Whether a file or folder is worth a try; cheap, and no promise that it is sound."""
+    return path.is_dir() or suffix_of(path) in READERS or is_dicom(path)
+
+
+def read(path: Path) -> Image:
+    """Read one file, or a folder that holds exactly one image.
+
+    Returns
+    -------
+    Image
+        In canonical order, with its group: the patient of a DICOM file, else by the name of the file.
+
+    Raises
+    ------
+    MedSegError
+        Whatever is wrong with it: missing, empty, damaged, of another kind, with too many dimensions, or a folder with
+        several images (the text lists them; `find_images` offers them one by one).
+    """
+    if path.is_dir():
+        sources = find_images(path)
+        if not sources:
+            raise MedSegError(
+                f"the folder {path.name} holds no image; expected are {_expected()}. Choose another folder."
+            )
+        if len(sources) > 1:
+            raise MedSegError(
+                f"the folder {path.name} holds {len(sources)} images: {listing(sources)}. Open one of them."
+            )
+        return read_source(sources[0])
+    image = _reader(path)(path)
+    return image if image.group else replace(image, group=group_of_file(path))
+
+
+def read_source(source: ImageSource) -> Image:
+    """Read what `find_images` offered; raises `MedSegError` as `read` and `read_series` do."""
+    return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
+
+
+def _reader(path: Path) -> Callable[[Path], Image]:
+    with readable_errors(path, "an image"), path.open("rb") as file:
+        start = file.read(132)
+    if not start:
+        raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
+    if start[128:] == b"DICM":
+        return read_dicom
+    for magic, reader in _MAGIC:
+        if start.startswith(magic):
+            return reader
+    if suffix_of(path) in READERS:
+        return READERS[suffix_of(path)]
+    raise MedSegError(
+        f"{path.name} is no image that can be read; expected are {_expected()}. Convert it to one of them."
+    )
+
+
+def _expected() -> str:
+    return "DICOM, NIfTI, TIFF, PNG and JPEG"

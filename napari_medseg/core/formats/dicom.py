@@ -1,0 +1,209 @@
+"""DICOM slices and series: sorted by position along the normal, in HU, on an exact affine, in radiological order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.dicom_headers import Header, Plane, is_dicom, read_header
+from napari_medseg.core.formats.dicom_pixels import bright_for_dense, decode, has_rescale, rescaled
+from napari_medseg.core.formats.geometry import Layout, canonical_pixels, lay_out, plain_storage, shear_degrees
+from napari_medseg.core.formats.guard import readable_errors, refuse_unusable
+from napari_medseg.core.image import Image, Storage
+
+_POSITION_TOLERANCE = 0.02
+_SHEAR_NOTE_DEGREES = 0.5
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# PatientOrientation of a projection: the words of (along a row, down a column) that radiological view wants.
+_PROJECTION_FLIPS = {"L": False, "R": True, "F": False, "H": True, "P": False, "A": True}
+
+
+def read_dicom(path: Path) -> Image:
+    """Read one DICOM file: a slice, a projection, or all frames of an enhanced file.
+
+    Raises
+    ------
+    MedSegError
+        If it is damaged, holds no image, or its frames are no volume.
+    """
+    return _read(
+        [read_header(path)], name=path.stem if path.suffix.lower() in (".dcm", ".dicom", ".ima") else path.name
+    )
+
+
+def read_dicom_series(paths: Sequence[Path]) -> Image:
+    """Read the slices of one series into a volume.
+
+    Parameters
+    ----------
+    paths
+        In any order; the order of the slices is that of their positions.
+
+    Raises
+    ------
+    MedSegError
+        If there are none, if they belong to several series, or if slices are missing, doubled or unevenly spaced; the
+        text names the places.
+    """
+    if not paths:
+        raise MedSegError("no DICOM files were given; choose the files or the folder of one series.")
+    headers = [read_header(path) for path in paths]
+    if len(headers) == 1:
+        return read_dicom(headers[0].path)
+    first = headers[0]
+    if len({header.series_key for header in headers}) > 1:
+        names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
+        raise MedSegError(f"the files are of several series: {', '.join(names)}. Open one series at a time.")
+    name = " ".join(part for part in (first.patient, first.description) if part)
+    return _read(_without_copies(headers), name=name)
+
+
+def _without_copies(headers: list[Header]) -> list[Header]:
+    """Drop files that are copies of another: the same instance, saved twice."""
+    seen: dict[str, Header] = {}
+    for header in headers:
+        seen.setdefault(header.instance or str(header.path), header)
+    return list(seen.values())
+
+
+def _read(headers: list[Header], name: str) -> Image:
+    first = headers[0]
+    planes = [plane for header in headers for plane in header.planes]
+    layout: Layout | None = None
+    order = list(range(len(planes)))
+    if all(plane.position is not None for plane in planes):
+        order = _order(planes, name)
+        affine = _affine([planes[n] for n in order], name)
+        layout = lay_out(affine, (len(planes), *planes[0].shape), 0 if len(planes) == 1 else None, name)
+    elif len(headers) > 1:
+        raise MedSegError(f"{name} does not say where its slices lie. Open them one by one.")
+    planes = [planes[n] for n in order]
+    pixels, units = _pixels(planes, first)
+    refuse_unusable(pixels, name)
+    n_spatial = 2 if len(planes) == 1 else 3
+    storage = layout.storage if layout else _projection_storage(first, n_spatial)
+    sources = tuple(dict.fromkeys(plane.path for plane in planes))
+    return Image(
+        pixels=canonical_pixels(pixels, storage),
+        axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if units == "rgb" else ""),
+        spacing_mm=layout.spacing_mm if layout else _plane_spacing(planes, storage),
+        affine=layout.affine if layout else None,
+        modality=first.modality,
+        units=units,
+        group=first.patient,
+        name=name,
+        series=first.series,
+        sources=sources,
+        storage=storage,
+        notes=_notes(layout, n_spatial, units, first),
+    )
+
+
+def _order(planes: list[Plane], name: str) -> list[int]:
+    """Order the planes along their normal; refuse what is no regular stack."""
+    positions = np.array([plane.position for plane in planes])
+    along = positions @ planes[0].normal
+    order = np.argsort(along, kind="stable").tolist()
+    if len(planes) == 1:
+        return order  # type: ignore[no-any-return]
+    steps = np.diff(along[order])
+    usual = float(np.median(steps))
+    if (doubled := np.flatnonzero(steps < _POSITION_TOLERANCE * max(usual, 0.1))).size:
+        places = ", ".join(planes[order[n]].path.name for n in doubled[:3])
+        raise MedSegError(
+            f"{name} has {doubled.size} places with more than one slice (at {places}): several phases or copies. "
+            "Open one phase at a time."
+        )
+    uneven = np.flatnonzero(np.abs(steps - usual) > max(_POSITION_TOLERANCE * usual, 0.02))
+    if uneven.size:
+        n = int(uneven[0])
+        raise MedSegError(
+            f"{name}: slices are missing or unevenly spaced. From {planes[order[n]].path.name} to "
+            f"{planes[order[n + 1]].path.name} it is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
+            f"({uneven.size} such gaps in {len(planes)} slices). Complete the series, or open its slices one by one."
+        )
+    straight = positions[order][0] + np.outer(np.linspace(0, 1, len(order)), positions[order][-1] - positions[order][0])
+    if float(np.abs(positions[order] - straight).max()) > max(0.05, _POSITION_TOLERANCE * usual):
+        raise MedSegError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
+    return order  # type: ignore[no-any-return]
+
+
+def _affine(planes: list[Plane], name: str) -> NDArray[np.float64]:
+    """4x4 from (slice, row, column, 1) to RAS millimetres."""
+    first, last = planes[0], planes[-1]
+    assert first.position is not None
+    assert last.position is not None
+    assert first.row_direction is not None
+    assert first.column_direction is not None
+    if first.spacing_mm is None or any(
+        plane.spacing_mm is None or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-4) for plane in planes
+    ):
+        raise MedSegError(f"{name} has slices without, or with differing, pixel spacing. Open them one by one.")
+    matrix = np.eye(4)
+    if len(planes) > 1:
+        matrix[:3, 0] = (last.position - first.position) / (len(planes) - 1)
+    else:
+        matrix[:3, 0] = first.normal * (first.thickness_mm or 1.0)
+    matrix[:3, 1] = first.column_direction * first.spacing_mm[0]
+    matrix[:3, 2] = first.row_direction * first.spacing_mm[1]
+    matrix[:3, 3] = first.position
+    return _LPS_TO_RAS @ matrix + 0.0
+
+
+def _pixels(planes: list[Plane], first: Header) -> tuple[NDArray[Any], str]:
+    """Decode the planes in their order: (rows, columns) or (planes, rows, columns), with RGB behind; and their unit."""
+    decoded: list[NDArray[Any]] = []
+    frames: NDArray[Any] | None = None
+    dataset: Dataset | None = None
+    for n, plane in enumerate(planes):
+        with readable_errors(plane.path, "DICOM"):
+            if dataset is None or planes[n - 1].path != plane.path:
+                dataset = dcmread(plane.path, force=not is_dicom(plane.path))
+                frames = decode(dataset, plane.path.name)
+            assert frames is not None
+            stored = frames[plane.frame] if int(dataset.get("NumberOfFrames") or 1) > 1 else frames
+            decoded.append(_meaningful(stored, dataset, plane.frame))
+    assert dataset is not None
+    if decoded[0].ndim == 3:
+        units = "rgb"
+    else:
+        units = "HU" if first.modality == "CT" and not first.is_localizer and has_rescale(dataset) else "grey"
+    return (np.stack(decoded) if len(decoded) > 1 else decoded[0]), units
+
+
+def _meaningful(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
+    if stored.ndim == 3:
+        return stored
+    return rescaled(bright_for_dense(stored, dataset), dataset, frame)
+
+
+def _projection_storage(header: Header, n_spatial: int) -> Storage:
+    """Storage of a file without a place in the patient; a projection may still say which way its rows run."""
+    words = header.patient_orientation
+    if n_spatial != 2 or len(words) != 2 or any(word[:1] not in _PROJECTION_FLIPS for word in words):
+        return plain_storage(n_spatial)
+    along_row, down_column = words[0][0], words[1][0]
+    flip_row, flip_column = _PROJECTION_FLIPS[along_row], _PROJECTION_FLIPS[down_column]
+    if along_row in "FH":
+        return Storage((1, 0), (flip_row, flip_column))
+    return Storage((0, 1), (flip_column, flip_row))
+
+
+def _plane_spacing(planes: list[Plane], storage: Storage) -> tuple[float, ...] | None:
+    spacing = planes[0].spacing_mm
+    if spacing is None or len(planes) > 1:
+        return None
+    return (spacing[storage.permutation[0]], spacing[storage.permutation[1]])
+
+
+def _notes(layout: Layout | None, n_spatial: int, units: str, header: Header) -> tuple[str, ...]:
+    notes = []
+    if layout is not None and n_spatial == 3 and (tilt := shear_degrees(layout.affine)) > _SHEAR_NOTE_DEGREES:
+        notes.append(f"The slices are shifted against each other (gantry tilt of {tilt:.1f} degrees).")
+    if header.modality == "CT" and units == "grey":
+        notes.append("The CT does not say how its values become HU; they are shown as they are stored.")
+    return tuple(notes)

@@ -1,0 +1,195 @@
+"""What a DICOM file says of its planes, read without its pixels: place, series, patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.multival import MultiValue
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.guard import readable_errors
+
+_MAGIC_OFFSET = 128
+_DIRECTION_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane of a DICOM file: a whole file, or one frame of an enhanced one.
+
+    `position`, `row_direction` (along which columns are counted) and `column_direction` are in DICOM's patient
+    coordinates (to the left, back, head), in mm; `None` where the file does not say. `spacing_mm` is (rows, columns).
+    """
+
+    path: Path
+    frame: int
+    shape: tuple[int, int]
+    position: NDArray[np.float64] | None
+    row_direction: NDArray[np.float64] | None
+    column_direction: NDArray[np.float64] | None
+    spacing_mm: tuple[float, float] | None
+    thickness_mm: float | None
+    phase: str
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector along which slices are sorted: to the head for axial slices of a patient on the back."""
+        assert self.row_direction is not None
+        assert self.column_direction is not None
+        return np.cross(self.row_direction, self.column_direction)
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """One DICOM file without its pixels."""
+
+    path: Path
+    planes: tuple[Plane, ...]
+    series: str
+    series_key: tuple[str, ...]
+    instance: str
+    modality: str
+    patient: str
+    description: str
+    patient_orientation: tuple[str, ...]
+    is_localizer: bool
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file has DICOM's magic word; cheap."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_MAGIC_OFFSET)
+            return file.read(4) == b"DICM"
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Header:
+    """Read all but the pixels of a DICOM file.
+
+    Raises
+    ------
+    MedSegError
+        If it is no DICOM file, is damaged, or holds no image (a report, a structure set, a DICOMDIR).
+    """
+    with readable_errors(path, "DICOM"):
+        dataset = dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
+        if "Rows" not in dataset or "Columns" not in dataset:
+            kind = dataset.get("Modality") or "a directory or report"
+            raise MedSegError(
+                f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to."
+            )
+        return _header(path, dataset)
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Value of an attribute as stripped text; empty where it is absent."""
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """Value of an attribute as a finite number; `None` where it is absent or none."""
+    value = dataset.get(keyword)
+    if value is None or value == "" or isinstance(value, MultiValue):
+        return None
+    return float(value) if np.isfinite(float(value)) else None
+
+
+def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
+    """Return what an enhanced file says of one frame, its own word before the shared one; the file itself otherwise."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for group in (per_frame[frame] if frame < len(per_frame) else None, shared[0] if shared else None):
+        if group is not None and group.get(sequence):
+            return group[sequence][0]  # type: ignore[no-any-return]
+    return dataset
+
+
+def _header(path: Path, dataset: Dataset) -> Header:
+    planes = tuple(_plane(path, dataset, frame) for frame in range(int(dataset.get("NumberOfFrames") or 1)))
+    series = text_of(dataset, "SeriesInstanceUID")
+    study = text_of(dataset, "StudyInstanceUID")
+    patient = text_of(dataset, "PatientID") or text_of(dataset, "PatientName") or study or path.absolute().parent.name
+    return Header(
+        path=path,
+        planes=planes,
+        series=series,
+        series_key=_series_key(path, dataset, planes),
+        instance=text_of(dataset, "SOPInstanceUID"),
+        modality=text_of(dataset, "Modality"),
+        patient=patient,
+        description=text_of(dataset, "SeriesDescription"),
+        patient_orientation=tuple(str(word) for word in dataset.get("PatientOrientation") or ()),
+        is_localizer="LOCALIZER" in [str(word) for word in dataset.get("ImageType") or ()],
+    )
+
+
+def _series_key(path: Path, dataset: Dataset, planes: tuple[Plane, ...]) -> tuple[str, ...]:
+    # De-identified files may lack the UIDs; then the folder and what is left of the series stand in for them.
+    identity = text_of(dataset, "SeriesInstanceUID") or "|".join(
+        (str(path.parent), text_of(dataset, "FrameOfReferenceUID"), text_of(dataset, "SeriesNumber"))
+    )
+    first = planes[0]
+    if first.position is None or first.row_direction is None or first.column_direction is None or len(planes) > 1:
+        return (identity, str(path))
+    directions = np.concatenate([first.row_direction, first.column_direction])
+    # A scout lies in the series of its slices but in another plane: it is a picture of its own.
+    return (identity, str(np.round(directions, 2) + 0.0), str(first.shape))
+
+
+def _plane(path: Path, dataset: Dataset, frame: int) -> Plane:
+    place = functional_group(dataset, frame, "PlanePositionSequence")
+    turn = functional_group(dataset, frame, "PlaneOrientationSequence")
+    measures = functional_group(dataset, frame, "PixelMeasuresSequence")
+    position = _vector(place, "ImagePositionPatient", 3)
+    directions = _vector(turn, "ImageOrientationPatient", 6)
+    if directions is not None:
+        _check_directions(directions, path.name)
+    known = position is not None and directions is not None
+    return Plane(
+        path=path,
+        frame=frame,
+        shape=(int(dataset.Rows), int(dataset.Columns)),
+        position=position if known else None,
+        row_direction=directions[:3] if known and directions is not None else None,
+        column_direction=directions[3:] if known and directions is not None else None,
+        spacing_mm=_pixel_spacing(measures, path.name),
+        thickness_mm=number_of(measures, "SpacingBetweenSlices") or number_of(measures, "SliceThickness"),
+        phase="|".join(
+            text_of(dataset, key) for key in ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers")
+        ),
+    )
+
+
+def _vector(dataset: Dataset, keyword: str, length: int) -> NDArray[np.float64] | None:
+    values: Any = dataset.get(keyword)
+    if values is None or len(values) != length:
+        return None
+    vector = np.array([float(value) for value in values])
+    return vector if np.isfinite(vector).all() else None
+
+
+def _check_directions(directions: NDArray[np.float64], name: str) -> None:
+    row, column = directions[:3], directions[3:]
+    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
+    if max(abs(length - 1) for length in lengths) > _DIRECTION_TOLERANCE or abs(row @ column) > _DIRECTION_TOLERANCE:
+        raise MedSegError(
+            f"{name} has an impossible orientation {np.round(directions, 4).tolist()}: two perpendicular unit vectors "
+            "are expected. Export it again from the scanner or archive."
+        )
+
+
+def _pixel_spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        values = _vector(dataset, keyword, 2)
+        if values is None:
+            continue
+        if values.min() <= 0:
+            raise MedSegError(f"{name} has pixel spacing {values.tolist()}; positive millimetres are expected.")
+        return float(values[0]), float(values[1])
+    return None

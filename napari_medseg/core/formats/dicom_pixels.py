@@ -1,0 +1,97 @@
+"""The pixels of a DICOM file in the unit that they mean: HU for CT, RGB for colour, bright for dense in X-rays."""
+
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.dicom_headers import functional_group, number_of, text_of
+
+# What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
+_IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)
+
+
+def decode(dataset: Dataset, name: str) -> NDArray[Any]:
+    """Decode the stored pixels: (rows, columns), with frames in front and RGB behind where there are any.
+
+    Raises
+    ------
+    MedSegError
+        If nothing here can decode the transfer syntax, or the pixel data are missing or too short.
+    """
+    if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
+        raise MedSegError(f"{name} ends before its pixel data. Copy it again; the file is truncated.")
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        if syntax in _IMAGECODECS_SYNTAXES:
+            return _decode_with_imagecodecs(dataset)
+        pixels: NDArray[Any] = dataset.pixel_array
+    except (NotImplementedError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise MedSegError(
+            f"{name} is stored as {syntax.name or 'an unknown transfer syntax'}, which cannot be decoded: {reason}. "
+            "Export it uncompressed, or convert it with `gdcmconv --raw`."
+        ) from error
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return apply_color_lut(pixels, dataset)
+    return pixels
+
+
+def rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
+    """Turn stored numbers of one plane into what they mean (HU for CT): int16 where that is exact, else float32."""
+    if dataset.get("ModalityLUTSequence"):
+        return as_compact(apply_modality_lut(stored, dataset))
+    group = functional_group(dataset, frame, "PixelValueTransformationSequence")
+    slope, intercept = number_of(group, "RescaleSlope"), number_of(group, "RescaleIntercept")
+    if slope is None or intercept is None:
+        return stored
+    if slope.is_integer() and intercept.is_integer():
+        return as_compact(stored.astype(np.int64) * int(slope) + int(intercept))
+    return (stored * slope + intercept).astype(np.float32)
+
+
+def as_compact(values: NDArray[Any]) -> NDArray[Any]:
+    """Bring whole numbers to int16 where they fit, else int32; other numbers to float32."""
+    if values.dtype.kind == "f":
+        if values.size and np.isfinite(values).all() and np.array_equal(values, np.rint(values)):
+            return as_compact(values.astype(np.int64))
+        return values.astype(np.float32)
+    for dtype in (np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        if values.size and values.min() >= limits.min and values.max() <= limits.max:
+            return values.astype(dtype)
+    return values.astype(np.float32)
+
+
+def has_rescale(dataset: Dataset) -> bool:
+    """Whether the file says how its numbers become HU."""
+    group = functional_group(dataset, 0, "PixelValueTransformationSequence")
+    return "RescaleSlope" in group and text_of(group, "RescaleType") in ("", "HU")
+
+
+def bright_for_dense(pixels: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
+    """Invert MONOCHROME1 within the range that can be stored, so that bone is bright in every X-ray."""
+    if dataset.PhotometricInterpretation != "MONOCHROME1" or pixels.dtype.kind not in "ui":
+        return pixels
+    bits = int(dataset.BitsStored)
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation else (0, (1 << bits) - 1)
+    return (low + high - pixels.astype(np.int64)).astype(pixels.dtype)
+
+
+def _decode_with_imagecodecs(dataset: Dataset) -> NDArray[Any]:
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = [imagecodecs.jpeg_decode(data) for data in generate_frames(dataset.PixelData, number_of_frames=n_frames)]
+    expected = (int(dataset.Rows), int(dataset.Columns))
+    if len(frames) != n_frames or any(frame.shape[:2] != expected for frame in frames):
+        raise MedSegError(f"the pixel data hold {[f.shape for f in frames][:3]}, not {n_frames} frames of {expected}.")
+    stack = np.stack(frames) if n_frames > 1 else frames[0]
+    if dataset.PixelRepresentation and stack.dtype.kind == "u":
+        shift = stack.dtype.itemsize * 8 - int(dataset.BitsStored)
+        stack = (stack << shift).view(f"i{stack.dtype.itemsize}") >> shift
+    return stack

@@ -1,0 +1,116 @@
+"""From a file's own axes to the radiologist's order: flips and transposes only, so that there is an exact way back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import io_orientation
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Storage
+
+# Canonical axes as (RAS axis, direction): z to the head, y to the back, x to the patient's left.
+_VOLUME = ((2, 1), (1, -1), (0, -1))
+# The same for one plane, by the RAS axis of its normal: axial, coronal (head up) and sagittal (face to the left).
+_PLANES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
+_SHEAR_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How a file lies and where its canonical pixels are; `spacing_mm` has one number per canonical spatial axis."""
+
+    storage: Storage
+    affine: NDArray[np.float64]
+    spacing_mm: tuple[float, ...]
+
+
+def lay_out(affine: NDArray[np.float64], shape: tuple[int, ...], normal: int | None, name: str) -> Layout:
+    """Work out the canonical order of a file.
+
+    Parameters
+    ----------
+    affine
+        4x4, file index (i, j, k, 1) to RAS millimetres.
+    shape
+        Of the three file axes.
+    normal
+        The file axis (of length 1) that is dropped because the image is one plane; `None` for a volume.
+    name
+        Of the image, for the error.
+
+    Returns
+    -------
+    Layout
+        Its `storage.permutation` counts the file axes without `normal`. Where slices are shifted against each other
+        (gantry tilt) the spacing in z is the distance between planes, so that the product of the spacings is the volume
+        of a voxel.
+
+    Raises
+    ------
+    MedSegError
+        If the affine is no invertible matrix of numbers.
+    """
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise MedSegError(
+            f"{name} has no usable orientation (its matrix is singular). Export it again from the scanner."
+        )
+    orientation = io_orientation(affine)
+    ras_axis, direction = orientation[:, 0].astype(int).tolist(), orientation[:, 1]
+    targets = _VOLUME if normal is None else _PLANES[ras_axis[normal]]
+    file_axes = [ras_axis.index(axis) for axis, _ in targets]
+    flips = tuple(bool(direction[axis] != wanted) for axis, (_, wanted) in zip(file_axes, targets, strict=True))
+    canonical = affine @ _canonical_to_file(file_axes, flips, shape, normal)
+    kept = sorted(file_axes)
+    storage = Storage(tuple(kept.index(axis) for axis in file_axes), flips, affine)
+    return Layout(storage, canonical, _spacing(canonical)[3 - len(file_axes) :])
+
+
+def plain_storage(n_axes: int) -> Storage:
+    """Storage of a file that says nothing of orientation: taken to be in radiological view as it is."""
+    return Storage(tuple(range(n_axes)), (False,) * n_axes)
+
+
+def canonical_pixels(pixels: NDArray[Any], storage: Storage) -> NDArray[Any]:
+    """Bring pixels to the canonical order; colours stay behind the spatial axes."""
+    if pixels.ndim == len(storage.permutation):
+        return np.ascontiguousarray(storage.to_canonical(pixels))
+    return np.stack([storage.to_canonical(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
+
+
+def file_pixels(pixels: NDArray[Any], storage: Storage) -> NDArray[Any]:
+    """Bring canonical pixels to the file's order; inverse of `canonical_pixels`."""
+    if pixels.ndim == len(storage.permutation):
+        return np.ascontiguousarray(storage.to_file(pixels))
+    return np.stack([storage.to_file(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
+
+
+def shear_degrees(affine: NDArray[np.float64]) -> float:
+    """Angle, in degrees, between the direction in which slices are stacked (first column) and their normal."""
+    z, y, x = (affine[:3, n] for n in range(3))
+    normal = np.cross(y, x)
+    cosine = abs(float(z @ normal)) / float(np.linalg.norm(z) * np.linalg.norm(normal))
+    return float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))
+
+
+def _canonical_to_file(
+    file_axes: list[int], flips: tuple[bool, ...], shape: tuple[int, ...], normal: int | None
+) -> NDArray[np.float64]:
+    columns = [(axis, flip) for axis, flip in zip(file_axes, flips, strict=True)]
+    if normal is not None:
+        columns.insert(0, (normal, False))
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1.0
+    for column, (axis, flip) in enumerate(columns):
+        matrix[axis, column] = -1.0 if flip else 1.0
+        matrix[axis, 3] = shape[axis] - 1 if flip else 0
+    return matrix
+
+
+def _spacing(canonical: NDArray[np.float64]) -> tuple[float, float, float]:
+    z, y, x = (float(value) for value in np.linalg.norm(canonical[:3, :3], axis=0))
+    volume = abs(float(np.linalg.det(canonical[:3, :3])))
+    if abs(volume - z * y * x) > _SHEAR_TOLERANCE * volume:
+        z = volume / (y * x)
+    return z, y, x

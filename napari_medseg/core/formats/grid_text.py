@@ -1,0 +1,80 @@
+"""The grid of an image as JSON text inside TIFF and PNG, formats that have no words for it of their own.
+
+The text says where the pixels beside it lie, so that our own files come back on the same grid whatever the order of the
+axes in them. It holds no names: an exported file must not carry a patient's.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.image import Image, Storage
+
+GRID_KEY = "medseg"
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where pixels lie: spacing in mm and 4x4 to RAS of the canonical pixels, their order in the file, their unit."""
+
+    spacing_mm: tuple[float, ...] | None = None
+    affine: NDArray[np.float64] | None = None
+    storage: Storage | None = None
+    modality: str = ""
+    units: str = ""
+
+
+def grid_json(image: Image, storage: Storage) -> str:
+    """Return the grid of an image, whose pixels are written in the order of `storage`, as JSON."""
+    return json.dumps(
+        {
+            "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
+            "affine": None if image.affine is None else image.affine.tolist(),
+            "permutation": list(storage.permutation),
+            "flips": list(storage.flips),
+            "modality": image.modality,
+            "units": image.units,
+        }
+    )
+
+
+def grid_from_json(text: str) -> Grid:
+    """Read what `grid_json` wrote; an empty grid where the text is of somebody else.
+
+    Raises
+    ------
+    ValueError, TypeError, LookupError
+        If it is damaged.
+    """
+    if not text.startswith('{"spacing_mm"'):
+        return Grid()
+    content: dict[str, Any] = json.loads(text)
+    spacing, affine = content["spacing_mm"], content["affine"]
+    permutation = tuple(int(axis) for axis in content["permutation"])
+    flips = tuple(bool(flip) for flip in content["flips"])
+    if sorted(permutation) != list(range(len(flips))):
+        raise ValueError(f"impossible order of axes {permutation}")
+    return Grid(
+        spacing_mm=None if spacing is None else tuple(float(value) for value in spacing),
+        affine=None if affine is None else np.asarray(affine, dtype=np.float64).reshape(4, 4),
+        storage=Storage(permutation, flips),
+        modality=str(content["modality"]),
+        units=str(content["units"]),
+    )
+
+
+def with_grid(image: Image, grid: Grid) -> Image:
+    """Give canonical pixels what the text in their file says; an empty grid changes nothing."""
+    n_spatial = len(image.spatial_axes)
+    spacing = grid.spacing_mm if grid.spacing_mm is not None and len(grid.spacing_mm) == n_spatial else image.spacing_mm
+    same_kind = bool(grid.units) and (grid.units == "rgb") == (image.units == "rgb")
+    return replace(
+        image,
+        spacing_mm=spacing,
+        affine=image.affine if grid.affine is None else grid.affine,
+        modality=grid.modality or image.modality,
+        units=grid.units if same_kind else image.units,
+    )

@@ -1,0 +1,110 @@
+"""What every reader and writer shares: hostile bytes become readable errors, and files appear whole or not at all."""
+
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+
+# The decoders of five libraries fail on damaged bytes with whatever their parser met first; these are all that they
+# raise for bad input. A MedSegError passes through, KeyboardInterrupt and the like do, too.
+DECODE_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+)
+
+
+@contextmanager
+def readable_errors(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a decoder raises for a damaged file into a `MedSegError`.
+
+    Parameters
+    ----------
+    path
+        The file that is read.
+    kind
+        What it was taken for, such as ``"DICOM"``.
+
+    Raises
+    ------
+    MedSegError
+        With the file, the reason and what to do.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MedSegError(f"{path} does not exist. Check the name, or whether a drive is disconnected.") from error
+    except PermissionError as error:
+        raise MedSegError(
+            f"{path.name} may not be read. Ask for permission, or copy it to a folder of yours."
+        ) from error
+    except MemoryError as error:
+        raise MedSegError(f"{path.name} does not fit into memory. Open a part of it, or close other images.") from error
+    except DECODE_ERRORS as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MedSegError(
+            f"{path.name} cannot be read as {kind}: {reason}. It may be truncated or damaged; copy or export it again."
+        ) from error
+
+
+def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
+    """Refuse pixels that no task can use.
+
+    Raises
+    ------
+    MedSegError
+        If there are none, if they are no real numbers, or if some are NaN or infinite.
+    """
+    if pixels.size == 0:
+        raise MedSegError(f"{name} has no pixels (its size is {pixels.shape}). Export it again.")
+    if pixels.dtype.kind not in "buif":
+        raise MedSegError(f"{name} holds values of type {pixels.dtype}; real numbers are expected. Convert it first.")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        bad = int(pixels.size - np.isfinite(pixels).sum())
+        raise MedSegError(
+            f"{name} holds {bad:,} values that are NaN or infinite; every pixel needs a number. "
+            "Replace them (for CT by -1024, air) and open it again."
+        )
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` that becomes `path` only when all was written.
+
+    Raises
+    ------
+    MedSegError
+        If the folder cannot be written to; a file that was there before is left as it was.
+    """
+    # The suffix stays last: libraries choose the format, and whether to compress, by it.
+    temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MedSegError(f"cannot write {path}: {error.strerror}. Choose another folder, or make room.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""NIfTI: any storage order in, the source's own order and bit-for-bit matrix out."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.dicom_pixels import as_compact
+from napari_medseg.core.formats.geometry import Layout, canonical_pixels, file_pixels, lay_out
+from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
+from napari_medseg.core.formats.units import looks_like_hu
+from napari_medseg.core.image import Image, Storage
+
+_NO_ORIENTATION = "The file does not say how it lies in the patient; right and left are as nibabel assumes them."
+_RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
+
+
+def read_nifti(path: Path) -> Image:
+    """Read a volume or a plane.
+
+    Raises
+    ------
+    MedSegError
+        If it is damaged, has more than three dimensions, or holds NaN.
+    """
+    with readable_errors(path, "NIfTI"):
+        source = nib.load(path)
+        if not isinstance(source, nib.Nifti1Image):
+            raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
+        shape, normal = _spatial_shape(source.shape, path.name)
+        values, colour = _values(source)
+        pixels = values.reshape((*shape, 3) if colour else shape)
+        affine = np.array(source.affine, dtype=np.float64)
+        layout = lay_out(affine, shape, normal, path.name)
+        header = source.header
+        coded = int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
+        to_mm = {"meter": 1000.0, "micron": 1e-3}.get(str(header.get_xyzt_units()[0]), 1.0)
+    if to_mm != 1.0:
+        raise MedSegError(f"{path.name} counts in {header.get_xyzt_units()[0]}s; millimetres are expected. Convert it.")
+    refuse_unusable(pixels, path.name)
+    return _image(path, pixels, layout, normal, header_bytes=_bytes_of(header), coded=coded)
+
+
+def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
+    """Write canonical pixels on the grid of an image; for an image that came from NIfTI in that file's order.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.nii`` or ``.nii.gz``.
+    pixels
+        Spatial array in canonical order, with RGB behind for colour.
+    image
+        Whose geometry it has. Without an affine it is written in radiological order with its spacing, or 1 mm.
+
+    Raises
+    ------
+    MedSegError
+        If the folder cannot be written to.
+    """
+    volume = pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
+    if image.storage is not None and image.storage.nifti_header:
+        header = nib.Nifti1Header if len(image.storage.nifti_header) == 348 else nib.Nifti2Header
+        written = _like_source(volume, image, header.from_fileobj(BytesIO(image.storage.nifti_header)))
+    else:
+        written = _radiological(volume, image)
+    with whole_file(path) as temporary:
+        nib.save(written, temporary)
+
+
+def _image(
+    path: Path, pixels: NDArray[Any], layout: Layout, normal: int | None, *, header_bytes: bytes, coded: bool
+) -> Image:
+    storage = Storage(layout.storage.permutation, layout.storage.flips, layout.storage.affine, header_bytes)
+    colour = pixels.ndim == 4
+    if normal is not None:
+        pixels = pixels.squeeze(axis=normal)
+    pixels = canonical_pixels(pixels, storage)
+    is_hu = looks_like_hu(pixels)
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return Image(
+        pixels=pixels,
+        axes=("ZYX" if normal is None else "YX") + ("C" if colour else ""),
+        spacing_mm=layout.spacing_mm,
+        affine=layout.affine,
+        modality="CT" if is_hu else "",
+        units="rgb" if colour else "HU" if is_hu else "grey",
+        name=stem,
+        sources=(path,),
+        storage=storage,
+        notes=() if coded else (_NO_ORIENTATION,),
+    )
+
+
+def _spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int | None]:
+    """Three spatial lengths, and the axis along which there is but one plane (`None` for a volume)."""
+    if 0 in shape:
+        raise MedSegError(f"{name} has no pixels (its size is {shape}). Export it again.")
+    if any(length > 1 for length in shape[3:]):
+        raise MedSegError(
+            f"{name} has {len(shape)} dimensions {shape}; a volume (x, y, z) is expected. "
+            "Save one time point or channel as a file of its own."
+        )
+    padded = (shape[0], *shape[1:3], 1, 1)
+    padded = (padded[0], padded[1], padded[2])
+    thin = [axis for axis in range(3) if padded[axis] == 1]
+    return padded, thin[-1] if thin else None
+
+
+def _values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
+    raw = np.asanyarray(source.dataobj)
+    if raw.dtype in (_RGB, _RGBA):
+        return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
+    if raw.dtype.kind not in "buif":
+        raise ValueError(f"values of type {raw.dtype} are not supported")
+    return (raw.astype(raw.dtype.newbyteorder("=")) if raw.dtype.kind != "f" else as_compact(raw)), False
+
+
+def _bytes_of(header: nib.Nifti1Header) -> bytes:
+    buffer = BytesIO()
+    header.write_to(buffer)
+    return buffer.getvalue()[: int(header["sizeof_hdr"])]
+
+
+def _like_source(pixels: NDArray[Any], image: Image, header: nib.Nifti1Header) -> nib.Nifti1Image:
+    """Put pixels in the source's order under the source's header, of which all but the type of the values is kept."""
+    assert image.storage is not None
+    shape = header.get_data_shape()
+    values = file_pixels(pixels, image.storage)
+    values = _structured(values).reshape(shape) if values.ndim > len(image.spatial_axes) else values.reshape(shape)
+    fresh = header.copy()
+    fresh.set_data_dtype(values.dtype)
+    fresh.set_slope_inter(1, 0)
+    fresh["cal_min"] = fresh["cal_max"] = 0
+    kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == 348 else nib.Nifti2Image
+    # affine=None: nibabel then takes qform and sform from the header as they are, without rounding them anew.
+    return kind(values, None, fresh)
+
+
+def _structured(colour: NDArray[Any]) -> NDArray[Any]:
+    """(..., 3) of 8 bits as NIfTI's RGB type."""
+    values = np.empty(colour.shape[:-1], dtype=_RGB)
+    for n, word in enumerate("RGB"):
+        values[word] = colour[..., n]
+    return values
+
+
+def _radiological(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
+    n_spatial = len(image.spatial_axes)
+    volume = pixels if n_spatial == 3 else pixels[np.newaxis]
+    if volume.ndim == 4:
+        volume = _structured(volume)
+    if image.affine is not None:
+        affine = image.affine
+    else:
+        spacing = (1.0,) * (3 - n_spatial) + (image.spacing_mm or (1.0,) * n_spatial)
+        affine = np.array([[0, 0, -spacing[2], 0], [0, -spacing[1], 0, 0], [spacing[0], 0, 0, 0], [0, 0, 0, 1.0]])
+    xyz = affine[:, [2, 1, 0, 3]]
+    written = nib.Nifti1Image(np.transpose(volume, (2, 1, 0)), xyz)
+    written.header.set_xyzt_units("mm")
+    written.set_sform(xyz, code=1)
+    sheared = not np.allclose(*_gram_and_diagonal(xyz), atol=1e-4)
+    written.set_qform(None if sheared else xyz, code=0 if sheared else 1)
+    return written
+
+
+def _gram_and_diagonal(affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    gram = unit.T @ unit
+    return gram, np.eye(3)

@@ -1,0 +1,127 @@
+"""What a file or a folder offers to open: each DICOM series one image, each picture, TIFF and NIfTI one."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.dicom_headers import Header, is_dicom, read_header
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+TIFF_SUFFIXES = (".tif", ".tiff")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_OWN_SUFFIX = {*PICTURE_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
+# By custom the labels of a data set lie beside its images; they are no images to be labelled.
+_LABEL_FOLDERS = {"labels", "masks"}
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """One image that can be opened: its name, its files (several for a DICOM series) and its series identity."""
+
+    name: str
+    paths: tuple[Path, ...]
+    series: str = ""
+
+
+def suffix_of(path: Path) -> str:
+    """Suffix in small letters; ``.nii.gz`` as a whole."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def offered(path: Path) -> list[ImageSource]:
+    """List what a file or folder offers, in the order of names.
+
+    Folders in a folder are looked into; those called ``labels`` or ``masks`` are passed over.
+
+    Raises
+    ------
+    MedSegError
+        If the path does not exist.
+    """
+    if not path.exists():
+        raise MedSegError(f"{path} does not exist. Check the name, or whether a drive is disconnected.")
+    files = [path] if path.is_file() else _files_in(path)
+    dicom = [file for file in files if _may_be_dicom(file)]
+    others = [file for file in files if suffix_of(file) in _OWN_SUFFIX and file not in set(dicom)]
+    sources = [ImageSource(file.name, (file,)) for file in others]
+    if path.is_file() and dicom:
+        return [ImageSource(path.name, (path,), read_header(path).series)]
+    return sources + series_of(dicom)
+
+
+def series_of(paths: Iterable[Path]) -> list[ImageSource]:
+    """Sort DICOM files into series; files without an image (reports, directories, damaged ones) are passed over."""
+    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    for path in paths:
+        try:
+            header = read_header(path)
+        except MedSegError:
+            continue
+        groups[header.series_key].append(header)
+    sources = [source for headers in groups.values() for source in _phases(headers)]
+    return sorted(sources, key=lambda source: source.paths[0].as_posix())
+
+
+def group_of_file(path: Path) -> str:
+    """Patient, slide or video of a picture, by its name.
+
+    The stem up to the last underscore where another file in the folder shares it (``cc003_012``, ``cc003_040``: patient
+    ``cc003``), else the whole stem.
+    """
+    stem = path.name[: len(path.name) - len(suffix_of(path))]
+    prefix, underscore, _ = stem.rpartition("_")
+    if not prefix or not underscore:
+        return stem
+    try:
+        with os.scandir(path.absolute().parent) as entries:
+            shared = any(entry.name.startswith(f"{prefix}_") and entry.name != path.name for entry in entries)
+    except OSError:
+        return stem
+    return prefix if shared else stem
+
+
+def listing(sources: Sequence[ImageSource], at_most: int = 6) -> str:
+    """Names of sources for a message."""
+    names = [
+        f"{source.name} ({len(source.paths)} files)" if len(source.paths) > 1 else source.name for source in sources
+    ]
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
+
+
+def _files_in(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
+        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def _may_be_dicom(path: Path) -> bool:
+    return suffix_of(path) in DICOM_SUFFIXES or (suffix_of(path) not in _OWN_SUFFIX and is_dicom(path))
+
+
+def _phases(headers: list[Header]) -> list[ImageSource]:
+    """One source for a series, or one per phase where slices of several phases lie at the same places."""
+    places = [tuple(header.planes[0].position.round(2)) for header in headers if header.planes[0].position is not None]
+    by_phase: dict[str, list[Header]] = defaultdict(list)
+    if len(set(places)) < len(places):
+        for header in headers:
+            by_phase[header.planes[0].phase].append(header)
+    else:
+        by_phase[""] = headers
+    sources = []
+    for phase, members in by_phase.items():
+        first = members[0]
+        name = " ".join(part for part in (first.patient, first.description) if part) or first.path.parent.name
+        if len(by_phase) > 1:
+            name += f" phase {phase.replace('|', ' ').strip()}"
+        if len(members) == 1:
+            name = f"{name} {first.path.name}".strip()
+        sources.append(ImageSource(name, tuple(header.path for header in members), first.series))
+    return sources

@@ -1,0 +1,182 @@
+"""TIFF: planes and page stacks that keep their voxel size, as ImageJ, OME, plain resolution tags or we wrote it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
+from napari_medseg.core.formats.grid_text import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
+from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
+from napari_medseg.core.formats.pictures import grey_if_equal
+from napari_medseg.core.formats.units import compact_float, looks_like_hu
+from napari_medseg.core.image import Image, Storage
+
+_MM_PER = {
+    "m": 1e3,
+    "cm": 10.0,
+    "centimeter": 10.0,
+    "mm": 1.0,
+    "millimeter": 1.0,
+    "µm": 1e-3,
+    "μm": 1e-3,
+    "\\u00b5m": 1e-3,
+    "um": 1e-3,
+    "micron": 1e-3,
+    "microns": 1e-3,
+    "micrometer": 1e-3,
+    "nm": 1e-6,
+    "inch": 25.4,
+}
+# Dots per inch that programs write for the printer, whatever the picture shows.
+_PRINT_DPI = (1, 72, 75, 96, 100, 120, 150, 200, 240, 300, 350, 400, 600, 1200)
+_IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
+
+
+def read_tiff(path: Path) -> Image:
+    """Read a plane or a stack of pages.
+
+    Raises
+    ------
+    MedSegError
+        If it is damaged, has more than a stack of planes (time, channels), or holds NaN.
+    """
+    with readable_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        if 0 in series.shape:
+            raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
+        order = _order_of_axes(series.axes, series.shape, path.name)
+        pixels = np.transpose(series.asarray().reshape(series.shape), order)
+        pixels = pixels.reshape(pixels.shape[len(pixels.shape) - _n_kept(series.axes, series.shape) :])
+        grid, spacing = _grid(tiff), _spacing_zyx(tiff)
+        n_series = len(tiff.series)
+    return _image(path, pixels, series.axes, grid, spacing, n_series)
+
+
+def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: Storage) -> None:
+    """Write canonical pixels in the order of `storage`, with voxel size and place in the patient.
+
+    Whole numbers of 8 or 16 bits and floats are written so that ImageJ shows the voxel size; other types with plain
+    resolution tags.
+
+    Raises
+    ------
+    MedSegError
+        If the folder cannot be written to.
+    """
+    lying = file_pixels(pixels, storage)
+    axes = ("YX" if len(storage.flips) == 2 else "ZYX") + ("S" if lying.ndim > len(storage.flips) else "")
+    spacing = None if image.spacing_mm is None else [image.spacing_mm[n] for n in np.argsort(storage.permutation)]
+    text = grid_json(image, storage)
+    options: dict[str, Any] = {"compression": "zlib", "photometric": "rgb" if axes.endswith("S") else "minisblack"}
+    if lying.dtype in _IMAGEJ_TYPES and not (axes.endswith("S") and lying.dtype != np.uint8):
+        metadata: dict[str, Any] = {"axes": axes, "Info": text}
+        if spacing is not None:
+            options["resolution"] = (1 / spacing[-1], 1 / spacing[-2])
+            metadata |= {"unit": "mm"} | ({"spacing": spacing[0]} if len(spacing) == 3 else {})
+        options |= {"imagej": True}
+    else:
+        metadata = {"axes": axes, GRID_KEY: text}
+        if spacing is not None:
+            options |= {"resolution": (10 / spacing[-1], 10 / spacing[-2]), "resolutionunit": "CENTIMETER"}
+    with whole_file(path) as temporary:
+        tifffile.imwrite(temporary, lying, metadata=metadata, **options)
+
+
+def _image(
+    path: Path, pixels: NDArray[Any], axes: str, grid: Grid, spacing: tuple[float | None, ...], n_series: int
+) -> Image:
+    is_colour = pixels.ndim > 2 and (axes.endswith("S") or "C" in axes) and pixels.shape[-1] in (2, 3, 4)
+    units = "grey"
+    if is_colour:
+        pixels, units = grey_if_equal(pixels)
+    pixels = compact_float(pixels)
+    refuse_unusable(pixels, path.name)
+    n_spatial = pixels.ndim - (units == "rgb")
+    storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == n_spatial else None
+    storage = storage or plain_storage(n_spatial)
+    known = [value for value in spacing[3 - n_spatial :] if value is not None]
+    if looks_like_hu(pixels):
+        units = "HU"
+    image = Image(
+        pixels=canonical_pixels(pixels, storage),
+        axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if units == "rgb" else ""),
+        spacing_mm=tuple(known) if len(known) == n_spatial else None,
+        modality="CT" if units == "HU" else "",
+        units=units,
+        name=path.stem.removesuffix(".ome"),
+        sources=(path,),
+        storage=storage,
+        notes=(f"The file holds {n_series} pictures; the first is shown.",) if n_series > 1 else (),
+    )
+    return with_grid(image, grid)
+
+
+def _kept_axes(axes: str, shape: tuple[int, ...]) -> list[int]:
+    """Positions of the axes that matter: those of more than one step, rows and columns always."""
+    return [n for n, letter in enumerate(axes) if shape[n] > 1 or letter in "YX"]
+
+
+def _n_kept(axes: str, shape: tuple[int, ...]) -> int:
+    return len(_kept_axes(axes, shape))
+
+
+def _order_of_axes(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
+    """Order for a transpose that gives dropped axes first, then (stack), rows, columns, (colours)."""
+    kept = _kept_axes(axes, shape)
+    letters = [axes[n] for n in kept]
+    colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] in (3, 4))]
+    stack = [n for n in kept if axes[n] not in "YX" and n not in colours]
+    if letters.count("Y") != 1 or letters.count("X") != 1 or len(stack) > 1 or len(colours) > 1:
+        raise MedSegError(
+            f"{name} has {len(kept)} dimensions ({axes}: {' x '.join(map(str, shape))}); a picture, or one stack of "
+            "pictures, is expected. Save one time point or channel as a file of its own."
+        )
+    dropped = [n for n in range(len(axes)) if n not in kept]
+    return [*dropped, *stack, axes.index("Y"), axes.index("X"), *colours]
+
+
+def _grid(tiff: tifffile.TiffFile) -> Grid:
+    imagej = tiff.imagej_metadata or {}
+    shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0]
+    return grid_from_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or ""))
+
+
+def _spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
+    """Millimetres along (z, y, x), `None` where the file does not say."""
+    if tiff.is_ome and tiff.ome_metadata:
+        return _ome_spacing(tiff.ome_metadata)
+    imagej = tiff.imagej_metadata or {}
+    page = tiff.pages.first
+    per_unit = [_ratio(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
+    if imagej:
+        mm = _MM_PER.get(str(imagej.get("unit", "")).strip().lower())
+        z = imagej.get("spacing")
+        scale = [None if mm is None or not value else mm / value for value in per_unit]
+        return (None if mm is None or not z else abs(float(z)) * mm, *scale)
+    unit = page.tags.get("ResolutionUnit")
+    mm = {2: 25.4, 3: 10.0}.get(int(unit.value) if unit else 0)
+    if mm is None or None in per_unit or (mm == 25.4 and round(per_unit[0] or 0, 2) in _PRINT_DPI):
+        return (None, None, None)
+    return (None, *[mm / value if value else None for value in per_unit])
+
+
+def _ome_spacing(xml: str) -> tuple[float | None, ...]:
+    images = tifffile.xml2dict(xml)["OME"]["Image"]
+    pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+    spacing: list[float | None] = []
+    for axis in "ZYX":
+        size = pixels.get(f"PhysicalSize{axis}")
+        mm = _MM_PER.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).strip().lower())
+        spacing.append(float(size) * mm if size is not None and mm is not None and float(size) > 0 else None)
+    return tuple(spacing)
+
+
+def _ratio(tag: tifffile.TiffTag | None) -> float | None:
+    if tag is None:
+        return None
+    numerator, denominator = tag.value
+    return float(numerator) / float(denominator) if numerator and denominator else None
