@@ -1,47 +1,20 @@
-"""Files that are either whole or not there: written beside, synced, and moved into place in one step."""
+"""What makes a write outlast a power cut: files synced before they take their name, folders after."""
 
 import contextlib
 import hashlib
 import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.guard import whole_file
 
 CHUNK_BYTES = 1 << 20
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on leaving it is synced and takes the name of `path`.
-
-    Where the body fails, nothing of it stays and an older file of that name is untouched.
-
-    Raises
-    ------
-    MedSegError
-        If the disk is full or refuses.
-    """
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        sync_file(beside)
-        beside.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise MedSegError(
-            f"cannot write {path}: {error.strerror or error}. Nothing was changed; make room or choose another folder."
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) that is whole or not there."""
-    with replacing(path) as beside:
+    """Write a text file (UTF-8) that is whole or not there; raise `MedSegError` where the disk refuses."""
+    with whole_file(path) as beside:
         beside.write_text(text, encoding="utf-8")
+    sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -137,7 +137,7 @@ class Registry:
             sync_folder(target.parent)
         except OSError as error:
             raise MedSegError(
-                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Nothing was changed; make room, then repeat."
+                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Nothing changed; make room, then repeat."
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -195,7 +195,7 @@ class Registry:
         return _with_reason(card.model_copy(update={"version": version}), reason)
 
     def _stack(self, task: str) -> list[str]:
-        """What is live, with what was live before it underneath: a promotion lays on top, a roll-back takes away."""
+        """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""
         stack: list[str] = []
         for change in self.history(task):
             if change.action == "promote":

@@ -1,0 +1,193 @@
+"""Cases: images that came in, each once, with the side of the hold-out on which its group stands."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from napari_medseg.core import formats
+from napari_medseg.core.clock import now
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow.copies import image_copy, read_copy
+from napari_medseg.workflow.journal import has_own_strokes, journal_path
+from napari_medseg.workflow.replay import replay_groups
+from napari_medseg.workflow.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+ONE_GROUP_HELD_OUT_IN = 5
+
+CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case as a list shows it: where it stands, its newest prediction and correction, and its open review."""
+
+    case: Case
+    state: CaseState
+    prediction: Prediction | None
+    correction: Correction | None
+    review: Review | None
+
+    @property
+    def uncertainty(self) -> float | None:
+        """How unsure the newest prediction is; `None` without one."""
+        return None if self.prediction is None else self.prediction.uncertainty
+
+    @property
+    def done(self) -> bool:
+        """Whether a person has decided on it."""
+        return self.state in ("accepted", "rejected")
+
+
+def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
+    """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
+
+    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out and at
+    least one is not. Groups of the base model's own samples never are.
+
+    Raises
+    ------
+    MedSegError
+        If the task takes no images with such axes; then nothing is added.
+    """
+    for image in images:
+        _check_axes(image, task)
+    with ws.project.transaction():
+        return [_add_case(ws, image, task) for image in images]
+
+
+def load_image(ws: Workspace, case: Case) -> Image:
+    """Read a case's image from its files, or from the project's copy where they are gone or have changed.
+
+    Touches files only, so that a worker thread may call it.
+
+    Raises
+    ------
+    MedSegError
+        If neither is left.
+    """
+    reason = "its files are gone"
+    sources = [Path(source) for source in case.sources]
+    if sources and all(source.exists() for source in sources):
+        try:
+            image = formats.read(sources[0]) if len(sources) == 1 else formats.read_series(sources)
+        except MedSegError as error:
+            reason = str(error)
+        else:
+            if image.content_hash == case.content_hash:
+                return replace(image, name=case.name, group=case.group)
+            reason = "its files have changed since"
+    if image_copy(ws.project.folder, case.content_hash).exists():
+        logger.info("%s: %s; the project's copy is used", case.name, reason)
+        return read_copy(ws.project.folder, case)
+    places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
+    raise MedSegError(
+        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them anew where they are now; "
+        "strokes and decisions are kept."
+    )
+
+
+def case_list(ws: Workspace, task: str | None = None) -> list[CaseRow]:
+    """All cases (of a task) in the order in which they came, each with where it stands."""
+    predictions = {prediction.case_id: prediction for prediction in ws.project.rows(Prediction)}
+    corrections = {correction.case_id: correction for correction in ws.project.rows(Correction)}
+    reviews: dict[int, list[Review]] = {}
+    for review in ws.project.rows(Review):
+        reviews.setdefault(review.case_id, []).append(review)
+    return [
+        _row(ws, case, predictions.get(case.id), corrections.get(case.id), reviews.get(case.id, []))
+        for case in ws.project.rows(Case)
+        if task in (None, case.task)
+    ]
+
+
+def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
+    """Put a whole group into the hold-out, or take it out.
+
+    Raises
+    ------
+    MedSegError
+        If the group was used on its present side: what a model has learnt from can no longer judge it, and what has
+        judged a model stays frozen.
+    """
+    if ws.project.hold_out_decisions().get(group, False) == held_out:
+        return
+    if group in replay_groups(ws.samples):
+        raise MedSegError(
+            f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
+        )
+    runs = sorted({item.run_id for item in ws.project.run_items() if item.group == group})
+    if runs and held_out:
+        raise MedSegError(
+            f"{group!r} was trained on (run {runs[0]}), so it can never be held out. Choose another group."
+        )
+    if runs:
+        raise MedSegError(
+            f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
+        )
+    ws.project.decide_hold_out(group, held_out)
+
+
+def _check_axes(image: Image, task: str) -> None:
+    takes = task_named(task).axes
+    if image.axes not in takes and image.spatial_axes not in takes:
+        raise MedSegError(
+            f"{image.name} has axes {image.axes!r}, but task {task!r} needs one of {list(takes)}. "
+            "Choose another task, or open a single slice."
+        )
+
+
+def _add_case(ws: Workspace, image: Image, task: str) -> Case:
+    for case in ws.project.rows(Case, "content_hash", image.content_hash):
+        if case.task == task:
+            return case
+    group = image.group or image.name or image.content_hash[:12]
+    _place(ws, group)
+    case = Case(
+        id=0,
+        task=task,
+        name=image.name or image.content_hash[:12],
+        group=group,
+        content_hash=image.content_hash,
+        axes=image.axes,
+        shape=tuple(int(size) for size in image.pixels.shape),
+        spacing_mm=image.spacing_mm,
+        sources=tuple(str(source.absolute()) for source in image.sources),
+        held_out=False,
+        created=now(),
+    )
+    return ws.project.one(Case, ws.project.insert(case).id)
+
+
+def _place(ws: Workspace, group: str) -> None:
+    sides = ws.project.hold_out_decisions()
+    if group in sides:
+        return
+    held, n_groups = sum(sides.values()), len(sides)
+    wanted = held < n_groups and held * ONE_GROUP_HELD_OUT_IN < n_groups
+    ws.project.decide_hold_out(group, wanted and group not in replay_groups(ws.samples))
+
+
+def _row(
+    ws: Workspace, case: Case, prediction: Prediction | None, correction: Correction | None, reviews: list[Review]
+) -> CaseRow:
+    open_reviews = [review for review in reviews if review.state is ReviewState.OPEN]
+    closed = [review for review in reviews if review.state is not ReviewState.OPEN]
+    state: CaseState = "new" if prediction is None else "predicted"
+    if any(has_own_strokes(journal_path(ws.project.folder, review.id)) for review in open_reviews):
+        state = "draft"
+    elif closed and closed[-1].state is ReviewState.ACCEPTED:
+        state = "accepted"
+    elif closed and not _predicted_since(prediction, closed[-1]):
+        state = "rejected"
+    return CaseRow(case, state, prediction, correction, open_reviews[-1] if open_reviews else None)
+
+
+def _predicted_since(prediction: Prediction | None, review: Review) -> bool:
+    return prediction is not None and prediction.created > (review.closed or "")

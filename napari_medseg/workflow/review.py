@@ -1,0 +1,213 @@
+"""Predict, correct, decide: one person's pass over a case, of which nothing is lost.
+
+What `predict` returns, and `write_accepted`, touch files only and may run in a worker thread; the rest belongs to the main
+thread.
+"""
+
+import getpass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.checks import check_labels
+from napari_medseg.core.clock import now
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow.cases import case_list
+from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.engine import Engine, EngineEvent, PredictResult
+from napari_medseg.workflow.journal import Journal, journal_path
+from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What `write_accepted` put on disk, for `remember_accepted`."""
+
+    image_file: str
+    labels: StoredLabels
+
+
+def predict(ws: Workspace, case: Case, image: Image, model: str | None = None) -> Iterator[EngineEvent]:
+    """Call it in the main thread; what it returns yields the engine's events up to the result, in a worker thread.
+
+    The label file is written here too, so that `remember_prediction` has only its row to write.
+
+    Parameters
+    ----------
+    ws, case, image
+        `image` is the case's, as `cases.load_image` gives it.
+    model
+        Version such as ``lungs-unet@2``; the live one of the case's task without it.
+
+    Raises
+    ------
+    MedSegError
+        If the prediction fails or is cancelled.
+    """
+    version = ws.registry.live(case.task).id if model is None else model
+    return _predict(ws.engine, ws.registry.folder(version), ws.project.folder, case, image)
+
+
+def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model: str) -> Prediction:
+    """Write the row of a prediction (and its label file where `predict` did not)."""
+    stored = write_labels(ws.project.folder, case, "prediction", result.labels)
+    return ws.project.insert(
+        Prediction(
+            id=0,
+            case_id=case.id,
+            model=model,
+            labels_file=stored.file,
+            sha256=stored.sha256,
+            seconds=result.seconds,
+            uncertainty=result.uncertainty,
+            created=now(),
+        )
+    )
+
+
+def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Draft:
+    """Open a case for correction: its open review with all strokes, or a new one.
+
+    A new review of a case that was accepted before starts from what was accepted. A draft without edits takes over a
+    newer `prediction`; one with edits stays as it is until `merge_prediction`.
+    """
+    waiting = [r for r in ws.project.rows(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
+    review = waiting[-1] if waiting else _new_review(ws, case, prediction)
+    first = ws.project.one(Prediction, review.prediction_id) if review.prediction_id is not None else None
+    draft = _draft(ws, case, review, first)
+    corrections = ws.project.rows(Correction, "case_id", case.id)
+    if not waiting and corrections:
+        draft.carry_over(read_labels(ws.project.folder, case, corrections[-1]))
+    elif prediction is not None and prediction != first and not draft.edited.size and prediction.model != draft.model:
+        draft.merge(read_labels(ws.project.folder, case, prediction), prediction.model)
+    return draft
+
+
+def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") -> NDArray[Any]:
+    """Put a new prediction under a draft and return its labels; voxels that a person edited keep their value.
+
+    Parameters
+    ----------
+    draft
+        Its `labels` array is changed in place; `undo` takes the prediction back.
+    new_labels
+        On the same grid.
+    model
+        Version that made them; the draft's own without it.
+    """
+    return draft.merge(new_labels, model or draft.model)
+
+
+def write_accepted(folder: Path, case: Case, labels: NDArray[Any], image: Image) -> Accepted:
+    """Check labels and write them and a copy of the image into the project folder; for a worker thread, if large.
+
+    Raises
+    ------
+    MedSegError
+        If the image is another one, or a check finds what must not become ground truth (swapped sides, unknown values,
+        another shape); the text says which.
+    """
+    if image.content_hash != case.content_hash:
+        raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
+    findings = check_labels(labels, task_named(case.task), image)
+    if blocking := [finding.text for finding in findings if finding.blocking]:
+        raise MedSegError(f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept.")
+    return Accepted(write_copy(folder, image), write_labels(folder, case, "correction", labels))
+
+
+def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: Accepted) -> Correction:
+    """Write the rows of an accepted review: files came first, so a crash in between leaves the draft open."""
+    draft.catch_up(labels)
+    review = _closed(draft, ReviewState.ACCEPTED)
+    with ws.project.transaction():
+        correction = ws.project.insert(
+            Correction(
+                id=0,
+                review_id=review.id,
+                case_id=review.case_id,
+                model=draft.model,
+                image_file=accepted.image_file,
+                labels_file=accepted.labels.file,
+                sha256=accepted.labels.sha256,
+                seconds=review.seconds,
+                changed_voxels=review.changed_voxels,
+                who=review.who,
+                created=now(),
+            )
+        )
+        ws.project.close_review(review)
+    draft.close()
+    return correction
+
+
+def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
+    """Make the labels an immutable correction; raises like `write_accepted`, and then the draft stays open."""
+    return remember_accepted(ws, draft, labels, write_accepted(ws.project.folder, draft.case, labels, image))
+
+
+def reject(ws: Workspace, draft: Draft) -> None:
+    """Close the review without a correction: the case is of no use. Its strokes stay in the journal."""
+    ws.project.close_review(_closed(draft, ReviewState.REJECTED))
+    draft.close()
+
+
+def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
+    """Bring the prediction back and return the labels; `undo` brings the edits back."""
+    return draft.reset()
+
+
+def drafts_waiting(ws: Workspace) -> list[Case]:
+    """Cases with strokes that were neither accepted nor rejected, the one last worked on first."""
+    drafts = [(row.case, row.review) for row in case_list(ws) if row.state == "draft" and row.review is not None]
+    drafts.sort(key=lambda draft: journal_path(ws.project.folder, draft[1].id).stat().st_mtime, reverse=True)
+    return [case for case, _ in drafts]
+
+
+def _predict(engine: Engine, version: Path, folder: Path, case: Case, image: Image) -> Iterator[EngineEvent]:
+    for event in engine.predict(image, version):
+        if isinstance(event, PredictResult):
+            write_labels(folder, case, "prediction", event.labels)
+        yield event
+
+
+def _new_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
+    return ws.project.insert(
+        Review(
+            id=0,
+            case_id=case.id,
+            prediction_id=None if prediction is None else prediction.id,
+            state=ReviewState.OPEN,
+            seconds=0.0,
+            changed_voxels=0,
+            who=_who(),
+            opened=now(),
+            closed=None,
+        )
+    )
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have a number and no name
+        return "unknown"
+
+
+def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
+    journal = Journal(journal_path(ws.project.folder, review.id))
+    if prediction is not None:
+        return Draft(review, case, journal, read_labels(ws.project.folder, case, prediction), prediction.model)
+    dtype = np.uint8 if task_named(case.task).n_classes <= 256 else np.uint16
+    return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], dtype), "")
+
+
+def _closed(draft: Draft, state: ReviewState) -> Review:
+    return replace(draft.review, state=state, seconds=draft.seconds, changed_voxels=draft.changed_voxels, closed=now())

@@ -1,0 +1,90 @@
+"""One change of labels, kept as runs of neighbouring voxels: small on disk however large the brush."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RUN = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u2"), ("new", "<u2")])
+
+
+class StrokeKind(IntEnum):
+    """Who changed the labels, and what that means for the voxels a person edited. The numbers stand in journals."""
+
+    PAINT = 1
+    CARRIED = 2
+    PREDICTION = 3
+    RESET = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """Voxels that changed together, and can be undone together.
+
+    Parameters
+    ----------
+    kind
+        ``PAINT`` by hand; ``CARRIED`` over from an earlier correction of the case; ``PREDICTION``: a new prediction
+        put around the edited voxels; ``RESET`` to the prediction.
+    runs
+        Structured array of runs: flat C-order `start`, `length`, `old` and `new` label value.
+    model
+        Version that made the labels, of a ``PREDICTION``.
+    """
+
+    kind: StrokeKind
+    runs: NDArray[Any]
+    model: str = ""
+
+    @classmethod
+    def from_voxels(cls, kind: StrokeKind, indices: ArrayLike, old: ArrayLike, new: ArrayLike, model: str = "") -> Self:
+        """Pack voxels into runs.
+
+        Parameters
+        ----------
+        indices
+            Flat C-order indices, in any order. Where one is there twice, its first old and its last new value count.
+        old, new
+            Values before and after, one per index or one for all.
+        """
+        flat = np.asarray(indices, dtype=np.int64).ravel()
+        olds = np.broadcast_to(np.asarray(old, dtype=np.uint16).ravel(), flat.shape)
+        news = np.broadcast_to(np.asarray(new, dtype=np.uint16).ravel(), flat.shape)
+        if flat.size > 1 and not bool((flat[1:] > flat[:-1]).all()):
+            order = np.argsort(flat, kind="stable")
+            flat, olds, news = flat[order], olds[order], news[order]
+            first = np.concatenate(([True], flat[1:] != flat[:-1]))
+            last = np.concatenate((first[1:], [True]))
+            flat, olds, news = flat[first], olds[first], news[last]
+        return cls(kind, _runs(flat, olds, news), model)
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Flat indices of the voxels, ascending."""
+        lengths = self.runs["length"].astype(np.int64)
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if ends.size else 0
+        return np.repeat(self.runs["start"].astype(np.int64) - (ends - lengths), lengths) + np.arange(total)
+
+    @property
+    def old(self) -> NDArray[np.uint16]:
+        """Values before, one per index."""
+        return np.repeat(self.runs["old"], self.runs["length"])
+
+    @property
+    def new(self) -> NDArray[np.uint16]:
+        """Values after, one per index."""
+        return np.repeat(self.runs["new"], self.runs["length"])
+
+
+def _runs(flat: NDArray[np.int64], old: NDArray[np.uint16], new: NDArray[np.uint16]) -> NDArray[Any]:
+    if not flat.size:
+        return np.empty(0, RUN)
+    breaks = (np.diff(flat) != 1) | (old[1:] != old[:-1]) | (new[1:] != new[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+    runs = np.empty(starts.size, RUN)
+    runs["start"], runs["old"], runs["new"] = flat[starts], old[starts], new[starts]
+    runs["length"] = np.diff(np.concatenate((starts, [flat.size])))
+    return runs

@@ -1,0 +1,63 @@
+"""The composition root: an open project, the registry of models and the engine; the verbs live in the modules beside."""
+
+from pathlib import Path
+from typing import Self
+
+import platformdirs
+import psutil
+
+import napari_medseg
+from napari_medseg.core.registry import Registry
+from napari_medseg.core.store import DATABASE, Project
+from napari_medseg.workflow.engine import Engine
+
+BUNDLED = Path(napari_medseg.__file__).parent
+APP = "napari-medseg"
+
+
+class Workspace:
+    """What a window or a command works with. Its project and registry belong to the thread that opened it.
+
+    Parameters
+    ----------
+    project, registry
+        Open; closed with the workspace.
+    engine
+        Not started: whoever predicts starts it.
+    samples
+        Folder of the bundled samples with `replay.json`.
+    """
+
+    def __init__(
+        self, project: Project, registry: Registry, engine: Engine, samples: Path = BUNDLED / "samples"
+    ) -> None:
+        self.project = project
+        self.registry = registry
+        self.engine = engine
+        self.samples = samples
+        # Our own children, as an ended child stays visible as a process until its parent has asked for it.
+        self.children: dict[str, psutil.Popen] = {}
+
+    @classmethod
+    def default(cls) -> Self:
+        """Open the project and registry in the user's data folder; made where missing."""
+        data = platformdirs.user_data_path(APP, appauthor=False)
+        return cls.open(data / "project", data / "registry")
+
+    @classmethod
+    def open(cls, project_dir: Path, registry_dir: Path) -> Self:
+        """Open a project, or make it where the folder holds none, over the bundled models.
+
+        Raises
+        ------
+        MedSegError
+            If the project is open elsewhere, damaged, newer than this program, or its folder cannot be written.
+        """
+        exists = (project_dir / DATABASE).is_file()
+        project = Project.open(project_dir) if exists else Project.create(project_dir)
+        return cls(project, Registry(registry_dir, BUNDLED / "models"), Engine())
+
+    def close(self) -> None:
+        """End the engine and let go of the project. A training run goes on: it needs neither."""
+        self.engine.close()
+        self.project.close()
