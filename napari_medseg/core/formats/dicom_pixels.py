@@ -12,6 +12,7 @@ from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.dicom_headers import functional_group, number_of, text_of
+from napari_medseg.core.formats.values import as_compact
 
 # What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)
@@ -54,19 +55,6 @@ def rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]
     if slope.is_integer() and intercept.is_integer():
         return as_compact(stored.astype(np.int64) * int(slope) + int(intercept))
     return (stored * slope + intercept).astype(np.float32)
-
-
-def as_compact(values: NDArray[Any]) -> NDArray[Any]:
-    """Bring whole numbers to int16 where they fit, else int32; other numbers to float32."""
-    if values.dtype.kind == "f":
-        if values.size and np.isfinite(values).all() and np.array_equal(values, np.rint(values)):
-            return as_compact(values.astype(np.int64))
-        return values.astype(np.float32)
-    for dtype in (np.int16, np.int32):
-        limits = np.iinfo(dtype)
-        if values.size and values.min() >= limits.min and values.max() <= limits.max:
-            return values.astype(dtype)
-    return values.astype(np.float32)
 
 
 def has_rescale(dataset: Dataset) -> bool:

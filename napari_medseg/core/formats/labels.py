@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
-from napari_medseg.core.formats.grid_text import grid_json
-from napari_medseg.core.formats.nifti import read_nifti, write_nifti
-from napari_medseg.core.formats.pictures import read_indexed_picture, write_png
+from napari_medseg.core.formats.grid_text import Grid, grid_json
+from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
+from napari_medseg.core.formats.pictures import png_grid, read_indexed_picture, write_png
 from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, TIFF_SUFFIXES, suffix_of
-from napari_medseg.core.formats.tiff import read_tiff, write_tiff
+from napari_medseg.core.formats.tiff import read_tiff, tiff_grid, write_tiff
 from napari_medseg.core.image import Image, Storage
 
 
@@ -38,6 +38,7 @@ _READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     ".png": read_indexed_picture,
 }
+_GRIDS: dict[str, Callable[[Path], Grid]] = {**dict.fromkeys(TIFF_SUFFIXES, tiff_grid), ".png": png_grid}
 
 
 def picture_storage(image: Image) -> Storage:
@@ -46,7 +47,7 @@ def picture_storage(image: Image) -> Storage:
     That of the source where it has rows and columns, too (DICOM, TIFF, a turned photograph); a NIfTI source, whose
     first axis is no page, is written in radiological order.
     """
-    if image.storage is None or image.storage.nifti_header:
+    if image.storage is None or came_from_nifti(image):
         return plain_storage(len(image.spatial_axes))
     return image.storage
 
@@ -113,8 +114,12 @@ def read_grid_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
     labels = found.pixels
     if image is not None:
         own = picture_storage(image)
-        if found.affine is None and found.storage is not None and len(own.flips) == labels.ndim:
-            labels = canonical_pixels(file_pixels(labels, found.storage), own)
+        if (
+            suffix_of(path) in _GRIDS
+            and _GRIDS[suffix_of(path)](path).storage is None
+            and len(own.flips) == labels.ndim
+        ):
+            labels = canonical_pixels(labels, own)
         _refuse_other_grid(found.with_pixels(labels), image, path.name)
     return _compact(_checked(labels, labels.shape, path.name), path.name)
 

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_pixels import as_compact
 from napari_medseg.core.formats.geometry import Layout, canonical_pixels, file_pixels, lay_out
 from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
-from napari_medseg.core.formats.units import looks_like_hu
+from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, suffix_of
+from napari_medseg.core.formats.values import as_compact, as_native, looks_like_hu
 from napari_medseg.core.image import Image, Storage
 
 _NO_ORIENTATION = "The file does not say how it lies in the patient; right and left are as nibabel assumes them."
+_NIFTI1_BYTES = 348
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 
@@ -63,14 +64,22 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
     MedSegError
         If the folder cannot be written to.
     """
-    volume = pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
-    if image.storage is not None and image.storage.nifti_header:
-        header = nib.Nifti1Header if len(image.storage.nifti_header) == 348 else nib.Nifti2Header
-        written = _like_source(volume, image, header.from_fileobj(BytesIO(image.storage.nifti_header)))
+    storage = image.storage
+    if storage is not None and storage.nifti_header:
+        written = _like_source(pixels, storage, _header_from(storage.nifti_header))
+    elif storage is not None and came_from_nifti(image) and len(storage.flips) == 3 and "C" not in image.axes:
+        written = nib.Nifti1Image(file_pixels(pixels, storage), storage.affine)
     else:
-        written = _radiological(volume, image)
+        written = _radiological(pixels, image)
     with whole_file(path) as temporary:
         nib.save(written, temporary)
+
+
+def came_from_nifti(image: Image) -> bool:
+    """Whether an image lies in a NIfTI file, whose first axis is no page."""
+    if image.storage is None or image.storage.affine is None:
+        return False
+    return bool(image.storage.nifti_header) or (bool(image.sources) and suffix_of(image.sources[0]) in NIFTI_SUFFIXES)
 
 
 def _image(
@@ -118,7 +127,7 @@ def _values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
         return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
     if raw.dtype.kind not in "buif":
         raise ValueError(f"values of type {raw.dtype} are not supported")
-    return (raw.astype(raw.dtype.newbyteorder("=")) if raw.dtype.kind != "f" else as_compact(raw)), False
+    return (as_native(raw) if raw.dtype.kind != "f" else as_compact(raw)), False
 
 
 def _bytes_of(header: nib.Nifti1Header) -> bytes:
@@ -127,17 +136,22 @@ def _bytes_of(header: nib.Nifti1Header) -> bytes:
     return buffer.getvalue()[: int(header["sizeof_hdr"])]
 
 
-def _like_source(pixels: NDArray[Any], image: Image, header: nib.Nifti1Header) -> nib.Nifti1Image:
+def _header_from(content: bytes) -> nib.Nifti1Header:
+    kind = nib.Nifti1Header if len(content) == _NIFTI1_BYTES else nib.Nifti2Header
+    return kind.from_fileobj(BytesIO(content))
+
+
+def _like_source(pixels: NDArray[Any], storage: Storage, header: nib.Nifti1Header) -> nib.Nifti1Image:
     """Put pixels in the source's order under the source's header, of which all but the type of the values is kept."""
-    assert image.storage is not None
-    shape = header.get_data_shape()
-    values = file_pixels(pixels, image.storage)
-    values = _structured(values).reshape(shape) if values.ndim > len(image.spatial_axes) else values.reshape(shape)
+    values = file_pixels(pixels, storage)
+    if values.ndim > len(storage.flips):
+        values = _structured(values)
+    values = values.reshape(header.get_data_shape())
     fresh = header.copy()
     fresh.set_data_dtype(values.dtype)
     fresh.set_slope_inter(1, 0)
     fresh["cal_min"] = fresh["cal_max"] = 0
-    kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == 348 else nib.Nifti2Image
+    kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == _NIFTI1_BYTES else nib.Nifti2Image
     # affine=None: nibabel then takes qform and sform from the header as they are, without rounding them anew.
     return kind(values, None, fresh)
 

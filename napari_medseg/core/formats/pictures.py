@@ -11,8 +11,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.geometry import canonical_pixels, plain_storage
-from napari_medseg.core.formats.grid_text import GRID_KEY, grid_from_json, with_grid
+from napari_medseg.core.formats.grid_text import GRID_KEY, Grid, grid_from_json, with_grid
 from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
+from napari_medseg.core.formats.values import as_native
 from napari_medseg.core.image import Image, Storage
 
 _EXIF_ORIENTATION = 0x0112
@@ -55,6 +56,12 @@ def read_picture(path: Path) -> Image:
         storage=storage,
     )
     return with_grid(image, grid)
+
+
+def png_grid(path: Path) -> Grid:
+    """Return what a PNG of ours says of its grid; an empty one for other programs' files."""
+    with readable_errors(path, "a picture"), Picture.open(path) as picture:
+        return grid_from_json(str(picture.info.get(GRID_KEY, "")))
 
 
 def read_indexed_picture(path: Path) -> Image:
@@ -107,9 +114,9 @@ def grey_if_equal(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
 def _pixels(picture: Picture.Image) -> NDArray[Any]:
     if picture.mode in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"):
         values = np.asarray(picture)
-        return values.astype(values.dtype.newbyteorder("="))
+        return as_native(values)
     if picture.mode == "1":
-        return np.asarray(picture).astype(np.uint8) * np.uint8(255)
+        return as_native(np.asarray(picture))
     if picture.mode == "I":
         return np.asarray(picture).astype(np.uint16)
     return np.asarray(picture.convert("RGB"))

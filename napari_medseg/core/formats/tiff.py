@@ -12,7 +12,7 @@ from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, p
 from napari_medseg.core.formats.grid_text import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
 from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
 from napari_medseg.core.formats.pictures import grey_if_equal
-from napari_medseg.core.formats.units import compact_float, looks_like_hu
+from napari_medseg.core.formats.values import as_native, looks_like_hu
 from napari_medseg.core.image import Image, Storage
 
 _MM_PER = {
@@ -56,6 +56,12 @@ def read_tiff(path: Path) -> Image:
     return _image(path, pixels, series.axes, grid, spacing, n_series)
 
 
+def tiff_grid(path: Path) -> Grid:
+    """Return what a TIFF of ours says of its grid; an empty one for other programs' files."""
+    with readable_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
+        return _grid(tiff)
+
+
 def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: Storage) -> None:
     """Write canonical pixels in the order of `storage`, with voxel size and place in the patient.
 
@@ -93,8 +99,8 @@ def _image(
     units = "grey"
     if is_colour:
         pixels, units = grey_if_equal(pixels)
-    pixels = compact_float(pixels)
     refuse_unusable(pixels, path.name)
+    pixels = as_native(pixels)
     n_spatial = pixels.ndim - (units == "rgb")
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == n_spatial else None
     storage = storage or plain_storage(n_spatial)
