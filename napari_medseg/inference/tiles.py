@@ -1,0 +1,68 @@
+"""How a side of a plane is cut into overlapping pieces, and how they are blended so that no seam shows."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT_PX = 32
+"""Tiles begin at multiples of it: the network's coarsest pixels lie as they would in the whole plane."""
+
+EDGE_PX = 16
+"""The outermost pixels of a tile have the least context, and weigh nothing where a neighbour has them too."""
+
+SMALLEST_WEIGHT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """One piece [start, stop) of a side, with its blending weights; weights of all pieces sum to 1 at every pixel."""
+
+    start: int
+    stop: int
+    weights: NDArray[np.float32]
+
+
+def spans(length: int, longest: int, overlap: int) -> list[Span]:
+    """Cut a side into as few pieces as cover it, all of the same length, spread evenly.
+
+    Parameters
+    ----------
+    length, longest
+        Side of the plane and longest piece, in pixels, multiples of `ALIGNMENT_PX`.
+    overlap
+        Pixels that neighbours share; at most `ALIGNMENT_PX` fewer are shared where a start is rounded.
+    """
+    if length <= longest:
+        return [Span(0, length, np.ones(length, np.float32))]
+    count = math.ceil((length - overlap) / (longest - overlap))
+    size = _up((length + (count - 1) * overlap) / count)
+    starts = [_down(index * (length - size) / (count - 1)) for index in range(count)]
+    ramps = [_ramp(start, size, length, overlap) for start in starts]
+    total = np.zeros(length)
+    for start, ramp in zip(starts, ramps, strict=True):
+        total[start : start + size] += ramp
+    return [
+        Span(start, start + size, (ramp / total[start : start + size]).astype(np.float32))
+        for start, ramp in zip(starts, ramps, strict=True)
+    ]
+
+
+def _ramp(start: int, size: int, length: int, overlap: int) -> NDArray[np.float64]:
+    """Weight 1 inside, falling to almost 0 over the overlap; no fall at the plane's own border."""
+    edge = min(EDGE_PX, overlap // 4)
+    positions = np.arange(size) + 0.5
+    from_left = positions if start > 0 else np.full(size, float(size))
+    from_right = size - positions if start + size < length else np.full(size, float(size))
+    nearest = np.minimum(from_left, from_right)
+    weights: NDArray[np.float64] = np.clip((nearest - edge) / max(overlap - 2 * edge, 1), SMALLEST_WEIGHT, 1.0)
+    return weights
+
+
+def _up(pixels: float) -> int:
+    return math.ceil(pixels / ALIGNMENT_PX) * ALIGNMENT_PX
+
+
+def _down(pixels: float) -> int:
+    return math.floor(pixels / ALIGNMENT_PX) * ALIGNMENT_PX

@@ -1,0 +1,49 @@
+"""How sure a model is: per voxel, the probability that another label is right; per case, what share may be wrong."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SAMPLE_STEP = 2
+"""The figure of a case is taken from every second row and column, a quarter of the work for the same mean."""
+
+SMALLEST_FOREGROUND = 0.01
+"""Share of a case that counts as labelled at least, so that an empty case is not divided by nothing."""
+
+
+def doubt(logits: Tensor) -> Tensor:
+    """Probability that the most likely label is wrong (least confidence, Lewis and Gale 1994).
+
+    Parameters
+    ----------
+    logits
+        (n, classes, h, w).
+
+    Returns
+    -------
+    Tensor
+        float32 (n, h, w) in [0, 1 - 1 / classes].
+    """
+    return 1.0 - torch.softmax(logits.float(), dim=1).amax(dim=1)
+
+
+def sampled_doubt(logits: Tensor) -> tuple[float, int, int]:
+    """Sum of `doubt` over a grid of voxels, how many of them are labelled, and how many there are."""
+    sample = logits[..., ::SAMPLE_STEP, ::SAMPLE_STEP].float()
+    labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
+    return float(doubt(sample).sum()), int(labelled.sum()), labelled.numel()
+
+
+def case_uncertainty(doubts: float, labelled: int, voxels: int) -> float:
+    """Voxels that are expected to be wrong, for each voxel that is labelled, in [0, 1].
+
+    That is the share of the labels that a person may have to correct, if the model's probabilities can be believed.
+    """
+    return min(1.0, doubts / max(labelled, SMALLEST_FOREGROUND * voxels, 1.0))
+
+
+def as_percent(doubts: Tensor) -> NDArray[np.uint8]:
+    """Doubt as whole per cent, the form in which a map travels and is shown."""
+    percent: NDArray[np.uint8] = (doubts * 100.0).round_().to(torch.uint8).cpu().numpy()
+    return percent
