@@ -17,9 +17,9 @@ from napari_medseg.core.formats.sources import (
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
     ImageSource,
+    find_images,
     group_of_file,
     listing,
-    offered,
     suffix_of,
 )
 from napari_medseg.core.formats.tiff import read_tiff
@@ -56,7 +56,6 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 )
 
 read_series = read_dicom_series
-find_images = offered
 write_labels = write_grid_labels
 write_image = write_grid_pixels
 read_labels = read_grid_labels

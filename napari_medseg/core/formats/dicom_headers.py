@@ -16,6 +16,10 @@ _MAGIC_OFFSET = 128
 _DIRECTION_TOLERANCE = 1e-3
 
 
+class NoImageError(MedSegError):
+    """A sound DICOM file that holds no image: a report, a structure set, a directory."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plane:
     """One plane of a DICOM file: a whole file, or one frame of an enhanced one.
@@ -79,10 +83,7 @@ def read_header(path: Path) -> Header:
     with readable_errors(path, "DICOM"):
         dataset = dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
         if "Rows" not in dataset or "Columns" not in dataset:
-            kind = dataset.get("Modality") or "a directory or report"
-            raise MedSegError(
-                f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to."
-            )
+            _refuse_without_image(path, dataset)
         return _header(path, dataset)
 
 
@@ -108,6 +109,13 @@ def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
         if group is not None and group.get(sequence):
             return group[sequence][0]  # type: ignore[no-any-return]
     return dataset
+
+
+def _refuse_without_image(path: Path, dataset: Dataset) -> None:
+    if "SOPClassUID" not in dataset and not dataset.file_meta.get("MediaStorageSOPClassUID"):
+        raise MedSegError(f"{path.name} is no DICOM file, or is damaged. Copy or export it again.")
+    kind = text_of(dataset, "Modality") or "a directory or report"
+    raise NoImageError(f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to.")
 
 
 def _header(path: Path, dataset: Dataset) -> Header:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import Header, is_dicom, read_header
+from napari_medseg.core.formats.dicom_headers import Header, NoImageError, is_dicom, read_header
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -33,37 +33,44 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def offered(path: Path) -> list[ImageSource]:
-    """List what a file or folder offers, in the order of names.
+def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
+    """List what a file or folder, or several of them together, offer.
 
-    Folders in a folder are looked into; those called ``labels`` or ``masks`` are passed over.
+    DICOM files of one series are one image, whichever order or folder they come in. Folders in a folder are looked
+    into; those called ``labels`` or ``masks`` are passed over.
 
     Raises
     ------
     MedSegError
-        If the path does not exist.
+        If a path does not exist.
     """
-    if not path.exists():
-        raise MedSegError(f"{path} does not exist. Check the name, or whether a drive is disconnected.")
-    files = [path] if path.is_file() else _files_in(path)
-    dicom = [file for file in files if _may_be_dicom(file)]
-    others = [file for file in files if suffix_of(file) in _OWN_SUFFIX and file not in set(dicom)]
-    sources = [ImageSource(file.name, (file,)) for file in others]
-    if path.is_file() and dicom:
-        return [ImageSource(path.name, (path,), read_header(path).series)]
-    return sources + series_of(dicom)
+    given = [path] if isinstance(path, Path) else list(path)
+    files: list[Path] = []
+    for each in given:
+        if not each.exists():
+            raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
+        files += _files_in(each) if each.is_dir() else [each]
+    dicom = dict.fromkeys(file for file in files if _may_be_dicom(file))
+    # A file that was named by hand is offered whatever it is, so that opening it says why it cannot be used.
+    others = dict.fromkeys(file for file in files if suffix_of(file) in _OWN_SUFFIX or file in given)
+    return [ImageSource(file.name, (file,)) for file in others if file not in dicom] + series_of(dicom)
 
 
 def series_of(paths: Iterable[Path]) -> list[ImageSource]:
-    """Sort DICOM files into series; files without an image (reports, directories, damaged ones) are passed over."""
+    """Sort DICOM files into series; files without an image (reports, directories) are passed over."""
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    sources: list[ImageSource] = []
     for path in paths:
         try:
             header = read_header(path)
+        except NoImageError:
+            continue
         except MedSegError:
+            # Offered as it is: opening it says what is wrong, where leaving it out would hide a missing slice.
+            sources.append(ImageSource(path.name, (path,)))
             continue
         groups[header.series_key].append(header)
-    sources = [source for headers in groups.values() for source in _phases(headers)]
+    sources += [source for headers in groups.values() for source in _phases(headers)]
     return sorted(sources, key=lambda source: source.paths[0].as_posix())
 
 
@@ -122,6 +129,6 @@ def _phases(headers: list[Header]) -> list[ImageSource]:
         if len(by_phase) > 1:
             name += f" phase {phase.replace('|', ' ').strip()}"
         if len(members) == 1:
-            name = f"{name} {first.path.name}".strip()
+            name = first.path.name
         sources.append(ImageSource(name, tuple(header.path for header in members), first.series))
     return sources
