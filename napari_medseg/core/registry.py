@@ -127,7 +127,7 @@ class Registry:
         try:
             beside.mkdir(parents=True)
             shutil.copyfile(folder / WEIGHTS, beside / WEIGHTS)
-            card = self._next_card(card, reason)
+            card = _with_reason(card.model_copy(update={"version": self.next_version(card.name)}), reason)
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)
             write_card(card, beside / CARD)
@@ -143,6 +143,12 @@ class Registry:
             shutil.rmtree(beside, ignore_errors=True)
         logger.info("added %s to %s", card.id, self.user_dir)
         return card
+
+    def next_version(self, name: str) -> int:
+        """Return the first version number of a family that was never given away."""
+        taken = [card.version for card in self.versions() if card.name == name]
+        folders = [int(path.name) for path in (self.user_dir / name).glob("*") if path.name.isdecimal()]
+        return max([*taken, *folders, 0]) + 1
 
     def promote(self, model: str, reason: str = "") -> ModelCard:
         """Make a version live for its task; `reason` is kept in the history and shown on the card."""
@@ -187,12 +193,6 @@ class Registry:
         if model not in versions:
             raise MedSegError(f"there is no model {model!r}; choose one of {sorted(versions)}")
         return versions[model]
-
-    def _next_card(self, card: ModelCard, reason: str) -> ModelCard:
-        taken = [other.version for other in self.versions() if other.name == card.name]
-        folders = [int(path.name) for path in (self.user_dir / card.name).glob("*") if path.name.isdecimal()]
-        version = max([*taken, *folders, 0]) + 1
-        return _with_reason(card.model_copy(update={"version": version}), reason)
 
     def _stack(self, task: str) -> list[str]:
         """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""

@@ -107,6 +107,17 @@ def case_list(ws: Workspace, task: str | None = None) -> list[CaseRow]:
     ]
 
 
+def corrections_in_force(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
+    """Each case's newest correction, in the order of the cases; none of a case that was rejected afterwards."""
+    newest = {correction.case_id: correction for correction in ws.project.rows(Correction)}
+    last = {review.case_id: review.state for review in ws.project.rows(Review) if review.state is not ReviewState.OPEN}
+    return [
+        (case, newest[case.id])
+        for case in ws.project.rows(Case)
+        if task in (None, case.task) and case.id in newest and last[case.id] is ReviewState.ACCEPTED
+    ]
+
+
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
     """Put a whole group into the hold-out, or take it out.
 

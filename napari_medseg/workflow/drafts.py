@@ -68,7 +68,7 @@ class Draft:
     def edited(self) -> NDArray[np.int64]:
         """Flat C-order indices of the voxels a person touched since the last reset, ascending, each once."""
         if self._edited is None:
-            self._edited = _edited_by(self._journal.done)
+            self._edited = edited_by(self._journal.done)
         return self._edited
 
     @property
@@ -166,7 +166,7 @@ class Draft:
         indices, labels, predicted = stroke.indices, self.labels.reshape(-1), self._predicted.reshape(-1)
         self._edited = None
         if stroke.kind is StrokeKind.PREDICTION:
-            edited = _edited_by(below)
+            edited = edited_by(below)
             predicted[indices] = after
             free = ~np.isin(indices, edited, assume_unique=True)
             labels[indices[free]] = after[free]
@@ -184,7 +184,8 @@ class Draft:
             )
 
 
-def _edited_by(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
+def edited_by(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
+    """Flat indices, ascending, of the voxels that strokes by hand touched since the last reset."""
     touched: list[NDArray[np.int64]] = []
     for stroke in strokes:
         if stroke.kind is StrokeKind.RESET:

@@ -1,7 +1,7 @@
 """Predict, correct, decide: one person's pass over a case, of which nothing is lost.
 
-What `predict` returns, and `write_accepted`, touch files only and may run in a worker thread; the rest belongs to the main
-thread.
+What `predict` returns, and `write_accepted`, touch files only and may run in a worker thread; the rest belongs to the
+main thread.
 """
 
 import getpass

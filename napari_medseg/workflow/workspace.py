@@ -1,4 +1,4 @@
-"""The composition root: an open project, the registry of models and the engine; the verbs live in the modules beside."""
+"""The composition root: an open project, the registry of models, the engine. The verbs lie in the modules beside."""
 
 from pathlib import Path
 from typing import Self

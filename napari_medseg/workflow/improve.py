@@ -1,0 +1,233 @@
+"""Let the model learn: corrections -> snapshot -> run folder -> follow -> compare -> promote, or keep the old one."""
+
+import logging
+import sys
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.clock import now
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.gate import Decision, Verdict, judge
+from napari_medseg.core.records import Case, Correction, Run, RunState
+from napari_medseg.core.rows import RunItem
+from napari_medseg.core.snapshots import read_snapshot, write_snapshot
+from napari_medseg.workflow.cases import corrections_in_force
+from napari_medseg.workflow.lessons import snapshot_of
+from napari_medseg.workflow.processes import is_alive, last_words, start_detached
+from napari_medseg.workflow.workspace import Workspace
+from training.events import CANCEL_FILE, Compared, Event, Failed, Finished, read_events
+from training.recipe import fine_tuning_recipe, write_recipe
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BUDGET_S = 90.0
+WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """Old against new on one hold-out case; `case` and `labels_file` are those of the project."""
+
+    case: Case | None
+    labels_file: str
+    compared: Compared
+
+    @property
+    def change(self) -> float:
+        """Dice won (or lost, below 0)."""
+        return self.compared.new - self.compared.old
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """What a candidate does on the hold-out, the worst change first, and the gate's verdict on it."""
+
+    rows: tuple[ComparisonRow, ...]
+    verdict: Verdict
+
+
+def waiting_corrections(ws: Workspace, task: str) -> int:
+    """Corrections outside the hold-out that the live version has not learnt from."""
+    live = ws.registry.live(task).id
+    runs = {run.id for run in ws.project.rows(Run) if run.result_model == live}
+    learnt = {item.correction_id for item in ws.project.run_items() if item.run_id in runs}
+    pairs = corrections_in_force(ws, task)
+    return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
+
+
+def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed: int = 0) -> Run:
+    """Fine-tune the live version on all corrections, in a process of its own that survives the window.
+
+    Parameters
+    ----------
+    ws, task
+        Of the corrections.
+    budget_s
+        Seconds that the run may take, comparison included.
+    seed
+        Same seed, corrections and base: same result on a CPU.
+
+    Raises
+    ------
+    MedSegError
+        If there is nothing to learn from, or a run is under way.
+    """
+    if (other := running(ws)) is not None:
+        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+    base = ws.registry.live(task)
+    snapshot, seen = snapshot_of(ws, task)
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    run_id = f"{stamp}-{base.name}-{uuid.uuid4().hex[:4]}"
+    folder = ws.project.folder / "runs" / run_id
+    folder.mkdir(parents=True)
+    write_snapshot(snapshot, folder / "snapshot.json")
+    recipe = fine_tuning_recipe(
+        base=str(ws.registry.folder(base.id).absolute()),
+        name=base.name,
+        version=ws.registry.next_version(base.name),
+        budget_s=budget_s,
+        seed=seed,
+    )
+    write_recipe(recipe, folder / "recipe.json")
+    run = Run(run_id, task, base.id, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
+    with ws.project.transaction():
+        ws.project.insert(run)
+        ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
+    return _launch(ws, run)
+
+
+def follow(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
+    """Return what a run said behind the byte `offset` of its events, and the offset for the next call.
+
+    The state of the run is written when it ends. A process that died without a last word gives a `Failed` that quotes
+    the end of its log.
+    """
+    alive = _alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
+    read = list(read_events(run_folder(ws, run), offset))
+    _settle(ws, run, alive)
+    return [event for event, _ in read] + _unsaid_failure(ws, run), read[-1][1] if read else offset
+
+
+def cancel(ws: Workspace, run: Run) -> None:
+    """Ask a run to stop and keep its best so far."""
+    (run_folder(ws, run) / CANCEL_FILE).touch()
+
+
+def running(ws: Workspace) -> Run | None:
+    """Return the run under way, also one that an earlier window started; `None` where there is none."""
+    for run in ws.project.rows(Run, "state", RunState.RUNNING):
+        _settle(ws, run, _alive(ws, run))
+    left = ws.project.rows(Run, "state", RunState.RUNNING)
+    return left[-1] if left else None
+
+
+def last_run(ws: Workspace, task: str) -> Run | None:
+    """Return the newest run of a task, whatever its state; `None` before the first."""
+    runs = ws.project.rows(Run, "task", task)
+    return runs[-1] if runs else None
+
+
+def comparison(ws: Workspace, run: Run) -> ComparisonView:
+    """Compare candidate and base case by case, the worst change on top."""
+    folder = run_folder(ws, run)
+    compared = [event for event, _ in read_events(folder) if isinstance(event, Compared)]
+    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / "snapshot.json").items}
+    corrections = {Path(correction.labels_file).name: correction for correction in ws.project.rows(Correction)}
+    cases = {case.id: case for case in ws.project.rows(Case)}
+    rows = []
+    for event in compared:
+        correction = corrections.get(files.get(event.case, ""))
+        case = None if correction is None else cases.get(correction.case_id)
+        rows.append(ComparisonRow(case, "" if correction is None else correction.labels_file, event))
+    rows.sort(key=lambda row: row.change)
+    return ComparisonView(tuple(rows), judge([row.compared for row in rows]))
+
+
+def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
+    """Make a run's candidate the live version.
+
+    Raises
+    ------
+    MedSegError
+        If the run has no candidate, or the gate does not call it better and no reason is given for its card.
+    """
+    run = _with_candidate(ws, run)
+    verdict = comparison(ws, run).verdict
+    reason = reason.strip()
+    if verdict.decision is not Decision.BETTER and not reason:
+        raise MedSegError(f"{verdict.text} To promote it all the same, type a reason: it goes on the model's card.")
+    model = run.result_model or ws.registry.add(run_folder(ws, run), reason).id
+    card = ws.registry.promote(model, reason)
+    ws.project.set_run_state(run, RunState.PROMOTED, model)
+    return card
+
+
+def keep_old(ws: Workspace, run: Run) -> ModelCard:
+    """Leave the live version live; the candidate becomes a version that can be promoted later. Returns its card."""
+    run = _with_candidate(ws, run)
+    model = run.result_model or ws.registry.add(run_folder(ws, run)).id
+    ws.project.set_run_state(run, RunState.KEPT_OLD, model)
+    return ws.registry.card(model)
+
+
+def roll_back(ws: Workspace, task: str) -> ModelCard:
+    """Make the version live that was live before."""
+    return ws.registry.roll_back(task)
+
+
+def run_folder(ws: Workspace, run: Run) -> Path:
+    """Folder of a run."""
+    return ws.project.folder / run.folder
+
+
+def _launch(ws: Workspace, run: Run) -> Run:
+    folder = run_folder(ws, run)
+    try:
+        process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
+    except OSError as error:
+        ws.project.set_run_state(run, RunState.FAILED)
+        raise MedSegError(
+            f"the training process did not start: {error}. Close other programs, then try again."
+        ) from error
+    ws.children[run.id] = process
+    logger.info("training run %s started as process %d", run.id, process.pid)
+    return run
+
+
+def _alive(ws: Workspace, run: Run) -> bool:
+    return is_alive(run_folder(ws, run), ws.children.get(run.id))
+
+
+def _settle(ws: Workspace, run: Run, alive: bool) -> None:
+    """Write the state of a run that has ended, with or without a word."""
+    if ws.project.one(Run, run.id).state is not RunState.RUNNING:
+        return
+    match _last_word(ws, run):
+        case Finished(cancelled=cancelled):
+            ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
+        case Failed():
+            ws.project.set_run_state(run, RunState.FAILED)
+        case None if not alive:
+            ws.project.set_run_state(run, RunState.FAILED)
+
+
+def _last_word(ws: Workspace, run: Run) -> Finished | Failed | None:
+    words = [event for event, _ in read_events(run_folder(ws, run)) if isinstance(event, Finished | Failed)]
+    return words[-1] if words else None
+
+
+def _unsaid_failure(ws: Workspace, run: Run) -> list[Event]:
+    if ws.project.one(Run, run.id).state is not RunState.FAILED or _last_word(ws, run) is not None:
+        return []
+    reason = last_words(run_folder(ws, run))
+    return [Failed(f"the training process ended without a result: {reason}. Train again.")]
+
+
+def _with_candidate(ws: Workspace, run: Run) -> Run:
+    now_is = ws.project.one(Run, run.id)
+    if now_is.state not in WITH_CANDIDATE:
+        raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to decide on. Train again.")
+    return now_is
