@@ -22,7 +22,10 @@ class Role(StrEnum):
 
 
 class SnapshotItem(BaseModel):
-    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file."""
+    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
+
+    `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +36,7 @@ class SnapshotItem(BaseModel):
     role: Role
     source: str = ""
     labels_sha256: str = ""
+    edited_planes: tuple[int, ...] = ()
 
 
 class Snapshot(BaseModel):

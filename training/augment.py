@@ -1,0 +1,191 @@
+"""What a network must not care about: size, place, tilt, window, noise.
+
+One resampling does all the geometry, so that a patch is interpolated once. A mirrored patch swaps the labels of right
+and left: the picture of a mirrored patient has the right lung on the other side only if we say so.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from napari_medseg.core.cards import Preprocessing
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of what is drawn for each patch. Grey values are in [0, 1], before mean and std.
+
+    Parameters
+    ----------
+    scale
+        Size of the plane against the one that the predictor sees, drawn evenly in its logarithm.
+    rotation_deg, stretch
+        Largest tilt to either side; largest relative change of the ratio of the sides.
+    mirror_share, border_share
+        Share of patches mirrored left to right; share whose outside repeats the border instead of being black.
+    contrast, brightness, gamma, saturation
+        Factor about mid-grey; offset; exponent; share of the grey range that is kept (the rest is clipped to white).
+    noise, blur_px
+        Standard deviations, largest.
+    intensity_share
+        Share of patches for each of the changes of grey values.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotation_deg: float = 0.0
+    stretch: float = 0.0
+    mirror_share: float = 0.0
+    border_share: float = 0.3
+    contrast: tuple[float, float] = (1.0, 1.0)
+    brightness: float = 0.0
+    gamma: tuple[float, float] = (1.0, 1.0)
+    saturation: tuple[float, float] = (1.0, 1.0)
+    noise: float = 0.0
+    blur_px: float = 0.0
+    intensity_share: float = 0.5
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": Augmentation(),
+    "ct": Augmentation(
+        scale=(0.5, 1.5),
+        rotation_deg=15.0,
+        stretch=0.15,
+        mirror_share=0.5,
+        contrast=(0.7, 1.4),
+        brightness=0.15,
+        gamma=(0.6, 1.7),
+        saturation=(0.45, 1.0),
+        noise=0.08,
+        blur_px=1.5,
+    ),
+    "gentle": Augmentation(
+        scale=(0.7, 1.3),
+        rotation_deg=10.0,
+        stretch=0.1,
+        mirror_share=0.5,
+        contrast=(0.8, 1.25),
+        brightness=0.1,
+        gamma=(0.8, 1.25),
+        noise=0.04,
+        blur_px=1.0,
+    ),
+}
+
+
+def augmentation_named(name: str) -> Augmentation:
+    """Return an augmentation; raise `ValueError` listing the choices where there is none of that name."""
+    if name not in AUGMENTATIONS:
+        raise ValueError(f"unknown augmentation {name!r}; choose one of {sorted(AUGMENTATIONS)}")
+    return AUGMENTATIONS[name]
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Cuts changed patches from planes.
+
+    Parameters
+    ----------
+    settings
+        Ranges to draw from.
+    preprocessing
+        Of the card; its mean and std lead from network values to grey values and back.
+    patch_px
+        Side of the square patch.
+    sides
+        Label values that a mirror swaps; `None` where the task has no sides.
+    """
+
+    settings: Augmentation
+    preprocessing: Preprocessing
+    patch_px: int
+    sides: tuple[int, int] | None
+
+    def patch(
+        self, plane: NDArray[np.floating], labels: NDArray[np.integer], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw one patch.
+
+        Parameters
+        ----------
+        plane
+            (c, h, w), normalised as the predictor does it.
+        labels
+            (h, w).
+        rng
+            All that is random here.
+
+        Returns
+        -------
+        patch, labels
+            (c, patch_px, patch_px) float32, and (patch_px, patch_px) int64.
+        """
+        mirrored = bool(rng.random() < self.settings.mirror_share)
+        grid = self._grid(labels.shape, mirrored, rng)
+        padding = "border" if rng.random() < self.settings.border_share else "zeros"
+        pre = self.preprocessing
+        grey = torch.from_numpy(plane.astype(np.float32))[None] * pre.std + pre.mean
+        grey = functional.grid_sample(grey, grid, padding_mode=padding, align_corners=False)[0]
+        truth = torch.from_numpy(labels.astype(np.float32))[None, None]
+        truth = functional.grid_sample(truth, grid, mode="nearest", align_corners=False)[0, 0].long()
+        if mirrored and self.sides is not None:
+            truth = _swapped(truth, self.sides)
+        return (self._grey_changed(grey, rng) - pre.mean) / pre.std, truth
+
+    def _grid(self, shape: tuple[int, ...], mirrored: bool, rng: np.random.Generator) -> Tensor:
+        """Where each pixel of the patch lies in the plane, (1, patch, patch, 2), in [-1, 1] as `grid_sample` wants."""
+        low, high = self.settings.scale
+        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        stretch = 1.0 + rng.uniform(-self.settings.stretch, self.settings.stretch)
+        angle = np.deg2rad(rng.uniform(-self.settings.rotation_deg, self.settings.rotation_deg))
+        height, width = shape
+        per_pixel = np.array([1.0 / (scale * stretch), stretch / scale])
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = rotation @ np.diag(per_pixel) * (self.patch_px / np.array([[width], [height]]))
+        if mirrored:
+            matrix[:, 0] = -matrix[:, 0]
+        room = np.array([self.patch_px * per_pixel[0] / width, self.patch_px * per_pixel[1] / height])
+        centre = rng.uniform(-1, 1, 2) * np.abs(1.0 - room)
+        theta = torch.tensor(np.column_stack([matrix, centre])[None], dtype=torch.float32)
+        return functional.affine_grid(theta, [1, 1, self.patch_px, self.patch_px], align_corners=False)
+
+    def _grey_changed(self, grey: Tensor, rng: np.random.Generator) -> Tensor:
+        settings = self.settings
+
+        def chosen() -> bool:
+            return bool(rng.random() < settings.intensity_share)
+
+        if settings.blur_px and chosen():
+            grey = _blurred(grey, rng.uniform(0.3, max(0.3, settings.blur_px)))
+        if chosen():
+            grey = (grey - 0.5) * rng.uniform(*settings.contrast) + 0.5
+            grey = grey + rng.uniform(-settings.brightness, settings.brightness)
+        if chosen():
+            grey = grey / rng.uniform(*settings.saturation)
+        if chosen():
+            grey = grey.clamp(0, 1) ** float(np.exp(rng.uniform(*np.log(settings.gamma))))
+        if settings.noise and chosen():
+            strength = rng.uniform(0, settings.noise)
+            grey = grey + strength * torch.from_numpy(rng.standard_normal(grey.shape, dtype=np.float32))
+        return grey.clamp(0, 1)
+
+
+def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:
+    right, left = sides
+    was_right, was_left = labels == right, labels == left
+    return labels.masked_fill(was_right, left).masked_fill(was_left, right)
+
+
+def _blurred(grey: Tensor, sigma_px: float) -> Tensor:
+    """Gaussian blur of a (c, h, w) picture, one axis after the other."""
+    radius = max(1, round(3 * sigma_px))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    padded = functional.pad(grey[:, None], (radius, radius, radius, radius), mode="replicate")
+    rows = functional.conv2d(padded, kernel[..., None, :])
+    return functional.conv2d(rows, kernel[..., :, None])[:, 0]

@@ -1,0 +1,86 @@
+"""How fast a network learns over a run, and how a run keeps to its budget.
+
+Progress counts in steps or in seconds, whichever is further: a budgeted run on a busy machine still ends with a small
+learning rate, which is where most of the accuracy comes from.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+WARM_UP_SHARE = 0.05
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:
+    """Return the full rate, but for a short warm-up. `progress` in [0, 1]; the result is a factor in (0, 1]."""
+    return _warm_up(progress)
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter, SGDR, ICLR 2017) after a short warm-up."""
+    return _warm_up(progress) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def linear(progress: float) -> float:
+    """Return a straight line from 1 to 0 after a short warm-up."""
+    return _warm_up(progress) * (1.0 - min(1.0, progress))
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}
+
+
+def schedule_named(name: str) -> Schedule:
+    """Return a schedule; raise `ValueError` listing the choices where there is none of that name."""
+    if name not in SCHEDULES:
+        raise ValueError(f"unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}")
+    return SCHEDULES[name]
+
+
+@dataclass
+class Clock:
+    """Seconds of one run, over all its processes.
+
+    Parameters
+    ----------
+    started
+        `time.monotonic()` at the start of this process.
+    budget_s
+        Seconds for the whole run, comparison included; `None` for as long as the recipe's epochs take.
+    carried_s
+        Seconds that earlier processes of a resumed run used.
+    reserved_s
+        Seconds kept for what comes after the last step: validation, comparison, card and report.
+    training_started_s
+        Second of the run at which the first step began.
+    """
+
+    started: float
+    budget_s: float | None = None
+    carried_s: float = 0.0
+    reserved_s: float = 0.0
+    training_started_s: float = 0.0
+
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.carried_s + time.monotonic() - self.started
+
+    def left_for_training_s(self) -> float:
+        """Seconds until the last step must have ended; infinite without a budget."""
+        if self.budget_s is None:
+            return math.inf
+        return self.budget_s - self.reserved_s - self.elapsed_s()
+
+    def progress(self, step: int, n_steps: int) -> float:
+        """Share of the training that is over, in [0, 1], by steps or by seconds, whichever is further."""
+        by_steps = step / max(1, n_steps)
+        if self.budget_s is None:
+            return min(1.0, by_steps)
+        available = max(1e-6, self.budget_s - self.reserved_s - self.training_started_s)
+        return min(1.0, max(by_steps, (self.elapsed_s() - self.training_started_s) / available))
+
+
+def _warm_up(progress: float) -> float:
+    return min(1.0, (progress + 1e-3) / WARM_UP_SHARE)

@@ -1,0 +1,168 @@
+"""From a run folder to everything that the loop needs: recipe, split, data, network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.networks import load_version
+from training.augment import Augmenter, augmentation_named
+from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_image
+from training.learner import Learner
+from training.recipe import Recipe, read_recipe
+from training.schedule import Clock
+
+RECIPE_FILE = "recipe.json"
+SNAPSHOT_FILE = "snapshot.json"
+MIN_GROUPS_FOR_VALIDATION = 10
+VALIDATE_EVERY_NTH_GROUP = 5
+MAX_VALIDATION_PLANES = 24
+WINDOWS_PER_CT = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """What each item of a snapshot is used for in this run; `notice` tells a person where that may surprise."""
+
+    train: tuple[SnapshotItem, ...]
+    replay: tuple[SnapshotItem, ...]
+    validate: tuple[SnapshotItem, ...]
+    hold_out: tuple[SnapshotItem, ...]
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run, ready to go. `base` is the card of the version that it starts from."""
+
+    run_dir: Path
+    recipe: Recipe
+    snapshot: Snapshot
+    split: Split
+    task: Task
+    base: ModelCard
+    learner: Learner
+    batches: Batches
+    validation: tuple[LabelledPlane, ...]
+    clock: Clock = field(compare=False)
+
+    @property
+    def base_folder(self) -> Path:
+        """Folder of the version that the run starts from."""
+        return self.run_dir / self.recipe.base
+
+
+def read_setup(run_dir: Path, started: float) -> Setup:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    run_dir
+        Holds `recipe.json` and `snapshot.json`.
+    started
+        `time.monotonic()` at the start of the process.
+
+    Raises
+    ------
+    MedSegError
+        If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn from.
+    """
+    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
+    snapshot.check_split()
+    task = task_named(snapshot.task)
+    if recipe.n_threads is not None:
+        torch.set_num_threads(recipe.n_threads)
+    network, base = load_version(run_dir / recipe.base)
+    if base.task != task.name:
+        raise MedSegError(
+            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
+            "Start from a model of the same task."
+        )
+    split = split_by_role(snapshot)
+    device = best_device()
+
+    def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
+        return [labelled_image(item, run_dir, base, task, n_windows, recipe.seed) for item in items]
+
+    train, replay = read(split.train), read(split.replay)
+    validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
+    augmenter = Augmenter(augmentation_named(recipe.augmentation), base.preprocessing, recipe.patch_px, task.sides)
+    batches = Batches(train, replay, augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
+    learner = Learner.starting_from(network, recipe, device)
+    clock = Clock(started, recipe.budget_s)
+    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock)
+
+
+def split_by_role(snapshot: Snapshot) -> Split:
+    """Decide what is learnt from and what chooses the best checkpoint.
+
+    Items with the role `VALIDATE` are used as they are. Without any, every fifth group is held back where there are
+    at least ten; with fewer, nothing can be spared, and the training images choose the checkpoint themselves.
+
+    Raises
+    ------
+    MedSegError
+        If there is nothing to learn from.
+    """
+    train, replay = snapshot.with_role(Role.TRAIN), tuple(snapshot.with_role(Role.REPLAY))
+    validate, hold_out = snapshot.with_role(Role.VALIDATE), tuple(snapshot.with_role(Role.HOLD_OUT))
+    if not train:
+        raise MedSegError(
+            "there is no correction to learn from: all accepted cases are in the hold-out, or none is accepted. "
+            "Accept a case of another patient first."
+        )
+    notice = ""
+    groups = sorted({item.group for item in train})
+    if not validate and len(groups) >= MIN_GROUPS_FOR_VALIDATION:
+        held_back = set(groups[::VALIDATE_EVERY_NTH_GROUP])
+        validate = [item for item in train if item.group in held_back]
+        train = [item for item in train if item.group not in held_back]
+    elif not validate:
+        notice = (
+            f"{len(groups)} corrected patients are too few to hold some back for validation: the validation Dice is "
+            "that of the training images without augmentation, and looks better than it is."
+        )
+    return Split(tuple(train), replay, tuple(validate), hold_out, notice)
+
+
+def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[LabelledPlane]:
+    """Take planes of as many images as possible, spread over each image."""
+    shown = _thinned(images, at_most)
+    per_image = max(1, at_most // max(1, len(shown)))
+    return [image.planes[index] for image in shown for index in _spread(len(image.planes), per_image)]
+
+
+def best_device() -> torch.device:
+    """Return CUDA, Apple's GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _validation_images(
+    split: Split,
+    train: list[LabelledImage],
+    replay: list[LabelledImage],
+    read: Callable[[Sequence[SnapshotItem], int], list[LabelledImage]],
+) -> list[LabelledImage]:
+    """Return the images that choose the best checkpoint: new skills and old ones count the same."""
+    new = read(split.validate, 0) if split.validate else train
+    if not replay:
+        return new
+    n_each = max(1, min(len(new), MAX_VALIDATION_PLANES // 2))
+    return _thinned(new, n_each) + _thinned(replay, n_each)
+
+
+def _thinned(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
+    return [images[index] for index in _spread(len(images), at_most)]
+
+
+def _spread(length: int, at_most: int) -> list[int]:
+    """Return at most that many indices below `length`, evenly spread, none twice."""
+    count = min(length, at_most)
+    return [(2 * index + 1) * length // (2 * count) for index in range(count)]
