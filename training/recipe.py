@@ -50,3 +50,37 @@ def read_recipe(path: Path) -> Recipe:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as indented JSON."""
     path.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed: int = 0) -> Recipe:
+    """Return the recipe of *Retrain on corrections*; its numbers are those that `benchmarks/corrections.py` measured.
+
+    Parameters
+    ----------
+    base
+        Folder of the version to start from.
+    name, version
+        Of the result.
+    budget_s
+        Seconds for the whole run; the number of epochs is no limit.
+    seed
+        Same seed, corrections and base: same result on a CPU, where the budget ends both runs at the same step.
+    """
+    return Recipe(
+        base=base,
+        name=name,
+        version=version,
+        budget_s=budget_s,
+        seed=seed,
+        n_epochs=500,
+        steps_per_epoch=10,
+        patience=500,
+        batch_size=8,
+        patch_px=256,
+        learning_rate=1e-3,
+        encoder_rate_factor=0.3,
+        augmentation="gentle",
+        replay_share=0.25,
+        ema_decay=0.9,
+        freeze_batch_norm=True,
+    )
