@@ -36,11 +36,12 @@ def sampled_doubt(logits: Tensor) -> tuple[float, int, int]:
 
 
 def case_uncertainty(doubts: float, labelled: int, voxels: int) -> float:
-    """Voxels that are expected to be wrong, for each voxel that is labelled, in [0, 1].
+    """Voxels that are expected to be wrong, as a share of those that are labelled or wrong, in [0, 1).
 
-    That is the share of the labels that a person may have to correct, if the model's probabilities can be believed.
+    That is about the share of the labels that a person will have to correct, if the model's probabilities can be
+    believed; it keeps the order of hopeless cases too.
     """
-    return min(1.0, doubts / max(labelled, SMALLEST_FOREGROUND * voxels, 1.0))
+    return doubts / (doubts + max(labelled, SMALLEST_FOREGROUND * voxels, 1.0))
 
 
 def as_percent(doubts: Tensor) -> NDArray[np.uint8]:

@@ -1,0 +1,261 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, Step
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.inference.device import Limits
+from napari_medseg.inference.predictor import Notice, Options, Predictor, Progress, Result
+from napari_medseg.networks import build, save_version
+
+SMALL = Limits(batch_px=40_000, whole_px=300_000, tile_px=256, overlap_px=96)
+
+
+class ByBrightness(nn.Module):
+    """Label 1 where a pixel is dark, 2 where it is bright, 0 between: exact at every pixel."""
+
+    def forward(self, planes: Tensor) -> Tensor:
+        grey = planes[:, :1]
+        return 20 * torch.cat([0.5 - grey.abs(), -grey, grey], dim=1)
+
+
+class Neighbourhood(nn.Module):
+    """Random convolutions with a known reach: 10 px to every side, 4 px of grid, like a small U-Net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.fine = nn.Conv2d(1, 6, 3, padding=1)
+        self.coarse = nn.Sequential(
+            nn.AvgPool2d(4), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=4)
+        )
+        self.head = nn.Conv2d(12, 3, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        fine = torch.relu(self.fine(planes))
+        return self.head(torch.cat([fine, self.coarse(fine)], dim=1))
+
+
+class Greedy(nn.Module):
+    """Runs out of memory above a number of pixels, as a device does."""
+
+    def __init__(self, most_px: int, error: Callable[[], Exception]) -> None:
+        super().__init__()
+        self.most_px, self.error, self.inner = most_px, error, ByBrightness()
+
+    def forward(self, planes: Tensor) -> Tensor:
+        if planes[:, 0].numel() > self.most_px:
+            raise self.error()
+        return self.inner(planes)
+
+
+def make_card(steps: list[Step] | None = None, **numbers: float) -> ModelCard:
+    return ModelCard(
+        name="tiny",
+        version=1,
+        task="lungs",
+        architecture=Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3),
+        preprocessing=Preprocessing.model_validate({"min_side_px": 32, "max_side_px": 4096} | numbers),
+        postprocessing=steps or [],
+        precision="fp32",
+    )
+
+
+def picture(*shape: int) -> np.ndarray:
+    """Smooth random grey, with values on both sides of the middle."""
+    torch.manual_seed(5)
+    coarse = torch.rand(1, 1, *(max(2, side // 24) for side in shape[-2:]))
+    plane = nn.functional.interpolate(coarse, size=shape[-2:], mode="bilinear")[0, 0].numpy() * 255
+    return np.broadcast_to(plane, shape).astype(np.uint8)
+
+
+def run(predictor: Predictor, image: Image, options: Options | None = None) -> tuple[list[object], Result]:
+    *events, result = predictor.predict(image, options)
+    assert isinstance(result, Result)
+    return events, result
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor(ByBrightness(), make_card(), "cpu", SMALL)
+
+
+def test_a_slice_is_labelled_where_it_lies(predictor: Predictor) -> None:
+    hu = np.full((200, 300), -300, np.int16)
+    hu[20:90, 30:120], hu[110:190, 180:290] = -1000, 400
+    events, result = run(predictor, Image(hu, "YX", units="HU"))
+    wanted = np.select([hu == -1000, hu == 400], [1, 2], 0)
+    np.testing.assert_array_equal(result.labels, wanted)
+    assert result.labels.dtype == np.uint8
+    assert result.uncertainty_map is None
+    assert [type(event) for event in events] == [Progress]
+    assert 0 < result.seconds < 60
+
+
+def test_a_stack_reports_each_batch_and_equals_its_slices(predictor: Predictor) -> None:
+    stack = np.stack([np.roll(picture(160, 96), 7 * shift, axis=0) for shift in range(5)])
+    events, result = run(predictor, Image(stack, "ZYX"))
+    assert [event.text for event in events if isinstance(event, Progress)] == [
+        "slice 2 of 5",
+        "slice 4 of 5",
+        "slice 5 of 5",
+    ]
+    assert result.labels.shape == stack.shape
+    for plane, labels in zip(stack, result.labels, strict=True):
+        np.testing.assert_array_equal(predictor.labels_of(Image(plane, "YX")), labels)
+
+
+@pytest.mark.parametrize("shape", [(700, 1030), (1600, 300), (513, 999)])
+def test_tiles_give_what_the_whole_plane_gives(shape: tuple[int, int]) -> None:
+    image = Image(picture(*shape), "YX")
+    network = Neighbourhood()
+    tiled_limits = Limits(batch_px=100_000, whole_px=1000, tile_px=256, overlap_px=96)
+    options = Options(with_uncertainty_map=True)
+    events, tiled = run(Predictor(network, make_card(), "cpu", tiled_limits), image, options)
+    _, whole = run(Predictor(network, make_card(), "cpu", Limits(10**9, 10**9, 256, 96)), image, options)
+    assert len(events) > 4
+    assert np.bincount(whole.labels.ravel(), minlength=3).min() > 1000
+    assert np.mean(tiled.labels != whole.labels) < 1e-4
+    assert tiled.uncertainty_map is not None
+    assert whole.uncertainty_map is not None
+    assert np.abs(tiled.uncertainty_map.astype(int) - whole.uncertainty_map).max() <= 1
+    assert tiled.uncertainty == pytest.approx(whole.uncertainty, rel=1e-3)
+
+
+def test_no_seam_shows_where_tiles_disagree_about_brightness() -> None:
+    """A network that looks at its whole tile: the labels must change over the width of the overlap, not at a line."""
+
+    class ByTile(nn.Module):
+        def forward(self, planes: Tensor) -> Tensor:
+            level = planes.mean(dim=(2, 3), keepdim=True).expand_as(planes)
+            return torch.cat([torch.zeros_like(level), level, -level], dim=1)
+
+    ramp = np.linspace(0, 255, 2048, dtype=np.float32) * np.ones((512, 1), np.float32)
+    predictor = Predictor(ByTile(), make_card(), "cpu", Limits(100_000, 1000, 256, 96))
+    _, result = run(predictor, Image(ramp, "YX"), Options(with_uncertainty_map=True))
+    assert result.uncertainty_map is not None
+    assert np.abs(np.diff(result.uncertainty_map[100].astype(int))).max() <= 3
+
+
+def test_a_resampled_picture_is_labelled_on_its_own_grid() -> None:
+    image = Image(picture(1500, 2200), "YX")
+    reduced = make_card(max_side_px=512)
+    options = Options(with_uncertainty_map=True)
+    _, whole = run(Predictor(ByBrightness(), reduced, "cpu", SMALL), image, options)
+    tiles = Limits(batch_px=100_000, whole_px=1000, tile_px=128, overlap_px=64)
+    _, tiled = run(Predictor(ByBrightness(), reduced, "cpu", tiles), image, options)
+    exact = Predictor(ByBrightness(), make_card(), "cpu", SMALL).labels_of(image)
+    for result in (whole, tiled):
+        assert result.labels.shape == (1500, 2200)
+        assert np.mean(result.labels != exact) < 0.015
+        assert result.uncertainty_map is not None
+        assert result.uncertainty_map.shape == (1500, 2200)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        lambda: RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
+        lambda: RuntimeError("MPS backend out of memory"),
+    ],
+)
+def test_out_of_memory_is_answered_by_smaller_pieces_and_a_notice(error: Callable[[], Exception]) -> None:
+    stack = np.stack([picture(512, 480)] * 3)
+    predictor = Predictor(Greedy(150 * 150, error), make_card(), "cpu", Limits(600_000, 600_000, 512, 96))
+    events, result = run(predictor, Image(stack, "ZYX"))
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert [notice.split("with ")[1] for notice in notices] == [
+        "1 slices at once.",
+        "tiles of 256 px.",
+        "tiles of 128 px.",
+    ]
+    np.testing.assert_array_equal(
+        result.labels, Predictor(ByBrightness(), make_card(), "cpu").labels_of(Image(stack, "ZYX"))
+    )
+    events, _ = run(predictor, Image(stack, "ZYX"))
+    assert not any(isinstance(event, Notice) for event in events), "what was learnt is forgotten"
+
+
+def test_out_of_memory_at_the_smallest_tile_says_what_to_do() -> None:
+    predictor = Predictor(Greedy(10, lambda: torch.OutOfMemoryError("out of memory")), make_card(), "cpu")
+    with pytest.raises(MedSegError, match=r"too little memory for tiny@1.*smaller model"):
+        predictor.labels_of(Image(picture(512, 512), "YX"))
+
+
+def test_another_error_of_the_network_is_not_swallowed() -> None:
+    predictor = Predictor(Greedy(10, lambda: RuntimeError("shapes do not match")), make_card(), "cpu")
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        predictor.labels_of(Image(picture(64, 64), "YX"))
+
+
+def test_postprocessing_of_the_card_is_applied_in_millimetres() -> None:
+    hu = np.full((100, 100), -300, np.int16)
+    hu[10:60, 10:60], hu[90:94, 90:94] = -1000, -1000
+    steps = [Step(name="drop_small", options={"min_area_mm2": 20.0})]
+    predictor = Predictor(ByBrightness(), make_card(steps), "cpu")
+    events, result = run(predictor, Image(hu, "YX", spacing_mm=(1.0, 1.0), units="HU"))
+    assert result.labels.sum() == 2500
+    assert isinstance(events[-1], Progress)
+    assert events[-1].text == "drop small"
+    assert predictor.labels_of(Image(hu, "YX", spacing_mm=(2.0, 2.0), units="HU")).sum() == 2516
+
+
+def test_an_unsure_case_has_the_larger_figure(predictor: Predictor) -> None:
+    sure, unsure = np.full((2, 64, 64), -300, np.int16)
+    sure[10:50, 10:50], unsure[10:50, 10:50] = 400, -120
+    _, sure_result = run(predictor, Image(sure, "YX", units="HU"))
+    _, unsure_result = run(predictor, Image(unsure, "YX", units="HU"), Options(with_uncertainty_map=True))
+    assert 0 < sure_result.uncertainty < unsure_result.uncertainty <= 1
+    assert unsure_result.uncertainty_map is not None
+    assert unsure_result.uncertainty_map[30, 30] == 43
+
+
+def test_work_stops_when_the_generator_is_closed(predictor: Predictor) -> None:
+    calls = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, _in, _out: calls.append(type(module)))
+    try:
+        events: Iterator[object] = predictor.predict(Image(np.stack([picture(160, 96)] * 40), "ZYX"))
+        next(events)
+        events.close()  # type: ignore[attr-defined]
+    finally:
+        handle.remove()
+    assert calls == [ByBrightness]
+
+
+def test_the_network_given_is_not_changed_and_training_may_go_on() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)).train()
+    predictor = Predictor(network, make_card(), "cpu")
+    before = predictor.labels_of(Image(picture(64, 64), "YX"))
+    network(torch.randn(2, 1, 32, 32)).sum().backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(-1)
+    np.testing.assert_array_equal(predictor.labels_of(Image(picture(64, 64), "YX")), before)
+    assert network.training
+
+
+def test_a_version_folder_is_loaded_and_bf16_agrees_with_fp32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    card = make_card().model_copy(update={"precision": "bf16"})
+    network = build(card.architecture)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(4, 1, 64, 64))
+    save_version(network, card, tmp_path)
+    fast, exact = Predictor.load(tmp_path, "cpu"), Predictor(network, make_card(), "cpu")
+    assert fast.card.id == "tiny@1"
+    assert fast.title == "CPU"
+    image = Image(picture(256, 256), "YX")
+    assert np.mean(fast.labels_of(image) == exact.labels_of(image)) > 0.98
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(MedSegError, match="choose one of"):
+        Predictor(ByBrightness(), make_card(), "tpu")
