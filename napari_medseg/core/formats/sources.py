@@ -51,9 +51,12 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
             raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
         files += _files_in(each) if each.is_dir() else [each]
     dicom = dict.fromkeys(file for file in files if _may_be_dicom(file))
+    series = series_of(dicom)
     # A file that was named by hand is offered whatever it is, so that opening it says why it cannot be used.
-    others = dict.fromkeys(file for file in files if suffix_of(file) in _OWN_SUFFIX or file in given)
-    return [ImageSource(file.name, (file,)) for file in others if file not in dicom] + series_of(dicom)
+    offered = {file for source in series for file in source.paths}
+    pictures = [file for file in files if file not in dicom and suffix_of(file) in _OWN_SUFFIX]
+    by_hand = [file for file in given if file.is_file() and file not in offered]
+    return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series
 
 
 def series_of(paths: Iterable[Path]) -> list[ImageSource]:

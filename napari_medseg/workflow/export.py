@@ -1,0 +1,208 @@
+"""Accepted labels as ground truth: on the grid of their source, with where they come from and how large they are.
+
+Everything is checked before anything is written, and every label file is read back before its provenance is.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core import formats
+from napari_medseg.core.checks import check_labels
+from napari_medseg.core.clock import now
+from napari_medseg.core.durable import sha256_of, write_text
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.measure import measure
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.tasks import task_named
+
+PROVENANCE_FILE = "provenance.json"
+MEASUREMENTS_FILE = "measurements.csv"
+_COLUMNS = ("case", "group", "labels_file", "label", "name", "voxels", "value", "unit")
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True, eq=False)
+class ExportItem:
+    """One accepted case: its correction, the labels of that (canonical order), and the image they lie on."""
+
+    case: Case
+    correction: Correction
+    labels: NDArray[Any]
+    image: Image
+
+
+def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, *, with_images: bool) -> list[Path]:
+    """Write accepted labels for other programs.
+
+    Parameters
+    ----------
+    items
+        What to export.
+    folder
+        Is made where it is missing. What an earlier export left there stays listed in `provenance.json`; the same case
+        is replaced.
+    suffix
+        ``".tif"``, ``".nii.gz"``, ``".nii"`` or ``".png"``.
+    with_images
+        Whether to write the image beside its labels.
+
+    Returns
+    -------
+    list of Path
+        Every file that was written: labels (and images), then `provenance.json` and `measurements.csv`.
+
+    Raises
+    ------
+    MedSegError
+        If there is nothing to export, an image is not the one that was labelled, labels must not become ground truth
+        (swapped sides, unknown values), or the format cannot hold them. Nothing is written then.
+    """
+    if not items:
+        raise MedSegError("nothing is accepted yet, so there is nothing to export. Accept a case first.")
+    _refuse_unfit(items, suffix)
+    earlier = _earlier_entries(folder)
+    written: list[Path] = []
+    entries: list[dict[str, Any]] = []
+    for item, stem in zip(items, _stems(items, earlier), strict=True):
+        labels_path = folder / f"{stem}_labels{suffix}"
+        _refuse_foreign_file(labels_path, earlier)
+        _write_and_read_back(labels_path, item)
+        written.append(labels_path)
+        if with_images:
+            written.append(folder / f"{stem}_image{suffix}")
+            formats.write_image(written[-1], item.image)
+        entries.append({"stem": stem} | _entry(item, labels_path, written[-1] if with_images else None))
+    replaced = {entry["labels_file"] for entry in entries}
+    entries = [entry for entry in earlier if entry["labels_file"] not in replaced] + entries
+    return [*written, _write_provenance(folder, entries), _write_measurements(folder, entries)]
+
+
+def _refuse_unfit(items: Sequence[ExportItem], suffix: str) -> None:
+    if suffix not in formats.WRITERS:
+        raise MedSegError(f"labels cannot be exported as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
+    problems = []
+    for item in items:
+        if item.image.content_hash != item.case.content_hash:
+            problems.append(f"{item.case.name}: its file changed since it was labelled")
+            continue
+        findings = check_labels(item.labels, task_named(item.case.task), item.image)
+        problems += [f"{item.case.name}: {finding.text}" for finding in findings if finding.blocking]
+        if suffix == ".png" and len(item.image.spatial_axes) > 2:
+            problems.append(f"{item.case.name}: it is a volume, and PNG holds one plane; choose .tif or .nii.gz")
+    if problems:
+        raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct this, or leave these cases out.")
+
+
+def _stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
+    """File names by the names of cases; a name that another image has, too, gets the start of the image's hash."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for entry in earlier:
+        owners[entry["stem"].casefold()].add(entry["content_sha256"])
+    names = [_NOT_IN_NAMES.sub("_", item.case.name).strip("_.") or "case" for item in items]
+    for item, name in zip(items, names, strict=True):
+        owners[name.casefold()].add(item.case.content_hash)
+    return [
+        name if len(owners[name.casefold()]) == 1 else f"{name}_{item.case.content_hash[:8]}"
+        for item, name in zip(items, names, strict=True)
+    ]
+
+
+def _refuse_foreign_file(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
+    if path.exists() and path.name not in {entry["labels_file"] for entry in earlier}:
+        raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
+
+
+def _write_and_read_back(path: Path, item: ExportItem) -> None:
+    formats.write_labels(path, item.labels, item.image)
+    if not np.array_equal(formats.read_labels(path, item.image), item.labels):
+        raise MedSegError(f"{path} does not read back as it was written. The disk may be failing; export elsewhere.")
+
+
+def _entry(item: ExportItem, labels_path: Path, image_path: Path | None) -> dict[str, Any]:
+    task, image, correction = task_named(item.case.task), item.image, item.correction
+    return {
+        "case": item.case.name,
+        "group": item.case.group,
+        "task": task.name,
+        "labels_file": labels_path.name,
+        "labels_file_sha256": sha256_of(labels_path),
+        "image_file": image_path.name if image_path else None,
+        "source_files": [_file_entry(path) for path in image.sources],
+        "content_sha256": item.case.content_hash,
+        "model": correction.model,
+        "who": correction.who,
+        "accepted": correction.created,
+        "seconds": round(correction.seconds, 1),
+        "changed_voxels": correction.changed_voxels,
+        "labels": {str(label.value): label.name for label in task.labels},
+        "grid": {
+            "axes": image.spatial_axes,
+            "shape": list(image.spatial_shape),
+            "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
+            "affine_to_ras_mm": None if image.affine is None else image.affine.tolist(),
+        },
+        "measurements": [
+            {
+                "label": m.label.value,
+                "name": m.label.name,
+                "voxels": m.voxels,
+                "value": round(m.value, 4),
+                "unit": m.unit,
+            }
+            for m in measure(item.labels, image, task)
+        ],
+    }
+
+
+def _file_entry(path: Path) -> dict[str, str | None]:
+    """Name and hash of a source file; no hash where it is gone and the project's own copy was exported."""
+    return {"name": path.name, "sha256": sha256_of(path) if path.is_file() else None}
+
+
+def _earlier_entries(folder: Path) -> list[dict[str, Any]]:
+    path = folder / PROVENANCE_FILE
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries: list[dict[str, Any]] = content["cases"]
+        return [entry for entry in entries if (folder / entry["labels_file"]).exists()]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise MedSegError(f"{path} is not of an earlier export: {error}. Choose another folder.") from error
+
+
+def _write_provenance(folder: Path, entries: list[dict[str, Any]]) -> Path:
+    content = {
+        "program": f"napari-medseg {version('napari-medseg')}",
+        "exported": now(),
+        "orientation": "the affine maps the index (z, y, x) of canonical pixels to RAS millimetres; "
+        "x grows to the patient's left, y to the back, z to the head",
+        "cases": entries,
+    }
+    path = folder / PROVENANCE_FILE
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
+    text = io.StringIO()
+    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for entry in entries:
+        of_case = {key: entry[key] for key in ("case", "group", "labels_file")}
+        table.writerows(of_case | measurement for measurement in entry["measurements"])
+    path = folder / MEASUREMENTS_FILE
+    write_text(path, text.getvalue())
+    return path
