@@ -1,0 +1,175 @@
+"""A draft's labels: edits, undo, new predictions under edits, reset."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.clock import now
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case, Review, ReviewState
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.journal import Journal
+
+SHAPE = (3, 8, 10)
+CASE = Case(1, "lungs", "stack", "patient 1", "c0", "ZYX", SHAPE, None, (), False, "2025")
+REVIEW = Review(1, 1, None, ReviewState.OPEN, 0.0, 0, "ann", "2025", None)
+
+
+def prediction(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint8)
+
+
+def open_draft(folder: Path, start: np.ndarray | None = None) -> Draft:
+    start = prediction() if start is None else start
+    return Draft(REVIEW, CASE, Journal(folder / "1.journal"), start.copy(), "lungs-unet@1")
+
+
+def paint(draft: Draft, indices: list[int], new: int) -> None:
+    flat = np.array(indices)
+    draft.record(flat, draft.labels.ravel()[flat], new)
+
+
+def test_strokes_change_labels_and_are_undone_across_slices_and_restarts(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    states = [draft.labels.copy()]
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        paint(draft, rng.choice(240, 12, replace=False).tolist(), int(rng.integers(0, 3)))
+        states.append(draft.labels.copy())
+    draft.close()
+
+    draft = open_draft(tmp_path)
+    np.testing.assert_array_equal(draft.labels, states[-1])
+    for state in reversed(states[:-1]):
+        assert draft.undo() is not None
+        np.testing.assert_array_equal(draft.labels, state)
+        assert draft.changed_voxels == np.count_nonzero(state != states[0])
+    assert not draft.can_undo
+    assert draft.undo() is None
+    draft.close()
+
+    draft = open_draft(tmp_path)
+    for state in states[1:]:
+        assert draft.redo() is not None
+        np.testing.assert_array_equal(draft.labels, state)
+    assert draft.redo() is None
+    assert not draft.can_redo
+
+
+def test_painting_in_the_shared_array_first_and_recording_after_is_the_same(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    before = draft.labels.copy()
+    indices = np.flatnonzero(draft.labels != 2)[:30]
+    old = draft.labels.ravel()[indices].copy()
+    draft.labels.reshape(-1)[indices] = 2  # as a Labels layer does while the mouse moves
+    draft.record(indices, old, 2)
+    assert draft.changed_voxels == 30
+    draft.undo()
+    np.testing.assert_array_equal(draft.labels, before)
+
+
+def test_new_prediction_keeps_edited_voxels_even_those_painted_back(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path, np.zeros(SHAPE, np.uint8))
+    paint(draft, [10, 11, 12], 1)
+    paint(draft, [12], 0)  # looked at and found to be background: a decision, too
+    labels = draft.merge(np.full(SHAPE, 2, np.uint8), "lungs-unet@2")
+    assert labels is draft.labels
+    assert draft.labels.ravel()[[9, 10, 11, 12, 13]].tolist() == [2, 1, 1, 0, 2]
+    assert draft.edited.tolist() == [10, 11, 12]
+    assert draft.changed_voxels == 3
+    assert draft.model == "lungs-unet@2"
+    draft.close()
+
+    draft = open_draft(tmp_path, np.zeros(SHAPE, np.uint8))
+    assert draft.labels.ravel()[[9, 10, 11, 12, 13]].tolist() == [2, 1, 1, 0, 2]
+    paint(draft, [9], 1)
+    draft.undo()
+    draft.undo()
+    assert draft.labels.ravel()[[9, 10, 11, 12, 13]].tolist() == [0, 1, 1, 0, 0]
+    assert draft.changed_voxels == 2
+    assert draft.model == "lungs-unet@1"
+    draft.redo()
+    assert draft.labels.ravel()[[9, 10, 11, 12, 13]].tolist() == [2, 1, 1, 0, 2]
+
+
+def test_random_histories_keep_every_edited_voxel_and_count_right(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    draft = open_draft(tmp_path)
+    for step in range(200):
+        choice = rng.integers(0, 10)
+        if choice < 5:
+            paint(draft, rng.choice(240, 5).tolist(), int(rng.integers(0, 3)))
+        elif choice < 7:
+            draft.undo()
+        elif choice < 8:
+            draft.redo()
+        elif choice < 9:
+            kept = draft.labels.ravel()[draft.edited].copy()
+            new = prediction(step)
+            draft.merge(new, f"lungs-unet@{step}")
+            np.testing.assert_array_equal(draft.labels.ravel()[draft.edited], kept)
+            free = np.setdiff1d(np.arange(240), draft.edited)
+            np.testing.assert_array_equal(draft.labels.ravel()[free], new.ravel()[free])
+            assert draft.changed_voxels == np.count_nonzero(draft.labels != new)
+        elif step % 4 == 0:
+            draft.reset()
+            assert draft.changed_voxels == 0
+    draft.close()
+    again = open_draft(tmp_path)
+    np.testing.assert_array_equal(again.labels, draft.labels)
+    np.testing.assert_array_equal(again.edited, draft.edited)
+    assert again.changed_voxels == draft.changed_voxels
+
+
+def test_reset_brings_the_whole_newest_prediction_and_can_be_undone(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    paint(draft, [1, 2, 3], 2)
+    draft.merge(prediction(5), "lungs-unet@2")
+    edited = draft.labels.copy()
+    np.testing.assert_array_equal(draft.reset(), prediction(5))
+    assert draft.edited.size == 0
+    draft.undo()
+    np.testing.assert_array_equal(draft.labels, edited)
+    assert draft.edited.tolist() == [1, 2, 3]
+
+
+def test_what_was_carried_over_counts_as_edited_and_stays(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path, np.zeros(SHAPE, np.uint8))
+    accepted = np.zeros(SHAPE, np.uint8)
+    accepted[1, 2, 3:6] = 2
+    draft.carry_over(accepted)
+    assert not draft.can_undo
+    draft.merge(np.ones(SHAPE, np.uint8), "lungs-unet@2")
+    assert draft.labels[1, 2, 3:6].tolist() == [2, 2, 2]
+    assert draft.labels[0, 0, 0] == 1
+
+
+def test_catch_up_records_what_nobody_told(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    silent = draft.labels.copy()
+    silent[0, 0, :4] = 2
+    draft.catch_up(silent)
+    np.testing.assert_array_equal(draft.labels, silent)
+    draft.undo()
+    np.testing.assert_array_equal(draft.labels, prediction())
+
+
+def test_strokes_and_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    with pytest.raises(MedSegError, match="outside"):
+        draft.record([240], 0, 1)
+    with pytest.raises(MedSegError, match="shape"):
+        draft.merge(np.zeros((8, 10), np.uint8), "lungs-unet@2")
+    with pytest.raises(MedSegError, match="shape"):
+        draft.catch_up(np.zeros((3, 10, 8), np.uint8))
+    assert not draft.can_undo
+
+
+def test_seconds_are_kept(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    draft.add_seconds(61.0)
+    draft.close()
+    assert open_draft(tmp_path).seconds == 61.0
+    assert draft.saved_at is not None
+    assert now() > "2025"
