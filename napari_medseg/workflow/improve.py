@@ -116,6 +116,21 @@ def cancel(ws: Workspace, run: Run) -> None:
     (run_folder(ws, run) / CANCEL_FILE).touch()
 
 
+def resume(ws: Workspace, run: Run) -> Run:
+    """Let a run whose process died go on from its last checkpoint.
+
+    Raises
+    ------
+    MedSegError
+        If it did not die, or another run is under way.
+    """
+    if not _unsaid_failure(ws, run):
+        raise MedSegError(f"the run {run.id} was not interrupted. Train again to make another.")
+    if (other := running(ws)) is not None:
+        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+    return _launch(ws, ws.project.set_run_state(run, RunState.RUNNING))
+
+
 def running(ws: Workspace) -> Run | None:
     """Return the run under way, also one that an earlier window started; `None` where there is none."""
     for run in ws.project.rows(Run, "state", RunState.RUNNING):

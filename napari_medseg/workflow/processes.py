@@ -17,7 +17,7 @@ NICENESS = 10
 N_LOG_LINES = 5
 
 
-def start_detached(command: Sequence[str], run_dir: Path) -> psutil.Popen:
+def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[bytes]:
     """Start a command that outlives this process, at low priority, with its output in `log.txt`.
 
     Raises
@@ -29,19 +29,21 @@ def start_detached(command: Sequence[str], run_dir: Path) -> psutil.Popen:
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
             flags |= subprocess.BELOW_NORMAL_PRIORITY_CLASS
-            process = psutil.Popen(
+            process = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir, creationflags=flags
             )
         else:
             nice = ["nice", "-n", str(NICENESS)] if shutil.which("nice") else []
-            process = psutil.Popen(
+            process = subprocess.Popen(
                 [*nice, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir, start_new_session=True
             )
-    write_text(run_dir / PROCESS_FILE, json.dumps({"pid": process.pid, "started": process.create_time()}))
+    write_text(
+        run_dir / PROCESS_FILE, json.dumps({"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+    )
     return process
 
 
-def is_alive(run_dir: Path, child: psutil.Popen | None) -> bool:
+def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     """Whether the process of a run still works, be it our child or that of a window of earlier."""
     if child is not None:
         return child.poll() is None
@@ -52,7 +54,7 @@ def is_alive(run_dir: Path, child: psutil.Popen | None) -> bool:
     try:
         process = psutil.Process(known["pid"])
         # The number may have been given to another process since.
-        same = abs(process.create_time() - known["started"]) < 1.0
+        same = bool(abs(process.create_time() - known["started"]) < 1.0)
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -1,10 +1,10 @@
 """The composition root: an open project, the registry of models, the engine. The verbs lie in the modules beside."""
 
+import subprocess
 from pathlib import Path
 from typing import Self
 
 import platformdirs
-import psutil
 
 import napari_medseg
 from napari_medseg.core.registry import Registry
@@ -36,7 +36,7 @@ class Workspace:
         self.engine = engine
         self.samples = samples
         # Our own children, as an ended child stays visible as a process until its parent has asked for it.
-        self.children: dict[str, psutil.Popen] = {}
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     def default(cls) -> Self:
