@@ -173,8 +173,8 @@ class Batches:
         return torch.stack(patches), torch.stack(labels)
 
     def _patch(self, pool: Sequence[LabelledImage], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        image = pool[rng.integers(len(pool))]
-        plane = image.planes[rng.integers(len(image.planes))]
+        image = pool[int(rng.integers(len(pool)))]
+        plane = image.planes[int(rng.integers(len(image.planes)))]
         return self.augmenter.patch(plane.view(rng), plane.labels, rng)
 
 

@@ -4,25 +4,32 @@ Dice of each label on the whole image in its own grid, as a user gets it (postpr
 images. A label that neither the model nor the reference has counts as 1, one that only one of them has as 0.
 """
 
+import csv
+import json
 import re
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from napari_medseg.core.checks import swap_sides
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.cards import Score
+from napari_medseg.core.checks import swap_sides
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.metrics import bootstrap_interval, per_label_dice, surface_distances
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
+from training import html
 from training.pairs import LabelledCase, pair_by_stem
+
+KINDS = ("dice", "iou", "hd95")
+Labels = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,16 @@ class CaseScore:
         return {name: value / (2.0 - value) for name, value in self.dice.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A case with its figures and all that they were made from; labels on the image's own grid."""
+
+    score: CaseScore
+    image: Image
+    reference: Labels
+    predicted: Labels
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One model on many cases."""
@@ -78,18 +95,18 @@ def evaluate(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) ->
 def score_cases(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) -> Iterator[CaseScore]:
     """Yield the figures of each case as soon as they are there; as `evaluate`."""
     for case in cases:
-        image, reference = _read(case)
-        predicted, seconds = _predicted(predictor, image)
-        score = _overlap(case, predicted, reference, task)
-        distances, unit = _distances(predicted, reference, image, task)
-        yield replace(score, seconds=seconds, hd95=distances, unit=unit)
+        judged = judge_case(predictor, case, task)
+        distances, unit = _distances(judged, task)
+        yield replace(judged.score, hd95=distances, unit=unit)
 
 
-def dice_of(predictor: Predictor, case: LabelledCase, task: Task) -> CaseScore:
-    """Measure one case without surface distances, which cost more than the prediction."""
-    image, reference = _read(case)
-    predicted, seconds = _predicted(predictor, image)
-    return replace(_overlap(case, predicted, reference, task), seconds=seconds)
+def judge_case(predictor: Predictor, case: LabelledCase, task: Task) -> Judged:
+    """Predict one case and measure the overlap, but not the distances, which cost more than the prediction."""
+    image = formats.read(case.image)
+    reference = formats.read_labels(case.labels, image)
+    began = time.monotonic()
+    predicted = predictor.labels_of(image)
+    return Judged(_overlap(case, predicted, reference, task, time.monotonic() - began), image, reference, predicted)
 
 
 def evaluate_folder(
@@ -122,19 +139,49 @@ def evaluate_folder(
     return evaluate(predictor, chosen, task)
 
 
-def _read(case: LabelledCase) -> tuple[Image, NDArray[np.integer]]:
-    image = formats.read(case.image)
-    return image, formats.read_labels(case.labels, image)
+def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write `evaluation.csv` (a row for each image), `.json` (with the summary) and `.html`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"evaluation.{suffix}" for suffix in ("csv", "json", "html")]
+    header, rows = _table(evaluation)
+    with paths[0].open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    content = {
+        "model": evaluation.model,
+        "task": evaluation.task,
+        "summary": [score.model_dump() for score in evaluation.summary()],
+        "images": [dict(zip(header, row, strict=True)) for row in rows],
+    }
+    paths[1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    summary: list[list[str | int | float]] = [
+        [score.dataset, score.n_images, score.mean, score.worst, score.ci_low, score.ci_high, score.swapped_sides]
+        for score in evaluation.summary()
+    ]
+    parts = [
+        html.table(["source", "images", "mean Dice", "worst", "95 % from", "to", "swapped sides"], summary),
+        html.heading("Images, worst first"),
+        html.table(header, sorted(rows, key=lambda row: row[header.index("mean_dice")])),
+    ]
+    paths[2].write_text(html.page(f"{evaluation.model} on {evaluation.task}", parts), encoding="utf-8")
+    return paths
 
 
-def _predicted(predictor: Predictor, image: Image) -> tuple[NDArray[np.integer], float]:
-    began = time.monotonic()
-    return predictor.labels_of(image), time.monotonic() - began
+def _table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
+    labels = list(evaluation.scores[0].dice) if evaluation.scores else []
+    header = ["name", "group", "source", "mean_dice", *(f"{kind}_{name}" for kind in KINDS for name in labels)]
+    header = [word.replace(" ", "_") for word in header] + ["unit", "swapped", "seconds"]
+    rows = [
+        [score.name, score.group, score.source, score.mean_dice]
+        + [score.dice[name] for name in labels]
+        + [score.iou[name] for name in labels]
+        + [score.hd95.get(name, "") for name in labels]
+        + [score.unit, int(score.swapped), round(score.seconds, 3)]
+        for score in evaluation.scores
+    ]
+    return header, rows
 
 
-def _overlap(
-    case: LabelledCase, predicted: NDArray[np.integer], reference: NDArray[np.integer], task: Task
-) -> CaseScore:
+def _overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
     values = [label.value for label in task.labels]
     dice = per_label_dice(predicted, reference, values)
     swapped = False
@@ -142,16 +189,15 @@ def _overlap(
         exchanged = per_label_dice(swap_sides(predicted, task), reference, values)
         swapped = sum(exchanged[side] for side in task.sides) > sum(dice[side] for side in task.sides)
     by_name = {task.label_name(value): figure for value, figure in dice.items()}
-    return CaseScore(case.name, case.group, case.source, by_name, swapped, 0.0, {})
+    return CaseScore(case.name, case.group, case.source, by_name, swapped, seconds, {})
 
 
-def _distances(
-    predicted: NDArray[np.integer], reference: NDArray[np.integer], image: Image, task: Task
-) -> tuple[dict[str, float], str]:
+def _distances(judged: Judged, task: Task) -> tuple[dict[str, float], str]:
+    image, reference = judged.image, judged.reference
     spacing = image.spacing_mm or (1.0,) * reference.ndim
     distances = {}
     for label in task.labels:
-        ours, theirs = predicted == label.value, reference == label.value
+        ours, theirs = judged.predicted == label.value, reference == label.value
         if ours.any() and theirs.any():
             distances[label.name] = float(surface_distances(ours, theirs, spacing).hd95)
     return distances, "px" if image.spacing_mm is None else "mm"

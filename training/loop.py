@@ -19,25 +19,32 @@ from training.schedule import schedule_named
 from training.setup import Setup
 
 MAX_PLANES_AT_ONCE = 8
+FINAL_WORK_S = 1.0
+"""Time to write weights, card and report."""
 
 logger = logging.getLogger(__name__)
 
 
-def train(setup: Setup) -> Iterator[Event]:
+def resume(setup: Setup) -> Progress:
+    """Put the run's checkpoint back, where it has one; otherwise the version that it starts from is the best so far."""
+    learner, clock = setup.learner, setup.clock
+    progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser)
+    clock.carried_s = progress.elapsed_s
+    if not progress.epoch:
+        began = clock.elapsed_s()
+        progress.best_val_dice = validate(learner.parent, setup.validation, setup.task, setup.recipe.precision)
+        save_best(setup.run_dir, learner.parent)
+        clock.reserved_s += FINAL_WORK_S + clock.elapsed_s() - began
+    return progress
+
+
+def train(setup: Setup, progress: Progress) -> Iterator[Event]:
     """Learn until the epochs, the budget or the patience end, or somebody cancels; the best is in the run folder.
 
     Epoch 0 is the version that the run starts from: a run that finds nothing better keeps it.
     """
     recipe, learner, clock, run_dir = setup.recipe, setup.learner, setup.clock, setup.run_dir
-    progress = load_checkpoint(run_dir, learner.network, learner.average, learner.optimiser)
-    clock.carried_s = progress.elapsed_s
-    if progress.epoch:
-        yield Notice(f"the run goes on after epoch {progress.epoch}")
-    else:
-        progress.best_val_dice = validate(learner.parent, setup.validation, setup.task, recipe.precision)
-        save_best(run_dir, learner.parent)
     clock.training_started_s = clock.elapsed_s()
-
     for epoch in range(progress.epoch + 1, recipe.n_epochs + 1):
         if epoch - progress.best_epoch > recipe.patience or must_stop(setup):
             break
