@@ -22,7 +22,7 @@ from napari_medseg.core.tasks import task_named
 from napari_medseg.workflow.cases import case_list
 from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
 from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.engine import Engine, EngineEvent, PredictResult
+from napari_medseg.workflow.engine import EngineEvent, PredictResult
 from napari_medseg.workflow.journal import Journal, journal_path
 from napari_medseg.workflow.workspace import Workspace
 
@@ -35,7 +35,9 @@ class Accepted:
     labels: StoredLabels
 
 
-def predict(ws: Workspace, case: Case, image: Image, model: str | None = None) -> Iterator[EngineEvent]:
+def predict(
+    ws: Workspace, case: Case, image: Image, model: str | None = None, *, with_uncertainty_map: bool = False
+) -> Iterator[EngineEvent]:
     """Call it in the main thread; what it returns yields the engine's events up to the result, in a worker thread.
 
     The label file is written here too, so that `remember_prediction` has only its row to write.
@@ -46,6 +48,8 @@ def predict(ws: Workspace, case: Case, image: Image, model: str | None = None) -
         `image` is the case's, as `cases.load_image` gives it.
     model
         Version such as ``lungs-unet@2``; the live one of the case's task without it.
+    with_uncertainty_map
+        Whether the result says for each voxel how unsure it is.
 
     Raises
     ------
@@ -53,7 +57,8 @@ def predict(ws: Workspace, case: Case, image: Image, model: str | None = None) -
         If the prediction fails or is cancelled.
     """
     version = ws.registry.live(case.task).id if model is None else model
-    return _predict(ws.engine, ws.registry.folder(version), ws.project.folder, case, image)
+    events = ws.engine.predict(image, ws.registry.folder(version), with_uncertainty_map=with_uncertainty_map)
+    return _keeping_labels(events, ws.project.folder, case)
 
 
 def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model: str) -> Prediction:
@@ -171,8 +176,8 @@ def drafts_waiting(ws: Workspace) -> list[Case]:
     return [case for case, _ in drafts]
 
 
-def _predict(engine: Engine, version: Path, folder: Path, case: Case, image: Image) -> Iterator[EngineEvent]:
-    for event in engine.predict(image, version):
+def _keeping_labels(events: Iterator[EngineEvent], folder: Path, case: Case) -> Iterator[EngineEvent]:
+    for event in events:
         if isinstance(event, PredictResult):
             write_labels(folder, case, "prediction", event.labels)
         yield event

@@ -1,0 +1,101 @@
+"""`medseg models`: which versions there are, what is known of them, and which one is live."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.registry import Registry
+from napari_medseg.core.tasks import TASKS
+from napari_medseg.workflow import cli_places as places
+
+app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back model versions.")
+
+ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@2.")]
+
+
+@app.command("list")
+def list_versions(
+    task: Annotated[str | None, typer.Option("--task", "-t", help="Only of this task.", show_default=False)] = None,
+    as_json: places.JsonOption = False,
+    registry: places.RegistryOption = None,
+) -> None:
+    """List the versions, newest first; the live ones are marked."""
+    models = places.open_registry(registry)
+    live = _live(models)
+    cards = models.versions(task)
+    if as_json:
+        places.say_json([_entry(card, live) | {"folder": str(models.folder(card.id))} for card in cards])
+        return
+    table = Table("version", "task", "live", "parent", "hold-out Dice", "made")
+    for card in cards:
+        scores = ", ".join(f"{score.mean:.4f} ({score.dataset}, {score.n_images})" for score in card.hold_out)
+        is_live = "live" if card.id in live else ""
+        table.add_row(card.id, card.task, is_live, card.lineage.parent or "", scores, card.lineage.created[:10])
+    Console().print(table)
+
+
+@app.command()
+def show(model: ModelArgument, as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
+    """Show what a version was made from, how good it is and where it is weak."""
+    models = places.open_registry(registry)
+    card = models.card(model)
+    if as_json:
+        places.say_json(card.model_dump(mode="json"))
+        return
+    places.say(
+        f"{card.id}{' (live)' if card.id in _live(models) else ''}: {card.architecture.name} "
+        f"{card.architecture.encoder}, task {card.task}, licence {card.licence or 'not stated'}"
+    )
+    places.say(f"folder: {models.folder(model)}")
+    lineage = card.lineage
+    places.say(f"from: {lineage.parent or 'scratch'}, {lineage.n_corrections} corrections, seed {lineage.seed}")
+    if lineage.promotion_reason:
+        places.say(f"promoted because: {lineage.promotion_reason}")
+    for source in card.training_data:
+        places.say(f"learnt from: {source.name}, {source.n_images} images, {source.groups} groups, {source.licence}")
+    for score in card.hold_out:
+        places.say(
+            f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images"
+        )
+    for weakness in card.weaknesses:
+        places.say(f"weak: {weakness}")
+
+
+@app.command()
+def promote(
+    model: ModelArgument,
+    reason: Annotated[str, typer.Option(help="Why; it goes on the card.")] = "",
+    registry: places.RegistryOption = None,
+) -> None:
+    """Make a version live for its task; `medseg train --promote` asks the hold-out first, this does not."""
+    models = places.open_registry(registry)
+    was_live_before = any(change.model == model for change in models.history(models.card(model).task))
+    bundled = models.folder(model).is_relative_to(models.bundled_dir)
+    if not (reason.strip() or was_live_before or bundled):
+        raise MedSegError(f"{model} was never live. Add --reason with the reason why it may be; it goes on its card.")
+    places.say(f"{models.promote(model, reason.strip()).id} is live.")
+
+
+@app.command("roll-back")
+def roll_back(task: places.TaskOption = "lungs", registry: places.RegistryOption = None) -> None:
+    """Make the version live that was live before."""
+    places.say(f"{places.open_registry(registry).roll_back(task).id} is live.")
+
+
+def _live(models: Registry) -> set[str]:
+    with_models = {card.task for card in models.versions()}
+    return {models.live(task).id for task in TASKS if task in with_models}
+
+
+def _entry(card: ModelCard, live: set[str]) -> dict[str, object]:
+    return {
+        "model": card.id,
+        "task": card.task,
+        "live": card.id in live,
+        "parent": card.lineage.parent,
+        "hold_out": [score.model_dump() for score in card.hold_out],
+    }
