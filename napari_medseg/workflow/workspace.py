@@ -15,6 +15,11 @@ BUNDLED = Path(napari_medseg.__file__).parent
 APP = "napari-medseg"
 
 
+def user_data() -> Path:
+    """Folder of the default project and registry."""
+    return platformdirs.user_data_path(APP, appauthor=False)
+
+
 class Workspace:
     """What a window or a command works with. Its project and registry belong to the thread that opened it.
 
@@ -41,8 +46,7 @@ class Workspace:
     @classmethod
     def default(cls) -> Self:
         """Open the project and registry in the user's data folder; made where missing."""
-        data = platformdirs.user_data_path(APP, appauthor=False)
-        return cls.open(data / "project", data / "registry")
+        return cls.open(user_data() / "project", user_data() / "registry")
 
     @classmethod
     def open(cls, project_dir: Path, registry_dir: Path) -> Self:
