@@ -89,7 +89,7 @@ def _edited_planes(folder: Path, case: Case, correction: Correction) -> tuple[in
 def _replayed(samples: Path, task: str, held_out: set[str]) -> list[SnapshotItem]:
     return [
         SnapshotItem(
-            name=item.name,
+            name=Path(item.image).stem,
             image=str(samples / item.image),
             labels=str(samples / item.labels),
             group=item.group,

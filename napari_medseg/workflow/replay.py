@@ -14,7 +14,6 @@ class ReplayItem(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
     image: str
     labels: str
     group: str

@@ -6,6 +6,7 @@ main thread.
 
 import getpass
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,14 @@ def write_accepted(folder: Path, case: Case, labels: NDArray[Any], image: Image)
     """
     if image.content_hash != case.content_hash:
         raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
-    findings = check_labels(labels, task_named(case.task), image)
-    if blocking := [finding.text for finding in findings if finding.blocking]:
-        raise MedSegError(f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept.")
-    return Accepted(write_copy(folder, image), write_labels(folder, case, "correction", labels))
+    with ThreadPoolExecutor(1) as beside:  # compressing a large volume takes as long as checking its labels
+        copying = beside.submit(write_copy, folder, image)
+        findings = check_labels(labels, task_named(case.task), image)
+        if blocking := [finding.text for finding in findings if finding.blocking]:
+            raise MedSegError(
+                f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
+            )
+        return Accepted(copying.result(), write_labels(folder, case, "correction", labels))
 
 
 def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: Accepted) -> Correction:

@@ -1,0 +1,139 @@
+"""Cases: each image once, its group on one side, and its pixels found again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.rows import RunItem
+from napari_medseg.core.snapshots import Role
+from napari_medseg.workflow.cases import add_cases, case_list, load_image, set_held_out
+from napari_medseg.workflow.copies import write_copy
+from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.workspace import BUNDLED, Workspace
+from tests.workflow.conftest import phantom, phantom_labels, predicted
+
+CT = BUNDLED / "samples" / "ct_a0001" / "dicom"
+
+
+def test_equal_content_is_one_case_wherever_its_file_lies(ws: Workspace) -> None:
+    first, second, again = add_cases(ws, [phantom(1), phantom(2), phantom(1)], "lungs")
+    assert first == again
+    assert second.id != first.id
+    assert add_cases(ws, [phantom(2)], "lungs") == [second]
+    assert [row.state for row in case_list(ws)] == ["new", "new"]
+
+
+def test_one_group_in_five_is_held_out_and_never_the_first(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(12)], "lungs")
+    assert [number for number, case in enumerate(cases) if case.held_out] == [1, 6, 11]
+
+
+def test_a_group_stands_on_one_side_with_all_its_cases(ws: Workspace) -> None:
+    add_cases(ws, [phantom(0, "a"), phantom(1, "b")], "lungs")
+    later = add_cases(ws, [phantom(2, "b"), phantom(3, "a")], "lungs")
+    assert [case.held_out for case in later] == [True, False]
+
+
+def test_what_the_base_model_learnt_from_is_never_held_out(ws: Workspace) -> None:
+    add_cases(ws, [phantom(0)], "lungs")
+    sample = formats.read(sorted(CT.iterdir())[0])
+    assert not add_cases(ws, [sample], "lungs")[0].held_out
+    with pytest.raises(MedSegError, match="learnt from"):
+        set_held_out(ws, sample.group, True)
+
+
+def test_side_is_frozen_once_a_run_has_used_it(ws: Workspace) -> None:
+    (case, prediction), (held, held_prediction) = predicted(ws, phantom(0)), predicted(ws, phantom(1))
+    set_held_out(ws, case.group, True)
+    set_held_out(ws, case.group, False)
+    corrections = [
+        accept(ws, open_review(ws, of, by), phantom_labels(), phantom(n))
+        for n, (of, by) in enumerate([(case, prediction), (held, held_prediction)])
+    ]
+    run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.FAILED, 2, None, "2025"))
+    ws.project.add_run_items(
+        [
+            RunItem("r1", corrections[0].id, case.group, Role.TRAIN),
+            RunItem("r1", corrections[1].id, held.group, Role.HOLD_OUT),
+        ]
+    )
+    set_held_out(ws, held.group, False)
+    set_held_out(ws, held.group, True)
+    ws.project.set_run_state(run, RunState.FINISHED)
+    with pytest.raises(MedSegError, match="trained on"):
+        set_held_out(ws, case.group, True)
+    with pytest.raises(MedSegError, match="has judged models"):
+        set_held_out(ws, held.group, False)
+    assert [row.case.held_out for row in case_list(ws)] == [False, True]
+
+
+def test_axes_that_the_task_does_not_take_add_nothing(ws: Workspace) -> None:
+    wrong = Image(pixels=np.zeros((2, 3, 4, 5), np.uint8), axes="TZYX", name="film")
+    with pytest.raises(MedSegError, match=r"film has axes 'TZYX'.*Choose another task"):
+        add_cases(ws, [phantom(0), wrong], "lungs")
+    assert case_list(ws) == []
+    with pytest.raises(MedSegError, match="unknown task"):
+        add_cases(ws, [phantom(0)], "teeth")
+
+
+def test_image_comes_from_its_files(ws: Workspace) -> None:
+    series = formats.read(CT)
+    case = add_cases(ws, [series], "lungs")[0]
+    image = load_image(ws, case)
+    assert image.content_hash == series.content_hash
+    assert image.same_grid_as(series)
+    assert len(case.sources) == 16
+
+
+@pytest.mark.parametrize("what", ["slice", "series"])
+def test_copy_reads_back_as_the_original_and_as_the_trainer_sees_it(ws: Workspace, tmp_path: Path, what: str) -> None:
+    paths = sorted(CT.iterdir())[: 1 if what == "slice" else 4]
+    moved = [tmp_path / path.name for path in paths]
+    for path, target in zip(paths, moved, strict=True):
+        target.write_bytes(path.read_bytes())
+    original = formats.read(moved[0]) if what == "slice" else formats.read_series(moved)
+    case = add_cases(ws, [original], "lungs")[0]
+    copy = ws.project.folder / write_copy(ws.project.folder, original)
+    for path in moved:
+        path.unlink()
+    image = load_image(ws, case)
+    assert image.content_hash == original.content_hash
+    assert (image.units, image.modality, image.axes, image.group) == ("HU", "CT", original.axes, original.group)
+    assert image.spacing_mm == original.spacing_mm
+    assert (image.name, image.series, image.notes) == (original.name, original.series, original.notes)
+    assert image.storage is not None
+    assert original.storage is not None
+    assert image.storage.affine is not None
+    np.testing.assert_array_equal(image.storage.affine, original.storage.affine)
+    np.testing.assert_array_equal(image.affine, original.affine)
+    trained_on = formats.read(copy)
+    assert trained_on.content_hash == original.content_hash
+    assert (trained_on.units, trained_on.modality) == ("HU", "CT")
+
+
+def test_changed_or_missing_files_are_named(ws: Workspace, dropped: Callable[[int], Image]) -> None:
+    image = dropped(1)
+    case = add_cases(ws, [image], "lungs")[0]
+    formats.write_image(image.sources[0], phantom(2))
+    with pytest.raises(MedSegError, match=r"changed since.*drop them anew"):
+        load_image(ws, case)
+    image.sources[0].unlink()
+    with pytest.raises(MedSegError, match="its files are gone"):
+        load_image(ws, case)
+
+
+def test_stack_of_one_slice_survives_its_copy(ws: Workspace) -> None:
+    flat = phantom(3)
+    stack = Image(pixels=flat.pixels[None], axes="ZYX", spacing_mm=(5.0, 0.7, 0.7), name="one", group="p")
+    case = add_cases(ws, [stack], "lungs")[0]
+    draft = open_review(ws, case, None)
+    assert draft.labels.shape == (1, *flat.pixels.shape)
+    correction = accept(ws, draft, phantom_labels()[None], stack)
+    assert load_image(ws, case).content_hash == stack.content_hash
+    assert correction.changed_voxels == np.count_nonzero(phantom_labels())

@@ -1,0 +1,265 @@
+"""From prediction to correction: nothing lost, nothing overwritten, nothing wrong accepted."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Correction, Review, ReviewState
+from napari_medseg.workflow.cases import add_cases, case_list, corrections_in_force, load_image
+from napari_medseg.workflow.copies import read_labels
+from napari_medseg.workflow.engine import PredictResult
+from napari_medseg.workflow.review import (
+    accept,
+    drafts_waiting,
+    merge_prediction,
+    open_review,
+    reject,
+    remember_prediction,
+    reset,
+)
+from napari_medseg.workflow.workspace import Workspace
+from tests.workflow.conftest import SHAPE, phantom, phantom_labels, predicted, write_version
+
+Reopen = Callable[[], Workspace]
+
+PAINTER = """
+import sys, time
+from pathlib import Path
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.review import open_review
+from napari_medseg.workflow.cases import case_list
+from napari_medseg.workflow.workspace import Workspace
+ws = Workspace.open(Path(sys.argv[1]), Path(sys.argv[2]))
+row = case_list(ws)[0]
+draft = open_review(ws, row.case, row.prediction)
+for number in range(40):
+    draft.record([number], int(draft.labels.ravel()[number]), 1)
+draft.undo()
+draft.add_seconds(33.0)
+sys.stdout.write("painted\\n")
+sys.stdout.flush()
+time.sleep(60)
+"""
+
+
+def states(ws: Workspace) -> list[str]:
+    return [row.state for row in case_list(ws)]
+
+
+def test_accepting_makes_an_immutable_correction_with_its_history(ws: Workspace) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    assert states(ws) == ["predicted"]
+    draft = open_review(ws, case, prediction)
+    np.testing.assert_array_equal(draft.labels, phantom_labels())
+    assert states(ws) == ["predicted"], "to look is not to edit"
+    draft.record([0, 1, 2], 0, 1)
+    draft.add_seconds(61.5)
+    assert states(ws) == ["draft"]
+    correction = accept(ws, draft, draft.labels, image)
+    assert states(ws) == ["accepted"]
+    assert (correction.seconds, correction.changed_voxels, correction.model) == (61.5, 3, "lungs-unet@1")
+    assert correction.who
+    labels = read_labels(ws.project.folder, case, correction)
+    assert labels.ravel()[:4].tolist() == [1, 1, 1, 0]
+    as_trained = formats.read(ws.project.folder / correction.image_file)
+    np.testing.assert_array_equal(
+        formats.read_labels(ws.project.folder / correction.labels_file, as_trained), draft.labels
+    )
+    review = ws.project.one(Review, correction.review_id)
+    assert (review.state, review.seconds, review.changed_voxels) == (ReviewState.ACCEPTED, 61.5, 3)
+    assert review.closed is not None
+    with pytest.raises(MedSegError, match="closed already"):
+        reject(ws, draft)
+
+
+def test_kill_9_keeps_the_draft_for_the_next_start(open_workspace: Reopen, tmp_path: Path) -> None:
+    ws = open_workspace()
+    case, _ = predicted(ws, phantom(0))
+    ws.close()
+    command = [sys.executable, "-c", PAINTER, str(tmp_path / "project"), str(tmp_path / "registry")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as painter:
+        assert painter.stdout is not None
+        assert painter.stdout.readline() == b"painted\n"
+        painter.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+
+    ws = open_workspace()
+    assert drafts_waiting(ws) == [case]
+    draft = open_review(ws, case, case_list(ws)[0].prediction)
+    assert draft.labels.ravel()[:41].tolist() == [1] * 39 + [0, 0]
+    assert draft.seconds == 33.0
+    assert draft.can_redo
+    for _ in range(39):
+        draft.undo()
+    np.testing.assert_array_equal(draft.labels, phantom_labels())
+
+
+def test_new_prediction_never_overwrites_an_edited_voxel(open_workspace: Reopen) -> None:
+    ws = open_workspace()
+    case, prediction = predicted(ws, phantom(0))
+    draft = open_review(ws, case, prediction)
+    draft.record([0, 1], 0, 1)
+    newer = np.full(SHAPE, 2, np.uint8)
+    merged = merge_prediction(draft, newer, "lungs-unet@2")
+    assert merged.ravel()[:3].tolist() == [1, 1, 2]
+
+    result = PredictResult(newer, 0.2, None, 1.0, "CPU")
+    second = remember_prediction(ws, case, result, "lungs-unet@2")
+    ws = open_workspace()
+    draft = open_review(ws, case, second)
+    assert draft.labels.ravel()[:3].tolist() == [1, 1, 2]
+    assert draft.changed_voxels == 2
+    assert accept(ws, draft, draft.labels, phantom(0)).model == "lungs-unet@2"
+
+
+def test_untouched_draft_takes_over_a_newer_prediction_and_an_edited_one_does_not(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    open_review(ws, case, prediction).close()
+    newer = np.where(phantom_labels() == 1, 1, 0).astype(np.uint8)
+    second = remember_prediction(ws, case, PredictResult(newer, 0.2, None, 1.0, "CPU"), "lungs-unet@2")
+    draft = open_review(ws, case, second)
+    np.testing.assert_array_equal(draft.labels, newer)
+    assert (draft.model, draft.changed_voxels) == ("lungs-unet@2", 0)
+    assert states(ws) == ["predicted"]
+    draft.record([5], 0, 2)
+    draft.close()
+    third = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.2, None, 1.0, "CPU"), "lungs-unet@3")
+    draft = open_review(ws, case, third)
+    assert draft.labels.ravel()[5] == 2
+    assert draft.model == "lungs-unet@2"
+
+
+def test_reset_brings_the_prediction_back_and_can_be_undone(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    draft = open_review(ws, case, prediction)
+    draft.record([0, 1], 0, 1)
+    np.testing.assert_array_equal(reset(ws, draft), phantom_labels())
+    draft.undo()
+    assert draft.labels.ravel()[:2].tolist() == [1, 1]
+
+
+def test_accepted_case_opens_again_with_what_was_accepted(ws: Workspace) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.record([0], 0, 1)
+    first = accept(ws, draft, draft.labels, image)
+    before = (ws.project.folder / first.labels_file).read_bytes()
+
+    draft = open_review(ws, case, prediction)
+    assert draft.labels.ravel()[0] == 1
+    assert states(ws) == ["accepted"]
+    assert draft.edited.tolist() == [0]
+    draft.record([1], 0, 1)
+    assert states(ws) == ["draft"]
+    second = accept(ws, draft, draft.labels, image)
+    assert (second.id, second.changed_voxels) == (first.id + 1, 2)
+    assert corrections_in_force(ws, "lungs") == [(case, second)]
+    assert (ws.project.folder / first.labels_file).read_bytes() == before
+    assert len(ws.project.rows(Correction)) == 2
+
+
+def test_rejected_case_gives_no_correction_until_it_is_accepted(ws: Workspace) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    accept(ws, draft, draft.labels, image)
+    reject(ws, open_review(ws, case, prediction))
+    assert states(ws) == ["rejected"]
+    assert corrections_in_force(ws, "lungs") == []
+    time.sleep(0.002)
+    again = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@2")
+    assert states(ws) == ["predicted"]
+    accept(ws, open_review(ws, case, again), phantom_labels(), image)
+    assert states(ws) == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda labels: np.where(labels == 1, 2, np.where(labels == 2, 1, 0)).astype(np.uint8), "right|left|sides"),
+        (lambda labels: np.where(labels == 2, 7, labels), "7"),
+        (lambda labels: labels[:-1], "shape"),
+    ],
+    ids=["sides swapped", "unknown value", "another shape"],
+)
+def test_labels_that_must_not_become_truth_are_refused_and_the_draft_stays(
+    ws: Workspace, spoil: Callable[[np.ndarray], np.ndarray], reason: str
+) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.record([0], 0, 1)
+    with pytest.raises(MedSegError, match=reason):
+        accept(ws, draft, spoil(draft.labels.copy()), image)
+    assert states(ws) == ["draft"]
+    assert draft.labels.ravel()[0] == 1
+    with pytest.raises(MedSegError, match="not that of"):
+        accept(ws, draft, draft.labels, phantom(9))
+    accept(ws, draft, draft.labels, image)
+
+
+def test_edits_that_no_stroke_told_of_are_accepted_and_counted(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    draft = open_review(ws, case, prediction)
+    silent = draft.labels.copy()
+    silent[0, :5] = 1
+    correction = accept(ws, draft, silent, phantom(0))
+    assert correction.changed_voxels == 5
+    np.testing.assert_array_equal(read_labels(ws.project.folder, case, correction), silent)
+
+
+def test_damaged_label_file_is_named(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    path = ws.project.folder / prediction.labels_file
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(MedSegError, match="is damaged"):
+        open_review(ws, case, prediction)
+    path.unlink()
+    with pytest.raises(MedSegError, match="is gone"):
+        open_review(ws, case, prediction)
+
+
+def test_equal_labels_are_written_once(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    path = ws.project.folder / prediction.labels_file
+    written = path.stat().st_mtime_ns
+    again = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    assert again.labels_file == prediction.labels_file
+    assert path.stat().st_mtime_ns == written
+
+
+def test_large_volume_is_accepted_in_seconds(ws: Workspace) -> None:
+    rng = np.random.default_rng(0)
+    shape = (300, 512, 512)
+    labels = np.zeros(shape, np.uint8)
+    labels[50:250, 100:400, 60:240] = 1
+    labels[50:250, 100:400, 270:450] = 2
+    pixels = np.where(labels > 0, np.int16(-850), np.int16(40))
+    pixels += rng.integers(-30, 30, 512 * 512, dtype=np.int16).reshape(512, 512)
+    volume = Image(pixels=pixels, axes="ZYX", spacing_mm=(1.0, 0.7, 0.7), units="HU", name="volume", group="p")
+    case = add_cases(ws, [volume], "lungs")[0]
+    prediction = remember_prediction(ws, case, PredictResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
+    draft = open_review(ws, case, prediction)
+    draft.record(np.arange(1000), 0, 1)
+    began = time.perf_counter()
+    accept(ws, draft, draft.labels, volume)
+    seconds = time.perf_counter() - began
+    assert seconds < 12.0, f"accept took {seconds:.1f} s (3 s is the aim on a quiet machine)"
+    assert load_image(ws, case).content_hash == volume.content_hash
+
+
+def test_version_two_is_known_to_the_registry(ws: Workspace, tmp_path: Path) -> None:
+    card = ws.registry.add(write_version(tmp_path / "run"))
+    ws.registry.promote(card.id)
+    _, prediction = predicted(ws, phantom(4))
+    assert prediction.model == "lungs-unet@2"
