@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
 
+CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.safetensors"
+"""What a version's folder holds."""
+
 Scalar = bool | int | float | str
 
 

@@ -1,10 +1,13 @@
 """Where a network runs, with which numbers, and how much of an image it takes at once."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
 
 from napari_medseg.core.errors import MedSegError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,15 @@ LIMITS = {
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
-    """Return the device of that name, or the fastest kind there is: cuda, mps, cpu.
+    """Return the device of that name, or the fastest kind that works: cuda, mps, cpu.
 
     Raises
     ------
     MedSegError
         If the device that was asked for is not there.
     """
-    available = [name for name, there in (("cuda", torch.cuda.is_available()), ("mps", _mps_is_available())) if there]
-    available.append("cpu")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [name for name in there if there[name] and _works(name)]
     if wanted is None:
         return torch.device(available[0])
     if wanted.partition(":")[0] not in available:
@@ -90,8 +93,13 @@ def free_cached_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def _mps_is_available() -> bool:
-    return torch.backends.mps.is_available()
+def _works(kind: str) -> bool:
+    """Whether it computes: torch also lists cards that are too old for it, or full, or lost by their driver."""
+    try:
+        return float(torch.ones(2, device=kind).sum()) == 2.0
+    except RuntimeError:
+        logger.warning("cannot compute on %s", kind, exc_info=True)
+        return False
 
 
 def _cpu_has_bf16() -> bool:

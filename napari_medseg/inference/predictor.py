@@ -249,4 +249,6 @@ class _Clock:
 def _planes_shape(image: Image) -> tuple[int, int, int]:
     """(n, y, x) of the image's planes; a single one is a stack of one."""
     depth, height, width = (1, *image.spatial_shape)[-3:]
+    if 0 in (depth, height, width):
+        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {image.pixels.shape}). Open another file.")
     return depth, height, width

@@ -62,7 +62,7 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     in_channels = card.architecture.in_channels
     native = (int(pixels.shape[1]), int(pixels.shape[2]))
     if len(pixels) == 0 or 0 in native:
-        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {image.pixels.shape}). Open another file.")
+        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {pixels.shape}). Open another file.")
     plane_shape = plane_shape_for(native, card.preprocessing)
     padded = (_padded(plane_shape[0]), _padded(plane_shape[1]))
     channels = _channels_of(image, in_channels)

@@ -1,9 +1,8 @@
 """What models are made of: a card is rebuilt into a network here, without any training code and without a download."""
 
+from napari_medseg.core.cards import CARD_FILE, WEIGHTS_FILE
 from napari_medseg.networks.architectures import ARCHITECTURES, build
 from napari_medseg.networks.versions import (
-    CARD_FILE,
-    WEIGHTS_FILE,
     load_encoder_weights,
     load_version,
     save_version,

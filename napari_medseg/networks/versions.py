@@ -12,12 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from napari_medseg.core.cards import ModelCard, read_card, write_card
+from napari_medseg.core.cards import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.networks.architectures import build
-
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:

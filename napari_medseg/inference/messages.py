@@ -1,0 +1,122 @@
+"""What window and engine say to each other: JSON, one object a line. No torch here: the window speaks it too.
+
+A request is plain data - where the array is, which version, which options -, so that the same call can later go to
+another machine.
+"""
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArrayRef(_Message):
+    """An array in shared memory."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that the array takes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class PredictRequest(_Message):
+    """Window to engine: predict. `labels` and `uncertainty_map` are where the answer goes."""
+
+    kind: Literal["predict"] = "predict"
+    id: int
+    pixels: ArrayRef
+    axes: str
+    spacing_mm: tuple[float, ...] | None
+    units: str
+    image_name: str
+    version_folder: str
+    labels: ArrayRef
+    uncertainty_map: ArrayRef | None
+
+
+class CancelRequest(_Message):
+    """Window to engine: stop working on a request."""
+
+    kind: Literal["cancel"] = "cancel"
+    id: int
+
+
+class Ready(_Message):
+    """Engine to window: torch is loaded, requests may come."""
+
+    kind: Literal["ready"] = "ready"
+    device: str
+
+
+class ProgressReply(_Message):
+    """Engine to window: how far a request is."""
+
+    kind: Literal["progress"] = "progress"
+    id: int
+    done: int
+    total: int
+    text: str
+    seconds_left: float
+
+
+class NoticeReply(_Message):
+    """Engine to window: something a person should know; the work goes on."""
+
+    kind: Literal["notice"] = "notice"
+    id: int
+    text: str
+
+
+class ResultReply(_Message):
+    """Engine to window: done; the arrays are filled."""
+
+    kind: Literal["result"] = "result"
+    id: int
+    uncertainty: float
+    seconds: float
+
+
+class CancelledReply(_Message):
+    """Engine to window: stopped as asked."""
+
+    kind: Literal["cancelled"] = "cancelled"
+    id: int
+
+
+class ErrorReply(_Message):
+    """Engine to window: the request cannot be done, in words for a person."""
+
+    kind: Literal["error"] = "error"
+    id: int
+    text: str
+
+
+Request = PredictRequest | CancelRequest
+Reply = Ready | ProgressReply | NoticeReply | ResultReply | CancelledReply | ErrorReply
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line, its end included."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Read what the window wrote."""
+    return _REQUEST.validate_json(line)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Read what the engine wrote."""
+    return _REPLY.validate_json(line)
