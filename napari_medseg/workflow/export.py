@@ -178,7 +178,8 @@ def _earlier_entries(folder: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries: list[dict[str, Any]] = content["cases"]
-        return [entry for entry in entries if (folder / entry["labels_file"]).exists()]
+        known = [entry for entry in entries if entry["stem"] and entry["content_sha256"]]
+        return [entry for entry in known if (folder / entry["labels_file"]).exists()]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise MedSegError(f"{path} is not of an earlier export: {error}. Choose another folder.") from error
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.multival import MultiValue
+from pydicom.uid import UID
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.guard import readable_errors
@@ -112,8 +113,9 @@ def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
 
 
 def _refuse_without_image(path: Path, dataset: Dataset) -> None:
-    if "SOPClassUID" not in dataset and not dataset.file_meta.get("MediaStorageSOPClassUID"):
-        raise MedSegError(f"{path.name} is no DICOM file, or is damaged. Copy or export it again.")
+    kind_of_object = UID(text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID"))
+    if not kind_of_object or "Image Storage" in kind_of_object.name:
+        raise MedSegError(f"{path.name} is no DICOM image, or is truncated. Copy or export it again.")
     kind = text_of(dataset, "Modality") or "a directory or report"
     raise NoImageError(f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to.")
 

@@ -1,16 +1,23 @@
 """What every reader and writer shares: hostile bytes become readable errors, and files appear whole or not at all."""
 
+import math
 import os
 import struct
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
+from PIL.Image import DecompressionBombError
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from tifffile import TiffFileError
 
 from napari_medseg.core.errors import MedSegError
 
@@ -31,7 +38,19 @@ DECODE_ERRORS = (
     SyntaxError,
     struct.error,
     zlib.error,
+    InvalidDicomError,
+    BytesLengthException,
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    ImageDataError,
+    WrapStructError,
+    TiffFileError,
+    DecompressionBombError,
 )
+_LARGEST_BYTES = 32 * 2**30
+_UNSUSPICIOUS_BYTES = 256 * 2**20
+_LARGEST_COMPRESSION = 5000
 
 
 @contextmanager
@@ -67,6 +86,22 @@ def readable_errors(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+def refuse_too_large(shape: Sequence[int], item_bytes: int, path: Path) -> None:
+    """Refuse a file that announces more than can be held, before memory is asked for: large, or a damaged header.
+
+    Raises
+    ------
+    MedSegError
+        If the pixels take more than 32 GiB, or far more than any compression could have made of them.
+    """
+    n_bytes = math.prod(int(length) for length in shape) * item_bytes
+    if n_bytes > min(_LARGEST_BYTES, max(_UNSUSPICIOUS_BYTES, path.stat().st_size * _LARGEST_COMPRESSION)):
+        raise MedSegError(
+            f"{path.name} says that it has {' x '.join(map(str, shape))} pixels, {n_bytes / 2**30:,.0f} GiB. "
+            "Such a file is damaged or does not fit into memory; open a part of it."
+        )
+
+
 def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
     """Refuse pixels that no task can use.
 
@@ -100,6 +135,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MedSegError(f"cannot make the folder {path.parent}: {error.strerror}. Choose another folder.") from error
+    try:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.geometry import Layout, canonical_pixels, file_pixels, lay_out
-from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
+from napari_medseg.core.formats.guard import readable_errors, refuse_too_large, refuse_unusable, whole_file
 from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, suffix_of
 from napari_medseg.core.formats.values import as_compact, as_native, looks_like_hu
 from napari_medseg.core.image import Image, Storage
@@ -34,6 +34,7 @@ def read_nifti(path: Path) -> Image:
         if not isinstance(source, nib.Nifti1Image):
             raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
         shape, normal = _spatial_shape(source.shape, path.name)
+        refuse_too_large(shape, source.dataobj.dtype.itemsize, path)
         values, colour = _values(source)
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)

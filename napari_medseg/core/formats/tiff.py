@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
 from napari_medseg.core.formats.grid_text import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
-from napari_medseg.core.formats.guard import readable_errors, refuse_unusable, whole_file
+from napari_medseg.core.formats.guard import readable_errors, refuse_too_large, refuse_unusable, whole_file
 from napari_medseg.core.formats.pictures import grey_if_equal
+from napari_medseg.core.formats.tiff_pages import refuse_truncated
 from napari_medseg.core.formats.values import as_native, looks_like_hu
 from napari_medseg.core.image import Image, Storage
 
@@ -48,6 +49,8 @@ def read_tiff(path: Path) -> Image:
         series = tiff.series[0]
         if 0 in series.shape:
             raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
+        refuse_truncated(path, series)
+        refuse_too_large(series.shape, series.dtype.itemsize, path)
         order = _order_of_axes(series.axes, series.shape, path.name)
         pixels = np.transpose(series.asarray().reshape(series.shape), order)
         pixels = pixels.reshape(pixels.shape[len(pixels.shape) - _n_kept(series.axes, series.shape) :])
@@ -134,7 +137,7 @@ def _order_of_axes(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
     """Order for a transpose that gives dropped axes first, then (stack), rows, columns, (colours)."""
     kept = _kept_axes(axes, shape)
     letters = [axes[n] for n in kept]
-    colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] in (3, 4))]
+    colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] == 3)]
     stack = [n for n in kept if axes[n] not in "YX" and n not in colours]
     if letters.count("Y") != 1 or letters.count("X") != 1 or len(stack) > 1 or len(colours) > 1:
         raise MedSegError(
