@@ -1,0 +1,72 @@
+import copy
+
+import torch
+from torch import nn
+from training_phantoms import small_card, small_recipe
+
+from napari_medseg.networks import build
+from training.learner import Learner
+
+CPU = torch.device("cpu")
+BATCH = (torch.rand(2, 1, 64, 64) * 2 - 1, torch.randint(0, 3, (2, 64, 64)))
+
+
+def learner(**recipe: object) -> Learner:
+    torch.manual_seed(0)
+    return Learner.starting_from(build(small_card().architecture), small_recipe(**recipe), CPU)
+
+
+def test_learning_lowers_the_loss_and_leaves_the_parent_alone() -> None:
+    one = learner()
+    before = copy.deepcopy(one.parent.state_dict())
+    losses = [one.step(BATCH, step, 1.0) for step in range(12)]
+    assert losses[-1] < losses[0]
+    assert all(torch.equal(before[name], tensor) for name, tensor in one.parent.state_dict().items())
+
+
+def test_frozen_normalisation_keeps_what_it_measured() -> None:
+    one = learner(freeze_batch_norm=True)
+    one.step(BATCH, 0, 1.0)
+    old, new = one.parent.state_dict(), one.network.state_dict()
+    statistics = [name for name in old if "running_" in name]
+    assert statistics
+    assert all(torch.equal(old[name], new[name]) for name in statistics)
+    thawed = learner(freeze_batch_norm=False)
+    thawed.step(BATCH, 0, 1.0)
+    assert not all(torch.equal(old[name], thawed.network.state_dict()[name]) for name in statistics)
+
+
+def test_a_rate_of_nothing_freezes_the_encoder() -> None:
+    one = learner(encoder_rate_factor=0.0, freeze_batch_norm=True)
+    one.step(BATCH, 0, 1.0)
+    encoder = zip(one.parent.encoder.parameters(), one.network.encoder.parameters(), strict=True)
+    decoder = zip(one.parent.decoder.parameters(), one.network.decoder.parameters(), strict=True)
+    assert all(torch.equal(old, new) for old, new in encoder)
+    assert not all(torch.equal(old, new) for old, new in decoder)
+
+
+def test_the_candidate_lies_between_parent_and_child() -> None:
+    one = learner(average_with_parent=0.25)
+    for step in range(3):
+        one.step(BATCH, step, 1.0)
+    kept, old, new = one.candidate().state_dict(), one.parent.state_dict(), one.network.state_dict()
+    for name in ("decoder.blocks.0.conv1.0.weight", "segmentation_head.0.bias"):
+        torch.testing.assert_close(kept[name], 0.25 * old[name] + 0.75 * new[name])
+
+
+def test_a_loss_that_is_no_number_changes_nothing() -> None:
+    one = learner()
+    before = copy.deepcopy([parameter.data for parameter in one.network.parameters()])
+    assert one.step((torch.full_like(BATCH[0], torch.nan), BATCH[1]), 0, 1.0) is None
+    assert all(torch.equal(old, new.data) for old, new in zip(before, one.network.parameters(), strict=True))
+
+
+def test_the_average_follows_slowly() -> None:
+    one = learner(ema_decay=0.99)
+    for step in range(8):
+        one.step(BATCH, step, 1.0)
+    assert isinstance(one.average, nn.Module)
+    name = "segmentation_head.0.bias"
+    moved = (one.network.state_dict()[name] - one.parent.state_dict()[name]).abs().sum()
+    lag = (one.network.state_dict()[name] - one.average.state_dict()[name]).abs().sum()
+    assert 0 < float(lag) < float(moved)

@@ -1,0 +1,171 @@
+"""The whole run, in the process of the test and in its own."""
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from training_phantoms import item
+
+from napari_medseg.core.cards import read_card
+from napari_medseg.core.durable import sha256_of
+from napari_medseg.core.snapshots import Role
+from training.__main__ import main, run
+from training.checkpoint import CHECKPOINT_FILE
+from training.events import (
+    CANCEL_FILE,
+    Compared,
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Started,
+    append_event,
+    read_events,
+)
+
+MakeRun = Callable[..., Path]
+
+
+def events_of(run_dir: Path) -> list[Event]:
+    return [event for event, _ in read_events(run_dir)]
+
+
+def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_version: Path) -> None:
+    run_dir = make_run(n_epochs=10, steps_per_epoch=6)
+    assert main([str(run_dir)]) == 0
+    events = events_of(run_dir)
+    assert isinstance(events[0], Started)
+    assert (events[0].n_train, events[0].n_replay, events[0].n_hold_out) == (4, 1, 3)
+    compared = [event for event in events if isinstance(event, Compared)]
+    assert {event.case for event in compared} == {"held0", "held1", "held2"}
+    assert all(event.new > event.old + 0.3 for event in compared)
+    assert isinstance(events[-1], Finished)
+    card = read_card(run_dir / "card.json")
+    assert card.version == 2
+    assert card.lineage.parent == "lungs-unet@1"
+    assert card.lineage.n_corrections == 4
+    assert card.weights_sha256 == sha256_of(run_dir / "model.safetensors")
+    assert card.hold_out[0].n_images == 3
+    assert card.hold_out[0].mean == pytest.approx(sum(event.new for event in compared) / 3)
+    report = (run_dir / "report.html").read_text()
+    assert report.count("<svg") == 2
+    assert report.count("<img") == 3
+    assert not (run_dir / CHECKPOINT_FILE).exists()
+    before = (run_dir / "events.jsonl").read_bytes()
+    assert main([str(run_dir)]) == 0, "a finished run is left alone"
+    assert (run_dir / "events.jsonl").read_bytes() == before
+
+
+def test_same_seed_same_weights_other_seed_others(make_run: MakeRun) -> None:
+    runs = [make_run("a", seed=5), make_run("b", seed=5), make_run("c", seed=6)]
+    for run_dir in runs:
+        assert main([str(run_dir)]) == 0
+    first, again, other = (sha256_of(run_dir / "model.safetensors") for run_dir in runs)
+    assert first == again != other
+
+
+def test_a_killed_run_goes_on_to_the_same_result(make_run: MakeRun) -> None:
+    whole, killed = make_run("whole", n_epochs=4, ema_decay=0.5), make_run("killed", n_epochs=4, ema_decay=0.5)
+    assert main([str(whole)]) == 0
+    for event in run(killed, time.monotonic()):
+        append_event(killed, event)
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            break
+    assert main([str(killed)]) == 0
+    assert sha256_of(whole / "model.safetensors") == sha256_of(killed / "model.safetensors")
+    epochs = [event.epoch for event in events_of(killed) if isinstance(event, EpochEnded)]
+    assert epochs == [1, 2, 3, 4]
+
+
+def test_cancelled_keeps_the_best_so_far(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=200)
+    for event in run(run_dir, time.monotonic()):
+        append_event(run_dir, event)
+        if isinstance(event, EpochEnded) and event.epoch == 3:
+            (run_dir / CANCEL_FILE).touch()
+    last = events_of(run_dir)[-1]
+    assert isinstance(last, Finished)
+    assert last.cancelled
+    assert last.best_epoch > 0
+    assert sum(isinstance(event, EpochEnded) for event in events_of(run_dir)) == 3
+
+
+def test_the_budget_is_kept_and_used(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=10_000, steps_per_epoch=2, budget_s=8.0, patience=10_000)
+    began = time.monotonic()
+    events = list(run(run_dir, began))
+    assert 8.0 * 0.8 < time.monotonic() - began < 8.0 * 1.1
+    assert sum(isinstance(event, EpochEnded) for event in events) > 3
+
+
+def test_a_run_in_its_own_process_ends_well(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=1)
+    command = [sys.executable, "-P", "-m", "training", str(run_dir)]
+    done = subprocess.run(command, cwd=run_dir, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert isinstance(events_of(run_dir)[-1], Finished)
+    assert "Finished" in (run_dir / "log.txt").read_text()
+
+
+def test_weights_that_explode_leave_the_old_version(make_run: MakeRun, base_version: Path) -> None:
+    run_dir = make_run(learning_rate=1e38, n_epochs=6, schedule="constant")
+    assert main([str(run_dir)]) == 0
+    events = events_of(run_dir)
+    assert any(isinstance(event, Notice) and "no longer a number" in event.text for event in events)
+    assert all(event.new == pytest.approx(event.old) for event in events if isinstance(event, Compared))
+    assert sha256_of(run_dir / "model.safetensors") == sha256_of(base_version / "model.safetensors")
+
+
+def test_one_correction_without_replay_or_hold_out_is_enough(make_run: MakeRun, tmp_path: Path) -> None:
+    run_dir = make_run(items=[item(tmp_path, "only", Role.TRAIN)])
+    assert main([str(run_dir)]) == 0
+    events = events_of(run_dir)
+    assert isinstance(events[-1], Finished)
+    assert any(isinstance(event, Notice) and "too few" in event.text for event in events)
+    assert not any(isinstance(event, Compared) for event in events)
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ([Role.TRAIN, Role.HOLD_OUT], "belongs to one side only"),
+        ([Role.HOLD_OUT], "no correction to learn from"),
+    ],
+)
+def test_a_split_that_leaks_or_holds_nothing_is_refused(
+    make_run: MakeRun, tmp_path: Path, roles: list[Role], words: str
+) -> None:
+    items = [item(tmp_path, f"case{n}", role, group="one patient") for n, role in enumerate(roles)]
+    run_dir = make_run(items=items)
+    assert main([str(run_dir)]) == 1
+    last = events_of(run_dir)[-1]
+    assert isinstance(last, Failed)
+    assert words in last.message
+
+
+def test_many_patients_spare_some_for_validation(make_run: MakeRun, tmp_path: Path) -> None:
+    items = [item(tmp_path, f"case{n}", Role.TRAIN, seed=n) for n in range(10)]
+    run_dir = make_run(items=items, n_epochs=1, steps_per_epoch=1)
+    started = next(iter(run(run_dir, time.monotonic())))
+    assert isinstance(started, Started)
+    assert (started.n_train, started.n_validate) == (8, 2)
+
+
+def test_hold_out_images_reach_no_batch(make_run: MakeRun, tmp_path: Path) -> None:
+    from training.setup import read_setup
+
+    run_dir = make_run()
+    setup = read_setup(run_dir, time.monotonic())
+    learnt = {image.name for image in itertools.chain(setup.batches.train, setup.batches.replay)}
+    assert learnt == {"train0", "train1", "train2", "train3", "old"}
+
+
+def test_a_wrong_command_line_says_how_to_use_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([]) == 2
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "RUN_DIR" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+import time
+
+import pytest
+
+from training.schedule import SCHEDULES, Clock, schedule_named
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_rates_warm_up_and_stay_between_nothing_and_all(name: str) -> None:
+    schedule = schedule_named(name)
+    rates = [schedule(step / 200) for step in range(201)]
+    assert 0 < rates[0] < 0.1
+    assert max(rates) > 0.9
+    assert all(0 <= rate <= 1 for rate in rates)
+
+
+def test_cosine_and_linear_end_at_nothing() -> None:
+    assert schedule_named("cosine")(1.0) == pytest.approx(0, abs=1e-9)
+    assert schedule_named("linear")(1.0) == 0
+    assert schedule_named("cosine")(0.5) == pytest.approx(0.5)
+
+
+def test_an_unknown_schedule_lists_the_choices() -> None:
+    with pytest.raises(ValueError, match="constant"):
+        schedule_named("zigzag")
+
+
+def test_without_a_budget_steps_count() -> None:
+    clock = Clock(time.monotonic())
+    assert clock.progress(5, 20) == 0.25
+    assert clock.left_for_training_s() == float("inf")
+
+
+def test_with_a_budget_the_clock_counts_where_it_is_further() -> None:
+    clock = Clock(time.monotonic() - 30.0, budget_s=100.0, reserved_s=20.0, training_started_s=10.0)
+    assert clock.progress(0, 100) == pytest.approx(20 / 70, abs=0.01)
+    assert clock.progress(90, 100) == 0.9
+    assert clock.left_for_training_s() == pytest.approx(50.0, abs=0.5)
+
+
+def test_seconds_of_earlier_processes_count() -> None:
+    clock = Clock(time.monotonic(), budget_s=100.0, carried_s=60.0)
+    assert clock.elapsed_s() == pytest.approx(60.0, abs=0.5)
+    assert clock.left_for_training_s() == pytest.approx(40.0, abs=0.5)

@@ -1,0 +1,79 @@
+"""A tiny run: phantoms of two lungs as 8-bit pictures, and a small network that knows nothing yet."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_medseg.core.cards import Architecture, Lineage, ModelCard, Preprocessing
+from napari_medseg.core.snapshots import Role, SnapshotItem
+from training.recipe import Recipe
+
+SIDE = 64
+
+
+def phantom(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Two dark ellipses in a bright body; right lung (1) on the image's left, and larger than the left one."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    top, shift = rng.uniform(28, 36), rng.uniform(-4, 4)
+    labels[((y - top) / 17) ** 2 + ((x - 19 - shift) / 10) ** 2 < 1] = 1
+    labels[((y - top) / 15) ** 2 + ((x - 45 - shift) / 8) ** 2 < 1] = 2
+    body = ((y - 32) / 28) ** 2 + ((x - 32) / 31) ** 2 < 1
+    pixels = np.where(labels > 0, 60, np.where(body, 200, 5)) + rng.normal(0, 8, labels.shape)
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
+
+
+def item(folder: Path, name: str, role: Role, group: str = "", seed: int = 0) -> SnapshotItem:
+    """Write a phantom and its labels; return its line of a snapshot."""
+    pixels, labels = phantom(seed)
+    tifffile.imwrite(folder / f"{name}.tif", pixels)
+    tifffile.imwrite(folder / f"{name}_labels.tif", labels)
+    return SnapshotItem(
+        name=name,
+        image=f"{name}.tif",
+        labels=f"{name}_labels.tif",
+        group=group or name,
+        role=role,
+        source="phantoms",
+    )
+
+
+def small_card() -> ModelCard:
+    return ModelCard(
+        name="lungs-unet",
+        version=1,
+        task="lungs",
+        architecture=Architecture(
+            name="unet",
+            encoder="mobilenet_v2",
+            in_channels=1,
+            classes=3,
+            options={"encoder_depth": 3, "decoder_channels": [16, 16, 8]},
+        ),
+        preprocessing=Preprocessing(min_side_px=SIDE, max_side_px=SIDE),
+        precision="fp32",
+        lineage=Lineage(created="2024-01-01"),
+    )
+
+
+def small_recipe(**changes: object) -> Recipe:
+    numbers = {
+        "base": "base",
+        "name": "lungs-unet",
+        "version": 2,
+        "n_epochs": 3,
+        "steps_per_epoch": 4,
+        "batch_size": 4,
+        "patch_px": SIDE,
+        "learning_rate": 5e-3,
+        "encoder_rate_factor": 1.0,
+        "augmentation": "gentle",
+        "replay_share": 0.25,
+        "precision": "fp32",
+        "freeze_batch_norm": False,
+        "n_threads": 1,
+    }
+    return Recipe(**{**numbers, **changes})
