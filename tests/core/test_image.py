@@ -1,0 +1,79 @@
+"""Image and Storage: pixels never part from their geometry, and every way in has an exact way back."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image, Storage
+
+VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("permutation", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=3)))
+def test_storage_goes_there_and_back(permutation: tuple[int, ...], flips: tuple[bool, ...]) -> None:
+    storage = Storage(permutation, flips)
+    canonical = storage.to_canonical(VOLUME)
+    assert canonical.shape == tuple(VOLUME.shape[axis] for axis in permutation)
+    np.testing.assert_array_equal(storage.to_file(canonical), VOLUME)
+    np.testing.assert_array_equal(storage.to_canonical(storage.to_file(canonical)), canonical)
+
+
+def test_storage_means_what_it_says() -> None:
+    canonical = Storage((2, 0, 1), (True, False, False)).to_canonical(VOLUME)
+    for z, y, x in np.ndindex(canonical.shape):
+        assert canonical[z, y, x] == VOLUME[y, x, 3 - z]
+
+
+def test_image_knows_its_shape_and_voxel() -> None:
+    volume = Image(VOLUME, "ZYX", (5.0, 0.5, 0.4))
+    assert volume.spatial_shape == (2, 3, 4)
+    assert volume.voxel_volume_ml == pytest.approx(0.001)
+    assert volume.pixel_area_mm2 == pytest.approx(0.2)
+    colour = Image(np.zeros((3, 4, 3), np.uint8), "YXC", (0.5, 0.4))
+    assert (colour.spatial_axes, colour.spatial_shape) == ("YX", (3, 4))
+    assert colour.voxel_volume_ml is None
+    unknown = Image(VOLUME, "ZYX")
+    assert (unknown.voxel_volume_ml, unknown.pixel_area_mm2) == (None, None)
+
+
+def test_axes_and_spacing_must_fit() -> None:
+    with pytest.raises(MedSegError, match="case 3 has 3 dimensions, but its axes are 'YX'"):
+        Image(VOLUME, "YX", name="case 3")
+    with pytest.raises(MedSegError, match=r"one number in millimetres for each spatial axis"):
+        Image(VOLUME, "ZYX", (1.0, 1.0))
+
+
+def test_content_hash_is_of_content_not_of_files() -> None:
+    image = Image(VOLUME, "ZYX", (1.0, 2.0, 3.0), name="a", group="p")
+    same = [
+        replace(image, name="b", group="q"),
+        replace(image, spacing_mm=(1.0, 2.0, 3.00000001)),
+        image.with_pixels(np.asfortranarray(VOLUME)),
+    ]
+    assert {other.content_hash for other in same} == {image.content_hash}
+    changed = VOLUME.copy()
+    changed[0, 0, 0] += 1
+    others = [
+        image.with_pixels(changed),
+        image.with_pixels(VOLUME.astype(np.int32)),
+        replace(image, spacing_mm=(1.0, 2.0, 3.1)),
+        replace(image, spacing_mm=None),
+        image.with_pixels(VOLUME[:, ::-1]),
+    ]
+    assert len({image.content_hash, *(other.content_hash for other in others)}) == 6
+
+
+def test_same_grid_is_shape_spacing_and_place() -> None:
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    image = Image(VOLUME, "ZYX", (1.0, 2.0, 3.0), affine)
+    assert image.same_grid_as(image.with_pixels(VOLUME * 0))
+    assert image.same_grid_as(replace(image, affine=None, spacing_mm=None))
+    assert image.same_grid_as(replace(image, affine=affine + 1e-5))
+    assert not image.same_grid_as(replace(image, spacing_mm=(1.0, 2.0, 3.1)))
+    assert not image.same_grid_as(replace(image, affine=affine * [[-1], [1], [1], [1]]))
+    assert not image.same_grid_as(Image(VOLUME[:1], "ZYX", (1.0, 2.0, 3.0)))
+    assert not image.same_grid_as(Image(VOLUME[0], "YX", (2.0, 3.0)))
