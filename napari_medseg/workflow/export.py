@@ -43,7 +43,7 @@ class ExportItem:
     image: Image
 
 
-def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, *, with_images: bool) -> list[Path]:
+def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, with_images: bool) -> list[Path]:
     """Write accepted labels for other programs.
 
     Parameters
@@ -77,12 +77,13 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, *
     entries: list[dict[str, Any]] = []
     for item, stem in zip(items, _stems(items, earlier), strict=True):
         labels_path = folder / f"{stem}_labels{suffix}"
-        _refuse_foreign_file(labels_path, earlier)
+        image_path = folder / f"{stem}_image{suffix}"
+        _refuse_foreign_files([labels_path, image_path] if with_images else [labels_path], earlier)
         _write_and_read_back(labels_path, item)
         written.append(labels_path)
         if with_images:
-            written.append(folder / f"{stem}_image{suffix}")
-            formats.write_image(written[-1], item.image)
+            formats.write_image(image_path, item.image)
+            written.append(image_path)
         entries.append({"stem": stem} | _entry(item, labels_path, written[-1] if with_images else None))
     replaced = {entry["labels_file"] for entry in entries}
     entries = [entry for entry in earlier if entry["labels_file"] not in replaced] + entries
@@ -119,9 +120,11 @@ def _stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> li
     ]
 
 
-def _refuse_foreign_file(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
-    if path.exists() and path.name not in {entry["labels_file"] for entry in earlier}:
-        raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
+def _refuse_foreign_files(paths: Sequence[Path], earlier: Sequence[dict[str, Any]]) -> None:
+    ours = {entry[kind] for entry in earlier for kind in ("labels_file", "image_file")}
+    for path in paths:
+        if path.exists() and path.name not in ours:
+            raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
 
 
 def _write_and_read_back(path: Path, item: ExportItem) -> None:
@@ -178,7 +181,7 @@ def _earlier_entries(folder: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries: list[dict[str, Any]] = content["cases"]
-        known = [entry for entry in entries if entry["stem"] and entry["content_sha256"]]
+        known = [entry for entry in entries if entry["stem"] and entry["content_sha256"] and "image_file" in entry]
         return [entry for entry in known if (folder / entry["labels_file"]).exists()]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise MedSegError(f"{path} is not of an earlier export: {error}. Choose another folder.") from error

@@ -1,0 +1,206 @@
+"""Export: labels on the grid of their source, with provenance and sizes; nothing that is wrong, and nothing halfway."""
+
+import csv
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from napari_medseg.core import formats
+from napari_medseg.core.checks import swap_sides
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow.export import ExportItem, export_corrections
+
+LUNGS = task_named("lungs")
+AFFINE = np.array([[-0.7, 0.05, 0, 31], [0, 0.8, 0, -12], [0, 0, 2.5, 1 / 3], [0, 0, 0, 1]])
+
+
+def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> ExportItem:
+    if labels is None:
+        labels = np.zeros(image.spatial_shape, np.uint8)
+        labels[..., 2:5, 1:4] = 1
+        labels[..., 2:5, 6:9] = 2
+    case = Case(
+        id=number,
+        task="lungs",
+        name=image.name,
+        group=image.group,
+        content_hash=image.content_hash,
+        axes=image.axes,
+        shape=image.pixels.shape,
+        spacing_mm=image.spacing_mm,
+        sources=tuple(str(path) for path in image.sources),
+        held_out=False,
+        created="2026-11-20T10:00:00.000+00:00",
+    )
+    correction = Correction(
+        id=number,
+        review_id=number,
+        case_id=number,
+        model="lungs-unet@3",
+        image_file="images/a.tif",
+        labels_file="labels/a.tif",
+        sha256="0",
+        seconds=252.34,
+        changed_voxels=1204,
+        who="mara",
+        created="2026-11-20T10:05:00.000+00:00",
+    )
+    return ExportItem(case, correction, labels, image)
+
+
+def nifti(folder: Path, name: str = "scan.nii.gz", seed: int = 0) -> Image:
+    data = np.random.default_rng(seed).integers(-1000, 500, (10, 8, 6)).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, AFFINE), folder / name)
+    return formats.read(folder / name)
+
+
+def picture(folder: Path, name: str = "case_1.png", seed: int = 0) -> Image:
+    Picture.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 10)).astype(np.uint8)).save(folder / name)
+    return formats.read(folder / name)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii.gz", ".nii"])
+def test_volume_is_exported_and_reads_back_on_its_grid(tmp_path: Path, suffix: str) -> None:
+    one = item(nifti(tmp_path))
+    paths = export_corrections([one], tmp_path / "out", suffix, with_images=True)
+    assert [path.name for path in paths] == [
+        f"scan_labels{suffix}",
+        f"scan_image{suffix}",
+        "provenance.json",
+        "measurements.csv",
+    ]
+    np.testing.assert_array_equal(formats.read_labels(paths[0], one.image), one.labels)
+    image = formats.read(paths[1])
+    np.testing.assert_array_equal(image.pixels, one.image.pixels)
+    assert image.same_grid_as(one.image)
+    if suffix != ".tif":
+        source = nib.load(tmp_path / "scan.nii.gz")
+        assert nib.load(paths[0]).affine.tobytes() == nib.load(paths[1]).affine.tobytes() == source.affine.tobytes()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths)
+
+
+def test_provenance_says_where_labels_come_from(tmp_path: Path) -> None:
+    one = item(nifti(tmp_path))
+    paths = export_corrections([one], tmp_path / "out", ".nii.gz", with_images=False)
+    content = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))
+    (entry,) = content["cases"]
+    assert content["program"].startswith("napari-medseg ")
+    expected = {
+        "case": "scan",
+        "group": "scan",
+        "task": "lungs",
+        "labels_file": "scan_labels.nii.gz",
+        "labels_file_sha256": hashlib.sha256(paths[0].read_bytes()).hexdigest(),
+        "image_file": None,
+        "source_files": [
+            {"name": "scan.nii.gz", "sha256": hashlib.sha256((tmp_path / "scan.nii.gz").read_bytes()).hexdigest()}
+        ],
+        "content_sha256": one.image.content_hash,
+        "model": "lungs-unet@3",
+        "who": "mara",
+        "accepted": "2026-11-20T10:05:00.000+00:00",
+        "seconds": 252.3,
+        "changed_voxels": 1204,
+        "labels": {"1": "right lung", "2": "left lung"},
+    }
+    assert {key: entry[key] for key in expected} == expected
+    assert entry["grid"]["shape"] == [6, 8, 10]
+    np.testing.assert_array_equal(entry["grid"]["affine_to_ras_mm"], one.image.affine)
+
+
+def test_measurements_are_a_table(tmp_path: Path) -> None:
+    export_corrections([item(nifti(tmp_path)), item(picture(tmp_path), 2)], tmp_path / "out", ".tif", with_images=False)
+    with (tmp_path / "out" / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["name"], row["voxels"], row["unit"]) for row in rows] == [
+        ("scan", "right lung", "54", "ml"),
+        ("scan", "left lung", "54", "ml"),
+        ("case_1", "right lung", "9", "px"),
+        ("case_1", "left lung", "9", "px"),
+    ]
+    assert float(rows[0]["value"]) == pytest.approx(54 * 0.7 * 0.8 * 2.5 / 1000, rel=1e-2)
+
+
+def test_a_plane_as_png(tmp_path: Path) -> None:
+    one = item(picture(tmp_path))
+    labels, *_ = export_corrections([one], tmp_path / "out", ".png", with_images=False)
+    np.testing.assert_array_equal(np.asarray(Picture.open(labels)), one.labels)
+
+
+def refused(items: list[ExportItem], folder: Path, suffix: str, text: str) -> None:
+    with pytest.raises(MedSegError, match=text):
+        export_corrections(items, folder, suffix, with_images=True)
+    assert not folder.exists()
+
+
+def test_nothing_is_written_where_one_case_is_wrong(tmp_path: Path) -> None:
+    good = item(nifti(tmp_path))
+    swapped = replace(good, labels=swap_sides(good.labels, LUNGS))
+    changed = replace(good, image=good.image.with_pixels(good.image.pixels + 1))
+    unknown = replace(good, labels=good.labels * 3)
+    out = tmp_path / "out"
+    refused([good, swapped], out, ".tif", "nothing was exported. scan: right lung and left lung are exchanged")
+    refused([good, changed], out, ".tif", "its file changed since it was labelled")
+    refused([good, unknown], out, ".tif", "the values 3, 6 are no labels")
+    refused([replace(good, labels=good.labels[1:])], out, ".tif", "belong to another image")
+    refused([good], out, ".png", "it is a volume, and PNG holds one plane")
+    refused([good], out, ".jpg", r"cannot be exported as '\.jpg'; choose one of")
+    refused([], out, ".tif", "nothing is accepted yet")
+
+
+def test_equal_names_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for n in (1, 2):
+        (tmp_path / str(n)).mkdir()
+    items = [item(picture(tmp_path / str(n), "slice 1/a".replace("/", "_") + ".png", seed=n), n) for n in (1, 2)]
+    paths = export_corrections(items, tmp_path / "out", ".tif", with_images=False)
+    assert len({path.name for path in paths}) == 4
+    assert all(path.exists() for path in paths)
+
+
+def test_a_second_export_adds_to_the_first(tmp_path: Path) -> None:
+    first, second = item(picture(tmp_path, "x_1.png", 1)), item(picture(tmp_path, "y_1.png", 2), 2)
+    out = tmp_path / "out"
+    export_corrections([first], out, ".tif", with_images=False)
+    corrected = replace(first, labels=np.where(first.labels == 1, 0, first.labels))
+    export_corrections([second, corrected], out, ".tif", with_images=False)
+    entries = json.loads((out / "provenance.json").read_text(encoding="utf-8"))["cases"]
+    assert sorted(entry["labels_file"] for entry in entries) == ["x_1_labels.tif", "y_1_labels.tif"]
+    np.testing.assert_array_equal(formats.read_labels(out / "x_1_labels.tif", first.image), corrected.labels)
+    other = item(picture(tmp_path, "x_1.png", 9), 3)
+    names = [path.name for path in export_corrections([other], out, ".tif", with_images=False)]
+    assert names[0] == f"x_1_{other.case.content_hash[:8]}_labels.tif"
+    np.testing.assert_array_equal(formats.read_labels(out / "x_1_labels.tif"), corrected.labels)
+
+
+def test_a_strangers_file_is_never_overwritten(tmp_path: Path) -> None:
+    one = item(picture(tmp_path))
+    (tmp_path / "case_1_labels.tif").write_text("mine")
+    with pytest.raises(MedSegError, match="nothing is overwritten"):
+        export_corrections([one], tmp_path, ".tif", with_images=False)
+    assert (tmp_path / "case_1_labels.tif").read_text() == "mine"
+    (tmp_path / "provenance.json").write_text("{}")
+    with pytest.raises(MedSegError, match="not of an earlier export"):
+        export_corrections([one], tmp_path, ".nii", with_images=False)
+
+
+def test_names_are_safe_for_files(tmp_path: Path) -> None:
+    image = replace(picture(tmp_path), name="../P7: scan (5 mm)")
+    labels, *_ = export_corrections([item(image)], tmp_path / "out", ".tif", with_images=False)
+    assert labels == tmp_path / "out" / "P7_scan_5_mm_labels.tif"
+
+
+def test_a_source_that_is_gone_is_told_by_a_missing_hash(tmp_path: Path) -> None:
+    one = item(picture(tmp_path))
+    one.image.sources[0].unlink()
+    export_corrections([one], tmp_path / "out", ".tif", with_images=False)
+    (entry,) = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))["cases"]
+    assert entry["source_files"] == [{"name": "case_1.png", "sha256": None}]
