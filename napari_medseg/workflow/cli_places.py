@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import platformdirs
 import typer
 from rich.console import Console
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
-from napari_medseg.workflow.workspace import APP, BUNDLED, Workspace
+from napari_medseg.workflow.workspace import BUNDLED, Workspace, user_data
 
 ProjectOption = Annotated[
     Path | None,
@@ -37,12 +36,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def project_dir(project: Path | None) -> Path:
     """Folder of the project that is meant."""
-    return project or platformdirs.user_data_path(APP, appauthor=False) / "project"
+    return project or user_data() / "project"
 
 
 def registry_dir(registry: Path | None) -> Path:
     """Folder of the person's models that is meant."""
-    return registry or platformdirs.user_data_path(APP, appauthor=False) / "registry"
+    return registry or user_data() / "registry"
 
 
 def open_registry(registry: Path | None) -> Registry:

@@ -106,8 +106,9 @@ def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> S
         On the canonical grid.
     """
     labels = np.ascontiguousarray(labels)
-    digest = hashlib.sha256(labels.dtype.str.encode() + labels.tobytes()).hexdigest()
-    path = folder / "labels" / f"{kind}-{case.id}-{digest[:16]}.tif"
+    digest = hashlib.sha256(labels.dtype.str.encode())
+    digest.update(labels.data)
+    path = folder / "labels" / f"{kind}-{case.id}-{digest.hexdigest()[:16]}.tif"
     if not path.exists():
         formats.write_labels(path, labels, _grid(case, labels))
         sync_folder(path.parent)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from workflow_phantoms import phantom, phantom_labels, predicted
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -16,7 +17,6 @@ from napari_medseg.workflow.cases import add_cases, case_list, load_image, set_h
 from napari_medseg.workflow.copies import write_copy
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import BUNDLED, Workspace
-from tests.workflow.conftest import phantom, phantom_labels, predicted
 
 CT = BUNDLED / "samples" / "ct_a0001" / "dicom"
 

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted, real_version, write_version
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -22,12 +24,12 @@ from napari_medseg.workflow.review import (
     drafts_waiting,
     merge_prediction,
     open_review,
+    predict,
     reject,
     remember_prediction,
     reset,
 )
 from napari_medseg.workflow.workspace import Workspace
-from tests.workflow.conftest import SHAPE, phantom, phantom_labels, predicted, write_version
 
 Reopen = Callable[[], Workspace]
 
@@ -256,6 +258,22 @@ def test_large_volume_is_accepted_in_seconds(ws: Workspace) -> None:
     seconds = time.perf_counter() - began
     assert seconds < 12.0, f"accept took {seconds:.1f} s (3 s is the aim on a quiet machine)"
     assert load_image(ws, case).content_hash == volume.content_hash
+
+
+def test_engine_predicts_in_a_worker_and_the_main_thread_only_writes_the_row(ws: Workspace, tmp_path: Path) -> None:
+    real_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    image = phantom(0)
+    case = add_cases(ws, [image], "lungs")[0]
+    events = predict(ws, case, image, with_uncertainty_map=True)
+    with ThreadPoolExecutor(1) as worker:
+        *_, result = worker.submit(list, events).result()
+    assert isinstance(result, PredictResult)
+    assert result.uncertainty_map is not None
+    files = list((ws.project.folder / "labels").iterdir())
+    assert len(files) == 1
+    prediction = remember_prediction(ws, case, result, ws.registry.live("lungs").id)
+    assert ws.project.folder / prediction.labels_file == files[0]
+    np.testing.assert_array_equal(open_review(ws, case, prediction).labels, result.labels)
 
 
 def test_version_two_is_known_to_the_registry(ws: Workspace, tmp_path: Path) -> None:

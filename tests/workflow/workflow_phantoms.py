@@ -1,0 +1,92 @@
+"""Phantoms and shortcuts that the tests of the workflow share."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from napari_medseg.core.cards import Architecture, Lineage, ModelCard, Preprocessing, write_card
+from napari_medseg.core.clock import now
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case, Prediction
+from napari_medseg.workflow.cases import add_cases
+from napari_medseg.workflow.engine import PredictResult
+from napari_medseg.workflow.review import accept, open_review, remember_prediction
+from napari_medseg.workflow.workspace import Workspace
+
+SHAPE = (48, 64)
+
+
+def write_version(folder: Path, version: int = 1, weights: bytes = b"weights", parent: str | None = None) -> Path:
+    """A version whose weights are never loaded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    card = ModelCard(
+        name="lungs-unet",
+        version=version,
+        task="lungs",
+        architecture=Architecture(name="Unet", in_channels=1, classes=3),
+        preprocessing=Preprocessing(),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    card = card.model_copy(update={"lineage": card.lineage.model_copy(update={"parent": parent})})
+    write_card(card, folder / "card.json")
+    return folder
+
+
+def phantom_labels() -> np.ndarray:
+    """Right lung on the picture's left, left lung on its right."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:38, 6:26] = 1
+    labels[10:38, 38:58] = 2
+    return labels
+
+
+def phantom(number: int, group: str = "") -> Image:
+    """A grey picture with two dark lungs; each number another content."""
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(150, 200, SHAPE)
+    pixels[phantom_labels() > 0] = rng.integers(10, 60, int((phantom_labels() > 0).sum()))
+    return Image(
+        pixels=pixels.astype(np.uint8),
+        axes="YX",
+        spacing_mm=(0.7, 0.7),
+        name=f"slice {number}",
+        group=group or f"patient {number}",
+    )
+
+
+def predicted(ws: Workspace, image: Image, uncertainty: float = 0.1) -> tuple[Case, Prediction]:
+    """Add a case and remember the phantom's labels as its prediction."""
+    case = add_cases(ws, [image], "lungs")[0]
+    result = PredictResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
+    return case, remember_prediction(ws, case, result, ws.registry.live("lungs").id)
+
+
+def accepted(ws: Workspace, number: int, group: str = "") -> Case:
+    image = phantom(number, group)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.record([number], 0, 1)
+    accept(ws, draft, draft.labels, image)
+    return case
+
+
+def real_version(folder: Path, version: int = 1) -> None:
+    """A small network with random weights that can be trained for real."""
+    import torch
+
+    from napari_medseg.networks import build, save_version
+
+    torch.manual_seed(0)
+    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
+    card = ModelCard(
+        name="lungs-unet",
+        version=version,
+        task="lungs",
+        architecture=architecture,
+        preprocessing=Preprocessing(min_side_px=64, max_side_px=128),
+        precision="fp32",
+        lineage=Lineage(created=now()),
+    )
+    save_version(build(architecture), card, folder)
