@@ -26,7 +26,8 @@ class Plane:
     """One plane of a DICOM file: a whole file, or one frame of an enhanced one.
 
     `position`, `row_direction` (along which columns are counted) and `column_direction` are in DICOM's patient
-    coordinates (to the left, back, head), in mm; `None` where the file does not say. `spacing_mm` is (rows, columns).
+    coordinates (to the left, back, head), in mm; `None` where the file does not say. `spacing_mm` is (rows, columns);
+    `thickness_mm` is 0 where it is unknown.
     """
 
     path: Path
@@ -36,7 +37,7 @@ class Plane:
     row_direction: NDArray[np.float64] | None
     column_direction: NDArray[np.float64] | None
     spacing_mm: tuple[float, float] | None
-    thickness_mm: float | None
+    thickness_mm: float
     phase: str
 
     @property
@@ -85,6 +86,8 @@ def read_header(path: Path) -> Header:
         dataset = dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
         if "Rows" not in dataset or "Columns" not in dataset:
             _refuse_without_image(path, dataset)
+        if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
+            raise MedSegError(f"{path.name} is a whole slide in tiles. Export the region of interest as TIFF or PNG.")
         return _header(path, dataset)
 
 
@@ -169,7 +172,7 @@ def _plane(path: Path, dataset: Dataset, frame: int) -> Plane:
         row_direction=directions[:3] if known and directions is not None else None,
         column_direction=directions[3:] if known and directions is not None else None,
         spacing_mm=_pixel_spacing(measures, path.name),
-        thickness_mm=number_of(measures, "SpacingBetweenSlices") or number_of(measures, "SliceThickness"),
+        thickness_mm=abs(number_of(measures, "SpacingBetweenSlices") or number_of(measures, "SliceThickness") or 0.0),
         phase="|".join(
             text_of(dataset, key) for key in ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers")
         ),

@@ -16,6 +16,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _OWN_SUFFIX = {*PICTURE_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
 # By custom the labels of a data set lie beside its images; they are no images to be labelled.
 _LABEL_FOLDERS = {"labels", "masks"}
+_MOST_FILES = 50_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
     Raises
     ------
     MedSegError
-        If a path does not exist.
+        If a path does not exist, or a folder holds more files than anyone means to open.
     """
     given = [path] if isinstance(path, Path) else list(path)
     files: list[Path] = []
@@ -109,6 +110,8 @@ def _files_in(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
         found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+        if len(found) > _MOST_FILES:
+            raise MedSegError(f"the folder {folder} holds more than {_MOST_FILES:,} files. Choose a smaller folder.")
     return found
 
 

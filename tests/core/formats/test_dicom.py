@@ -13,6 +13,7 @@ from pydicom.uid import (
     MPEG2MPML,
     BasicTextSRStorage,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -337,6 +338,28 @@ def test_enhanced_ct_is_one_volume_in_one_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.pixels, volume.astype(np.int16) - 1024)
     assert image.spacing_mm == pytest.approx((1.25, *SPACING))
     assert image.units == "HU"
+
+
+def test_ultrasound_clip_in_jpeg_is_a_stack_of_colour_pictures(tmp_path: Path) -> None:
+    smooth = np.add.outer(np.arange(16), np.arange(24)).astype(np.uint8) * 5
+    pictures = [np.stack([smooth, 255 - smooth, smooth // (n + 1)], axis=-1) for n in range(3)]
+    frames = [imagecodecs.jpeg8_encode(picture, level=98) for picture in pictures]
+    clip = dataset(pictures[0], None, AXIAL, RescaleSlope=None, RescaleIntercept=None, PixelSpacing=None, Modality="US")
+    clip.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    clip.SamplesPerPixel, clip.PlanarConfiguration, clip.NumberOfFrames = 3, 0, 3
+    clip.PhotometricInterpretation = "YBR_FULL_422"
+    clip.PixelData = encapsulate([bytes(frame) for frame in frames])
+    clip["PixelData"].is_undefined_length = True
+    clip.save_as(tmp_path / "clip.dcm", enforce_file_format=True)
+    image = formats.read(tmp_path / "clip.dcm")
+    assert (image.axes, image.units, image.spacing_mm, image.affine) == ("ZYXC", "rgb", None, None)
+    assert np.abs(image.pixels.astype(int) - np.stack(pictures)).mean() < 4
+
+
+def test_whole_slide_in_tiles_is_refused(tmp_path: Path) -> None:
+    path = write_slice(tmp_path / "a.dcm", noise((4, 4)), NumberOfFrames=4, TotalPixelMatrixColumns=8)
+    with pytest.raises(MedSegError, match="whole slide"):
+        formats.read(path)
 
 
 def test_dicom_without_pixels_or_image(tmp_path: Path) -> None:

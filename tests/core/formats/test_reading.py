@@ -146,6 +146,19 @@ def test_can_read_is_by_suffix_magic_or_folder(tmp_path: Path) -> None:
     assert not formats.can_read(tmp_path / "no_suffix_and_not_there")
 
 
+@pytest.mark.parametrize("make", MAKERS)
+def test_names_in_capitals_spaces_and_other_scripts(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path)
+    image = formats.read(path)
+    renamed = path.rename(tmp_path / f"Müller 肺 {path.name.upper()}")
+    other = formats.read(renamed)
+    assert other.content_hash == image.content_hash
+    for suffix in (".TIF", ".NII.GZ") + ((".PNG",) if other.axes == "YX" else ()):
+        labels = np.ones(other.spatial_shape, int)
+        formats.write_labels(tmp_path / f"Ö 1{suffix}", labels, other)
+        np.testing.assert_array_equal(formats.read_labels(tmp_path / f"Ö 1{suffix}", other), labels)
+
+
 def test_folder_with_one_of_each_kind(tmp_path: Path) -> None:
     a_png(tmp_path)
     a_packed_nifti(tmp_path)
