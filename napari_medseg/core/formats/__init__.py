@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom import read_dicom, read_dicom_series
+from napari_medseg.core.formats.dicom import read_dicom, read_series
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.guard import readable_errors
-from napari_medseg.core.formats.labels import WRITERS, read_grid_labels, write_grid_labels, write_grid_pixels
+from napari_medseg.core.formats.labels import WRITERS, read_labels, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.pictures import read_picture
 from napari_medseg.core.formats.sources import (
@@ -54,11 +54,6 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
     (b"II+\0", read_tiff),
     (b"MM\0+", read_tiff),
 )
-
-read_series = read_dicom_series
-write_labels = write_grid_labels
-write_image = write_grid_pixels
-read_labels = read_grid_labels
 
 
 def can_read(path: Path) -> bool:

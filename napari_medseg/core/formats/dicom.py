@@ -35,7 +35,7 @@ def read_dicom(path: Path) -> Image:
     )
 
 
-def read_dicom_series(paths: Sequence[Path]) -> Image:
+def read_series(paths: Sequence[Path]) -> Image:
     """Read the slices of one series into a volume.
 
     Parameters

@@ -52,7 +52,7 @@ def picture_storage(image: Image) -> Storage:
     return image.storage
 
 
-def write_grid_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
+def write_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
     """Write labels on the grid and in the storage order of their image.
 
     Parameters
@@ -73,7 +73,7 @@ def write_grid_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
     _writer(path)(path, _compact(_checked(labels, image.spatial_shape, path.name), path.name), image)
 
 
-def write_grid_pixels(path: Path, image: Image) -> None:
+def write_image(path: Path, image: Image) -> None:
     """Write an image, in the same formats and order as its labels.
 
     Raises
@@ -84,7 +84,7 @@ def write_grid_pixels(path: Path, image: Image) -> None:
     _writer(path)(path, image.pixels, image)
 
 
-def read_grid_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
+def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
     """Read labels in canonical order.
 
     Parameters

@@ -92,7 +92,6 @@ def _image(
         pixels = pixels.squeeze(axis=normal)
     pixels = canonical_pixels(pixels, storage)
     is_hu = looks_like_hu(pixels)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
     return Image(
         pixels=pixels,
         axes=("ZYX" if normal is None else "YX") + ("C" if colour else ""),
@@ -100,7 +99,7 @@ def _image(
         affine=layout.affine,
         modality="CT" if is_hu else "",
         units="rgb" if colour else "HU" if is_hu else "grey",
-        name=stem,
+        name=path.name[: -len(suffix_of(path))],
         sources=(path,),
         storage=storage,
         notes=() if coded else (_NO_ORIENTATION,),
@@ -116,10 +115,9 @@ def _spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, i
             f"{name} has {len(shape)} dimensions {shape}; a volume (x, y, z) is expected. "
             "Save one time point or channel as a file of its own."
         )
-    padded = (shape[0], *shape[1:3], 1, 1)
-    padded = (padded[0], padded[1], padded[2])
-    thin = [axis for axis in range(3) if padded[axis] == 1]
-    return padded, thin[-1] if thin else None
+    x, y, z = (*shape, 1, 1, 1)[:3]
+    thin = [axis for axis, length in enumerate((x, y, z)) if length == 1]
+    return (x, y, z), thin[-1] if thin else None
 
 
 def _values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:

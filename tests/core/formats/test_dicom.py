@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import highdicom
 import imagecodecs
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_bright_voxel_lies_where_the_patient_has_it(tmp_path: Path, name: str) -
         assert np.abs(direction).argmax() == ras_axis
         assert np.sign(direction[ras_axis]) == sign
     assert abs(np.linalg.det(image.affine[:3, :3])) == pytest.approx(np.prod(image.spacing_mm))
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_highdicom_finds_the_same_pixels_at_the_same_places(tmp_path: Path, name: str) -> None:
+    words = ("PatientName", "PatientSex", "PatientBirthDate", "AccessionNumber", "StudyDate", "StudyTime", "StudyID")
+    blank = dict.fromkeys((*words, "ReferringPhysicianName"), "")
+    paths = write_series(tmp_path, noise(SHAPE), ORIENTATIONS[name], FrameOfReferenceUID="1.5", **blank)
+    volume = highdicom.get_volume_from_series([dcmread(path) for path in paths]).to_patient_orientation("HPL")
+    image = formats.read(tmp_path)
+    np.testing.assert_array_equal(image.pixels, volume.array)
+    np.testing.assert_allclose(image.affine, np.diag([-1, -1, 1, 1]) @ volume.affine, atol=1e-8)
 
 
 def test_series_is_sorted_by_position_and_in_hu(tmp_path: Path) -> None:
