@@ -22,13 +22,14 @@ BEST_FILE = "best.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands; `best_epoch` 0 is the version that it started from. `elapsed_s` counts all its processes."""
+    """Where a run stands; `best_epoch` 0 is the version that it started from. Seconds count all its processes."""
 
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
     best_val_dice: float = -1.0
     elapsed_s: float = 0.0
+    training_started_s: float = 0.0
 
 
 def save_checkpoint(

@@ -44,10 +44,13 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
     Epoch 0 is the version that the run starts from: a run that finds nothing better keeps it.
     """
     recipe, learner, clock, run_dir = setup.recipe, setup.learner, setup.clock, setup.run_dir
-    clock.training_started_s = clock.elapsed_s()
+    if not progress.epoch:
+        progress.training_started_s = clock.elapsed_s()
+    clock.training_started_s = progress.training_started_s
     for epoch in range(progress.epoch + 1, recipe.n_epochs + 1):
         if epoch - progress.best_epoch > recipe.patience or must_stop(setup):
             break
+        began_s = clock.elapsed_s()
         train_loss = train_one_epoch(setup, progress)
         candidate = learner.candidate()
         val_dice = validate(candidate, setup.validation, setup.task, recipe.precision)
@@ -56,7 +59,7 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
             save_best(run_dir, candidate)
         progress.epoch, progress.elapsed_s = epoch, clock.elapsed_s()
         save_checkpoint(run_dir, learner.network, learner.average, learner.optimiser, progress)
-        yield _epoch_ended(setup, progress, train_loss, val_dice, better)
+        yield _epoch_ended(setup, progress, train_loss, (val_dice, better), began_s)
         if train_loss is None:
             yield Notice("the loss is no longer a number: training stopped, the best version so far is kept")
             break
@@ -110,18 +113,18 @@ def is_cancelled(run_dir: Path) -> bool:
 
 
 def _epoch_ended(
-    setup: Setup, progress: Progress, train_loss: float | None, val_dice: float, better: bool
+    setup: Setup, progress: Progress, train_loss: float | None, validated: tuple[float, bool], began_s: float
 ) -> EpochEnded:
     clock, n_epochs = setup.clock, setup.recipe.n_epochs
-    per_epoch_s = (clock.elapsed_s() - clock.training_started_s) / max(1, progress.epoch)
+    per_epoch_s = clock.elapsed_s() - began_s
     left_s = min(clock.left_for_training_s(), (n_epochs - progress.epoch) * per_epoch_s)
     expected = progress.epoch + int(max(0.0, left_s) / max(per_epoch_s, 1e-6))
     return EpochEnded(
         epoch=progress.epoch,
         n_epochs=min(n_epochs, expected),
         train_loss=float("nan") if train_loss is None else train_loss,
-        val_dice=val_dice,
-        best=better,
+        val_dice=validated[0],
+        best=validated[1],
         seconds=clock.elapsed_s(),
         seconds_left=max(0.0, left_s) + clock.reserved_s,
     )
