@@ -6,3 +6,7 @@ class MedSegError(Exception):
 
     Anything that is not a `MedSegError` is a bug and keeps its traceback.
     """
+
+
+class SlicesApartError(MedSegError):
+    """Slices of one series that are no regular volume, but can still be opened one by one."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, SlicesApartError
 from napari_medseg.core.formats.dicom_headers import Header, Plane, is_dicom, read_header
 from napari_medseg.core.formats.dicom_pixels import bright_for_dense, decode, has_rescale, rescaled
 from napari_medseg.core.formats.geometry import Layout, canonical_pixels, lay_out, plain_storage, shear_degrees
@@ -46,8 +46,9 @@ def read_series(paths: Sequence[Path]) -> Image:
     Raises
     ------
     MedSegError
-        If there are none, if they belong to several series, or if slices are missing, doubled or unevenly spaced; the
-        text names the places.
+        If there are none, if they belong to several series, or if several lie at one place; the text names it.
+    SlicesApartError
+        If slices are missing or unevenly spaced: no volume, but each can be opened by itself.
     """
     if not paths:
         raise MedSegError("no DICOM files were given; choose the files or the folder of one series.")
@@ -80,7 +81,7 @@ def _read(headers: list[Header], name: str) -> Image:
         affine = _affine([planes[n] for n in order], name)
         layout = lay_out(affine, (len(planes), *planes[0].shape), 0 if len(planes) == 1 else None, name)
     elif len(headers) > 1:
-        raise MedSegError(f"{name} does not say where its slices lie. Open them one by one.")
+        raise SlicesApartError(f"{name} does not say where its slices lie. Open them one by one.")
     planes = [planes[n] for n in order]
     pixels, units = _pixels(planes, first)
     refuse_unusable(pixels, name)
@@ -121,14 +122,14 @@ def _order(planes: list[Plane], name: str) -> list[int]:
     uneven = np.flatnonzero(np.abs(steps - usual) > max(_POSITION_TOLERANCE * usual, 0.02))
     if uneven.size:
         n = int(uneven[0])
-        raise MedSegError(
+        raise SlicesApartError(
             f"{name}: slices are missing or unevenly spaced. From {planes[order[n]].path.name} to "
             f"{planes[order[n + 1]].path.name} it is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
             f"({uneven.size} such gaps in {len(planes)} slices). Complete the series, or open its slices one by one."
         )
     straight = positions[order][0] + np.outer(np.linspace(0, 1, len(order)), positions[order][-1] - positions[order][0])
     if float(np.abs(positions[order] - straight).max()) > max(0.05, _POSITION_TOLERANCE * usual):
-        raise MedSegError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
+        raise SlicesApartError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
     return order  # type: ignore[no-any-return]
 
 
@@ -142,7 +143,7 @@ def _affine(planes: list[Plane], name: str) -> NDArray[np.float64]:
     if first.spacing_mm is None or any(
         plane.spacing_mm is None or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-4) for plane in planes
     ):
-        raise MedSegError(f"{name} has slices without, or with differing, pixel spacing. Open them one by one.")
+        raise SlicesApartError(f"{name} has slices without, or with differing, pixel spacing. Open them one by one.")
     matrix = np.eye(4)
     if len(planes) > 1:
         matrix[:3, 0] = (last.position - first.position) / (len(planes) - 1)
