@@ -4,7 +4,7 @@ One resampling does all the geometry, so that a patch is interpolated once. A mi
 and left: the picture of a mirrored patient has the right lung on the other side only if we say so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
+
+FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
+FRAME_JITTER = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Augmentation:
         Size of the plane against the one that the predictor sees, drawn evenly in its logarithm.
     rotation_deg, stretch
         Largest tilt to either side; largest relative change of the ratio of the sides.
+    framed_share
+        Share of patches that show all labels of the plane as large as they fit, as a picture cropped to the organ.
     mirror_share, border_share
         Share of patches mirrored left to right; share whose outside repeats the border instead of being black.
     contrast, brightness, gamma, saturation
@@ -38,6 +43,7 @@ class Augmentation:
     scale: tuple[float, float] = (1.0, 1.0)
     rotation_deg: float = 0.0
     stretch: float = 0.0
+    framed_share: float = 0.0
     mirror_share: float = 0.0
     border_share: float = 0.3
     contrast: tuple[float, float] = (1.0, 1.0)
@@ -49,24 +55,28 @@ class Augmentation:
     intensity_share: float = 0.5
 
 
+_STRONG = Augmentation(
+    scale=(0.5, 1.5),
+    rotation_deg=15.0,
+    stretch=0.15,
+    mirror_share=0.5,
+    contrast=(0.7, 1.4),
+    brightness=0.15,
+    gamma=(0.6, 1.7),
+    saturation=(0.45, 1.0),
+    noise=0.08,
+    blur_px=1.5,
+)
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
-    "ct": Augmentation(
-        scale=(0.5, 1.5),
-        rotation_deg=15.0,
-        stretch=0.15,
-        mirror_share=0.5,
-        contrast=(0.7, 1.4),
-        brightness=0.15,
-        gamma=(0.6, 1.7),
-        saturation=(0.45, 1.0),
-        noise=0.08,
-        blur_px=1.5,
-    ),
+    "ct": _STRONG,
+    # A few replayed slices stand for all that a model has learnt from: whole bodies and pictures cropped to the lungs.
+    "replay": replace(_STRONG, framed_share=0.5),
     "gentle": Augmentation(
-        scale=(0.7, 1.3),
+        scale=(0.5, 1.2),
         rotation_deg=10.0,
         stretch=0.1,
+        framed_share=0.5,
         mirror_share=0.5,
         contrast=(0.8, 1.25),
         brightness=0.1,
@@ -125,7 +135,7 @@ class Augmenter:
             (c, patch_px, patch_px) float32, and (patch_px, patch_px) int64.
         """
         mirrored = bool(rng.random() < self.settings.mirror_share)
-        grid = self._grid(labels.shape, mirrored, rng)
+        grid = self._grid(labels, mirrored, rng)
         padding = "border" if rng.random() < self.settings.border_share else "zeros"
         pre = self.preprocessing
         grey = torch.from_numpy(plane.astype(np.float32))[None] * pre.std + pre.mean
@@ -136,20 +146,30 @@ class Augmenter:
             truth = _swapped(truth, self.sides)
         return (self._grey_changed(grey, rng) - pre.mean) / pre.std, truth
 
-    def _grid(self, shape: tuple[int, ...], mirrored: bool, rng: np.random.Generator) -> Tensor:
+    def _grid(self, labels: NDArray[np.integer], mirrored: bool, rng: np.random.Generator) -> Tensor:
         """Where each pixel of the patch lies in the plane, (1, patch, patch, 2), in [-1, 1] as `grid_sample` wants."""
         low, high = self.settings.scale
         scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        frame = None
+        if self.settings.framed_share and rng.random() < self.settings.framed_share:
+            frame = _frame(labels)
+        if frame is not None:
+            scale = self.patch_px / max(frame[2:]) * rng.uniform(*FRAMED_SHARE_OF_PATCH)
         stretch = 1.0 + rng.uniform(-self.settings.stretch, self.settings.stretch)
         angle = np.deg2rad(rng.uniform(-self.settings.rotation_deg, self.settings.rotation_deg))
-        height, width = shape
+        height, width = labels.shape
         per_pixel = np.array([1.0 / (scale * stretch), stretch / scale])
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = rotation @ np.diag(per_pixel) * (self.patch_px / np.array([[width], [height]]))
         if mirrored:
             matrix[:, 0] = -matrix[:, 0]
         room = np.array([self.patch_px * per_pixel[0] / width, self.patch_px * per_pixel[1] / height])
-        centre = rng.uniform(-1, 1, 2) * np.abs(1.0 - room)
+        centre = rng.uniform(-1, 1, 2)
+        if frame is None:
+            centre *= np.abs(1.0 - room)
+        else:
+            middle = np.array([2.0 * frame[0] / width - 1.0, 2.0 * frame[1] / height - 1.0])
+            centre = middle + FRAME_JITTER * room * centre
         theta = torch.tensor(np.column_stack([matrix, centre])[None], dtype=torch.float32)
         return functional.affine_grid(theta, [1, 1, self.patch_px, self.patch_px], align_corners=False)
 
@@ -172,6 +192,15 @@ class Augmenter:
             strength = rng.uniform(0, settings.noise)
             grey = grey + strength * torch.from_numpy(rng.standard_normal(grey.shape, dtype=np.float32))
         return grey.clamp(0, 1)
+
+
+def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
+    """Centre (x, y) and size (x, y) in pixels of all that is labelled; `None` where nothing is."""
+    rows, columns = np.flatnonzero(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
+    if not len(rows):
+        return None
+    width, height = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
+    return float(columns[0]) + width / 2, float(rows[0]) + height / 2, width, height
 
 
 def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:

@@ -149,8 +149,8 @@ class Batches:
     ----------
     train, replay
         What is to be learnt, and older data that must not be forgotten; images are drawn evenly, then their planes.
-    augmenter
-        Cuts patches.
+    augmenter, replay_augmenter
+        Cut patches from what is to be learnt and from what is replayed.
     batch_size, replay_share
         Patches in a batch, and the share of them that is replayed where there is anything to replay.
     seed
@@ -160,6 +160,7 @@ class Batches:
     train: Sequence[LabelledImage]
     replay: Sequence[LabelledImage]
     augmenter: Augmenter
+    replay_augmenter: Augmenter
     batch_size: int
     replay_share: float
     seed: int
@@ -168,14 +169,15 @@ class Batches:
         """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step."""
         rng = np.random.default_rng([self.seed, step])
         n_replay = round(self.batch_size * self.replay_share) if self.replay else 0
-        pools = [self.replay] * n_replay + [self.train] * (self.batch_size - n_replay)
-        patches, labels = zip(*(self._patch(pool, rng) for pool in pools), strict=True)
-        return torch.stack(patches), torch.stack(labels)
+        drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(n_replay)]
+        drawn += [_draw(self.train, self.augmenter, rng) for _ in range(self.batch_size - n_replay)]
+        return torch.stack([patch for patch, _ in drawn]), torch.stack([labels for _, labels in drawn])
 
-    def _patch(self, pool: Sequence[LabelledImage], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        image = pool[int(rng.integers(len(pool)))]
-        plane = image.planes[int(rng.integers(len(image.planes)))]
-        return self.augmenter.patch(plane.view(rng), plane.labels, rng)
+
+def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    image = pool[int(rng.integers(len(pool)))]
+    plane = image.planes[int(rng.integers(len(image.planes)))]
+    return augmenter.patch(plane.view(rng), plane.labels, rng)
 
 
 def _planes_of(image: Image, chosen: NDArray[np.intp]) -> Image:

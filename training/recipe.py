@@ -25,6 +25,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(1e-4, ge=0)
     loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
     augmentation: str = Field("ct", description="a key of training.augment.AUGMENTATIONS")
+    replay_augmentation: str = Field("replay", description="the same for replayed older data")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")

@@ -91,8 +91,11 @@ def read_setup(run_dir: Path, started: float) -> Setup:
 
     train, replay = read(split.train), read(split.replay)
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
-    augmenter = Augmenter(augmentation_named(recipe.augmentation), base.preprocessing, recipe.patch_px, task.sides)
-    batches = Batches(train, replay, augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
+    augmenter, replay_augmenter = (
+        Augmenter(augmentation_named(name), base.preprocessing, recipe.patch_px, task.sides)
+        for name in (recipe.augmentation, recipe.replay_augmentation)
+    )
+    batches = Batches(train, replay, augmenter, replay_augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
     learner = Learner.starting_from(network, recipe, device)
     clock = Clock(started, recipe.budget_s)
     return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock)

@@ -43,7 +43,7 @@ def test_a_task_without_sides_keeps_its_values_in_the_mirror() -> None:
     np.testing.assert_array_equal(truth.numpy(), labels[:, ::-1])
 
 
-@pytest.mark.parametrize("name", ["ct", "gentle"])
+@pytest.mark.parametrize("name", ["ct", "gentle", "replay"])
 def test_sides_grey_range_and_types_survive_every_draw(name: str) -> None:
     plane, labels = plane_and_labels()
     both_seen = 0
@@ -68,6 +68,20 @@ def test_image_and_labels_move_together() -> None:
         patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
         agreement = ((patch[0] > 0) == (truth > 0)).float().mean()
         assert float(agreement) > 0.97
+
+
+def test_a_framed_patch_shows_all_labels_large() -> None:
+    labels = np.zeros((200, 300), np.uint8)
+    labels[80:120, 40:60], labels[80:120, 75:95] = 1, 2
+    plane = np.zeros((1, 200, 300), np.float32)
+    for seed in range(10):
+        settings = Augmentation(framed_share=1.0)
+        _, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        columns = (truth > 0).any(dim=0).nonzero()
+        assert int(columns.max() - columns.min()) > 0.7 * 64
+        assert float((truth == 1).sum()) == pytest.approx(float((truth == 2).sum()), rel=0.25)
+    _, truth = augmenter(settings).patch(plane, np.zeros_like(labels), np.random.default_rng(0))
+    assert not truth.any()
 
 
 def test_the_same_draw_gives_the_same_patch() -> None:

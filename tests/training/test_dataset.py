@@ -32,7 +32,7 @@ def flat(value: float, label: int) -> LabelledImage:
 def batches(**changes: object) -> Batches:
     settings = {"train": [flat(0.5, 1)], "replay": [flat(-0.5, 2)], "batch_size": 8, "replay_share": 0.25, "seed": 3}
     augmenter = Augmenter(AUGMENTATIONS["none"], Preprocessing(), 64, (1, 2))
-    return Batches(augmenter=augmenter, **{**settings, **changes})
+    return Batches(augmenter=augmenter, replay_augmenter=augmenter, **{**settings, **changes})
 
 
 def test_a_quarter_of_a_batch_is_replayed() -> None:
