@@ -29,13 +29,15 @@ from napari_medseg.inference.messages import (
     ResultReply,
 )
 from napari_medseg.inference.sharing import Segment
-from napari_medseg.workflow.engine_process import EngineProcess
+from napari_medseg.workflow.engine_process import CANCEL_SECONDS, EngineProcess
 
 logger = logging.getLogger(__name__)
 
 EngineState = Literal["starting", "ready", "busy", "crashed", "stopped"]
 
 POLL_SECONDS = 0.02
+GIVE_WAY_SECONDS = 5.0
+"""How long a prediction that nobody waits for may take to make room: starting a killed engine again takes longer."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Engine:
         self._guard = threading.RLock()
         self._turn = threading.Lock()
         self._n_cancels = 0
+        self._patience_s = CANCEL_SECONDS
         self._n_requests = 0
         self._state: EngineState = "stopped"
         self._device = ""
@@ -128,8 +131,11 @@ class Engine:
 
     def cancel(self) -> None:
         """Cancel the prediction that runs and those that wait, within half a second; from any thread."""
-        with self._guard:
-            self._n_cancels += 1
+        self._cancel_within(CANCEL_SECONDS)
+
+    def give_way(self) -> None:
+        """Cancel like `cancel`, but rather wait for the end of a pass than kill a warm process; from any thread."""
+        self._cancel_within(GIVE_WAY_SECONDS)
 
     def predict(
         self, image: Image, version_folder: Path, *, with_uncertainty_map: bool = False
@@ -165,6 +171,11 @@ class Engine:
             doubt = None if unsure is None else unsure.read()
             answer = PredictResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device)
         yield answer
+
+    def _cancel_within(self, seconds: float) -> None:
+        with self._guard:
+            self._patience_s = seconds
+            self._n_cancels += 1
 
     def _request(
         self, image: Image, folder: Path, pixels: Segment, labels: Segment, unsure: Segment | None
@@ -211,7 +222,7 @@ class Engine:
     ) -> Generator[EngineEvent, None, ResultReply]:
         self._set_busy(process, True)
         try:
-            conversation = process.converse(request, lambda: self._check_ticket(ticket))
+            conversation = process.converse(request, lambda: self._check_ticket(ticket), lambda: self._patience_s)
             while True:
                 match next(conversation):
                     case ProgressReply() as reply:
