@@ -1,0 +1,55 @@
+"""Whether a person is at work: the minutes of a review count only while there is input."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from qtpy.QtCore import QEvent, QObject
+
+IDLE_AFTER_S = 30.0
+INPUT = frozenset(
+    {
+        QEvent.Type.MouseButtonPress,
+        QEvent.Type.MouseButtonRelease,
+        QEvent.Type.MouseMove,
+        QEvent.Type.Wheel,
+        QEvent.Type.KeyPress,
+        QEvent.Type.TabletPress,
+        QEvent.Type.TabletMove,
+    }
+)
+
+
+class Activity(QObject):
+    """Remember when the last input reached one of the watched widgets.
+
+    Parameters
+    ----------
+    clock
+        Seconds on a clock that only goes forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last_input_s = -IDLE_AFTER_S
+        self._counted_to_s = clock()
+
+    def watch(self, widgets: Iterable[QObject]) -> None:
+        """Watch these too."""
+        for widget in widgets:
+            widget.installEventFilter(self)
+
+    def touch(self) -> None:
+        """Note that a person did something now."""
+        self._last_input_s = self._clock()
+
+    def worked_s(self) -> float:
+        """Seconds of work since the last call: time passed while the last input was less than 30 s ago."""
+        start, self._counted_to_s = self._counted_to_s, self._clock()
+        return max(0.0, min(self._counted_to_s, self._last_input_s + IDLE_AFTER_S) - start)
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        """Note input; let every event pass."""
+        if event is not None and event.type() in INPUT:
+            self.touch()
+        return False

@@ -1,0 +1,129 @@
+"""A model card as a page that a person reads: what it learnt from, how good it is, where it comes from."""
+
+from collections.abc import Sequence
+from html import escape
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_medseg.core.cards import ModelCard, Score
+
+SIZE_PX = (680, 600)
+
+
+def card_html(card: ModelCard) -> str:
+    """Lay a card out as HTML for Qt's rich text."""
+    parts = [
+        f"<h2>{escape(card.id)}</h2>",
+        f"<p>Task: {escape(card.task)}. Network: {escape(_network(card))}.<br>"
+        f"Licence: {escape(card.licence or 'not said')}.</p>",
+        "<h3>How good it is on cases it never saw</h3>",
+        _scores(card),
+        "<h3>What it learnt from</h3>",
+        _data(card),
+        _listed("Known weaknesses", card.weaknesses),
+        "<h3>Where it comes from</h3>",
+        _lineage(card),
+    ]
+    return "\n".join(parts)
+
+
+def summary(card: ModelCard) -> str:
+    """Say the most important of a card in one tooltip."""
+    lines = [f"<b>{escape(card.id)}</b>"]
+    for score in card.hold_out[:3]:
+        swaps = "no swapped sides" if not score.swapped_sides else f"{score.swapped_sides} swapped sides"
+        lines.append(
+            f"{escape(score.dataset)}: {escape(score.metric)} {score.mean:.3f}, worst {score.worst:.3f} "
+            f"({score.n_images} images, {swaps})"
+        )
+    if card.training_data:
+        lines.append("learnt from " + escape(", ".join(source.name for source in card.training_data)))
+    if card.lineage.parent:
+        lines.append(f"from {escape(card.lineage.parent)} and {card.lineage.n_corrections} corrections")
+    lines.append("Click (i) for the whole card.")
+    return "<br>".join(lines)
+
+
+class CardWindow(QDialog):
+    """A window beside napari's with one card; it blocks nothing."""
+
+    def __init__(self, card: ModelCard, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(f"Model card of {card.id}")
+        page = QTextBrowser(self)
+        page.setOpenExternalLinks(True)
+        page.setHtml(card_html(card))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(page)
+        self.resize(*SIZE_PX)
+
+
+def _network(card: ModelCard) -> str:
+    made_of = card.architecture
+    return f"{made_of.name} {made_of.encoder}".strip()
+
+
+def _scores(card: ModelCard) -> str:
+    if not card.hold_out:
+        return "<p>No hold-out figure is on this card.</p>"
+    rows = [_score_row(score) for score in card.hold_out]
+    head = ("hold-out", "images", "mean and 95 %", "worst", "swapped", "labels by")
+    return _table(head, rows) + _per_label(card)
+
+
+def _score_row(score: Score) -> tuple[str, ...]:
+    return (
+        f"{score.dataset} ({score.metric})",
+        f"{score.n_images} of {score.n_groups} groups",
+        f"{score.mean:.3f} ({score.ci_low:.3f} to {score.ci_high:.3f})",
+        f"{score.worst:.3f}",
+        str(score.swapped_sides),
+        score.labels_by,
+    )
+
+
+def _per_label(card: ModelCard) -> str:
+    texts = [
+        f"{score.dataset}: " + ", ".join(f"{name} {value:.3f}" for name, value in score.per_label.items())
+        for score in card.hold_out
+        if score.per_label
+    ]
+    return "".join(f"<p>{escape(text)}</p>" for text in texts)
+
+
+def _data(card: ModelCard) -> str:
+    if not card.training_data:
+        return "<p>The card does not say.</p>"
+    rows = [
+        (source.name, str(source.n_images), str(source.groups), source.labels, source.licence)
+        for source in card.training_data
+    ]
+    return _table(("source", "images", "groups", "labels", "licence"), rows)
+
+
+def _lineage(card: ModelCard) -> str:
+    lineage = card.lineage
+    facts = [
+        f"parent: {lineage.parent or 'none, a base model'}",
+        f"{lineage.n_corrections} corrections, seed {lineage.seed}",
+        f"made {lineage.created[:16].replace('T', ' ')}" if lineage.created else "",
+        f"promoted because: {lineage.promotion_reason}" if lineage.promotion_reason else "",
+        f"run {lineage.run}" if lineage.run else "",
+        f"weights {card.weights_sha256[:12]}" if card.weights_sha256 else "",
+    ]
+    return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts if fact) + "</ul>"
+
+
+def _listed(title: str, texts: list[str]) -> str:
+    if not texts:
+        return ""
+    return f"<h3>{escape(title)}</h3><ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    cells = "".join(f"<th align='left'>{escape(name)}</th>" for name in head)
+    lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    return f"<table cellspacing='0' cellpadding='4'><tr>{cells}</tr>{''.join(lines)}</table>"

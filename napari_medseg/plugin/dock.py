@@ -1,0 +1,202 @@
+"""The content of the dock for one open project: sections in the order of the work, and what ties them together."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_medseg.plugin import layers
+from napari_medseg.plugin.activity import Activity
+from napari_medseg.plugin.case_panel import CasePanel
+from napari_medseg.plugin.desk import Desk
+from napari_medseg.plugin.exporting import Exporter
+from napari_medseg.plugin.guests import Comparing, Doubt, Guests
+from napari_medseg.plugin.improve_panel import ImprovePanel
+from napari_medseg.plugin.keys import N_LABEL_KEYS, Key, KeyMap, KeyPage
+from napari_medseg.plugin.labels_panel import LabelsPanel
+from napari_medseg.plugin.notify import told
+from napari_medseg.plugin.predicting import Predictions
+from napari_medseg.plugin.question import Question
+from napari_medseg.plugin.review_panel import ReviewPanel
+from napari_medseg.plugin.run_watch import RunWatch
+from napari_medseg.plugin.worklist import Worklist
+from napari_medseg.workflow import review
+from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+SPACING_PX = 6
+
+
+class Dock(QWidget):
+    """Everything that one open project shows.
+
+    Parameters
+    ----------
+    viewer, workspace
+        What is shown, and what is worked with; `close_down` closes neither.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, viewer: "Viewer", workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._workspace = workspace
+        self.desk = Desk(viewer, workspace)
+        self.predictions = Predictions(workspace)
+        self.worklist = Worklist(viewer, workspace, self.desk, self.predictions)
+        self.watch = RunWatch(workspace)
+        self.activity = Activity()
+        self._guests = Guests(viewer, self.desk)
+        self._doubt = Doubt(viewer, workspace, self.desk, self._guests)
+        self._comparing = Comparing(viewer, workspace, self.desk, self._guests)
+        self._make_sections()
+        self._connect()
+        self._keys = KeyMap(viewer, self._key_list())
+        self.setAcceptDrops(True)
+        self._on_task()
+        workspace.engine.start()
+        self.worklist.arrivals.adopt_existing()
+        self._offer_drafts()
+
+    def close_down(self) -> None:
+        """Save, stop and let go of everything; a training run goes on."""
+        self._keys.close()
+        self.watch.close()
+        self._guests.leave()
+        self.predictions.close()
+        self.worklist.close()
+        self.desk.close()
+
+    def set_theme(self, theme_name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        self.improve.curve.set_theme(theme_name)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Read the files that were dropped on the dock, as on the canvas."""
+        self.worklist.arrivals.take_drop(event)
+
+    def ask_to_predict(self) -> None:
+        """Predict; where a person has edited labels, ask first, and keep what they edited."""
+        current = self.desk.current
+        if current is None or current.work is None or not current.edited:
+            self.worklist.predict()
+            return
+        n_edited = f"{current.work.draft.edited.size:,}"
+        text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
+        self.question.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
+
+    def _make_sections(self) -> None:
+        workspace, desk = self._workspace, self.desk
+        self.question = Question()
+        self.case = CasePanel(workspace, self.worklist, desk, self.predictions)
+        self.labels = LabelsPanel(self._viewer, desk, self.worklist.task)
+        self.review = ReviewPanel(desk, self.activity)
+        self.improve = ImprovePanel(workspace, self.watch, self.question, self._viewer.theme)
+        self.exporter = Exporter(workspace, self)
+        inner = QWidget()
+        rows = QVBoxLayout(inner)
+        rows.setContentsMargins(4, 2, 4, 2)
+        rows.setSpacing(SPACING_PX)
+        for widget in (self.question, self.case, self.labels, self.review, self.improve):
+            rows.addWidget(widget)
+        rows.addStretch(1)
+        area = QScrollArea()
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+
+    def _connect(self) -> None:
+        self.case.asked_to_predict.connect(self.ask_to_predict)
+        self.case.task_chosen.connect(self._on_task)
+        self.review.asked_to_export.connect(lambda: self.exporter.ask(self.worklist.task.name))
+        self.labels.doubt_asked.connect(self._on_doubt)
+        self._guests.changed.connect(
+            lambda: self.labels.set_doubt(
+                self._guests.present and self.labels.doubt_shown, self.desk.current is not None
+            )
+        )
+        self.improve.live_changed.connect(self._on_live_changed)
+        self.improve.row_chosen.connect(self._comparing.show_row)
+        self.desk.decided.connect(self.improve.refresh)
+        self.worklist.changed.connect(self._on_list_changed)
+        self._viewer.layers.selection.events.active.connect(self.case.refresh_predict)
+
+    def _on_task(self) -> None:
+        task = self.worklist.task
+        self.labels.set_task(task)
+        self.improve.set_task(task.name)
+        self._on_list_changed()
+
+    def _on_list_changed(self) -> None:
+        with told():
+            self.review.set_exportable(sum(row.correction is not None for row in self.worklist.rows))
+
+    def _on_live_changed(self) -> None:
+        self.worklist.use_live_model()
+        self.case.refresh_models()
+
+    def _on_doubt(self, shown: bool) -> None:
+        if shown:
+            self._doubt.show(self.worklist.chosen_model)
+        else:
+            self._guests.leave()
+
+    def _offer_drafts(self) -> None:
+        """Offer the draft that was worked on last, and otherwise to go on with the list."""
+        drafts = review.drafts_waiting(self._workspace)
+        waiting = [row for row in self.worklist.rows if not row.done]
+        if self.desk.current is not None or not (drafts or waiting):
+            return
+        if drafts:
+            more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
+            text = f"A draft waits: {drafts[0].name}{more}. Every stroke is there."
+            answers = [("Go on with it", lambda: self.worklist.open(drafts[0]))]
+        else:
+            text = f"{len(waiting)} cases of last time are still to be done."
+            answers = [("Go on", self.worklist.open_next)]
+        self.question.ask(text, [*answers, ("Not now", lambda: None)])
+
+    def _hide_while_held(self) -> Generator[None]:
+        current = self.desk.current
+        layer = None if current is None else current.labels_layer
+        if layer is not None:
+            layer.visible = False
+        yield
+        if layer is not None:
+            layer.visible = True
+
+    def _toggle_contour(self) -> None:
+        if self.desk.current is not None and self.desk.current.labels_layer is not None:
+            layers.toggle_contour(self.desk.current.labels_layer)
+
+    def _key_list(self) -> list[Key]:
+        return [
+            Key("G", "predict this case", self.ask_to_predict),
+            Key("A", "accept, and open the next case", self.review.accept),
+            Key("R", "reject, and open the next case", self.review.reject),
+            Key("S", "case before", lambda: self.worklist.step(-1)),
+            Key("D", "next case", lambda: self.worklist.step(+1)),
+            Key("Q", "hide the labels while held", self._hide_while_held),
+            Key("W", "labels filled or as contours", self._toggle_contour),
+            Key("T", "show where the model is unsure", self.labels.toggle_doubt),
+            Key("F1", "this page", self.show_keys),
+        ]
+
+    def show_keys(self) -> None:
+        """Show the page of keys."""
+        label_keys = Key(f"1 to {N_LABEL_KEYS}", "paint with this label (on the labels layer)", lambda: None)
+        KeyPage([*self._keys.keys, label_keys], self.window()).show()

@@ -1,0 +1,232 @@
+"""The improve section: retrain on corrections, watch it learn, compare old and new, and decide which goes live."""
+
+from functools import partial
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QMenu, QVBoxLayout, QWidget
+
+from napari_medseg.core.gate import Decision
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.plugin import theme
+from napari_medseg.plugin.comparison_table import ComparisonTable
+from napari_medseg.plugin.curve import TrainingCurve
+from napari_medseg.plugin.notify import tell, told
+from napari_medseg.plugin.question import Question
+from napari_medseg.plugin.run_watch import RunWatch
+from napari_medseg.plugin.section import Pages, Section, row_of
+from napari_medseg.workflow import improve
+from napari_medseg.workflow.improve import ComparisonView
+from napari_medseg.workflow.workspace import Workspace
+from training.events import EpochEnded, Event, Failed, Notice, Started
+
+BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
+DEFAULT_BUDGET = 2
+EMPTY = "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
+
+
+class ImprovePanel(Section):
+    """Retrain, compare, promote, roll back.
+
+    Notes
+    -----
+    `live_changed` says that another version predicts now; `row_chosen` carries the run and a `ComparisonRow` that a
+    person wants to see as labels.
+    """
+
+    live_changed = Signal()
+    row_chosen = Signal(object, object)
+
+    def __init__(
+        self, workspace: Workspace, watch: RunWatch, question: Question, theme_name: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__("Improve", parent)
+        self._workspace = workspace
+        self._watch = watch
+        self._question = question
+        self._task = ""
+        self._compared: tuple[Run, ComparisonView] | None = None
+        self.curve = TrainingCurve(theme_name)
+        self.table = ComparisonTable()
+        self._make_retrain_row()
+        self._make_pages()
+        watch.began.connect(self._on_began)
+        watch.said.connect(self._on_event)
+        watch.ended.connect(self._on_ended)
+
+    def set_task(self, task: str) -> None:
+        """Show another task, and the run of it that is under way or undecided."""
+        self._task = task
+        self._pages.show_page(self._empty)
+        self.refresh()
+        with told():
+            self._watch.attach(task)
+
+    def refresh(self) -> None:
+        """Show how many corrections wait, and what can be done."""
+        with told():
+            live = self._workspace.registry.live(self._task).id
+            waiting = improve.waiting_corrections(self._workspace, self._task)
+            self.set_status(f"{waiting} correction{'s' * (waiting != 1)} since {live}")
+            why_not = "A training run is under way" if self._watch.running else ""
+            why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
+            tooltip = f"Fine-tune {live} on {waiting} corrections, in a process of its own; you can go on working"
+            theme.enable(self._retrain, not why_not, tooltip, why_not)
+            self._fill_roll_back(live)
+
+    def decide_question(self) -> None:
+        """Promote the candidate; one that is not better needs a typed reason first."""
+        if self._compared is None:
+            return
+        verdict = self._compared[1].verdict
+        if verdict.decision is Decision.BETTER:
+            self._promote("")
+        else:
+            text = f"{verdict.text} Promote it all the same?"
+            self._question.ask_reason(text, "reason, for the model card", "Promote", self._promote)
+
+    def _make_retrain_row(self) -> None:
+        self._retrain = theme.button("Retrain on corrections", "", main=True)
+        self._budget = QComboBox()
+        self._budget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._budget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._budget.setMinimumContentsLength(4)
+        self._budget.setToolTip("Time for the whole run, comparison with the live version included")
+        for text, seconds in BUDGETS:
+            self._budget.addItem(text, seconds)
+        self._budget.setCurrentIndex(DEFAULT_BUDGET)
+        self.add_row(self._retrain, self._budget)
+        self._retrain.clicked.connect(self._on_retrain)
+
+    def _make_pages(self) -> None:
+        self._empty = _wrapped(EMPTY)
+        self._text = QLabel("")
+        self._cancel = theme.button("Cancel, keep best", "Stop now; the best version so far is compared and offered")
+        self._verdict = _wrapped("")
+        self._verdict.setObjectName("medseg-verdict")
+        self._promote_button = theme.button("Promote", "", main=True)
+        self._keep_button = theme.button("Keep old", "")
+        learning, decided = QWidget(), QWidget()
+        _stacked_in(learning, self.curve, row_of(self._text, self._cancel))
+        _stacked_in(decided, self.table, self._verdict, row_of(self._promote_button, self._keep_button, stretch=-1))
+        self._learning, self._decided = learning, decided
+        self._pages = Pages(self._empty, learning, decided)
+        self.add(self._pages)
+        self._roll_back = theme.tool("Roll back ▾", "Let an earlier version predict again")
+        self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
+        self._roll_back.setMenu(QMenu(self._roll_back))
+        self.add_row(QLabel(""), self._roll_back)
+        self._cancel.clicked.connect(self._on_cancel)
+        self._promote_button.clicked.connect(self.decide_question)
+        self._keep_button.clicked.connect(self._on_keep)
+        self.table.chosen.connect(self._on_chosen)
+
+    def _fill_roll_back(self, live: str) -> None:
+        """List the versions that were live before, the last one first."""
+        registry = self._workspace.registry
+        earlier = [change.model for change in reversed(registry.history(self._task))]
+        known = [card.id for card in registry.versions(self._task)]
+        bundled = [model for model in known if registry.folder(model).is_relative_to(registry.bundled_dir)]
+        models = [model for model in dict.fromkeys([*earlier, *bundled]) if model != live and model in known]
+        menu = self._roll_back.menu()
+        menu.clear()
+        for model in models:
+            menu.addAction(f"Make {model} live again", partial(self._on_roll_back, model))
+        self._roll_back.setVisible(bool(models))
+
+    def _on_retrain(self) -> None:
+        with told():
+            self._watch.start(self._task, self._budget.currentData())
+
+    def _on_cancel(self) -> None:
+        self._text.setText("stopping, the best is kept ...")
+        self._cancel.setEnabled(False)
+        self._watch.cancel()
+
+    def _on_began(self) -> None:
+        self.curve.clear_epochs()
+        self._compared = None
+        self._text.setText("reading corrections ...")
+        self._cancel.setEnabled(True)
+        self._pages.show_page(self._learning)
+        self.refresh()
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Started(n_train=n_train, n_replay=n_replay):
+                self._text.setText(f"{n_train} corrections, {n_replay} replayed")
+            case EpochEnded():
+                self.curve.add(event)
+                self._text.setText(f"epoch {event.epoch} of ~{event.n_epochs}, {event.seconds_left:.0f} s left")
+            case Notice(text=text):
+                self._text.setText(text)
+                self._text.setToolTip(text)
+            case Failed(message=message):
+                self._text.setText("failed")
+                tell(message)
+
+    def _on_ended(self) -> None:
+        run = self._watch.run
+        if run is not None and run.state in (RunState.FINISHED, RunState.CANCELLED):
+            with told():
+                self._show_comparison(run, improve.comparison(self._workspace, run))
+        self._cancel.setEnabled(False)
+        self.refresh()
+
+    def _show_comparison(self, run: Run, view: ComparisonView) -> None:
+        self._compared = run, view
+        self.table.show_rows([row.compared for row in view.rows])
+        self.table.setVisible(bool(view.rows))
+        self._verdict.setText(view.verdict.text)
+        self._verdict.setProperty("good", str(view.verdict.decision is Decision.BETTER).lower())
+        self._verdict.style().polish(self._verdict)
+        live = self._workspace.registry.live(self._task)
+        self._promote_button.setText(f"Promote {live.name}@{self._workspace.registry.next_version(live.name)}")
+        self._promote_button.setToolTip("Predict with the new version from now on; you can roll back at any time")
+        self._keep_button.setText(f"Keep @{live.version}")
+        self._keep_button.setToolTip("The new version stays in the registry, but does not go live")
+        self._pages.show_page(self._decided)
+
+    def _promote(self, reason: str) -> None:
+        with told():
+            if self._compared is not None:
+                improve.promote(self._workspace, self._compared[0], reason)
+            self._done()
+
+    def _on_keep(self) -> None:
+        with told():
+            if self._compared is not None:
+                improve.keep_old(self._workspace, self._compared[0])
+            self._done()
+
+    def _on_roll_back(self, model: str) -> None:
+        with told():
+            self._workspace.registry.promote(model)
+            self._done()
+
+    def _done(self) -> None:
+        self._compared = None
+        self._pages.show_page(self._empty)
+        self.refresh()
+        self.live_changed.emit()
+
+    def _on_chosen(self, case: str) -> None:
+        if self._compared is not None:
+            run, view = self._compared
+            for row in view.rows:
+                if row.compared.case == case:
+                    self.row_chosen.emit(run, row)
+
+
+def _wrapped(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setObjectName("medseg-muted")
+    return label
+
+
+def _stacked_in(page: QWidget, *widgets: QWidget) -> None:
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)

@@ -1,0 +1,102 @@
+"""The keyboard map: one list, from which the keys are bound, the tooltips are made and the page under F1 is written."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from html import escape
+from inspect import isgeneratorfunction
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+PAGE_SIZE_PX = (460, 600)
+N_LABEL_KEYS = 9
+NAPARIS_OWN = (
+    ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
+    ("[  ]", "smaller, larger brush"),
+    ("Ctrl+Z  Ctrl+Shift+Z", "undo, redo: unlimited, on every slice, also after a restart"),
+    ("X", "swap the label with the background"),
+    ("Left  Right", "slice before, next slice"),
+    ("Ctrl+R", "fit the view"),
+    ("Space (hold)", "move the view while held"),
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key, what it does, and what it calls; a generator function does its second half when the key is let go."""
+
+    key: str
+    text: str
+    call: Callable[[], Any]
+
+
+class KeyMap:
+    """Bind keys to a viewer, and let go of them again.
+
+    Parameters
+    ----------
+    viewer
+        Of the window. A layer's own keys, and keys that the user has set in napari, come before these.
+    keys
+        To bind.
+    """
+
+    def __init__(self, viewer: "Viewer", keys: Sequence[Key]) -> None:
+        self._viewer = viewer
+        self.keys = tuple(keys)
+        for key in self.keys:
+            viewer.bind_key(key.key, _bound(key.call), overwrite=True)
+
+    def close(self) -> None:
+        """Let go of the keys."""
+        for key in self.keys:
+            self._viewer.bind_key(key.key, None)
+
+
+class KeyPage(QDialog):
+    """All keys on one page; it blocks nothing."""
+
+    def __init__(self, keys: Sequence[Key], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("MedSeg keys")
+        page = QTextBrowser(self)
+        page.setHtml(page_html(keys))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(page)
+        self.resize(*PAGE_SIZE_PX)
+
+
+def page_html(keys: Sequence[Key]) -> str:
+    """Lay the keys out as HTML."""
+    ours = "".join(_line(key.key, key.text) for key in keys)
+    theirs = "".join(_line(name, text) for name, text in NAPARIS_OWN)
+    return (
+        f"<h3>MedSeg</h3><table cellpadding='3'>{ours}</table>"
+        f"<h3>napari, on the labels layer</h3><table cellpadding='3'>{theirs}</table>"
+        "<p>The left hand reaches them all; the right one stays on the mouse.</p>"
+    )
+
+
+def _line(key: str, text: str) -> str:
+    return f"<tr><td width='150'><b>{escape(key)}</b></td><td>{escape(text)}</td></tr>"
+
+
+def _bound(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
+    """Give the function the viewer that napari passes, and keep a generator a generator, as napari asks for it."""
+    if isgeneratorfunction(call):
+
+        def held(_viewer: "Viewer") -> Generator[None]:
+            yield from call()
+
+        return held
+
+    def pressed(_viewer: "Viewer") -> None:
+        call()
+
+    return pressed

@@ -1,0 +1,288 @@
+"""The one file that knows both our records and napari's layers: images and labels in, edits out."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.measure import Measurement, measure
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks import TASKS, Task, task_named
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+KEY = "medseg"
+LABEL_OPACITY = 0.45
+UNKNOWN_LABEL_COLOUR = "#FF00FF"
+CONTOUR_PX = 2
+SHOWN_PERCENTILES = (0.5, 99.5)
+SAMPLE_SIZE = 200_000
+KEPT_TOOLS = (
+    "brush_size",
+    "contiguous",
+    "contour",
+    "mode",
+    "n_edit_dimensions",
+    "opacity",
+    "preserve_labels",
+    "selected_label",
+    "visible",
+)
+PLACE = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
+
+
+def image_arguments(image: Image, task: Task | None = None, case: Case | None = None) -> dict[str, Any]:
+    """Arguments of napari's Image layer for an image: name, scale in mm (or pixels), contrast, and the image itself.
+
+    Parameters
+    ----------
+    image
+        Canonical image.
+    task
+        Whose display window a CT gets; the first task with a window for these axes where `None`.
+    case
+        That the layer shows; `None` for one that is still to become a case.
+    """
+    ours = {"image": image} if case is None else {"image": image, "case": case.id}
+    return {
+        **_grid(image),
+        "name": image.name or "image",
+        "rgb": image.axes.endswith("C"),
+        "contrast_limits": None if image.axes.endswith("C") else shown_range(image, task),
+        "metadata": {KEY: ours},
+    }
+
+
+def shown_range(image: Image, task: Task | None = None) -> tuple[float, float]:
+    """Return the values that are shown black and white: the task's window for a CT, else what the picture holds."""
+    if image.units == "HU":
+        windows = [known.display_window for known in ([task] if task else TASKS.values()) if image.axes in known.axes]
+        if window := next((window for window in windows if window), None):
+            centre, width = window
+            return centre - width / 2, centre + width / 2
+    if image.pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    step = max(1, image.pixels.size // SAMPLE_SIZE)
+    low, high = np.nanpercentile(image.pixels.reshape(-1)[::step], SHOWN_PERCENTILES)
+    return float(low), float(high if high > low else low + 1)
+
+
+def add_image(viewer: "Viewer", image: Image, case: Case) -> ImageLayer:
+    """Show the image of a case."""
+    return adopt(viewer.add_image(image.pixels, **image_arguments(image, task_named(case.task), case)), image, case)
+
+
+def adopt(layer: ImageLayer, image: Image, case: Case) -> ImageLayer:
+    """Make a layer that is there already the one that shows a case."""
+    layer.metadata[KEY] = {"image": image, "case": case.id}
+    return layer
+
+
+def is_arrival(layer: Layer) -> bool:
+    """Whether a reader made this image layer and no case is tied to it yet."""
+    return isinstance(layer, ImageLayer) and _known_image(layer) is not None and "case" not in layer.metadata[KEY]
+
+
+def arrived_image(layer: Layer) -> Image:
+    """Return the image that a reader gave to an arrival."""
+    image: Image = layer.metadata[KEY]["image"]
+    return image
+
+
+def is_someone_elses(layer: Layer | None) -> bool:
+    """Whether this image layer came neither from our reader nor from the dock."""
+    return isinstance(layer, ImageLayer) and KEY not in layer.metadata
+
+
+def image_of(layer: Layer | None) -> Image | None:
+    """Return the image behind a layer: ours, or one made from any other 2-D or 3-D image layer; `None` otherwise.
+
+    A layer that other code made carries no millimetres unless its units say so; then the spacing stays unknown.
+    """
+    if layer is None or (known := _known_image(layer)) is not None:
+        return None if layer is None else known
+    if not isinstance(layer, ImageLayer) or layer.multiscale:
+        return None
+    pixels = np.asarray(layer.data)
+    axes = {2: "YX", 3: "ZYX"}.get(layer.ndim)
+    if axes is None:
+        return None
+    spacing = tuple(float(value) for value in layer.scale) if _in_millimetres(layer) else None
+    colour = layer.rgb and pixels.shape[-1] in (3, 4)
+    return Image(
+        pixels=pixels[..., :3] if colour else pixels,
+        axes=axes + "C" if colour else axes,
+        spacing_mm=spacing,
+        units="rgb" if colour else "grey",
+        group=layer.name,
+        name=layer.name,
+    )
+
+
+def colours(task: Task) -> DirectLabelColormap:
+    """Return the fixed colours of a task; a value that it does not know is magenta, so that it is seen."""
+    fixed: dict[int | None, str] = {0: "transparent", None: UNKNOWN_LABEL_COLOUR}
+    return DirectLabelColormap(color_dict=fixed | {label.value: label.colour for label in task.labels})
+
+
+def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
+    """Add an editable copy of the labels on the grid of their image layer, with the task's colours and names."""
+    task = task_named(case.task)
+    layer = viewer.add_labels(
+        labels.copy(),
+        **_placed_like(beside),
+        name=f"{task.name}: {case.name}",
+        opacity=LABEL_OPACITY,
+        colormap=colours(task),
+        features={"index": [0, *(label.value for label in task.labels)], "label": _names(task)},
+        metadata={KEY: {"image": _known_image(beside), "case": case.id, "task": task.name}},
+    )
+    layer.selected_label = task.labels[0].value
+    return layer
+
+
+def add_reference_labels(
+    viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case, title: str, colour: str | None = None
+) -> Labels:
+    """Add a labels layer for looking only, as contours: in the labels' colours, or all in one `colour`."""
+    layer = add_labels(viewer, labels, beside, case)
+    layer.name = f"{title}: {case.name}"
+    layer.contour = CONTOUR_PX
+    layer.opacity = 1.0
+    layer.editable = False
+    if colour is not None:
+        layer.colormap = DirectLabelColormap(color_dict={0: "transparent", None: colour})
+    return layer
+
+
+def add_doubt(viewer: "Viewer", doubt: NDArray[np.uint8], beside: ImageLayer, case: Case) -> ImageLayer:
+    """Add the map of how unsure the model is, 0 to 255 per voxel, glowing over the image."""
+    return viewer.add_image(
+        doubt,
+        **_placed_like(beside),
+        name=f"unsure: {case.name}",
+        metadata={KEY: {"case": case.id}},
+        colormap="inferno",
+        blending="additive",
+        contrast_limits=(0, 255),
+    )
+
+
+def show_state(layer: Labels, case: Case, state: str) -> None:
+    """Write the state of the review into the layer's name, where the layer list shows it."""
+    layer.name = f"{task_named(case.task).name}: {case.name} ({state})"
+
+
+def labels_in(layer: Labels) -> NDArray[Any]:
+    """Return a copy of the labels that the layer holds, on the canonical grid of its image."""
+    return np.array(layer.data, copy=True)
+
+
+def remove(viewer: "Viewer", *layers: Layer | None) -> None:
+    """Remove those of the layers that are still in the viewer."""
+    for layer in layers:
+        if layer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
+def paint_with(viewer: "Viewer", layer: Labels, value: int) -> None:
+    """Select the layer, and paint on it with this label."""
+    viewer.layers.selection.active = layer
+    layer.selected_label = value
+    layer.mode = "paint"
+
+
+def tools_of(layer: Labels) -> dict[str, Any]:
+    """Return the tool, brush, label and look that a person has on a layer."""
+    return {name: getattr(layer, name) for name in KEPT_TOOLS}
+
+
+def give_tools(layer: Labels, tools: dict[str, Any]) -> None:
+    """Let a person go on with what they had on another layer."""
+    for name, value in tools.items():
+        setattr(layer, name, value)
+
+
+def toggle_contour(layer: Labels) -> None:
+    """Switch between filled labels and contours."""
+    layer.contour = 0 if layer.contour else CONTOUR_PX
+    layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
+
+
+def measured(layer: Labels, image: Image, task: Task) -> Generator[list[Measurement]]:
+    """Measure the labels of a layer, as work for a thread."""
+    yield measure(np.asarray(layer.data), image, task)
+
+
+def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:
+    """Put other labels of the same shape into the layer's array, and show them."""
+    layer.data[...] = labels
+    layer.refresh()
+
+
+def show_middle(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:
+    """Move the slider of a volume to the slice with the most labels, or to the middle one where there are none."""
+    if image_layer.ndim < len("ZYX"):
+        return
+    index = image_layer.data.shape[0] // 2
+    if labels_layer is not None:
+        counts = [int(np.count_nonzero(plane)) for plane in labels_layer.data]
+        index = int(np.argmax(counts)) if any(counts) else index
+    _show_slice(viewer, image_layer, index)
+
+
+def fit_if_other_size(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
+    """Fit the view to a new image, unless it lies just where the one before lay: then zoom and place are kept."""
+    if not np.array_equal(before.extent.world, after.extent.world):
+        viewer.reset_view()
+
+
+def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.int64]) -> None:
+    """Move the slider of a volume to where the flat `indices` of its voxels are, unless it is there."""
+    if image_layer.ndim < len("ZYX") or not indices.size:
+        return
+    planes = indices // int(np.prod(image_layer.data.shape[1:3]))
+    here = image_layer.world_to_data(viewer.dims.point[-image_layer.ndim :])[0]
+    if round(float(here)) not in planes:
+        _show_slice(viewer, image_layer, int(np.median(planes)))
+
+
+def _show_slice(viewer: "Viewer", image_layer: ImageLayer, index: int) -> None:
+    world = image_layer.data_to_world((index, *(0,) * (image_layer.ndim - 1)))[0]
+    viewer.dims.set_point(viewer.dims.ndim - image_layer.ndim, world)
+
+
+def _placed_like(beside: ImageLayer) -> dict[str, Any]:
+    """Arguments that put a layer where another one lies, whoever made it."""
+    return {
+        name: getattr(beside, name)
+        for name in ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
+    }
+
+
+def _grid(image: Image) -> dict[str, Any]:
+    spacing = image.spacing_mm
+    return {
+        "scale": spacing or (1.0,) * len(image.spatial_axes),
+        "units": ("mm" if spacing else "pixel",) * len(image.spatial_axes),
+        "axis_labels": tuple(image.spatial_axes.lower()),
+    }
+
+
+def _known_image(layer: Layer) -> Image | None:
+    ours = layer.metadata.get(KEY)
+    return ours.get("image") if isinstance(ours, dict) else None
+
+
+def _in_millimetres(layer: Layer) -> bool:
+    return all(str(unit) in ("millimeter", "mm") for unit in layer.units)
+
+
+def _names(task: Task) -> list[str]:
+    return [task.label_name(0), *(label.name for label in task.labels)]

@@ -1,0 +1,183 @@
+"""The dock widget `MedSeg`: opens the project, shows it, changes it for another, and closes it with the window."""
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, QSize
+from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin import theme
+from napari_medseg.plugin.canvas import CanvasContext
+from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.notify import tell
+from napari_medseg.plugin.section import row_of
+from napari_medseg.workflow.workspace import Workspace, user_data
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+WIDTH_PX = 340
+HEIGHT_PX = 600
+
+
+class AtClose(Enum):
+    """What becomes of a training run when the window closes."""
+
+    LEAVE_RUNNING = "Leave it running"
+    CANCEL_RUN = "Cancel it, keep the best"
+    STAY = "Do not close"
+
+
+def ask_at_close(parent: QWidget) -> AtClose:
+    """Ask once, in a dialog."""
+    box = QMessageBox(parent)
+    box.setWindowTitle("MedSeg is training")
+    box.setText("A model is learning from your corrections. It can go on without this window.")
+    buttons = {box.addButton(choice.value, QMessageBox.ButtonRole.ActionRole): choice for choice in AtClose}
+    box.exec()
+    return buttons.get(box.clickedButton(), AtClose.STAY)
+
+
+class MedSegWidget(QWidget):
+    """What napari docks.
+
+    Parameters
+    ----------
+    viewer
+        napari's viewer, which npe2 injects.
+    workspace
+        Open project, registry and engine; those in the user's data folder where `None`. Closed with the widget.
+    ask
+        Asks what to do with a training run when the window closes.
+    """
+
+    def __init__(
+        self,
+        viewer: "Viewer",
+        workspace: Workspace | None = None,
+        ask: Callable[[QWidget], AtClose] = ask_at_close,
+    ) -> None:
+        super().__init__()
+        self.setObjectName("MedSeg")
+        self._viewer = viewer
+        self._ask = ask
+        self._window: QMainWindow | None = None
+        self._canvas: CanvasContext | None = None
+        self.workspace: Workspace | None = None
+        self.dock: Dock | None = None
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(2)
+        self._project_button = theme.tool("", "", "medseg-plain")
+        self._make_project_row()
+        viewer.events.theme.connect(self._on_theme)
+        self._on_theme()
+        self._open(Workspace.default if workspace is None else lambda: workspace)
+
+    def sizeHint(self) -> QSize:
+        """As wide as the sketch, as high as a small screen allows."""
+        return QSize(WIDTH_PX, HEIGHT_PX)
+
+    def open_project(self, folder: Path) -> None:
+        """Work in another project, which is made where the folder holds none; the models stay the same."""
+        registry = user_data() / "registry" if self.workspace is None else self.workspace.registry.user_dir
+        self._open(lambda: Workspace.open(folder, registry))
+
+    def close_down(self) -> None:
+        """Save the draft, end the engine, let go of the project and the window. Doing so twice is harmless."""
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
+        if self._canvas is not None:
+            self._canvas.close()
+            self._canvas = None
+        self._leave()
+
+    def event(self, event: QEvent) -> bool:
+        """Notice when napari takes the widget out of its dock, which is how a dock is closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
+            self.close_down()
+        if event.type() == QEvent.Type.Show and self._window is None and isinstance(self.window(), QMainWindow):
+            self._enter(self.window())
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask before the window closes while a model is learning; then save everything."""
+        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None:
+            return False
+        if self.dock.watch.running:
+            choice = self._ask(self)
+            if choice is AtClose.STAY:
+                event.ignore()
+                return True
+            if choice is AtClose.CANCEL_RUN:
+                self.dock.watch.cancel()
+        self.close_down()
+        return False
+
+    def _make_project_row(self) -> None:
+        self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self._project_button)
+        menu.addAction("Open or make another project…", self._on_open_project)
+        self._project_button.setMenu(menu)
+        keys = theme.tool("Keys (F1)", "All keys on one page", "medseg-plain")
+        keys.clicked.connect(self._on_keys)
+        self._layout.addWidget(row_of(self._project_button, QLabel(""), keys, stretch=1))
+
+    def _open(self, opened: Callable[[], Workspace]) -> None:
+        """Open a project in place of the present one, which stays where the new one cannot be opened."""
+        try:
+            workspace = opened()
+        except MedSegError as error:
+            tell(error)
+            if self.dock is None:
+                self._project_button.setText("no project is open")
+            return
+        self._leave()
+        self.workspace = workspace
+        self.dock = Dock(self._viewer, workspace, self)
+        self._layout.insertWidget(0, self.dock, stretch=1)
+        folder = workspace.project.folder
+        self._project_button.setText(f"Project: {folder.name} ▾")
+        self._project_button.setToolTip(f"{folder}\nOpen another project, or make one")
+        if self._window is not None:
+            self._watch_window(self._window)
+
+    def _leave(self) -> None:
+        if self.dock is not None:
+            self.dock.close_down()
+            self._layout.removeWidget(self.dock)
+            self.dock.deleteLater()
+            self.dock = None
+        if self.workspace is not None:
+            self.workspace.close()
+            self.workspace = None
+
+    def _enter(self, window: QMainWindow) -> None:
+        self._window = window
+        window.installEventFilter(self)
+        self._canvas = CanvasContext(self._viewer, window)
+        self._watch_window(window)
+
+    def _watch_window(self, window: QMainWindow) -> None:
+        """Take drops on the canvas, and notice when a person is at work."""
+        if self.dock is not None and (centre := window.centralWidget()) is not None:
+            inside = [centre, *centre.findChildren(QWidget)]
+            self.dock.worklist.arrivals.watch_drops([widget for widget in inside if widget.acceptDrops()])
+            self.dock.activity.watch([window, *inside, *self.findChildren(QWidget)])
+
+    def _on_theme(self) -> None:
+        self.setStyleSheet(theme.style_sheet(self._viewer.theme))
+        if self.dock is not None:
+            self.dock.set_theme(self._viewer.theme)
+
+    def _on_keys(self) -> None:
+        if self.dock is not None:
+            self.dock.show_keys()
+
+    def _on_open_project(self) -> None:
+        if folder := QFileDialog.getExistingDirectory(self, "Open a project, or make one in an empty folder"):
+            self.open_project(Path(folder))

@@ -1,0 +1,105 @@
+"""A foldable part of the dock: a header with its title and one line of state, and a body."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from superqt import QElidingLabel
+
+SPACING_PX = 4
+
+
+class Section(QWidget):
+    """Header and body, one below the other; a click on the header folds the body away.
+
+    Parameters
+    ----------
+    title
+        Shown in capitals.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._toggle = QToolButton(self)
+        self._toggle.setObjectName("medseg-section")
+        self._toggle.setText(title.upper())
+        self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._toggle.setArrowType(Qt.ArrowType.DownArrow)
+        self._toggle.setCheckable(True)
+        self._toggle.setChecked(True)
+        self._toggle.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._toggle.setToolTip(f"Fold or unfold {title.lower()}")
+        self._toggle.toggled.connect(self._fold)
+        self._status = QElidingLabel(self)
+        self._status.setMinimumWidth(20)
+        self._status.setObjectName("medseg-muted")
+        self._status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._body = QWidget(self)
+        self._content = QVBoxLayout(self._body)
+        self._content.setContentsMargins(2, 0, 2, 0)
+        self._content.setSpacing(SPACING_PX)
+        self._header = QHBoxLayout()
+        self._header.setContentsMargins(0, 0, 0, 0)
+        self._header.addWidget(self._toggle)
+        self._header.addWidget(self._status, stretch=1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(self._header)
+        layout.addWidget(self._body)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    @property
+    def folded(self) -> bool:
+        """Whether only the header is shown."""
+        return not self._toggle.isChecked()
+
+    def fold(self, folded: bool) -> None:
+        """Fold or unfold."""
+        self._toggle.setChecked(not folded)
+
+    def set_status(self, text: str, tooltip: str = "") -> None:
+        """Show one line of state at the right of the header; it stays when the section is folded."""
+        self._status.setText(text)
+        self._status.setToolTip(tooltip)
+
+    def add_row(self, *widgets: QWidget, stretch: int = 0) -> None:
+        """Add widgets side by side; the one with index `stretch` takes the space that is left."""
+        self.add(row_of(*widgets, stretch=stretch))
+
+    def add(self, widget: QWidget) -> None:
+        """Add a widget over the whole width."""
+        self._content.addWidget(widget)
+
+    def _fold(self, shown: bool) -> None:
+        self._toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+        self._body.setVisible(shown)
+
+
+def row_of(*widgets: QWidget, stretch: int = 0) -> QWidget:
+    """Lay widgets side by side; the one with index `stretch` takes the space that is left."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING_PX)
+    for index, widget in enumerate(widgets):
+        layout.addWidget(widget, stretch=int(index == stretch))
+    return row
+
+
+class Pages(QWidget):
+    """Several pages, of which one is shown and only that one takes space."""
+
+    def __init__(self, *pages: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._pages = pages
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for page in pages:
+            layout.addWidget(page)
+        self.show_page(pages[0])
+
+    def show_page(self, shown: QWidget) -> None:
+        """Show this page and hide the others."""
+        for page in self._pages:
+            page.setVisible(page is shown)
