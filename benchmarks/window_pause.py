@@ -1,0 +1,145 @@
+"""The longest pause of the window: while a person paints and a stack is predicted, or a model retrains.
+
+A timer of the window should fire every few milliseconds; the longest time between two of its calls is how long the
+window did not react. A brush stroke is made ten times a second in every condition, nothing else running included, so
+that the figures can be compared within the run.
+
+    xvfb-run -a -s "-screen 0 1280x720x24" python benchmarks/window_pause.py --out window_pause.json
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_medseg.core import formats
+from napari_medseg.core.image import Image
+from napari_medseg.plugin.demo import open_window
+from napari_medseg.plugin.io import layer_data
+from napari_medseg.plugin.sample_data import SAMPLES
+from napari_medseg.plugin.stage import Stage
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.workspace import Workspace
+
+TICK_MS = 2
+STROKE_EVERY_S = 0.1
+BRUSH_PX = 15
+SECONDS = 12.0
+N_SLICES = 64
+BUDGET_TEXT = "≤ 30 s"
+
+
+class Pauses:
+    """Milliseconds between two calls of a timer of the window."""
+
+    def __init__(self) -> None:
+        self.gaps_ms: list[float] = []
+        self._last: float | None = None
+        self._timer = QTimer()
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self.gaps_ms.append((now - self._last) * 1000)
+        self._last = now
+
+    def while_painting(self, stage: Stage, goes_on: Callable[[], bool]) -> dict[str, float]:
+        """Paint for as long as something goes on, and return what the timer saw."""
+        self.gaps_ms, self._last = [], None
+        self._timer.start()
+        rng = np.random.default_rng(0)
+        next_stroke = time.perf_counter()
+        began = next_stroke
+        while goes_on():
+            if time.perf_counter() >= next_stroke:
+                layer = stage.dock.desk.current.labels_layer
+                place = tuple(int(rng.integers(40, side - 40)) for side in layer.data.shape[-2:])
+                here = tuple(round(value) for value in stage.viewer.dims.current_step[: layer.ndim - 2])
+                layer.paint((*here, *place), int(rng.integers(1, 3)))
+                next_stroke += STROKE_EVERY_S
+            QApplication.processEvents()
+        self._timer.stop()
+        gaps = np.array(self.gaps_ms)
+        return {
+            "longest_ms": round(float(gaps.max()), 1),
+            "p99_ms": round(float(np.percentile(gaps, 99)), 1),
+            "over_50_ms": int((gaps > 50).sum()),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+
+
+def main() -> None:
+    """Measure the three conditions and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(Path(folder))
+    print(f"{'while painting and ...':<34}{'longest':>10}{'99 %':>9}{'> 50 ms':>9}{'for':>8}")
+    for name, row in results.items():
+        print(
+            f"{name:<34}{row['longest_ms']:>7.1f} ms{row['p99_ms']:>6.1f} ms{row['over_50_ms']:>9}{row['seconds']:>6} s"
+        )
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """Open the real window on a temporary project and measure in it."""
+    workspace = Workspace.open(folder / "project", folder / "registry")
+    viewer, widget = open_window(workspace)
+    stage = Stage(viewer, widget, folder)
+    _accept_some_corrections(workspace)
+    pixels, arguments, _ = layer_data(_stack())
+    viewer.add_image(pixels, **arguments)
+    stage.wait_until(
+        "the stack's prediction",
+        lambda: stage.dock.desk.current is not None and stage.dock.desk.current.labels_layer is not None,
+    )
+    layer = stage.dock.desk.current.labels_layer
+    layer.brush_size = BRUSH_PX
+    stage.live(2.0)
+    pauses = Pauses()
+    ends = time.perf_counter() + SECONDS
+    results = {"nothing else": pauses.while_painting(stage, lambda: time.perf_counter() < ends)}
+    stage.dock.worklist.predict()
+    results[f"a {N_SLICES}-slice stack is predicted"] = pauses.while_painting(
+        stage, lambda: stage.dock.predictions.urgent
+    )
+    stage.live(1.0)
+    stage.choose(BUDGET_TEXT)
+    stage.click("Retrain on corrections")
+    stage.wait_until("the run", lambda: stage.dock.watch.running)
+    results[f"a model retrains ({BUDGET_TEXT})"] = pauses.while_painting(stage, lambda: stage.dock.watch.running)
+    viewer.close()
+    workspace.close()
+    return results
+
+
+def _stack() -> Image:
+    """Repeat the sample series up to the wanted number of slices."""
+    series = formats.read(SAMPLES / "ct_a0001" / "dicom")
+    repeated = itertools.islice(itertools.cycle(series.pixels), N_SLICES)
+    return Image(np.stack(list(repeated)), "ZYX", series.spacing_mm, None, series.modality, series.units, name="stack")
+
+
+def _accept_some_corrections(workspace: Workspace) -> None:
+    """Accept four X-rays with their labels, so that there is something to retrain on."""
+    for path in sorted((SAMPLES / "xray" / "images").glob("*.jpg"))[:4]:
+        image = formats.read(path)
+        (case,) = cases.add_cases(workspace, [image], "lungs")
+        labels = formats.read_labels(SAMPLES / "xray" / "labels" / f"{path.stem}.png", image)
+        review.accept(workspace, review.open_review(workspace, case, None), labels, image)
+
+
+if __name__ == "__main__":
+    main()
