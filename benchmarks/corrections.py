@@ -118,7 +118,7 @@ def retrain(
     items = [_item(case, Role.TRAIN, "corrections") for case in corrected]
     items += [_item(case, Role.HOLD_OUT, "corrections") for case in compared]
     for sample in replay_items(SAMPLES, TASK.name):
-        case = LabelledCase(sample.name, SAMPLES / sample.image, SAMPLES / sample.labels, sample.group)
+        case = LabelledCase(Path(sample.image).stem, SAMPLES / sample.image, SAMPLES / sample.labels, sample.group)
         items.append(_item(case, Role.REPLAY, "bundled sample"))
     write_snapshot(Snapshot(task=TASK.name, items=tuple(items)), run_dir / "snapshot.json")
     write_recipe(recipe, run_dir / "recipe.json")

@@ -16,6 +16,8 @@ from napari_medseg.core.cards import Preprocessing
 
 FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
 FRAME_JITTER = 0.1
+GAS_CELLS = 12
+GAS_ONLY_ABOVE = 0.3
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Augmentation:
         Factor about mid-grey; offset; exponent; share of the grey range that is kept (the rest is clipped to white).
     noise, blur_px
         Standard deviations, largest.
+    gas_share
+        Share of patches in which pockets of air are put into unlabelled tissue: not all that is dark is the organ.
     intensity_share
         Share of patches for each of the changes of grey values.
     """
@@ -52,6 +56,7 @@ class Augmentation:
     saturation: tuple[float, float] = (1.0, 1.0)
     noise: float = 0.0
     blur_px: float = 0.0
+    gas_share: float = 0.0
     intensity_share: float = 0.5
 
 
@@ -66,6 +71,7 @@ _STRONG = Augmentation(
     saturation=(0.45, 1.0),
     noise=0.08,
     blur_px=1.5,
+    gas_share=0.25,
 )
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
@@ -144,6 +150,8 @@ class Augmenter:
         truth = functional.grid_sample(truth, grid, mode="nearest", align_corners=False)[0, 0].long()
         if mirrored and self.sides is not None:
             truth = _swapped(truth, self.sides)
+        if self.settings.gas_share and rng.random() < self.settings.gas_share:
+            grey = _with_gas(grey, truth, rng)
         return (self._grey_changed(grey, rng) - pre.mean) / pre.std, truth
 
     def _grid(self, labels: NDArray[np.integer], mirrored: bool, rng: np.random.Generator) -> Tensor:
@@ -207,6 +215,19 @@ def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:
     right, left = sides
     was_right, was_left = labels == right, labels == left
     return labels.masked_fill(was_right, left).masked_fill(was_left, right)
+
+
+def _with_gas(grey: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Put a group of air pockets of random shape into bright tissue without a label; grey (c, h, w) in [0, 1]."""
+    side = labels.shape[-1]
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, GAS_CELLS, GAS_CELLS), dtype=np.float32))
+    field = functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
+    places = torch.arange(side, dtype=torch.float32)
+    (y, x), radius = rng.uniform(0, side, 2), rng.uniform(0.05, 0.2) * side
+    near = (places[:, None] - y) ** 2 + (places[None, :] - x) ** 2 < radius**2
+    pockets = near & (field > rng.uniform(-0.5, 0.5)) & (labels == 0) & (grey.mean(dim=0) > GAS_ONLY_ABOVE)
+    soft = _blurred(pockets[None].float(), rng.uniform(0.5, 1.0)) * (labels == 0)
+    return grey * (1 - soft) + soft * rng.uniform(0.0, 0.06)
 
 
 def _blurred(grey: Tensor, sigma_px: float) -> Tensor:

@@ -34,18 +34,20 @@ logger = logging.getLogger(__name__)
 
 
 class Source(BaseModel):
-    """One folder of labelled images.
+    """One folder of images, with a folder of labels or, where `labels` is empty, without any of the task's organs.
 
-    `group` is a regular expression whose first parenthesis in a file's stem is the patient; without it the whole
-    source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of them. `drop_outside_air` removes
-    pieces of labels at the picture's border that belong to no lung; training labels only, references stay untouched.
+    `only` is a regular expression that a file's stem has to match; the first parenthesis of `group` in the stem is the
+    patient, without it the whole source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of
+    them. `drop_outside_air` removes pieces of labels at the picture's border that belong to no lung: from training
+    labels only, references stay untouched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     images: str
-    labels: str
+    labels: str = ""
+    only: str = ""
     group: str = ""
     hold_out: tuple[str, ...] = ()
     validate_on: tuple[str, ...] = ()
@@ -147,20 +149,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
-    for case in pair_by_stem((data / source.images).resolve(), (data / source.labels).resolve()):
+    own_labels = run_dir / LABELS_FOLDER / source.name
+    images = (data / source.images).resolve()
+    if not source.labels:
+        _write_empty_labels(images, own_labels, source.only)
+    for case in pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels):
         group = source.group_of(case.name)
         role = source.role_of(group)
         clean = source.drop_outside_air and role is not Role.HOLD_OUT
-        labels = _cleaned(case, run_dir / LABELS_FOLDER / source.name) if clean else case.labels
+        labels = (_cleaned(case, own_labels) if clean else case.labels).absolute()
+        is_own = own_labels.absolute() in labels.parents
         yield SnapshotItem(
             name=f"{source.name}/{case.name}",
             image=str(case.image),
-            labels=str(labels.relative_to(run_dir)) if clean else str(labels),
+            labels=str(labels.relative_to(run_dir.absolute())) if is_own else str(labels),
             group=f"{source.name}/{group}",
             role=role,
             source=source.name,
             labels_sha256=sha256_of(labels),
         )
+
+
+def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(images.iterdir()):
+        if re.search(only, path.name):
+            image = formats.read(path)
+            formats.write_labels(folder / f"{path.name}.tif", np.zeros(image.spatial_shape, np.uint8), image)
 
 
 def _cleaned(case: LabelledCase, folder: Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.sources import suffix_of
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,6 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0] if path.is_file() else path.name
+    """Return the name without a suffix that is one; a DICOM file may be called by its UID, which has dots."""
+    suffix = suffix_of(path)
+    return path.name[: -len(suffix)] if suffix in formats.READERS else path.name
