@@ -2,9 +2,12 @@
 
 import csv
 import shutil
+from functools import partial
 from pathlib import Path
 
 from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Run
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.plugin.stage import Stage
 from napari_medseg.workflow import improve
@@ -32,12 +35,12 @@ def _predict_and_correct_a_ct(stage: Stage) -> None:
     stage.open([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
     stage.wait_until("the prediction of the CT slice", lambda: _is_predicted(stage, CT_SLICE))
     stage.picture("1-predicted")
-    layer = stage.dock.desk.current.labels_layer
+    layer = stage.labels_layer
     layer.brush_size = BRUSH_PX
     height, width = layer.data.shape
     layer.paint((height // 2, width // 3), 1)
     stage.picture("2-painted")
-    image = stage.dock.desk.current.image
+    image = stage.current.image
     truth = formats.read_labels(SAMPLES / "ct_a0001" / "labels" / f"{CT_SLICE}.tif", image)
     n_changed = stage.correct(truth)
     stage.say(f"It is corrected with brush strokes ({n_changed:,} voxels), and accepted.")
@@ -51,13 +54,13 @@ def _correct_xrays(stage: Stage) -> None:
     stage.open([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
     for index in range(len(names)):
         stage.wait_until("the next X-ray", lambda: _is_open(stage, names))
-        name = stage.dock.desk.current.case.name
+        name = stage.current.case.name
         stem = Path(name).stem
-        stage.wait_until(f"the prediction of {name}", lambda stem=stem: _is_predicted(stage, stem))
+        stage.wait_until(f"the prediction of {name}", partial(_is_predicted, stage, stem))
         if index == 0:
             stage.picture("4-xray-predicted")
         labels = SAMPLES / "xray" / "labels" / f"{stem}.png"
-        stage.correct(formats.read_labels(labels, stage.dock.desk.current.image))
+        stage.correct(formats.read_labels(labels, stage.current.image))
         _accept(stage, stem)
         names.remove(stem)
     stage.picture("5-all-accepted")
@@ -86,19 +89,25 @@ def _retrain(stage: Stage) -> None:
     stage.picture("6-training")
     stage.wait_until("the end of the training run", lambda: not stage.dock.watch.running)
     stage.picture("7-compared")
-    report = improve.run_folder(stage.widget.workspace, stage.dock.watch.run) / "report.html"
+    report = improve.run_folder(stage.workspace, _run(stage)) / "report.html"
     stage.leave(Path(shutil.copy(report, stage.folder / "report.html")))
 
 
 def _decide(stage: Stage) -> None:
-    workspace = stage.widget.workspace
-    view = improve.comparison(workspace, stage.dock.watch.run)
+    workspace = stage.workspace
+    view = improve.comparison(workspace, _run(stage))
     stage.say(f"On the hold-out: {view.verdict.text}")
     before = workspace.registry.live(TASK).id
     stage.click("Promote")
     stage.wait_until("the promotion", lambda: workspace.registry.live(TASK).id != before, patience_s=10)
     stage.say(f"{workspace.registry.live(TASK).id} is live in place of {before}.")
     stage.picture("8-promoted")
+
+
+def _run(stage: Stage) -> Run:
+    if stage.dock.watch.run is None:
+        raise MedSegError("no training run was started. Look at the last picture.")
+    return stage.dock.watch.run
 
 
 def _accept(stage: Stage, stem: str) -> None:

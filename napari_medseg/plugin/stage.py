@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from napari_medseg.plugin.dock import Dock
     from napari_medseg.plugin.main_widget import MedSegWidget
+    from napari_medseg.plugin.open_case import OpenCase
+    from napari_medseg.workflow.workspace import Workspace
 
 PATIENCE_S = 240.0
 STEP_S = 0.02
@@ -36,15 +39,28 @@ class Stage:
     """
 
     def __init__(self, viewer: "Viewer", widget: "MedSegWidget", folder: Path) -> None:
+        if widget.dock is None or widget.workspace is None:
+            raise MedSegError("no project is open in the dock. Look at the messages above.")
         self.viewer = viewer
         self.widget = widget
         self.folder = folder
+        self.dock: Dock = widget.dock
+        self.workspace: Workspace = widget.workspace
         self.files: list[Path] = []
 
     @property
-    def dock(self) -> "Dock":
-        """The dock's content; its panels are what a person clicks."""
-        return self.widget.dock
+    def current(self) -> "OpenCase":
+        """The open case; `MedSegError` where there is none."""
+        if self.dock.desk.current is None:
+            raise MedSegError("no case is open now. Look at the last picture.")
+        return self.dock.desk.current
+
+    @property
+    def labels_layer(self) -> Labels:
+        """The labels of the open case; `MedSegError` where there are none yet."""
+        if self.current.labels_layer is None:
+            raise MedSegError(f"{self.current.case.name} has no labels now. Look at the last picture.")
+        return self.current.labels_layer
 
     def say(self, text: str) -> None:
         """Tell the terminal what happens."""
@@ -102,7 +118,7 @@ class Stage:
 
     def correct(self, truth: NDArray[Any]) -> int:
         """Correct the open labels to `truth`, one stroke a label; return how many voxels that changed."""
-        layer = self.dock.desk.current.labels_layer
+        layer = self.labels_layer
         shown = layers.labels_in(layer)
         n_changed = 0
         for value in np.unique(truth):
