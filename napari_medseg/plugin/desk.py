@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import layers, painting
 from napari_medseg.plugin.background import Job
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.open_case import OpenCase, Work
@@ -83,7 +83,7 @@ class Desk(QObject):
         if (current := self.current) is not None:
             self._let_go(current)
             self.current = None
-            layers.remove(self._viewer, current.labels_layer, current.image_layer)
+            self._take_away(current)
             self.opened.emit()
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Desk(QObject):
         with told():
             work.recorder.catch_up()
             labels = layers.labels_in(work.layer)
-            self._tools = layers.tools_of(work.layer)
+            self._tools = painting.tools_of(work.layer)
             work.layer.editable = False
             self._run(_accepted(self._workspace, current, labels), lambda done: self._remember(current, labels, done))
 
@@ -160,13 +160,14 @@ class Desk(QObject):
         before, self.current = self.current, None
         if before is not None:
             if before.work is not None:
-                self._tools = layers.tools_of(before.work.layer)
+                self._tools = painting.tools_of(before.work.layer)
             self._let_go(before)
         row = self._row(case)
+        borrowed = layer is not None and layers.is_someone_elses(layer)
         shown = layers.add_image(self._viewer, image, case) if layer is None else layers.adopt(layer, image, case)
-        self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state)
+        self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
         if before is not None:  # removed only now, so that the viewer keeps its zoom for a stack of equal pictures
-            layers.remove(self._viewer, before.labels_layer, before.image_layer)
+            self._take_away(before)
             layers.fit_if_other_size(self._viewer, before.image_layer, shown)
         with told():
             if row.prediction is not None or row.review is not None:
@@ -177,11 +178,11 @@ class Desk(QObject):
     def _begin(self, current: OpenCase, draft: Draft) -> None:
         if (layer := current.labels_layer) is None:
             layer = layers.add_labels(self._viewer, draft.labels, current.image_layer, current.case)
-            layers.give_tools(layer, self._tools)
+            painting.give_tools(layer, self._tools)
             layer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
             layer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
         else:
-            layers.replace_labels(layer, draft.labels)
+            painting.replace_labels(layer, draft.labels)
             layer.editable = True
         current.labels_layer = layer
         current.work = Work(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
@@ -231,6 +232,13 @@ class Desk(QObject):
             with told():
                 work.recorder.close()
             work.draft.close()
+
+    def _take_away(self, before: OpenCase) -> None:
+        layers.remove(self._viewer, before.labels_layer)
+        if before.borrowed:
+            layers.give_back(before.image_layer)
+        else:
+            layers.remove(self._viewer, before.image_layer)
 
     def _on_removed(self, event: Event) -> None:
         current = self.current

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import painting
 from napari_medseg.plugin.activity import Activity
 from napari_medseg.plugin.case_panel import CasePanel
 from napari_medseg.plugin.desk import Desk
@@ -172,16 +172,12 @@ class Dock(QWidget):
 
     def _hide_while_held(self) -> Generator[None]:
         current = self.desk.current
-        layer = None if current is None else current.labels_layer
-        if layer is not None:
-            layer.visible = False
-        yield
-        if layer is not None:
-            layer.visible = True
+        if current is not None and current.labels_layer is not None:
+            yield from painting.hidden_while_held(current.labels_layer)
 
     def _toggle_contour(self) -> None:
         if self.desk.current is not None and self.desk.current.labels_layer is not None:
-            layers.toggle_contour(self.desk.current.labels_layer)
+            painting.toggle_contour(self.desk.current.labels_layer)
 
     def _key_list(self) -> list[Key]:
         return [

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Run
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import layers, painting
 from napari_medseg.plugin.background import Job
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import tell
@@ -78,9 +78,8 @@ class Guests(QObject):
     def _add(self, current: OpenCase, item: object, show: Callable[[OpenCase, Any], Layer]) -> None:
         if current is not self._desk.current:
             return
-        self._layers.append(show(current, item))
-        if current.labels_layer is not None:
-            self._viewer.layers.selection.active = current.labels_layer
+        with painting.selected(self._viewer, current.labels_layer):
+            self._layers.append(show(current, item))
 
     def _on_ended(self, job: Job) -> None:
         if self._job is job:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushBu
 
 from napari_medseg.core.measure import Measurement
 from napari_medseg.core.tasks import Label, Task
-from napari_medseg.plugin import layers, theme
+from napari_medseg.plugin import painting, theme
 from napari_medseg.plugin.background import Job
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.keys import N_LABEL_KEYS
@@ -78,7 +78,7 @@ class LabelsPanel(Section):
         if current.work is None:
             self._desk.begin_again()
         if current.work is not None:
-            layers.paint_with(self._viewer, current.work.layer, self._task.labels[index].value)
+            painting.paint_with(self._viewer, current.work.layer, self._task.labels[index].value)
 
     @property
     def doubt_shown(self) -> bool:
@@ -148,7 +148,7 @@ class LabelsPanel(Section):
         current = self._desk.current
         if current is None or current.labels_layer is None or (self._job is not None and self._job.running):
             return
-        self._job = Job(layers.measured(current.labels_layer, current.image, self._task), self)
+        self._job = Job(painting.measured(current.labels_layer, current.image, self._task), self)
         self._job.yielded.connect(self._show_sizes)
         self._job.start()
 

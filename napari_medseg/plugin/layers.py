@@ -1,6 +1,5 @@
 """The one file that knows both our records and napari's layers: images and labels in, edits out."""
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.measure import Measurement, measure
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks import TASKS, Task, task_named
 
@@ -23,17 +21,6 @@ UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
 SHOWN_PERCENTILES = (0.5, 99.5)
 SAMPLE_SIZE = 200_000
-KEPT_TOOLS = (
-    "brush_size",
-    "contiguous",
-    "contour",
-    "mode",
-    "n_edit_dimensions",
-    "opacity",
-    "preserve_labels",
-    "selected_label",
-    "visible",
-)
 PLACE = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
@@ -82,6 +69,11 @@ def adopt(layer: ImageLayer, image: Image, case: Case) -> ImageLayer:
     """Make a layer that is there already the one that shows a case."""
     layer.metadata[KEY] = {"image": image, "case": case.id}
     return layer
+
+
+def give_back(layer: ImageLayer) -> None:
+    """Untie somebody else's layer from the case that it showed."""
+    layer.metadata.pop(KEY, None)
 
 
 def is_arrival(layer: Layer) -> bool:
@@ -189,41 +181,6 @@ def remove(viewer: "Viewer", *layers: Layer | None) -> None:
     for layer in layers:
         if layer is not None and layer in viewer.layers:
             viewer.layers.remove(layer)
-
-
-def paint_with(viewer: "Viewer", layer: Labels, value: int) -> None:
-    """Select the layer, and paint on it with this label."""
-    viewer.layers.selection.active = layer
-    layer.selected_label = value
-    layer.mode = "paint"
-
-
-def tools_of(layer: Labels) -> dict[str, Any]:
-    """Return the tool, brush, label and look that a person has on a layer."""
-    return {name: getattr(layer, name) for name in KEPT_TOOLS}
-
-
-def give_tools(layer: Labels, tools: dict[str, Any]) -> None:
-    """Let a person go on with what they had on another layer."""
-    for name, value in tools.items():
-        setattr(layer, name, value)
-
-
-def toggle_contour(layer: Labels) -> None:
-    """Switch between filled labels and contours."""
-    layer.contour = 0 if layer.contour else CONTOUR_PX
-    layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
-
-
-def measured(layer: Labels, image: Image, task: Task) -> Generator[list[Measurement]]:
-    """Measure the labels of a layer, as work for a thread."""
-    yield measure(np.asarray(layer.data), image, task)
-
-
-def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:
-    """Put other labels of the same shape into the layer's array, and show them."""
-    layer.data[...] = labels
-    layer.refresh()
 
 
 def show_middle(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:

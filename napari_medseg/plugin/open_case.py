@@ -30,6 +30,8 @@ class OpenCase:
         The case and how it is shown.
     decided
         The word of the case list for a case without edits: new, predicted, accepted or rejected.
+    borrowed
+        The image layer is somebody else's: it stays in the viewer when another case is opened.
     labels_layer
         There from the first prediction or blank start on; it stays in view when the review is closed.
     work
@@ -40,6 +42,7 @@ class OpenCase:
     image: Image
     image_layer: ImageLayer
     decided: str
+    borrowed: bool = False
     labels_layer: Labels | None = None
     work: Work | None = None
 

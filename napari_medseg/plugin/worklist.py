@@ -1,5 +1,6 @@
 """The day's work: what came in, what is next, and predictions that are there before they are asked for."""
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
@@ -13,10 +14,11 @@ from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks import TASKS, Task, task_named
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.arrivals import Arrivals
+from napari_medseg.plugin.background import Job
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.predicting import Predictions, Request
-from napari_medseg.workflow import cases, queue
+from napari_medseg.workflow import cases, copies, queue
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
@@ -50,6 +52,7 @@ class Worklist(QObject):
         self._batch: list[Case] = []
         self._unpredictable: set[int] = set()
         self.rows: list[CaseRow] = []
+        self._closed = False
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
@@ -64,14 +67,16 @@ class Worklist(QObject):
 
     def refresh(self) -> None:
         """Read the list from the project, and predict what comes next. Done once, however much changed in one go."""
-        self.rows = cases.case_list(self._workspace, self.task.name)
-        self.changed.emit()
-        self._prepare_next()
+        if not self._closed:
+            self.rows = cases.case_list(self._workspace, self.task.name)
+            self.changed.emit()
+            self._prepare_next()
 
     def close(self) -> None:
-        """Listen no more."""
-        self._soon.stop()
-        self.arrivals.close()
+        """Listen no more. Doing so twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self.arrivals.close()
 
     def choose_task(self, name: str) -> None:
         """Work on another task; its cases are listed, and the open case is put away."""
@@ -217,4 +222,15 @@ class Worklist(QObject):
             return
         if layers.is_someone_elses(selected) and (image := layers.image_of(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
+            self._keep_copy(image)
             self._desk.open(case, image, selected)
+
+    def _keep_copy(self, image: Image) -> None:
+        """Copy an image that no file holds into the project, so that its case can be opened again."""
+        job = Job(_copied(self._workspace, image), self)
+        job.failed.connect(tell)
+        job.start()
+
+
+def _copied(workspace: Workspace, image: Image) -> Generator[str]:
+    yield copies.write_copy(workspace.project.folder, image)

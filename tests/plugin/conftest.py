@@ -1,0 +1,61 @@
+"""A workspace on real files with an engine that stands in, and the dock's headless parts on napari's viewer model."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from napari.components import ViewerModel
+from plugin_phantoms import PhantomEngine, Texts, write_version
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.registry import Registry
+from napari_medseg.core.store import Project
+from napari_medseg.plugin.desk import Desk
+from napari_medseg.plugin.predicting import Predictions
+from napari_medseg.plugin.worklist import Worklist
+from napari_medseg.workflow.workspace import Workspace
+
+
+@pytest.fixture
+def open_workspace(tmp_path: Path) -> Iterator[Callable[[], Workspace]]:
+    """Opens the same project and registry again, as a restart does."""
+    write_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    opened: list[Workspace] = []
+
+    def reopen() -> Workspace:
+        for ws in opened:
+            ws.close()
+        folder = tmp_path / "project"
+        project = Project.open(folder) if (folder / "project.sqlite").exists() else Project.create(folder)
+        registry = Registry(tmp_path / "registry", tmp_path / "bundled")
+        opened.append(Workspace(project, registry, PhantomEngine(), samples=tmp_path))
+        return opened[-1]
+
+    yield reopen
+    for ws in opened:
+        ws.close()
+
+
+@pytest.fixture
+def ws(open_workspace: Callable[[], Workspace]) -> Workspace:
+    return open_workspace()
+
+
+@pytest.fixture
+def told() -> Texts:
+    return Texts()
+
+
+@pytest.fixture
+def window(ws: Workspace, qtbot: QtBot) -> Iterator[SimpleNamespace]:
+    """The dock's parts without its widgets: viewer model, desk, predictions and worklist, tied together."""
+    viewer = ViewerModel()
+    desk = Desk(viewer, ws)
+    predictions = Predictions(ws)
+    worklist = Worklist(viewer, ws, desk, predictions)
+    parts = SimpleNamespace(viewer=viewer, ws=ws, desk=desk, predictions=predictions, worklist=worklist)
+    yield parts
+    predictions.close()
+    worklist.close()
+    desk.close()

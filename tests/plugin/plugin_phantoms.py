@@ -1,0 +1,169 @@
+"""Phantoms for the window's tests: pictures with exact label counts, and an engine that knows them by their grey."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from napari.utils.notifications import notification_manager
+from numpy.typing import NDArray
+from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_medseg.core import formats
+from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
+from napari_medseg.core.image import Image
+from napari_medseg.workflow.engine import Cancelled, EngineEvent, PredictProgress, PredictResult
+
+SHAPE = (48, 64)
+RIGHT = (slice(10, 38), slice(6, 26))
+LEFT = (slice(10, 38), slice(38, 58))
+N_RIGHT = N_LEFT = 28 * 20
+
+
+def phantom_labels(n_slices: int = 0) -> NDArray[np.uint8]:
+    """Right lung on the picture's left, left lung on its right; a volume where `n_slices` is given."""
+    plane = np.zeros(SHAPE, np.uint8)
+    plane[RIGHT], plane[LEFT] = 1, 2
+    return np.stack([plane] * n_slices) if n_slices else plane
+
+
+def phantom(number: int = 0, n_slices: int = 0, group: str = "") -> Image:
+    """A grey picture, or volume, with two dark lungs; each number another content."""
+    labels = phantom_labels(n_slices)
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(150, 200, labels.shape)
+    pixels[labels > 0] = rng.integers(10, 60, int((labels > 0).sum()))
+    return Image(
+        pixels=pixels.astype(np.uint8),
+        axes="ZYX" if n_slices else "YX",
+        spacing_mm=(5.0, 0.5, 0.5) if n_slices else (0.5, 0.5),
+        name=f"slice {number}",
+        group=group or f"patient {number}",
+    )
+
+
+def write_phantom(folder: Path, number: int) -> Path:
+    """A phantom in a TIFF file, as one that a person drops."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"case{number}.tif"
+    formats.write_image(path, phantom(number))
+    return path
+
+
+def phantom_card(version: int = 1, **changes: object) -> ModelCard:
+    """A card with something in each field that a person reads."""
+    card = ModelCard(
+        name="lungs-unet",
+        version=version,
+        task="lungs",
+        architecture=Architecture(name="unet", in_channels=1, classes=3),
+        preprocessing=Preprocessing(),
+        training_data=[DataSource(name="phantoms <b>", n_images=9, groups=3, labels="exact", licence="CC0")],
+        hold_out=[
+            Score(
+                dataset="other phantoms",
+                n_images=4,
+                n_groups=2,
+                mean=0.971,
+                worst=0.911,
+                ci_low=0.96,
+                ci_high=0.98,
+                per_label={"right lung": 0.972},
+                labels_by="construction",
+            )
+        ],
+        weaknesses=["sees grey only"],
+        lineage=Lineage(parent=f"lungs-unet@{version - 1}" if version > 1 else None, created="2026-01-02T03:04:05"),
+        licence="CC BY 4.0",
+        weights_sha256=hashlib.sha256(f"weights {version}".encode()).hexdigest(),
+    )
+    return card.model_copy(update=changes)
+
+
+def write_version(folder: Path, version: int = 1) -> Path:
+    """A version whose weights are never loaded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(f"weights {version}".encode())
+    write_card(phantom_card(version), folder / "card.json")
+    return folder
+
+
+class PhantomEngine:
+    """Stands in for the engine process where the network is not the point: dark is lung, its side by the middle.
+
+    `gate`, where set, holds predictions until it is opened; `error`, where set, is raised instead of a result.
+    """
+
+    def __init__(self) -> None:
+        self.state = "stopped"
+        self.device = "CPU"
+        self.pid = None
+        self.gate: threading.Event | None = None
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+        self.change: Callable[[NDArray[np.uint8]], None] = lambda labels: None
+        self._n_cancels = 0
+
+    def start(self) -> None:
+        self.state = "ready"
+
+    def close(self) -> None:
+        self.state = "stopped"
+        self.cancel()
+
+    def cancel(self) -> None:
+        self._n_cancels += 1
+
+    def give_way(self) -> None:
+        self.cancel()
+
+    def predict(self, image: Image, folder: Path, *, with_uncertainty_map: bool = False) -> Iterator[EngineEvent]:
+        self.asked.append(image.name)
+        ticket = self._n_cancels
+        yield PredictProgress(0, 2, "slice 0 of 2", 1.0)
+        while self.gate is not None and not self.gate.wait(0.005):
+            if ticket != self._n_cancels:
+                raise Cancelled("the prediction was cancelled")
+        if self.error is not None:
+            raise self.error
+        labels = np.zeros(image.spatial_shape, np.uint8)
+        middle = labels.shape[-1] // 2
+        dark = image.pixels < 100
+        labels[..., :middle][dark[..., :middle]] = 1
+        labels[..., middle:][dark[..., middle:]] = 2
+        self.change(labels)
+        doubt = np.full(labels.shape, 128, np.uint8) if with_uncertainty_map else None
+        yield PredictResult(labels, 0.1, doubt, 0.01, "CPU")
+
+
+def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:
+    """A real drop event with these files; the mime data must live as long as the event."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    event = QDropEvent(
+        QPointF(20, 20),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+        QEvent.Type.Drop,
+    )
+    return event, mime
+
+
+class Texts:
+    """The texts of napari's notifications since it was made; `in` looks for a part of one."""
+
+    def __init__(self) -> None:
+        self._before = len(notification_manager.records)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([record.message for record in list(notification_manager.records)[self._before :]])
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+    def __contains__(self, text: str) -> bool:
+        return any(text in message for message in self)

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels, Points
+from plugin_phantoms import SHAPE, phantom, phantom_labels
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks import TASKS
+from napari_medseg.plugin import layers, painting
+
+CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False, "2026")
+
+
+def shown(viewer: ViewerModel, image: Image) -> tuple[ImageLayer, Labels]:
+    image_layer = layers.add_image(viewer, image, CASE)
+    labels = phantom_labels(image.pixels.shape[0] if "Z" in image.axes else 0)
+    return image_layer, layers.add_labels(viewer, labels, image_layer, CASE)
+
+
+def test_a_ct_gets_its_millimetres_and_a_lung_window() -> None:
+    image = Image(np.zeros((3, 4, 5), np.int16), "ZYX", (5.0, 0.7, 0.8), units="HU", name="ct")
+    arguments = layers.image_arguments(image)
+    centre, width = TASKS["lungs"].display_window
+    assert arguments["scale"] == (5.0, 0.7, 0.8)
+    assert arguments["units"] == ("mm", "mm", "mm")
+    assert arguments["axis_labels"] == ("z", "y", "x")
+    assert arguments["contrast_limits"] == (centre - width / 2, centre + width / 2)
+    assert arguments["metadata"]["medseg"]["image"] is image
+
+
+def test_a_picture_without_spacing_is_in_pixels_and_colour_has_no_contrast() -> None:
+    arguments = layers.image_arguments(Image(np.zeros((4, 5, 3), np.uint8), "YXC"))
+    assert arguments["scale"] == (1.0, 1.0)
+    assert arguments["units"] == ("pixel", "pixel")
+    assert arguments["rgb"]
+    assert arguments["contrast_limits"] is None
+
+
+@pytest.mark.parametrize("pixels", [np.full((8, 8), 700, np.uint16), np.zeros((8, 8), np.float32)])
+def test_contrast_of_a_flat_image_is_a_range_all_the_same(pixels: np.ndarray) -> None:
+    low, high = layers.shown_range(Image(pixels, "YX"))
+    assert high > low
+
+
+def test_labels_lie_on_their_image_in_the_colours_of_the_task() -> None:
+    viewer = ViewerModel()
+    image_layer, labels_layer = shown(viewer, phantom())
+    assert np.array_equal(labels_layer.scale, image_layer.scale)
+    assert labels_layer.units == image_layer.units
+    colour = labels_layer.colormap.map(np.array([0, 1, 2, 9]))
+    assert colour[0][3] == 0
+    assert np.allclose(colour[1][:3], np.array([0xE6, 0x9F, 0x00]) / 255, atol=0.01)
+    assert np.allclose(colour[3][:3], [1, 0, 1])
+    assert labels_layer.features["label"].tolist() == ["background", "right lung", "left lung"]
+
+
+def test_painting_on_the_layer_leaves_the_array_it_was_given_alone() -> None:
+    viewer = ViewerModel()
+    given = phantom_labels()
+    layer = layers.add_labels(viewer, given, layers.add_image(viewer, phantom(), CASE), CASE)
+    layer.data[0, 0] = 2
+    assert given[0, 0] == 0
+
+
+def test_an_image_layer_of_other_code_becomes_an_image() -> None:
+    viewer = ViewerModel()
+    grey = viewer.add_image(np.zeros((6, 7)), scale=(0.5, 0.5), units=("mm", "mm"), name="mine")
+    colour = viewer.add_image(np.zeros((6, 7, 4), np.uint8), rgb=True)
+    assert layers.image_of(grey).spacing_mm == (0.5, 0.5)
+    assert layers.image_of(grey).name == "mine"
+    assert layers.image_of(colour).axes == "YXC"
+    assert layers.image_of(colour).pixels.shape == (6, 7, 3)
+    assert layers.image_of(colour).spacing_mm is None
+
+
+def test_what_is_no_image_of_ours_is_none() -> None:
+    viewer = ViewerModel()
+    assert layers.image_of(None) is None
+    assert layers.image_of(Points(np.zeros((1, 2)))) is None
+    assert layers.image_of(viewer.add_image(np.zeros((2, 3, 4, 5)))) is None
+
+
+def test_an_arrival_is_one_until_a_case_is_tied_to_it() -> None:
+    image = phantom()
+    layer = ViewerModel().add_image(image.pixels, **layers.image_arguments(image))
+    assert layers.is_arrival(layer)
+    layers.adopt(layer, image, CASE)
+    assert not layers.is_arrival(layer)
+    assert not layers.is_someone_elses(layer)
+
+
+def test_a_volume_opens_on_the_slice_with_the_most_labels() -> None:
+    viewer = ViewerModel()
+    image_layer, labels_layer = shown(viewer, phantom(n_slices=8))
+    labels_layer.data[:] = 0
+    labels_layer.data[6, 5:9, 5:9] = 1
+    layers.show_middle(viewer, image_layer, labels_layer)
+    assert viewer.dims.current_step[0] == 6
+    layers.show_middle(viewer, image_layer)
+    assert viewer.dims.current_step[0] == 4
+
+
+def test_showing_voxels_moves_to_their_slice_and_stays_where_they_are_in_view() -> None:
+    viewer = ViewerModel()
+    image_layer, labels_layer = shown(viewer, phantom(n_slices=8))
+    indices = np.ravel_multi_index(([2, 5], [3, 3], [3, 3]), labels_layer.data.shape)
+    layers.show_voxels(viewer, image_layer, indices[:1])
+    assert viewer.dims.current_step[0] == 2
+    layers.show_voxels(viewer, image_layer, indices)
+    assert viewer.dims.current_step[0] == 2
+
+
+def test_tools_go_over_to_the_next_case() -> None:
+    viewer = ViewerModel()
+    _, before = shown(viewer, phantom(0))
+    before.mode, before.brush_size, before.selected_label, before.contour = "paint", 33, 2, 2
+    tools = painting.tools_of(before)
+    _, after = shown(viewer, phantom(1))
+    painting.give_tools(after, tools)
+    assert (after.mode, after.brush_size, after.selected_label, after.contour) == ("paint", 33, 2, 2)
+
+
+def test_a_layer_that_is_added_meanwhile_takes_neither_selection_nor_tool() -> None:
+    viewer = ViewerModel()
+    image_layer, labels_layer = shown(viewer, phantom())
+    painting.paint_with(viewer, labels_layer, 2)
+    with painting.selected(viewer, labels_layer):
+        layers.add_doubt(viewer, phantom_labels(), image_layer, CASE)
+    assert viewer.layers.selection.active is labels_layer
+    assert labels_layer.mode == "paint"
+
+
+def test_labels_hide_while_a_key_is_held_and_the_brush_stays_in_hand() -> None:
+    viewer = ViewerModel()
+    _, layer = shown(viewer, phantom())
+    painting.paint_with(viewer, layer, 1)
+    held = painting.hidden_while_held(layer)
+    next(held)
+    assert layer.opacity == 0
+    assert list(held) == []
+    assert (layer.opacity, layer.mode) == (layers.LABEL_OPACITY, "paint")
+
+
+def test_contour_and_fill_take_turns() -> None:
+    _, layer = shown(ViewerModel(), phantom())
+    painting.toggle_contour(layer)
+    assert layer.contour > 0
+    painting.toggle_contour(layer)
+    assert (layer.contour, layer.opacity) == (0, layers.LABEL_OPACITY)
+
+
+def test_reference_labels_are_contours_that_cannot_be_edited() -> None:
+    viewer = ViewerModel()
+    image_layer = layers.add_image(viewer, phantom(), CASE)
+    layer = layers.add_reference_labels(viewer, phantom_labels(), image_layer, CASE, "old", "#FFFFFF")
+    assert not layer.editable
+    assert layer.contour > 0
+    assert np.allclose(layer.colormap.map(np.array([1, 2])), 1.0)
