@@ -36,9 +36,9 @@ LIMITS = {
     # Layers of a U-Net on more than 0.6 MP leave the caches and the allocator's pools: measured with MobileNetV2 in
     # bf16 on two cores, 0.15 s/MP for 2 x 512 x 512, 0.16 for 768 x 768, 0.21 for 1024 x 1024, 0.31 for 8 x 512 x 512.
     # It also keeps a forward pass at a tenth of a second, between two looks at Cancel.
-    "cpu": Limits(batch_px=600_000, whole_px=1_100_000, tile_px=768, overlap_px=128),
-    "cuda": Limits(batch_px=8_000_000, whole_px=9_000_000, tile_px=2048, overlap_px=128),
-    "mps": Limits(batch_px=2_200_000, whole_px=4_200_000, tile_px=1536, overlap_px=128),
+    "cpu": Limits(batch_px=600_000, whole_px=1_100_000, tile_px=768, overlap_px=112),
+    "cuda": Limits(batch_px=8_000_000, whole_px=9_000_000, tile_px=2048, overlap_px=112),
+    "mps": Limits(batch_px=2_200_000, whole_px=4_200_000, tile_px=1536, overlap_px=112),
 }
 
 
