@@ -22,13 +22,14 @@ Spacing = tuple[float, ...] | None
 
 def postprocess(labels: Labels, steps: Sequence[Step], spacing_mm: Spacing) -> Labels:
     """Apply the steps of a card in order; `labels` (y, x) or (z, y, x) stay as they are, the result is a new array."""
+    result = labels.copy()
     for step in steps:
-        labels = apply_step(labels, step, spacing_mm)
-    return labels
+        apply_step(result, step, spacing_mm)
+    return result
 
 
-def apply_step(labels: Labels, step: Step, spacing_mm: Spacing) -> Labels:
-    """Apply one step.
+def apply_step(labels: Labels, step: Step, spacing_mm: Spacing) -> None:
+    """Apply one step in place: to copy a large volume takes longer than to clean it.
 
     Raises
     ------
@@ -41,40 +42,35 @@ def apply_step(labels: Labels, step: Step, spacing_mm: Spacing) -> Labels:
     choices = list(inspect.signature(function).parameters)[2:]
     if unknown := sorted(step.options.keys() - set(choices)):
         raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")
-    return function(labels, spacing_mm, **step.options)
+    function(labels, spacing_mm, **step.options)
 
 
-def largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> Labels:
+def largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> None:
     """Keep the largest connected part of each label, and parts of at least `min_share` of its size."""
-    result = labels.copy()
-    for block in _blocks(result, spacing_mm):
+    for block in _blocks(labels, spacing_mm):
         for value, box in _objects(block):
             parts, sizes = _parts(block[box] == value)
             _clear(block[box], parts, sizes < min_share * sizes.max())
-    return result
 
 
-def drop_small(labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0) -> Labels:
+def drop_small(labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0) -> None:
     """Drop connected parts below a size: an area in a plane, a volume in a volume."""
-    result = labels.copy()
     in_volume = labels.ndim == 3 and spacing_mm is not None
     smallest = min_volume_ml * 1000.0 if in_volume else min_area_mm2
-    for block in _blocks(result, spacing_mm):
+    for block in _blocks(labels, spacing_mm):
         voxel = float(np.prod(spacing_mm[-block.ndim :])) if spacing_mm else 1.0
         for value, box in _objects(block):
             parts, sizes = _parts(block[box] == value)
             _clear(block[box], parts, sizes * voxel < smallest)
-    return result
 
 
-def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0) -> Labels:
+def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0) -> None:
     """Fill background that labels enclose in a plane, up to an area; a hole gets the label that has most of its rim.
 
     In planes also for a volume: vessels, which are to be part of a lung, are closed in a slice and open in space.
     """
-    result = labels.copy()
     largest = max_area_mm2 / (float(np.prod(spacing_mm[-2:])) if spacing_mm else 1.0)
-    for plane in _planes(result):
+    for plane in _planes(labels):
         holes, sizes = _parts(plane == 0)
         open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
         closed = np.setdiff1d(np.flatnonzero(sizes <= largest) + 1, open_)
@@ -84,24 +80,21 @@ def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0)
             hole = holes[around] == number
             rim = plane[around][ndimage.binary_dilation(hole) & ~hole]
             plane[around][hole] = np.bincount(rim[rim > 0]).argmax()
-    return result
 
 
-def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: float = 6.0) -> Labels:
+def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: float = 6.0) -> None:
     """Where two labels touch, give a part of one that lies with the other to the other.
 
     In planes: a network that confuses the sides where lungs meet in front of the heart paints a patch of one lung into
     the other, hanging on a bridge thinner than `bridge_mm` or on none. Without this, the patch would be dropped as a
     small component or, worse, join both lungs.
     """
-    result = labels.copy()
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
-    for plane in _planes(result):
+    for plane in _planes(labels):
         reassign_stray_parts(plane, spacing, bridge_mm)
-    return result
 
 
-STEPS: dict[str, Callable[..., Labels]] = {
+STEPS: dict[str, Callable[..., None]] = {
     "largest_component_per_label": largest_component_per_label,
     "drop_small": drop_small,
     "fill_holes": fill_holes,
@@ -110,10 +103,11 @@ STEPS: dict[str, Callable[..., Labels]] = {
 
 
 def _planes(labels: Labels) -> Iterator[Labels]:
-    """Yield views of the planes (y, x), without the empty ones."""
+    """Yield of each plane the view that holds all its labels, with a pixel of background around where there is one."""
     for plane in labels.reshape(-1, *labels.shape[-2:]):
-        if plane.any():
-            yield plane
+        rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
+        if rows.size:
+            yield plane[max(0, rows[0] - 1) : rows[-1] + 2, max(0, columns[0] - 1) : columns[-1] + 2]
 
 
 def _blocks(labels: Labels, spacing_mm: Spacing) -> Iterator[Labels]:
@@ -134,7 +128,8 @@ def _objects(block: Labels) -> Iterator[tuple[int, tuple[slice, ...]]]:
 def _parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return connected parts, numbered from 1, and their sizes in voxels."""
     parts, count = ndimage.label(mask)
-    return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    # of the mask alone: a volume is mostly background, and counting that takes longer than finding the parts
+    return parts, np.bincount(parts[mask], minlength=count + 1)[1:]
 
 
 def _clear(view: Labels, parts: NDArray[np.int32], dropped: NDArray[np.bool_]) -> None:

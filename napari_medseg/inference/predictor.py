@@ -227,7 +227,7 @@ class Predictor:
         labels = answer.labels.reshape(image.spatial_shape)
         for step in self.card.postprocessing:
             yield clock.progress(1, 1, step.name.replace("_", " "))
-            labels = apply_step(labels, step, image.spacing_mm)
+            apply_step(labels, step, image.spacing_mm)
         doubt_map = None if answer.doubt_map is None else answer.doubt_map.reshape(image.spatial_shape)
         yield Result(labels, answer.uncertainty, doubt_map, clock.seconds)
 

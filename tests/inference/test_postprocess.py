@@ -3,7 +3,11 @@ import pytest
 
 from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.postprocess import apply_step, postprocess
+from napari_medseg.inference.postprocess import postprocess
+
+
+def cleaned(labels: np.ndarray, step: Step, spacing_mm: tuple[float, ...] | None) -> np.ndarray:
+    return postprocess(labels, [step], spacing_mm)
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -25,7 +29,7 @@ def test_only_the_largest_part_of_each_label_is_kept() -> None:
     labels[100:115, 10:20] = 2
     before = labels.copy()
     step = Step(name="largest_component_per_label")
-    np.testing.assert_array_equal(apply_step(labels, step, (0.7, 0.7)), clean)
+    np.testing.assert_array_equal(cleaned(labels, step, (0.7, 0.7)), clean)
     np.testing.assert_array_equal(labels, before)
 
 
@@ -33,7 +37,7 @@ def test_parts_of_a_large_enough_share_are_kept() -> None:
     labels = two_lungs()
     labels[5:10, 5:10] = 1
     labels[100:115, 10:30] = 2
-    kept = apply_step(labels, Step(name="largest_component_per_label", options={"min_share": 0.05}), None)
+    kept = cleaned(labels, Step(name="largest_component_per_label", options={"min_share": 0.05}), None)
     assert (kept == 2).sum() == (labels == 2).sum()
     assert (kept == 1).sum() == (labels == 1).sum() - 25
 
@@ -43,8 +47,8 @@ def test_a_volume_is_connected_in_space_and_a_pile_of_pictures_is_not() -> None:
     stack[:2] = two_lungs()
     stack[4] = two_lungs()
     step = Step(name="largest_component_per_label")
-    assert apply_step(stack, step, (5.0, 0.7, 0.7))[4].sum() == 0
-    np.testing.assert_array_equal(apply_step(stack, step, None), stack)
+    assert cleaned(stack, step, (5.0, 0.7, 0.7))[4].sum() == 0
+    np.testing.assert_array_equal(cleaned(stack, step, None), stack)
 
 
 def test_small_parts_are_dropped_by_area_in_planes_and_by_volume_in_volumes() -> None:
@@ -53,12 +57,12 @@ def test_small_parts_are_dropped_by_area_in_planes_and_by_volume_in_volumes() ->
     plane[30:33, 30:33] = 3
     options = {"min_area_mm2": 5.0, "min_volume_ml": 0.05}
     step = Step(name="drop_small", options=options)
-    assert set(np.unique(apply_step(plane, step, (0.7, 0.7)))) == {0, 1}
-    assert set(np.unique(apply_step(plane, step, (1.0, 1.0)))) == {0, 1, 3}
-    assert set(np.unique(apply_step(plane, step, None))) == {0, 1, 3}
+    assert set(np.unique(cleaned(plane, step, (0.7, 0.7)))) == {0, 1}
+    assert set(np.unique(cleaned(plane, step, (1.0, 1.0)))) == {0, 1, 3}
+    assert set(np.unique(cleaned(plane, step, None))) == {0, 1, 3}
     volume = np.stack([plane] * 2)
-    assert set(np.unique(apply_step(volume, step, (2.0, 1.0, 1.0)))) == {0, 1}
-    assert set(np.unique(apply_step(volume, step, (4.0, 1.0, 1.0)))) == {0, 1, 3}
+    assert set(np.unique(cleaned(volume, step, (2.0, 1.0, 1.0)))) == {0, 1}
+    assert set(np.unique(cleaned(volume, step, (4.0, 1.0, 1.0)))) == {0, 1, 3}
 
 
 def test_holes_are_filled_up_to_an_area_with_the_label_around_them() -> None:
@@ -67,17 +71,17 @@ def test_holes_are_filled_up_to_an_area_with_the_label_around_them() -> None:
     labels[disc(labels.shape, (60, 45), 4)] = 0
     labels[disc(labels.shape, (60, 115), 12)] = 0
     step = Step(name="fill_holes", options={"max_area_mm2": 100.0})
-    filled = apply_step(labels, step, (1.0, 1.0))
+    filled = cleaned(labels, step, (1.0, 1.0))
     np.testing.assert_array_equal(filled[:, :80], whole[:, :80])
     assert filled[60, 115] == 0
-    assert apply_step(labels, step, (0.3, 0.3))[60, 115] == 2
-    np.testing.assert_array_equal(apply_step(np.stack([labels] * 2), step, None)[1], filled)
+    assert cleaned(labels, step, (0.3, 0.3))[60, 115] == 2
+    np.testing.assert_array_equal(cleaned(np.stack([labels] * 2), step, None)[1], filled)
 
 
 def test_background_that_reaches_the_border_is_no_hole() -> None:
     labels = np.ones((40, 40), np.uint8)
     labels[0:3, 10:13] = 0
-    assert (apply_step(labels, Step(name="fill_holes"), None) == labels).all()
+    assert (cleaned(labels, Step(name="fill_holes"), None) == labels).all()
 
 
 def test_the_space_between_touching_lungs_is_no_hole_of_one() -> None:
@@ -85,7 +89,7 @@ def test_the_space_between_touching_lungs_is_no_hole_of_one() -> None:
     labels[5:35, 5:30] = 1
     labels[5:35, 30:55] = 2
     labels[18:22, 26:31] = 0
-    filled = apply_step(labels, Step(name="fill_holes"), None)
+    filled = cleaned(labels, Step(name="fill_holes"), None)
     assert (filled[18:22, 26:31] == 1).all()
 
 
@@ -95,7 +99,7 @@ def test_a_patch_of_one_lung_in_the_other_goes_to_the_other() -> None:
     truth[20:100, 80:140] = 2
     labels = truth.copy()
     labels[disc(labels.shape, (60, 115), 10)] = 1
-    np.testing.assert_array_equal(apply_step(labels, Step(name="separate_touching_lungs"), (1.0, 1.0)), truth)
+    np.testing.assert_array_equal(cleaned(labels, Step(name="separate_touching_lungs"), (1.0, 1.0)), truth)
 
 
 def test_a_patch_that_hangs_on_a_thin_bridge_is_cut_off() -> None:
@@ -105,7 +109,7 @@ def test_a_patch_that_hangs_on_a_thin_bridge_is_cut_off() -> None:
     labels = truth.copy()
     labels[disc(labels.shape, (60, 110), 12)] = 1
     labels[59:61, 80:110] = 1
-    separated = apply_step(labels, Step(name="separate_touching_lungs"), (1.0, 1.0))
+    separated = cleaned(labels, Step(name="separate_touching_lungs"), (1.0, 1.0))
     assert (separated != truth).sum() < 0.2 * (labels != truth).sum()
     assert separated[60, 110] == 2
 
@@ -113,7 +117,7 @@ def test_a_patch_that_hangs_on_a_thin_bridge_is_cut_off() -> None:
 def test_lungs_that_do_not_touch_stay_as_they_are() -> None:
     labels = two_lungs()
     labels[5:10, 5:10] = 2
-    np.testing.assert_array_equal(apply_step(labels, Step(name="separate_touching_lungs"), (1.0, 1.0)), labels)
+    np.testing.assert_array_equal(cleaned(labels, Step(name="separate_touching_lungs"), (1.0, 1.0)), labels)
 
 
 def test_a_part_that_lies_with_its_own_label_stays() -> None:
@@ -123,16 +127,16 @@ def test_a_part_that_lies_with_its_own_label_stays() -> None:
     labels[10:40, 70:90] = 1
     labels[42:90, 66:150] = 2
     before = labels.copy()
-    separated = apply_step(labels, Step(name="separate_touching_lungs"), (1.0, 1.0))
+    separated = cleaned(labels, Step(name="separate_touching_lungs"), (1.0, 1.0))
     assert (separated[10:40] == before[10:40]).all()
 
 
 def test_steps_run_in_order_and_keep_type_and_shape() -> None:
     labels = np.stack([two_lungs()] * 3).astype(np.uint16)
     names = ["separate_touching_lungs", "largest_component_per_label", "fill_holes", "drop_small"]
-    cleaned = postprocess(labels, [Step(name=name) for name in names], (2.0, 1.0, 1.0))
-    assert cleaned.dtype == np.uint16
-    np.testing.assert_array_equal(cleaned, labels)
+    result = postprocess(labels, [Step(name=name) for name in names], (2.0, 1.0, 1.0))
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result, labels)
     assert postprocess(np.zeros((5, 5), np.uint8), [Step(name=name) for name in names], None).sum() == 0
 
 
@@ -142,4 +146,4 @@ def test_steps_run_in_order_and_keep_type_and_shape() -> None:
 )
 def test_an_unknown_step_or_option_is_answered_with_the_choices(step: Step, named: str) -> None:
     with pytest.raises(MedSegError, match=named):
-        apply_step(np.zeros((5, 5), np.uint8), step, None)
+        cleaned(np.zeros((5, 5), np.uint8), step, None)
