@@ -34,6 +34,8 @@ class TrainingCurve(pg.PlotWidget):
         self._loss_view.addItem(self._loss)
         for name in ("left", "right"):
             item.getAxis(name).setWidth(AXIS_WIDTH_PX)
+            item.getAxis(name).enableAutoSIPrefix(False)  # nobody reads Dice in thousandths
+        item.getAxis("bottom").setStyle(maxTickLevel=0)
         self._epochs: list[EpochEnded] = []
         self.set_theme(theme_name)
 

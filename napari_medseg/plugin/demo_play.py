@@ -31,8 +31,8 @@ def play(stage: Stage) -> None:
 
 
 def _predict_and_correct_a_ct(stage: Stage) -> None:
-    stage.say("A chest CT slice is opened, and predicted without a click.")
-    stage.open([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
+    stage.say("A chest CT slice is dropped, and predicted without a click.")
+    stage.drop([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
     stage.wait_until("the prediction of the CT slice", lambda: _is_predicted(stage, CT_SLICE))
     stage.picture("1-predicted")
     layer = stage.labels_layer
@@ -51,7 +51,7 @@ def _predict_and_correct_a_ct(stage: Stage) -> None:
 def _correct_xrays(stage: Stage) -> None:
     names = _xray_names()
     stage.say(f"{len(names)} chest X-rays of other patients, which the CT model finds hard, are dropped and corrected.")
-    stage.open([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
+    stage.drop([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
     for index in range(len(names)):
         stage.wait_until("the next X-ray", lambda: _is_open(stage, names))
         name = stage.current.case.name

@@ -162,6 +162,8 @@ class Desk(QObject):
             if before.work is not None:
                 self._tools = painting.tools_of(before.work.layer)
             self._let_go(before)
+            if layers.units_of(before.image) != layers.units_of(image):
+                self._take_away(before)  # napari warns of layers in millimetres and in pixels side by side
         row = self._row(case)
         borrowed = layer is not None and layers.is_someone_elses(layer)
         shown = layers.add_image(self._viewer, image, case) if layer is None else layers.adopt(layer, image, case)

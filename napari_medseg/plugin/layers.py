@@ -194,6 +194,11 @@ def show_middle(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels 
     _show_slice(viewer, image_layer, index)
 
 
+def units_of(image: Image) -> str:
+    """Return the unit in which napari places an image: pixels where its file does not say how large they are."""
+    return "mm" if image.spacing_mm else "pixel"
+
+
 def fit_if_other_size(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
     """Fit the view to a new image, unless it lies just where the one before lay: then zoom and place are kept."""
     if not np.array_equal(before.extent.world, after.extent.world):
@@ -227,7 +232,7 @@ def _grid(image: Image) -> dict[str, Any]:
     spacing = image.spacing_mm
     return {
         "scale": spacing or (1.0,) * len(image.spatial_axes),
-        "units": ("mm" if spacing else "pixel",) * len(image.spatial_axes),
+        "units": (units_of(image),) * len(image.spatial_axes),
         "axis_labels": tuple(image.spatial_axes.lower()),
     }
 

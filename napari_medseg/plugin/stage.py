@@ -67,9 +67,9 @@ class Stage:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
-    def open(self, paths: Iterable[Path]) -> None:
-        """Open files as napari's File > Open and a drop do."""
-        self.viewer.open([str(path) for path in paths], plugin="napari-medseg")
+    def drop(self, paths: Iterable[Path]) -> None:
+        """Read files as a drop on the canvas does."""
+        self.dock.worklist.arrivals.read(list(paths))
 
     def click(self, text: str) -> None:
         """Click the visible button whose text begins with `text`; it must be there and not be greyed out."""
