@@ -1,6 +1,7 @@
 """Arrays that two processes see. The window makes and removes them, so that no crash of the engine leaves any."""
 
 import os
+import secrets
 import shutil
 import sys
 import traceback
@@ -43,8 +44,9 @@ class Segment:
         native = np.dtype(dtype).newbyteorder("=")
         ref = ArrayRef(name="", shape=shape, dtype=native.str)
         _check_free(ref.n_bytes)
-        memory = SharedMemory(create=True, size=max(1, ref.n_bytes))
-        return cls(memory, ref.model_copy(update={"name": memory.name}), owned=True)
+        name = f"medseg_{os.getpid()}_{secrets.token_hex(4)}"  # whose it is can be seen, should one ever be left
+        memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
+        return cls(memory, ref.model_copy(update={"name": name}), owned=True)
 
     @classmethod
     def holding(cls, array: NDArray[Any]) -> "Segment":

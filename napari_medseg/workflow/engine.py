@@ -256,7 +256,7 @@ class Engine:
 
     def _set_busy(self, process: EngineProcess, busy: bool) -> None:
         with self._guard:
-            if process is self._process and self._state in ("ready", "busy"):
+            if process is self._process and not process.is_dying and self._state in ("ready", "busy"):
                 self._set_state("busy" if busy else "ready")
 
     def _set_state(self, state: EngineState) -> None:

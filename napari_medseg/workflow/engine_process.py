@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 LAST_LINES = 40
 EXIT_SECONDS = 2.0
 POLL_SECONDS = 0.02
-CANCEL_SECONDS = 0.35
+CANCEL_SECONDS = 0.3
 """How long the engine may take to obey before it is killed: cancel is to work within half a second."""
 
 LAST_REPLIES = (ResultReply, ErrorReply, CancelledReply)
@@ -48,10 +48,16 @@ class EngineProcess:
         Interpreter to run it with.
     on_reply
         Called in a thread of this object for every reply, and last with `None` when the process has ended.
+
+    Attributes
+    ----------
+    is_dying
+        It was killed, and its end, which takes a while, will be told. No request should meet it any more.
     """
 
     def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
         self._on_reply = on_reply
+        self.is_dying = False
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         try:
@@ -74,7 +80,7 @@ class EngineProcess:
         """Send a request and yield its replies; the last one is the result.
 
         However this ends - `check`, called every few milliseconds, raises; the caller closes it -, the engine has
-        stopped working on the request, or it did not do so within `patience_s()` and is dead.
+        stopped working on the request, or it did not do so within `patience_s()` and is dying.
 
         Raises
         ------
@@ -144,9 +150,8 @@ class EngineProcess:
                 if reply is None or isinstance(reply, LAST_REPLIES):
                     return
         logger.warning("the engine did not stop within %.2f s and is killed", patience_s)
+        self.is_dying = True
         self._popen.kill()
-        while self._replies.get() is not None:  # its end is told first: the next request must not meet a dying process
-            pass
 
     def _read(self, stdout: IO[bytes]) -> None:
         for line in stdout:
