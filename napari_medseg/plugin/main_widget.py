@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
 
@@ -13,6 +14,7 @@ from napari_medseg.plugin import theme
 from napari_medseg.plugin.canvas import CanvasContext
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.notify import tell
+from napari_medseg.plugin.preferences import prefer_our_reader
 from napari_medseg.plugin.section import row_of
 from napari_medseg.workflow.workspace import Workspace, user_data
 
@@ -62,7 +64,8 @@ class MedSegWidget(QWidget):
     ) -> None:
         super().__init__()
         self.setObjectName("MedSeg")
-        self._viewer = viewer
+        # napari hands plugins a proxy, behind which a layer is another object each time. Only public names are used.
+        self._viewer: Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
         self._window: QMainWindow | None = None
         self._canvas: CanvasContext | None = None
@@ -73,7 +76,7 @@ class MedSegWidget(QWidget):
         self._layout.setSpacing(2)
         self._project_button = theme.tool("", "", "medseg-plain")
         self._make_project_row()
-        viewer.events.theme.connect(self._on_theme)
+        self._viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._open(Workspace.default if workspace is None else lambda: workspace)
 
@@ -161,6 +164,8 @@ class MedSegWidget(QWidget):
         window.installEventFilter(self)
         self._canvas = CanvasContext(self._viewer, window)
         self._watch_window(window)
+        if prefer_our_reader():
+            show_info("DICOM and NIfTI files open with MedSeg now (Preferences > Plugins)")
 
     def _watch_window(self, window: QMainWindow) -> None:
         """Take drops on the canvas, and notice when a person is at work."""

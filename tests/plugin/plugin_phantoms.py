@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.core import formats
 from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
 from napari_medseg.core.image import Image
 from napari_medseg.workflow.engine import Cancelled, EngineEvent, PredictProgress, PredictResult
 
+ACTION = Qt.DropAction.CopyAction
+NO_KEY = Qt.KeyboardModifier.NoModifier
 SHAPE = (48, 64)
 RIGHT = (slice(10, 38), slice(6, 26))
 LEFT = (slice(10, 38), slice(38, 58))
@@ -142,15 +145,17 @@ def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:
     """A real drop event with these files; the mime data must live as long as the event."""
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    event = QDropEvent(
-        QPointF(20, 20),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-        QEvent.Type.Drop,
-    )
+    event = QDropEvent(QPointF(20, 20), ACTION, mime, Qt.MouseButton.LeftButton, NO_KEY, QEvent.Type.Drop)
     return event, mime
+
+
+def drop_on(target: QWidget, *paths: Path) -> bool:
+    """Drop files on a widget as Qt does it, entering first; return whether the drop was accepted."""
+    event, mime = drop_of(*paths)
+    entering = QDragEnterEvent(QPoint(20, 20), ACTION, mime, Qt.MouseButton.LeftButton, NO_KEY)
+    QApplication.sendEvent(target, entering)
+    QApplication.sendEvent(target, event)
+    return event.isAccepted()
 
 
 class Texts:
@@ -163,7 +168,7 @@ class Texts:
         return iter([record.message for record in list(notification_manager.records)[self._before :]])
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
 
     def __contains__(self, text: str) -> bool:
         return any(text in message for message in self)

@@ -1,0 +1,390 @@
+"""The whole dock on napari's viewer model: what a person sees and presses, without a canvas."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from napari.components import ViewerModel
+from plugin_phantoms import Texts, phantom, phantom_card, write_phantom, write_version
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core import formats
+from napari_medseg.core.clock import now
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.snapshots import Snapshot, write_snapshot
+from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.io import layer_data
+from napari_medseg.workflow import cases, improve
+from napari_medseg.workflow.workspace import Workspace
+from training.events import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started, append_event
+
+
+@pytest.fixture
+def make_dock(qtbot: QtBot) -> Iterator[Callable[[Workspace], Dock]]:
+    docks: list[Dock] = []
+
+    def make(ws: Workspace) -> Dock:
+        dock = Dock(ViewerModel(), ws)
+        qtbot.addWidget(dock)
+        dock.show()
+        docks.append(dock)
+        return dock
+
+    yield make
+    for dock in docks:
+        dock.close_down()
+
+
+@pytest.fixture
+def dock(ws: Workspace, make_dock: Callable[[Workspace], Dock]) -> Dock:
+    return make_dock(ws)
+
+
+def drop(dock: Dock, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
+    n_before = len(dock.worklist.rows)
+    with qtbot.waitSignal(dock.worklist.arrivals.finished):
+        dock.worklist.arrivals.read([write_phantom(tmp_path / "in", number) for number in numbers])
+    qtbot.waitUntil(lambda: len(dock.worklist.rows) == n_before + len(numbers))
+    qtbot.waitUntil(lambda: all(row.state != "new" for row in dock.worklist.rows))
+    qtbot.waitUntil(lambda: dock.predictions.running is None)
+
+
+def accept_all(dock: Dock, qtbot: QtBot) -> None:
+    while (row := next((row for row in dock.worklist.rows if not row.done), None)) is not None:
+        dock.worklist.open(row.case)
+        qtbot.waitUntil(lambda row=row: dock.desk.current is not None and dock.desk.current.case.id == row.case.id)
+        with qtbot.waitSignal(dock.desk.decided):
+            dock.review.accept()
+        qtbot.waitUntil(
+            lambda row=row: next(r for r in dock.worklist.rows if r.case.id == row.case.id).state == "accepted"
+        )
+
+
+def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Dock) -> None:
+    assert dock.case._hint.isVisible()
+    assert not dock.case._predict.isEnabled()
+    assert "drop a file" in dock.case._predict.toolTip()
+    assert not dock.review._accept.isEnabled()
+    assert dock.review._accept.toolTip()
+    assert not dock.improve._retrain.isEnabled()
+    assert "accept cases" in dock.improve._retrain.toolTip()
+    assert dock.improve._status.text() == "0 corrections since lungs-unet@1"
+    assert not dock.review._export.isEnabled()
+
+
+def test_a_dropped_case_fills_the_sections(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    assert dock.case._name.text() == "case1"
+    assert dock.case._status.text() == "1 / 2"
+    assert not dock.case._hint.isVisible()
+    # 28 x 20 pixels of 0.5 x 0.5 mm
+    qtbot.waitUntil(lambda: [size.text() for size in dock.labels._sizes.values()] == ["140 mm²", "140 mm²"])
+    assert dock.review._accept.isEnabled()
+    assert not dock.review._reset.isEnabled()
+    assert "Nothing was changed" in dock.review._reset.toolTip()
+    states = [dock.case._list.topLevelItem(index).text(1) for index in range(2)]
+    assert states == ["○ predicted", "○ predicted"]
+
+
+def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    layer = dock.desk.current.labels_layer
+    layer.brush_size = 1
+    for column in range(2, 6):
+        layer.paint((2, column), 2)
+    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "141 mm²")
+    assert dock.labels._sizes[2].toolTip() == "564 voxels"
+    assert "4 voxels" in dock.review._status.text()
+    assert "saved now" in dock.review._status.text()
+
+
+def test_a_label_is_chosen_by_click_and_by_key(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    layer = dock.desk.current.labels_layer
+    dock.labels._buttons.button(2).click()
+    assert (layer.selected_label, layer.mode) == (2, "paint")
+    layer.keymap[next(key for key in layer.keymap if str(key) == "1")](layer)
+    assert layer.selected_label == 1
+    assert [button.isChecked() for button in dock.labels._buttons.buttons()] == [True, False]
+    layer.selected_label = 7
+    assert not any(button.isChecked() for button in dock.labels._buttons.buttons())
+
+
+def test_choosing_a_label_before_any_prediction_starts_a_blank_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    dock.case._auto.setChecked(False)
+    with qtbot.waitSignal(dock.worklist.arrivals.finished):
+        dock.worklist.arrivals.read([write_phantom(tmp_path, 1)])
+    assert dock.desk.current.labels_layer is None
+    dock.labels.choose(0)
+    dock.desk.current.labels_layer.paint((5, 5), 1)
+    assert dock.desk.current.state == "draft"
+
+
+def test_a_new_prediction_on_an_edited_case_asks_first(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    asked = len(dock._workspace.engine.asked)
+    dock.desk.current.labels_layer.paint((2, 2), 1)
+    dock.case._predict.click()
+    assert "that you edited keep your labels" in dock.question.text
+    assert len(dock._workspace.engine.asked) == asked
+    dock.question.answer("Predict")
+    qtbot.waitUntil(lambda: len(dock._workspace.engine.asked) == asked + 1)
+    qtbot.waitUntil(lambda: not dock.predictions.urgent)
+    assert dock.desk.current.labels_layer.data[2, 2] == 1
+
+
+def test_progress_and_cancel_are_there_while_it_predicts(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    dock._workspace.engine.gate = threading.Event()
+    dock.case._predict.click()
+    qtbot.waitUntil(lambda: dock.case._progress.isVisible())
+    qtbot.waitUntil(lambda: "slice 0 of 2, 1 s left" in dock.case._progress.format())
+    dock.case._cancel.click()
+    qtbot.waitUntil(lambda: dock.case._predict.isVisible(), timeout=500)
+    assert dock.desk.current.state == "predicted"
+
+
+def test_accept_reject_and_the_states_in_the_list(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    dock.review._accept.click()
+    qtbot.waitUntil(lambda: dock.case._name.text() == "case2")
+    dock.review._reject.click()
+    qtbot.waitUntil(lambda: dock.case._list.topLevelItem(1).text(1) == "✗ rejected")
+    assert dock.case._list.topLevelItem(0).text(1) == "✓ accepted"
+    assert not dock.review._accept.isEnabled()
+    assert dock.review._export.isEnabled()
+
+
+def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    held = [dock.case._list.topLevelItem(index).text(3) for index in range(2)]
+    assert held.count("H") == 1
+    group = dock.worklist.rows[held.index("H")].case.group
+    dock.case._list.hold_out_asked.emit(group, False)
+    qtbot.waitUntil(lambda: not any(row.case.held_out for row in dock.worklist.rows))
+
+
+def test_the_map_of_doubt_comes_and_goes(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    viewer = dock._viewer
+    dock.labels.toggle_doubt()
+    qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
+    assert dock.labels.doubt_shown
+    assert viewer.layers.selection.active is dock.desk.current.labels_layer
+    dock.labels.toggle_doubt()
+    assert "unsure: case1" not in viewer.layers
+    dock.labels.toggle_doubt()
+    qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
+    dock.desk.clear()
+    assert "unsure: case1" not in viewer.layers
+    assert not dock.labels.doubt_shown
+
+
+def test_export_writes_what_reads_back_on_the_same_grid(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    labels = dock.desk.current.labels_layer.data.copy()
+    accept_all(dock, qtbot)
+    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    qtbot.waitUntil(lambda: "Exported 3 files" in told)
+    image = formats.read(tmp_path / "in" / "case1.tif")
+    assert np.array_equal(formats.read_labels(tmp_path / "out" / "case1_labels.tif", image), labels)
+    assert (tmp_path / "out" / "provenance.json").exists()
+    assert (tmp_path / "out" / "measurements.csv").exists()
+
+
+def test_an_export_that_is_refused_says_why(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
+    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    qtbot.waitUntil(lambda: "nothing is accepted yet" in told)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_left_yesterday_is_offered(
+    ws: Workspace,
+    make_dock: Callable[[Workspace], Dock],
+    open_workspace: Callable[[], Workspace],
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    dock = make_dock(ws)
+    drop(dock, qtbot, tmp_path, 1, 2)
+    dock.desk.current.labels_layer.paint((2, 2), 1)
+    dock.close_down()
+    again = make_dock(open_workspace())
+    assert "A draft waits: case1" in again.question.text
+    again.question.answer("Go on with it")
+    qtbot.waitUntil(lambda: again.desk.current is not None)
+    assert again.desk.current.labels_layer.data[2, 2] == 1
+    again.review._accept.click()
+    qtbot.waitUntil(lambda: again.case._name.text() == "case2")
+    again.close_down()
+    third = make_dock(open_workspace())
+    assert "1 cases of last time" in third.question.text
+
+
+class RunFolder:
+    """A run as the trainer leaves it; our own process stands in for the trainer's."""
+
+    def __init__(self, ws: Workspace, made: Path) -> None:
+        self.run = Run("20260102-x", "lungs", "lungs-unet@1", "runs/20260102-x", RunState.RUNNING, 1, None, now())
+        self.folder = improve.run_folder(ws, self.run)
+        self.folder.mkdir(parents=True)
+        write_snapshot(Snapshot(task="lungs", items=()), self.folder / "snapshot.json")
+        process = psutil.Process(os.getpid())
+        started = {"pid": process.pid, "started": process.create_time()}
+        (self.folder / "process.json").write_text(json.dumps(started))
+        write_version(self.folder, 2)
+        (self.folder / "card.json").write_text(phantom_card(2).model_dump_json())
+        ws.project.insert(self.run)
+
+    def say(self, *events: Event) -> None:
+        for event in events:
+            append_event(self.folder, event)
+
+
+def compared(name: str, old: float, new: float) -> Compared:
+    return Compared(name, "corrections", old, new, {}, {})
+
+
+BETTER = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.88), compared("c", 0.82, 0.89)]
+WORSE = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.60), compared("c", 0.82, 0.89)]
+
+
+def ended(*rows: Compared) -> tuple[Event, ...]:
+    return (*rows, Finished(2, 0.9, False, 9.0))
+
+
+def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = RunFolder(ws, tmp_path)
+    run.say(Started(4, 16, 1, 3, "cpu", 90.0, 0.0), EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 40.0))
+    dock = make_dock(ws)
+    assert dock.watch.running
+    assert [epoch.epoch for epoch in dock.improve.curve.epochs] == [1]
+    run.say(EpochEnded(2, 9, 0.4, 0.8, True, 10.0, 35.0))
+    qtbot.waitUntil(lambda: len(dock.improve.curve.epochs) == 2)
+    assert dock.improve._text.text() == "epoch 2 of ~9, 35 s left"
+    assert not dock.improve._retrain.isEnabled()
+    assert "under way" in dock.improve._retrain.toolTip()
+    dock.improve._cancel.click()
+    assert (run.folder / CANCEL_FILE).exists()
+
+
+def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = RunFolder(ws, tmp_path)
+    dock = make_dock(ws)
+    run.say(*ended(*BETTER))
+    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
+    assert [row.case for row in dock.improve.table.rows] == ["a", "b", "c"]
+    assert "better" in dock.improve._verdict.text()
+    assert dock.improve._promote_button.text() == "Promote lungs-unet@2"
+    dock.improve._promote_button.click()
+    assert ws.registry.live("lungs").id == "lungs-unet@2"
+    assert dock.case._model.currentText() == "lungs-unet@2 live"
+    assert dock.improve._empty.isVisible()
+    (action,) = dock.improve._roll_back.menu().actions()
+    assert action.text() == "Make lungs-unet@1 live again"
+    action.trigger()
+    assert ws.registry.live("lungs").id == "lungs-unet@1"
+    assert dock.case._model.currentText() == "lungs-unet@1 live"
+
+
+def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = RunFolder(ws, tmp_path)
+    run.say(*ended(*WORSE))
+    dock = make_dock(ws)
+    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
+    assert dock.improve.table.rows[0].case == "b", "the worst change is on top"
+    dock.improve._promote_button.click()
+    assert ws.registry.live("lungs").id == "lungs-unet@1"
+    assert "Promote it all the same?" in dock.question.text
+    dock.question._reason.setText("children only")
+    dock.question.answer("Promote")
+    assert ws.registry.live("lungs").id == "lungs-unet@2"
+    assert ws.registry.card("lungs-unet@2").lineage.promotion_reason == "children only"
+
+
+def test_keeping_the_old_version_leaves_it_live(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = RunFolder(ws, tmp_path)
+    run.say(*ended(*BETTER))
+    dock = make_dock(ws)
+    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
+    dock.improve._keep_button.click()
+    assert ws.registry.live("lungs").id == "lungs-unet@1"
+    assert ws.project.one(Run, run.run.id).state is RunState.KEPT_OLD
+    assert not dock.improve._roll_back.isVisible(), "a version that never was live is nothing to go back to"
+
+
+def test_a_failed_run_is_one_message_and_can_be_tried_again(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    run = RunFolder(ws, tmp_path)
+    dock = make_dock(ws)
+    run.say(Failed("no image could be read. Put them back."))
+    qtbot.waitUntil(lambda: not dock.watch.running)
+    assert len([text for text in told if "no image could be read" in text]) == 1
+    assert "under way" not in dock.improve._retrain.toolTip()
+
+
+def test_a_row_opens_its_case_with_both_labels(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = make_dock(ws)
+    drop(dock, qtbot, tmp_path, 1, 2)
+    accept_all(dock, qtbot)
+    run = RunFolder(ws, tmp_path)
+    case = dock.worklist.rows[0].case
+    row = improve.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
+    dock.improve.row_chosen.emit(run.run, row)
+    viewer = dock._viewer
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers][2:] == ["old lungs-unet@1: case1", "new: case1"])
+    assert dock.desk.current.case.id == case.id
+    assert dock.desk.current.state == "accepted"
+    assert np.allclose(viewer.layers[2].colormap.map(np.array([1])), 1.0), "the old one is white"
+    dock.desk.clear()
+    assert len(viewer.layers) == 0
+
+
+def test_minutes_at_work_go_into_the_draft(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    clock = [0.0]
+    dock.activity._clock = lambda: clock[0]
+    dock.activity.worked_s()
+    dock.activity.touch()
+    clock[0] += 7
+    dock.review._on_tick()
+    assert "0:07 min" in dock.review._status.text()
+    assert dock.desk.current.work.draft.seconds == pytest.approx(7)
+    dock.review._accept.click()
+    qtbot.waitUntil(lambda: bool(cases.corrections_in_force(dock._workspace, "lungs")))
+    ((_, correction),) = cases.corrections_in_force(dock._workspace, "lungs")
+    assert correction.seconds == pytest.approx(7, abs=1)
+
+
+def test_the_viewers_keys_are_free_again_after_the_dock(dock: Dock) -> None:
+    viewer: Any = dock._viewer
+    assert viewer.keymap
+    dock.close_down()
+    assert not viewer.keymap
+
+
+def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: QtBot) -> None:
+    viewer = ViewerModel()
+    data, arguments, _ = layer_data(phantom(1))
+    viewer.add_image(data, **arguments)
+    dock = Dock(viewer, ws)
+    qtbot.addWidget(dock)
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"])
+    dock.close_down()

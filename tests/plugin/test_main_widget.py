@@ -1,0 +1,239 @@
+"""The dock in a real napari window: its place, its drops, its end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.settings import get_settings
+from plugin_phantoms import Texts, drop_on, write_phantom
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QScrollArea
+
+from napari_medseg.plugin.main_widget import AtClose, MedSegWidget
+from napari_medseg.plugin.preferences import prefer_our_reader
+from napari_medseg.workflow import review
+from napari_medseg.workflow.workspace import Workspace
+from training.events import EpochEnded, Started
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("QT_QPA_PLATFORM") == "offscreen" or (sys.platform == "linux" and not os.environ.get("DISPLAY")),
+    reason="needs a display with OpenGL: xvfb-run",
+)
+NAME = "MedSeg"
+
+
+@pytest.fixture
+def proxy(make_napari_viewer_proxy: Callable[..., Any]) -> Any:
+    """What napari gives a plugin: private names are out of reach."""
+    return make_napari_viewer_proxy(show=True)
+
+
+@pytest.fixture
+def viewer(proxy: Any) -> Any:
+    """The same viewer, for the person who drops, looks and closes."""
+    viewer = proxy.__wrapped__
+    viewer.window._qt_window.setGeometry(0, 0, 1280, 720)
+    return viewer
+
+
+@pytest.fixture
+def choice() -> list[AtClose]:
+    """What the person answers when the window closes while a model learns."""
+    return [AtClose.LEAVE_RUNNING]
+
+
+@pytest.fixture
+def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[AtClose]) -> Iterator[MedSegWidget]:
+    widget = MedSegWidget(proxy, ws, ask=lambda _: choice[0])
+    viewer.window.add_dock_widget(widget, name=NAME)
+    yield widget
+    widget.close_down()
+
+
+def predicted(widget: MedSegWidget, name: str) -> bool:
+    current = widget.dock.desk.current
+    return current is not None and current.case.name == name and current.labels_layer is not None
+
+
+def test_a_file_dropped_on_the_canvas_is_predicted(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    assert drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    assert drop_on(viewer.window._qt_viewer._welcome_widget, write_phantom(tmp_path, 2))
+    qtbot.waitUntil(lambda: predicted(widget, "case2"))
+    assert drop_on(widget.dock, write_phantom(tmp_path, 3))
+    qtbot.waitUntil(lambda: predicted(widget, "case3"))
+    assert [layer.name for layer in viewer.layers] == ["case3", "lungs: case3 (predicted)"]
+
+
+def test_medical_files_open_with_our_reader_unless_the_user_chose_another(widget: MedSegWidget) -> None:
+    chosen = get_settings().plugins.extension2reader
+    assert chosen["*.dcm"] == "napari-medseg"
+    assert "*.png" not in chosen
+    get_settings().plugins.extension2reader = {**chosen, "*.dcm": "another"}
+    assert prefer_our_reader() == []
+    assert get_settings().plugins.extension2reader["*.dcm"] == "another"
+
+
+def test_an_unusable_drop_is_one_message_and_nothing_changes(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    mine = viewer.add_points([[1, 2]])
+    (tmp_path / "broken.dcm").write_bytes(b"no DICOM at all")
+    drop_on(viewer.window._qt_viewer, tmp_path / "broken.dcm")
+    qtbot.waitUntil(lambda: "broken.dcm" in told)
+    qtbot.wait(50)
+    assert len([text for text in told if "broken.dcm" in text]) == 1
+    assert list(viewer.layers) == [mine]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_all_sections_are_in_view_at_1280_by_720(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path, theme: str
+) -> None:
+    viewer.theme = theme
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    qtbot.waitUntil(lambda: widget.height() > 600)
+    area = widget.findChild(QScrollArea)
+    improve = widget.dock.improve
+    for page in (improve._empty, improve._learning):
+        improve._pages.show_page(page)
+        qtbot.wait(50)
+        content = area.widget()
+        assert content.minimumSizeHint().width() <= area.viewport().width()
+        assert content.sizeHint().height() <= area.viewport().height()
+    assert widget.width() <= 360
+
+
+def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path, open_workspace: Callable[[], Workspace]
+) -> None:
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    widget.dock.desk.current.labels_layer.data[:4, :4] = 1  # without a paint event
+    viewer.close()
+    assert widget.workspace is None
+    ws = open_workspace()
+    assert [case.name for case in review.drafts_waiting(ws)] == ["case1"]
+
+
+def test_closing_while_a_model_learns_asks_once(
+    viewer: Any, widget: MedSegWidget, choice: list[AtClose], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[bool] = []
+    monkeypatch.setattr(type(widget.dock.watch), "running", True)
+    monkeypatch.setattr(widget.dock.watch, "cancel", lambda: cancelled.append(True))
+    window = viewer.window._qt_window
+    choice[0] = AtClose.STAY
+    event = QCloseEvent()
+    assert widget.eventFilter(window, event)
+    assert not event.isAccepted()
+    assert widget.workspace is not None
+    choice[0] = AtClose.CANCEL_RUN
+    assert not widget.eventFilter(window, QCloseEvent())
+    assert cancelled == [True]
+    assert widget.workspace is None
+
+
+def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
+    viewer: Any, widget: MedSegWidget, open_workspace: Callable[[], Workspace], qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    widget.dock.desk.current.labels_layer.paint((2, 2), 1)
+    viewer.window.remove_dock_widget(widget)
+    assert widget.workspace is None
+    again = MedSegWidget(viewer, open_workspace())
+    viewer.window.add_dock_widget(again, name=NAME)
+    assert "A draft waits: case1" in again.dock.question.text
+    viewer.layers.clear()
+    again.dock.question.answer("Go on with it")
+    qtbot.waitUntil(lambda: predicted(again, "case1"))
+    assert again.dock.desk.current.labels_layer.data[2, 2] == 1
+    again.close_down()
+
+
+def test_another_project_takes_the_place_and_one_that_cannot_be_opened_does_not(
+    widget: MedSegWidget, tmp_path: Path, told: Texts
+) -> None:
+    before = widget.workspace.project.folder
+    (tmp_path / "a file").touch()
+    widget.open_project(tmp_path / "a file")
+    assert widget.workspace.project.folder == before
+    assert "Choose a folder you may write in" in told
+    widget.open_project(tmp_path / "second")
+    assert widget.workspace.project.folder == tmp_path / "second"
+    assert "second" in widget._project_button.text()
+    assert widget.workspace.registry.user_dir.name == "registry"
+
+
+def test_a_project_that_another_window_has_is_a_message_not_a_crash(
+    viewer: Any, ws: Workspace, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    def locked() -> Workspace:
+        return Workspace.open(ws.project.folder, ws.registry.user_dir)
+
+    monkeypatch.setattr(Workspace, "default", locked)
+    widget = MedSegWidget(viewer)
+    assert widget.dock is None
+    assert "is open in another window" in told
+    assert "no project is open" in widget._project_button.text()
+    widget.close_down()
+
+
+def test_removing_layers_does_not_crash_the_renderer() -> None:
+    """Mesa crashes where textures are freed in Qt's own context; in a process, as a crash would take pytest along."""
+    program = """
+import time, numpy, napari
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+from napari_medseg.plugin.canvas import CanvasContext
+viewer = napari.Viewer()
+def live():
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        QApplication.processEvents()
+live()
+context = CanvasContext(viewer, viewer.window._qt_window)
+grey = numpy.zeros((400, 500), numpy.uint8)
+first = viewer.add_image(grey)
+labels = viewer.add_labels(grey)
+live()
+viewer.add_image(grey)
+live()
+viewer.layers.remove(labels)
+live()
+viewer.layers.remove(first)
+live()
+context.close()
+viewer.close()
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+
+
+def test_the_curve_takes_the_colours_of_the_theme(viewer: Any, widget: MedSegWidget) -> None:
+    curve = widget.dock.improve.curve
+    curve.add(EpochEnded(1, 2, 0.5, 0.7, True, 1.0, 1.0))
+    widget.dock.watch.said.emit(Started(1, 1, 1, 1, "cpu", 30.0, 0.0))
+    colours = []
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        colours.append(curve.backgroundBrush().color().name())
+    assert colours[0] != colours[1]
+
+
+def test_input_on_the_canvas_counts_as_work(viewer: Any, widget: MedSegWidget) -> None:
+    widget.dock.activity.worked_s()
+    QTest.mouseMove(viewer.window._qt_viewer.canvas.native, QPoint(30, 30))
+    QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Shift)
+    assert widget.dock.activity._last_input_s > 0

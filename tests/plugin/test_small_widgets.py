@@ -1,0 +1,227 @@
+"""Section, question, cards, keys, thumbnails, activity: each by itself."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels
+from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.shortcuts import default_shortcuts
+from plugin_phantoms import phantom, phantom_card
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
+
+from napari_medseg.core.image import Image
+from napari_medseg.plugin import theme
+from napari_medseg.plugin.activity import IDLE_AFTER_S, Activity
+from napari_medseg.plugin.card_view import CardWindow, card_html, summary
+from napari_medseg.plugin.comparison_table import ComparisonTable
+from napari_medseg.plugin.curve import TrainingCurve
+from napari_medseg.plugin.keys import Key, KeyMap, page_html
+from napari_medseg.plugin.question import Question
+from napari_medseg.plugin.section import Pages, Section
+from napari_medseg.plugin.thumbnails import SIDE_PX, thumbnail
+from training.events import Compared, EpochEnded
+
+
+def test_a_folded_section_keeps_its_state_in_view(qtbot: QtBot) -> None:
+    section = Section("Review")
+    qtbot.addWidget(section)
+    body = QLabel("inside")
+    section.add(body)
+    section.set_status("saved now")
+    section.show()
+    section.fold(True)
+    assert section.folded
+    assert not body.isVisible()
+    assert section._status.isVisible()
+    section.fold(False)
+    assert body.isVisible()
+
+
+def test_only_one_page_takes_space(qtbot: QtBot) -> None:
+    first, second = QWidget(), QWidget()
+    second.setFixedHeight(200)
+    pages = Pages(first, second)
+    qtbot.addWidget(pages)
+    pages.show()
+    assert pages.sizeHint().height() < 100
+    pages.show_page(second)
+    assert pages.sizeHint().height() >= 200
+
+
+def test_an_answer_hides_the_question_and_calls(qtbot: QtBot) -> None:
+    question = Question()
+    qtbot.addWidget(question)
+    called: list[str] = []
+    question.ask("Predict again?", [("Predict", lambda: called.append("yes")), ("Leave it", lambda: None)])
+    assert question.text == "Predict again?"
+    question.answer("Predict")
+    assert called == ["yes"]
+    assert question.text == ""
+    with pytest.raises(ValueError, match="no answer"):
+        question.answer("Perhaps")
+
+
+def test_a_reason_must_be_typed(qtbot: QtBot) -> None:
+    question = Question()
+    qtbot.addWidget(question)
+    reasons: list[str] = []
+    question.ask_reason("Promote all the same?", "reason", "Promote", reasons.append)
+    question.answer("Promote")
+    assert not reasons
+    question._reason.setText("   ")
+    question.answer("Promote")
+    assert not reasons
+    question._reason.setText(" better for children ")
+    question.answer("Promote")
+    assert reasons == ["better for children"]
+    question.ask("Something else?", [("Yes", lambda: None)])
+    question._reason.setText("typed into a hidden field")
+    assert question._buttons.itemAt(0).widget().isEnabled()
+
+
+def test_a_greyed_button_says_why(qtbot: QtBot) -> None:
+    button = theme.button("Accept", "")
+    qtbot.addWidget(button)
+    theme.enable(button, False, "Accepts", "Open a case first")
+    assert (button.isEnabled(), button.toolTip()) == (False, "Open a case first")
+    theme.enable(button, True, "Accepts", "Open a case first")
+    assert (button.isEnabled(), button.toolTip()) == (True, "Accepts")
+    assert button.focusPolicy() == Qt.FocusPolicy.TabFocus
+
+
+@pytest.mark.parametrize("name", ["dark", "light", "system"])
+def test_the_style_sheet_is_made_of_the_theme(name: str, qtbot: QtBot) -> None:
+    button = QPushButton()
+    qtbot.addWidget(button)
+    button.setStyleSheet(theme.style_sheet(name))
+    assert "{" in theme.style_sheet(name)
+    assert "None" not in theme.style_sheet(name)
+
+
+def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: QtBot) -> None:
+    card = phantom_card(3)
+    page = card_html(card)
+    for text in (
+        "lungs-unet@3",
+        "0.971",
+        "0.911",
+        "phantoms &lt;b&gt;",
+        "CC0",
+        "lungs-unet@2",
+        "sees grey only",
+        "CC BY",
+    ):
+        assert text in page
+    assert "phantoms &lt;b&gt;" in summary(card)
+    assert "0.971" in summary(card)
+    window = CardWindow(card)
+    qtbot.addWidget(window)
+    assert "lungs-unet@3" in window.windowTitle()
+
+
+def test_an_empty_card_is_a_page_too() -> None:
+    page = card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
+    assert "No hold-out figure" in page
+    assert "none, a base model" in page
+
+
+def test_our_keys_leave_naparis_own_alone() -> None:
+    """No key of ours means something else on a labels or image layer, or in the viewer."""
+    theirs = {binding for provider in (Labels, ImageLayer, ViewerModel) for binding in provider.class_keymap}
+    for name, bindings in default_shortcuts.items():
+        if action_manager._actions[name].keymapprovider in (Labels, ImageLayer, ViewerModel):
+            theirs.update(bindings)
+    assert coerce_keybinding("P") in theirs
+    assert [key for key in "GARSDQWT" if coerce_keybinding(key) in theirs] == []
+
+
+def test_keys_are_bound_and_let_go() -> None:
+    viewer = ViewerModel()
+    pressed: list[str] = []
+
+    def hold() -> object:
+        pressed.append("down")
+        yield
+        pressed.append("up")
+
+    keys = KeyMap(viewer, [Key("G", "go", lambda: pressed.append("go")), Key("Q", "hide", hold)])
+    viewer.keymap[coerce_keybinding("G")](viewer)
+    held = viewer.keymap[coerce_keybinding("Q")](viewer)
+    next(held)
+    assert pressed == ["go", "down"]
+    assert list(held) == []
+    assert pressed[-1] == "up"
+    assert "hide" in page_html(keys.keys)
+    keys.close()
+    assert not viewer.keymap
+
+
+def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:
+    now = [100.0]
+    activity = Activity(clock=lambda: now[0])
+    widget = QWidget()
+    qtbot.addWidget(widget)
+    activity.watch([widget])
+    assert activity.worked_s() == 0
+    now[0] += 10
+    assert activity.worked_s() == 0, "nobody did anything yet"
+    press = QMouseEvent(
+        QEvent.Type.MouseButtonPress,
+        widget.rect().center().toPointF(),
+        Qt.MouseButton.LeftButton,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    assert activity.eventFilter(widget, press) is False
+    now[0] += 5
+    assert activity.worked_s() == 5
+    now[0] += 100
+    assert activity.worked_s() == IDLE_AFTER_S - 5
+    now[0] += 100
+    assert activity.worked_s() == 0
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        phantom(),
+        phantom(n_slices=5),
+        Image(np.full((300, 20, 3), 128, np.uint8), "YXC"),
+        Image(np.zeros((1, 1), np.float32), "YX"),
+    ],
+)
+def test_a_thumbnail_is_small_and_grey(image: Image) -> None:
+    small = thumbnail(image)
+    assert small.ndim == 2
+    assert small.dtype == np.uint8
+    assert max(small.shape) <= SIDE_PX
+
+
+def test_the_table_shows_the_rows_as_given_and_tells_which_was_clicked(qtbot: QtBot) -> None:
+    table = ComparisonTable()
+    qtbot.addWidget(table)
+    rows = [Compared("worse", "s", 0.9, 0.8, {}, {}), Compared("better", "s", 0.8, 0.95, {}, {})]
+    table.show_rows(rows)
+    model = table.model()
+    shown = [[model.index(row, column).data() for column in range(4)] for row in range(2)]
+    assert shown == [["worse", "0.900", "0.800", "-0.100"], ["better", "0.800", "0.950", "+0.150"]]
+    with qtbot.waitSignal(table.chosen) as chosen:
+        table.clicked.emit(model.index(1, 2))
+    assert chosen.args == ["better"]
+
+
+def test_the_curve_marks_the_best_epoch_and_survives_a_loss_that_is_no_number(qtbot: QtBot) -> None:
+    curve = TrainingCurve("dark")
+    qtbot.addWidget(curve)
+    curve.show()
+    curve.add(EpochEnded(1, 3, 0.5, 0.7, True, 1.0, 2.0))
+    curve.add(EpochEnded(2, 3, float("nan"), 0.6, False, 2.0, 1.0))
+    assert curve._best.getData()[1].tolist() == [0.7]
+    curve.set_theme("light")
+    curve.clear_epochs()
+    assert curve.epochs == ()
