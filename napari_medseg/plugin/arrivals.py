@@ -12,7 +12,7 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, SlicesApartError
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.background import Job
@@ -52,12 +52,30 @@ def images_in(paths: Sequence[Path]) -> Generator[Image | Refused | Reading]:
     for number, source in enumerate(sources, start=1):
         yield Reading(number, len(sources), source.name)
         try:
-            image = formats.read_source(source)
-            _ = image.content_hash  # computed here, so that the window need not wait for it
+            yield _read(source)
+        except SlicesApartError as error:
+            if any(path.is_dir() for path in paths):
+                yield Refused(str(error))
+            else:  # slices picked by hand are meant as single slices
+                yield from images_one_by_one(source.paths)
         except MedSegError as error:
             yield Refused(str(error))
-        else:
-            yield image
+
+
+def images_one_by_one(paths: Sequence[Path]) -> Generator[Image | Refused | Reading]:
+    """Read each of these files by itself."""
+    for number, path in enumerate(paths, start=1):
+        yield Reading(number, len(paths), path.name)
+        try:
+            yield _read(formats.ImageSource(path.name, (path,)))
+        except MedSegError as error:
+            yield Refused(str(error))
+
+
+def _read(source: formats.ImageSource) -> Image:
+    image = formats.read_source(source)
+    _ = image.content_hash  # computed here, so that the window need not wait for it
+    return image
 
 
 class Arrivals(QObject):

@@ -28,6 +28,22 @@ def test_slices_of_one_series_are_one_volume_whatever_their_order() -> None:
     assert [image.pixels.shape[0] for image in images] == [4]
 
 
+def test_slices_picked_here_and_there_are_read_one_by_one() -> None:
+    images, refused = kinds([CT[0], CT[1], CT[7]])
+    assert not refused
+    assert [image.axes for image in images] == ["YX"] * 3
+    assert sorted(image.name for image in images) == sorted(path.stem for path in (CT[0], CT[1], CT[7]))
+
+
+def test_a_folder_with_a_slice_missing_is_no_volume_and_says_where(tmp_path: Path) -> None:
+    for path in (CT[0], CT[1], CT[3]):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    images, refused = kinds([tmp_path])
+    assert not images
+    assert CT[1].name in refused[0]
+    assert CT[3].name in refused[0]
+
+
 def test_what_cannot_be_used_is_one_text_each_and_the_rest_is_read(tmp_path: Path) -> None:
     truncated = tmp_path / "truncated.dcm"
     truncated.write_bytes(CT[0].read_bytes()[:2000])
