@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize
-from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin import theme
@@ -64,6 +64,8 @@ class MedSegWidget(QWidget):
     ) -> None:
         super().__init__()
         self.setObjectName("MedSeg")
+        # Expanding, as napari else puts a stretch of its own below, which takes up to half of the height.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         # napari hands plugins a proxy, behind which a layer is another object each time. Only public names are used.
         self._viewer: Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask

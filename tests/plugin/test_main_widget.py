@@ -102,8 +102,8 @@ def test_all_sections_are_in_view_at_1280_by_720(
     viewer.theme = theme
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
-    qtbot.waitUntil(lambda: widget.height() > 600)
-    area = widget.findChild(QScrollArea)
+    area = widget.dock.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: area.viewport().height() > 600)
     improve = widget.dock.improve
     for page in (improve._empty, improve._learning):
         improve._pages.show_page(page)
