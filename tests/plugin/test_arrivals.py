@@ -36,12 +36,12 @@ def test_slices_picked_here_and_there_are_read_one_by_one() -> None:
 
 
 def test_a_folder_with_a_slice_missing_is_no_volume_and_says_where(tmp_path: Path) -> None:
-    for path in (CT[0], CT[1], CT[3]):
+    for path in (CT[0], CT[1], CT[2], CT[4]):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     images, refused = kinds([tmp_path])
     assert not images
-    assert CT[1].name in refused[0]
-    assert CT[3].name in refused[0]
+    assert CT[2].name in refused[0]
+    assert CT[4].name in refused[0]
 
 
 def test_what_cannot_be_used_is_one_text_each_and_the_rest_is_read(tmp_path: Path) -> None:
