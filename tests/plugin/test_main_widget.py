@@ -50,9 +50,10 @@ def choice() -> list[AtClose]:
 
 
 @pytest.fixture
-def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[AtClose]) -> Iterator[MedSegWidget]:
+def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[AtClose], qtbot: QtBot) -> Iterator[MedSegWidget]:
     widget = MedSegWidget(proxy, ws, ask=lambda _: choice[0])
     viewer.window.add_dock_widget(widget, name=NAME)
+    qtbot.waitUntil(widget.isVisible)
     yield widget
     widget.close_down()
 
