@@ -30,11 +30,12 @@ def resume(setup: Setup) -> Progress:
     learner, clock = setup.learner, setup.clock
     progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser)
     clock.carried_s = progress.elapsed_s
+    clock.reserved_s += FINAL_WORK_S
     if not progress.epoch:
         began = clock.elapsed_s()
         progress.best_val_dice = validate(learner.parent, setup.validation, setup.task, setup.recipe.precision)
         save_best(setup.run_dir, learner.parent)
-        clock.reserved_s += FINAL_WORK_S + clock.elapsed_s() - began
+        clock.reserved_s += clock.elapsed_s() - began
     return progress
 
 
