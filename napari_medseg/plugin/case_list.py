@@ -14,7 +14,7 @@ from napari_medseg.workflow.cases import CaseRow
 HEIGHT_PX = 150
 THUMBNAIL_PX = 28
 MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
-COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.LOSS}
+COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
 
 
 class CaseList(QTreeWidget):

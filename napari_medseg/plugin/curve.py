@@ -8,11 +8,11 @@ from napari_medseg.plugin import theme
 from training.events import EpochEnded
 
 HEIGHT_PX = 112
-AXIS_WIDTH_PX = 34
+AXIS_WIDTH_PX = 38
 
 
 class TrainingCurve(pg.PlotWidget):
-    """Dice on the left axis from 0 to 1, loss on the right one, each in its colour; the best epoch is marked."""
+    """Dice on the left axis, loss on the right one, each in its colour; the best epoch is marked."""
 
     def __init__(self, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,9 +28,9 @@ class TrainingCurve(pg.PlotWidget):
         item.getAxis("right").linkToView(self._loss_view)
         self._loss_view.setXLink(item)
         item.vb.sigResized.connect(lambda: self._loss_view.setGeometry(item.vb.sceneBoundingRect()))
-        self._dice = item.plot(pen=pg.mkPen(theme.DICE, width=2), symbol="o", symbolSize=5, symbolBrush=theme.DICE)
+        self._dice = item.plot(symbol="o", symbolSize=5, symbolPen=None)
         self._best = item.plot(pen=None, symbol="star", symbolSize=13, symbolBrush=theme.GOOD, symbolPen=None)
-        self._loss = pg.PlotDataItem(pen=pg.mkPen(theme.LOSS, width=2, style=Qt.PenStyle.DashLine))
+        self._loss = pg.PlotDataItem()
         self._loss_view.addItem(self._loss)
         for name in ("left", "right"):
             item.getAxis(name).setWidth(AXIS_WIDTH_PX)
@@ -49,7 +49,11 @@ class TrainingCurve(pg.PlotWidget):
         self.setBackground(theme.background_colour(theme_name))
         text = theme.text_colour(theme_name)
         item = self.getPlotItem()
-        for name, label, colour in (("left", "Dice", theme.DICE), ("right", "loss", theme.LOSS)):
+        dice, loss = theme.curve_colours(theme_name)
+        self._dice.setPen(pg.mkPen(dice, width=2))
+        self._dice.setSymbolBrush(dice)
+        self._loss.setPen(pg.mkPen(loss, width=2, style=Qt.PenStyle.DashLine))
+        for name, label, colour in (("left", "Dice", dice), ("right", "loss", loss)):
             item.getAxis(name).setTextPen(text)
             item.getAxis(name).setPen(text)
             item.getAxis(name).setLabel(label, color=colour)

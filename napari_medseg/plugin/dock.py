@@ -101,7 +101,7 @@ class Dock(QWidget):
         self.case = CasePanel(workspace, self.worklist, desk, self.predictions)
         self.labels = LabelsPanel(self._viewer, desk, self.worklist.task)
         self.review = ReviewPanel(desk, self.activity)
-        self.improve = ImprovePanel(workspace, self.watch, self.question, self._viewer.theme)
+        self.improve = ImprovePanel(workspace, self.watch, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)

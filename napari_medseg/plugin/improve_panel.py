@@ -36,13 +36,11 @@ class ImprovePanel(Section):
     live_changed = Signal()
     row_chosen = Signal(object, object)
 
-    def __init__(
-        self, workspace: Workspace, watch: RunWatch, question: Question, theme_name: str, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, workspace: Workspace, watch: RunWatch, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__("Improve", parent)
         self._workspace = workspace
         self._watch = watch
-        self._question = question
+        self.question = Question()
         self._task = ""
         self._compared: tuple[Run, ComparisonView] | None = None
         self.curve = TrainingCurve(theme_name)
@@ -77,12 +75,11 @@ class ImprovePanel(Section):
         """Promote the candidate; one that is not better needs a typed reason first."""
         if self._compared is None:
             return
-        verdict = self._compared[1].verdict
-        if verdict.decision is Decision.BETTER:
+        if self._compared[1].verdict.decision is Decision.BETTER:
             self._promote("")
         else:
-            text = f"{verdict.text} Promote it all the same?"
-            self._question.ask_reason(text, "reason, for the model card", "Promote", self._promote)
+            text = "The hold-out does not call it better. Why should it go live all the same?"
+            self.question.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
 
     def _make_retrain_row(self) -> None:
         self._retrain = theme.button("Retrain on corrections", "", main=True)
@@ -107,7 +104,8 @@ class ImprovePanel(Section):
         self._keep_button = theme.button("Keep old", "")
         learning, decided = QWidget(), QWidget()
         _stacked_in(learning, self.curve, row_of(self._text, self._cancel))
-        _stacked_in(decided, self.table, self._verdict, row_of(self._promote_button, self._keep_button, stretch=-1))
+        buttons = row_of(self._promote_button, self._keep_button, stretch=-1)
+        _stacked_in(decided, self.table, self._verdict, self.question, buttons)
         self._learning, self._decided = learning, decided
         self._pages = Pages(self._empty, learning, decided)
         self.add(self._pages)
@@ -205,6 +203,7 @@ class ImprovePanel(Section):
 
     def _done(self) -> None:
         self._compared = None
+        self.question.hide()
         self._pages.show_page(self._empty)
         self.refresh()
         self.live_changed.emit()

@@ -6,8 +6,7 @@ from qtpy.QtWidgets import QPushButton, QToolButton, QWidget
 
 GOOD = "#009E73"  # Okabe-Ito, safe for colour-blind eyes
 BAD = "#D55E00"
-LOSS = "#E69F00"
-DICE = "#56B4E9"
+DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
 
 STYLE = """
@@ -54,6 +53,11 @@ def style_sheet(theme_name: str) -> str:
 def is_dark(theme_name: str) -> bool:
     """Whether the theme is a dark one."""
     return get_theme(theme_name).type == "dark"
+
+
+def curve_colours(theme_name: str) -> tuple[str, str]:
+    """Colours of the Dice and of the loss curve, as hex: those of Okabe-Ito that stand out on this theme."""
+    return ("#56B4E9", "#E69F00") if is_dark(theme_name) else ("#0072B2", "#B25000")
 
 
 def background_colour(theme_name: str) -> str:

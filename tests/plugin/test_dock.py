@@ -307,9 +307,9 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     assert dock.improve.table.rows[0].case == "b", "the worst change is on top"
     dock.improve._promote_button.click()
     assert ws.registry.live("lungs").id == "lungs-unet@1"
-    assert "Promote it all the same?" in dock.question.text
-    dock.question._reason.setText("children only")
-    dock.question.answer("Promote")
+    assert "all the same?" in dock.improve.question.text
+    dock.improve.question._reason.setText("children only")
+    dock.improve.question.answer("Promote all the same")
     assert ws.registry.live("lungs").id == "lungs-unet@2"
     assert ws.registry.card("lungs-unet@2").lineage.promotion_reason == "children only"
 

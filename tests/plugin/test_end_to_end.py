@@ -157,8 +157,8 @@ def _promote_and_roll_back(widget: MedSegWidget) -> None:
     registry, improve = widget.workspace.registry, widget.dock.improve
     improve._promote_button.click()
     assert registry.live("lungs").id == "lungs-unet@1", "one case is not enough to call it better"
-    widget.dock.question._reason.setText("this is a test")
-    widget.dock.question.answer("Promote")
+    improve.question._reason.setText("this is a test")
+    improve.question.answer("Promote all the same")
     live = registry.live("lungs")
     assert live.id == "lungs-unet@2"
     assert live.lineage.parent == "lungs-unet@1"
