@@ -99,6 +99,8 @@ def ct_hold_out(data: Path) -> list[LabelledCase]:
     """Images that the base model's recipe holds out."""
     chosen = []
     for source in read_base_recipe(BASE_RECIPE).sources:
+        if not source.hold_out:
+            continue
         for case in pair_by_stem(data / source.images, data / source.labels):
             if source.role_of(source.group_of(case.name)) is Role.HOLD_OUT:
                 chosen.append(case)
