@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from dataclasses import replace
+
 from pathlib import Path
 
 import numpy as np
