@@ -2,7 +2,7 @@
 
 import json
 import statistics
-
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ def test_its_card_says_how_good_it_is_on_what_it_never_saw() -> None:
 
 def test_it_finds_the_lungs_of_the_bundled_ct_and_knows_right_from_left(predictor: Predictor) -> None:
     samples = PACKAGE / "samples"
-    listed = json.loads((samples / "replay.json").read_text())["lungs"][::4]
+    listed = json.loads((samples / "replay.json").read_text())["lungs"][2::4]
     dice = []
     for entry in listed:
         case = LabelledCase(Path(entry["image"]).stem, samples / entry["image"], samples / entry["labels"])
