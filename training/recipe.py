@@ -81,7 +81,8 @@ def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed
         learning_rate=1e-3,
         encoder_rate_factor=0.3,
         augmentation="gentle",
-        replay_share=0.25,
+        replay_share=0.5,
+        average_with_parent=0.3,
         ema_decay=0.9,
         freeze_batch_norm=True,
     )
