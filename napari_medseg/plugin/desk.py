@@ -87,11 +87,12 @@ class Desk(QObject):
             self.opened.emit()
 
     def close(self) -> None:
-        """Save the draft and listen no more; the layers stay, as the window is closing."""
+        """Save the draft and listen no more; the layers stay in view, and are taken again by the next dock."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._abandon()
-        if self.current is not None:
-            self._let_go(self.current)
+        if (current := self.current) is not None:
+            self._let_go(current)
+            layers.leave_behind(current.image_layer, current.labels_layer)
             self.current = None
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:

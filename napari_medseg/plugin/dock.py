@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_medseg.plugin import painting
+from napari_medseg.plugin import layers, painting
 from napari_medseg.plugin.activity import Activity
 from napari_medseg.plugin.case_panel import CasePanel
 from napari_medseg.plugin.desk import Desk
@@ -60,6 +60,7 @@ class Dock(QWidget):
         self.setAcceptDrops(True)
         self._on_task()
         workspace.engine.start()
+        layers.remove(viewer, *layers.left_behind(viewer))
         self.worklist.arrivals.adopt_existing()
         self._offer_drafts()
 

@@ -76,6 +76,18 @@ def give_back(layer: ImageLayer) -> None:
     layer.metadata.pop(KEY, None)
 
 
+def leave_behind(image_layer: ImageLayer, labels_layer: Labels | None) -> None:
+    """Leave the layers of a case in a viewer without a dock: the labels can no longer be edited, as nobody saves it."""
+    image_layer.metadata.get(KEY, {}).pop("case", None)
+    if labels_layer is not None:
+        labels_layer.editable = False
+
+
+def left_behind(viewer: "Viewer") -> list[Labels]:
+    """Labels layers that an earlier dock left in the viewer; their labels are on disk."""
+    return [layer for layer in viewer.layers if isinstance(layer, Labels) and KEY in layer.metadata]
+
+
 def is_arrival(layer: Layer) -> bool:
     """Whether a reader made this image layer and no case is tied to it yet."""
     return isinstance(layer, ImageLayer) and _known_image(layer) is not None and "case" not in layer.metadata[KEY]

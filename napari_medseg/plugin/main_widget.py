@@ -19,7 +19,7 @@ from napari_medseg.plugin.section import row_of
 from napari_medseg.workflow.workspace import Workspace, user_data
 
 if TYPE_CHECKING:
-    from napari import Viewer
+    import napari.viewer
 
 WIDTH_PX = 340
 HEIGHT_PX = 600
@@ -49,7 +49,7 @@ class MedSegWidget(QWidget):
     Parameters
     ----------
     viewer
-        napari's viewer, which npe2 injects.
+        napari's viewer. napari injects it for just this spelling of the annotation.
     workspace
         Open project, registry and engine; those in the user's data folder where `None`. Closed with the widget.
     ask
@@ -58,7 +58,7 @@ class MedSegWidget(QWidget):
 
     def __init__(
         self,
-        viewer: "Viewer",
+        viewer: "napari.viewer.Viewer",
         workspace: Workspace | None = None,
         ask: Callable[[QWidget], AtClose] = ask_at_close,
     ) -> None:
@@ -67,7 +67,7 @@ class MedSegWidget(QWidget):
         # Expanding, as napari else puts a stretch of its own below, which takes up to half of the height.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         # napari hands plugins a proxy, behind which a layer is another object each time. Only public names are used.
-        self._viewer: Viewer = getattr(viewer, "__wrapped__", viewer)
+        self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
         self._window: QMainWindow | None = None
         self._canvas: CanvasContext | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from napari._qt.qt_main_window import _instantiate_dock_widget
 from napari.settings import get_settings
 from plugin_phantoms import Texts, drop_on, write_phantom
 from pytestqt.qtbot import QtBot
@@ -151,14 +152,14 @@ def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
     widget.dock.desk.current.labels_layer.paint((2, 2), 1)
+    left = widget.dock.desk.current.labels_layer
     viewer.window.remove_dock_widget(widget)
     assert widget.workspace is None
+    assert not left.editable, "nobody would save what is painted now"
     again = MedSegWidget(viewer, open_workspace())
     viewer.window.add_dock_widget(again, name=NAME)
-    assert "A draft waits: case1" in again.dock.question.text
-    viewer.layers.clear()
-    again.dock.question.answer("Go on with it")
     qtbot.waitUntil(lambda: predicted(again, "case1"))
+    assert [layer.name for layer in viewer.layers] == ["case1", "lungs: case1 (draft)"]
     assert again.dock.desk.current.labels_layer.data[2, 2] == 1
     again.close_down()
 
@@ -188,6 +189,13 @@ def test_a_project_that_another_window_has_is_a_message_not_a_crash(
     assert widget.dock is None
     assert "is open in another window" in told
     assert "no project is open" in widget._project_button.text()
+    widget.close_down()
+
+
+def test_napari_can_make_the_widget_by_itself(viewer: Any, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workspace, "default", lambda: ws)
+    widget = _instantiate_dock_widget(MedSegWidget, viewer)
+    assert widget.workspace is ws
     widget.close_down()
 
 
