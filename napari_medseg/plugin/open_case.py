@@ -48,8 +48,11 @@ class OpenCase:
 
     @property
     def edited(self) -> bool:
-        """Whether a person changed labels in this review."""
-        return self.work is not None and self.work.draft.can_undo and self.work.draft.edited.size > 0
+        """Whether a person changed labels in this review, so that they differ from what it began with.
+
+        Asked after every stroke, hence not by `Draft.edited`, which takes longer the more strokes there are.
+        """
+        return self.work is not None and self.work.draft.can_undo and self.work.draft.changed_voxels > 0
 
     @property
     def state(self) -> str:
