@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default="{}", help="JSON that changes the recipe, to try other numbers")
     options = parser.parse_args(arguments)
     corrected, judged = xrays(options.data, options.seed, options.development)
-    original = ct_hold_out(options.data)[:: options.ct_step]
+    original = ct_images(options.data, options.development)[:: options.ct_step]
     base = score(BASE_VERSION, judged), score(BASE_VERSION, original)
     points = [point(0, base, base, 0.0)]
     show(points[0])
@@ -95,16 +95,16 @@ def xrays(data: Path, seed: int, development: bool) -> tuple[list[LabelledCase],
     return [cases[row["name"]] for row in train[:n_train]], [cases[row["name"]] for row in judged]
 
 
-def ct_hold_out(data: Path) -> list[LabelledCase]:
-    """Images that the base model's recipe holds out."""
-    chosen = []
-    for source in read_base_recipe(BASE_RECIPE).sources:
-        if not source.hold_out:
-            continue
-        for case in pair_by_stem(data / source.images, data / source.labels):
-            if source.role_of(source.group_of(case.name)) is Role.HOLD_OUT:
-                chosen.append(case)
-    return chosen
+def ct_images(data: Path, development: bool) -> list[LabelledCase]:
+    """CT slices that the base recipe holds out; for development, those that it learnt from, of the same sources."""
+    wanted = (Role.TRAIN, Role.VALIDATE) if development else (Role.HOLD_OUT,)
+    return [
+        case
+        for source in read_base_recipe(BASE_RECIPE).sources
+        if source.hold_out
+        for case in pair_by_stem(data / source.images, data / source.labels)
+        if source.role_of(source.group_of(case.name)) in wanted
+    ]
 
 
 def score(version: Path, cases: Sequence[LabelledCase]) -> list[float]:
