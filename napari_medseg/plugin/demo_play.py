@@ -83,14 +83,16 @@ def _retrain(stage: Stage) -> None:
     stage.choose(BUDGET_TEXT)
     stage.click("Retrain on corrections")
     stage.wait_until("the training run to begin", lambda: stage.dock.watch.running)
-    stage.wait_until(
-        "the first epochs", lambda: sum(isinstance(event, EpochEnded) for event in events) >= N_EPOCHS_SHOWN
-    )
+    stage.wait_until("the first epochs", lambda: _n_epochs(events) >= N_EPOCHS_SHOWN or not stage.dock.watch.running)
     stage.picture("6-training")
     stage.wait_until("the end of the training run", lambda: not stage.dock.watch.running)
     stage.picture("7-compared")
     report = improve.run_folder(stage.workspace, _run(stage)) / "report.html"
     stage.leave(Path(shutil.copy(report, stage.folder / "report.html")))
+
+
+def _n_epochs(events: list[Event]) -> int:
+    return sum(isinstance(event, EpochEnded) for event in events)
 
 
 def _decide(stage: Stage) -> None:

@@ -1,9 +1,11 @@
 """The improve section: retrain on corrections, watch it learn, compare old and new, and decide which goes live."""
 
+import time
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QMenu, QVBoxLayout, QWidget
+from superqt import QElidingLabel
 
 from napari_medseg.core.gate import Decision
 from napari_medseg.core.records import Run, RunState
@@ -43,12 +45,15 @@ class ImprovePanel(Section):
         self.question = Question()
         self._task = ""
         self._compared: tuple[Run, ComparisonView] | None = None
+        self._phase = ""
+        self._began_at = self._ends_at = 0.0
         self.curve = TrainingCurve(theme_name)
         self.table = ComparisonTable()
         self._make_retrain_row()
         self._make_pages()
         watch.began.connect(self._on_began)
         watch.said.connect(self._on_event)
+        watch.waited.connect(self._show_time_left)
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
@@ -96,7 +101,7 @@ class ImprovePanel(Section):
 
     def _make_pages(self) -> None:
         self._empty = _wrapped(EMPTY)
-        self._text = QLabel("")
+        self._text = QElidingLabel("")
         self._cancel = theme.button("Cancel, keep best", "Stop now; the best version so far is compared and offered")
         self._verdict = _wrapped("")
         self._verdict.setObjectName("medseg-verdict")
@@ -136,31 +141,40 @@ class ImprovePanel(Section):
             self._watch.start(self._task, self._budget.currentData())
 
     def _on_cancel(self) -> None:
-        self._text.setText("stopping, the best is kept ...")
+        self._phase, self._ends_at = "stopping, the best is kept", 0.0
+        self._show_time_left()
         self._cancel.setEnabled(False)
         self._watch.cancel()
 
     def _on_began(self) -> None:
         self.curve.clear_epochs()
         self._compared = None
-        self._text.setText("reading corrections ...")
+        self._phase, self._ends_at = "reading corrections", 0.0
+        self._show_time_left()
         self._cancel.setEnabled(True)
         self._pages.show_page(self._learning)
         self.refresh()
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case Started(n_train=n_train, n_replay=n_replay):
-                self._text.setText(f"{n_train} corrections, {n_replay} replayed")
+            case Started():
+                self._phase = f"{event.n_train} corrections, {event.n_replay} replayed"
+                self._began_at = event.time
+                self._ends_at = event.time + (event.budget_s or 0.0)
             case EpochEnded():
                 self.curve.add(event)
-                self._text.setText(f"epoch {event.epoch} of ~{event.n_epochs}, {event.seconds_left:.0f} s left")
+                self._phase = f"epoch {event.epoch} of ~{event.n_epochs}"
+                self._ends_at = self._began_at + event.seconds + event.seconds_left
             case Notice(text=text):
-                self._text.setText(text)
-                self._text.setToolTip(text)
+                self._phase = text
             case Failed(message=message):
-                self._text.setText("failed")
+                self._phase, self._ends_at = "failed", 0.0
                 tell(message)
+
+    def _show_time_left(self) -> None:
+        left_s = self._ends_at - time.time()
+        self._text.setText(f"{self._phase}, {left_s:.0f} s left" if left_s > 0 else f"{self._phase} …")
+        self._text.setToolTip(self._phase)
 
     def _on_ended(self) -> None:
         run = self._watch.run

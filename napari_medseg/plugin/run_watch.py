@@ -18,11 +18,12 @@ class RunWatch(QObject):
     Notes
     -----
     `began` says that a run is followed, from its first event on; `said` carries each `training.events.Event`; `ended`
-    says that it has finished, failed or was cancelled.
+    says that it has finished, failed or was cancelled. `waited` comes a few times a second while it is under way.
     """
 
     began = Signal()
     said = Signal(object)
+    waited = Signal()
     ended = Signal()
 
     def __init__(self, workspace: Workspace) -> None:
@@ -71,6 +72,7 @@ class RunWatch(QObject):
             return
         for event in events:
             self.said.emit(event)
+        self.waited.emit()
         if any(_is_last(event) for event in events):
             self._timer.stop()
             self.run = self._workspace.project.one(Run, run.id)

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -263,13 +264,15 @@ def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = RunFolder(ws, tmp_path)
-    run.say(Started(4, 16, 1, 3, "cpu", 90.0, 0.0), EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 40.0))
+    began = time.time()
+    run.say(Started(4, 16, 1, 3, "cpu", 90.0, began))
     dock = make_dock(ws)
     assert dock.watch.running
-    assert [epoch.epoch for epoch in dock.improve.curve.epochs] == [1]
-    run.say(EpochEnded(2, 9, 0.4, 0.8, True, 10.0, 35.0))
+    assert dock.improve._text.text() == "4 corrections, 16 replayed, 90 s left"
+    run.say(EpochEnded(1, 9, 0.5, 0.7, True, 0.0, 40.0), EpochEnded(2, 9, 0.4, 0.8, True, 0.0, 3600.0))
     qtbot.waitUntil(lambda: len(dock.improve.curve.epochs) == 2)
-    assert dock.improve._text.text() == "epoch 2 of ~9, 35 s left"
+    assert dock.improve._text.text().startswith("epoch 2 of ~9, 3")
+    assert dock.improve._text.text().endswith("s left")
     assert not dock.improve._retrain.isEnabled()
     assert "under way" in dock.improve._retrain.toolTip()
     dock.improve._cancel.click()
