@@ -19,7 +19,8 @@ from training.schedule import schedule_named
 from training.setup import Setup
 
 MAX_PLANES_AT_ONCE = 8
-FINAL_WORK_S = 1.0
+VALIDATION_RESERVE = 1.5
+FINAL_WORK_S = 1.5
 """Time to write weights, card and report."""
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def resume(setup: Setup) -> Progress:
         began = clock.elapsed_s()
         progress.best_val_dice = validate(learner.parent, setup.validation, setup.task, setup.recipe.precision)
         save_best(setup.run_dir, learner.parent)
-        clock.reserved_s += clock.elapsed_s() - began
+        clock.reserved_s += VALIDATION_RESERVE * (clock.elapsed_s() - began)
     return progress
 
 

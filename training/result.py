@@ -22,7 +22,7 @@ from training.setup import Setup
 
 COMPARISON_SHARE = 0.25
 MIN_COMPARED = 3
-RESERVE = 1.1
+RESERVE = 1.2
 N_PICTURES = 4
 LABELS_BY = "the references of the snapshot"
 
@@ -57,8 +57,11 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Iterat
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
     predictor = _predictor_of(setup, setup.run_dir)
     cases = {case.name: case for case in _hold_out(setup)}
-    new, worst = [], list[WorstCase]()
+    new, worst = list[CaseScore](), list[WorstCase]()
     for before in old:
+        if len(new) >= MIN_COMPARED and setup.clock.is_over():  # something else took the processor since the start
+            yield Notice(f"the budget is used up: {len(new)} of {len(old)} hold-out cases are compared")
+            break
         judged = judge_case(predictor, cases[before.name], setup.task)
         after = judged.score
         new.append(after)

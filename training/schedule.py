@@ -73,6 +73,10 @@ class Clock:
             return math.inf
         return self.budget_s - self.reserved_s - self.elapsed_s()
 
+    def is_over(self) -> bool:
+        """Whether the budget is used up."""
+        return self.budget_s is not None and self.elapsed_s() > self.budget_s
+
     def progress(self, step: int, n_steps: int) -> float:
         """Share of the training that is over, in [0, 1], by steps or by seconds, whichever is further."""
         by_steps = step / max(1, n_steps)
