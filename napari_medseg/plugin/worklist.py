@@ -191,7 +191,9 @@ class Worklist(QObject):
 
     def _on_read(self, case: Case, image: Image) -> None:
         self.seen.emit(case, image)
-        if self._desk.current is None or self._desk.current.case.id != case.id:
+        current = self._desk.current
+        following = queue.next_case(self._workspace, None if current is None else current.case)
+        if following is not None and following.id == case.id:
             self._ready = (case.id, image)
 
     def _on_decided(self, case: Case) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari._app_model.constants._menus import is_menu_contributable
 from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManager, PluginManifest
@@ -89,3 +90,4 @@ def test_the_manifest_offers_reader_writer_samples_and_the_dock() -> None:
     assert "napari-medseg.write_labels" in writers
     assert [widget.display_name for widget in manifest.contributions.widgets] == ["MedSeg"]
     assert len(manifest.contributions.sample_data) == 3
+    assert [menu for menu in manifest.contributions.menus if is_menu_contributable(menu)] == ["napari/layers/segment"]
