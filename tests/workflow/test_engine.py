@@ -161,14 +161,14 @@ def test_an_engine_killed_while_idle_comes_back(engine: Engine) -> None:
     wait_until(lambda: engine.pid != killed and engine.state == "ready")
 
 
-def cancelled_after(engine: Engine, events: Iterator[object]) -> float:
-    """Iterate; cancel from another thread at the second event; return the seconds from there to the end."""
+def cancelled_after(stop: Callable[[], None], events: Iterator[object]) -> float:
+    """Iterate; `stop` from another thread at the second event; return the seconds from there to the end."""
     moments: list[float] = []
 
     def cancel() -> None:
         time.sleep(0.05)
         moments.append(time.monotonic())
-        engine.cancel()
+        stop()
 
     next(events), next(events)
     threading.Thread(target=cancel).start()
@@ -177,11 +177,18 @@ def cancelled_after(engine: Engine, events: Iterator[object]) -> float:
     return time.monotonic() - moments[0]
 
 
-def test_cancel_works_within_half_a_second_and_the_engine_stays_warm(engine: Engine, version: Path) -> None:
+def test_cancel_works_within_half_a_second_and_the_next_prediction_is_made(engine: Engine, version: Path) -> None:
+    wait_until(lambda: engine.state == "ready")
+    last(engine.predict(noise(64, 64), version))
+    assert cancelled_after(engine.cancel, engine.predict(noise(80, 384, 384), version)) < 0.5
+    assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
+
+
+def test_a_prediction_that_gives_way_leaves_the_engine_warm(engine: Engine, version: Path) -> None:
     wait_until(lambda: engine.state == "ready")
     last(engine.predict(noise(64, 64), version))
     pid = engine.pid
-    assert cancelled_after(engine, engine.predict(noise(80, 384, 384), version)) < 0.5
+    cancelled_after(engine.give_way, engine.predict(noise(80, 384, 384), version))
     assert engine.state == "ready"
     assert engine.pid == pid
     assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
