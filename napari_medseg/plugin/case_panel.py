@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
 from superqt import QElidingLabel
 
 from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.records import Case
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.arrivals import Reading
@@ -66,7 +67,7 @@ class CasePanel(Section):
         if current is not None and current.case.id in names:
             self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Place of this case in the list")
             self._name.setText(current.case.name)
-            self._name.setToolTip("\n".join((current.case.name, *current.case.sources[:1])))
+            self._name.setToolTip(_whereabouts(current.case))
         else:
             self.set_status(f"{len(rows)} in the list" if rows else "")
             self._name.setText("reading ..." if self._desk.busy else NO_CASE)
@@ -122,18 +123,14 @@ class CasePanel(Section):
         self.add(self._list)
 
     def _make_model_rows(self) -> None:
-        self._task = QComboBox()
-        self._task.setToolTip("What is to be segmented")
+        self._task = theme.Choice("What is to be segmented")
         for task in TASKS.values():
             self._task.addItem(task.title, task.name)
-        self._model = QComboBox()
+        self._model = theme.Choice()
         self._info = theme.tool("i", "Model card: data, hold-out scores, parent, licence")
         self._engine = QLabel()
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
-        for box in (self._task, self._model):
-            box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.add_row(QLabel("Task"), self._task, stretch=1)
         self.add_row(QLabel("Model"), self._model, self._info, self._engine, stretch=1)
 
@@ -228,3 +225,8 @@ class CasePanel(Section):
     def _refresh_model_tooltip(self) -> None:
         card = self._chosen_card()
         self._model.setToolTip("" if card is None else summary(card))
+
+
+def _whereabouts(case: Case) -> str:
+    held_out = "held out: it judges models and never trains one" if case.held_out else ""
+    return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)

@@ -190,6 +190,8 @@ class Dock(QWidget):
             Key("Q", "hide the labels while held", self._hide_while_held),
             Key("W", "labels filled or as contours", self._toggle_contour),
             Key("T", "show where the model is unsure", self.labels.toggle_doubt),
+            Key("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.desk.undo),
+            Key("Ctrl-Shift-Z", "redo", self.desk.redo),
             Key("F1", "this page", self.show_keys),
         ]
 

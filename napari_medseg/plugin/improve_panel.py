@@ -3,8 +3,8 @@
 import time
 from functools import partial
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_medseg.core.gate import Decision
@@ -88,11 +88,7 @@ class ImprovePanel(Section):
 
     def _make_retrain_row(self) -> None:
         self._retrain = theme.button("Retrain on corrections", "", main=True)
-        self._budget = QComboBox()
-        self._budget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self._budget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._budget.setMinimumContentsLength(4)
-        self._budget.setToolTip("Time for the whole run, comparison with the live version included")
+        self._budget = theme.Choice("Time for the whole run, comparison with the live version included")
         for text, seconds in BUDGETS:
             self._budget.addItem(text, seconds)
         self._budget.setCurrentIndex(DEFAULT_BUDGET)

@@ -17,7 +17,6 @@ N_LABEL_KEYS = 9
 NAPARIS_OWN = (
     ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
     ("[  ]", "smaller, larger brush"),
-    ("Ctrl+Z  Ctrl+Shift+Z", "undo, redo: unlimited, on every slice, also after a restart"),
     ("X", "swap the label with the background"),
     ("Left  Right", "slice before, next slice"),
     ("Ctrl+R", "fit the view"),

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -129,6 +129,8 @@ class LabelsPanel(Section):
         for size in self._sizes.values():
             size.setText("")
         self.set_status("" if current is not None else "no case is open")
+        if current is not None and not current.borrowed:
+            self._bind_keys(current.image_layer)  # so that a digit means the same whichever of our layers is selected
         self._on_labels_changed()
 
     def _on_labels_changed(self) -> None:
@@ -137,11 +139,14 @@ class LabelsPanel(Section):
         if layer is not self._layer:
             if layer is not None:
                 layer.events.selected_label.connect(self._on_selected)
-                for index in range(min(N_LABEL_KEYS, len(self._task.labels))):
-                    layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose(chosen), overwrite=True)
+                self._bind_keys(layer)
             self._layer = layer
             self._on_selected()
         self._soon.start()
+
+    def _bind_keys(self, layer: Layer) -> None:
+        for index in range(min(N_LABEL_KEYS, len(self._task.labels))):
+            layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose(chosen), overwrite=True)
 
     def _measure(self) -> None:
         """Measure in a thread, as a large volume takes longer than a frame of the screen."""

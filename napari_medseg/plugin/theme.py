@@ -2,7 +2,8 @@
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QToolButton, QWidget
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton, QWidget
 
 GOOD = "#009E73"  # Okabe-Ito, safe for colour-blind eyes
 BAD = "#D55E00"
@@ -88,6 +89,24 @@ def tool(text: str, tooltip: str, look: str = "medseg-tool") -> QToolButton:
     made.setToolTip(tooltip)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return made
+
+
+class Choice(QComboBox):
+    """A list to choose from that takes little width, and that scrolling over it does not change."""
+
+    def __init__(self, tooltip: str = "") -> None:
+        super().__init__()
+        self.setToolTip(tooltip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(4)
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Leave the wheel to what lies below, unless the list was chosen by the keyboard."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        elif event is not None:
+            event.ignore()
 
 
 def enable(widget: QWidget, possible: bool, tooltip: str, why_not: str) -> None:

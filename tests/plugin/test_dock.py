@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from napari.components import ViewerModel
+from napari.utils.key_bindings import coerce_keybinding
 from plugin_phantoms import Texts, phantom, phantom_card, write_phantom, write_version
 from pytestqt.qtbot import QtBot
 
@@ -113,8 +114,22 @@ def test_a_label_is_chosen_by_click_and_by_key(dock: Dock, qtbot: QtBot, tmp_pat
     layer.keymap[next(key for key in layer.keymap if str(key) == "1")](layer)
     assert layer.selected_label == 1
     assert [button.isChecked() for button in dock.labels._buttons.buttons()] == [True, False]
+    image_layer = dock.desk.current.image_layer
+    image_layer.keymap[next(key for key in image_layer.keymap if str(key) == "2")](image_layer)
+    assert layer.selected_label == 2
     layer.selected_label = 7
     assert not any(button.isChecked() for button in dock.labels._buttons.buttons())
+
+
+def test_undo_works_whichever_layer_is_selected(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    viewer = dock._viewer
+    layer = dock.desk.current.labels_layer
+    layer.paint((2, 2), 1)
+    viewer.keymap[coerce_keybinding("Ctrl-Z")](viewer)
+    assert layer.data[2, 2] == 0
+    viewer.keymap[coerce_keybinding("Ctrl-Shift-Z")](viewer)
+    assert layer.data[2, 2] == 1
 
 
 def test_choosing_a_label_before_any_prediction_starts_a_blank_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_medseg.core.image import Image
@@ -92,6 +92,26 @@ def test_a_greyed_button_says_why(qtbot: QtBot) -> None:
     theme.enable(button, True, "Accepts", "Open a case first")
     assert (button.isEnabled(), button.toolTip()) == (True, "Accepts")
     assert button.focusPolicy() == Qt.FocusPolicy.TabFocus
+
+
+def test_scrolling_over_a_list_does_not_change_it(qtbot: QtBot) -> None:
+    choice = theme.Choice("what")
+    choice.addItems(["one", "two", "three"])
+    qtbot.addWidget(choice)
+    choice.show()
+    nowhere, down = QPoint(0, 0), QPoint(0, -120)
+    wheel = QWheelEvent(
+        QPointF(3, 3),
+        QPointF(3, 3),
+        nowhere,
+        down,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    choice.wheelEvent(wheel)
+    assert choice.currentText() == "one"
 
 
 @pytest.mark.parametrize("name", ["dark", "light", "system"])
