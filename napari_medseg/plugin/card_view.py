@@ -8,7 +8,9 @@ from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_medseg.core.cards import ModelCard, Score
 
-SIZE_PX = (680, 600)
+SIZE_PX = (790, 640)
+SCORE_WIDTHS_PX = (150, 120, 180, 55, 65, 190)
+DATA_WIDTHS_PX = (180, 55, 60, 270, 190)
 
 
 def card_html(card: ModelCard) -> str:
@@ -71,7 +73,7 @@ def _scores(card: ModelCard) -> str:
         return "<p>No hold-out figure is on this card.</p>"
     rows = [_score_row(score) for score in card.hold_out]
     head = ("hold-out", "images", "mean and 95 %", "worst", "swapped", "labels by")
-    return _table(head, rows) + _per_label(card)
+    return _table(head, rows, SCORE_WIDTHS_PX) + _per_label(card)
 
 
 def _score_row(score: Score) -> tuple[str, ...]:
@@ -101,7 +103,7 @@ def _data(card: ModelCard) -> str:
         (source.name, str(source.n_images), str(source.groups), source.labels, source.licence)
         for source in card.training_data
     ]
-    return _table(("source", "images", "groups", "labels", "licence"), rows)
+    return _table(("source", "images", "groups", "labels", "licence"), rows, DATA_WIDTHS_PX)
 
 
 def _lineage(card: ModelCard) -> str:
@@ -123,7 +125,9 @@ def _listed(title: str, texts: list[str]) -> str:
     return f"<h3>{escape(title)}</h3><ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    cells = "".join(f"<th align='left'>{escape(name)}</th>" for name in head)
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], widths_px: tuple[int, ...]) -> str:
+    cells = "".join(
+        f"<th align='left' width='{width}'>{escape(name)}</th>" for name, width in zip(head, widths_px, strict=True)
+    )
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     return f"<table cellspacing='0' cellpadding='4'><tr>{cells}</tr>{''.join(lines)}</table>"

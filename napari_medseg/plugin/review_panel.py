@@ -101,7 +101,7 @@ class ReviewPanel(Section):
             current.work.recorder.catch_up_if_refreshed()
             if self._unwritten_s >= WRITE_SECONDS_EVERY:
                 self._write_seconds()
-        self.set_status(_done_so_far(current, self._unwritten_s))
+        self.set_status(_done_so_far(current, self._unwritten_s), STATUS_TOOLTIP)
 
     def _write_seconds(self) -> None:
         current = self._desk.current
@@ -131,10 +131,16 @@ def _done_so_far(current: OpenCase | None, unwritten_s: float = 0.0) -> str:
         return current.decided
     draft = current.work.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
-    parts = [f"{minutes}:{seconds:02d} min", f"{draft.changed_voxels:,} voxels"]
+    parts = [f"{minutes}:{seconds:02d} min", f"{_compact(draft.changed_voxels)} vox"]
     if current.edited and draft.saved_at is not None:
         parts.insert(0, f"saved {_ago(time.time() - draft.saved_at)}")
     return " · ".join(parts)
+
+
+def _compact(number: int) -> str:
+    if number < 10_000:
+        return f"{number:,}"
+    return f"{number / 1000:.0f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
 
 
 def _ago(seconds: float) -> str:

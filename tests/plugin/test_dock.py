@@ -102,7 +102,7 @@ def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None
         layer.paint((2, column), 2)
     qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "141 mm²")
     assert dock.labels._sizes[2].toolTip() == "564 voxels"
-    assert "4 voxels" in dock.review._status.text()
+    assert "4 vox" in dock.review._status.text()
     assert "saved now" in dock.review._status.text()
 
 
