@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 from napari_medseg.core.cards import ModelCard, Score
 
 SIZE_PX = (790, 640)
-SCORE_WIDTHS_PX = (150, 120, 180, 55, 65, 190)
-DATA_WIDTHS_PX = (180, 55, 60, 270, 190)
+SCORE_WIDTHS_PX = (140, 115, 175, 55, 85, 190)
+DATA_WIDTHS_PX = (180, 70, 70, 260, 180)
 
 
 def card_html(card: ModelCard) -> str:
