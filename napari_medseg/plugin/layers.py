@@ -21,6 +21,7 @@ UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
 SHOWN_PERCENTILES = (0.5, 99.5)
 SAMPLE_SIZE = 200_000
+SURE_ENOUGH = 160  # of 255: what is less sure than this glows white
 PLACE = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
@@ -174,7 +175,7 @@ def add_doubt(viewer: "Viewer", doubt: NDArray[np.uint8], beside: ImageLayer, ca
         metadata={KEY: {"case": case.id}},
         colormap="inferno",
         blending="additive",
-        contrast_limits=(0, 255),
+        contrast_limits=(0, SURE_ENOUGH),
     )
 
 
