@@ -76,5 +76,6 @@ class Job(QObject):
     def _deliver(self, what: str, item: object) -> None:
         if what == "ended":
             self.ended.emit()
+            self.deleteLater()  # a day of strokes makes thousands of jobs
         elif not self._stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)
