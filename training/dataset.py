@@ -165,12 +165,16 @@ class Batches:
     replay_share: float
     seed: int
 
+    @property
+    def n_replayed(self) -> int:
+        """How many patches of each batch are replayed; they come first."""
+        return round(self.batch_size * self.replay_share) if self.replay else 0
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step."""
         rng = np.random.default_rng([self.seed, step])
-        n_replay = round(self.batch_size * self.replay_share) if self.replay else 0
-        drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(n_replay)]
-        drawn += [_draw(self.train, self.augmenter, rng) for _ in range(self.batch_size - n_replay)]
+        drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
+        drawn += [_draw(self.train, self.augmenter, rng) for _ in range(self.batch_size - self.n_replayed)]
         return torch.stack([patch for patch, _ in drawn]), torch.stack([labels for _, labels in drawn])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.losses import Loss, loss_named
 from training.recipe import Recipe
@@ -51,7 +52,9 @@ class Learner:
         average = copy.deepcopy(parent) if recipe.ema_decay else None
         return cls(recipe, network, parent, average, _optimiser(network, recipe), loss_named(recipe.loss), device)
 
-    def step(self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float) -> float | None:
+    def step(
+        self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0
+    ) -> float | None:
         """Learn from one batch.
 
         Parameters
@@ -62,6 +65,8 @@ class Learner:
             Counted over the whole run from 0; seeds what a network draws by itself (dropout).
         rate_factor
             Of the recipe's learning rates, from the schedule.
+        n_replayed
+            How many patches at the front of the batch are replayed older data, on which the parent is the teacher.
 
         Returns
         -------
@@ -78,6 +83,8 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits = self.network(images)
         loss = self.loss(logits, labels.to(self.device))
+        if self.recipe.distillation and n_replayed:
+            loss = loss + self.recipe.distillation * self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
@@ -104,6 +111,14 @@ class Learner:
                 if tensor.is_floating_point():
                     tensor.lerp_(old[name], share)
         return kept
+
+    def _distance_to_parent(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            taught = self.parent(images)
+        wanted = functional.log_softmax(taught.float(), dim=1)
+        found = functional.log_softmax(logits.float(), dim=1)
+        return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
 
     def _set_training(self) -> None:
         self.network.train()

@@ -75,7 +75,8 @@ def train_one_epoch(setup: Setup, progress: Progress) -> float | None:
     losses = []
     for _ in range(recipe.steps_per_epoch):
         rate_factor = schedule(setup.clock.progress(progress.step, n_steps))
-        losses.append(learner.step(setup.batches.batch(progress.step), progress.step, rate_factor))
+        batch = setup.batches.batch(progress.step)
+        losses.append(learner.step(batch, progress.step, rate_factor, setup.batches.n_replayed))
         progress.step += 1
         if must_stop(setup):
             break

@@ -28,6 +28,9 @@ class Recipe(BaseModel):
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
+    distillation: float = Field(
+        0.0, ge=0, description="weight of staying close to the parent's answers on replayed data"
+    )
     average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = True

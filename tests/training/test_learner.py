@@ -70,3 +70,21 @@ def test_the_average_follows_slowly() -> None:
     moved = (one.network.state_dict()[name] - one.parent.state_dict()[name]).abs().sum()
     lag = (one.network.state_dict()[name] - one.average.state_dict()[name]).abs().sum()
     assert 0 < float(lag) < float(moved)
+
+
+def test_distillation_keeps_the_answers_of_the_parent_on_what_is_replayed() -> None:
+    def distance_after_learning(weight: float) -> float:
+        one = learner(distillation=weight)
+        for step in range(12):
+            one.step(BATCH, step, 1.0, n_replayed=1)
+        replayed = BATCH[0][:1]
+        with torch.no_grad():
+            old, new = (torch.softmax(each.eval()(replayed), dim=1) for each in (one.parent, one.network))
+        return float((old - new).abs().mean())
+
+    assert distance_after_learning(20.0) < 0.7 * distance_after_learning(0.0)
+
+
+def test_nothing_replayed_means_no_teacher() -> None:
+    plain, taught = learner(), learner(distillation=5.0)
+    assert plain.step(BATCH, 0, 1.0, n_replayed=0) == taught.step(BATCH, 0, 1.0, n_replayed=0)
