@@ -85,6 +85,7 @@ def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed
         encoder_rate_factor=0.3,
         augmentation="gentle",
         replay_share=0.5,
+        distillation=2.0,
         average_with_parent=0.5,
         ema_decay=0.9,
         freeze_batch_norm=True,
