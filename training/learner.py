@@ -52,9 +52,7 @@ class Learner:
         average = copy.deepcopy(parent) if recipe.ema_decay else None
         return cls(recipe, network, parent, average, _optimiser(network, recipe), loss_named(recipe.loss), device)
 
-    def step(
-        self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0
-    ) -> float | None:
+    def step(self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0) -> float | None:
         """Learn from one batch.
 
         Parameters

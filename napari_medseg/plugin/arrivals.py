@@ -15,7 +15,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, SlicesApartError
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -97,14 +97,14 @@ class Arrivals(QObject):
         super().__init__()
         self._viewer = viewer
         self._new_layers: list[Layer] = []
-        self._jobs: list[Job] = []
+        self._workers: list[Worker] = []
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def close(self) -> None:
         """Listen no more."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        for job in self._jobs:
-            job.stop()
+        for worker in self._workers:
+            worker.stop()
 
     def watch_drops(self, widgets: Sequence[QWidget]) -> None:
         """Take drops of image files on these widgets before napari asks which reader to use."""
@@ -160,13 +160,13 @@ class Arrivals(QObject):
             self.finished.emit()
 
     def _run(self, work: Generator[Image | Refused | Reading]) -> None:
-        job = Job(work, self)
-        job.yielded.connect(self._on_item)
-        job.failed.connect(lambda error: self.refused.emit(str(error)))
-        job.ended.connect(lambda: self._on_ended(job))
-        self._jobs.append(job)
+        worker = Worker(work, self)
+        worker.yielded.connect(self._on_item)
+        worker.failed.connect(lambda error: self.refused.emit(str(error)))
+        worker.ended.connect(lambda: self._on_ended(worker))
+        self._workers.append(worker)
         self.began.emit()
-        job.start()
+        worker.start()
 
     def _on_item(self, item: object) -> None:
         match item:
@@ -177,8 +177,8 @@ class Arrivals(QObject):
             case Reading():
                 self.reading.emit(item)
 
-    def _on_ended(self, job: Job) -> None:
-        self._jobs.remove(job)
+    def _on_ended(self, worker: Worker) -> None:
+        self._workers.remove(worker)
         self.finished.emit()
 
 

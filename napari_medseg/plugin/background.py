@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_medseg.core.errors import MedSegError
 
 
-class Job(QObject):
+class Worker(QObject):
     """Walk through a generator in a thread of its own and hand each item to the main thread.
 
     Parameters
@@ -17,11 +17,11 @@ class Job(QObject):
     work
         What to do; it must touch neither viewer nor store.
     parent
-        Qt parent, which keeps the job alive.
+        Qt parent, which keeps the worker alive.
 
     Notes
     -----
-    `yielded` carries each item, `failed` a `MedSegError`, and `ended` closes every job, whatever happened.
+    `yielded` carries each item, `failed` a `MedSegError`, and `ended` closes every worker, whatever happened.
     """
 
     yielded = Signal(object)
@@ -34,9 +34,9 @@ class Job(QObject):
         self._work = work
         self._stopped = False
         self._posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        self._thread = threading.Thread(target=self._run, name="medseg-job", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="medseg-worker", daemon=True)
 
-    def start(self) -> "Job":
+    def start(self) -> "Worker":
         """Begin; return self."""
         self._thread.start()
         return self
@@ -76,6 +76,6 @@ class Job(QObject):
     def _deliver(self, what: str, item: object) -> None:
         if what == "ended":
             self.ended.emit()
-            self.deleteLater()  # a day of strokes makes thousands of jobs
+            self.deleteLater()  # a day of strokes makes thousands of workers
         elif not self._stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)

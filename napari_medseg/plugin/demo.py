@@ -1,4 +1,4 @@
-"""The main job on bundled real data: for a person with a display, else as a play that leaves its pictures behind."""
+"""The whole loop on bundled real data: for a person with a display, else as a play that leaves its pictures behind."""
 
 import logging
 import shutil

@@ -12,7 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layers, painting
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.open_case import OpenCase, Work
 from napari_medseg.plugin.recorder import StrokeRecorder
@@ -47,7 +47,7 @@ class Desk(QObject):
         self._viewer = viewer
         self._workspace = workspace
         self.current: OpenCase | None = None
-        self._job: Job | None = None
+        self._worker: Worker | None = None
         self._shown_state = ""
         self._tools: dict[str, Any] = {}
         viewer.layers.events.removed.connect(self._on_removed)
@@ -55,7 +55,7 @@ class Desk(QObject):
     @property
     def busy(self) -> bool:
         """Whether an image is being read or labels are being accepted."""
-        return self._job is not None
+        return self._worker is not None
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Put a case on the desk, in place of the one that lies there, which stays until the image is read.
@@ -225,9 +225,9 @@ class Desk(QObject):
         return next(row for row in cases.case_list(self._workspace, case.task) if row.case.id == case.id)
 
     def _abandon(self) -> None:
-        if self._job is not None:
-            self._job.stop()
-            self._job = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
 
     def _let_go(self, current: OpenCase) -> None:
         work, current.work = current.work, None
@@ -256,17 +256,17 @@ class Desk(QObject):
             self._on_labels_changed()
 
     def _run(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
-        job = Job(work, self)
+        worker = Worker(work, self)
 
         def ended() -> None:
-            if self._job is job:
-                self._job = None
+            if self._worker is worker:
+                self._worker = None
             self.state_changed.emit()
 
-        job.yielded.connect(then)
-        job.failed.connect(self._on_failed)
-        job.ended.connect(ended)
-        self._job = job.start()
+        worker.yielded.connect(then)
+        worker.failed.connect(self._on_failed)
+        worker.ended.connect(ended)
+        self._worker = worker.start()
 
     def _on_failed(self, error: MedSegError) -> None:
         if self.current is not None and self.current.labels_layer is not None:

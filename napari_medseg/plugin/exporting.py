@@ -10,7 +10,7 @@ from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.workflow import cases, copies, export
 from napari_medseg.workflow.export import ExportItem
@@ -26,7 +26,7 @@ class Exporter(QObject):
         super().__init__(parent)
         self._workspace = workspace
         self._window = parent
-        self._job: Job | None = None
+        self._worker: Worker | None = None
         self.with_images = False
 
     def ask(self, task: str) -> None:
@@ -46,10 +46,10 @@ class Exporter(QObject):
         with told():
             accepted = cases.corrections_in_force(self._workspace, task)
             write = partial(export.export_corrections, folder=folder, suffix=suffix, with_images=self.with_images)
-            self._job = Job(_written(self._workspace, accepted, write), self)
-            self._job.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
-            self._job.failed.connect(tell)
-            self._job.start()
+            self._worker = Worker(_written(self._workspace, accepted, write), self)
+            self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
+            self._worker.failed.connect(tell)
+            self._worker.start()
 
     def _ask_folder(self, task: str, suffix: str) -> None:
         start = str(self._workspace.project.folder / "exports")

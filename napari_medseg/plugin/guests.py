@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Run
 from napari_medseg.plugin import layers, painting
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import tell
 from napari_medseg.plugin.open_case import OpenCase
@@ -43,24 +43,24 @@ class Guests(QObject):
         self._viewer = viewer
         self._desk = desk
         self._layers: list[Layer] = []
-        self._job: Job | None = None
+        self._worker: Worker | None = None
         desk.opened.connect(self.leave)
 
     @property
     def present(self) -> bool:
         """Whether a guest is in the viewer, or asked for."""
-        return self._job is not None or any(layer in self._viewer.layers for layer in self._layers)
+        return self._worker is not None or any(layer in self._viewer.layers for layer in self._layers)
 
     def ask(self, work: Generator[Any], show: Callable[[OpenCase, Any], Layer]) -> None:
         """Do the work in a thread and show each item beside the case that is open now."""
         self._clear()
         if (current := self._desk.current) is None:
             return
-        job = self._job = Job(work, self)
-        job.yielded.connect(lambda item: self._add(current, item, show))
-        job.failed.connect(tell)
-        job.ended.connect(lambda: self._on_ended(job))
-        job.start()
+        worker = self._worker = Worker(work, self)
+        worker.yielded.connect(lambda item: self._add(current, item, show))
+        worker.failed.connect(tell)
+        worker.ended.connect(lambda: self._on_ended(worker))
+        worker.start()
         self.changed.emit()
 
     def leave(self) -> None:
@@ -69,9 +69,9 @@ class Guests(QObject):
         self.changed.emit()
 
     def _clear(self) -> None:
-        if self._job is not None:
-            self._job.stop()
-            self._job = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
         layers.remove(self._viewer, *self._layers)
         self._layers = []
 
@@ -81,9 +81,9 @@ class Guests(QObject):
         with painting.selected(self._viewer, current.labels_layer):
             self._layers.append(show(current, item))
 
-    def _on_ended(self, job: Job) -> None:
-        if self._job is job:
-            self._job = None
+    def _on_ended(self, worker: Worker) -> None:
+        if self._worker is worker:
+            self._worker = None
         self.changed.emit()
 
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushBu
 from napari_medseg.core.measure import Measurement
 from napari_medseg.core.tasks import Label, Task
 from napari_medseg.plugin import painting, theme
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.keys import N_LABEL_KEYS
 from napari_medseg.plugin.section import Section
@@ -37,7 +37,7 @@ class LabelsPanel(Section):
         self._viewer = viewer
         self._desk = desk
         self._task = task
-        self._job: Job | None = None
+        self._worker: Worker | None = None
         self._rows = QWidget()
         self._rows_layout = QVBoxLayout(self._rows)
         self._rows_layout.setContentsMargins(0, 0, 0, 0)
@@ -151,11 +151,11 @@ class LabelsPanel(Section):
     def _measure(self) -> None:
         """Measure in a thread, as a large volume takes longer than a frame of the screen."""
         current = self._desk.current
-        if current is None or current.labels_layer is None or (self._job is not None and self._job.running):
+        if current is None or current.labels_layer is None or (self._worker is not None and self._worker.running):
             return
-        self._job = Job(painting.measured(current.labels_layer, current.image, self._task), self)
-        self._job.yielded.connect(self._show_sizes)
-        self._job.start()
+        self._worker = Worker(painting.measured(current.labels_layer, current.image, self._task), self)
+        self._worker.yielded.connect(self._show_sizes)
+        self._worker.start()
 
     def _show_sizes(self, measurements: list[Measurement]) -> None:
         for measurement in measurements:

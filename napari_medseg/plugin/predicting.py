@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.engine import Cancelled, PredictNotice, PredictProgress, PredictResult
 from napari_medseg.workflow.workspace import Workspace
@@ -45,7 +45,7 @@ class Predictions(QObject):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
-        self._job: Job | None = None
+        self._worker: Worker | None = None
         self._running: Request | None = None
         self._waiting: Request | None = None
         self._cancelled = False
@@ -85,18 +85,18 @@ class Predictions(QObject):
     def close(self) -> None:
         """Stop everything and wait for the thread, a second at most."""
         self._waiting = None
-        if self._job is not None:
+        if self._worker is not None:
             self._interrupt()
-            self._job.stop()
-            self._job.wait(timeout_s=1.0)
+            self._worker.stop()
+            self._worker.wait(timeout_s=1.0)
 
     def _start(self, request: Request) -> None:
         self._running, self._waiting, self._cancelled = request, None, False
-        self._job = Job(_work(self._workspace, request), self)
-        self._job.yielded.connect(self._on_item)
-        self._job.failed.connect(self._on_failed)
-        self._job.ended.connect(self._on_ended)
-        self._job.start()
+        self._worker = Worker(_work(self._workspace, request), self)
+        self._worker.yielded.connect(self._on_item)
+        self._worker.failed.connect(self._on_failed)
+        self._worker.ended.connect(self._on_ended)
+        self._worker.start()
         self.changed.emit()
 
     def _interrupt(self) -> None:
@@ -123,7 +123,7 @@ class Predictions(QObject):
             self.failed.emit(self._running.case, str(error))
 
     def _on_ended(self) -> None:
-        waiting, self._running, self._job = self._waiting, None, None
+        waiting, self._running, self._worker = self._waiting, None, None
         if waiting is not None:
             self._start(waiting)
         else:

@@ -14,7 +14,7 @@ from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks import TASKS, Task, task_named
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.arrivals import Arrivals
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.predicting import Predictions, Request
@@ -229,9 +229,9 @@ class Worklist(QObject):
 
     def _keep_copy(self, image: Image) -> None:
         """Copy an image that no file holds into the project, so that its case can be opened again."""
-        job = Job(_copied(self._workspace, image), self)
-        job.failed.connect(tell)
-        job.start()
+        worker = Worker(_copied(self._workspace, image), self)
+        worker.failed.connect(tell)
+        worker.start()
 
 
 def _copied(workspace: Workspace, image: Image) -> Generator[str]:

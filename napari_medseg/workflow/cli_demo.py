@@ -1,4 +1,4 @@
-"""`medseg demo`: the main job on bundled real data, in the real window."""
+"""`medseg demo`: the whole loop on bundled real data, in the real window."""
 
 import importlib
 from pathlib import Path

@@ -5,14 +5,14 @@ from typing import Any
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.plugin.background import Job
+from napari_medseg.plugin.background import Worker
 
 
-def collected(job: Job) -> tuple[list[Any], list[Any]]:
+def collected(worker: Worker) -> tuple[list[Any], list[Any]]:
     items: list[Any] = []
     errors: list[Any] = []
-    job.yielded.connect(lambda item: items.append((item, threading.current_thread() is threading.main_thread())))
-    job.failed.connect(errors.append)
+    worker.yielded.connect(lambda item: items.append((item, threading.current_thread() is threading.main_thread())))
+    worker.failed.connect(errors.append)
     return items, errors
 
 
@@ -24,10 +24,10 @@ def test_items_are_made_in_a_thread_and_delivered_on_the_main_one(qtbot: QtBot) 
         yield 1
         yield 2
 
-    job = Job(work())
-    items, errors = collected(job)
-    with qtbot.waitSignal(job.ended):
-        job.start()
+    worker = Worker(work())
+    items, errors = collected(worker)
+    with qtbot.waitSignal(worker.ended):
+        worker.start()
     assert items == [(1, True), (2, True)]
     assert not errors
     assert made_in[0] is not threading.main_thread()
@@ -38,10 +38,10 @@ def test_an_error_a_person_can_act_on_is_delivered_and_the_job_ends(qtbot: QtBot
         yield 1
         raise MedSegError("no room. Make room.")
 
-    job = Job(work())
-    items, errors = collected(job)
-    with qtbot.waitSignal(job.ended):
-        job.start()
+    worker = Worker(work())
+    items, errors = collected(worker)
+    with qtbot.waitSignal(worker.ended):
+        worker.start()
     assert len(items) == 1
     assert str(errors[0]) == "no room. Make room."
 
@@ -57,13 +57,13 @@ def test_a_stopped_job_delivers_nothing_more_and_closes_its_generator(qtbot: QtB
         finally:
             closed.set()
 
-    job = Job(work())
-    items, _ = collected(job)
-    job.start()
-    job.stop()
-    with qtbot.waitSignal(job.ended):
+    worker = Worker(work())
+    items, _ = collected(worker)
+    worker.start()
+    worker.stop()
+    with qtbot.waitSignal(worker.ended):
         goes_on.set()
     assert closed.is_set()
     assert not items
-    assert job.wait(1.0)
-    assert not job.running
+    assert worker.wait(1.0)
+    assert not worker.running

@@ -101,4 +101,4 @@ def test_close_ends_the_thread_in_the_middle_of_a_prediction(parts: SimpleNamesp
     parts.predictions.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
     parts.predictions.close()
-    assert not any(thread.name == "medseg-job" and thread.is_alive() for thread in threading.enumerate())
+    assert not any(thread.name == "medseg-worker" and thread.is_alive() for thread in threading.enumerate())
