@@ -154,8 +154,9 @@ class EngineProcess:
         self._popen.kill()
 
     def _read(self, stdout: IO[bytes]) -> None:
-        for line in stdout:
-            self._tell(decode_reply(line))
+        with stdout:
+            for line in stdout:
+                self._tell(decode_reply(line))
         self._popen.wait()
         self._tell(None)
 
@@ -164,10 +165,11 @@ class EngineProcess:
         self._replies.put(reply)
 
     def _collect(self, stderr: IO[bytes]) -> None:
-        for line in stderr:
-            if text := line.decode(errors="replace").rstrip():
-                self._last_lines.append(text)
-                logger.debug("engine: %s", text)
+        with stderr:
+            for line in stderr:
+                if text := line.decode(errors="replace").rstrip():
+                    self._last_lines.append(text)
+                    logger.debug("engine: %s", text)
 
 
 def _spawn(python: str) -> subprocess.Popen[bytes]:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,7 +284,8 @@ def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
     run.say(Started(4, 16, 1, 3, "cpu", 90.0, began))
     dock = make_dock(ws)
     assert dock.watch.running
-    assert dock.improve._text.text() == "4 corrections, 16 replayed, 90 s left"
+    # a busy machine takes a second or more to build the dock
+    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.improve._text.text())
     run.say(EpochEnded(1, 9, 0.5, 0.7, True, 0.0, 40.0), EpochEnded(2, 9, 0.4, 0.8, True, 0.0, 3600.0))
     qtbot.waitUntil(lambda: len(dock.improve.curve.epochs) == 2)
     assert dock.improve._text.text().startswith("epoch 2 of ~9, 3")
