@@ -2,8 +2,8 @@
 
 import json
 import os
-import threading
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
