@@ -9,7 +9,8 @@ from napari_medseg.core.errors import MedSegError
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
-"""What a version's folder holds."""
+WORST_CASE_FILE = "worst_case.png"
+"""What a version's folder holds; the picture of the worst case only where there was a hold-out."""
 
 Scalar = bool | int | float | str
 
@@ -37,6 +38,7 @@ class Preprocessing(_Frozen):
     percentile_high: float = Field(99.5, ge=50, le=100, description="of a picture without HU, shown as 1")
     mean: float = 0.5
     std: float = Field(0.5, gt=0)
+    steps: list[Literal["equalise", "clahe", "smooth"]] = Field([], description="of grey values, in order")
     min_side_px: int = Field(256, ge=32, description="planes with a shorter long side are enlarged to it")
     max_side_px: int = Field(512, ge=32, description="planes with a longer long side are reduced to it")
 
@@ -46,6 +48,30 @@ class Step(_Frozen):
 
     name: str
     options: dict[str, Scalar] = {}
+
+
+class Instances(_Frozen):
+    """How the classes of a network tell touching objects apart: as levels of depth below an object's border.
+
+    A pixel's depth is its distance from the border of its object as a share of the largest in that object (the
+    normalised distance of Hou et al. and of HoVer-Net, here in steps). Class k begins at ``levels[k - 1]``; the last
+    class is an object's core, and every object has one of its own.
+    """
+
+    levels: list[float] = Field(min_length=2, description="ascending, from 0 to below 1; one for each class but 0")
+    marker_depth: float = Field(0.5, gt=0, lt=1, description="expected depth at which a core begins")
+    smoothing_px: float = Field(1.0, ge=0, description="of the depth, before cores are found")
+    min_area_px: int = Field(10, ge=0, description="smaller objects are dropped")
+
+
+class FieldOfView(_Frozen):
+    """Where a model looks: in the labels of another task, found first. Outside of them it labels nothing."""
+
+    task: str
+    margin: float = Field(0.06, ge=0, description="added on each side, as a share of the field's longer side")
+    keep_within_mm: float = Field(
+        6.0, ge=0, description="labels farther off are dropped; a pixel of unknown size is 1 mm"
+    )
 
 
 class DataSource(_Frozen):
@@ -74,6 +100,15 @@ class Score(_Frozen):
     labels_by: str
 
 
+class Calibration(_Frozen):
+    """How far the model's probabilities can be believed, over pixels that it or the reference labels."""
+
+    temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
+    ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
+    ece_uncorrected: float | None = Field(None, description="the same without it")
+    n_images: int = Field(0, description="of the hold-out")
+
+
 class Lineage(_Frozen):
     """Where a version comes from."""
 
@@ -95,10 +130,13 @@ class ModelCard(_Frozen):
     task: str
     architecture: Architecture
     preprocessing: Preprocessing
+    field: FieldOfView | None = None
+    instances: Instances | None = None
     postprocessing: list[Step] = []
     precision: Literal["fp32", "bf16"] = Field("bf16", description="on the CPU and on a GPU that has it")
     training_data: list[DataSource] = []
     hold_out: list[Score] = []
+    calibration: Calibration = Calibration()
     weaknesses: list[str] = []
     lineage: Lineage = Lineage()
     licence: str = ""

@@ -48,21 +48,9 @@ def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding
     if labels.shape != image.spatial_shape:
         text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
         return [Finding("shape", text, blocking=True)]
-    counts = _counts(labels, task)
-    n_labelled = int(np.count_nonzero(labels))
-    findings = []
-    if sum(counts.values()) != n_labelled:
-        findings.append(_unknown_values(labels, task))
-    if _shows_both_sides(image) and sides_swapped(labels, task):
-        findings.append(_swapped(task))
-    if n_labelled == 0:
-        findings.append(Finding("empty", "nothing is labelled", blocking=False))
-    for label in task.labels:
-        if counts[label.value] > _FULL_SHARE * labels.size:
-            findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
-        elif counts[label.value]:
-            findings += _specks_and_holes(labels, label)
-    return findings
+    if task.instances:
+        return _check_objects(labels, task)
+    return _check_regions(labels, task, image)
 
 
 def sides_swapped(labels: NDArray[Any], task: Task) -> bool:
@@ -86,6 +74,49 @@ def swap_sides(labels: NDArray[Any], task: Task) -> NDArray[Any]:
     numbers[[right, left]] = left, right
     swapped: NDArray[Any] = numbers[labels]
     return swapped
+
+
+def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
+    counts = _counts(labels, task)
+    n_labelled = int(np.count_nonzero(labels))
+    findings = []
+    if sum(counts.values()) != n_labelled:
+        findings.append(_unknown_values(labels, task))
+    if _shows_both_sides(image) and sides_swapped(labels, task):
+        findings.append(_swapped(task))
+    if n_labelled == 0:
+        findings.append(Finding("empty", "nothing is labelled", blocking=False))
+    for label in task.labels:
+        if counts[label.value] > _FULL_SHARE * labels.size:
+            findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
+        elif counts[label.value]:
+            findings += _specks_and_holes(labels, label)
+    return findings
+
+
+def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
+    """Find what is wrong with numbered objects: none, one over all, or some in several pieces."""
+    if not labels.any():
+        return [Finding("empty", "nothing is labelled", blocking=False)]
+    name = task.labels[0].name
+    findings = []
+    if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
+        findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
+    if n_broken := _count_broken(labels):
+        text = f"{_counted(n_broken, name)} in several pieces: give each piece a number of its own"
+        findings.append(Finding("specks", text, blocking=False))
+    return findings
+
+
+def _count_broken(labels: NDArray[Any]) -> int:
+    """Count objects whose pixels do not hang together, corners included."""
+    boxes = ndimage.find_objects(labels)
+    whole = np.ones((3,) * labels.ndim)
+    return sum(
+        ndimage.label(labels[box] == index + 1, structure=whole)[1] > 1
+        for index, box in enumerate(boxes)
+        if box is not None
+    )
 
 
 def _counts(labels: NDArray[Any], task: Task) -> dict[int, int]:

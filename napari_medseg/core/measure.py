@@ -1,5 +1,6 @@
 """How large each label is, in the unit that the image allows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,29 +9,48 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import Label, Task
+from napari_medseg.core.tasks import Label, Task, task_named
 
 Unit = Literal["ml", "mm2", "px"]
+MICROMETRES_BELOW_MM2 = 0.01
 _UNIT_TEXT = {"ml": "ml", "mm2": "mm²", "px": "px"}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Size of one label: volume in ml for a volume, area in mm2 for a plane, pixels where the spacing is unknown."""
+    """Size of one label: volume in ml for a volume, area in mm2 for a plane, pixels where the spacing is unknown.
+
+    `count` is the number of objects, of a task of instances. `shares` are those of the field that the label covers: of
+    all of it first, then of each of its parts by name, as of both lungs, the right and the left lung.
+    """
 
     label: Label
     voxels: int
     value: float
     unit: Unit
+    count: int | None = None
+    shares: tuple[tuple[str, float], ...] = ()
 
     @property
     def text(self) -> str:
-        """For people, like ``2,413 ml``: whole numbers from 10 on, one decimal below."""
-        number = f"{self.value:,.1f}" if 0 < self.value < 10 and self.unit != "px" else f"{self.value:,.0f}"
-        return f"{number} {_UNIT_TEXT[self.unit]}"
+        """For people, like ``2,413 ml``, ``12 ml, 3.1 %`` of the field, or ``412, mean 38 mm²``."""
+        if self.count is not None:
+            mean = _number(self.value / self.count, self.unit) if self.count else ""
+            return f"{self.count:,}" + (f", mean {mean}" if mean else "")
+        share = f", {self.shares[0][1]:.1%}".replace("%", " %") if self.shares else ""
+        return _number(self.value, self.unit) + share
+
+    @property
+    def details(self) -> str:
+        """The rest, for a tooltip: voxels, and the share of each part of the field."""
+        lines = [f"{self.voxels:,} voxels"]
+        lines += [f"{share:.1%} of {name}".replace("%", " %") for name, share in self.shares]
+        if self.count is not None:
+            lines.append(f"{self.count:,} objects, together {_number(self.value, self.unit)}")
+        return "\n".join(lines)
 
 
-def measure(labels: NDArray[Any], image: Image, task: Task) -> list[Measurement]:
+def measure(labels: NDArray[Any], image: Image, task: Task, field: NDArray[Any] | None = None) -> list[Measurement]:
     """Measure each label of a task.
 
     Parameters
@@ -41,6 +61,8 @@ def measure(labels: NDArray[Any], image: Image, task: Task) -> list[Measurement]
         Which gives the size of a voxel.
     task
         Whose labels are measured, in its order; other values are left out.
+    field
+        Labels of the task's field on the same grid, to tell what share of it each label covers.
 
     Raises
     ------
@@ -50,11 +72,36 @@ def measure(labels: NDArray[Any], image: Image, task: Task) -> list[Measurement]
     if labels.shape != image.spatial_shape:
         raise MedSegError(f"labels of shape {labels.shape} cannot be measured on an image of {image.spatial_shape}.")
     size, unit = _voxel(image)
+    if task.instances:
+        voxels = int(np.count_nonzero(labels))
+        n_objects = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+        return [Measurement(task.labels[0], voxels, voxels * size, unit, count=n_objects)]
     measurements = []
     for label in task.labels:
-        voxels = int(np.count_nonzero(labels == label.value))
-        measurements.append(Measurement(label, voxels, voxels * size, unit))
+        inside = labels == label.value
+        voxels = int(np.count_nonzero(inside))
+        shares = () if field is None or not task.field else tuple(_shares(inside, field, task_named(task.field)))
+        measurements.append(Measurement(label, voxels, voxels * size, unit, shares=shares))
     return measurements
+
+
+def _shares(inside: NDArray[np.bool_], field: NDArray[Any], task: Task) -> Iterator[tuple[str, float]]:
+    """Share of the whole field, then of each of its labels; parts that lie outside of it count for none."""
+    n_field = int(np.count_nonzero(field))
+    if n_field:
+        yield f"all {task.name}", int(np.count_nonzero(inside & (field > 0))) / n_field
+    for label in task.labels:
+        part = field == label.value
+        if n_part := int(np.count_nonzero(part)):
+            yield label.name, int(np.count_nonzero(inside & part)) / n_part
+
+
+def _number(value: float, unit: Unit) -> str:
+    """Whole numbers from 10 on, one decimal below; areas of cells in square micrometres."""
+    if unit == "mm2" and 0 < value < MICROMETRES_BELOW_MM2:
+        return f"{value * 1e6:,.0f} µm²"
+    number = f"{value:,.1f}" if 0 < value < 10 and unit != "px" else f"{value:,.0f}"
+    return f"{number} {_UNIT_TEXT[unit]}"
 
 
 def _voxel(image: Image) -> tuple[float, Unit]:

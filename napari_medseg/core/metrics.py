@@ -42,6 +42,51 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
     return 1.0 if n_a + n_b == 0 else n_both / (n_a + n_b - n_both)
 
 
+@dataclass(frozen=True)
+class Confusion:
+    """Voxels by what was said of them and what is true; nothing found or nothing there is no mistake: 1."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @property
+    def precision(self) -> float:
+        """Share of what was found that is right."""
+        found = self.true_positive + self.false_positive
+        return self.true_positive / found if found else float(self.false_negative == 0)
+
+    @property
+    def recall(self) -> float:
+        """Share of what is there that was found."""
+        there = self.true_positive + self.false_negative
+        return self.true_positive / there if there else float(self.false_positive == 0)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all voxels that are right."""
+        total = self.true_positive + self.false_positive + self.false_negative + self.true_negative
+        return (self.true_positive + self.true_negative) / total if total else 1.0
+
+
+def confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> Confusion:
+    """Count the voxels of a region (non-zero is inside) by prediction and truth."""
+    n_both, n_found, n_there = _counts(prediction, reference)
+    return Confusion(n_both, n_found - n_both, n_there - n_both, prediction.size - n_found - n_there + n_both)
+
+
+def mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classes: int) -> float:
+    """Mean IoU over the classes that either has, background (0) included; 1 where there are no voxels."""
+    _check_shapes(prediction, reference)
+    figures = []
+    for value in range(n_classes):
+        ours, theirs = prediction == value, reference == value
+        if (either := int(np.count_nonzero(ours | theirs))) > 0:
+            figures.append(int(np.count_nonzero(ours & theirs)) / either)
+    return float(np.mean(figures)) if figures else 1.0
+
+
 def per_label_dice(prediction: NDArray[Any], reference: NDArray[Any], labels: Sequence[int]) -> dict[int, float]:
     """Dice of each label value, with `dice`'s rule for empty ones; one pass over the arrays.
 

@@ -48,6 +48,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TRIGGER run_items_stay BEFORE UPDATE ON run_items
             BEGIN SELECT RAISE(ABORT, 'what a run saw is immutable'); END""",
     ),
+    (
+        # The lungs in which lesions were sought: their volume is the other half of a percentage.
+        "ALTER TABLE predictions ADD COLUMN field_file TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE predictions ADD COLUMN field_model TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

@@ -46,7 +46,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Labels by one model version for one case; `labels_file` is relative to the project folder."""
+    """Labels by one model version for one case; files are relative to the project folder.
+
+    `field_file` holds the labels of the field that was found first, by `field_model`; both empty where there is none.
+    """
 
     id: int
     case_id: int
@@ -56,6 +59,8 @@ class Prediction:
     seconds: float
     uncertainty: float | None
     created: str
+    field_file: str = ""
+    field_model: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.cards import ModelCard, read_card, write_card
+from napari_medseg.core.cards import WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.clock import now
 from napari_medseg.core.durable import sha256_of, sync_file, sync_folder, write_text
 from napari_medseg.core.errors import MedSegError
@@ -84,6 +84,11 @@ class Registry:
         """Folder of a version; raises like `card`."""
         return self._version(model).folder
 
+    def field_model(self, model: str) -> str:
+        """Return the live version that finds the field which `model` looks into; empty where it looks everywhere."""
+        field = self.card(model).field
+        return "" if field is None else self.live(field.task).id
+
     def live(self, task: str) -> ModelCard:
         """Card of the version that predicts for a task: the one last promoted, else the newest bundled one.
 
@@ -127,6 +132,8 @@ class Registry:
         try:
             beside.mkdir(parents=True)
             shutil.copyfile(folder / WEIGHTS, beside / WEIGHTS)
+            if (picture := folder / WORST_CASE_FILE).exists():
+                shutil.copyfile(picture, beside / WORST_CASE_FILE)
             card = _with_reason(card.model_copy(update={"version": self.next_version(card.name)}), reason)
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ import hashlib
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
 
@@ -25,6 +25,8 @@ class SnapshotItem(BaseModel):
     """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
 
     `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
+    `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field that
+    the image is cropped to, where the model looks into one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,8 @@ class SnapshotItem(BaseModel):
     source: str = ""
     labels_sha256: str = ""
     edited_planes: tuple[int, ...] = ()
+    weight: float = Field(1.0, gt=0)
+    field_labels: str = ""
 
 
 class Snapshot(BaseModel):

@@ -23,45 +23,113 @@ class Task:
     name, title
         Word in code and files; text in the window.
     labels
-        Without background, which is 0.
+        Without background, which is 0. A task of instances has one: what all of them are.
     axes
         Axes of the images it takes.
+    modalities
+        DICOM's words of the images that it is meant for, as in ``"CT"``.
+    looks
+        How its pictures look where no modality is known, as `core.guess.look_of` says it.
     display_window
         Centre and width, in HU, in which a CT is shown.
     sides
         Values of the labels of the patient's right and left, where the task has sides.
+    instances
+        Whether each object has a value of its own: then values are numbers of objects, not of labels.
+    field
+        Name of the task whose labels are the field in which this one's labels lie, as lesions lie in lungs.
     default_model
         Name of the model family that predicts first.
+    augmentation, replay_augmentation
+        Keys of `training.augmentations.AUGMENTATIONS`: how corrections and older images are varied.
     """
 
     name: str
     title: str
     labels: tuple[Label, ...]
     axes: tuple[str, ...]
+    modalities: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
     display_window: tuple[float, float] | None = None
     sides: tuple[int, int] | None = None
+    instances: bool = False
+    field: str = ""
     default_model: str = ""
+    augmentation: str = "gentle"
+    replay_augmentation: str = "replay"
 
     @property
     def n_classes(self) -> int:
         """Labels and background."""
         return max(label.value for label in self.labels) + 1
 
+    @property
+    def largest_value(self) -> int:
+        """Largest value that labels may have: a label's, or the number of an object."""
+        return LARGEST_INSTANCE if self.instances else self.n_classes - 1
+
     def label_name(self, value: int) -> str:
         """Name of a label value; background included."""
         names = {0: "background", **{label.value: label.name for label in self.labels}}
+        if self.instances and value > 0:
+            return f"{self.labels[0].name} {value}"
         return names.get(value, f"label {value}")
 
+
+LARGEST_INSTANCE = 2**32 - 2
+_PICTURES = ("YX", "YXC", "ZYXC")
 
 TASKS: dict[str, Task] = {
     "lungs": Task(
         name="lungs",
-        title="Lungs (CT)",
+        title="Lungs (CT, X-ray)",
         labels=(Label(1, "right lung", "#E69F00"), Label(2, "left lung", "#56B4E9")),
         axes=("YX", "ZYX"),
+        modalities=("CT", "CR", "DX"),
+        looks=("grey",),
         display_window=(-600.0, 1500.0),
         sides=(1, 2),
         default_model="lungs-unet",
+    ),
+    "covid": Task(
+        name="covid",
+        title="COVID-19 lesions (CT)",
+        labels=(
+            Label(1, "ground-glass", "#F0E442"),
+            Label(2, "consolidation", "#D55E00"),
+            Label(3, "pleural effusion", "#0072B2"),
+        ),
+        axes=("YX", "ZYX"),
+        modalities=("CT",),
+        looks=("grey",),
+        display_window=(-600.0, 1500.0),
+        field="lungs",
+        default_model="covid-unet",
+        augmentation="lesions",
+        replay_augmentation="lesions",
+    ),
+    "nuclei": Task(
+        name="nuclei",
+        title="Nuclei (H&E)",
+        labels=(Label(1, "nucleus", "#009E73"),),
+        axes=_PICTURES,
+        modalities=("SM",),
+        looks=("stained",),
+        instances=True,
+        default_model="nuclei-unet",
+        augmentation="histology",
+        replay_augmentation="histology",
+    ),
+    "instruments": Task(
+        name="instruments",
+        title="Instruments (endoscopy)",
+        labels=(Label(1, "instrument", "#CC79A7"),),
+        axes=_PICTURES,
+        modalities=("ES", "GM", "XC"),
+        looks=("endoscopic",),
+        default_model="instruments-unet",
+        augmentation="endoscopy",
+        replay_augmentation="endoscopy",
     ),
 }
 

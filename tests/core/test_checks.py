@@ -8,7 +8,7 @@ import pytest
 from napari_medseg.core import formats
 from napari_medseg.core.checks import Finding, check_labels, sides_swapped, swap_sides
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import TASKS, task_named
 
 LUNGS = task_named("lungs")
 SAMPLES = Path(formats.__file__).parents[2] / "samples"
@@ -80,7 +80,9 @@ def test_unknown_values_block() -> None:
     labels[0, 0], labels[0, 1] = 7, 200
     finding = kinds(labels)["values"]
     assert finding.blocking
-    assert "the values 7, 200 are no labels of Lungs (CT), which has 1 (right lung), 2 (left lung)" in finding.text
+    assert (
+        "the values 7, 200 are no labels of Lungs (CT, X-ray), which has 1 (right lung), 2 (left lung)" in finding.text
+    )
 
 
 def test_empty_and_full_are_told() -> None:
@@ -120,3 +122,16 @@ def test_bundled_labels_are_sound() -> None:
         assert not any(finding.blocking for finding in check_labels(labels, LUNGS, image))
         swapped = check_labels(swap_sides(labels, LUNGS), LUNGS, image)
         assert [finding.kind for finding in swapped if finding.blocking] == ["sides"]
+
+
+def test_numbered_objects_are_checked_as_objects() -> None:
+    task = TASKS["nuclei"]
+    image = Image(np.zeros((40, 40, 3), np.uint8), "YXC", units="rgb")
+    objects = np.zeros((40, 40), np.uint32)
+    assert [finding.kind for finding in check_labels(objects, task, image)] == ["empty"]
+    objects[2:8, 2:8], objects[20:30, 20:30] = 5, 70_000
+    assert check_labels(objects, task, image) == []
+    objects[35:38, 2:4] = 5
+    (broken,) = check_labels(objects, task, image)
+    assert (broken.kind, broken.blocking) == ("specks", False)
+    assert "1 nucleus in several pieces" in broken.text

@@ -1,0 +1,95 @@
+"""How well objects agree: not only where they are, but which pixel belongs to which.
+
+Two images without objects agree in all figures: 1. Objects in one of the two only: 0.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+
+MATCH_ABOVE_IOU = 0.5
+"""Above it, an object can match one other at most."""
+
+
+@dataclass(frozen=True)
+class ObjectScores:
+    """Figures of one image, each in [0, 1].
+
+    Parameters
+    ----------
+    aji
+        Aggregated Jaccard index (Kumar et al., TMI 2017).
+    pq, dq, sq
+        Panoptic quality and its factors, detection and segmentation quality (Kirillov et al., CVPR 2019).
+    f1
+        F1 of objects matched at IoU above 0.5; the detection quality by another name.
+    n_predicted, n_reference
+        Objects in each.
+    """
+
+    aji: float
+    pq: float
+    dq: float
+    sq: float
+    n_predicted: int
+    n_reference: int
+
+    @property
+    def f1(self) -> float:
+        """F1 of the matched objects."""
+        return self.dq
+
+
+def object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectScores:
+    """Compare two images of numbered objects (0 is background) of the same shape.
+
+    Raises
+    ------
+    MedSegError
+        If the shapes differ.
+    """
+    if prediction.shape != reference.shape:
+        raise MedSegError(
+            f"objects of shape {prediction.shape} cannot be compared with {reference.shape}; both must be of one image."
+        )
+    ours, theirs = _compact(prediction), _compact(reference)
+    n_ours, n_theirs = int(ours.max(initial=0)), int(theirs.max(initial=0))
+    if not n_ours or not n_theirs:
+        same = float(n_ours == n_theirs)
+        return ObjectScores(same, same, same, same, n_ours, n_theirs)
+    both = (ours > 0) & (theirs > 0)
+    pairs, overlap = np.unique(theirs[both] * (n_ours + 1) + ours[both], return_counts=True)
+    their_number, our_number = np.divmod(pairs, n_ours + 1)
+    our_area, their_area = np.bincount(ours.ravel()), np.bincount(theirs.ravel())
+    union = our_area[our_number] + their_area[their_number] - overlap
+    share = overlap / union
+    matched = share > MATCH_ABOVE_IOU
+    n_matched = int(np.count_nonzero(matched))
+    dq = 2.0 * n_matched / (n_ours + n_theirs)
+    sq = float(share[matched].mean()) if n_matched else 0.0
+    best = _best_for_each(their_number, share)
+    used_theirs, used_ours = np.unique(their_number[best]), np.unique(our_number[best])
+    missed = their_area[1:].sum() - their_area[used_theirs].sum()
+    invented = our_area[1:].sum() - our_area[used_ours].sum()
+    aji = float(overlap[best].sum() / (union[best].sum() + missed + invented))
+    return ObjectScores(aji, dq * sq, dq, sq, n_ours, n_theirs)
+
+
+def _compact(objects: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the objects numbered from 1 without gaps."""
+    values, numbers = np.unique(objects, return_inverse=True)
+    numbers = numbers.reshape(objects.shape).astype(np.int64)
+    compact: NDArray[np.int64] = numbers if values.size and values[0] == 0 else numbers + 1
+    return compact
+
+
+def _best_for_each(their_number: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the pair with the largest IoU for each object of the reference that touches any."""
+    order = np.lexsort((-share, their_number))
+    first = np.concatenate([[True], np.diff(their_number[order]) > 0])
+    best: NDArray[np.int64] = order[first]
+    return best
