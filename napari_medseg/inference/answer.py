@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_medseg.inference.instances import DEEPEST
 from napari_medseg.inference.transforms import Prepared, most_likely, restore
 from napari_medseg.inference.uncertainty import as_percent, case_uncertainty, doubt, sampled_doubt
 
@@ -22,11 +23,25 @@ class Answer:
         Labels and background.
     with_map
         Whether to keep the doubt of every voxel, as uint8 per cent, in `doubt_map`.
+    with_depth
+        Whether the classes are levels of depth in objects: then labels are 1 inside of any object, and `depth` holds
+        the expected depth of every voxel, as uint8 up to `DEEPEST`.
+    temperature
+        Of the card: doubt is that of logits divided by it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], n_classes: int, with_map: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        n_classes: int,
+        with_map: bool,
+        with_depth: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
         self.n_classes = n_classes
+        self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
+        self.depth: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_depth else None
         self.doubt_map: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_map else None
         self._figures = np.zeros((shape[0], 3))
 
@@ -38,11 +53,14 @@ class Answer:
 
     def put_plane(self, plane: int, logits: Tensor, prepared: Prepared) -> None:
         """Take the logits (1, classes, h, w) of one whole plane."""
+        if self.depth is not None:
+            self.depth[plane] = restore(expected_depth(logits), prepared).round().to(torch.uint8).cpu().numpy()[0, 0]
+            logits = inside_or_not(logits)
         self.labels[plane] = most_likely(logits, prepared)[0]
         inside = logits[..., : prepared.plane_shape[0], : prepared.plane_shape[1]]
-        self._figures[plane] = sampled_doubt(inside)
+        self._figures[plane] = sampled_doubt(inside / self._temperature)
         if self.doubt_map is not None:
-            self.doubt_map[plane] = as_percent(restore(doubt(logits)[:, None], prepared))[0, 0]
+            self.doubt_map[plane] = as_percent(restore(doubt(logits / self._temperature)[:, None], prepared))[0, 0]
 
     def begin_plane(self, plane: int) -> None:
         """Forget what was put of a plane that comes in bands."""
@@ -55,11 +73,27 @@ class Answer:
             return
         band = (last - first, prepared.plane_shape[1])
         part = replace(prepared, plane_shape=band, native_plane_shape=band)
+        if self.depth is not None:
+            depth = restore(expected_depth(rows), part).round().to(torch.uint8)
+            self.depth[plane, first:last] = depth.cpu().numpy()[0, 0]
+            rows = inside_or_not(rows)
         self.labels[plane, first:last] = most_likely(rows, part)[0]
         inside = restore(rows, part)
-        self._figures[plane] += sampled_doubt(inside)
+        self._figures[plane] += sampled_doubt(inside / self._temperature)
         if self.doubt_map is not None:
-            self.doubt_map[plane, first:last] = as_percent(doubt(inside))[0]
+            self.doubt_map[plane, first:last] = as_percent(doubt(inside / self._temperature))[0]
+
+
+def expected_depth(logits: Tensor) -> Tensor:
+    """Return the expected level of depth, (n, 1, h, w), from 0 for background to `DEEPEST` for the last class."""
+    n_classes = logits.shape[1]
+    steps = torch.linspace(0.0, DEEPEST, n_classes, device=logits.device)[:, None, None]
+    return (torch.softmax(logits.float(), dim=1) * steps).sum(dim=1, keepdim=True)
+
+
+def inside_or_not(logits: Tensor) -> Tensor:
+    """Two classes, (n, 2, h, w): background, and all the others as one."""
+    return torch.cat([logits[:, :1], torch.logsumexp(logits[:, 1:], dim=1, keepdim=True)], dim=1)
 
 
 class Bands:

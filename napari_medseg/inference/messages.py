@@ -29,7 +29,10 @@ class ArrayRef(_Message):
 
 
 class PredictRequest(_Message):
-    """Window to engine: predict. `labels` and `uncertainty_map` are where the answer goes."""
+    """Window to engine: predict. `labels`, `uncertainty_map` and `field` are where the answer goes.
+
+    `field_folder` is the version that finds the field, for a model that looks into one.
+    """
 
     kind: Literal["predict"] = "predict"
     id: int
@@ -41,6 +44,8 @@ class PredictRequest(_Message):
     version_folder: str
     labels: ArrayRef
     uncertainty_map: ArrayRef | None
+    field_folder: str | None = None
+    field: ArrayRef | None = None
 
 
 class CancelRequest(_Message):

@@ -64,6 +64,15 @@ def drop_small(labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, m
             _clear(block[box], parts, sizes * voxel < smallest)
 
 
+def dilate(labels: Labels, spacing_mm: Spacing, radius_mm: float = 1.0) -> None:
+    """Grow labels into the background by a distance in the plane; where two could grow, the nearer one does."""
+    spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
+    for plane in labels.reshape(-1, *labels.shape[-2:]):
+        if plane.any():
+            distance, nearest = ndimage.distance_transform_edt(plane == 0, sampling=spacing, return_indices=True)
+            plane[...] = np.where(distance <= radius_mm, plane[tuple(nearest)], 0)
+
+
 def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0) -> None:
     """Fill background that labels enclose in a plane, up to an area; a hole gets the label that has most of its rim.
 
@@ -94,11 +103,45 @@ def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: floa
         reassign_stray_parts(plane, spacing, bridge_mm)
 
 
+def consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: float = 0.6) -> None:
+    """Give a part of a slice the label that the neighbouring slice has at its place, as sides do not change in a body.
+
+    From the slice with most labels outwards; parts that overlap the other label by at least `min_overlap` of their area
+    are changed. Volumes only: slices of unknown spacing may be of different patients.
+    """
+    if labels.ndim != 3 or spacing_mm is None:
+        return
+    areas = np.count_nonzero(labels, axis=(1, 2))
+    middle = int(areas.argmax())
+    steps = [(plane, plane - 1) for plane in range(middle + 1, len(labels))]
+    steps += [(plane, plane + 1) for plane in range(middle - 1, -1, -1)]
+    for plane, before in steps:
+        if areas[plane] and areas[before]:
+            _follow_neighbour(labels[plane], labels[before], min_overlap)
+
+
+def _follow_neighbour(plane: Labels, neighbour: Labels, min_overlap: float) -> None:
+    changes = []
+    for value, box in _objects(plane):
+        parts, sizes = _parts(plane[box] == value)
+        for number, part_box in enumerate(ndimage.find_objects(parts), start=1):
+            inside = parts[part_box] == number
+            votes = np.bincount(neighbour[box][part_box][inside], minlength=value + 1)
+            votes[0] = 0
+            winner = int(votes.argmax())
+            if winner != value and votes[winner] >= min_overlap * sizes[number - 1]:
+                changes.append((plane[box][part_box], inside, winner))
+    for view, inside, winner in changes:  # only now, so that no part is looked at twice
+        view[inside] = winner
+
+
 STEPS: dict[str, Callable[..., None]] = {
     "largest_component_per_label": largest_component_per_label,
+    "dilate": dilate,
     "drop_small": drop_small,
     "fill_holes": fill_holes,
     "separate_touching_lungs": separate_touching_lungs,
+    "consistent_over_slices": consistent_over_slices,
 }
 
 

@@ -1,10 +1,10 @@
 """Image in, labels out: whole planes in batches where they fit, blended tiles where they do not, on any device."""
 
 import logging
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from napari_medseg.inference.device import (
     free_cached_memory,
     is_out_of_memory,
 )
+from napari_medseg.inference.events import Clock, Notice, Options, Progress, Result
+from napari_medseg.inference.field import Box, cropped, drop_outside, field_box
+from napari_medseg.inference.instances import separate_planes
 from napari_medseg.inference.postprocess import apply_step
 from napari_medseg.inference.runner import Runner
 from napari_medseg.inference.tiles import ALIGNMENT_PX, Span, spans
@@ -34,51 +37,7 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_TILE_PX = 128
 
-
-@dataclass(frozen=True)
-class Options:
-    """What else a prediction should bring."""
-
-    with_uncertainty_map: bool = False
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a prediction is; `done` of `total` pieces of work, and a guess of the seconds that are left."""
-
-    done: int
-    total: int
-    text: str
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something a person should know; the prediction goes on."""
-
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """The prediction.
-
-    Parameters
-    ----------
-    labels
-        uint8 or uint16 on the image's own grid.
-    uncertainty
-        Share of the labels that is expected to be wrong, in [0, 1].
-    uncertainty_map
-        uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` where not asked for.
-    seconds
-        From request to result.
-    """
-
-    labels: NDArray[np.uint8 | np.uint16]
-    uncertainty: float
-    uncertainty_map: NDArray[np.uint8] | None
-    seconds: float
+AnyLabels = NDArray[np.uint8 | np.uint16 | np.uint32]
 
 
 class Predictor:
@@ -94,28 +53,36 @@ class Predictor:
         ``"cpu"``, ``"cuda"``, ``"mps"``; `None` for the fastest there is.
     limits
         How much goes through the network at once; `None` for what suits the device.
+    field
+        Finds the field that the card looks into; `None` to look everywhere.
     """
 
     def __init__(
-        self, network: nn.Module, card: ModelCard, device: str | None = None, limits: Limits | None = None
+        self,
+        network: nn.Module,
+        card: ModelCard,
+        device: str | None = None,
+        limits: Limits | None = None,
+        field: "Predictor | None" = None,
     ) -> None:
         self.card = card
+        self.field = field if card.field is not None else None
         self.device = choose_device(device)
         self.limits = limits or LIMITS[self.device.type]
         self._runner = Runner(network, self.device, autocast_dtype(self.device, card.precision))
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None) -> "Predictor":
+    def load(cls, folder: Path, device: str | None = None, field: "Predictor | None" = None) -> "Predictor":
         """Make the predictor of a version's folder; raise `MedSegError` where it is not whole."""
         network, card = load_version(folder)
-        return cls(network, card, device)
+        return cls(network, card, device, field=field)
 
     @property
     def title(self) -> str:
         """What a person calls the device."""
         return device_title(self.device)
 
-    def labels_of(self, image: Image) -> NDArray[np.uint8 | np.uint16]:
+    def labels_of(self, image: Image) -> AnyLabels:
         """Predict and return the labels only, on the image's own grid."""
         return next(event.labels for event in self.predict(image) if isinstance(event, Result))
 
@@ -128,9 +95,27 @@ class Predictor:
             If the model does not take such an image, or memory does not suffice for the smallest tile.
         """
         options = options or Options()
-        clock = _Clock()
+        clock = Clock()
+        field = None if self.field is None else (yield from self._find_field(self.field, image))
+        view = None if field is None or self.card.field is None else field_box(field, self.card.field.margin)
+        answer = yield from self._answer(image if view is None else cropped(image, view), options, clock)
+        yield from self._finish(image, answer, clock, field, view)
+
+    def _find_field(self, finder: "Predictor", image: Image) -> Generator[Progress | Notice, None, AnyLabels]:
+        for event in finder.predict(image):
+            if isinstance(event, Result):
+                return event.labels
+            if isinstance(event, Progress):
+                event = replace(event, text=f"{finder.card.task}: {event.text}")
+            yield event
+        raise AssertionError("a prediction ends with its result")
+
+    def _answer(self, image: Image, options: Options, clock: Clock) -> Generator[Progress | Notice, None, Answer]:
+        """Send all planes through the network; answer an out-of-memory error by taking less at once."""
         shape = _planes_shape(image)
-        answer = Answer(shape, self.card.architecture.classes, options.with_uncertainty_map)
+        n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
+        temperature = self.card.calibration.temperature
+        answer = Answer(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._planes_at_once(image))
@@ -145,7 +130,7 @@ class Predictor:
                 yield self._take_less(prepared)
             else:
                 first += len(prepared.planes)
-        yield from self._finish(image, answer, clock)
+        return answer
 
     def _planes_at_once(self, image: Image) -> int:
         """Count the planes of one batch; those too large for a batch come one at a time."""
@@ -153,7 +138,7 @@ class Predictor:
         height, width = plane_shape_for((native[0], native[1]), self.card.preprocessing)
         return max(1, self.limits.batch_px // (height * width))
 
-    def _predict_planes(self, prepared: Prepared, first: int, answer: Answer, clock: "_Clock") -> Iterator[Progress]:
+    def _predict_planes(self, prepared: Prepared, first: int, answer: Answer, clock: Clock) -> Iterator[Progress]:
         n_planes = len(answer.labels)
         if prepared.planes[0, 0].size > self.limits.whole_px:
             yield from self._predict_tiles(prepared, first, answer, clock)
@@ -164,7 +149,7 @@ class Predictor:
         done = first + len(logits)
         yield clock.progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
 
-    def _predict_tiles(self, prepared: Prepared, plane: int, answer: Answer, clock: "_Clock") -> Iterator[Progress]:
+    def _predict_tiles(self, prepared: Prepared, plane: int, answer: Answer, clock: Clock) -> Iterator[Progress]:
         pixels = prepared.planes[0]
         limits, n_planes = self.limits, len(answer.labels)
         rows, columns = (spans(side, limits.tile_px, limits.overlap_px) for side in pixels.shape[-2:])
@@ -223,27 +208,31 @@ class Predictor:
         logger.info(text)
         return Notice(text)
 
-    def _finish(self, image: Image, answer: Answer, clock: "_Clock") -> Iterator[Progress | Result]:
-        labels = answer.labels.reshape(image.spatial_shape)
+    def _finish(
+        self, image: Image, answer: Answer, clock: Clock, field: AnyLabels | None, view: Box | None
+    ) -> Iterator[Progress | Result]:
+        shape = image.spatial_shape
+        labels: NDArray[Any] = answer.labels
+        if self.card.instances is not None and answer.depth is not None:
+            yield clock.progress(1, 1, "telling objects apart")
+            labels = separate_planes(labels, answer.depth, self.card.instances)
+        labels = _on_whole_image(labels, shape, view)
+        if field is not None and self.card.field is not None:
+            drop_outside(labels, field, self.card.field.keep_within_mm, image.spacing_mm)
         for step in self.card.postprocessing:
             yield clock.progress(1, 1, step.name.replace("_", " "))
             apply_step(labels, step, image.spacing_mm)
-        doubt_map = None if answer.doubt_map is None else answer.doubt_map.reshape(image.spatial_shape)
-        yield Result(labels, answer.uncertainty, doubt_map, clock.seconds)
+        doubt_map = None if answer.doubt_map is None else _on_whole_image(answer.doubt_map, shape, view)
+        yield Result(labels, answer.uncertainty, doubt_map, clock.seconds, field)
 
 
-class _Clock:
-    """Seconds since a prediction began, and how many are left at this pace."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._began
-
-    def progress(self, done: int, total: int, text: str) -> Progress:
-        return Progress(done, total, text, self.seconds * (total - done) / done)
+def _on_whole_image(part: NDArray[Any], shape: tuple[int, ...], view: Box | None) -> NDArray[Any]:
+    """Return planes (n, y, x) of a view as an array of the whole image's shape, 0 outside of the view."""
+    if view is None:
+        return part.reshape(shape)
+    whole = np.zeros(shape, part.dtype)
+    whole[..., view[0], view[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
+    return whole
 
 
 def _planes_shape(image: Image) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from napari_medseg.core.cards import CARD_FILE, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.inference.device import choose_device, device_title
+from napari_medseg.inference.events import Notice, Options, Progress, Result
 from napari_medseg.inference.messages import (
     CancelledReply,
     CancelRequest,
@@ -32,7 +33,7 @@ from napari_medseg.inference.messages import (
     decode_request,
     encode,
 )
-from napari_medseg.inference.predictor import Notice, Options, Predictor, Progress, Result
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.sharing import Segment
 
 logger = logging.getLogger(__name__)
@@ -98,33 +99,38 @@ class Predictors:
         self._device = device
         self._warm: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 
-    def get(self, folder: Path) -> Predictor:
+    def get(self, folder: Path, field_folder: Path | None = None) -> Predictor:
         """Return the predictor of a version's folder; a folder with other weights is another version."""
+        field = None if field_folder is None else self.get(field_folder)
         key = (str(folder), read_card(folder / CARD_FILE).weights_sha256)
         if key not in self._warm:
             while len(self._warm) >= WARM_VERSIONS:
                 self._warm.popitem(last=False)
             self._warm[key] = Predictor.load(folder, self._device)
         self._warm.move_to_end(key)
-        return self._warm[key]
+        predictor = self._warm[key]
+        predictor.field = field
+        return predictor
 
 
 def answer(request: PredictRequest, inbox: Inbox, predictors: Predictors, reply: Callable[[Reply], None]) -> None:
     """Answer one request; what a person can act on is a reply, anything else is raised and ends the process."""
     try:
         with Segment.attach(request.pixels) as pixels:
-            result = _run(request, pixels, inbox, predictors.get(Path(request.version_folder)), reply)
+            field_folder = None if request.field_folder is None else Path(request.field_folder)
+            predictor = predictors.get(Path(request.version_folder), field_folder)
+            result = _run(request, pixels, inbox, predictor, reply)
     except MedSegError as error:
         reply(ErrorReply(id=request.id, text=str(error)))
         return
     if result is None:
         reply(CancelledReply(id=request.id))
         return
-    with Segment.attach(request.labels) as segment:
-        segment.write(result.labels)
-    if request.uncertainty_map is not None and result.uncertainty_map is not None:
-        with Segment.attach(request.uncertainty_map) as segment:
-            segment.write(result.uncertainty_map)
+    places = (request.labels, request.uncertainty_map, request.field)
+    for place, array in zip(places, (result.labels, result.uncertainty_map, result.field), strict=True):
+        if place is not None and array is not None:
+            with Segment.attach(place) as segment:
+                segment.write(array)
     reply(ResultReply(id=request.id, uncertainty=result.uncertainty, seconds=result.seconds))
 
 

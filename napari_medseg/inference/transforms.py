@@ -16,6 +16,7 @@ from torch.nn import functional
 from napari_medseg.core.cards import ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.inference.image_steps import apply_image_steps
 
 STRIDE_PX = 32
 """Networks halve the plane up to five times, so its sides are padded to multiples of this."""
@@ -86,6 +87,9 @@ def normalise_plane(plane: NDArray[Any], numbers: Preprocessing, units: str) -> 
         low, high = numbers.hu_low, numbers.hu_high
     else:
         low, high = _percentiles(plane, numbers)
+    if numbers.steps:
+        shown = np.clip((plane.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+        return (apply_image_steps(shown, numbers.steps) - np.float32(numbers.mean)) / np.float32(numbers.std)
     scale = 1.0 / ((high - low) * numbers.std)
     result = plane.astype(np.float32)
     np.clip(result, low, high, out=result)

@@ -147,3 +147,31 @@ def test_steps_run_in_order_and_keep_type_and_shape() -> None:
 def test_an_unknown_step_or_option_is_answered_with_the_choices(step: Step, named: str) -> None:
     with pytest.raises(MedSegError, match=named):
         cleaned(np.zeros((5, 5), np.uint8), step, None)
+
+
+def test_a_slice_with_exchanged_sides_follows_its_neighbours() -> None:
+    volume = np.zeros((7, 40, 60), np.uint8)
+    volume[:, 10:30, 5:25], volume[:, 10:30, 35:55] = 1, 2
+    volume[3, 12:28, 8:20] = 1
+    truth = volume.copy()
+    volume[5] = np.choose(volume[5], [0, 2, 1])
+    volume[1, :, :30][volume[1, :, :30] == 1] = 2
+    volume[2, 0:3, 0:3] = truth[2, 0:3, 0:3] = 2  # a part that no neighbour knows keeps its label
+    consistent = postprocess(volume, [Step(name="consistent_over_slices")], (5.0, 1.0, 1.0))
+    np.testing.assert_array_equal(consistent, truth)
+
+
+def test_slices_of_unknown_spacing_have_no_neighbours() -> None:
+    pile = np.stack([np.eye(8, dtype=np.uint8), 2 * np.eye(8, dtype=np.uint8)])
+    np.testing.assert_array_equal(postprocess(pile, [Step(name="consistent_over_slices")], None), pile)
+
+
+def test_labels_grow_by_a_distance_and_the_nearer_one_wins() -> None:
+    labels = np.zeros((9, 15), np.uint8)
+    labels[4, 3], labels[4, 9] = 1, 2
+    grown = postprocess(labels, [Step(name="dilate", options={"radius_mm": 2.0})], (1.0, 1.0))
+    assert [int(value) for value in grown[4]] == [0, 1, 1, 1, 1, 1, 0, 2, 2, 2, 2, 2, 0, 0, 0]
+    assert grown[2, 3] == 1
+    assert grown[2, 4] == 0
+    half = postprocess(labels, [Step(name="dilate", options={"radius_mm": 2.0})], (2.0, 2.0))
+    assert np.count_nonzero(half == 1) == 5

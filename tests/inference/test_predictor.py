@@ -10,7 +10,8 @@ from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, Ste
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.inference.device import Limits
-from napari_medseg.inference.predictor import Notice, Options, Predictor, Progress, Result
+from napari_medseg.inference.events import Notice, Options, Progress, Result
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build, save_version
 
 SMALL = Limits(batch_px=40_000, whole_px=300_000, tile_px=256, overlap_px=96)

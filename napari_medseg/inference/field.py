@@ -1,0 +1,65 @@
+"""Where a model looks: a box around another task's labels, as the lungs are found before their lesions."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from napari_medseg.core.image import Image
+
+Labels = NDArray[np.integer[Any]]
+Box = tuple[slice, slice]
+"""Rows and columns."""
+
+
+def field_box(field: Labels, margin: float) -> Box:
+    """Return the box in the plane that holds the field in every plane; the whole plane where there is no field.
+
+    Parameters
+    ----------
+    field
+        (y, x) or (z, y, x).
+    margin
+        Added on each side, as a share of the field's longer side.
+    """
+    plane: NDArray[np.bool_] = np.logical_or.reduce((field > 0).reshape(-1, *field.shape[-2:]), axis=0)
+    rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    if not rows.size:
+        return slice(0, plane.shape[0]), slice(0, plane.shape[1])
+    wider = round(margin * max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1))
+    box = [
+        slice(max(0, int(found[0]) - wider), min(side, int(found[-1]) + 1 + wider))
+        for found, side in ((rows, plane.shape[0]), (columns, plane.shape[1]))
+    ]
+    return box[0], box[1]
+
+
+def cropped(image: Image, box: Box) -> Image:
+    """Return the image inside a box, for the network only: its affine and storage are left out."""
+    inside = (slice(None), *box) if len(image.spatial_axes) == 3 else box
+    return replace(image, pixels=image.pixels[inside], affine=None, storage=None)
+
+
+def drop_outside(labels: Labels, field: Labels, within_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
+    """Drop labels farther than that from the field, plane by plane and in place.
+
+    What fills a lung at its wall is easily taken for the wall, so each part of the field counts with its convex hull.
+    """
+    pixel = spacing_mm[-2:] if spacing_mm else (1.0, 1.0)
+    planes = zip(labels.reshape(-1, *labels.shape[-2:]), field.reshape(-1, *field.shape[-2:]), strict=True)
+    for plane, inside in planes:
+        if plane.any():
+            far = ndimage.distance_transform_edt(~_hulls(inside), sampling=pixel) > within_mm
+            plane[far] = 0
+
+
+def _hulls(field: Labels) -> NDArray[np.bool_]:
+    """Return the convex hulls of the parts of a plane's field, together."""
+    hulls = np.zeros(field.shape, bool)
+    for index, box in enumerate(ndimage.find_objects(field)):
+        if box is not None:
+            hulls[box] |= convex_hull_image(field[box] == index + 1)
+    return hulls
