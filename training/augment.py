@@ -4,100 +4,23 @@ One resampling does all the geometry, so that a patch is interpolated once. A mi
 and left: the picture of a mirrored patient has the right lung on the other side only if we say so.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.color import rgb_from_hed
 from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
+from training.augmentations import Augmentation
 
 FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
 FRAME_JITTER = 0.1
 GAS_CELLS = 12
 GAS_ONLY_ABOVE = 0.3
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges of what is drawn for each patch. Grey values are in [0, 1], before mean and std.
-
-    Parameters
-    ----------
-    scale
-        Size of the plane against the one that the predictor sees, drawn evenly in its logarithm.
-    rotation_deg, stretch
-        Largest tilt to either side; largest relative change of the ratio of the sides.
-    framed_share
-        Share of patches that show all labels of the plane as large as they fit, as a picture cropped to the organ.
-    mirror_share, border_share
-        Share of patches mirrored left to right; share whose outside repeats the border instead of being black.
-    contrast, brightness, gamma, saturation
-        Factor about mid-grey; offset; exponent; share of the grey range that is kept (the rest is clipped to white).
-    noise, blur_px
-        Standard deviations, largest.
-    gas_share
-        Share of patches in which pockets of air are put into unlabelled tissue: not all that is dark is the organ.
-    intensity_share
-        Share of patches for each of the changes of grey values.
-    """
-
-    scale: tuple[float, float] = (1.0, 1.0)
-    rotation_deg: float = 0.0
-    stretch: float = 0.0
-    framed_share: float = 0.0
-    mirror_share: float = 0.0
-    border_share: float = 0.3
-    contrast: tuple[float, float] = (1.0, 1.0)
-    brightness: float = 0.0
-    gamma: tuple[float, float] = (1.0, 1.0)
-    saturation: tuple[float, float] = (1.0, 1.0)
-    noise: float = 0.0
-    blur_px: float = 0.0
-    gas_share: float = 0.0
-    intensity_share: float = 0.5
-
-
-_STRONG = Augmentation(
-    scale=(0.5, 1.5),
-    rotation_deg=15.0,
-    stretch=0.15,
-    mirror_share=0.5,
-    contrast=(0.7, 1.4),
-    brightness=0.15,
-    gamma=(0.6, 1.7),
-    saturation=(0.45, 1.0),
-    noise=0.08,
-    blur_px=1.5,
-    gas_share=0.25,
-)
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": Augmentation(),
-    "ct": _STRONG,
-    # A few replayed slices stand for all that a model has learnt from: whole bodies and pictures cropped to the lungs.
-    "replay": replace(_STRONG, framed_share=0.5),
-    "gentle": Augmentation(
-        scale=(0.5, 1.2),
-        rotation_deg=10.0,
-        stretch=0.1,
-        framed_share=0.5,
-        mirror_share=0.5,
-        contrast=(0.8, 1.25),
-        brightness=0.1,
-        gamma=(0.8, 1.25),
-        noise=0.04,
-        blur_px=1.0,
-    ),
-}
-
-
-def augmentation_named(name: str) -> Augmentation:
-    """Return an augmentation; raise `ValueError` listing the choices where there is none of that name."""
-    if name not in AUGMENTATIONS:
-        raise ValueError(f"unknown augmentation {name!r}; choose one of {sorted(AUGMENTATIONS)}")
-    return AUGMENTATIONS[name]
+DARKEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -199,7 +122,36 @@ class Augmenter:
         if settings.noise and chosen():
             strength = rng.uniform(0, settings.noise)
             grey = grey + strength * torch.from_numpy(rng.standard_normal(grey.shape, dtype=np.float32))
+        return self._colour_changed(grey, rng)
+
+    def _colour_changed(self, grey: Tensor, rng: np.random.Generator) -> Tensor:
+        settings = self.settings
+        if settings.tint and rng.random() < settings.intensity_share:
+            gains = rng.uniform(1.0 - settings.tint, 1.0 + settings.tint, grey.shape[0])
+            grey = grey * torch.tensor(gains, dtype=torch.float32)[:, None, None]
+        if settings.stain and rng.random() < settings.intensity_share:
+            grey = _restained(grey, rng.uniform(1.0 - settings.stain, 1.0 + settings.stain, 3))
+        if settings.cutout_share and rng.random() < settings.cutout_share:
+            grey = _cut_out(grey, rng)
         return grey.clamp(0, 1)
+
+
+def _restained(grey: Tensor, factors: NDArray[np.float64]) -> Tensor:
+    """Change the density of haematoxylin, eosin and residue by a factor each; grey (3, h, w) in [0, 1]."""
+    density = -torch.log(grey.clamp(DARKEST, 1.0))
+    stains = torch.tensor(rgb_from_hed, dtype=torch.float32)
+    mixing = torch.linalg.inv(stains) @ torch.diag(torch.tensor(factors, dtype=torch.float32)) @ stains
+    return torch.exp(-torch.einsum("cyx,cd->dyx", density, mixing))
+
+
+def _cut_out(grey: Tensor, rng: np.random.Generator) -> Tensor:
+    """Make a rectangle of up to a third of each side mid-grey."""
+    height, width = grey.shape[-2:]
+    rows, columns = (int(rng.integers(side // 8, side // 3)) for side in (height, width))
+    top, left = int(rng.integers(height - rows)), int(rng.integers(width - columns))
+    grey = grey.clone()
+    grey[:, top : top + rows, left : left + columns] = 0.5
+    return grey
 
 
 def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:

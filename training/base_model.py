@@ -1,7 +1,6 @@
-"""Make the run folder of a base model: the version to start from, and a snapshot of folders of labelled images.
+"""Make, train and judge a base model from folders of labelled images, by the same loop as every retrain.
 
-`python -m training.base_model --data DATA --weights WEIGHTS --recipe training/recipes/lungs.json RUN_DIR`, then
-`python -m training RUN_DIR`: a base model is trained by the same loop as every retrain.
+`python -P -m training.base_model --data DATA --weights WEIGHTS --recipe training/recipes/nuclei.json RUN_DIR`
 """
 
 import argparse
@@ -14,75 +13,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
 
+import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.cards import Lineage
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.networks import build, load_encoder_weights, save_version
-from training.pairs import LabelledCase, pair_by_stem
-from training.recipe import Recipe, write_recipe
+from napari_medseg.core.tasks import task_named
+from napari_medseg.networks import build, load_encoder_weights, load_version, save_version
+from training.__main__ import main as train_run
+from training.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.judge import judge
+from training.pairs import LabelledCase, pair_by_stem, stem_of
+from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
 
 START_FOLDER = "start"
 LABELS_FOLDER = "labels"
+MODELS = Path(napari_medseg.__file__).parent / "models"
+OBJECT_SMOOTHING_PX = 2.0
+OBJECT_RADIUS_PX = 6
 
 logger = logging.getLogger(__name__)
-
-
-class Source(BaseModel):
-    """One folder of images, with a folder of labels or, where `labels` is empty, without any of the task's organs.
-
-    `only` is a regular expression that a file's stem has to match; the first parenthesis of `group` in the stem is the
-    patient, without it the whole source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of
-    them. `drop_outside_air` removes pieces of labels at the picture's border that belong to no lung: from training
-    labels only, references stay untouched.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    images: str
-    labels: str = ""
-    only: str = ""
-    group: str = ""
-    hold_out: tuple[str, ...] = ()
-    validate_on: tuple[str, ...] = ()
-    drop_outside_air: bool = False
-
-    def group_of(self, stem: str) -> str:
-        """Return the patient of a file."""
-        match = re.search(self.group, stem) if self.group else None
-        return match.group(1) if match else ""
-
-    def role_of(self, group: str) -> Role:
-        """Return what a patient's images are for."""
-        for role, groups in ((Role.HOLD_OUT, self.hold_out), (Role.VALIDATE, self.validate_on)):
-            if group in groups or "*" in groups:
-                return role
-        return Role.TRAIN
-
-
-class BaseRecipe(BaseModel):
-    """All that decides a base model: card, pretrained encoder (relative to the weights' folder), sources, recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    card: ModelCard
-    encoder_weights: str = ""
-    sources: tuple[Source, ...]
-    recipe: Recipe
-
-
-def read_base_recipe(path: Path) -> BaseRecipe:
-    """Read a base recipe; raise `MedSegError` naming every unknown or wrong key."""
-    try:
-        return BaseRecipe.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is no base recipe: {error}. See training/recipes/lungs.json.") from error
 
 
 def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None:
@@ -105,14 +61,18 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     run_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(base.recipe.seed)
     network = build(base.card.architecture)
-    if base.encoder_weights:
+    if base.parent:
+        network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
+    elif base.encoder_weights:
         load_encoder_weights(network, weights / base.encoder_weights)
-    save_version(network, base.card, run_dir / START_FOLDER)
+    card = base.card.model_copy(update={"lineage": Lineage(parent=base.parent or None)})
+    save_version(network, card, run_dir / START_FOLDER)
     items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
-    write_recipe(base.recipe.model_copy(update={"base": START_FOLDER}), run_dir / RECIPE_FILE)
+    changes = {"base": START_FOLDER, "field_base": _newest_bundled(card.field.task) if card.field else ""}
+    write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
 
 
@@ -131,21 +91,39 @@ def without_outside_air(labels: NDArray[np.integer]) -> NDArray[np.integer]:
     return kept
 
 
+def objects_of(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Return the numbered objects of a mask (y, x); touching ones are parted where they are narrow, by a watershed.
+
+    A guess, good enough to learn from where people drew a mask without telling objects apart.
+    """
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), OBJECT_SMOOTHING_PX)
+    tops = peak_local_max(depth, min_distance=OBJECT_RADIUS_PX, labels=ndimage.label(mask)[0], exclude_border=False)
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
+    objects: NDArray[np.uint16] = watershed(-depth, markers, mask=mask).astype(np.uint16)
+    return objects
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a run folder from the command line; 1 after an error that the text explains."""
     parser = argparse.ArgumentParser(prog="python -m training.base_model", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's images lie in")
     parser.add_argument("--weights", type=Path, required=True, help="folder with the pretrained encoder")
     parser.add_argument("--recipe", type=Path, required=True, help="as training/recipes/lungs.json")
-    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--prepare", action="store_true", help="make the run folder only, and train later")
+    parser.add_argument("run_dir", type=Path, help="a run that was stopped goes on")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        make_run(read_base_recipe(options.recipe), options.data, options.weights, options.run_dir)
+        base = read_base_recipe(options.recipe)
+        if not (options.run_dir / SNAPSHOT_FILE).exists():
+            make_run(base, options.data, options.weights, options.run_dir)
+        if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
+            judge(options.run_dir, base.labels_by, base.images_may_be_shown)
+        return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1
-    return 0
 
 
 def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
@@ -153,11 +131,13 @@ def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
     images = (data / source.images).resolve()
     if not source.labels:
         _write_empty_labels(images, own_labels, source.only)
-    for case in pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels):
-        group = source.group_of(case.name)
-        role = source.role_of(group)
-        clean = source.drop_outside_air and role is not Role.HOLD_OUT
-        labels = (_cleaned(case, own_labels) if clean else case.labels).absolute()
+    cases = pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels)
+    cases = [case for case in cases if not source.labels or re.search(source.only, case.name)]
+    fields = _field_labels(source, images, data)
+    roles = source.roles([case.name for case in cases], data)
+    for case in cases:
+        group, role = roles[case.name]
+        labels = _labels_of(case, own_labels, source, role).absolute()
         is_own = own_labels.absolute() in labels.parents
         yield SnapshotItem(
             name=f"{source.name}/{case.name}",
@@ -167,22 +147,46 @@ def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
             role=role,
             source=source.name,
             labels_sha256=sha256_of(labels),
+            weight=source.weight,
+            field_labels=str(fields[case.name]) if fields else "",
         )
+
+
+def _newest_bundled(task: str) -> str:
+    versions = (MODELS / task_named(task).default_model).iterdir()
+    return str(max((folder for folder in versions if folder.is_dir()), key=lambda folder: int(folder.name)))
+
+
+def _field_labels(source: Source, images: Path, data: Path) -> dict[str, Path]:
+    if not source.field_labels:
+        return {}
+    return {case.name: case.labels for case in pair_by_stem(images, (data / source.field_labels).resolve())}
 
 
 def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(images.iterdir()):
-        if re.search(only, path.name):
+        if re.search(only, path.name) and formats.can_read(path):
             image = formats.read(path)
-            formats.write_labels(folder / f"{path.name}.tif", np.zeros(image.spatial_shape, np.uint8), image)
+            formats.write_labels(folder / f"{stem_of(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
 
 
-def _cleaned(case: LabelledCase, folder: Path) -> Path:
+def _labels_of(case: LabelledCase, folder: Path, source: Source, role: Role) -> Path:
+    """Return the labels as they are, or where the source asks for it a changed copy in `folder`."""
+    for_training = role is not Role.HOLD_OUT
+    if not source.binarise and not (for_training and (source.drop_outside_air or source.split_touching)):
+        return case.labels
     folder.mkdir(parents=True, exist_ok=True)
     image = formats.read(case.image)
-    path = folder / f"{case.name}.png"
-    formats.write_labels(path, without_outside_air(formats.read_labels(case.labels, image)), image)
+    labels = formats.read_labels(case.labels, image)
+    if source.binarise:
+        labels = (labels > 0).astype(np.uint8)
+    if source.split_touching and for_training:
+        labels = objects_of(labels > 0)
+    if source.drop_outside_air and for_training:
+        labels = without_outside_air(labels)
+    path = folder / f"{case.name}.tif"
+    formats.write_labels(path, labels, image)
     return path
 
 

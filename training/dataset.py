@@ -21,8 +21,11 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.snapshots import SnapshotItem
 from napari_medseg.core.tasks import Task
+from napari_medseg.inference.field import cropped, field_box
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.transforms import prepare, prepare_labels
 from training.augment import Augmenter
+from training.targets import network_classes
 
 MAX_PLANES_PER_IMAGE = 48
 WINDOW_LOW_HU = (-1400.0, -700.0)
@@ -53,10 +56,11 @@ class LabelledPlane:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """The planes of one image that a run learns from or is judged by."""
+    """The planes of one image that a run learns from or is judged by; `weight` is how often it is drawn."""
 
     name: str
     planes: tuple[LabelledPlane, ...]
+    weight: float = 1.0
 
 
 def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArray[np.integer]]:
@@ -75,16 +79,27 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
         )
     image = formats.read(image_path)
     labels = formats.read_labels(labels_path, image)
-    if labels.size and int(labels.max()) >= task.n_classes:
+    if labels.size and int(labels.max()) > task.largest_value:
         raise MedSegError(
             f"the labels of {item.name} have the value {int(labels.max())}, but task {task.name!r} ends at "
-            f"{task.n_classes - 1}. Correct the labels and accept the case again."
+            f"{task.largest_value}. Correct the labels and accept the case again."
         )
     return image, labels
 
 
+def largest_label(item: SnapshotItem, root: Path) -> int:
+    """Return the largest label value of an item, 0 where nothing is labelled."""
+    return int(formats.read_labels(root / item.labels, None).max(initial=0))
+
+
 def labelled_image(
-    item: SnapshotItem, root: Path, card: ModelCard, task: Task, n_windows: int, seed: int
+    item: SnapshotItem,
+    root: Path,
+    card: ModelCard,
+    task: Task,
+    n_windows: int,
+    seed: int,
+    finder: Predictor | None = None,
 ) -> LabelledImage:
     """Read and prepare one item.
 
@@ -100,13 +115,23 @@ def labelled_image(
         How many other grey windows to make of a CT in HU.
     seed
         Of the choice of windows.
+    finder
+        Finds the field that the card looks into, where the item does not bring its labels.
     """
     image, labels = read_item(item, root, task)
+    if card.field is not None and (item.field_labels or finder is not None):
+        field = (
+            formats.read_labels(root / item.field_labels, image)
+            if item.field_labels or finder is None
+            else finder.labels_of(image)
+        )
+        box = field_box(field, card.field.margin)
+        image, labels = cropped(image, box), labels[..., box[0], box[1]]
     chosen = training_planes(labels, item.edited_planes)
     picked = _planes_of(image, chosen)
     chosen_labels = labels.reshape(-1, *labels.shape[-2:])[chosen]
     prepared = prepare(picked, card)
-    on_network_grid = prepare_labels(chosen_labels, prepared)
+    on_network_grid = prepare_labels(network_classes(chosen_labels, card), prepared)
     rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(item.name.encode()).digest()[:4], "little")])
     pictures = [picked] + [_windowed(picked, rng) for _ in range(n_windows if image.units == "HU" else 0)]
     stacks = [_compact(prepare(picture, card).planes) for picture in pictures]
@@ -114,7 +139,7 @@ def labelled_image(
         LabelledPlane(tuple(stack[index] for stack in stacks), plane_labels)
         for index, plane_labels in enumerate(on_network_grid)
     )
-    return LabelledImage(item.name, planes)
+    return LabelledImage(item.name, planes, item.weight)
 
 
 def training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -> NDArray[np.intp]:
@@ -148,7 +173,8 @@ class Batches:
     Parameters
     ----------
     train, replay
-        What is to be learnt, and older data that must not be forgotten; images are drawn evenly, then their planes.
+        What is to be learnt, and older data that must not be forgotten; images are drawn by their weights, then
+        their planes evenly.
     augmenter, replay_augmenter
         Cut patches from what is to be learnt and from what is replayed.
     batch_size, replay_share
@@ -179,7 +205,8 @@ class Batches:
 
 
 def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    image = pool[int(rng.integers(len(pool)))]
+    shares = np.cumsum([image.weight for image in pool])
+    image = pool[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
     plane = image.planes[int(rng.integers(len(image.planes)))]
     return augmenter.patch(plane.view(rng), plane.labels, rng)
 

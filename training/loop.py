@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from napari_medseg.core.metrics import per_label_dice
-from napari_medseg.core.tasks import Task
 from training.checkpoint import Progress, load_checkpoint, save_best, save_checkpoint
 from training.dataset import LabelledPlane
 from training.events import CANCEL_FILE, EpochEnded, Event, Notice
@@ -34,7 +33,7 @@ def resume(setup: Setup) -> Progress:
     clock.reserved_s += FINAL_WORK_S
     if not progress.epoch:
         began = clock.elapsed_s()
-        progress.best_val_dice = validate(learner.parent, setup.validation, setup.task, setup.recipe.precision)
+        progress.best_val_dice = validate(learner.parent, setup.validation, setup.recipe.precision)
         save_best(setup.run_dir, learner.parent)
         clock.reserved_s += VALIDATION_RESERVE * (clock.elapsed_s() - began)
     return progress
@@ -55,7 +54,7 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
         began_s = clock.elapsed_s()
         train_loss = train_one_epoch(setup, progress)
         candidate = learner.candidate()
-        val_dice = validate(candidate, setup.validation, setup.task, recipe.precision)
+        val_dice = validate(candidate, setup.validation, recipe.precision)
         if better := val_dice > progress.best_val_dice:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             save_best(run_dir, candidate)
@@ -87,10 +86,9 @@ def train_one_epoch(setup: Setup, progress: Progress) -> float | None:
 
 
 @torch.no_grad()
-def validate(network: nn.Module, planes: Sequence[LabelledPlane], task: Task, precision: str) -> float:
-    """Mean Dice over planes and labels, on the network's grid, without postprocessing."""
+def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str) -> float:
+    """Mean Dice over planes and the network's classes but background, on its own grid, without postprocessing."""
     device = next(network.parameters()).device
-    values = [label.value for label in task.labels]
     scores: list[float] = []
     for _, same_shape in groupby(sorted(planes, key=_shape), key=_shape):
         alike = list(same_shape)
@@ -99,7 +97,8 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], task: Task, pr
             images = torch.from_numpy(np.stack([plane.views[0] for plane in batch])).float()
             images = images.to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                predicted = network(images).argmax(dim=1).cpu().numpy()
+                logits = network(images)
+            predicted, values = logits.argmax(dim=1).cpu().numpy(), range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):
                 scores.append(statistics.fmean(per_label_dice(labels, plane.labels, values).values()))
     return statistics.fmean(scores)

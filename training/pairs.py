@@ -30,8 +30,8 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     for folder in (images, labels):
         if not folder.is_dir():
             raise MedSegError(f"{folder} is no folder. Give a folder of images and one of labels of the same names.")
-    image_of = {_stem(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
-    labels_of = {_stem(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
+    image_of = {stem_of(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
+    labels_of = {stem_of(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
     if not labels_of:
         raise MedSegError(f"{labels} holds no labels (.png, .tif, .nii, .nii.gz). Choose another folder.")
     if orphans := sorted(labels_of.keys() - image_of.keys()):
@@ -42,7 +42,7 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     return [LabelledCase(stem, image_of[stem], path, source=images.name) for stem, path in labels_of.items()]
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """Return the name without a suffix that is one; a DICOM file may be called by its UID, which has dots."""
     suffix = suffix_of(path)
     return path.name[: -len(suffix)] if suffix in formats.READERS else path.name

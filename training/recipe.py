@@ -13,6 +13,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str = Field(description="folder of the version to start from (card.json, model.safetensors)")
+    field_base: str = Field("", description="folder of the version that finds the field, if the model looks into one")
     name: str = Field(description="model name of the result, as in lungs-unet")
     version: int = Field(1, ge=1, description="version of the result")
     n_epochs: int = Field(20, ge=1)
@@ -24,7 +25,7 @@ class Recipe(BaseModel):
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
     loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
-    augmentation: str = Field("ct", description="a key of training.augment.AUGMENTATIONS")
+    augmentation: str = Field("ct", description="a key of training.augmentations.AUGMENTATIONS")
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")

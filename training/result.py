@@ -13,11 +13,14 @@ from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
 from training.checkpoint import Progress, clear, load_best
-from training.evaluate import CaseScore, Evaluation, judge_case
+from training.evaluate import judge_case
 from training.events import Compared, Event, Finished, Notice, read_events
+from training.judge import labelled_case, write_worst
 from training.loop import is_cancelled
 from training.pairs import LabelledCase
-from training.report import WorstCase, worst_case, write_report
+from training.pictures import CasePicture, picture_of
+from training.report import write_report
+from training.scores import CaseScore, Evaluation
 from training.setup import Setup
 
 COMPARISON_SHARE = 0.25
@@ -57,7 +60,7 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Iterat
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
     predictor = _predictor_of(setup, setup.run_dir)
     cases = {case.name: case for case in _hold_out(setup)}
-    new, worst = list[CaseScore](), list[WorstCase]()
+    new, worst = list[CaseScore](), list[CasePicture]()
     for before in old:
         if len(new) >= MIN_COMPARED and setup.clock.is_over():  # something else took the processor since the start
             yield Notice(f"the budget is used up: {len(new)} of {len(old)} hold-out cases are compared")
@@ -65,12 +68,13 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Iterat
         judged = judge_case(predictor, cases[before.name], setup.task)
         after = judged.score
         new.append(after)
-        worst = sorted([*worst, worst_case(judged, setup.task)], key=lambda case: case.dice)[:N_PICTURES]
+        worst = sorted([*worst, picture_of(judged, setup.task)], key=lambda case: case.dice)[:N_PICTURES]
         yield Compared(before.name, before.source, before.mean_dice, after.mean_dice, before.dice, after.dice)
     if new:
         scores = Evaluation(card.id, card.task, tuple(new)).summary(LABELS_BY)
         card = card.model_copy(update={"hold_out": scores})
         write_card(card, setup.run_dir / CARD_FILE)
+        write_worst(worst, setup.run_dir)
     write_report(setup.run_dir, card, [event for event, _ in read_events(setup.run_dir)], worst)
     cancelled = is_cancelled(setup.run_dir)
     yield Finished(progress.best_epoch, progress.best_val_dice, cancelled, setup.clock.elapsed_s())
@@ -98,16 +102,14 @@ def code_version() -> str:
 
 
 def _hold_out(setup: Setup) -> list[LabelledCase]:
-    return [
-        LabelledCase(
-            item.name, setup.run_dir / item.image, setup.run_dir / item.labels, item.group, item.source or "hold-out"
-        )
-        for item in in_turn(setup.split.hold_out)
-    ]
+    return [labelled_case(item, setup.run_dir) for item in in_turn(setup.split.hold_out)]
 
 
 def _predictor_of(setup: Setup, folder: Path) -> Predictor:
-    return Predictor.load(folder, str(setup.learner.device))
+    device = str(setup.learner.device)
+    field_base = setup.recipe.field_base
+    field = Predictor.load(setup.run_dir / field_base, device) if field_base else None
+    return Predictor.load(folder, device, field)
 
 
 def _card(setup: Setup) -> ModelCard:
@@ -127,7 +129,7 @@ def _card(setup: Setup) -> ModelCard:
             )
         )
     lineage = Lineage(
-        parent=base.id if is_retrain else None,
+        parent=base.id if is_retrain else base.lineage.parent,
         run=setup.run_dir.absolute().name,
         snapshot_sha256=setup.snapshot.sha256,
         n_corrections=len(corrected) if is_retrain else 0,

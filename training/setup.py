@@ -10,9 +10,12 @@ from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
-from training.augment import Augmenter, augmentation_named
-from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_image
+from napari_medseg.networks.growth import with_classes
+from training.augment import Augmenter
+from training.augmentations import augmentation_named
+from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_image, largest_label
 from training.learner import Learner
 from training.recipe import Recipe, read_recipe
 from training.schedule import Clock
@@ -84,10 +87,15 @@ def read_setup(run_dir: Path, started: float) -> Setup:
             "Start from a model of the same task."
         )
     split = split_by_role(snapshot)
+    if base.instances is None and base.architecture.classes < task.n_classes:
+        largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))
+        network, base = with_classes(network, base, largest + 1)
     device = best_device()
 
+    finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
+
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
-        return [labelled_image(item, run_dir, base, task, n_windows, recipe.seed) for item in items]
+        return [labelled_image(item, run_dir, base, task, n_windows, recipe.seed, finder) for item in items]
 
     train, replay = read(split.train), read(split.replay)
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)

@@ -26,7 +26,13 @@ def base_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_run(tmp_path: Path, base_version: Path) -> Callable[..., Path]:
     """Make a run folder: by default four corrections, one replayed image, three held out."""
 
-    def make(name: str = "run", items: list[SnapshotItem] | None = None, **recipe: object) -> Path:
+    def make(
+        name: str = "run",
+        items: list[SnapshotItem] | None = None,
+        base_folder: Path = base_version,
+        task: str = "lungs",
+        **recipe: object,
+    ) -> Path:
         run_dir = tmp_path / name
         run_dir.mkdir()
         if items is None:
@@ -34,8 +40,8 @@ def make_run(tmp_path: Path, base_version: Path) -> Callable[..., Path]:
             items.append(item(tmp_path, "old", Role.REPLAY, seed=20))
             items += [item(tmp_path, f"held{n}", Role.HOLD_OUT, seed=30 + n) for n in range(3)]
         moved = [one.model_copy(update={"image": f"../{one.image}", "labels": f"../{one.labels}"}) for one in items]
-        write_snapshot(Snapshot(task="lungs", items=tuple(moved)), run_dir / "snapshot.json")
-        write_recipe(small_recipe(base=str(base_version), **recipe), run_dir / "recipe.json")
+        write_snapshot(Snapshot(task=task, items=tuple(moved)), run_dir / "snapshot.json")
+        write_recipe(small_recipe(base=str(base_folder), **recipe), run_dir / "recipe.json")
         return run_dir
 
     return make

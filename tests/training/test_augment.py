@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from napari_medseg.core.cards import Preprocessing
-from training.augment import AUGMENTATIONS, Augmentation, Augmenter, augmentation_named
+from napari_medseg.core.tasks import TASKS, Task
+from training.augment import Augmenter, _restained
+from training.augmentations import AUGMENTATIONS, Augmentation, augmentation_named
 
 SIDES = (1, 2)
 
@@ -98,3 +100,44 @@ def test_an_unknown_augmentation_lists_the_choices() -> None:
 
 def _column(labels: torch.Tensor, value: int) -> float:
     return float((labels == value).nonzero()[:, 1].float().mean())
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_task_names_augmentations_that_there_are(task: Task) -> None:
+    assert {task.augmentation, task.replay_augmentation} <= AUGMENTATIONS.keys()
+
+
+def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
+    plane = np.repeat(plane_and_labels()[0], 3, axis=0)
+    plane[1] *= 0.5
+    labels = plane_and_labels()[1]
+    for settings in (Augmentation(stain=0.5, intensity_share=1.0), Augmentation(tint=0.4, intensity_share=1.0)):
+        patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(3))
+        assert patch.shape == (3, 64, 64)
+        assert float((patch - torch.from_numpy(plane)).abs().max()) > 0.05
+        assert float(patch.min()) >= -1
+        assert float(patch.max()) <= 1
+        np.testing.assert_array_equal(truth.numpy(), labels)
+
+
+def test_a_stain_factor_of_one_changes_nothing() -> None:
+    colours = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+    torch.testing.assert_close(_restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
+
+
+def test_more_haematoxylin_is_darker_where_there_is_any() -> None:
+    white = torch.ones(3, 4, 4)
+    nucleus = torch.tensor([0.4, 0.3, 0.6]).view(3, 1, 1).expand(3, 4, 4)
+    more = np.array([1.4, 1.0, 1.0])
+    torch.testing.assert_close(_restained(white, more), white, atol=1e-3, rtol=1e-3)
+    assert float(_restained(nucleus, more).sum()) < float(nucleus.sum())
+
+
+def test_what_is_cut_out_is_grey_and_small() -> None:
+    plane, labels = plane_and_labels()
+    settings = Augmentation(cutout_share=1.0)
+    patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(0))
+    changed = (patch.numpy() - plane)[0] != 0
+    assert 0.01 < np.mean(np.abs(patch.numpy() - plane)[0] > 1e-3) < 0.2
+    assert np.allclose(patch.numpy()[0][changed & (np.abs(patch.numpy() - plane)[0] > 1e-3)], 0.0, atol=1e-5)
+    np.testing.assert_array_equal(truth.numpy(), labels)

@@ -5,12 +5,17 @@ import pytest
 import tifffile
 from training_phantoms import phantom, small_card, small_recipe
 
+import napari_medseg
+from napari_medseg.core.cards import read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.inference.postprocess import STEPS
 from training.__main__ import main as train
-from training.base_model import BaseRecipe, Source, make_run, read_base_recipe, without_outside_air
+from training.augmentations import AUGMENTATIONS
+from training.base_model import make_run, objects_of, without_outside_air
+from training.base_recipe import BaseRecipe, Source, read_base_recipe
 
+MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "lungs.json"
 
 
@@ -27,21 +32,58 @@ def test_air_at_the_border_is_no_lung_but_a_cut_lung_is() -> None:
 
 def test_patients_are_told_from_file_names() -> None:
     source = Source(name="s", images="i", labels="l", group="^(.*)_", hold_out=("b_1",), validate_on=("c",))
-    assert source.group_of("b_1_007") == "b_1"
-    assert source.role_of("b_1") is Role.HOLD_OUT
-    assert source.role_of("c") is Role.VALIDATE
-    assert source.role_of("a") is Role.TRAIN
-    assert Source(name="s", images="i", labels="l", hold_out=("*",)).role_of("") is Role.HOLD_OUT
+    assert source.roles(["b_1_007", "c_1", "a_2"], Path()) == {
+        "b_1_007": ("b_1", Role.HOLD_OUT),
+        "c_1": ("c", Role.VALIDATE),
+        "a_2": ("a", Role.TRAIN),
+    }
+    everything = Source(name="s", images="i", labels="l", hold_out=("*",))
+    assert everything.roles(["x"], Path()) == {"x": ("", Role.HOLD_OUT)}
+
+
+def test_patients_and_hold_out_can_stand_in_an_index(tmp_path: Path) -> None:
+    rows = ["name,patient,split", "a,p1,train", "b,p1,train", "c,p2,val", "d,p3,train", "e,p4,train"]
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    source = Source(
+        name="s", images="i", labels="l", index="index.csv", group_column="patient", validate_every=2, hold_out=("p4",)
+    )
+    roles = source.roles(list("abcde"), tmp_path)
+    assert {name for name, (_, role) in roles.items() if role is Role.HOLD_OUT} == {"c", "e"}
+    assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p1"}
+
+
+def test_objects_of_a_mask_that_touch_are_numbered() -> None:
+    mask = np.hypot(*(np.indices((40, 60)) - np.array([20, 18])[:, None, None])) < 12
+    mask |= np.hypot(*(np.indices((40, 60)) - np.array([20, 40])[:, None, None])) < 12
+    objects = objects_of(mask)
+    assert set(np.unique(objects)) == {0, 1, 2}
+    assert objects[20, 18] != objects[20, 40]
+    np.testing.assert_array_equal(objects > 0, mask)
 
 
 def test_the_recipe_of_the_bundled_model_is_valid_and_holds_out_what_it_says() -> None:
     base = read_base_recipe(LUNGS_RECIPE)
     sources = {source.name: source for source in base.sources}
-    assert sources["lidc_one_patient"].role_of("") is Role.HOLD_OUT
-    for patient in ("cc003", "cc006", "rp14_14_85914_0"):
-        assert sources["covid_slices"].role_of(patient) is Role.HOLD_OUT
+    assert sources["lidc_one_patient"].hold_out == ("*",)
+    assert sources["covid_slices"].hold_out == ("cc003", "cc006", "rp14_14_85914_0")
     assert "xray_kermany" not in sources
     assert {step.name for step in base.card.postprocessing} <= STEPS.keys()
+
+
+@pytest.mark.parametrize("path", sorted(LUNGS_RECIPE.parent.glob("*.json")), ids=lambda path: path.stem)
+def test_each_recipe_is_that_of_a_bundled_version(path: Path) -> None:
+    base = read_base_recipe(path)
+    bundled = read_card(MODELS / base.card.name / str(base.card.version) / "card.json")
+    for part in ("task", "architecture", "preprocessing", "postprocessing", "instances", "field", "licence"):
+        assert getattr(bundled, part) == getattr(base.card, part), part
+    assert base.recipe.augmentation in AUGMENTATIONS
+    assert {step.name for step in base.card.postprocessing} <= STEPS.keys()
+    assert any(source.hold_out or source.index for source in base.sources)
+    assert bundled.hold_out
+    assert bundled.lineage.parent == (base.parent or None)
+    assert bundled.lineage.seed == base.recipe.seed
+    named = {score.dataset for score in bundled.hold_out} - {"all"}
+    assert named <= {source.name for source in base.sources} | {"lidc_one_patient", "covid_slices"}
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from napari_medseg.core.cards import read_card
 from napari_medseg.core.checks import sides_swapped
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
-from training.base_model import read_base_recipe
+from training.base_recipe import read_base_recipe
 from training.evaluate import judge_case
 from training.pairs import LabelledCase
 
@@ -48,7 +48,9 @@ def test_its_card_says_how_good_it_is_on_what_it_never_saw() -> None:
 
 def test_it_finds_the_lungs_of_the_bundled_ct_and_knows_right_from_left(predictor: Predictor) -> None:
     samples = PACKAGE / "samples"
-    listed = json.loads((samples / "replay.json").read_text())["lungs"][2::4]
+    listed = [entry for entry in json.loads((samples / "replay.json").read_text())["lungs"] if "ct_" in entry["image"]][
+        2::4
+    ]
     dice = []
     for entry in listed:
         case = LabelledCase(Path(entry["image"]).stem, samples / entry["image"], samples / entry["labels"])

@@ -11,7 +11,8 @@ from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.core.tasks import TASKS
-from training.augment import AUGMENTATIONS, Augmenter
+from training.augment import Augmenter
+from training.augmentations import AUGMENTATIONS
 from training.dataset import (
     MAX_PLANES_PER_IMAGE,
     Batches,

@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from training_phantoms import item
+import tifffile
+import torch
+from training_phantoms import item, small_card
 
-from napari_medseg.core.cards import read_card
+from napari_medseg.core.cards import Instances, read_card
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.snapshots import Role
+from napari_medseg.core.tasks import TASKS
+from napari_medseg.networks import build, load_version, save_version
 from training.__main__ import main, run
 from training.checkpoint import CHECKPOINT_FILE
 from training.events import (
@@ -27,6 +32,7 @@ from training.events import (
     append_event,
     read_events,
 )
+from training.judge import judge
 
 MakeRun = Callable[..., Path]
 
@@ -169,3 +175,49 @@ def test_a_wrong_command_line_says_how_to_use_it(capsys: pytest.CaptureFixture[s
     assert main([]) == 2
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "RUN_DIR" in capsys.readouterr().err
+
+
+def test_a_label_that_the_model_did_not_know_is_learnt(make_run: MakeRun, tmp_path: Path) -> None:
+    lesions = small_card().model_copy(update={"task": "covid", "name": "covid-unet"})
+    base = tmp_path / "lesions"
+    save_version(build(lesions.architecture), lesions, base)
+    items = [item(tmp_path, f"train{n}", Role.TRAIN, seed=n) for n in range(3)]
+    for one in items:
+        path = tmp_path / one.labels
+        tifffile.imwrite(path, np.where(tifffile.imread(path) == 2, 3, 1).astype(np.uint8))
+    run_dir = make_run(items=items, base_folder=base, task="covid", n_epochs=2, average_with_parent=0.3)
+    assert main([str(run_dir)]) == 0
+    card = read_card(run_dir / "card.json")
+    assert card.architecture.classes == TASKS["covid"].n_classes == 4
+    network, _ = load_version(run_dir)
+    assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 4, 64, 64)
+
+
+def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun, tmp_path: Path) -> None:
+    small = small_card()
+    card = small.model_copy(
+        update={
+            "task": "nuclei",
+            "name": "nuclei-unet",
+            "architecture": small.architecture.model_copy(update={"classes": 4}),
+            "instances": Instances(levels=[0.0, 0.3, 0.6]),
+        }
+    )
+    base = tmp_path / "nuclei"
+    save_version(build(card.architecture), card, base)
+    items = [item(tmp_path, f"train{n}", Role.TRAIN, seed=n) for n in range(3)]
+    items.append(item(tmp_path, "held", Role.HOLD_OUT, seed=9))
+    for one in items:
+        path = tmp_path / one.labels
+        tifffile.imwrite(path, tifffile.imread(path).astype(np.uint32) * 70_000)
+    run_dir = make_run(items=items, base_folder=base, task="nuclei", n_epochs=8, steps_per_epoch=6)
+    assert main([str(run_dir)]) == 0
+    scores = {score.metric: score for score in read_card(run_dir / "card.json").hold_out}
+    assert scores.keys() == {"Dice", "AJI", "PQ", "F1 of objects"}
+    assert scores["Dice"].mean > 0.5
+    assert (run_dir / "worst_case.png").exists()
+    assert judge(run_dir, "construction", images_may_be_shown=False).hold_out[0].labels_by == "construction"
+    judged = read_card(run_dir / "card.json")
+    assert judged.calibration.ece is not None
+    assert 0 <= judged.calibration.ece <= 1
+    assert (run_dir / "evaluation.html").exists()
