@@ -129,7 +129,7 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
     """
     if ws.project.hold_out_decisions().get(group, False) == held_out:
         return
-    if group in replay_groups(ws.samples):
+    if group in _learnt_before(ws):
         raise MedSegError(
             f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
         )
@@ -182,7 +182,13 @@ def _place(ws: Workspace, group: str) -> None:
         return
     held, n_groups = sum(sides.values()), len(sides)
     wanted = held < n_groups and held * ONE_GROUP_HELD_OUT_IN < n_groups
-    ws.project.decide_hold_out(group, wanted and group not in replay_groups(ws.samples))
+    ws.project.decide_hold_out(group, wanted and group not in _learnt_before(ws))
+
+
+def _learnt_before(ws: Workspace) -> set[str]:
+    """Return groups of the bundled samples that a live version learnt from before the person had it."""
+    tasks = {card.task for card in ws.registry.versions()}
+    return replay_groups(ws.samples, [ws.registry.live(task) for task in tasks])
 
 
 def _row(

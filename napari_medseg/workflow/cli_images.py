@@ -14,13 +14,13 @@ from rich.table import Table
 from napari_medseg.core import formats
 from napari_medseg.core.checks import check_labels
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.measure import measure
+from napari_medseg.core.measure import Measurement, measure
 from napari_medseg.core.tasks import Task, task_named
 from napari_medseg.workflow import cli_places as places
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
-    from training.evaluate import Evaluation
+    from training.scores import Evaluation
 
 
 def predict(
@@ -43,7 +43,7 @@ def predict(
     sources, errors = _sources(files)
     models = places.open_registry(registry)
     card = places.chosen_model(models, task, model)
-    predictor = _predictor(models.folder(card.id), device)
+    predictor = places.load_predictor(models, card.id, device)
     targets = _targets(sources, output, suffix)
     written = []
     console = places.progress_console(quiet=as_json)
@@ -70,25 +70,46 @@ def evaluate(
     ] = None,
     task: places.TaskOption = "lungs",
     model: places.ModelOption = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labels made elsewhere, measured instead of a model's.", show_default=False),
+    ] = None,
     only: Annotated[str, typer.Option(help="Regular expression that stems must begin with.")] = "",
     group: Annotated[str, typer.Option(help="Regular expression whose match in the stem is the patient.")] = "",
     device: places.DeviceOption = None,
     as_json: places.JsonOption = False,
     registry: places.RegistryOption = None,
 ) -> None:
-    """Measure a model on images with reference labels: Dice, surface distance, swapped sides."""
-    from training.evaluate import evaluate_folder, write_evaluation
+    """Measure a model, or labels made elsewhere, against reference labels.
 
-    models = places.open_registry(registry)
-    card = places.chosen_model(models, task, model)
-    predictor = _predictor(models.folder(card.id), device)
-    with places.progress_console(quiet=as_json).status(f"{card.id} on {predictor.title}"):
-        evaluation = evaluate_folder(predictor, images, labels, task_named(task), only=only, group=group)
-    paths = [] if output is None else write_evaluation(evaluation, output)
+    Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; of instances AJI, PQ and F1 too.
+    """
+    from training.evaluate import cases_in, found_in, judge_cases, predicted_by
+    from training.evaluation_page import telling, write_evaluation
+    from training.pictures import picture_of
+    from training.scores import Evaluation
+
+    chosen = task_named(task)
+    if predictions is not None:
+        name, source, n_classes = predictions.name, found_in(predictions), None
+    else:
+        models = places.open_registry(registry)
+        card = places.chosen_model(models, task, model)
+        name, n_classes = card.id, card.architecture.classes
+        source = predicted_by(places.load_predictor(models, card.id, device))
+    cases = cases_in(images, labels, only, group)
+    console = places.progress_console(quiet=as_json)
+    judged = track(judge_cases(source, cases, chosen, n_classes), name, total=len(cases), console=console)
+    evaluation = Evaluation(name, task, tuple(one.score for one in judged))
+    paths = []
+    if output is not None:  # made once more: thousands of images would not fit into memory
+        shown = [case for case in cases if case.name in telling(evaluation.scores)]
+        pictures = [picture_of(one, chosen) for one in judge_cases(source, shown, chosen)]
+        paths = write_evaluation(evaluation, output, pictures)
     if as_json:
-        scores = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
+        rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
         summary = [score.model_dump() for score in evaluation.summary()]
-        places.say_json({"model": card.id, "task": task, "summary": summary, "images": scores})
+        places.say_json({"model": name, "task": task, "summary": summary, "images": rows})
         return
     _say_evaluation(evaluation)
     for path in paths:
@@ -109,12 +130,6 @@ def _sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], list[str
     return sources, errors
 
 
-def _predictor(folder: Path, device: str | None) -> "Predictor":
-    from napari_medseg.inference.predictor import Predictor
-
-    return Predictor.load(folder, device)
-
-
 def _targets(
     sources: Sequence[formats.ImageSource], folder: Path, suffix: str
 ) -> list[tuple[formats.ImageSource, Path]]:
@@ -131,23 +146,30 @@ def _targets(
 
 
 def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predictor", task: Task) -> dict[str, Any]:
-    from napari_medseg.inference.predictor import Result
+    from napari_medseg.inference.events import Result
 
     image = formats.read_source(source)
     if image.axes not in task.axes and image.spatial_axes not in task.axes:
         raise MedSegError(f"{source.name} has axes {image.axes!r}, but task {task.name!r} needs {list(task.axes)}.")
     result = next(event for event in predictor.predict(image) if isinstance(event, Result))
     formats.write_labels(target, result.labels, image)
-    sizes = measure(result.labels, image, task)
+    sizes = measure(result.labels, image, task, result.field)
     return {
         "image": [str(file) for file in source.paths],
         "labels": str(target),
         "seconds": round(result.seconds, 3),
         "uncertainty": round(result.uncertainty, 5),
-        "sizes": {size.label.name: {"voxels": size.voxels, "value": size.value, "unit": size.unit} for size in sizes},
+        "sizes": {size.label.name: _figures(size) for size in sizes},
         "text": ", ".join(f"{size.label.name} {size.text}" for size in sizes),
         "findings": [finding.text for finding in check_labels(result.labels, task, image)],
     }
+
+
+def _figures(size: Measurement) -> dict[str, Any]:
+    figures = {"voxels": size.voxels, "value": size.value, "unit": size.unit}
+    if size.count is not None:
+        figures["objects"] = size.count
+    return figures | {f"share of {name}": round(share, 5) for name, share in size.shares}
 
 
 def _say_written(written: Sequence[dict[str, Any]], errors: Sequence[str]) -> None:
@@ -161,11 +183,12 @@ def _say_written(written: Sequence[dict[str, Any]], errors: Sequence[str]) -> No
 
 def _say_evaluation(evaluation: "Evaluation") -> None:
     table = Table(title=f"{evaluation.model} on {evaluation.task}", title_justify="left")
-    for column in ("source", "images", "mean Dice", "95 %", "worst", "sides swapped"):
-        table.add_column(column, justify="left" if column == "source" else "right")
+    for column in ("measure", "source", "images", "mean", "95 %", "worst", "sides swapped"):
+        table.add_column(column, justify="left" if column in ("measure", "source") else "right")
     for score in evaluation.summary():
         interval = f"{score.ci_low:.4f}-{score.ci_high:.4f}"
         cells = (
+            score.metric,
             score.dataset,
             score.n_images,
             f"{score.mean:.4f}",
@@ -175,5 +198,6 @@ def _say_evaluation(evaluation: "Evaluation") -> None:
         )
         table.add_row(*map(str, cells))
     Console().print(table)
-    for name, value in evaluation.summary()[-1].per_label.items():
+    last_dice = [score for score in evaluation.summary() if score.per_label][-1]
+    for name, value in last_dice.per_label.items():
         places.say(f"{name}: {value:.4f}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
@@ -30,9 +30,10 @@ def list_versions(
     if as_json:
         places.say_json([_entry(card, live) | {"folder": str(models.folder(card.id))} for card in cards])
         return
-    table = Table("version", "task", "live", "parent", "hold-out Dice", "made")
+    table = Table(Column("version", no_wrap=True), "task", "live", "parent", "hold-out Dice", "made")
     for card in cards:
-        scores = ", ".join(f"{score.mean:.4f} ({score.dataset}, {score.n_images})" for score in card.hold_out)
+        dice = [score for score in card.hold_out if score.metric == "Dice"][-1:]  # the last one is of all sources
+        scores = ", ".join(f"{score.mean:.4f} ({score.n_images} images)" for score in dice)
         is_live = "live" if card.id in live else ""
         table.add_row(card.id, card.task, is_live, card.lineage.parent or "", scores, card.lineage.created[:10])
     Console().print(table)

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.workflow.workspace import BUNDLED, Workspace, user_data
+
+if TYPE_CHECKING:
+    from napari_medseg.inference.predictor import Predictor
 
 ProjectOption = Annotated[
     Path | None,
@@ -71,6 +74,15 @@ def chosen_model(models: Registry, task: str, model: str | None) -> ModelCard:
     if card.task != task:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, not {task!r}. Add --task {card.task}.")
     return card
+
+
+def load_predictor(models: Registry, model: str, device: str | None) -> "Predictor":
+    """Load a version, and the one that finds its field where it looks into one."""
+    from napari_medseg.inference.predictor import Predictor
+
+    field = models.field_model(model)
+    finder = Predictor.load(models.folder(field), device) if field else None
+    return Predictor.load(models.folder(model), device, finder)
 
 
 def say(text: str = "") -> None:

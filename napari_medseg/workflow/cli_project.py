@@ -15,9 +15,7 @@ from napari_medseg.core.gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import improve
-from napari_medseg.workflow.cases import corrections_in_force, load_image
-from napari_medseg.workflow.copies import read_labels
-from napari_medseg.workflow.export import ExportItem, export_corrections
+from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
 from napari_medseg.workflow.queue import waiting
 from napari_medseg.workflow.workspace import Workspace
 from training.events import EpochEnded, Event, Failed, Finished, Notice, Started
@@ -60,11 +58,7 @@ def export(
 ) -> None:
     """Write accepted labels with provenance.json and measurements.csv."""
     with places.opened(project, registry) as ws:
-        items = [
-            ExportItem(case, correction, read_labels(ws.project.folder, case, correction), load_image(ws, case))
-            for case, correction in corrections_in_force(ws, task)
-        ]
-        paths = export_corrections(items, output, suffix, with_images=with_images)
+        paths = export_corrections(items_of(ws, accepted_rows(ws, task)), output, suffix, with_images=with_images)
     if as_json:
         places.say_json([str(path) for path in paths])
         return

@@ -17,6 +17,7 @@ from napari_medseg.core.durable import sha256_of, sync_folder, write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image, Storage
 from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.core.tasks import task_named
 
 
 class _Origin(BaseModel):
@@ -101,7 +102,7 @@ def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> S
     case
         Whose grid the labels are on.
     kind
-        First word of the file name: ``"prediction"`` or ``"correction"``.
+        First word of the file name: ``"prediction"``, ``"field"`` or ``"correction"``.
     labels
         On the canonical grid.
     """
@@ -132,7 +133,17 @@ def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> ND
     wanted = case.shape[: len(case.axes.replace("C", ""))]
     if labels.size != np.prod(wanted):
         raise MedSegError(f"{path} has shape {labels.shape}, but {case.name} has {wanted}. Predict again.")
-    return labels.reshape(wanted)
+    # a file holds the smallest type that suffices; a painter of objects needs room for more
+    room = np.min_scalar_type(task_named(case.task).largest_value)
+    return labels.reshape(wanted).astype(np.promote_types(labels.dtype, room), copy=False)
+
+
+def read_field(folder: Path, case: Case, field_file: str) -> NDArray[Any] | None:
+    """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
+    path = folder / field_file
+    if not path.exists():
+        return None
+    return formats.read_labels(path, None).reshape(case.shape[: len(case.axes.replace("C", ""))])
 
 
 def _grid(case: Case, labels: NDArray[Any]) -> Image:

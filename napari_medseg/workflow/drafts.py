@@ -160,7 +160,7 @@ class Draft:
         self._put(stroke, stroke.old, stroke.new, self._journal.done[:-1])
 
     def _put(
-        self, stroke: Stroke, before: NDArray[np.uint16], after: NDArray[np.uint16], below: Sequence[Stroke]
+        self, stroke: Stroke, before: NDArray[np.uint32], after: NDArray[np.uint32], below: Sequence[Stroke]
     ) -> None:
         """Turn one side of a stroke into the other, given the strokes below it, and keep count of what differs."""
         indices, labels, predicted = stroke.indices, self.labels.reshape(-1), self._predicted.reshape(-1)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_medseg.core.cards import CARD_FILE, read_card
+from napari_medseg.core.cards import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.inference.messages import (
@@ -59,13 +59,14 @@ class PredictNotice:
 
 @dataclass(frozen=True, eq=False)
 class PredictResult:
-    """Labels on the image's own grid; see `inference.predictor.Result` for the others."""
+    """Labels on the image's own grid; see `inference.events.Result` for the others."""
 
-    labels: NDArray[np.uint8 | np.uint16]
+    labels: NDArray[np.uint8 | np.uint16 | np.uint32]
     uncertainty: float
     uncertainty_map: NDArray[np.uint8] | None
     seconds: float
     device: str
+    field: NDArray[np.uint8] | None = None
 
 
 EngineEvent = PredictProgress | PredictNotice | PredictResult
@@ -138,9 +139,16 @@ class Engine:
         self._cancel_within(GIVE_WAY_SECONDS)
 
     def predict(
-        self, image: Image, version_folder: Path, *, with_uncertainty_map: bool = False
+        self,
+        image: Image,
+        version_folder: Path,
+        *,
+        with_uncertainty_map: bool = False,
+        field_folder: Path | None = None,
     ) -> Iterator[EngineEvent]:
         """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
+
+        `field_folder` is the version that finds the field first, for a model that looks into one.
 
         Yields
         ------
@@ -154,22 +162,26 @@ class Engine:
         MedSegError
             If the image or the version cannot be used, or the process died; it is restarted then.
         """
-        n_classes = read_card(version_folder / CARD_FILE).architecture.classes
+        card = read_card(version_folder / CARD_FILE)
         ticket = self._n_cancels
         with contextlib.ExitStack() as stack:
             yield from self._wait_for_turn(ticket)
             stack.callback(self._turn.release)
             process = yield from self._wait_until_ready(ticket)
             pixels = stack.enter_context(Segment.holding(image.pixels))
-            label_type = np.uint8 if n_classes <= 256 else np.uint16
-            labels = stack.enter_context(Segment.create(image.spatial_shape, label_type))
-            unsure = (
-                stack.enter_context(Segment.create(image.spatial_shape, np.uint8)) if with_uncertainty_map else None
-            )
+
+            def room(dtype: type[np.generic], wanted: bool = True) -> Segment | None:
+                return stack.enter_context(Segment.create(image.spatial_shape, dtype)) if wanted else None
+
+            labels = stack.enter_context(Segment.create(image.spatial_shape, _label_type(card)))
+            unsure, field = room(np.uint8, with_uncertainty_map), room(np.uint8, field_folder is not None)
             request = self._request(image, version_folder, pixels, labels, unsure)
+            if field is not None and field_folder is not None:
+                folder = str(field_folder.resolve())
+                request = request.model_copy(update={"field_folder": folder, "field": field.ref})
             result = yield from self._follow(process, request, ticket)
-            doubt = None if unsure is None else unsure.read()
-            answer = PredictResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device)
+            doubt, found = (None if segment is None else segment.read() for segment in (unsure, field))
+            answer = PredictResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device, found)
         yield answer
 
     def _cancel_within(self, seconds: float) -> None:
@@ -263,3 +275,9 @@ class Engine:
         if state != self._state:
             self._state = state
             self.state_changed.emit(state)
+
+
+def _label_type(card: ModelCard) -> type[np.unsignedinteger[Any]]:
+    if card.instances is not None:
+        return np.uint32
+    return np.uint8 if card.architecture.classes <= 256 else np.uint16

@@ -24,23 +24,54 @@ from napari_medseg.core.durable import sha256_of, write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.measure import measure
-from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow.cases import corrections_in_force, load_image
+from napari_medseg.workflow.copies import read_field, read_labels
+from napari_medseg.workflow.workspace import Workspace
 
 PROVENANCE_FILE = "provenance.json"
 MEASUREMENTS_FILE = "measurements.csv"
-_COLUMNS = ("case", "group", "labels_file", "label", "name", "voxels", "value", "unit")
+_COLUMNS = (
+    *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
+    *("objects", "share_of_field", "shares_of_its_parts"),
+)
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, eq=False)
 class ExportItem:
-    """One accepted case: its correction, the labels of that (canonical order), and the image they lie on."""
+    """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
+
+    `field` are the labels of the field that the model found first, where it looks into one.
+    """
 
     case: Case
     correction: Correction
     labels: NDArray[Any]
     image: Image
+    field: NDArray[Any] | None = None
+
+
+def accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
+    """Return accepted cases of a task with corrections and field files; in the main thread: it reads the project."""
+    fields = {row.case_id: row.field_file for row in ws.project.rows(Prediction) if row.field_file}
+    return [(case, correction, fields.get(case.id, "")) for case, correction in corrections_in_force(ws, task)]
+
+
+def items_of(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
+    """Read what is to be exported; touches files only, so that a worker thread may call it."""
+    folder = ws.project.folder
+    return [
+        ExportItem(
+            case,
+            correction,
+            read_labels(folder, case, correction),
+            load_image(ws, case),
+            read_field(folder, case, field_file) if field_file else None,
+        )
+        for case, correction, field_file in rows
+    ]
 
 
 def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, with_images: bool) -> list[Path]:
@@ -163,8 +194,11 @@ def _entry(item: ExportItem, labels_path: Path, image_path: Path | None) -> dict
                 "voxels": m.voxels,
                 "value": round(m.value, 4),
                 "unit": m.unit,
+                "objects": m.count,
+                "share_of_field": round(m.shares[0][1], 5) if m.shares else None,
+                "shares_of_its_parts": "; ".join(f"{name} {share:.5f}" for name, share in m.shares[1:]),
             }
-            for m in measure(item.labels, image, task)
+            for m in measure(item.labels, image, task, item.field)
         ],
     }
 

@@ -14,6 +14,7 @@ from napari_medseg.core.gate import Decision, Verdict, judge
 from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import read_snapshot, write_snapshot
+from napari_medseg.core.tasks import task_named
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.processes import is_alive, last_words, start_detached
@@ -91,7 +92,13 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
         budget_s=budget_s,
         seed=seed,
     )
-    write_recipe(recipe, folder / "recipe.json")
+    finder = ws.field_folder(base.id)
+    changes = {
+        "field_base": "" if finder is None else str(finder.absolute()),
+        "augmentation": task_named(task).augmentation,
+        "replay_augmentation": task_named(task).replay_augmentation,
+    }
+    write_recipe(recipe.model_copy(update=changes), folder / "recipe.json")
     run = Run(run_id, task, base.id, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
     with ws.project.transaction():
         ws.project.insert(run)

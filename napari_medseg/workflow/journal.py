@@ -23,7 +23,7 @@ from napari_medseg.workflow.strokes import RUN, Stroke, StrokeKind
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"medseg journal 1\n"
+MAGIC = b"medseg journal 2\n"
 HEAD = struct.Struct("<II")
 STROKE_HEAD = struct.Struct("<BH")
 SECONDS = struct.Struct("<d")

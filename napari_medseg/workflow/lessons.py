@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.rows import RunItem
@@ -45,7 +46,7 @@ def snapshot_of(ws: Workspace, task: str) -> tuple[Snapshot, list[RunItem]]:
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     held_out = {item.group for item in items if item.role is Role.HOLD_OUT}
-    snapshot = Snapshot(task=task, items=(*items, *_replayed(ws.samples, task, held_out)))
+    snapshot = Snapshot(task=task, items=(*items, *_replayed(ws.samples, ws.registry.live(task), held_out)))
     snapshot.check_split()
     seen = [RunItem("", correction.id, case.group, role) for (case, correction), role in zip(pairs, roles, strict=True)]
     return snapshot, seen
@@ -86,7 +87,7 @@ def _edited_planes(folder: Path, case: Case, correction: Correction) -> tuple[in
     return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))
 
 
-def _replayed(samples: Path, task: str, held_out: set[str]) -> list[SnapshotItem]:
+def _replayed(samples: Path, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
     return [
         SnapshotItem(
             name=Path(item.image).stem,
@@ -96,6 +97,6 @@ def _replayed(samples: Path, task: str, held_out: set[str]) -> list[SnapshotItem
             role=Role.REPLAY,
             source="bundled sample",
         )
-        for item in replay_items(samples, task)
+        for item in replay_items(samples, base)
         if item.group not in held_out
     ]

@@ -58,13 +58,19 @@ def predict(
         If the prediction fails or is cancelled.
     """
     version = ws.registry.live(case.task).id if model is None else model
-    events = ws.engine.predict(image, ws.registry.folder(version), with_uncertainty_map=with_uncertainty_map)
+    events = ws.engine.predict(
+        image,
+        ws.registry.folder(version),
+        with_uncertainty_map=with_uncertainty_map,
+        field_folder=ws.field_folder(version),
+    )
     return _keeping_labels(events, ws.project.folder, case)
 
 
 def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_labels(ws.project.folder, case, "prediction", result.labels)
+    field = "" if result.field is None else write_labels(ws.project.folder, case, "field", result.field).file
     return ws.project.insert(
         Prediction(
             id=0,
@@ -75,6 +81,8 @@ def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model:
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
+            field_file=field,
+            field_model=ws.registry.field_model(model) if field else "",
         )
     )
 
@@ -185,6 +193,8 @@ def _keeping_labels(events: Iterator[EngineEvent], folder: Path, case: Case) -> 
     for event in events:
         if isinstance(event, PredictResult):
             write_labels(folder, case, "prediction", event.labels)
+            if event.field is not None:
+                write_labels(folder, case, "field", event.field)
         yield event
 
 
@@ -215,7 +225,7 @@ def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | N
     journal = Journal(journal_path(ws.project.folder, review.id))
     if prediction is not None:
         return Draft(review, case, journal, read_labels(ws.project.folder, case, prediction), prediction.model)
-    dtype = np.uint8 if task_named(case.task).n_classes <= 256 else np.uint16
+    dtype = np.min_scalar_type(task_named(case.task).largest_value)
     return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], dtype), "")
 
 

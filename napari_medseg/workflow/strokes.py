@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RUN = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u2"), ("new", "<u2")])
+RUN = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u4"), ("new", "<u4")])
 
 
 class StrokeKind(IntEnum):
@@ -50,8 +50,8 @@ class Stroke:
             Values before and after, one per index or one for all.
         """
         flat = np.asarray(indices, dtype=np.int64).ravel()
-        olds = np.broadcast_to(np.asarray(old, dtype=np.uint16).ravel(), flat.shape)
-        news = np.broadcast_to(np.asarray(new, dtype=np.uint16).ravel(), flat.shape)
+        olds = np.broadcast_to(np.asarray(old, dtype=np.uint32).ravel(), flat.shape)
+        news = np.broadcast_to(np.asarray(new, dtype=np.uint32).ravel(), flat.shape)
         if flat.size > 1 and not bool((flat[1:] > flat[:-1]).all()):
             order = np.argsort(flat, kind="stable")
             flat, olds, news = flat[order], olds[order], news[order]
@@ -69,17 +69,17 @@ class Stroke:
         return np.repeat(self.runs["start"].astype(np.int64) - (ends - lengths), lengths) + np.arange(total)
 
     @property
-    def old(self) -> NDArray[np.uint16]:
+    def old(self) -> NDArray[np.uint32]:
         """Values before, one per index."""
         return np.repeat(self.runs["old"], self.runs["length"])
 
     @property
-    def new(self) -> NDArray[np.uint16]:
+    def new(self) -> NDArray[np.uint32]:
         """Values after, one per index."""
         return np.repeat(self.runs["new"], self.runs["length"])
 
 
-def _runs(flat: NDArray[np.int64], old: NDArray[np.uint16], new: NDArray[np.uint16]) -> NDArray[Any]:
+def _runs(flat: NDArray[np.int64], old: NDArray[np.uint32], new: NDArray[np.uint32]) -> NDArray[Any]:
     if not flat.size:
         return np.empty(0, RUN)
     breaks = (np.diff(flat) != 1) | (old[1:] != old[:-1]) | (new[1:] != new[:-1])

@@ -61,6 +61,11 @@ class Workspace:
         project = Project.open(project_dir) if exists else Project.create(project_dir)
         return cls(project, Registry(registry_dir, BUNDLED / "models"), Engine())
 
+    def field_folder(self, model: str) -> Path | None:
+        """Folder of the live version that finds the field of `model`; `None` where it looks everywhere."""
+        field = self.registry.field_model(model)
+        return self.registry.folder(field) if field else None
+
     def close(self) -> None:
         """End the engine and let go of the project. A training run goes on: it needs neither."""
         self.engine.close()

@@ -14,7 +14,8 @@ import pytest
 from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.inference.predictor import Options, Predictor, Result
+from napari_medseg.inference.events import Options, Result
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build, save_version
 from napari_medseg.workflow.engine import Cancelled, Engine, PredictProgress, PredictResult
 
