@@ -2,28 +2,33 @@
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
-from napari_medseg.core.cards import ModelCard, Score
+from napari_medseg.core.cards import WORST_CASE_FILE, ModelCard, Score
 
 SIZE_PX = (790, 640)
 SCORE_WIDTHS_PX = (140, 115, 175, 55, 85, 190)
 DATA_WIDTHS_PX = (180, 70, 70, 260, 180)
 
 
-def card_html(card: ModelCard) -> str:
-    """Lay a card out as HTML for Qt's rich text."""
+def card_html(card: ModelCard, folder: Path | None = None) -> str:
+    """Lay a card out as HTML for Qt's rich text; `folder` of the version holds the picture of its worst case."""
     parts = [
         f"<h2>{escape(card.id)}</h2>",
         f"<p>Task: {escape(card.task)}. Network: {escape(_network(card))}.<br>"
         f"Licence: {escape(card.licence or 'not said')}.</p>",
         "<h3>How good it is on cases it never saw</h3>",
         _scores(card),
+        _calibration(card),
         "<h3>What it learnt from</h3>",
         _data(card),
         _listed("Known weaknesses", card.weaknesses),
+        _worst_case(folder),
+        "<h3>How an image is prepared, and labels are cleaned</h3>",
+        _steps(card),
         "<h3>Where it comes from</h3>",
         _lineage(card),
     ]
@@ -50,13 +55,13 @@ def summary(card: ModelCard) -> str:
 class CardWindow(QDialog):
     """A window beside napari's with one card; it blocks nothing."""
 
-    def __init__(self, card: ModelCard, parent: QWidget | None = None) -> None:
+    def __init__(self, card: ModelCard, folder: Path | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Model card of {card.id}")
         page = QTextBrowser(self)
         page.setOpenExternalLinks(True)
-        page.setHtml(card_html(card))
+        page.setHtml(card_html(card, folder))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(page)
@@ -96,6 +101,44 @@ def _per_label(card: ModelCard) -> str:
     return "".join(f"<p>{escape(text)}</p>" for text in texts)
 
 
+def _calibration(card: ModelCard) -> str:
+    calibration = card.calibration
+    if calibration.ece is None or calibration.ece_uncorrected is None:
+        return ""
+    return (
+        f"<p>Expected calibration error {calibration.ece:.3f} on {calibration.n_images} hold-out images, over pixels "
+        f"that the model or the reference labels ({calibration.ece_uncorrected:.3f} before the temperature of "
+        f"{calibration.temperature:.2f}).</p>"
+    )
+
+
+def _worst_case(folder: Path | None) -> str:
+    if folder is None or not (folder / WORST_CASE_FILE).exists():
+        return ""
+    place = escape((folder / WORST_CASE_FILE).as_uri())
+    return (
+        "<p>Its worst hold-out case, reference left, labels right "
+        "(without the image where its licence forbids it):</p>"
+        f"<p><img src='{place}'></p>"
+    )
+
+
+def _steps(card: ModelCard) -> str:
+    numbers = card.preprocessing
+    facts = [
+        f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other pictures between their "
+        f"{numbers.percentile_low} and {numbers.percentile_high} percentiles",
+        f"longer side of {numbers.min_side_px} to {numbers.max_side_px} px",
+        f"looks into the field of the task {card.field.task}" if card.field else "",
+        "tells objects apart by a watershed of their expected depth" if card.instances else "",
+        *(
+            f"{step.name.replace('_', ' ')} ({', '.join(f'{name} {value}' for name, value in step.options.items())})"
+            for step in card.postprocessing
+        ),
+    ]
+    return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts if fact) + "</ul>"
+
+
 def _data(card: ModelCard) -> str:
     if not card.training_data:
         return "<p>The card does not say.</p>"
@@ -114,6 +157,7 @@ def _lineage(card: ModelCard) -> str:
         f"made {lineage.created[:16].replace('T', ' ')}" if lineage.created else "",
         f"promoted because: {lineage.promotion_reason}" if lineage.promotion_reason else "",
         f"run {lineage.run}" if lineage.run else "",
+        f"code {lineage.code_version}" if lineage.code_version else "",
         f"weights {card.weights_sha256[:12]}" if card.weights_sha256 else "",
     ]
     return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts if fact) + "</ul>"

@@ -24,7 +24,10 @@ from napari_medseg.workflow.workspace import Workspace
 
 ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
-HINT = "Drop CT slices, a series or a folder here or on the canvas, or try File > Open Sample > MedSeg."
+HINT = (
+    "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
+    "or try File > Open Sample > MedSeg."
+)
 
 
 class CasePanel(Section):
@@ -98,7 +101,8 @@ class CasePanel(Section):
     def show_card(self) -> None:
         """Open the card of the chosen version in a window of its own."""
         if (card := self._chosen_card()) is not None:
-            CardWindow(card, self.window()).show()
+            with told():
+                CardWindow(card, self._workspace.registry.folder(card.id), self.window()).show()
 
     def _make_case_rows(self) -> None:
         self._name = QElidingLabel(NO_CASE)
@@ -163,6 +167,7 @@ class CasePanel(Section):
         self._cancel.clicked.connect(self._predictions.cancel)
         self._auto.toggled.connect(self._worklist.set_predicts_arrivals)
         self._worklist.changed.connect(self.refresh)
+        self._worklist.task_changed.connect(self._on_task_changed)
         self._worklist.seen.connect(lambda case, image: self._list.set_thumbnail(case.id, thumbnail(image)))
         self._worklist.arrivals.reading.connect(self._on_reading)
         self._worklist.arrivals.finished.connect(self.refresh)
@@ -204,6 +209,9 @@ class CasePanel(Section):
 
     def _on_task(self, _index: int) -> None:
         self._worklist.choose_task(self._task.currentData())
+
+    def _on_task_changed(self) -> None:
+        self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
         self.refresh_models()
         self.task_chosen.emit()
 

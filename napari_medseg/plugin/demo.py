@@ -14,6 +14,7 @@ from napari_medseg.plugin.stage import Stage
 from napari_medseg.workflow.workspace import Workspace
 
 WINDOW_SIZE = (1280, 720)
+CT_ONLY = "lungs-unet@1"
 FOLDER_MARK = ".medseg-demo"
 
 
@@ -38,6 +39,7 @@ def play_to(folder: Path) -> list[Path]:
     folder.mkdir(parents=True)
     (folder / FOLDER_MARK).touch()
     workspace = Workspace.open(folder / "project", folder / "registry")
+    workspace.registry.promote(CT_ONLY, "the play begins before X-rays were learnt, to have something to learn")
     viewer, widget = open_window(workspace)
     stage = Stage(viewer, widget, folder)
     try:

@@ -109,6 +109,8 @@ class Desk(QObject):
             self._begin(current, review.open_review(self._workspace, current.case, prediction))
         if current.decided == "new" and prediction is not None:
             current.decided = "predicted"
+        if prediction is not None and prediction.field_file:
+            current.field_file = self._workspace.project.folder / prediction.field_file
         self._on_labels_changed()
 
     def begin_again(self) -> None:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.notify import tell, told
-from napari_medseg.workflow import cases, copies, export
+from napari_medseg.workflow import export
 from napari_medseg.workflow.export import ExportItem
 from napari_medseg.workflow.workspace import Workspace
 
@@ -44,7 +44,7 @@ class Exporter(QObject):
     def write(self, task: str, suffix: str, folder: Path) -> None:
         """Write the accepted cases of a task to a folder, in a thread."""
         with told():
-            accepted = cases.corrections_in_force(self._workspace, task)
+            accepted = export.accepted_rows(self._workspace, task)
             write = partial(export.export_corrections, folder=folder, suffix=suffix, with_images=self.with_images)
             self._worker = Worker(_written(self._workspace, accepted, write), self)
             self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
@@ -61,11 +61,8 @@ class Exporter(QObject):
 
 
 def _written(
-    workspace: Workspace, accepted: Sequence[tuple[Case, Correction]], write: Callable[[list[ExportItem]], list[Path]]
+    workspace: Workspace,
+    accepted: Sequence[tuple[Case, Correction, str]],
+    write: Callable[[list[ExportItem]], list[Path]],
 ) -> Generator[list[Path]]:
-    folder = workspace.project.folder
-    items = [
-        ExportItem(case, correction, copies.read_labels(folder, case, correction), cases.load_image(workspace, case))
-        for case, correction in accepted
-    ]
-    yield write(items)
+    yield write(export.items_of(workspace, accepted))

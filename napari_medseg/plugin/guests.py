@@ -159,7 +159,8 @@ class Comparing:
 
 
 def _doubt(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
-    for event in workspace.engine.predict(image, workspace.registry.folder(model), with_uncertainty_map=True):
+    folder, field = workspace.registry.folder(model), workspace.field_folder(model)
+    for event in workspace.engine.predict(image, folder, with_uncertainty_map=True, field_folder=field):
         if isinstance(event, PredictResult):
             yield event.uncertainty_map
 
@@ -167,6 +168,7 @@ def _doubt(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
 def _old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictResult]]:
     candidate = improve.run_folder(workspace, run)
     for title, folder in ((f"old {run.base_model}", workspace.registry.folder(run.base_model)), (NEW, candidate)):
-        for event in workspace.engine.predict(image, folder):
+        field = workspace.field_folder(run.base_model)
+        for event in workspace.engine.predict(image, folder, field_folder=field):
             if isinstance(event, PredictResult):
                 yield title, event

@@ -16,7 +16,7 @@ from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.question import Question
 from napari_medseg.plugin.run_watch import RunWatch
 from napari_medseg.plugin.section import Pages, Section, row_of
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import improve, meter
 from napari_medseg.workflow.improve import ComparisonView
 from napari_medseg.workflow.workspace import Workspace
 from training.events import EpochEnded, Event, Failed, Notice, Started
@@ -75,6 +75,7 @@ class ImprovePanel(Section):
             tooltip = f"Fine-tune {live} on {waiting} corrections, in a process of its own; you can go on working"
             theme.enable(self._retrain, not why_not, tooltip, why_not)
             self._fill_roll_back(live)
+            self._show_effort()
 
     def decide_question(self) -> None:
         """Promote the candidate; one that is not better needs a typed reason first."""
@@ -113,11 +114,23 @@ class ImprovePanel(Section):
         self._roll_back = theme.tool("Roll back ▾", "Let an earlier version predict again")
         self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
         self._roll_back.setMenu(QMenu(self._roll_back))
-        self.add_row(QLabel(""), self._roll_back)
+        self._effort = QElidingLabel("")
+        self._effort.setObjectName("medseg-muted")
+        self.add_row(self._effort, self._roll_back)
         self._cancel.clicked.connect(self._on_cancel)
         self._promote_button.clicked.connect(self.decide_question)
         self._keep_button.clicked.connect(self._on_keep)
         self.table.chosen.connect(self._on_chosen)
+
+    def _show_effort(self) -> None:
+        found = meter.efforts(self._workspace, self._task)
+        self._effort.setText(meter.effort_text(found))
+        self._effort.setToolTip(
+            "\n".join(
+                f"{one.model}: {one.n_cases} accepted, {one.seconds:.0f} s and {one.changed_voxels:,.0f} voxels each"
+                for one in found
+            )
+        )
 
     def _fill_roll_back(self, live: str) -> None:
         """List the versions that were live before, the last one first."""

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushBu
 
 from napari_medseg.core.measure import Measurement
 from napari_medseg.core.tasks import Label, Task
-from napari_medseg.plugin import painting, theme
+from napari_medseg.plugin import layers, painting, theme
 from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.keys import N_LABEL_KEYS
@@ -78,7 +78,9 @@ class LabelsPanel(Section):
         if current.work is None:
             self._desk.begin_again()
         if current.work is not None:
-            painting.paint_with(self._viewer, current.work.layer, self._task.labels[index].value)
+            layer = current.work.layer
+            value = layers.next_object(layer) if self._task.instances else self._task.labels[index].value
+            painting.paint_with(self._viewer, layer, value)
 
     @property
     def doubt_shown(self) -> bool:
@@ -103,7 +105,8 @@ class LabelsPanel(Section):
         name = QPushButton(f"{index + 1}   {label.name}")
         name.setCheckable(True)
         name.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        name.setToolTip(f"Paint with {label.name} (key {index + 1})")
+        what = f"Paint a new {label.name}" if self._task.instances else f"Paint with {label.name}"
+        name.setToolTip(f"{what} (key {index + 1})")
         name.setStyleSheet("text-align: left; padding-left: 6px;")
         name.clicked.connect(partial(self.choose, index))
         self._buttons.addButton(name, label.value)
@@ -153,7 +156,7 @@ class LabelsPanel(Section):
         current = self._desk.current
         if current is None or current.labels_layer is None or (self._worker is not None and self._worker.running):
             return
-        self._worker = Worker(painting.measured(current.labels_layer, current.image, self._task), self)
+        self._worker = Worker(painting.measured(current.labels_layer, current, self._task), self)
         self._worker.yielded.connect(self._show_sizes)
         self._worker.start()
 
@@ -161,10 +164,13 @@ class LabelsPanel(Section):
         for measurement in measurements:
             if (size := self._sizes.get(measurement.label.value)) is not None:
                 size.setText(measurement.text)
-                size.setToolTip(f"{measurement.voxels:,} voxels")
+                size.setToolTip(measurement.details)
 
     def _on_selected(self, _event: object = None) -> None:
-        chosen = None if self._layer is None else self._buttons.button(self._layer.selected_label)
+        selected = 0 if self._layer is None else int(self._layer.selected_label)
+        if self._task.instances and selected > 0:
+            selected = self._task.labels[0].value  # whichever object: all are of the one label
+        chosen = None if self._layer is None else self._buttons.button(selected)
         self._buttons.setExclusive(chosen is not None)
         for button in self._buttons.buttons():
             button.setChecked(button is chosen)

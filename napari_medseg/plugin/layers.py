@@ -1,11 +1,12 @@
 """The one file that knows both our records and napari's layers: images and labels in, edits out."""
 
+from colorsys import hsv_to_rgb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
@@ -19,6 +20,10 @@ KEY = "medseg"
 LABEL_OPACITY = 0.45
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
+N_OBJECT_COLOURS = 24
+# From orange over green to blue, in an order that sets neighbours apart: purple would vanish on stained tissue.
+HUES = tuple(0.06 + 0.48 * (7 * number % N_OBJECT_COLOURS) / N_OBJECT_COLOURS for number in range(N_OBJECT_COLOURS))
+OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
 SHOWN_PERCENTILES = (0.5, 99.5)
 SAMPLE_SIZE = 200_000
 SURE_ENOUGH = 160  # of 255: what is less sure than this glows white
@@ -130,8 +135,13 @@ def image_of(layer: Layer | None) -> Image | None:
     )
 
 
-def colours(task: Task) -> DirectLabelColormap:
-    """Return the fixed colours of a task; a value that it does not know is magenta, so that it is seen."""
+def colours(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
+    """Return the fixed colours of a task; a value that it does not know is magenta, so that it is seen.
+
+    Objects of a task of instances get colours in turn, so that neighbours can be told apart.
+    """
+    if task.instances:
+        return CyclicLabelColormap(colors=[(0.0, 0.0, 0.0, 0.0), *OBJECT_COLOURS])
     fixed: dict[int | None, str] = {0: "transparent", None: UNKNOWN_LABEL_COLOUR}
     return DirectLabelColormap(color_dict=fixed | {label.value: label.colour for label in task.labels})
 
@@ -145,11 +155,16 @@ def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case:
         name=f"{task.name}: {case.name}",
         opacity=LABEL_OPACITY,
         colormap=colours(task),
-        features={"index": [0, *(label.value for label in task.labels)], "label": _names(task)},
+        features=None if task.instances else _features(task),
         metadata={KEY: {"image": _known_image(beside), "case": case.id, "task": task.name}},
     )
-    layer.selected_label = task.labels[0].value
+    layer.selected_label = next_object(layer) if task.instances else task.labels[0].value
     return layer
+
+
+def next_object(layer: Labels) -> int:
+    """Return a number that no object of the layer has."""
+    return int(np.max(layer.data, initial=0)) + 1
 
 
 def add_reference_labels(
@@ -259,5 +274,6 @@ def _in_millimetres(layer: Layer) -> bool:
     return all(str(unit) in ("millimeter", "mm") for unit in layer.units)
 
 
-def _names(task: Task) -> list[str]:
-    return [task.label_name(0), *(label.name for label in task.labels)]
+def _features(task: Task) -> dict[str, list[Any]]:
+    names = [task.label_name(0), *(label.name for label in task.labels)]
+    return {"index": [0, *(label.value for label in task.labels)], "label": names}

@@ -1,10 +1,14 @@
 """What lies on the desk: the words that the desk and the panels share."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
+from numpy.typing import NDArray
 
+from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.recorder import StrokeRecorder
@@ -36,6 +40,8 @@ class OpenCase:
         There from the first prediction or blank start on; it stays in view when the review is closed.
     work
         `None` while no review is open.
+    field_file
+        Labels of the field of its prediction, as the lungs of lesions; `None` where there is none.
     """
 
     case: Case
@@ -45,6 +51,14 @@ class OpenCase:
     borrowed: bool = False
     labels_layer: Labels | None = None
     work: Work | None = None
+    field_file: Path | None = None
+    _field: NDArray[Any] | None = None
+
+    def field_labels(self) -> NDArray[Any] | None:
+        """Labels of the field on the image's grid, read once; `None` where there is none. In a thread, as it reads."""
+        if self.field_file is not None and self._field is None and self.field_file.exists():
+            self._field = formats.read_labels(self.field_file, None).reshape(self.image.spatial_shape)
+        return self._field
 
     @property
     def edited(self) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_medseg.core.image import Image
 from napari_medseg.core.measure import Measurement, measure
 from napari_medseg.core.tasks import Task
 from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
+from napari_medseg.plugin.open_case import OpenCase
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -69,9 +69,9 @@ def toggle_contour(layer: Labels) -> None:
     layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
 
 
-def measured(layer: Labels, image: Image, task: Task) -> Generator[list[Measurement]]:
+def measured(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
     """Measure the labels of a layer, as work for a thread."""
-    yield measure(np.asarray(layer.data), image, task)
+    yield measure(np.asarray(layer.data), current.image, task, current.field_labels())
 
 
 def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:

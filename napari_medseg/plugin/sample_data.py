@@ -1,9 +1,11 @@
 """File > Open Sample: real images that come with the program, to try it without data of one's own."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core import formats
+from napari_medseg.core.phantoms import with_drawn_lesions
 from napari_medseg.plugin.io import LayerData, layer_data
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -28,3 +30,22 @@ def chest_xrays() -> list[LayerData]:
         names = [row["name"] for row in csv.DictReader(file) if row["split"] == "train"]
     shown = names[:: len(names) // _SHOWN_XRAYS]
     return [layer_data(formats.read(folder / "images" / f"{name}.jpg")) for name in shown]
+
+
+def drawn_lesions() -> list[LayerData]:
+    """Return the slice of `ct_slice` with lesions drawn into its lungs: no real ones may be shipped."""
+    folder = SAMPLES / "ct_a0001"
+    image = formats.read(folder / "dicom" / _MIDDLE_SLICE)
+    lungs = formats.read_labels((folder / "labels" / _MIDDLE_SLICE).with_suffix(".tif"), image)
+    drawn, _ = with_drawn_lesions(image, lungs)
+    return [layer_data(replace(drawn, name=f"{image.name}, drawn lesions", sources=(), storage=None))]
+
+
+def stained_tissue() -> list[LayerData]:
+    """One tile of stained tissue, which no bundled model learnt from."""
+    return [layer_data(formats.read(SAMPLES / "nuclei_dsb" / "images" / "ad473063dab4bf4f.png"))]
+
+
+def laparoscopy() -> list[LayerData]:
+    """Two frames of two operations, which no bundled model learnt from."""
+    return [layer_data(formats.read(path)) for path in sorted((SAMPLES / "laparoscopy" / "images").glob("*.jpg"))]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.guess import guess_task
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks import TASKS, Task, task_named
@@ -31,11 +32,12 @@ class Worklist(QObject):
 
     Notes
     -----
-    `changed` says that the list, or where a case stands in it, is another one; `seen` carries a case and its image
-    when it was read.
+    `changed` says that the list, or where a case stands in it, is another one; `task_changed` that another task is
+    worked on; `seen` carries a case and its image when it was read.
     """
 
     changed = Signal()
+    task_changed = Signal()
     seen = Signal(object, object)
 
     def __init__(self, viewer: "Viewer", workspace: Workspace, desk: Desk, predictions: Predictions) -> None:
@@ -45,7 +47,7 @@ class Worklist(QObject):
         self._desk = desk
         self._predictions = predictions
         self.arrivals = Arrivals(viewer)
-        self.task: Task = next(iter(TASKS.values()))
+        self.task: Task = _task_of_last_time(workspace)
         self.model: str | None = None
         self.predicts_arrivals = True
         self._ready: tuple[int, Image] | None = None
@@ -79,11 +81,18 @@ class Worklist(QObject):
             self.arrivals.close()
 
     def choose_task(self, name: str) -> None:
-        """Work on another task; its cases are listed, and the open case is put away."""
-        if name != self.task.name:
-            self.task, self.model = task_named(name), None
+        """Work on another task: its cases are listed, and the open image becomes one where the task takes it."""
+        if name == self.task.name:
+            return
+        current = self._desk.current
+        self._take_up(task_named(name))
+        if current is not None and current.image.axes in self.task.axes:
+            with told():
+                (case,) = cases.add_cases(self._workspace, [current.image], name)
+                self._desk.open(case, current.image)
+        else:
             self._desk.clear()
-            self.refresh()
+        self.refresh()
 
     @property
     def can_predict(self) -> bool:
@@ -111,7 +120,8 @@ class Worklist(QObject):
         self._soon.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case."""
+        """Open a case; its task is taken up with it."""
+        self._take_up(task_named(case.task))
         if self._ready is not None and self._ready[0] == case.id:
             image, self._ready = self._ready[1], None
         self._desk.open(case, image, layer)
@@ -154,6 +164,7 @@ class Worklist(QObject):
         self._desk.state_changed.connect(self._soon.start)
 
     def _on_arrived(self, image: Image, layer: ImageLayer | None) -> None:
+        self._guess_task(image)
         try:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
         except MedSegError as error:
@@ -167,6 +178,21 @@ class Worklist(QObject):
         elif self._desk.current is None or layer is not self._desk.current.image_layer:
             layers.remove(self._viewer, layer)
         self._soon.start()
+
+    def _guess_task(self, image: Image) -> None:
+        """Take up the task that the first image of a batch looks made for; the others go with it."""
+        if self._batch:
+            return
+        task = guess_task(image, self.task)
+        if task.name != self.task.name:
+            show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
+            self._take_up(task)
+
+    def _take_up(self, task: Task) -> None:
+        if task.name != self.task.name:
+            self.task, self.model = task, None
+            self.task_changed.emit()
+            self._soon.start()
 
     def _on_batch_ended(self) -> None:
         if len(self._batch) > 1:
@@ -205,6 +231,8 @@ class Worklist(QObject):
         """Predict what will be opened next, in the background, one case after another."""
         if not self.predicts_arrivals or self._predictions.running is not None:
             return
+        if not self._workspace.registry.versions(self.task.name):
+            return  # a task without a model is for painting by hand
         for row in queue.waiting(self._workspace, self.task.name):
             if self._is_outdated(row) and row.case.id not in self._unpredictable:
                 self._predictions.predict(Request(row.case, self.chosen_model, urgent=False))
@@ -232,6 +260,12 @@ class Worklist(QObject):
         worker = Worker(_copied(self._workspace, image), self)
         worker.failed.connect(tell)
         worker.start()
+
+
+def _task_of_last_time(workspace: Workspace) -> Task:
+    """Return the task of the newest case, or the first task of all in a new project."""
+    all_cases = workspace.project.rows(Case)
+    return task_named(all_cases[-1].task) if all_cases else next(iter(TASKS.values()))
 
 
 def _copied(workspace: Workspace, image: Image) -> Generator[str]:

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.store import Project
 from napari_medseg.plugin.desk import Desk
+from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.predicting import Predictions
 from napari_medseg.plugin.worklist import Worklist
 from napari_medseg.workflow.workspace import Workspace
@@ -59,3 +60,19 @@ def window(ws: Workspace, qtbot: QtBot) -> Iterator[SimpleNamespace]:
     predictions.close()
     worklist.close()
     desk.close()
+
+
+@pytest.fixture
+def make_dock(qtbot: QtBot) -> Iterator[Callable[[Workspace], Dock]]:
+    docks: list[Dock] = []
+
+    def make(ws: Workspace) -> Dock:
+        dock = Dock(ViewerModel(), ws)
+        qtbot.addWidget(dock)
+        dock.show()
+        docks.append(dock)
+        return dock
+
+    yield make
+    for dock in docks:
+        dock.close_down()

@@ -85,11 +85,11 @@ def phantom_card(version: int = 1, **changes: object) -> ModelCard:
     return card.model_copy(update=changes)
 
 
-def write_version(folder: Path, version: int = 1) -> Path:
+def write_version(folder: Path, version: int = 1, **changes: object) -> Path:
     """A version whose weights are never loaded."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(f"weights {version}".encode())
-    write_card(phantom_card(version), folder / "card.json")
+    write_card(phantom_card(version, **changes), folder / "card.json")
     return folder
 
 
@@ -122,7 +122,9 @@ class PhantomEngine:
     def give_way(self) -> None:
         self.cancel()
 
-    def predict(self, image: Image, folder: Path, *, with_uncertainty_map: bool = False) -> Iterator[EngineEvent]:
+    def predict(
+        self, image: Image, folder: Path, *, with_uncertainty_map: bool = False, field_folder: Path | None = None
+    ) -> Iterator[EngineEvent]:
         self.asked.append(image.name)
         ticket = self._n_cancels
         yield PredictProgress(0, 2, "slice 0 of 2", 1.0)
@@ -133,12 +135,13 @@ class PhantomEngine:
             raise self.error
         labels = np.zeros(image.spatial_shape, np.uint8)
         middle = labels.shape[-1] // 2
-        dark = image.pixels < 100
+        dark = (image.pixels if "C" not in image.axes else image.pixels.min(axis=-1)) < 100
         labels[..., :middle][dark[..., :middle]] = 1
         labels[..., middle:][dark[..., middle:]] = 2
         self.change(labels)
         doubt = np.full(labels.shape, 128, np.uint8) if with_uncertainty_map else None
-        yield PredictResult(labels, 0.1, doubt, 0.01, "CPU")
+        field = (labels > 0).astype(np.uint8) if field_folder is not None else None
+        yield PredictResult(labels, 0.1, doubt, 0.01, "CPU", field)
 
 
 def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:

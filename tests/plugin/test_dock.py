@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,6 @@ from napari_medseg.plugin.io import layer_data
 from napari_medseg.workflow import cases, improve
 from napari_medseg.workflow.workspace import Workspace
 from training.events import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started, append_event
-
-
-@pytest.fixture
-def make_dock(qtbot: QtBot) -> Iterator[Callable[[Workspace], Dock]]:
-    docks: list[Dock] = []
-
-    def make(ws: Workspace) -> Dock:
-        dock = Dock(ViewerModel(), ws)
-        qtbot.addWidget(dock)
-        dock.show()
-        docks.append(dock)
-        return dock
-
-    yield make
-    for dock in docks:
-        dock.close_down()
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""Four tasks in one window: the file chooses, a person can choose otherwise, and each shows its own figures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from plugin_phantoms import Texts, write_phantom, write_version
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core import formats
+from napari_medseg.core.cards import FieldOfView, Instances
+from napari_medseg.core.image import Image
+from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.sample_data import SAMPLES
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.workspace import Workspace
+
+TILE = SAMPLES / "nuclei_dsb" / "images" / "ad473063dab4bf4f.png"
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path) -> None:
+    instances = Instances(levels=[0.0, 0.5])
+    for task, changes in (("covid", {"field": FieldOfView(task="lungs")}), ("nuclei", {"instances": instances})):
+        write_version(tmp_path / "bundled" / f"{task}-unet" / "1", name=f"{task}-unet", task=task, **changes)
+
+
+def drop(worklist: SimpleNamespace, qtbot: QtBot, *paths: Path) -> None:
+    with qtbot.waitSignal(worklist.arrivals.finished):
+        worklist.arrivals.read(list(paths))
+
+
+def test_the_file_chooses_the_task_and_the_window_says_so(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(window.worklist, qtbot, TILE)
+    assert window.worklist.task.name == "nuclei"
+    assert "taken for Nuclei" in told
+    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.decided == "predicted")
+    assert window.desk.current.case.task == "nuclei"
+    assert window.desk.current.labels_layer.name.startswith("nuclei: ad473063dab4bf4f")
+    drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
+    assert window.worklist.task.name == "lungs"
+
+
+def test_the_open_image_goes_along_to_another_task(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
+    qtbot.waitUntil(lambda: window.desk.current.decided == "predicted")
+    window.worklist.choose_task("covid")
+    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.decided == "predicted")
+    assert window.desk.current.case.task == "covid"
+    assert [row.case.task for row in window.worklist.rows] == ["covid"]
+    drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 2))
+    assert window.worklist.task.name == "covid", "a grey picture fits the task in hand"
+    current = window.desk.current.case
+    window.worklist.choose_task("nuclei")
+    assert window.desk.current.case.task == "nuclei", "who asks for nuclei in a grey picture gets them"
+    assert window.desk.current.case.content_hash == current.content_hash
+
+
+def test_a_task_without_a_model_is_painted_by_hand(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    frame = SAMPLES / "laparoscopy" / "images" / "00009-23254-frame-28698.jpg"
+    drop(window.worklist, qtbot, frame)
+    assert window.worklist.task.name == "instruments"
+    assert "there is no model for the task 'instruments'" in told
+    window.desk.begin_again()
+    assert window.desk.current.labels_layer.data.dtype == np.uint8
+
+
+def test_a_case_of_yesterday_brings_its_task_along(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, open_workspace: Callable[[], Workspace]
+) -> None:
+    drop(window.worklist, qtbot, TILE)
+    nucleus_case = window.desk.current.case
+    drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
+    assert window.worklist.task.name == "lungs"
+    window.worklist.open(nucleus_case)
+    assert window.worklist.task.name == "nuclei"
+
+
+def test_lesions_are_shown_as_a_share_of_the_lungs(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = make_dock(ws)
+    dock.worklist.choose_task("covid")
+    drop(dock.worklist, qtbot, write_phantom(tmp_path / "in", 1))
+    qtbot.waitUntil(lambda: "%" in dock.labels._sizes[1].text())
+    assert "all lungs" in dock.labels._sizes[1].toolTip()
+    case = dock.desk.current.case
+    prediction = next(row.prediction for row in dock.worklist.rows if row.case.id == case.id)
+    assert prediction.field_model == "lungs-unet@1"
+    assert (ws.project.folder / prediction.field_file).exists()
+
+
+def test_each_nucleus_has_a_number_and_one_painted_gets_a_new_one(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot
+) -> None:
+    dock = make_dock(ws)
+    drop(dock.worklist, qtbot, TILE)
+    qtbot.waitUntil(lambda: dock.labels._sizes[1].text() != "")
+    assert dock.labels._sizes[1].text().startswith("2, mean")
+    layer = dock.desk.current.labels_layer
+    assert layer.data.dtype == np.uint32, "room for more objects than the file's type holds"
+    dock.labels.choose(0)
+    assert (layer.mode, layer.selected_label) == ("paint", 3)
+    layer.paint((10, 10), 3)
+    dock.labels.choose(0)
+    assert layer.selected_label == 4
+    assert dock.labels._buttons.button(1).isChecked()
+
+
+def test_numbers_beyond_sixteen_bits_survive_a_draft(ws: Workspace, tmp_path: Path) -> None:
+    image = Image(np.zeros((20, 30, 3), np.uint8), "YXC", units="rgb", group="g", name="slide")
+    (case,) = cases.add_cases(ws, [image], "nuclei")
+    draft = review.open_review(ws, case, None)
+    draft.labels.reshape(-1)[[5, 6]] = 70_001
+    draft.record(np.array([5, 6]), 0, 70_001)
+    draft.close()
+    again = review.open_review(ws, case, None)
+    assert again.labels.reshape(-1)[5] == 70_001
+    assert formats.read_labels(write_large(tmp_path, again.labels), image).max() == 70_001
+    again.close()
+
+
+def write_large(folder: Path, labels: np.ndarray) -> Path:
+    path = folder / "large.tif"
+    formats.write_labels(path, labels, Image(labels, "YX"))
+    return path
+
+
+def test_accepted_nuclei_are_exported_with_their_numbers_and_count(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = make_dock(ws)
+    drop(dock.worklist, qtbot, TILE)
+    qtbot.waitUntil(lambda: dock.desk.current.work is not None)
+    layer = dock.desk.current.labels_layer
+    layer.data_setitem((np.array([10, 10, 11]), np.array([20, 21, 20])), 1000)
+    with qtbot.waitSignal(dock.desk.decided):
+        dock.review.accept()
+    dock.exporter.write("nuclei", ".png", tmp_path / "out")
+    qtbot.waitUntil(lambda: (tmp_path / "out" / "measurements.csv").exists())
+    (path,) = (tmp_path / "out").glob("*_labels.png")
+    exported = formats.read_labels(path, formats.read(TILE))
+    assert np.count_nonzero(exported == 1000) == 3
+    header, row = (tmp_path / "out" / "measurements.csv").read_text().splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True))["objects"] == "3"
