@@ -27,7 +27,7 @@ from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_sna
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.workflow.replay import replay_items
-from training.base_model import read_base_recipe
+from training.base_recipe import read_base_recipe
 from training.evaluate import judge_case
 from training.pairs import LabelledCase, pair_by_stem
 from training.recipe import Recipe, fine_tuning_recipe, write_recipe
@@ -98,13 +98,13 @@ def xrays(data: Path, seed: int, development: bool) -> tuple[list[LabelledCase],
 def ct_images(data: Path, development: bool) -> list[LabelledCase]:
     """CT slices that the base recipe holds out; for development, those that it learnt from, of the same sources."""
     wanted = (Role.TRAIN, Role.VALIDATE) if development else (Role.HOLD_OUT,)
-    return [
-        case
-        for source in read_base_recipe(BASE_RECIPE).sources
-        if source.hold_out
-        for case in pair_by_stem(data / source.images, data / source.labels)
-        if source.role_of(source.group_of(case.name)) in wanted
-    ]
+    chosen = []
+    for source in read_base_recipe(BASE_RECIPE).sources:
+        if source.hold_out:
+            cases = pair_by_stem(data / source.images, data / source.labels)
+            roles = source.roles([case.name for case in cases], data)
+            chosen += [case for case in cases if roles[case.name][1] in wanted]
+    return chosen
 
 
 def score(version: Path, cases: Sequence[LabelledCase]) -> list[float]:
@@ -119,7 +119,7 @@ def retrain(
     """Retrain as the window does; return the seconds from starting the process to its end."""
     items = [_item(case, Role.TRAIN, "corrections") for case in corrected]
     items += [_item(case, Role.HOLD_OUT, "corrections") for case in compared]
-    for sample in replay_items(SAMPLES, TASK.name):
+    for sample in replay_items(SAMPLES, read_card(BASE_VERSION / "card.json")):
         case = LabelledCase(Path(sample.image).stem, SAMPLES / sample.image, SAMPLES / sample.labels, sample.group)
         items.append(_item(case, Role.REPLAY, "bundled sample"))
     write_snapshot(Snapshot(task=TASK.name, items=tuple(items)), run_dir / "snapshot.json")
