@@ -123,7 +123,7 @@ TASKS: dict[str, Task] = {
     "instruments": Task(
         name="instruments",
         title="Instruments (endoscopy)",
-        labels=(Label(1, "instrument", "#CC79A7"),),
+        labels=(Label(1, "instrument", "#56B4E9"),),
         axes=_PICTURES,
         modalities=("ES", "GM", "XC"),
         looks=("endoscopic",),

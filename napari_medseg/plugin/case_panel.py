@@ -135,8 +135,8 @@ class CasePanel(Section):
         self._engine = QLabel()
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
-        self.add_row(QLabel("Task"), self._task, stretch=1)
-        self.add_row(QLabel("Model"), self._model, self._info, self._engine, stretch=1)
+        self.add_row(QLabel("Task"), self._task, self._engine, stretch=1)
+        self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
 
     def _make_predict_rows(self) -> None:
         self._predict = theme.button("Predict", "", main=True)

@@ -105,6 +105,12 @@ def arrived_image(layer: Layer) -> Image:
     return image
 
 
+def wanted_task(layer: Layer | None) -> str:
+    """Return the task that whoever made an arrival meant it for; empty where nothing was said."""
+    ours = {} if layer is None else layer.metadata.get(KEY, {})
+    return str(ours.get("task", "")) if isinstance(layer, ImageLayer) else ""
+
+
 def is_someone_elses(layer: Layer | None) -> bool:
     """Whether this image layer came neither from our reader nor from the dock."""
     return isinstance(layer, ImageLayer) and KEY not in layer.metadata

@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.phantoms import with_drawn_lesions
 from napari_medseg.plugin.io import LayerData, layer_data
+from napari_medseg.plugin.layers import KEY
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 _MIDDLE_SLICE = "A0001_z031.dcm"
@@ -38,7 +39,9 @@ def drawn_lesions() -> list[LayerData]:
     image = formats.read(folder / "dicom" / _MIDDLE_SLICE)
     lungs = formats.read_labels((folder / "labels" / _MIDDLE_SLICE).with_suffix(".tif"), image)
     drawn, _ = with_drawn_lesions(image, lungs)
-    return [layer_data(replace(drawn, name=f"{image.name}, drawn lesions", sources=(), storage=None))]
+    pixels, arguments, kind = layer_data(replace(drawn, name=f"{image.name}, drawn lesions", sources=(), storage=None))
+    arguments["metadata"][KEY]["task"] = "covid"  # nothing in the image tells a lesion's CT from any other
+    return [(pixels, arguments, kind)]
 
 
 def stained_tissue() -> list[LayerData]:

@@ -164,7 +164,7 @@ class Worklist(QObject):
         self._desk.state_changed.connect(self._soon.start)
 
     def _on_arrived(self, image: Image, layer: ImageLayer | None) -> None:
-        self._guess_task(image)
+        self._guess_task(image, layers.wanted_task(layer))
         try:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
         except MedSegError as error:
@@ -179,11 +179,11 @@ class Worklist(QObject):
             layers.remove(self._viewer, layer)
         self._soon.start()
 
-    def _guess_task(self, image: Image) -> None:
-        """Take up the task that the first image of a batch looks made for; the others go with it."""
+    def _guess_task(self, image: Image, wanted: str) -> None:
+        """Take up the task that the first image of a batch is or looks made for; the others go with it."""
         if self._batch:
             return
-        task = guess_task(image, self.task)
+        task = task_named(wanted) if wanted else guess_task(image, self.task)
         if task.name != self.task.name:
             show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
             self._take_up(task)

@@ -35,7 +35,7 @@ def effort_text(found: list[Effort]) -> str:
         return ""
     last = found[-1]
     if len(found) == 1:
-        return f"{_minutes(last.seconds)} and {last.changed_voxels:,.0f} voxels per case so far"
+        return f"{_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
     before = found[-2]
     return (
         f"per case {_minutes(before.seconds)} → {_minutes(last.seconds)}, "

@@ -39,6 +39,11 @@ def test_there_is_a_sample_for_each_task_and_it_is_taken_for_that_task() -> None
         assert fits(TASKS[name], image)
 
 
+def test_the_lesions_say_what_they_are_for() -> None:
+    assert drawn_lesions()[0][1]["metadata"]["medseg"]["task"] == "covid"
+    assert "task" not in ct_slice()[0][1]["metadata"]["medseg"]
+
+
 def test_drawn_lesions_differ_from_the_real_slice_in_the_lungs_only() -> None:
     real, drawn = (sample()[0][0].astype(int) for sample in (ct_slice, drawn_lesions))
     changed = np.abs(real - drawn) > 60

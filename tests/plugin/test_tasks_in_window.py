@@ -13,7 +13,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.cards import FieldOfView, Instances
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.sample_data import SAMPLES
+from napari_medseg.plugin.sample_data import SAMPLES, drawn_lesions
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -149,3 +149,11 @@ def test_accepted_nuclei_are_exported_with_their_numbers_and_count(
     assert np.count_nonzero(exported == 1000) == 3
     header, row = (tmp_path / "out" / "measurements.csv").read_text().splitlines()
     assert dict(zip(header.split(","), row.split(","), strict=True))["objects"] == "3"
+
+
+def test_a_sample_can_say_which_task_it_is_for(window: SimpleNamespace, qtbot: QtBot) -> None:
+    pixels, arguments, _ = drawn_lesions()[0]
+    with qtbot.waitSignal(window.worklist.arrivals.finished):
+        window.viewer.add_image(pixels, **arguments)
+    assert window.worklist.task.name == "covid"
+    assert window.desk.current.case.task == "covid"

@@ -9,7 +9,7 @@ from napari_medseg.workflow.workspace import Workspace
 def test_the_line_compares_the_last_two_versions() -> None:
     old, new = Effort("lungs-unet@1", 3, 95.0, 1204.0), Effort("lungs-unet@2", 2, 41.6, 310.2)
     assert effort_text([]) == ""
-    assert effort_text([old]) == "1:35 min and 1,204 voxels per case so far"
+    assert effort_text([old]) == "1:35 min, 1,204 voxels a case"
     assert effort_text([old, new]) == "per case 1:35 min → 0:42 min, 1,204 → 310 voxels"
 
 
