@@ -122,7 +122,7 @@ TASKS: dict[str, Task] = {
     ),
     "instruments": Task(
         name="instruments",
-        title="Instruments (endoscopy)",
+        title="Instruments",
         labels=(Label(1, "instrument", "#56B4E9"),),
         axes=_PICTURES,
         modalities=("ES", "GM", "XC"),
