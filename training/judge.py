@@ -65,11 +65,11 @@ def judge(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard
         predictor.card.id, task.name, tuple(judged.score for judged in judge_cases(source, cases, task, n_classes))
     )
     shown = [case for case in cases if case.name in telling(evaluation.scores)]
-    pictures = [picture_of(judged, task) for judged in judge_cases(source, shown, task)]
+    pictures = [picture_of(judged, task) for judged in judge_cases(source, shown, task, n_classes)]
     write_evaluation(evaluation, run_dir, pictures)
     if not images_may_be_shown:
         worst = [case for case in shown if case.name == min(pictures, key=lambda picture: picture.dice).name]
-        pictures = [picture_of(without_image(judged), task) for judged in judge_cases(source, worst, task)]
+        pictures = [picture_of(without_image(judged), task) for judged in judge_cases(source, worst, task, n_classes)]
     write_worst(pictures, run_dir)
     network, card = load_version(run_dir)
     validation, held_out = (

@@ -110,7 +110,7 @@ class Desk(QObject):
         if current.decided == "new" and prediction is not None:
             current.decided = "predicted"
         if prediction is not None and prediction.field_file:
-            current.field_file = self._workspace.project.folder / prediction.field_file
+            current.look_into(self._workspace.project.folder / prediction.field_file)
         self._on_labels_changed()
 
     def begin_again(self) -> None:

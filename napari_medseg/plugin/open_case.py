@@ -8,10 +8,10 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.recorder import StrokeRecorder
+from napari_medseg.workflow.copies import read_field
 from napari_medseg.workflow.drafts import Draft
 
 
@@ -54,10 +54,14 @@ class OpenCase:
     field_file: Path | None = None
     _field: NDArray[Any] | None = None
 
+    def look_into(self, field_file: Path) -> None:
+        """Take another field, as that of a new prediction."""
+        self.field_file, self._field = field_file, None
+
     def field_labels(self) -> NDArray[Any] | None:
         """Labels of the field on the image's grid, read once; `None` where there is none. In a thread, as it reads."""
-        if self.field_file is not None and self._field is None and self.field_file.exists():
-            self._field = formats.read_labels(self.field_file, None).reshape(self.image.spatial_shape)
+        if self._field is None and self.field_file is not None:
+            self._field = read_field(self.field_file, self.case)
         return self._field
 
     @property

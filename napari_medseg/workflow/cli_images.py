@@ -104,7 +104,7 @@ def evaluate(
     paths = []
     if output is not None:  # made once more: thousands of images would not fit into memory
         shown = [case for case in cases if case.name in telling(evaluation.scores)]
-        pictures = [picture_of(one, chosen) for one in judge_cases(source, shown, chosen)]
+        pictures = [picture_of(one, chosen) for one in judge_cases(source, shown, chosen, n_classes)]
         paths = write_evaluation(evaluation, output, pictures)
     if as_json:
         rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]

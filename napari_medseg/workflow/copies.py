@@ -138,9 +138,8 @@ def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> ND
     return labels.reshape(wanted).astype(np.promote_types(labels.dtype, room), copy=False)
 
 
-def read_field(folder: Path, case: Case, field_file: str) -> NDArray[Any] | None:
+def read_field(path: Path, case: Case) -> NDArray[Any] | None:
     """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
-    path = folder / field_file
     if not path.exists():
         return None
     return formats.read_labels(path, None).reshape(case.shape[: len(case.axes.replace("C", ""))])

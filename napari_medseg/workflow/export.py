@@ -68,7 +68,7 @@ def items_of(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> lis
             correction,
             read_labels(folder, case, correction),
             load_image(ws, case),
-            read_field(folder, case, field_file) if field_file else None,
+            read_field(folder / field_file, case) if field_file else None,
         )
         for case, correction, field_file in rows
     ]
