@@ -75,6 +75,8 @@ class Augmenter:
             truth = _swapped(truth, self.sides)
         if self.settings.gas_share and rng.random() < self.settings.gas_share:
             grey = _with_gas(grey, truth, rng)
+        if self.settings.shadow_share and rng.random() < self.settings.shadow_share:
+            grey = _with_shadows(grey, truth, rng)
         return (self._grey_changed(grey, rng) - pre.mean) / pre.std, truth
 
     def _grid(self, labels: NDArray[np.integer], mirrored: bool, rng: np.random.Generator) -> Tensor:
@@ -180,6 +182,20 @@ def _with_gas(grey: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     pockets = near & (field > rng.uniform(-0.5, 0.5)) & (labels == 0) & (grey.mean(dim=0) > GAS_ONLY_ABOVE)
     soft = _blurred(pockets[None].float(), rng.uniform(0.5, 1.0)) * (labels == 0)
     return grey * (1 - soft) + soft * rng.uniform(0.0, 0.06)
+
+
+def _with_shadows(grey: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Fill random patches of what is labelled up to the brightness of the tissue around; grey (c, h, w) in [0, 1]."""
+    inside, tissue = labels > 0, (labels == 0) & (grey.mean(dim=0) > GAS_ONLY_ABOVE)
+    if not bool(inside.any()) or not bool(tissue.any()):
+        return grey
+    side = labels.shape[-1]
+    cells = int(rng.integers(4, GAS_CELLS))
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
+    field = functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
+    filled = inside & (field > rng.uniform(0.3, 1.3))
+    density = rng.uniform(0.3, 1.0) * _blurred(filled[None].float(), rng.uniform(0.7, 4.0)) * inside
+    return grey + density * (grey[:, tissue].median(dim=1).values[:, None, None] - grey).clamp(min=0)
 
 
 def _blurred(grey: Tensor, sigma_px: float) -> Tensor:

@@ -29,6 +29,9 @@ class Augmentation:
         Share of patches in which a rectangle is made grey: what lies beside it has to do (DeVries & Taylor, 2017).
     gas_share
         Share of patches in which pockets of air are put into unlabelled tissue: not all that is dark is the organ.
+    shadow_share
+        Share of patches in which patches of lung are filled up to the brightness of tissue, as by pneumonia: what is
+        bright at the wall may be lung.
     intensity_share
         Share of patches for each of the changes of grey values.
     """
@@ -49,6 +52,7 @@ class Augmentation:
     stain: float = 0.0
     cutout_share: float = 0.0
     gas_share: float = 0.0
+    shadow_share: float = 0.0
     intensity_share: float = 0.5
 
 
@@ -95,6 +99,7 @@ _ENDOSCOPY = Augmentation(
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "ct": _STRONG,
+    "chest": replace(_STRONG, shadow_share=0.2),
     "lesions": replace(
         _STRONG, scale=(0.6, 1.5), saturation=(0.7, 1.0), contrast=(0.75, 1.3), gamma=(0.7, 1.4), gas_share=0.0
     ),

@@ -55,7 +55,7 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
         train_loss = train_one_epoch(setup, progress)
         candidate = learner.candidate()
         val_dice = validate(candidate, setup.validation, recipe.precision)
-        if better := val_dice > progress.best_val_dice:
+        if better := recipe.keep == "last" or val_dice > progress.best_val_dice:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             save_best(run_dir, candidate)
         progress.epoch, progress.elapsed_s = epoch, clock.elapsed_s()

@@ -35,6 +35,7 @@ class Recipe(BaseModel):
     average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = True
+    keep: str = Field("best", pattern="^(best|last)$", description="which epoch: few validation images choose badly")
     patience: int = Field(100, ge=1, description="epochs without a better validation Dice before it stops")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     seed: int = 0
