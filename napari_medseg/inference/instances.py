@@ -49,13 +49,19 @@ def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Insta
         uint32 (y, x); 0 is background.
     """
     smooth = ndimage.gaussian_filter(depth.astype(np.float32), numbers.smoothing_px) if numbers.smoothing_px else depth
-    markers, n_cores = ndimage.label(inside & (smooth >= numbers.marker_depth * DEEPEST))
+    cores, n_cores = ndimage.label(inside & (smooth >= numbers.marker_depth * DEEPEST))
     bodies, n_bodies = ndimage.label(inside)
-    cored = np.zeros(n_bodies + 1, bool)
-    cored[bodies[markers > 0]] = True
-    coreless = inside & ~cored[bodies]  # a pale or tiny object may have no core; it is one object
-    markers[coreless] = bodies[coreless] + n_cores
-    objects = watershed(-smooth, markers, mask=inside)
+    body_of_core = np.zeros(n_cores + 1, np.intp)
+    body_of_core[cores] = bodies  # a core lies in one body
+    n_cores_in = np.bincount(body_of_core[1:], minlength=n_bodies + 1)
+    # a body with one core, or with none, as if pale or tiny, is one object: most of the picture needs no watershed
+    object_of_body = np.arange(n_bodies + 1) + n_cores
+    object_of_body[0] = 0
+    objects = object_of_body[bodies]
+    shared = inside & (n_cores_in > 1)[bodies]
+    if shared.any():
+        parted = watershed(-smooth, np.where(shared, cores, 0), mask=shared)
+        objects[shared] = parted[shared]
     return _renumbered(objects, numbers.min_area_px, first)
 
 

@@ -160,6 +160,9 @@ def most_likely(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 |
         (n, y, x), uint8, or uint16 where there are more than 256 classes; of equal classes the first.
     """
     n_classes = probabilities.shape[1]
+    if n_classes == 2:
+        more = restore(probabilities[:, 1:] - probabilities[:, :1], prepared)[:, 0] > 0
+        return np.asarray(more.cpu().numpy().view(np.uint8))
     best = restore(probabilities[:, :1], prepared)
     labels = torch.zeros(best.shape, dtype=torch.uint8 if n_classes <= 256 else torch.int32, device=best.device)
     for value in range(1, n_classes):
@@ -173,11 +176,24 @@ def most_likely(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 |
 def _percentiles(plane: NDArray[Any], numbers: Preprocessing) -> tuple[float, float]:
     step = max(1, math.isqrt(plane.shape[0] * plane.shape[1] // PERCENTILE_SAMPLE))
     sample = plane[::step, ::step]
-    low, high = np.percentile(sample, (numbers.percentile_low, numbers.percentile_high))
+    wanted = (numbers.percentile_low, numbers.percentile_high)
+    low, high = _byte_percentiles(sample, wanted) if sample.dtype == np.uint8 else np.percentile(sample, wanted)
     if high > low:
         return float(low), float(high)
     low, high = float(plane.min()), float(plane.max())
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _byte_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) -> tuple[float, float]:
+    """As `np.percentile`, from a histogram, which takes a twentieth of its time; torch counts bytes as they are."""
+    up_to = torch.bincount(torch.from_numpy(sample.reshape(-1)), minlength=256).numpy().cumsum()
+
+    def percentile(per_cent: float) -> float:
+        below, share = divmod(per_cent / 100.0 * (sample.size - 1), 1.0)
+        low, high = np.searchsorted(up_to, [below, min(below + 1, sample.size - 1)], side="right")
+        return float(low + share * (int(high) - int(low)))
+
+    return percentile(wanted[0]), percentile(wanted[1])
 
 
 def _channels_of(image: Image, in_channels: int) -> int:
@@ -202,7 +218,7 @@ def _to_channels(plane: NDArray[np.float32], channels: int) -> NDArray[np.float3
 def _fit(plane: NDArray[np.float32], shape: tuple[int, int], padded: tuple[int, int]) -> NDArray[np.float32]:
     """Resample (c, y, x) to `shape` (smoothed when it shrinks) and pad it with its border."""
     if plane.shape[1:] != shape:
-        source = torch.from_numpy(np.ascontiguousarray(plane))[None]
+        source = torch.from_numpy(plane)[None]  # colours may lie innermost: torch resamples that as it is
         plane = functional.interpolate(source, size=shape, mode="bilinear", antialias=True)[0].numpy()
     return _pad_edge(plane, padded)
 
