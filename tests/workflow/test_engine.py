@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import napari_medseg
+from napari_medseg.core import formats
 from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
@@ -18,7 +20,9 @@ from napari_medseg.inference.events import Options, Result
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build, save_version
 from napari_medseg.workflow.engine import Cancelled, Engine, PredictProgress, PredictResult
+from napari_medseg.workflow.workspace import Workspace
 
+SAMPLES = Path(napari_medseg.__file__).parent / "samples"
 SHARED_MEMORY = Path("/dev/shm")
 needs_linux = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="looks into Linux's /dev/shm and /proc")
 
@@ -111,6 +115,22 @@ def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> 
     np.testing.assert_array_equal(last(engine.predict(flipped, version)).labels, straight.labels)
     big_endian = image.with_pixels(image.pixels.astype(">i2"))
     np.testing.assert_array_equal(last(engine.predict(big_endian, version)).labels, straight.labels)
+
+
+def test_a_model_that_looks_into_a_field_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
+    try:
+        model = workspace.registry.live("covid").id
+        folder, lungs = workspace.registry.folder(model), workspace.field_folder(model)
+        wanted_field = Predictor.load(lungs)
+        image = formats.read(SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm")
+        *events, result = engine.predict(image, folder, field_folder=lungs)
+    finally:
+        workspace.close()
+    assert isinstance(result, PredictResult)
+    np.testing.assert_array_equal(result.field, wanted_field.labels_of(image))
+    np.testing.assert_array_equal(result.labels, Predictor.load(folder, field=wanted_field).labels_of(image))
+    assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, PredictProgress)]
 
 
 def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
