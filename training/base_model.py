@@ -27,6 +27,7 @@ from napari_medseg.core.tasks import task_named
 from napari_medseg.networks import build, load_encoder_weights, load_version, save_version
 from training.__main__ import main as train_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.cost import write_cost
 from training.judge import judge
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (options.run_dir / SNAPSHOT_FILE).exists():
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
+            write_cost(options.run_dir)
             judge(options.run_dir, base.labels_by, base.images_may_be_shown)
         return 0 if options.prepare else code
     except MedSegError as error:

@@ -128,6 +128,7 @@ def _overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Tas
         swapped=swapped,
         seconds=seconds,
         miou=mean_iou(ours, theirs, task.n_classes),
+        agreement=float(np.mean(ours == theirs)),
         foreground_dice=dice(ours, theirs),
         objects=object_scores(predicted, reference) if task.instances else None,
     )

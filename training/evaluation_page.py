@@ -71,11 +71,12 @@ def _table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     labels = list(evaluation.scores[0].dice) if evaluation.scores else []
     with_objects = any(score.objects is not None for score in evaluation.scores)
     objects = OBJECTS if with_objects else ()
-    header = ["name", "group", "source", "mean_dice", "miou", "foreground_dice", *objects]
+    header = ["name", "group", "source", "mean_dice", "miou", "agreement", "foreground_dice", *objects]
     header += [f"{kind}_{name}".replace(" ", "_") for kind in PER_LABEL for name in labels]
     rows = []
     for score in evaluation.scores:
-        row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.foreground_dice]
+        row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.agreement]
+        row += [score.foreground_dice]
         row += [getattr(score.objects, figure) for figure in objects]
         row += [getattr(score, kind).get(name, "") for kind in PER_LABEL for name in labels]
         rows.append([*row, score.unit, int(score.swapped), round(score.seconds, 3)])

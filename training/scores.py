@@ -38,6 +38,8 @@ class CaseScore:
         Of the voxels of each label.
     miou
         Mean IoU over all classes that prediction or reference have, background included.
+    agreement
+        Share of all voxels that have the right label or rightly none: the accuracy of multi-class benchmarks.
     foreground_dice
         Dice of all labels taken together, as of the infection whatever its kind.
     objects
@@ -59,6 +61,7 @@ class CaseScore:
     recall: dict[str, float] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     miou: float = 0.0
+    agreement: float = 0.0
     foreground_dice: float = 0.0
     objects: ObjectScores | None = None
     absent: tuple[str, ...] = ()

@@ -1,0 +1,135 @@
+"""The table of a suite: one line for each row, read from the run folders, as CSV, Markdown and a page with pictures."""
+
+import csv
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training import html
+from training.benchmark import EVALUATION_FILE, Planned
+from training.cost import read_cost
+from training.evaluation_page import CONVENTION
+from training.events import EpochEnded, read_events
+from training.pictures import CasePicture
+from training.suite import Suite
+
+Cell = str | float | int
+MEASURES = {
+    "mean_dice": "Dice",
+    "foreground_dice": "Dice, labels as one",
+    "miou": "mean IoU",
+    "agreement": "accuracy",
+    "aji": "AJI",
+    "pq": "PQ",
+    "f1": "F1 of objects",
+}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table; `values` go by column. A row that failed has its message and no values."""
+
+    planned: Planned
+    values: dict[str, Cell]
+    message: str = ""
+
+
+def lines_of(planned: Sequence[Planned], failures: Mapping[str, str]) -> list[Line]:
+    """Read what is done; `failures` are messages by row name."""
+    lines = []
+    for one in planned:
+        done = one.is_done and one.row.name not in failures
+        lines.append(Line(one, _values(one.run_dir) if done else {}, failures.get(one.row.name, "")))
+    return lines
+
+
+def write_tables(suite: Suite, lines: Sequence[Line], command: str, out: Path, pictures: "Pictures") -> list[Path]:
+    """Write `table.csv`, `table.md` and `table.html`; return their paths.
+
+    Parameters
+    ----------
+    suite, lines
+        What was run.
+    command
+        With which it can be run again.
+    out
+        Folder.
+    pictures
+        Of the same cases for each row, by its name.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    header = _header(lines)
+    paths = [out / f"table.{suffix}" for suffix in ("csv", "md", "html")]
+    with paths[0].open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *(_cells(line, header) for line in lines)])
+    paths[1].write_text(_markdown(suite, header, lines, command), encoding="utf-8")
+    paths[2].write_text(_page(suite, header, lines, command, pictures), encoding="utf-8")
+    return paths
+
+
+Pictures = Mapping[str, Sequence[CasePicture]]
+
+
+def _values(run_dir: Path) -> dict[str, Cell]:
+    content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
+    images: list[dict[str, Any]] = content["images"]
+    values: dict[str, Cell] = {"images": len(images)}
+    for column, title in MEASURES.items():
+        if column in images[0]:
+            values[title] = _mean(images, column)
+    labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
+    for label in labels if len(labels) > 1 else ():
+        values[f"Dice {label.replace('_', ' ')}"] = _mean(images, f"dice_{label}")
+        values[f"IoU {label.replace('_', ' ')}"] = _mean(images, f"iou_{label}")
+    if len(labels) == 1:
+        values["IoU"] = _mean(images, f"iou_{labels[0]}")
+    distances = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
+    if distances:
+        values[f"HD95 {images[0]['unit']}"] = statistics.fmean(distances)
+    cost = read_cost(run_dir)
+    epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
+    values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
+    return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
+
+
+def _mean(images: Sequence[dict[str, Any]], column: str) -> float:
+    return statistics.fmean(float(image[column]) for image in images)
+
+
+def _header(lines: Sequence[Line]) -> list[str]:
+    columns = list(dict.fromkeys(column for line in lines for column in line.values))
+    return ["row", *columns, "theirs, on their data"]
+
+
+def _cells(line: Line, header: Sequence[str]) -> list[Cell]:
+    name = f"{line.planned.row.name} (recommended)" if line.planned.row.recommended else line.planned.row.name
+    if line.message:
+        name = f"{name}: failed, {line.message}"
+    return [name, *(line.values.get(column, "") for column in header[1:-1]), line.planned.row.theirs]
+
+
+def _markdown(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: str) -> str:
+    def text(cell: Cell) -> str:
+        return f"{cell:.3f}" if isinstance(cell, float) else str(cell).replace("|", "/").replace("\n", " ")
+
+    rows = [header, ["---"] * len(header), *(_cells(line, header) for line in lines)]
+    table = "\n".join(f"| {' | '.join(text(cell) for cell in row)} |" for row in rows)
+    return f"## {suite.title}\n\n{suite.about}\n\n`{command}`\n\n{table}\n"
+
+
+def _page(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: str, pictures: Pictures) -> str:
+    parts = [html.paragraph(suite.about), html.paragraph(f"Made by: {command}"), html.paragraph(CONVENTION)]
+    parts += [html.table(header, [_cells(line, header) for line in lines]), html.heading("Validation Dice by epoch")]
+    for index, line in enumerate(lines):
+        events = [event for event, _ in read_events(line.planned.run_dir)]
+        values = [event.val_dice for event in events if isinstance(event, EpochEnded)]
+        parts.append(html.curve(line.planned.row.name, values, COLOURS[index % len(COLOURS)]))
+    parts.append(html.heading("The same cases by each row: reference left, labels right"))
+    for line in lines:
+        name = line.planned.row.name
+        parts += [html.picture(one.rgb, f"{name}, {one.name}: Dice {one.dice:.4f}") for one in pictures.get(name, ())]
+    return html.page(suite.title, parts)
