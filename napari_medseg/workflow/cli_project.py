@@ -88,8 +88,12 @@ def train(
         card = improve.promote(ws, run, reason) if promote and not refused else improve.keep_old(ws, run)
         live = ws.registry.live(task).id
     if as_json:
-        cases = [{"case": row.compared.case, "old": row.compared.old, "new": row.compared.new} for row in view.rows]
+        cases = [
+            {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
+            for row in view.rows
+        ]
         verdict = {"decision": view.verdict.decision, "text": view.verdict.text, "cases": cases}
+        verdict |= {"interval": view.verdict.ci, "n_groups": view.verdict.n_groups, "n_needed": view.verdict.n_needed}
         places.say_json({"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict})
     else:
         _say_comparison(view)
@@ -134,7 +138,8 @@ def _show(event: Event, bar: Progress, console: Console) -> None:
 
 
 def _say_comparison(view: improve.ComparisonView) -> None:
-    table = Table("case", "old", "new", "change")
+    metric = view.rows[0].compared.metric if view.rows else ""
+    table = Table("case", f"old {metric}", f"new {metric}", "change")
     for row in view.rows:
         scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.change:+.4f}")
         table.add_row(row.compared.case, *scores)

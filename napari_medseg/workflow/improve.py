@@ -38,7 +38,7 @@ class ComparisonRow:
 
     @property
     def change(self) -> float:
-        """Dice won (or lost, below 0)."""
+        """What the figure won (or lost, below 0)."""
         return self.compared.new - self.compared.old
 
 

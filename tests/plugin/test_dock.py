@@ -252,7 +252,7 @@ def compared(name: str, old: float, new: float) -> Compared:
     return Compared(name, "corrections", old, new, {}, {})
 
 
-BETTER = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.88), compared("c", 0.82, 0.89)]
+BETTER = [compared(name, 0.80 + 0.01 * n, 0.86 + 0.01 * n + 0.002 * n) for n, name in enumerate("abcde")]
 WORSE = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.60), compared("c", 0.82, 0.89)]
 
 
@@ -287,8 +287,9 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     dock = make_dock(ws)
     run.say(*ended(*BETTER))
     qtbot.waitUntil(lambda: dock.improve.table.isVisible())
-    assert [row.case for row in dock.improve.table.rows] == ["a", "b", "c"]
-    assert "better" in dock.improve._verdict.text()
+    assert [row.case for row in dock.improve.table.rows] == list("abcde")
+    assert dock.improve._verdict.text() == "Better"
+    assert "change +0.064 (90% interval +0.060 to +0.068)" in dock.improve._figures.text()
     assert dock.improve._promote_button.text() == "Promote lungs-unet@2"
     dock.improve._promote_button.click()
     assert ws.registry.live("lungs").id == "lungs-unet@2"
