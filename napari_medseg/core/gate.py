@@ -153,15 +153,16 @@ def _decide(
     if mean < 0:
         return Decision.WORSE, 0, "Worse on average"
     if ci is None:
-        needed = f"{_groups(MIN_GROUPS)} are needed, there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
-        return Decision.CANNOT_TELL, MIN_GROUPS, f"Not enough hold-out cases to tell: {needed}"
+        there = f"there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
+        answer = f"Not enough hold-out cases to tell: {_groups(MIN_GROUPS)} are needed, {there}"
+        return Decision.CANNOT_TELL, MIN_GROUPS, answer
     if mean < MIN_GAIN:
         return Decision.CANNOT_TELL, 0, f"No better: the gain is below {MIN_GAIN:g}"
     if ci[0] > 0:
         return Decision.BETTER, 0, "Better"
     needed = max(len(changes) + 1, pairs_needed(changes, CONFIDENCE))
-    text = f"Not enough hold-out cases to tell a change that differs so much from case to case: about {_groups(needed)}"
-    return Decision.CANNOT_TELL, needed, f"{text} are needed"
+    answer = f"Not enough hold-out cases to tell so uneven a change: about {_groups(needed)} are needed"
+    return Decision.CANNOT_TELL, needed, answer
 
 
 def _groups(number: int) -> str:

@@ -11,7 +11,7 @@ from napari_medseg.plugin import theme
 
 HEADERS = ("hold-out case", "old", "new", "change")
 ROW_HEIGHT_PX = 20
-ROWS_SHOWN = 6
+ROWS_SHOWN = 4
 NOTICEABLE = 0.0005
 
 

@@ -15,7 +15,9 @@ from napari_medseg.core.gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import improve
+from napari_medseg.workflow.cli_checks import lines_of
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
+from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.queue import waiting
 from napari_medseg.workflow.workspace import Workspace
 from training.events import EpochEnded, Event, Failed, Finished, Notice, Started
@@ -81,8 +83,12 @@ def train(
     Ctrl-C asks the run to stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
     """
     with places.opened(project, registry) as ws:
+        console = places.progress_console(quiet=as_json)
+        found = findings(ws, task)
+        for line in lines_of(ws, task, found):
+            console.print(line, markup=False)
         run = improve.start_run(ws, task, budget, seed)
-        _watch(ws, run, places.progress_console(quiet=as_json), budget)
+        _watch(ws, run, console, budget)
         view = improve.comparison(ws, run)
         refused = promote and view.verdict.decision is not Decision.BETTER and not reason.strip()
         card = improve.promote(ws, run, reason) if promote and not refused else improve.keep_old(ws, run)
@@ -92,9 +98,17 @@ def train(
             {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
             for row in view.rows
         ]
-        verdict = {"decision": view.verdict.decision, "text": view.verdict.text, "cases": cases}
-        verdict |= {"interval": view.verdict.ci, "n_groups": view.verdict.n_groups, "n_needed": view.verdict.n_needed}
-        places.say_json({"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict})
+        told = view.verdict
+        verdict = {
+            "decision": told.decision,
+            "text": told.text,
+            "interval": told.ci,
+            "n_groups": told.n_groups,
+            "n_needed": told.n_needed,
+            "cases": cases,
+        }
+        answer = {"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict}
+        places.say_json(answer | {"findings": [one.text for one in found]})
     else:
         _say_comparison(view)
         places.say(f"{card.id} is kept in the registry; {live} is live.")
