@@ -55,4 +55,5 @@ def _comparison_table(compared: Sequence[Compared]) -> str:
     ]
     old, new = (float(np.mean([row[column] for row in rows])) for column in (2, 3))  # type: ignore[arg-type]
     rows.insert(0, [f"mean of {len(compared)}", "", old, new, f"{new - old:+.4f}"])
-    return html.table(["case", "source", "old Dice", "new Dice", "change"], rows)
+    metric = compared[0].metric
+    return html.table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napari_medseg.core.cards import DataSource, Lineage, ModelCard, write_card
 from napari_medseg.core.clock import now
+from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
@@ -24,7 +25,7 @@ from training.scores import CaseScore, Evaluation
 from training.setup import Setup
 
 COMPARISON_SHARE = 0.25
-MIN_COMPARED = 3
+MIN_COMPARED = MIN_GROUPS
 RESERVE = 1.2
 N_PICTURES = 4
 LABELS_BY = "the references of the snapshot"
@@ -36,7 +37,7 @@ def score_base(setup: Setup) -> list[CaseScore]:
     """Measure the version that the run starts from on the hold-out, before anything else.
 
     Its time tells what the same for the new version will take; that is reserved on the clock. Under a budget, cases
-    are taken from all patients in turn until a quarter of the budget is used, but at least three.
+    are taken from all patients in turn until a quarter of the budget is used, but at least as many as the gate needs.
     """
     clock = setup.clock
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
@@ -69,7 +70,8 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Iterat
         after = judged.score
         new.append(after)
         worst = sorted([*worst, picture_of(judged, setup.task)], key=lambda case: case.dice)[:N_PICTURES]
-        yield Compared(before.name, before.source, before.mean_dice, after.mean_dice, before.dice, after.dice)
+        figures = (before.figure, after.figure, before.dice, after.dice)
+        yield Compared(before.name, before.source, *figures, before.group, before.metric)
     if new:
         scores = Evaluation(card.id, card.task, tuple(new)).summary(LABELS_BY)
         card = card.model_copy(update={"hold_out": scores})

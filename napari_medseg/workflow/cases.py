@@ -9,6 +9,7 @@ from typing import Literal
 from napari_medseg.core import formats
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 from napari_medseg.core.tasks import task_named
@@ -20,6 +21,8 @@ from napari_medseg.workflow.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 ONE_GROUP_HELD_OUT_IN = 5
+ONE_OF_THE_FIRST_HELD_OUT_IN = 3
+"""Until there are as many as the gate needs to tell better from worse."""
 
 CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
@@ -48,8 +51,9 @@ class CaseRow:
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
 
-    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out and at
-    least one is not. Groups of the base model's own samples never are.
+    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out (one in
+    three, until there are enough to judge a model by) and at least one is not. Groups of the base model's own samples
+    never are.
 
     Raises
     ------
@@ -181,7 +185,8 @@ def _place(ws: Workspace, group: str) -> None:
     if group in sides:
         return
     held, n_groups = sum(sides.values()), len(sides)
-    wanted = held < n_groups and held * ONE_GROUP_HELD_OUT_IN < n_groups
+    one_in = ONE_OF_THE_FIRST_HELD_OUT_IN if held < MIN_GROUPS else ONE_GROUP_HELD_OUT_IN
+    wanted = held < n_groups and held * one_in < n_groups
     ws.project.decide_hold_out(group, wanted and group not in _learnt_before(ws))
 
 

@@ -16,6 +16,7 @@ from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import read_snapshot, write_snapshot
 from napari_medseg.core.tasks import task_named
 from napari_medseg.workflow.cases import corrections_in_force
+from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.processes import is_alive, last_words, start_detached
 from napari_medseg.workflow.workspace import Workspace
@@ -38,7 +39,7 @@ class ComparisonRow:
 
     @property
     def change(self) -> float:
-        """Dice won (or lost, below 0)."""
+        """What the figure won (or lost, below 0)."""
         return self.compared.new - self.compared.old
 
 
@@ -59,6 +60,11 @@ def waiting_corrections(ws: Workspace, task: str) -> int:
     return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
 
 
+def judging_groups(ws: Workspace, task: str) -> int:
+    """Count patients, slides or videos of the hold-out with an accepted case; the gate needs `gate.MIN_GROUPS`."""
+    return len({case.group for case, _ in corrections_in_force(ws, task) if case.held_out})
+
+
 def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed: int = 0) -> Run:
     """Fine-tune the live version on all corrections, in a process of its own that survives the window.
 
@@ -74,10 +80,12 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, or a run is under way.
+        If there is nothing to learn from, a check finds what must not train a model, or a run is under way.
     """
     if (other := running(ws)) is not None:
         raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+    if blocking := [found.text for found in findings(ws, task) if found.finding.blocking]:
+        raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
     base = ws.registry.live(task)
     snapshot, seen = snapshot_of(ws, task)
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
