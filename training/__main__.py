@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from training.events import Event, Failed, Finished, Notice, Started, append_event, read_events
+from training.recipe import read_recipe
 
 LOG_FILE = "log.txt"
 
@@ -48,7 +49,7 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
     Parameters
     ----------
     run_dir
-        With `recipe.json` and `snapshot.json`.
+        With `recipe.json` and `snapshot.json`; with `start.json` where it trains the first model of its task.
     started
         `time.monotonic()` when the process began, so that importing torch counts against the budget.
 
@@ -59,8 +60,10 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
     """
     from training.loop import resume, train
     from training.result import finish, score_base
-    from training.setup import read_setup
+    from training.setup import RECIPE_FILE, read_setup
+    from training.start import make_start
 
+    make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
     setup = read_setup(run_dir, started)
     yield Started(
         n_train=len(setup.batches.train),

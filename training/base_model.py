@@ -29,12 +29,12 @@ from napari_medseg.networks import build, load_version, save_version, start_enco
 from training.__main__ import main as train_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.cost import write_cost
+from training.first_model import START_FOLDER
 from training.judge import judge
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
 
-START_FOLDER = "start"
 LABELS_FOLDER = "labels"
 MODELS = Path(napari_medseg.__file__).parent / "models"
 OBJECT_SMOOTHING_PX = 2.0
@@ -72,7 +72,7 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     card = base.card.model_copy(update={"lineage": Lineage(parent=base.parent or None)})
     save_version(network, card, run_dir / START_FOLDER)
     items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
-    snapshot = Snapshot(task=base.card.task, items=items)
+    snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
     changes = {"base": START_FOLDER, "field_base": _newest_bundled(card.field.task) if card.field else ""}

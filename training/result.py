@@ -14,7 +14,7 @@ from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
 from training.checkpoint import Progress, clear, load_best
-from training.evaluate import judge_case
+from training.evaluate import judge_case, judge_nothing
 from training.events import Compared, Event, Finished, Notice, read_events
 from training.judge import labelled_case, write_worst
 from training.loop import is_cancelled
@@ -29,6 +29,7 @@ MIN_COMPARED = MIN_GROUPS
 RESERVE = 1.2
 N_PICTURES = 4
 LABELS_BY = "the references of the snapshot"
+CORRECTIONS = "corrections"
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def score_base(setup: Setup) -> list[CaseScore]:
 
     Its time tells what the same for the new version will take; that is reserved on the clock. Under a budget, cases
     are taken from all patients in turn until a quarter of the budget is used, but at least as many as the gate needs.
+    The first model of a task is compared with an empty answer.
     """
     clock = setup.clock
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
@@ -47,7 +49,8 @@ def score_base(setup: Setup) -> list[CaseScore]:
     for case in _hold_out(setup):
         if len(scores) >= MIN_COMPARED and clock.elapsed_s() - began > limit_s:
             break
-        scores.append(judge_case(predictor, case, setup.task).score)
+        score = judge_case(predictor, case, setup.task).score
+        scores.append(judge_nothing(case, setup.task).score if setup.is_first else score)
     clock.reserved_s += RESERVE * (clock.elapsed_s() - began)
     return scores
 
@@ -118,12 +121,13 @@ def _card(setup: Setup) -> ModelCard:
     """Return the new card; a base model's sources are on the card that it starts with, corrections are added."""
     recipe, base = setup.recipe, setup.base
     is_retrain = bool(base.lineage.created)
-    corrected = [item for item in setup.snapshot.items if item.role in (Role.TRAIN, Role.VALIDATE)]
+    learnt = setup.snapshot.with_role(Role.TRAIN, Role.VALIDATE)
+    corrected = [item for item in learnt if is_retrain or item.source == CORRECTIONS]
     sources = list(base.training_data)
-    if is_retrain:
+    if corrected:
         sources.append(
             DataSource(
-                name="corrections",
+                name=CORRECTIONS,
                 n_images=len(corrected),
                 groups=len({item.group for item in corrected}),
                 labels="the user's accepted corrections",
@@ -132,9 +136,10 @@ def _card(setup: Setup) -> ModelCard:
         )
     lineage = Lineage(
         parent=base.id if is_retrain else base.lineage.parent,
+        began_with="" if is_retrain else base.lineage.began_with,
         run=setup.run_dir.absolute().name,
         snapshot_sha256=setup.snapshot.sha256,
-        n_corrections=len(corrected) if is_retrain else 0,
+        n_corrections=len(corrected),
         seed=recipe.seed,
         code_version=code_version(),
         created=now(),

@@ -153,7 +153,7 @@ class Dock(QWidget):
         self.case.refresh_models()
 
     def _on_doubt(self, shown: bool) -> None:
-        if shown:
+        if shown and self.worklist.chosen_model:
             self._doubt.show(self.worklist.chosen_model)
         else:
             self._guests.leave()

@@ -25,6 +25,10 @@ from training.events import EpochEnded, Event, Failed, Notice, Started
 BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
 DEFAULT_BUDGET = 2
 EMPTY = "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
+EMPTY_FIRST = (
+    "Accept a handful of cases with labels, of several patients: the first model learns from them here, "
+    "and goes live only if it beats an empty answer on the hold-out."
+)
 
 
 class ImprovePanel(Section):
@@ -71,15 +75,19 @@ class ImprovePanel(Section):
     def refresh(self) -> None:
         """Show how many corrections wait, and what can be done."""
         with told():
-            live = self._workspace.registry.live(self._task).id
+            live = self._workspace.registry.live_id(self._task)
             waiting = improve.waiting_corrections(self._workspace, self._task)
-            self.set_status(f"{waiting} correction{'s' * (waiting != 1)} since {live}")
+            counted = f"{waiting} correction{'s' * (waiting != 1)}"
+            self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
+            self._retrain.setText("Retrain on corrections" if live else "Train first model")
             why_not = "A training run is under way" if self._watch.running else ""
             why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
             self.findings.check(self._task)
             why_not = why_not or self.findings.stops
-            self._empty.setText(f"{EMPTY} {_judging(improve.judging_groups(self._workspace, self._task))}".strip())
-            tooltip = f"Fine-tune {live} on {waiting} corrections, in a process of its own; you can go on working"
+            judging = _judging(improve.judging_groups(self._workspace, self._task))
+            self._empty.setText(f"{EMPTY if live else EMPTY_FIRST} {judging}".strip())
+            what = f"Fine-tune {live}" if live else "Train the first model of this task"
+            tooltip = f"{what} on {waiting} corrections, in a process of its own; you can go on working"
             theme.enable(self._retrain, not why_not, tooltip, why_not)
             self._fill_roll_back(live)
             self._show_effort()
@@ -217,10 +225,11 @@ class ImprovePanel(Section):
         self._verdict.setProperty("decision", view.verdict.decision.value)
         self._figures.setText(view.verdict.figures)
         self._verdict.style().polish(self._verdict)
-        live = self._workspace.registry.live(self._task)
-        self._promote_button.setText(f"Promote {live.name}@{self._workspace.registry.next_version(live.name)}")
+        live = self._workspace.registry.live_or_none(self._task)
+        name = self._workspace.tasks.named(self._task).default_model if live is None else live.name
+        self._promote_button.setText(f"Promote {name}@{self._workspace.registry.next_version(name)}")
         self._promote_button.setToolTip("Predict with the new version from now on; you can roll back at any time")
-        self._keep_button.setText(f"Keep @{live.version}")
+        self._keep_button.setText("Not yet" if live is None else f"Keep @{live.version}")
         self._keep_button.setToolTip("The new version stays in the registry, but does not go live")
         self._show_page(self._decided)
 
