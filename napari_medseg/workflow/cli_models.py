@@ -1,4 +1,4 @@
-"""`medseg models`: which versions there are, what is known of them, and which one is live."""
+"""`medseg models`: which versions there are, what is known of them, which one is live, what networks cost."""
 
 from typing import Annotated
 
@@ -11,8 +11,10 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow import cli_places as places
+from napari_medseg.workflow import cli_summary
 
-app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back model versions.")
+app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
+app.command()(cli_summary.summary)
 
 ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@2.")]
 
