@@ -23,9 +23,13 @@ from retraining import DOMAINS, PACKAGE, STRATEGIES, Domain, Place, add_row, cor
 from napari_medseg.core import formats
 from napari_medseg.core.checks import check_labels, swap_sides
 from napari_medseg.core.gate import Decision, judge
-from napari_medseg.core.snapshots import Role, SnapshotItem
+from napari_medseg.core.mixups import mixed_up, sketch
+from napari_medseg.core.snapshots import SnapshotItem
 from napari_medseg.core.tasks import task_named
-from training.events import Compared, read_events
+from napari_medseg.inference.predictor import Predictor
+from training.evaluate import judge_case
+from training.events import Compared
+from training.pairs import LabelledCase
 
 RESULTS = "corrupted.jsonl"
 SOUND = "sound"
@@ -88,13 +92,13 @@ def trial(domain: Domain, place: Place, seed: int, name: str, options: argparse.
     """Retrain on corrupted corrections, ask the gate, and count what the checks before training would have said."""
     lessons = corrected(domain, options.n_corrected, seed)
     order = np.random.default_rng(seed).permutation(len(domain.new_judged))
-    judged = [domain.new_judged[index].model_copy(update={"role": Role.HOLD_OUT}) for index in order]
+    judged = [domain.new_judged[index] for index in order]
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder)
-        spoilt, findings = _spoilt(lessons, name, seed, run_dir / "corrections")
+        spoilt, findings, doubt = _spoilt(lessons, name, seed, run_dir / "corrections")
         recipe = recipe_of(domain, STRATEGIES["default"], options.budget_s, seed, place)
-        retrain(run_dir, recipe, domain, [*spoilt, *domain.sample, *judged[: options.n_held_out]])
-        verdict = judge([event for event, _ in read_events(run_dir) if isinstance(event, Compared)])
+        retrain(run_dir, recipe, domain, [*spoilt, *domain.sample])
+        verdict = judge(compared(domain.parent, run_dir, judged[: options.n_held_out]), doubt=doubt)
     return {
         "decision": verdict.decision,
         "old": verdict.mean_old,
@@ -103,22 +107,37 @@ def trial(domain: Domain, place: Place, seed: int, name: str, options: argparse.
         "interval": verdict.ci,
         "text": verdict.text,
         "findings": findings,
+        "doubt": doubt,
     }
 
 
-def _spoilt(items: Sequence[SnapshotItem], name: str, seed: int, folder: Path) -> tuple[list[SnapshotItem], int]:
-    """Write corrupted labels; return the items with them, and in how many the checks before training find something."""
+def compared(parent: Path, candidate: Path, items: Sequence[SnapshotItem]) -> list[Compared]:
+    """Compare two versions as a run does at its end, but outside the budget: short trials, too, learn."""
+    old, new = Predictor.load(parent), Predictor.load(candidate)
+    rows = []
+    for item in items:
+        case = LabelledCase(item.name, Path(item.image), Path(item.labels), item.group)
+        before, after = (judge_case(predictor, case, task_named("lungs")).score for predictor in (old, new))
+        rows.append(
+            Compared(item.name, "", before.figure, after.figure, before.dice, after.dice, item.group, before.metric)
+        )
+    return rows
+
+
+def _spoilt(items: Sequence[SnapshotItem], name: str, seed: int, folder: Path) -> tuple[list[SnapshotItem], int, str]:
+    """Write corrupted labels; return the items with them, in how many the checks find something, and their doubt."""
     task = task_named("lungs")
     images = [formats.read(Path(item.image)) for item in items]
     sound = [formats.read_labels(Path(item.labels), image) for item, image in zip(items, images, strict=True)]
     folder.mkdir()
-    made, n_found = [], 0
+    made, n_found, sketches = [], 0, []
     for item, image, labels in zip(items, images, CORRUPTIONS[name](sound, seed), strict=True):
         path = folder / f"{item.name}.tif"
         formats.write_labels(path, labels, image)
         n_found += bool(check_labels(labels, task, image))
+        sketches.append(sketch(image, labels))
         made.append(item.model_copy(update={"labels": str(path)}))
-    return made, n_found
+    return made, n_found, "labels seem to be mixed up between cases" * bool(mixed_up(sketches))
 
 
 def _fitted(labels: Labels, by: int) -> Labels:
