@@ -74,6 +74,7 @@ class Source(BaseModel):
 class BaseRecipe(BaseModel):
     """All that decides a base model: card, pretrained encoder (relative to the weights' folder), sources, recipe.
 
+    `weights_from` is the folder of a version whose weights are taken where they fit, as for a task that is new.
     `parent`, as in ``lungs-unet@1``, is a bundled version to start from instead of random weights and the encoder.
     The picture of the worst case shows the image only where `images_may_be_shown`: it is shipped with the version.
     """
@@ -82,6 +83,7 @@ class BaseRecipe(BaseModel):
 
     card: ModelCard
     encoder_weights: str = ""
+    weights_from: str = ""
     labels_by: str = "the references of the sources"
     images_may_be_shown: bool = False
     parent: str = ""

@@ -74,7 +74,6 @@ class TaskDialog(QDialog):
         """Add a row for one more label; its colour is the next of the palette where none is given."""
         row = self.table.rowCount()
         self.table.insertRow(row)
-        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))
         swatch = QPushButton()
         swatch.setToolTip("Choose another colour")
         swatch.clicked.connect(partial(self._ask_colour, swatch))
@@ -83,6 +82,7 @@ class TaskDialog(QDialog):
         remove.clicked.connect(partial(self._remove, remove))
         self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
         self.table.setCellWidget(row, REMOVE_COLUMN, remove)
+        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
 
     def task(self) -> Task:
         """Return the task as it is typed; rows without a name are left out. Raises as `own_task` does."""

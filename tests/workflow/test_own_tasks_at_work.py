@@ -99,7 +99,9 @@ def test_values_that_are_no_label_of_the_task_are_refused(larynx: Workspace) -> 
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     draft = open_review(larynx, case, None)
     draft.record([3], 0, 3)
-    with pytest.raises(MedSegError, match=r"values 3 are no labels of Larynx, which has 1 \(vocal folds\), 2 \(glottis"):
+    with pytest.raises(
+        MedSegError, match=r"values 3 are no labels of Larynx, which has 1 \(vocal folds\), 2 \(glottis"
+    ):
         accept(larynx, draft, draft.labels, frame(1))
 
 
