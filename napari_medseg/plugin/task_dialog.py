@@ -130,7 +130,7 @@ class TaskDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.table, stretch=1)
-        layout.addWidget(row_of(more, QLabel("value 1 is the first row; 0 is background"), stretch=1))
+        layout.addWidget(row_of(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
         layout.addWidget(self._problem)
         layout.addWidget(row_of(QLabel(""), cancel, self.made))
         self.made.clicked.connect(self.accept)
