@@ -63,7 +63,7 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
     from training.setup import RECIPE_FILE, read_setup
     from training.start import make_start
 
-    make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
+    began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
     setup = read_setup(run_dir, started)
     yield Started(
         n_train=len(setup.batches.train),
@@ -74,6 +74,8 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
         budget_s=setup.recipe.budget_s,
         time=time.time(),
     )
+    if began_with:
+        yield Notice(began_with)
     progress = resume(setup)
     if progress.epoch:
         yield Notice(f"the run goes on after epoch {progress.epoch}")
