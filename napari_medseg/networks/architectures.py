@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
 
 Builder = Callable[[Architecture], nn.Module]
 
@@ -68,3 +69,4 @@ def _check_encoder(name: str) -> None:
 ARCHITECTURES: dict[str, Builder] = {
     name: partial(_build_smp, network) for name, network in smp.MODEL_ARCHITECTURES_MAPPING.items()
 }
+ARCHITECTURES[ENSEMBLE] = partial(build_ensemble, build_member=build)
