@@ -1,10 +1,11 @@
 """From a run folder to everything that the loop needs: recipe, split, data, network."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
@@ -19,6 +20,8 @@ from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_ima
 from training.learner import Learner
 from training.recipe import Recipe, read_recipe
 from training.schedule import Clock
+from training.stages import Stage, batches_for, stages_of
+from training.team import Team
 
 RECIPE_FILE = "recipe.json"
 SNAPSHOT_FILE = "snapshot.json"
@@ -41,7 +44,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Setup:
-    """A run, ready to go. `base` is the card of the version that it starts from."""
+    """A run, ready to go. `base` is the card of the version that it starts from; `stage` is the one under way."""
 
     run_dir: Path
     recipe: Recipe
@@ -53,6 +56,19 @@ class Setup:
     batches: Batches
     validation: tuple[LabelledPlane, ...]
     clock: Clock = field(compare=False)
+    stage: Stage
+    team: Team
+
+    def at_stage(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "Setup":
+        """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
+        stage = stages_of(self.recipe)[number]
+        if stage.recipe == self.recipe and weights is None:
+            return self
+        learner = Learner.starting_from(self.learner.parent, stage.recipe, self.learner.device, self.team)
+        if weights is not None:
+            learner.go_on_from(weights)
+        batches = batches_for(self.batches, stage.recipe, self.team.rank)
+        return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches)
 
     @property
     def base_folder(self) -> Path:
@@ -60,7 +76,7 @@ class Setup:
         return self.run_dir / self.recipe.base
 
 
-def read_setup(run_dir: Path, started: float) -> Setup:
+def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:
     """Read a run folder.
 
     Parameters
@@ -69,6 +85,8 @@ def read_setup(run_dir: Path, started: float) -> Setup:
         Holds `recipe.json` and `snapshot.json`.
     started
         `time.monotonic()` at the start of the process.
+    team
+        The processes that train together; this one alone by default.
 
     Raises
     ------
@@ -90,7 +108,8 @@ def read_setup(run_dir: Path, started: float) -> Setup:
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))
         network, base = with_classes(network, base, largest + 1)
-    device = best_device()
+    team = team or Team()
+    device = team.device or best_device()
 
     finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
 
@@ -104,9 +123,10 @@ def read_setup(run_dir: Path, started: float) -> Setup:
         for name in (recipe.augmentation, recipe.replay_augmentation)
     )
     batches = Batches(train, replay, augmenter, replay_augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
-    learner = Learner.starting_from(network, recipe, device)
-    clock = Clock(started, recipe.budget_s)
-    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock)
+    batches = batches_for(batches, recipe, team.rank)
+    learner = Learner.starting_from(network, recipe, device, team)
+    clock, stage = Clock(started, recipe.budget_s), stages_of(recipe)[0]
+    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, team)
 
 
 def split_by_role(snapshot: Snapshot) -> Split:

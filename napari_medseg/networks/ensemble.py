@@ -73,7 +73,7 @@ def build_ensemble(architecture: Architecture, build_member: Callable[[Architect
     name, n_members = options.pop(MEMBER, None), options.pop(N_MEMBERS, None)
     if not isinstance(name, str) or not isinstance(n_members, int) or n_members < 1 or name == ENSEMBLE:
         raise MedSegError(
-            f"an ensemble needs the options {MEMBER!r} (a single network's architecture) and {N_MEMBERS!r} (1 or more), "
+            f"an ensemble needs the options {MEMBER!r} (of one network) and {N_MEMBERS!r} (1 or more), "
             f"but has {architecture.options}. Correct the architecture in the card."
         )
     member = architecture.model_copy(update={"name": name, "options": options})

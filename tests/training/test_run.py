@@ -59,7 +59,7 @@ def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_vers
     assert card.hold_out[0].n_images == 3
     assert card.hold_out[0].mean == pytest.approx(sum(event.new for event in compared) / 3)
     report = (run_dir / "report.html").read_text()
-    assert report.count("<svg") == 2
+    assert report.count("<svg") == 4, "loss, validation, rate and calibration"
     assert report.count("<img") == 3
     assert not (run_dir / CHECKPOINT_FILE).exists()
     before = (run_dir / "events.jsonl").read_bytes()
