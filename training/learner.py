@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.losses import Loss, loss_named
-from training.low_rank import make_low_rank, merged
+from training.low_rank import make_low_rank, merged_state
 from training.optimisers import optimiser_of
 from training.recipe import Recipe
 from training.team import Team
@@ -123,7 +123,8 @@ class Learner:
         """
         learning = [self.network, self.average] if self.average is not None else [self.network]
         self.team.average([buffer for network in learning for buffer in network.buffers()])
-        kept = merged(self.average if self.average is not None else self.network).eval()
+        kept = copy.deepcopy(self.parent).to(memory_format=torch.channels_last)
+        kept.load_state_dict(merged_state(learning[-1]))
         share = self.recipe.average_with_parent
         if share:
             old = self.parent.state_dict()

@@ -14,7 +14,7 @@ from training.checkpoint import (
     save_cycle,
 )
 from training.events import EpochEnded, Event, Notice
-from training.low_rank import merged
+from training.low_rank import merged_state
 from training.pausing import is_cancelled, is_paused
 from training.schedule import cycle_at, schedule_named
 from training.setup import Setup
@@ -174,7 +174,7 @@ def _next_stage(setup: Setup, staged: Setup, progress: Progress) -> Setup:
     """Begin another stage with the best weights so far, or the last ones of the stage before."""
     number = progress.stage + 1
     is_from_best = setup.recipe.staged()[number].stage_start == "best"
-    weights = load_best(setup.run_dir) if is_from_best else merged(staged.learner.network).state_dict()
+    weights = load_best(setup.run_dir) if is_from_best else merged_state(staged.learner.network)
     following = setup.at_stage(number, weights)
     stage = following.stage
     progress.stage, progress.epoch, progress.step = number, stage.first_epoch, stage.first_step

@@ -4,8 +4,6 @@ Hu et al., LoRA, ICLR 2022, for convolutions and linear layers alike. Few number
 cannot change everything; in the end the change is added to the kernel, and the network is an ordinary one.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -49,10 +47,12 @@ def make_low_rank(network: nn.Module, rank: int, seed: int) -> None:
             parametrize.register_parametrization(layer, KERNEL, LowRankChange(layer.weight, rank, generator))
 
 
-def merged(network: nn.Module) -> nn.Module:
-    """Return a copy of the network with all changes added to its kernels: the names are those of an ordinary one."""
-    twin = copy.deepcopy(network)
-    for layer in list(twin.modules()):
-        if parametrize.is_parametrized(layer, KERNEL):
-            parametrize.remove_parametrizations(layer, KERNEL, leave_parametrized=True)
-    return twin
+def merged_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights with all changes added to their kernels, by the names that an ordinary network has."""
+    kernels = {
+        f"{name}.{KERNEL}": layer.weight.detach()
+        for name, layer in network.named_modules()
+        if parametrize.is_parametrized(layer, KERNEL)
+    }
+    others = {name: tensor for name, tensor in network.state_dict().items() if ".parametrizations." not in name}
+    return others | kernels
