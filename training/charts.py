@@ -10,6 +10,7 @@ WIDTH_PX, HEIGHT_PX = 460, 230
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52, 12, 14, 30
 SQUARE_PX = 260
 N_TICKS = 4
+SMALLEST_SHARE = 1e-3
 BARS_PX = 34
 """Height of the strip below a reliability curve that says where the pixels are."""
 
@@ -70,6 +71,7 @@ def reliability_curve(title: str, bins: Sequence[Bin], colour: str) -> str:
     parts += [_words(place(tick, 0)[0], bottom + BARS_PX + 18, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
     corners = "{:.1f},{:.1f} {:.1f},{:.1f}".format(*place(0, 0), *place(1, 1))
     parts.append(f'<polyline points="{corners}" fill="none" stroke="#999" stroke-dasharray="4 4"/>')
+    bins = [one for one in bins if one.share >= SMALLEST_SHARE]  # the rest is chance
     line = " ".join("{:.1f},{:.1f}".format(*place(one.sure, one.right)) for one in bins)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
     fullest = max((one.share for one in bins), default=1.0)
@@ -80,7 +82,7 @@ def reliability_curve(title: str, bins: Sequence[Bin], colour: str) -> str:
         parts.append(_dot(across, down, colour))
         parts.append(f'<rect x="{across - 4:.1f}" y="{top:.1f}" width="8" height="{height:.1f}" fill="{colour}"/>')
     parts.append(_words(LEFT_PX + side / 2, bottom + BARS_PX + 32, "middle", "how sure"))
-    parts.append(_words(LEFT_PX + 4, TOP_PX + 11, "start", "how often right"))
+    parts.append(_words(LEFT_PX, TOP_PX - 4, "start", "how often right"))
     return _figure(title, SQUARE_PX, bottom + BARS_PX + 38, parts)
 
 

@@ -87,7 +87,7 @@ def _lineage_text(card: ModelCard) -> str:
     lineage = card.lineage
     origin = f"It comes from {lineage.parent}." if lineage.parent else "It has no parent."
     kind = " on ".join(filter(None, (card.architecture.name, card.architecture.encoder)))
-    return f"{card.id}, {kind}, made {lineage.created}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
+    return f"{card.id}, {kind}, made {lineage.created[:16].replace('T', ' ')}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
 
 
 def _data_text(event: Started) -> str:
@@ -124,20 +124,27 @@ def _per_label(outcome: Outcome) -> list[str]:
     if not new:
         return [html.paragraph("No case is held out, so nothing says whether the new version is better.")]
     labels = [name for name in new[0].dice if any(name not in case.absent for case in new)]
-    rows = [_label_row(name, [one.dice[name] for one in old], [one.dice[name] for one in new]) for name in labels]
+    rows = [
+        [*_changes(name, [one.dice[name] for one in old], [one.dice[name] for one in new]), _mean_iou(new, [name])]
+        for name in labels
+    ]
     if len(labels) > 1:
-        rows.append(_label_row("mean of labels", [one.mean_dice for one in old], [one.mean_dice for one in new]))
+        means = _changes("mean of labels", [one.mean_dice for one in old], [one.mean_dice for one in new])
+        rows.append([*means, _mean_iou(new, labels)])
     header = ["label", "old Dice", "new Dice", "95 % interval", "worst case", "change", "95 % interval", "new IoU"]
     return [html.table(header, rows), html.paragraph(INTERVALS)]
 
 
-def _label_row(name: str, old: Sequence[float], new: Sequence[float]) -> list[str | int | float]:
+def _changes(name: str, old: Sequence[float], new: Sequence[float]) -> list[str | int | float]:
     changes = [after - before for before, after in zip(old, new, strict=True)]
-    iou = statistics.fmean(value / (2.0 - value) for value in new)
     of_mean, of_change = bootstrap_interval(new), bootstrap_interval(changes)
     intervals = [f"{of_mean[0]:.4f} to {of_mean[1]:.4f}", f"{of_change[0]:+.4f} to {of_change[1]:+.4f}"]
     means = statistics.fmean(old), statistics.fmean(new)
-    return [name, *means, intervals[0], min(new), f"{statistics.fmean(changes):+.4f}", intervals[1], iou]
+    return [name, *means, intervals[0], min(new), f"{statistics.fmean(changes):+.4f}", intervals[1]]
+
+
+def _mean_iou(cases: Sequence[CaseScore], labels: Sequence[str]) -> float:
+    return statistics.fmean(case.iou[name] for case in cases for name in labels if name not in case.absent)
 
 
 def _reliability(found: Reliability | None) -> list[str]:
