@@ -92,7 +92,7 @@ def whole_way(workspace: Workspace, engine: Engine, path: Path, task: str) -> No
     result = next(event for event in events if isinstance(event, PredictResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()
-    layers.add_labels(viewer, result.labels, layers.add_image(viewer, image, case), case)
+    layers.add_labels(viewer, result.labels, layers.add_image(viewer, image, case, workspace.tasks.named(task)), case)
 
 
 def overhead_of(workspace: Workspace, path: Path, task: str) -> float:

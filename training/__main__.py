@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from napari_medseg.core.errors import MedSegError
 from training.events import Event, Failed, Finished, Notice, Paused, Started, append_event, read_events
 from training.pausing import is_paused, pausing_on_signals
+from training.recipe import read_recipe
 
 if TYPE_CHECKING:
     from training.setup import Setup
@@ -53,7 +54,7 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
     Parameters
     ----------
     run_dir
-        With `recipe.json` and `snapshot.json`.
+        With `recipe.json` and `snapshot.json`; with `start.json` where it trains the first model of its task.
     started
         `time.monotonic()` when the process began, so that importing torch counts against the budget.
     team
@@ -64,9 +65,15 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
     MedSegError
         If the folder is not complete, the hold-out leaks, or there is nothing to learn from.
     """
-    from training.setup import read_setup
+    from training.setup import RECIPE_FILE, read_setup
+    from training.start import make_start
+    from training.team import Team
     from training.tensorboard import recorded
 
+    team = team or Team()
+    if team.is_first:
+        make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
+    team.wait()
     setup = read_setup(run_dir, started, team)
     events = _events(setup)
     yield from recorded(events, run_dir) if setup.recipe.tensorboard and setup.team.is_first else events

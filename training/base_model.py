@@ -22,18 +22,19 @@ from napari_medseg.core import formats
 from napari_medseg.core.cards import Lineage
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.registry import Registry
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.core.tasks import task_named
-from napari_medseg.networks import build, load_encoder_weights, load_version, save_version
+from napari_medseg.networks import build, load_version, save_version, start_encoder
 from training.__main__ import main as train_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.cost import write_cost
+from training.first_model import START_FOLDER
 from training.judge import judge
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
 
-START_FOLDER = "start"
 LABELS_FOLDER = "labels"
 MODELS = Path(napari_medseg.__file__).parent / "models"
 OBJECT_SMOOTHING_PX = 2.0
@@ -50,7 +51,7 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     base
         What to train, on what.
     data, weights
-        Folders that the recipe's paths start from.
+        Folders that the recipe's paths start from; versions below `weights` can be started from as bundled ones can.
     run_dir
         Made where it is missing.
 
@@ -65,11 +66,13 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     if base.parent:
         network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
     elif base.encoder_weights:
-        load_encoder_weights(network, weights / base.encoder_weights)
+        start_encoder(network, base.card.architecture, base.encoder_weights, weights, Registry(weights, MODELS))
+    else:
+        logger.warning("the recipe names neither parent nor encoder_weights: all of the network starts at random")
     card = base.card.model_copy(update={"lineage": Lineage(parent=base.parent or None)})
     save_version(network, card, run_dir / START_FOLDER)
     items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
-    snapshot = Snapshot(task=base.card.task, items=items)
+    snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
     changes = {"base": START_FOLDER, "field_base": _newest_bundled(card.field.task) if card.field else ""}
@@ -109,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make a run folder from the command line; 1 after an error that the text explains."""
     parser = argparse.ArgumentParser(prog="python -m training.base_model", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's images lie in")
-    parser.add_argument("--weights", type=Path, required=True, help="folder with the pretrained encoder")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with pretrained encoders or versions")
     parser.add_argument("--recipe", type=Path, required=True, help="as training/recipes/lungs.json")
     parser.add_argument("--prepare", action="store_true", help="make the run folder only, and train later")
     parser.add_argument("run_dir", type=Path, help="a run that was stopped goes on")

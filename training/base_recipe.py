@@ -72,8 +72,10 @@ class Source(BaseModel):
 
 
 class BaseRecipe(BaseModel):
-    """All that decides a base model: card, pretrained encoder (relative to the weights' folder), sources, recipe.
+    """All that decides a base model: card, pretrained encoder, sources, recipe.
 
+    `encoder_weights` is ``"imagenet"``, a safetensors file (relative to the weights' folder, or anywhere), a version
+    whose encoder is taken, or ``"none"``: see `networks.start_encoder`.
     `parent`, as in ``lungs-unet@1``, is a bundled version to start from instead of random weights and the encoder.
     The picture of the worst case shows the image only where `images_may_be_shown`: it is shipped with the version.
     """

@@ -46,6 +46,11 @@ def judge_case(predictor: Predictor, case: LabelledCase, task: Task) -> Judged:
     return _judge(predicted_by(predictor), case, task, predictor.card.architecture.classes)
 
 
+def judge_nothing(case: LabelledCase, task: Task) -> Judged:
+    """Measure the answer of somebody who labels nothing at all: what a first model has to beat."""
+    return _judge(lambda image, _: np.zeros(image.spatial_shape, np.uint8), case, task, None)
+
+
 def predicted_by(predictor: Predictor) -> Source:
     """Return the labels that a model makes."""
     return lambda image, _: predictor.labels_of(image)

@@ -53,7 +53,10 @@ class Considered:
 
 @dataclass(frozen=True)
 class Compared:
-    """Old against new on one hold-out case; Dice per label name, and their means."""
+    """Old against new on one hold-out case, by the figure that is named, and the Dice per label name.
+
+    The figure is the mean Dice over labels, of a task of instances the AJI. `group` is the patient, slide or video.
+    """
 
     case: str
     source: str
@@ -61,6 +64,8 @@ class Compared:
     new: float
     old_per_label: dict[str, float]
     new_per_label: dict[str, float]
+    group: str = ""
+    metric: str = "Dice"
 
 
 @dataclass(frozen=True)

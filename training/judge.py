@@ -17,7 +17,7 @@ from torch import nn
 from napari_medseg.core.cards import CARD_FILE, WORST_CASE_FILE, Calibration, ModelCard, write_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import SnapshotItem, read_snapshot
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.calibration import expected_calibration_error, fit_temperature, sample_pixels
@@ -53,7 +53,7 @@ def judge(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard
         If the run has no version yet or no hold-out.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
-    task, split = task_named(snapshot.task), split_by_role(snapshot)
+    task, split = snapshot.labelled_as, split_by_role(snapshot)
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(best_device())

@@ -75,8 +75,12 @@ def _tiles(outcome: Outcome, events: Sequence[Event]) -> list[tuple[str, str]]:
     """Return the figures on top: a word or two, and a number."""
     tiles = []
     if outcome.new:
-        old, new = (statistics.fmean(case.mean_dice for case in cases) for cases in (outcome.old, outcome.new))
-        tiles += [("hold-out Dice", f"{new:.4f}"), ("change", f"{new - old:+.4f}"), ("cases", str(len(outcome.new)))]
+        old, new = (statistics.fmean(case.figure for case in cases) for cases in (outcome.old, outcome.new))
+        tiles += [
+            (f"hold-out {outcome.new[0].metric}", f"{new:.4f}"),
+            ("change", f"{new - old:+.4f}"),
+            ("cases", str(len(outcome.new))),
+        ]
     if ended := [event for event in events if isinstance(event, Finished)][-1:]:
         tiles += [("validation Dice", f"{ended[0].val_dice:.4f}"), ("best epoch", str(ended[0].best_epoch))]
         tiles += [("duration", _duration(ended[0].seconds))]
@@ -86,8 +90,9 @@ def _tiles(outcome: Outcome, events: Sequence[Event]) -> list[tuple[str, str]]:
 def _lineage_text(card: ModelCard) -> str:
     lineage = card.lineage
     origin = f"It comes from {lineage.parent}." if lineage.parent else "It has no parent."
+    made = lineage.created[:16].replace("T", " ")
     kind = " on ".join(filter(None, (card.architecture.name, card.architecture.encoder)))
-    return f"{card.id}, {kind}, made {lineage.created[:16].replace('T', ' ')}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
+    return f"{card.id}, {kind}, made {made}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
 
 
 def _data_text(event: Started) -> str:
@@ -131,6 +136,8 @@ def _per_label(outcome: Outcome) -> list[str]:
     if len(labels) > 1:
         means = _changes("mean of labels", [one.mean_dice for one in old], [one.mean_dice for one in new])
         rows.append([*means, _mean_iou(new, labels)])
+    if new[0].objects is not None:
+        rows.append([*_changes(new[0].metric, [one.figure for one in old], [one.figure for one in new]), ""])
     header = ["label", "old Dice", "new Dice", "95 % interval", "worst case", "change", "95 % interval", "new IoU"]
     return [html.table(header, rows), html.paragraph(INTERVALS)]
 
@@ -158,12 +165,14 @@ def _reliability(found: Reliability | None) -> list[str]:
 def _comparison(outcome: Outcome) -> str:
     if not outcome.new:
         return html.paragraph("There is nothing to compare.")
-    pairs = sorted(zip(outcome.old, outcome.new, strict=True), key=lambda pair: pair[1].mean_dice - pair[0].mean_dice)
+    pairs = sorted(zip(outcome.old, outcome.new, strict=True), key=lambda pair: pair[1].figure - pair[0].figure)
     rows: list[list[str | int | float]] = [
-        [new.name, new.source, old.mean_dice, new.mean_dice, f"{new.mean_dice - old.mean_dice:+.4f}"]
-        for old, new in pairs
+        [new.name, new.source, old.figure, new.figure, f"{new.figure - old.figure:+.4f}"] for old, new in pairs
     ]
-    return html.table(["case", "source", "old Dice", "new Dice", "change"], rows)
+    old, new = (statistics.fmean(case.figure for case in cases) for cases in (outcome.old, outcome.new))
+    rows.insert(0, [f"mean of {len(pairs)}", "", old, new, f"{new - old:+.4f}"])
+    metric = outcome.new[0].metric
+    return html.table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)
 
 
 def _pictures(title: str, pictures: Sequence[CasePicture]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, write_card
 from napari_medseg.core.clock import now
+from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
@@ -18,7 +19,7 @@ from training.calibration import expected_calibration_error, reliability, sample
 from training.checkpoint import Progress, clear
 from training.cycles import kept_version
 from training.dataset import labelled_image
-from training.evaluate import judge_case
+from training.evaluate import judge_case, judge_nothing
 from training.events import Compared, Event, Finished, Notice, read_events
 from training.judge import labelled_case, write_worst
 from training.pairs import LabelledCase
@@ -30,11 +31,12 @@ from training.scores import CaseScore, Evaluation
 from training.setup import Setup, choose_planes
 
 COMPARISON_SHARE = 0.25
-MIN_COMPARED = 3
+MIN_COMPARED = MIN_GROUPS
 RESERVE = 1.2
 N_WORST, N_BEST = 4, 2
 MAX_JUDGED_IMAGES, MAX_JUDGED_PLANES = 20, 60
 LABELS_BY = "the references of the snapshot"
+CORRECTIONS = "corrections"
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ def score_base(setup: Setup) -> list[CaseScore]:
     """Measure the version that the run starts from on the hold-out, before anything else.
 
     Its time tells what the same for the new version will take; that is reserved on the clock. Under a budget, cases
-    are taken from all patients in turn until a quarter of the budget is used, but at least three.
+    are taken from all patients in turn until a quarter of the budget is used, but at least as many as the gate needs.
+    The first model of a task is compared with an empty answer.
     """
     clock = setup.clock
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
@@ -53,7 +56,8 @@ def score_base(setup: Setup) -> list[CaseScore]:
     for case in _hold_out(setup):
         if len(scores) >= MIN_COMPARED and clock.elapsed_s() - began > limit_s:
             break
-        scores.append(judge_case(predictor, case, setup.task).score)
+        score = judge_case(predictor, case, setup.task).score
+        scores.append(judge_nothing(case, setup.task).score if setup.is_first else score)
     clock.reserved_s += RESERVE * setup.recipe.n_members * (clock.elapsed_s() - began)
     return scores
 
@@ -83,7 +87,8 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Genera
         after = judged.score
         new.append(after)
         pictures = _extremes([*pictures, picture_of(judged, setup.task)])
-        yield Compared(before.name, before.source, before.mean_dice, after.mean_dice, before.dice, after.dice)
+        figures = (before.figure, after.figure, before.dice, after.dice)
+        yield Compared(before.name, before.source, *figures, before.group, before.metric)
     if new:
         scores = Evaluation(card.id, card.task, tuple(new)).summary(LABELS_BY)
         card = card.model_copy(update={"hold_out": scores})
@@ -142,12 +147,13 @@ def _card(setup: Setup, architecture: Architecture) -> ModelCard:
     """Return the new card; a base model's sources are on the card that it starts with, corrections are added."""
     recipe, base = setup.recipe, setup.base
     is_retrain = bool(base.lineage.created)
-    corrected = [item for item in setup.snapshot.items if item.role in (Role.TRAIN, Role.VALIDATE)]
+    learnt = setup.snapshot.with_role(Role.TRAIN, Role.VALIDATE)
+    corrected = [item for item in learnt if is_retrain or item.source == CORRECTIONS]
     sources = list(base.training_data)
-    if is_retrain:
+    if corrected:
         sources.append(
             DataSource(
-                name="corrections",
+                name=CORRECTIONS,
                 n_images=len(corrected),
                 groups=len({item.group for item in corrected}),
                 labels="the user's accepted corrections",
@@ -156,9 +162,10 @@ def _card(setup: Setup, architecture: Architecture) -> ModelCard:
         )
     lineage = Lineage(
         parent=base.id if is_retrain else base.lineage.parent,
+        began_with="" if is_retrain else base.lineage.began_with,
         run=setup.run_dir.absolute().name,
         snapshot_sha256=setup.snapshot.sha256,
-        n_corrections=len(corrected) if is_retrain else 0,
+        n_corrections=len(corrected),
         seed=recipe.seed,
         code_version=code_version(),
         created=now(),

@@ -72,6 +72,16 @@ class CaseScore:
         return statistics.fmean(value for name, value in self.dice.items() if name not in self.absent)
 
     @property
+    def metric(self) -> str:
+        """Name of the figure by which versions are compared."""
+        return DICE if self.objects is None else AJI
+
+    @property
+    def figure(self) -> float:
+        """The figure by which versions are compared: of instances one that sees which pixel belongs to which."""
+        return self.mean_dice if self.objects is None else self.objects.aji
+
+    @property
     def iou(self) -> dict[str, float]:
         """Jaccard index per label; a function of the Dice."""
         return {name: value / (2.0 - value) for name, value in self.dice.items()}
@@ -112,7 +122,7 @@ class Evaluation:
         metrics: dict[str, Callable[[CaseScore], float]] = {DICE: lambda score: score.mean_dice}
         if self.scores and all(score.objects is not None for score in self.scores):
             metrics |= {
-                "AJI": lambda score: _objects(score).aji,
+                AJI: lambda score: _objects(score).aji,
                 "PQ": lambda score: _objects(score).pq,
                 "F1 of objects": lambda score: _objects(score).f1,
             }
@@ -125,6 +135,7 @@ class Evaluation:
 
 
 DICE = "Dice"
+AJI = "AJI"
 
 
 def _objects(score: CaseScore) -> ObjectScores:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.growth import with_classes
@@ -75,6 +76,11 @@ class Setup:
         """Folder of the version that the run starts from."""
         return self.run_dir / self.recipe.base
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing learnt the task before: the version that the run starts from has nothing to say on it."""
+        return not self.base.lineage.created and self.base.lineage.parent is None
+
 
 def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:
     """Read a run folder.
@@ -95,7 +101,7 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
     snapshot.check_split()
-    task = task_named(snapshot.task)
+    task = snapshot.labelled_as
     if recipe.n_threads is not None:
         torch.set_num_threads(recipe.n_threads)
     network, base = load_version(run_dir / recipe.base)
@@ -104,6 +110,8 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
             f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
             "Start from a model of the same task."
         )
+    if not same_labels(base.labelled_as, task):
+        raise MedSegError(f"the labels of {task.name!r} are other ones than those of {base.id}. Train a first model.")
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))

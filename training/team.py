@@ -40,6 +40,10 @@ class Team:
         distributed.broadcast(said, src=0)
         return float(said)
 
+    def wait(self) -> None:
+        """Return when all processes are here."""
+        self.agreed(0.0)
+
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Make every gradient the mean over all processes; one that a process has none of counts as 0 there."""
         if self.size == 1:

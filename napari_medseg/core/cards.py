@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import OwnTask
+from napari_medseg.core.tasks import Task, task_named
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -113,6 +115,7 @@ class Lineage(_Frozen):
     """Where a version comes from."""
 
     parent: str | None = None
+    began_with: str = Field("", description="without a parent: the version whose weights were taken where they fitted")
     run: str = ""
     snapshot_sha256: str = ""
     n_corrections: int = 0
@@ -128,6 +131,7 @@ class ModelCard(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: int = Field(ge=1)
     task: str
+    own_task: OwnTask | None = Field(None, description="the task in full, where it is not one of the program's own")
     architecture: Architecture
     preprocessing: Preprocessing
     field: FieldOfView | None = None
@@ -146,6 +150,17 @@ class ModelCard(_Frozen):
     def id(self) -> str:
         """Written like ``lungs-unet@3``."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def labelled_as(self) -> Task:
+        """The task in full; raises `MedSegError` where the program has none of that name and the card brings none."""
+        return self.own_task or task_named(self.task)
+
+    @model_validator(mode="after")
+    def _one_task(self) -> "ModelCard":
+        if self.own_task is not None and self.own_task.name != self.task:
+            raise ValueError(f"the card is for task {self.task!r}, but brings {self.own_task.name!r}")
+        return self
 
 
 def read_card(path: Path) -> ModelCard:

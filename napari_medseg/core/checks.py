@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
+from napari_medseg.core.object_checks import count_broken, count_joined
 from napari_medseg.core.tasks import Label, Task
 
 _FULL_SHARE = 0.99
 _SPECK_SHARE = 0.002
+_OFF_SHARE = 0.05
 _RAS_X = 0
 
 
@@ -19,8 +21,9 @@ _RAS_X = 0
 class Finding:
     """One thing that is wrong, or looks wrong, with labels.
 
-    `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"`` or ``"holes"``. A `blocking`
-    one must not become ground truth; the others are for a person to look at.
+    `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
+    (beside what the image shows) or ``"joined"`` (several objects as one). A `blocking` one must not become ground
+    truth; the others are for a person to look at.
     """
 
     kind: str
@@ -49,8 +52,8 @@ def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding
         text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
         return [Finding("shape", text, blocking=True)]
     if task.instances:
-        return _check_objects(labels, task)
-    return _check_regions(labels, task, image)
+        return [*_check_objects(labels, task), *_off_the_image(labels, image)]
+    return [*_check_regions(labels, task, image), *_off_the_image(labels, image)]
 
 
 def sides_swapped(labels: NDArray[Any], task: Task) -> bool:
@@ -102,21 +105,47 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
     findings = []
     if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
-    if n_broken := _count_broken(labels):
-        text = f"{_counted(n_broken, name)} in several pieces: give each piece a number of its own"
+    if n_broken := count_broken(labels):
+        text = f"{_objects(n_broken, name)} in several pieces: give each piece a number of its own"
         findings.append(Finding("specks", text, blocking=False))
+    if n_joined := count_joined(labels):
+        text = f"{_objects(n_joined, name)} with a waist: touching ones may have been drawn as one"
+        findings.append(Finding("joined", text, blocking=False))
     return findings
 
 
-def _count_broken(labels: NDArray[Any]) -> int:
-    """Count objects whose pixels do not hang together, corners included."""
-    boxes = ndimage.find_objects(labels)
-    whole = np.ones((3,) * labels.ndim)
-    return sum(
-        ndimage.label(labels[box] == index + 1, structure=whole)[1] > 1
-        for index, box in enumerate(boxes)
-        if box is not None
+def _off_the_image(labels: NDArray[Any], image: Image) -> list[Finding]:
+    """Find labels on the frame of one flat grey around what was imaged, as that of a rotated or padded picture."""
+    grey = image.pixels.max(axis=-1) if image.axes.endswith("C") else image.pixels
+    n_off = sum(
+        int(np.count_nonzero(plane_labels[_empty_frame(plane)]))
+        for plane, plane_labels in zip(_planes(grey), _planes(labels), strict=True)
+        if plane_labels.any()
     )
+    share = n_off / max(1, int(np.count_nonzero(labels)))
+    if share <= _OFF_SHARE:
+        return []
+    return [
+        Finding("off", f"{share:.0%} of what is labelled lies beside the image, on its empty frame", blocking=False)
+    ]
+
+
+def _planes(array: NDArray[Any]) -> NDArray[Any]:
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of the border's most frequent value that hang together with the border; none in a plane of one value."""
+    if plane.min() == plane.max():
+        return np.zeros(plane.shape, bool)
+    border = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+    values, counts = np.unique(border, return_counts=True)
+    pieces, n_pieces = ndimage.label(plane == values[counts.argmax()])
+    at_border = np.zeros(n_pieces + 1, bool)
+    at_border[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
+    at_border[0] = False
+    frame: NDArray[np.bool_] = at_border[pieces]
+    return frame
 
 
 def _counts(labels: NDArray[Any], task: Task) -> dict[int, int]:
@@ -178,6 +207,10 @@ def _count_holes(inside: NDArray[np.bool_]) -> int:
     background = np.pad(~inside, 1, constant_values=True)
     n_pieces: int = ndimage.label(background)[1]
     return n_pieces - 1
+
+
+def _objects(number: int, name: str) -> str:
+    return f"1 {name}" if number == 1 else f"{number} objects"
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,17 +1,23 @@
 """Whether a new version may replace the old one: compared case by case on a hold-out that neither was trained on.
 
-"It cannot be told" is an answer: with few cases, or where the change is smaller than its own uncertainty.
+"It cannot be told" is an answer: with few patients, or where the change is smaller than its own uncertainty.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 from typing import Protocol
 
-from napari_medseg.core.metrics import bootstrap_interval
+from napari_medseg.core.intervals import change_interval, least_pairs, pairs_needed
 
 DEFAULT_MARGIN = 0.02
-MIN_CASES = 3
+CONFIDENCE = 0.90
+"""Two-sided, so that a version which is no better passes at most once in twenty times."""
+MIN_GROUPS = least_pairs(CONFIDENCE)
+"""Patients, slides or videos; fewer in the hold-out prove nothing, however well the new version does on them."""
+MIN_GAIN = 0.002
+"""A smaller gain is not worth that labels of one version differ from those of the next."""
 
 
 class Decision(StrEnum):
@@ -31,11 +37,19 @@ class ComparedCase(Protocol):
 
     @property
     def old(self) -> float:
-        """Dice of the live version."""
+        """Figure of the live version."""
 
     @property
     def new(self) -> float:
-        """Dice of the candidate."""
+        """Figure of the candidate."""
+
+    @property
+    def group(self) -> str:
+        """Patient, slide or video; empty where each case is its own."""
+
+    @property
+    def metric(self) -> str:
+        """What the figures are: ``"Dice"``, or ``"AJI"`` where objects are compared."""
 
 
 @dataclass(frozen=True)
@@ -46,70 +60,111 @@ class Verdict:
     ----------
     decision
         Better, worse, or it cannot be told.
-    n_cases
-        Hold-out cases compared.
+    n_cases, n_groups
+        Hold-out cases compared, and of how many patients, slides or videos.
     mean_old, mean_new
-        Mean Dice of both versions.
+        Mean figure of both versions; each group counts the same.
     worst_change, worst_case
         The most negative change of one case, and its name.
     ci
-        95 % bootstrap interval of the mean change over cases.
-    text
-        One sentence for people.
+        90 % interval of the mean change over groups; `None` where they are too few for one.
+    n_needed
+        Groups in the hold-out that would be needed to tell; 0 where it is told, or no number would do.
+    answer
+        The decision and its reason, in a few words for people.
+    figures
+        What the answer rests on, in one sentence.
     """
 
     decision: Decision
     n_cases: int
+    n_groups: int
     mean_old: float
     mean_new: float
     worst_change: float
     worst_case: str
-    ci: tuple[float, float]
-    text: str
+    ci: tuple[float, float] | None
+    n_needed: int
+    answer: str
+    figures: str
+
+    @property
+    def text(self) -> str:
+        """The answer and its figures."""
+        return f"{self.answer}. {self.figures}"
 
 
-def judge(
-    rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, min_cases: int = MIN_CASES, seed: int = 0
-) -> Verdict:
-    """Judge a candidate from paired scores.
+def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0) -> Verdict:
+    """Judge a candidate from paired scores; the cases of one group count as one, for they are alike.
 
     Worse: the mean falls, or one case falls by more than `margin` (also where cases are few: a loss seen is a loss).
-    Better: at least `min_cases`, and the 95 % bootstrap interval of the mean change lies above 0.
+    Better: at least `MIN_GROUPS` groups, a mean gain of at least `MIN_GAIN`, and its interval lies above 0.
 
     Parameters
     ----------
     rows
         One per hold-out case.
     margin
-        Dice that a single case may lose.
-    min_cases
-        Fewer are not enough to call a version better.
+        What a single case may lose.
     seed
         Of the bootstrap.
     """
     if not rows:
-        text = "No corrected case is in the hold-out, so nothing tells whether the new version is better."
-        return Verdict(Decision.CANNOT_TELL, 0, 0.0, 0.0, 0.0, "", (0.0, 0.0), text)
-    changes = [row.new - row.old for row in rows]
-    worst = min(range(len(rows)), key=changes.__getitem__)
-    mean_old, mean_new = (sum(scores) / len(rows) for scores in ([r.old for r in rows], [r.new for r in rows]))
-    ci = bootstrap_interval(changes, seed=seed)
-    decision, reason = _decide(changes, ci, margin, min_cases)
-    text = (
-        f"Mean Dice {mean_old:.3f} -> {mean_new:.3f} on {len(rows)} hold-out case{'s' * (len(rows) != 1)}, "
-        f"worst change {changes[worst]:+.3f} ({rows[worst].case}): {reason}."
+        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
+        figures = "Nothing says whether the new version is better."
+        return Verdict(Decision.CANNOT_TELL, 0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS, answer, figures)
+    groups: dict[str, list[ComparedCase]] = {}
+    for row in rows:
+        groups.setdefault(row.group or row.case, []).append(row)
+    changes = [fmean(row.new - row.old for row in group) for group in groups.values()]
+    mean_old = fmean(fmean(row.old for row in group) for group in groups.values())
+    mean_new = fmean(fmean(row.new for row in group) for group in groups.values())
+    worst = min(rows, key=lambda row: row.new - row.old)
+    ci = change_interval(changes, CONFIDENCE, seed)
+    decision, n_needed, answer = _decide(changes, ci, worst, margin)
+    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
+    counted += f" of {_groups(len(groups))}" * (len(groups) != len(rows))
+    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
+    figures = (
+        f"Mean {worst.metric} {mean_old:.3f} -> {mean_new:.3f} on {counted}, "
+        f"change {mean_new - mean_old:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
     )
-    return Verdict(decision, len(rows), mean_old, mean_new, changes[worst], rows[worst].case, ci, text)
+    return Verdict(
+        decision=decision,
+        n_cases=len(rows),
+        n_groups=len(groups),
+        mean_old=mean_old,
+        mean_new=mean_new,
+        worst_change=worst.new - worst.old,
+        worst_case=worst.case,
+        ci=ci,
+        n_needed=n_needed,
+        answer=answer,
+        figures=figures,
+    )
 
 
-def _decide(changes: Sequence[float], ci: tuple[float, float], margin: float, min_cases: int) -> tuple[Decision, str]:
-    mean = sum(changes) / len(changes)
-    if min(changes) < -margin:
-        return Decision.WORSE, f"worse, as a case loses more than {margin:g}"
+def _decide(
+    changes: Sequence[float], ci: tuple[float, float] | None, worst: ComparedCase, margin: float
+) -> tuple[Decision, int, str]:
+    mean = fmean(changes)
+    if worst.new - worst.old < -margin:
+        return Decision.WORSE, 0, f"Worse: a case loses more than {margin:g}"
     if mean < 0:
-        return Decision.WORSE, "worse on average"
-    if len(changes) < min_cases:
-        return Decision.CANNOT_TELL, f"not enough hold-out cases to tell, at least {min_cases} are needed"
+        return Decision.WORSE, 0, "Worse on average"
+    if ci is None:
+        there = f"there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
+        answer = f"Not enough hold-out cases to tell: {_groups(MIN_GROUPS)} are needed, {there}"
+        return Decision.CANNOT_TELL, MIN_GROUPS, answer
+    if mean < MIN_GAIN:
+        return Decision.CANNOT_TELL, 0, f"No better: the gain is below {MIN_GAIN:g}"
     if ci[0] > 0:
-        return Decision.BETTER, "better"
-    return Decision.CANNOT_TELL, f"cannot tell, the change lies between {ci[0]:+.3f} and {ci[1]:+.3f}"
+        return Decision.BETTER, 0, "Better"
+    needed = max(len(changes) + 1, pairs_needed(changes, CONFIDENCE))
+    answer = f"Not enough hold-out cases to tell so uneven a change: about {_groups(needed)} are needed"
+    return Decision.CANNOT_TELL, needed, answer
+
+
+def _groups(number: int) -> str:
+    """Count patients; a slide and a video come from one, too."""
+    return f"{number} patient{'s' * (number != 1)}"

@@ -137,8 +137,10 @@ def surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequence[float]
     return SurfaceDistances(float(np.percentile(both_ways, 95)), float(both_ways.mean()))
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0, n_samples: int = 2000) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean; the same seed gives the same interval.
+def bootstrap_interval(
+    values: Sequence[float], seed: int = 0, n_samples: int = 2000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, of 95 % unless told; the same seed gives the same interval.
 
     Raises
     ------
@@ -149,7 +151,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, n_samples: int = 
         raise MedSegError("an interval needs at least one value; evaluate at least one image.")
     numbers = np.asarray(values, dtype=np.float64)
     draws = np.random.default_rng(seed).integers(0, numbers.size, (n_samples, numbers.size))
-    low, high = np.percentile(numbers[draws].mean(axis=1), [2.5, 97.5])
+    low, high = np.percentile(numbers[draws].mean(axis=1), [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)])
     return float(low), float(high)
 
 

@@ -18,7 +18,8 @@ from napari_medseg.core.cards import WORST_CASE_FILE, ModelCard, read_card, writ
 from napari_medseg.core.clock import now
 from napari_medseg.core.durable import sha256_of, sync_file, sync_folder, write_text
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook, read_book
+from napari_medseg.core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
@@ -89,23 +90,43 @@ class Registry:
         field = self.card(model).field
         return "" if field is None else self.live(field.task).id
 
+    @property
+    def tasks_dir(self) -> Path:
+        """Folder of the tasks that a person made."""
+        return self.user_dir / TASKS_FOLDER
+
+    def book(self, *more: Path) -> TaskBook:
+        """All tasks: the program's, those of versions and of this registry, and those in `more` folders of tasks."""
+        return read_book((self.tasks_dir, *more), (card.own_task for card in self.versions()))
+
     def live(self, task: str) -> ModelCard:
         """Card of the version that predicts for a task: the one last promoted, else the newest bundled one.
 
         Raises
         ------
         MedSegError
-            If the task has no version at all.
+            If the task has none.
         """
+        if (card := self.live_or_none(task)) is not None:
+            return card
+        waiting = [card.id for card in self.versions(task)]
+        advice = f"Promote one of {waiting}, or train another." if waiting else "Train its first model."
+        raise MedSegError(f"there is no model for the task {task!r} that predicts yet. {advice}")
+
+    def live_or_none(self, task: str) -> ModelCard | None:
+        """Card of the version that predicts for a task; `None` for a task whose first model is still to be promoted."""
         cards = {card.id: card for card in self.versions(task)}
         for model in reversed(self._stack(task)):
             if model in cards:
                 return cards[model]
             logger.warning("%s was live but is gone from %s; the one before it is used", model, self.user_dir)
         bundled = [card for card in cards.values() if self.folder(card.id).is_relative_to(self.bundled_dir)]
-        if choices := bundled or list(cards.values()):
-            return choices[0]
-        raise MedSegError(f"there is no model for the task {task!r}. Re-install napari-medseg or train one.")
+        return bundled[0] if bundled else None
+
+    def live_id(self, task: str) -> str:
+        """Return the live version written like ``lungs-unet@3``; empty where none is."""
+        card = self.live_or_none(task)
+        return "" if card is None else card.id
 
     def history(self, task: str) -> tuple[LiveChange, ...]:
         """All promotions and roll-backs of a task, oldest first."""
@@ -160,7 +181,7 @@ class Registry:
     def promote(self, model: str, reason: str = "") -> ModelCard:
         """Make a version live for its task; `reason` is kept in the history and shown on the card."""
         card = self.card(model)
-        if self.live(card.task).id == model:
+        if self.live_id(card.task) == model:
             return card
         self._append(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
         return self.card(model)
@@ -171,12 +192,13 @@ class Registry:
         Raises
         ------
         MedSegError
-            If nothing was promoted, so that there is nothing to go back from.
+            If nothing was live before.
         """
-        if not self._stack(task):
-            raise MedSegError(
-                f"{self.live(task).id} is the model the program came with; there is no earlier one to roll back to."
-            )
+        stack = self._stack(task)
+        bundled = any(self.folder(card.id).is_relative_to(self.bundled_dir) for card in self.versions(task))
+        if not stack or (len(stack) == 1 and not bundled):
+            which = "is the first model of its task" if stack else "is the model the program came with"
+            raise MedSegError(f"{self.live(task).id} {which}; there is no earlier one to roll back to.")
         before = self.live(task)
         self._append(task, LiveChange(action="roll_back", model=before.id, at=now()))
         return self.live(task)
@@ -241,11 +263,13 @@ def _verify(card: ModelCard, folder: Path) -> None:
         raise MedSegError(
             f"the weights in {folder} are not those of the card {card.id}: they are damaged. Train again."
         )
-    task_named(card.task)
+    if card.task not in TASKS and card.own_task is None:
+        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
 
 
 def _is_default(card: ModelCard) -> bool:
-    return task_named(card.task).default_model == card.name
+    task = card.own_task or TASKS.get(card.task)
+    return task is not None and task.default_model == card.name
 
 
 def _with_reason(card: ModelCard, reason: str) -> ModelCard:

@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import OwnTask
+from napari_medseg.core.tasks import Task, task_named
 
 
 class Role(StrEnum):
@@ -44,12 +46,18 @@ class SnapshotItem(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """The items of one run; immutable."""
+    """The items of one run; immutable. `own_task` is the task in full, where it is not one of the program's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
     items: tuple[SnapshotItem, ...]
+    own_task: OwnTask | None = None
+
+    @property
+    def labelled_as(self) -> Task:
+        """The task in full: a run folder needs nothing beside it to know what its labels mean."""
+        return self.own_task or task_named(self.task)
 
     @property
     def sha256(self) -> str:

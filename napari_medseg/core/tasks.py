@@ -1,6 +1,13 @@
-"""What can be segmented. A task is data: nothing else in the program asks which task it is."""
+"""What can be segmented. A task is data: nothing else in the program asks which task it is.
+
+These are the tasks of the program itself; those that a person makes are `core.own_tasks`, and all there are in a
+project or registry `core.task_book`.
+"""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from napari_medseg.core.errors import MedSegError
 
@@ -8,6 +15,8 @@ from napari_medseg.core.errors import MedSegError
 @dataclass(frozen=True)
 class Label:
     """One label of a task: its value in the array, its name, and its colour (Okabe-Ito, safe for colour-blind eyes)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     value: int
     name: str
@@ -43,6 +52,8 @@ class Task:
     augmentation, replay_augmentation
         Keys of `training.augmentations.AUGMENTATIONS`: how corrections and older images are varied.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     title: str
@@ -135,7 +146,7 @@ TASKS: dict[str, Task] = {
 
 
 def task_named(name: str) -> Task:
-    """Return the task of that name.
+    """Return the program's own task of that name; a person's are in a `TaskBook`.
 
     Raises
     ------

@@ -10,9 +10,20 @@ from torch import nn
 
 from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.networks import dilated
+from napari_medseg.networks.any_size import any_size
 from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
+from napari_medseg.networks.segnet import SegNet
+from napari_medseg.networks.unets import ConvUNet, InceptionUNet
 
 Builder = Callable[[Architecture], nn.Module]
+
+DILATION_ADVICE = (
+    "This network dilates its encoder's last stages, which not every encoder allows; in the place of xception take "
+    "tu-xception65, tu-xception41 or tu-xception71, the aligned Xceptions that DeepLabV3+ was published with. "
+)
+SMALLEST_PX = {"pan": 128}
+"""Shortest side that an architecture can bear: PAN halves its coarsest features three times more."""
 
 
 def build(architecture: Architecture) -> nn.Module:
@@ -26,37 +37,82 @@ def build(architecture: Architecture) -> nn.Module:
     Returns
     -------
     nn.Module
-        Maps float tensors (n, in_channels, h, w) to logits (n, classes, h, w); h and w are multiples of 32.
+        Maps float tensors (n, in_channels, h, w) to logits (n, classes, h, w) for any h and w.
 
     Raises
     ------
     MedSegError
         If the name, the encoder or an option is unknown; the text lists the choices or names the option.
     """
-    if architecture.name not in ARCHITECTURES:
-        raise MedSegError(f"unknown architecture {architecture.name!r}; choose one of {sorted(ARCHITECTURES)}")
+    _check_name(architecture.name)
     return ARCHITECTURES[architecture.name](architecture)
+
+
+def architecture_named(text: str, in_channels: int, classes: int) -> Architecture:
+    """Return what ``"deeplabv3plus:tu-xception65"`` or ``"conv_unet"`` means: a name and, after a colon, its encoder.
+
+    Without an encoder it is the one that the network's class has by default.
+
+    Raises
+    ------
+    MedSegError
+        If the name is unknown; the text lists the choices.
+    """
+    name, _, encoder = text.partition(":")
+    _check_name(name)
+    parameters = inspect.signature(_NETWORKS[name].__init__).parameters
+    if not encoder and "encoder_name" in parameters:
+        encoder = parameters["encoder_name"].default
+    return Architecture(name=name, encoder=encoder, in_channels=in_channels, classes=classes)
+
+
+def free_of_size(architecture: Architecture) -> dict[str, bool]:
+    """Return what frees timm's transformers from the one size of planes that they were trained at."""
+    if architecture.name == "dpt":
+        return {"dynamic_img_size": True}
+    return {"strict_img_size": False} if architecture.encoder.startswith("tu-swin") else {}
 
 
 def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Module:
     _check_encoder(architecture.encoder)
-    options: dict[str, Any] = dict(architecture.options)
     choices = set(inspect.signature(network.__init__).parameters) - {"self", "kwargs"}
-    if unknown := sorted(options.keys() - choices):  # smp itself would swallow them
-        raise MedSegError(f"{architecture.name} has no options {unknown}; choose among {sorted(choices)}")
+    options = _checked_options(architecture, choices)  # smp itself would swallow unknown ones
     try:
-        return network(
+        return any_size(network, SMALLEST_PX.get(architecture.name, 1))(
             encoder_name=architecture.encoder,
             encoder_weights=None,  # a card's weights follow; a download would only cost time and need a network
             in_channels=architecture.in_channels,
             classes=architecture.classes,
             **options,
+            **free_of_size(architecture),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        advice = DILATION_ADVICE if "encoder_output_stride" in choices else ""
         raise MedSegError(
-            f"cannot build {architecture.name} on {architecture.encoder} with options {options}: {error}. "
+            f"cannot build {architecture.name} on {architecture.encoder} with options {options}: {error}. {advice}"
             "Correct the architecture in the card or the recipe."
         ) from error
+
+
+def _build_own(network: type[nn.Module], architecture: Architecture) -> nn.Module:
+    choices = set(inspect.signature(network).parameters)
+    options = _checked_options(architecture, choices - {"encoder_name", "in_channels", "classes"})
+    if "encoder_name" in choices:
+        options["encoder_name"] = architecture.encoder
+    elif architecture.encoder:
+        raise MedSegError(f"{architecture.name} has no encoder to choose, so {architecture.encoder!r} is wrong there")
+    return any_size(network)(in_channels=architecture.in_channels, classes=architecture.classes, **options)
+
+
+def _checked_options(architecture: Architecture, choices: set[str]) -> dict[str, Any]:
+    if unknown := sorted(architecture.options.keys() - choices):
+        raise MedSegError(f"{architecture.name} has no options {unknown}; choose among {sorted(choices)}")
+    return dict(architecture.options)
+
+
+def _check_name(name: str) -> None:
+    if name not in ARCHITECTURES:
+        raise MedSegError(f"unknown architecture {name!r}; choose one of {sorted(ARCHITECTURES)}")
 
 
 def _check_encoder(name: str) -> None:
@@ -66,7 +122,16 @@ def _check_encoder(name: str) -> None:
         raise MedSegError(f"unknown encoder {name!r}; choose one of {sorted(choices)}, or tu-<any model of timm>")
 
 
+_OWN: dict[str, type[nn.Module]] = {
+    "segnet": SegNet,
+    "fcn": dilated.Fcn,
+    "deeplabv3_tv": dilated.DeepLabV3,
+    "conv_unet": ConvUNet,
+    "inception_unet": InceptionUNet,
+}
+_NETWORKS: dict[str, type[nn.Module]] = smp.MODEL_ARCHITECTURES_MAPPING | _OWN
+
 ARCHITECTURES: dict[str, Builder] = {
-    name: partial(_build_smp, network) for name, network in smp.MODEL_ARCHITECTURES_MAPPING.items()
+    name: partial(_build_own if name in _OWN else _build_smp, network) for name, network in _NETWORKS.items()
 }
 ARCHITECTURES[ENSEMBLE] = partial(build_ensemble, build_member=build)

@@ -27,13 +27,13 @@ def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
     """
     card = read_card(folder / CARD_FILE)
     network = build(card.architecture)
-    data = _read_weights(folder / WEIGHTS_FILE)
+    data = _read_bytes(folder / WEIGHTS_FILE)
     if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
         raise MedSegError(
             f"the weights of {card.id} are damaged: SHA-256 {found[:12]}, but its card says "
             f"{card.weights_sha256[:12] or 'none'}. Install the model again or roll back to another version."
         )
-    _load_strictly(network, _parse(data, folder / WEIGHTS_FILE), card.id)
+    load_strictly(network, _parse(data, folder / WEIGHTS_FILE), card.id)
     return network.eval(), card
 
 
@@ -59,28 +59,24 @@ def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
     return card
 
 
-def load_encoder_weights(network: nn.Module, path: Path) -> None:
-    """Put pretrained weights into `network.encoder`; every key has to fit.
-
-    An encoder that takes one channel gets the sum of the first layer's weights over RGB: the same answer as that of
-    the RGB encoder to a grey picture in all three channels.
-
-    Raises
-    ------
-    MedSegError
-        If the file cannot be read, or belongs to another encoder.
-    """
-    if not isinstance(encoder := getattr(network, "encoder", None), nn.Module):
-        raise MedSegError(f"{type(network).__name__} has no encoder to put {path.name} into. Leave the weights out.")
-    weights = _parse(_read_weights(path), path)
-    for name, wanted in encoder.state_dict().items():
-        given = weights.get(name)
-        if given is not None and given.ndim == 4 and given.shape[1] == 3 and wanted.shape[1] == 1:
-            weights[name] = given.sum(dim=1, keepdim=True)
-    _load_strictly(encoder, weights, path.name)
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file as fp32; raise `MedSegError` where it is missing or is something else."""
+    return _parse(_read_bytes(path), path)
 
 
-def _read_weights(path: Path) -> bytes:
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Put weights into a module; raise `MedSegError` naming their source where not every key fits."""
+    try:
+        module.load_state_dict(dict(weights))  # some encoders take no `strict`, and drop keys; it is strict by default
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise MedSegError(
+            f"the weights of {source} do not fit {type(module).__name__}: {reason}. "
+            "Use the architecture that they were trained with."
+        ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -93,17 +89,6 @@ def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise MedSegError(f"{path} is no safetensors file: {error}. Weights come as safetensors only.") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-
-
-def _load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    try:
-        module.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MedSegError(
-            f"the weights of {source} do not fit {type(module).__name__}: {reason}. "
-            "Use the architecture that they were trained with."
-        ) from error
 
 
 def _compact(tensor: Tensor) -> Tensor:

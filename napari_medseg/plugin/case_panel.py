@@ -8,7 +8,7 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.tasks import Task
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.arrivals import Reading
 from napari_medseg.plugin.card_view import CardWindow, summary
@@ -17,13 +17,19 @@ from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import told
 from napari_medseg.plugin.predicting import Predictions
 from napari_medseg.plugin.section import Section, row_of
+from napari_medseg.plugin.task_dialog import TaskDialog
 from napari_medseg.plugin.thumbnails import thumbnail
 from napari_medseg.plugin.worklist import Worklist
+from napari_medseg.workflow import own_tasks
 from napari_medseg.workflow.engine import PredictProgress
 from napari_medseg.workflow.workspace import Workspace
 
 ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
+INFO = "Model card: data, hold-out scores, parent, licence"
+NO_MODEL = (
+    "No model predicts for this task yet. Paint labels on a few images, accept them, then train the first model below."
+)
 HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."
@@ -88,15 +94,34 @@ class CasePanel(Section):
         """List the versions for the task, and mark the live one."""
         with told():
             self._cards = self._workspace.registry.versions(self._worklist.task.name)
-            live = self._workspace.registry.live(self._worklist.task.name).id
+            live = self._workspace.registry.live_id(self._worklist.task.name)
             self._model.blockSignals(True)
             self._model.clear()
+            if not live:
+                self._model.addItem("none is live: choose one" if self._cards else "no model yet", "")
+                self._model.setItemData(0, NO_MODEL, Qt.ItemDataRole.ToolTipRole)
             for card in self._cards:
                 self._model.addItem(f"{card.id} live" if card.id == live else card.id, card.id)
                 self._model.setItemData(self._model.count() - 1, summary(card), Qt.ItemDataRole.ToolTipRole)
             self._model.setCurrentIndex(max(0, self._model.findData(self._worklist.chosen_model)))
             self._model.blockSignals(False)
             self._refresh_model_tooltip()
+
+    def list_tasks(self) -> None:
+        """List all tasks there are, and the way to another one below them."""
+        self._task.clear()
+        for task in self._workspace.tasks:
+            self._task.addItem(task.title, task.name)
+        self._task.insertSeparator(self._task.count())
+        self._task.addItem("New task…", "")
+        self._task.setItemData(self._task.count() - 1, "Name other things to be labelled", Qt.ItemDataRole.ToolTipRole)
+        self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
+
+    def make_task(self, task: Task) -> None:
+        """Make a task of one's own and work on it from now on; raises `MedSegError` where its name is taken."""
+        own_tasks.add_task(self._workspace, task)
+        self.list_tasks()
+        self._worklist.choose_task(task.name)
 
     def show_card(self) -> None:
         """Open the card of the chosen version in a window of its own."""
@@ -128,15 +153,18 @@ class CasePanel(Section):
 
     def _make_model_rows(self) -> None:
         self._task = theme.Choice("What is to be segmented")
-        for task in TASKS.values():
-            self._task.addItem(task.title, task.name)
+        self.list_tasks()
         self._model = theme.Choice()
-        self._info = theme.tool("i", "Model card: data, hold-out scores, parent, licence")
+        self._info = theme.tool("i", INFO)
         self._engine = QLabel()
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
         self.add_row(QLabel("Task"), self._task, self._engine, stretch=1)
         self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
+        self._no_model = QLabel(NO_MODEL)
+        self._no_model.setWordWrap(True)
+        self._no_model.setObjectName("medseg-muted")
+        self.add(self._no_model)
 
     def _make_predict_rows(self) -> None:
         self._predict = theme.button("Predict", "", main=True)
@@ -186,6 +214,9 @@ class CasePanel(Section):
             self._progress.setFormat("waiting for the engine")
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
+        if not self._worklist.chosen_model:
+            why_not = NO_MODEL
+        self._no_model.setVisible(not self._worklist.chosen_model)
         theme.enable(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
         self._refresh_engine()
 
@@ -208,7 +239,11 @@ class CasePanel(Section):
             self.set_status(f"reading {reading.number} of {reading.total}", reading.name)
 
     def _on_task(self, _index: int) -> None:
-        self._worklist.choose_task(self._task.currentData())
+        if name := self._task.currentData():
+            self._worklist.choose_task(name)
+        else:
+            self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
+            TaskDialog(self.make_task, self).show()
 
     def _on_task_changed(self) -> None:
         self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
@@ -216,8 +251,9 @@ class CasePanel(Section):
         self.task_chosen.emit()
 
     def _on_model(self, _index: int) -> None:
-        self._worklist.model = self._model.currentData()
+        self._worklist.model = self._model.currentData() or None
         self._refresh_model_tooltip()
+        self.refresh_predict()
 
     def _on_open_files(self) -> None:
         files, _ = QFileDialog.getOpenFileNames(self, "Open images")
@@ -232,7 +268,8 @@ class CasePanel(Section):
 
     def _refresh_model_tooltip(self) -> None:
         card = self._chosen_card()
-        self._model.setToolTip("" if card is None else summary(card))
+        self._model.setToolTip(NO_MODEL if card is None else summary(card))
+        theme.enable(self._info, card is not None, INFO, NO_MODEL)
 
 
 def _whereabouts(case: Case) -> str:

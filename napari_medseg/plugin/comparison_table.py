@@ -11,7 +11,7 @@ from napari_medseg.plugin import theme
 
 HEADERS = ("hold-out case", "old", "new", "change")
 ROW_HEIGHT_PX = 20
-ROWS_SHOWN = 6
+ROWS_SHOWN = 4
 NOTICEABLE = 0.0005
 
 
@@ -33,7 +33,6 @@ class ComparisonTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setToolTip("Dice of the live and the new version. Click a case to see both labels on it")
         self.clicked.connect(lambda index: self.chosen.emit(self._model.rows[index.row()].case))
 
     @property
@@ -44,6 +43,8 @@ class ComparisonTable(QTableView):
     def show_rows(self, rows: Sequence[ComparedCase]) -> None:
         """Show these rows in this order."""
         self._model.show_rows(rows)
+        metric = rows[0].metric if rows else ""
+        self.setToolTip(f"{metric} of the live and the new version. Click a case to see both labels on it")
         n_shown = max(1, min(len(rows), ROWS_SHOWN))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + n_shown * ROW_HEIGHT_PX + 4)
 
@@ -66,7 +67,7 @@ class _Rows(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return HEADERS[section]
+            return f"{HEADERS[section]}, {self.rows[0].metric}" if self.rows and section == 0 else HEADERS[section]
         return None
 
     def data(self, index: QModelIndex, role: int = 0) -> object:

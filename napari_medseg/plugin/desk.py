@@ -169,7 +169,11 @@ class Desk(QObject):
                 self._take_away(before)  # napari warns of layers in millimetres and in pixels side by side
         row = self._row(case)
         borrowed = layer is not None and layers.is_someone_elses(layer)
-        shown = layers.add_image(self._viewer, image, case) if layer is None else layers.adopt(layer, image, case)
+        task = self._workspace.tasks.named(case.task)
+        if layer is None:
+            shown = layers.add_image(self._viewer, image, case, task)
+        else:
+            shown = layers.adopt(layer, image, case, task)
         self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
         if before is not None:  # removed only now, so that the viewer keeps its zoom for a stack of equal pictures
             self._take_away(before)
@@ -281,4 +285,5 @@ def _loaded(workspace: Workspace, case: Case) -> Generator[Image]:
 
 
 def _accepted(workspace: Workspace, current: OpenCase, labels: NDArray[Any]) -> Generator[review.Accepted]:
-    yield review.write_accepted(workspace.project.folder, current.case, labels, current.image)
+    task = workspace.tasks.named(current.case.task)
+    yield review.write_accepted(workspace.project.folder, task, current.case, labels, current.image)

@@ -68,6 +68,7 @@ class Dock(QWidget):
         """Save, stop and let go of everything; a training run goes on."""
         self._keys.close()
         self.watch.close()
+        self.improve.findings.close_down()
         self._guests.leave()
         self.predictions.close()
         self.worklist.close()
@@ -132,6 +133,7 @@ class Dock(QWidget):
         )
         self.improve.live_changed.connect(self._on_live_changed)
         self.improve.row_chosen.connect(self._comparing.show_row)
+        self.improve.findings.chosen.connect(self.worklist.open)
         self.desk.decided.connect(self.improve.refresh)
         self.worklist.changed.connect(self._on_list_changed)
         self._viewer.layers.selection.events.active.connect(self.case.refresh_predict)
@@ -151,7 +153,7 @@ class Dock(QWidget):
         self.case.refresh_models()
 
     def _on_doubt(self, shown: bool) -> None:
-        if shown:
+        if shown and self.worklist.chosen_model:
             self._doubt.show(self.worklist.chosen_model)
         else:
             self._guests.leave()

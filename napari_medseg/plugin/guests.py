@@ -167,8 +167,11 @@ def _doubt(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
 
 def _old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictResult]]:
     candidate = improve.run_folder(workspace, run)
-    for title, folder in ((f"old {run.base_model}", workspace.registry.folder(run.base_model)), (NEW, candidate)):
-        field = workspace.field_folder(run.base_model)
+    versions = {NEW: candidate}
+    if run.base_model:  # the first model of a task has nothing before it
+        versions = {f"old {run.base_model}": workspace.registry.folder(run.base_model), **versions}
+    field = workspace.field_folder(run.base_model) if run.base_model else None
+    for title, folder in versions.items():
         for event in workspace.engine.predict(image, folder, field_folder=field):
             if isinstance(event, PredictResult):
                 yield title, event

@@ -7,11 +7,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_medseg.core.gate import Decision
+from napari_medseg.core.gate import MIN_GROUPS, Decision
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.comparison_table import ComparisonTable
 from napari_medseg.plugin.curve import TrainingCurve
+from napari_medseg.plugin.findings_list import FindingsList
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.question import Question
 from napari_medseg.plugin.run_watch import RunWatch
@@ -24,6 +25,10 @@ from training.events import EpochEnded, Event, Failed, Notice, Started
 BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
 DEFAULT_BUDGET = 2
 EMPTY = "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
+EMPTY_FIRST = (
+    "Accept a handful of cases with labels, of several patients: the first model learns from them here, "
+    "and goes live only if it beats an empty answer on the hold-out."
+)
 
 
 class ImprovePanel(Section):
@@ -32,7 +37,7 @@ class ImprovePanel(Section):
     Notes
     -----
     `live_changed` says that another version predicts now; `row_chosen` carries the run and a `ComparisonRow` that a
-    person wants to see as labels.
+    person wants to see as labels. `findings.chosen` carries a case to look at before training.
     """
 
     live_changed = Signal()
@@ -49,6 +54,9 @@ class ImprovePanel(Section):
         self._began_at = self._ends_at = 0.0
         self.curve = TrainingCurve(theme_name)
         self.table = ComparisonTable()
+        self.findings = FindingsList(workspace)
+        self.findings.changed.connect(self.refresh)
+        self.add(self.findings)
         self._make_retrain_row()
         self._make_pages()
         watch.began.connect(self._on_began)
@@ -59,7 +67,7 @@ class ImprovePanel(Section):
     def set_task(self, task: str) -> None:
         """Show another task, and the run of it that is under way or undecided."""
         self._task = task
-        self._pages.show_page(self._empty)
+        self._show_page(self._empty)
         self.refresh()
         with told():
             self._watch.attach(task)
@@ -67,12 +75,19 @@ class ImprovePanel(Section):
     def refresh(self) -> None:
         """Show how many corrections wait, and what can be done."""
         with told():
-            live = self._workspace.registry.live(self._task).id
+            live = self._workspace.registry.live_id(self._task)
             waiting = improve.waiting_corrections(self._workspace, self._task)
-            self.set_status(f"{waiting} correction{'s' * (waiting != 1)} since {live}")
+            counted = f"{waiting} correction{'s' * (waiting != 1)}"
+            self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
+            self._retrain.setText("Retrain on corrections" if live else "Train first model")
             why_not = "A training run is under way" if self._watch.running else ""
             why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
-            tooltip = f"Fine-tune {live} on {waiting} corrections, in a process of its own; you can go on working"
+            self.findings.check(self._task)
+            why_not = why_not or self.findings.stops
+            judging = _judging(improve.judging_groups(self._workspace, self._task))
+            self._empty.setText(f"{EMPTY if live else EMPTY_FIRST} {judging}".strip())
+            what = f"Fine-tune {live}" if live else "Train the first model of this task"
+            tooltip = f"{what} on {waiting} corrections, in a process of its own; you can go on working"
             theme.enable(self._retrain, not why_not, tooltip, why_not)
             self._fill_roll_back(live)
             self._show_effort()
@@ -86,6 +101,10 @@ class ImprovePanel(Section):
         else:
             text = "The hold-out does not call it better. Why should it go live all the same?"
             self.question.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
+
+    def _show_page(self, page: QWidget) -> None:
+        self._pages.show_page(page)
+        self.findings.set_wanted(page is self._empty)
 
     def _make_retrain_row(self) -> None:
         self._retrain = theme.button("Retrain on corrections", "", main=True)
@@ -102,12 +121,13 @@ class ImprovePanel(Section):
         self._cancel = theme.button("Cancel, keep best", "Stop now; the best version so far is compared and offered")
         self._verdict = _wrapped("")
         self._verdict.setObjectName("medseg-verdict")
+        self._figures = _wrapped("")
         self._promote_button = theme.button("Promote", "", main=True)
         self._keep_button = theme.button("Keep old", "")
         learning, decided = QWidget(), QWidget()
         _stacked_in(learning, self.curve, row_of(self._text, self._cancel))
         buttons = row_of(self._promote_button, self._keep_button, stretch=-1)
-        _stacked_in(decided, self.table, self._verdict, self.question, buttons)
+        _stacked_in(decided, self._verdict, self._figures, buttons, self.question, self.table)
         self._learning, self._decided = learning, decided
         self._pages = Pages(self._empty, learning, decided)
         self.add(self._pages)
@@ -146,8 +166,12 @@ class ImprovePanel(Section):
         self._roll_back.setVisible(bool(models))
 
     def _on_retrain(self) -> None:
+        self.findings.when_checked(self._start)
+
+    def _start(self) -> None:
         with told():
-            self._watch.start(self._task, self._budget.currentData())
+            if self._retrain.isEnabled():
+                self._watch.start(self._task, self._budget.currentData())
 
     def _on_cancel(self) -> None:
         self._phase, self._ends_at = "stopping, the best is kept", 0.0
@@ -161,7 +185,7 @@ class ImprovePanel(Section):
         self._phase, self._ends_at = "reading corrections", 0.0
         self._show_time_left()
         self._cancel.setEnabled(True)
-        self._pages.show_page(self._learning)
+        self._show_page(self._learning)
         self.refresh()
 
     def _on_event(self, event: Event) -> None:
@@ -197,15 +221,17 @@ class ImprovePanel(Section):
         self._compared = run, view
         self.table.show_rows([row.compared for row in view.rows])
         self.table.setVisible(bool(view.rows))
-        self._verdict.setText(view.verdict.text)
-        self._verdict.setProperty("good", str(view.verdict.decision is Decision.BETTER).lower())
+        self._verdict.setText(view.verdict.answer)
+        self._verdict.setProperty("decision", view.verdict.decision.value)
+        self._figures.setText(view.verdict.figures)
         self._verdict.style().polish(self._verdict)
-        live = self._workspace.registry.live(self._task)
-        self._promote_button.setText(f"Promote {live.name}@{self._workspace.registry.next_version(live.name)}")
+        live = self._workspace.registry.live_or_none(self._task)
+        name = self._workspace.tasks.named(self._task).default_model if live is None else live.name
+        self._promote_button.setText(f"Promote {name}@{self._workspace.registry.next_version(name)}")
         self._promote_button.setToolTip("Predict with the new version from now on; you can roll back at any time")
-        self._keep_button.setText(f"Keep @{live.version}")
+        self._keep_button.setText("Not yet" if live is None else f"Keep @{live.version}")
         self._keep_button.setToolTip("The new version stays in the registry, but does not go live")
-        self._pages.show_page(self._decided)
+        self._show_page(self._decided)
 
     def _promote(self, reason: str) -> None:
         with told():
@@ -227,7 +253,7 @@ class ImprovePanel(Section):
     def _done(self) -> None:
         self._compared = None
         self.question.hide()
-        self._pages.show_page(self._empty)
+        self._show_page(self._empty)
         self.refresh()
         self.live_changed.emit()
 
@@ -237,6 +263,13 @@ class ImprovePanel(Section):
             for row in view.rows:
                 if row.compared.case == case:
                     self.row_chosen.emit(run, row)
+
+
+def _judging(n_groups: int) -> str:
+    """Say that too few patients are held out, before somebody waits for a verdict that cannot come."""
+    if n_groups >= MIN_GROUPS:
+        return ""
+    return f"The hold-out has accepted cases of {n_groups} of the {MIN_GROUPS} patients that are needed to tell."
 
 
 def _wrapped(text: str) -> QLabel:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks import TASKS, Task, task_named
+from napari_medseg.core.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 KEY = "medseg"
+LABELLED_AS = "labelled as"
 LABEL_OPACITY = 0.45
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
@@ -66,14 +67,14 @@ def shown_range(image: Image, task: Task | None = None) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def add_image(viewer: "Viewer", image: Image, case: Case) -> ImageLayer:
-    """Show the image of a case."""
-    return adopt(viewer.add_image(image.pixels, **image_arguments(image, task_named(case.task), case)), image, case)
+def add_image(viewer: "Viewer", image: Image, case: Case, task: Task) -> ImageLayer:
+    """Show the image of a case of a task."""
+    return adopt(viewer.add_image(image.pixels, **image_arguments(image, task, case)), image, case, task)
 
 
-def adopt(layer: ImageLayer, image: Image, case: Case) -> ImageLayer:
-    """Make a layer that is there already the one that shows a case."""
-    layer.metadata[KEY] = {"image": image, "case": case.id}
+def adopt(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
+    """Make a layer that is there already the one that shows a case; its labels get names and colours of the task."""
+    layer.metadata[KEY] = {"image": image, "case": case.id, LABELLED_AS: task}
     return layer
 
 
@@ -153,8 +154,8 @@ def colours(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
 
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
-    """Add an editable copy of the labels on the grid of their image layer, with the task's colours and names."""
-    task = task_named(case.task)
+    """Add an editable copy of the labels on the grid of their image layer, with its task's colours and names."""
+    task: Task = beside.metadata[KEY][LABELLED_AS]
     layer = viewer.add_labels(
         labels.copy(),
         **_placed_like(beside),
@@ -202,7 +203,7 @@ def add_doubt(viewer: "Viewer", doubt: NDArray[np.uint8], beside: ImageLayer, ca
 
 def show_state(layer: Labels, case: Case, state: str) -> None:
     """Write the state of the review into the layer's name, where the layer list shows it."""
-    layer.name = f"{task_named(case.task).name}: {case.name} ({state})"
+    layer.name = f"{case.task}: {case.name} ({state})"
 
 
 def labels_in(layer: Labels) -> NDArray[Any]:

@@ -15,8 +15,9 @@ QToolButton#medseg-section {{ background: transparent; border: none; font-weight
 QToolButton#medseg-section:hover {{ color: {highlight_text}; }}
 QLabel#medseg-muted {{ color: {muted}; }}
 QLabel#medseg-title {{ font-weight: 600; }}
-QLabel#medseg-verdict[good="true"] {{ color: {good}; font-weight: 600; }}
-QLabel#medseg-verdict[good="false"] {{ color: {bad}; font-weight: 600; }}
+QLabel#medseg-verdict {{ font-weight: 600; }}
+QLabel#medseg-verdict[decision="better"] {{ color: {good}; }}
+QLabel#medseg-verdict[decision="worse"] {{ color: {bad}; }}
 QToolButton#medseg-tool {{ background-color: {primary}; border-radius: 2px; min-height: 18px; padding: 3px 6px; }}
 QToolButton#medseg-tool:hover {{ background-color: {highlight}; }}
 QToolButton#medseg-tool:checked {{ background-color: {current}; }}

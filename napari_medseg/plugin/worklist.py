@@ -12,7 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.guess import guess_task
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.tasks import TASKS, Task, task_named
+from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.arrivals import Arrivals
 from napari_medseg.plugin.background import Worker
@@ -64,8 +64,8 @@ class Worklist(QObject):
 
     @property
     def chosen_model(self) -> str:
-        """Version that predicts: the one chosen for this window, else the live one."""
-        return self.model or self._workspace.registry.live(self.task.name).id
+        """Version that predicts: the one chosen for this window, else the live one; empty before the first model."""
+        return self.model or self._workspace.registry.live_id(self.task.name)
 
     def refresh(self) -> None:
         """Read the list from the project, and predict what comes next. Done once, however much changed in one go."""
@@ -85,7 +85,7 @@ class Worklist(QObject):
         if name == self.task.name:
             return
         current = self._desk.current
-        self._take_up(task_named(name))
+        self._take_up(self._workspace.tasks.named(name))
         if current is not None and current.image.axes in self.task.axes:
             with told():
                 (case,) = cases.add_cases(self._workspace, [current.image], name)
@@ -96,8 +96,10 @@ class Worklist(QObject):
 
     @property
     def can_predict(self) -> bool:
-        """Whether a case is open or an image layer that could become one is selected."""
-        return self._desk.current is not None or layers.is_someone_elses(self._viewer.layers.selection.active)
+        """Whether there is a model, and a case is open or an image layer that could become one is selected."""
+        open_or_selected = self._desk.current is not None
+        open_or_selected |= layers.is_someone_elses(self._viewer.layers.selection.active)
+        return open_or_selected and bool(self.chosen_model)
 
     def set_predicts_arrivals(self, predicts: bool) -> None:
         """Choose whether labels appear without a click."""
@@ -121,7 +123,7 @@ class Worklist(QObject):
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case; its task is taken up with it."""
-        self._take_up(task_named(case.task))
+        self._take_up(self._workspace.tasks.named(case.task))
         if self._ready is not None and self._ready[0] == case.id:
             image, self._ready = self._ready[1], None
         self._desk.open(case, image, layer)
@@ -147,7 +149,7 @@ class Worklist(QObject):
         """Predict the open case, or the image layer that is selected, whoever made it."""
         with told():
             self._adopt_selected()
-            if (current := self._desk.current) is not None:
+            if (current := self._desk.current) is not None and self.chosen_model:
                 self._predictions.predict(Request(current.case, self.chosen_model, current.image))
 
     def _connect(self) -> None:
@@ -183,7 +185,8 @@ class Worklist(QObject):
         """Take up the task that the first image of a batch is or looks made for; the others go with it."""
         if self._batch:
             return
-        task = task_named(wanted) if wanted else guess_task(image, self.task)
+        book = self._workspace.tasks
+        task = book.named(wanted) if wanted else guess_task(image, self.task, book)
         if task.name != self.task.name:
             show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
             self._take_up(task)
@@ -200,8 +203,11 @@ class Worklist(QObject):
 
     def _on_opened(self) -> None:
         current = self._desk.current
-        if current is not None and current.work is None and current.decided == "new" and self.predicts_arrivals:
-            self.predict()
+        if current is not None and current.work is None and current.decided == "new":
+            if not self.chosen_model:
+                self._desk.show_prediction(None)  # a task without a model begins with labels painted by hand
+            elif self.predicts_arrivals:
+                self.predict()
         self._soon.start()
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
@@ -231,7 +237,7 @@ class Worklist(QObject):
         """Predict what will be opened next, in the background, one case after another."""
         if not self.predicts_arrivals or self._predictions.running is not None:
             return
-        if not self._workspace.registry.versions(self.task.name):
+        if not self.chosen_model:
             return  # a task without a model is for painting by hand
         for row in queue.waiting(self._workspace, self.task.name):
             if self._is_outdated(row) and row.case.id not in self._unpredictable:
@@ -264,8 +270,8 @@ class Worklist(QObject):
 
 def _task_of_last_time(workspace: Workspace) -> Task:
     """Return the task of the newest case, or the first task of all in a new project."""
-    all_cases = workspace.project.rows(Case)
-    return task_named(all_cases[-1].task) if all_cases else next(iter(TASKS.values()))
+    known = [case.task for case in workspace.project.rows(Case) if case.task in workspace.tasks]
+    return workspace.tasks.named(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def _copied(workspace: Workspace, image: Image) -> Generator[str]:

@@ -9,17 +9,21 @@ from typing import Literal
 from napari_medseg.core import formats
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.copies import image_copy, read_copy
 from napari_medseg.workflow.journal import has_own_strokes, journal_path
+from napari_medseg.workflow.own_tasks import keep_with_project
 from napari_medseg.workflow.replay import replay_groups
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 ONE_GROUP_HELD_OUT_IN = 5
+ONE_OF_THE_FIRST_HELD_OUT_IN = 3
+"""Until there are as many as the gate needs to tell better from worse."""
 
 CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
@@ -48,16 +52,19 @@ class CaseRow:
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
 
-    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out and at
-    least one is not. Groups of the base model's own samples never are.
+    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out (one in
+    three, until there are enough to judge a model by) and at least one is not. Groups of the base model's own samples
+    never are.
 
     Raises
     ------
     MedSegError
         If the task takes no images with such axes; then nothing is added.
     """
+    wanted = ws.tasks.named(task)
     for image in images:
-        _check_axes(image, task)
+        _check_axes(image, wanted)
+    keep_with_project(ws, wanted)
     with ws.project.transaction():
         return [_add_case(ws, image, task) for image in images]
 
@@ -145,11 +152,10 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
     ws.project.decide_hold_out(group, held_out)
 
 
-def _check_axes(image: Image, task: str) -> None:
-    takes = task_named(task).axes
-    if image.axes not in takes and image.spatial_axes not in takes:
+def _check_axes(image: Image, task: Task) -> None:
+    if image.axes not in task.axes and image.spatial_axes not in task.axes:
         raise MedSegError(
-            f"{image.name} has axes {image.axes!r}, but task {task!r} needs one of {list(takes)}. "
+            f"{image.name} has axes {image.axes!r}, but task {task.name!r} needs one of {list(task.axes)}. "
             "Choose another task, or open a single slice."
         )
 
@@ -181,14 +187,15 @@ def _place(ws: Workspace, group: str) -> None:
     if group in sides:
         return
     held, n_groups = sum(sides.values()), len(sides)
-    wanted = held < n_groups and held * ONE_GROUP_HELD_OUT_IN < n_groups
+    one_in = ONE_OF_THE_FIRST_HELD_OUT_IN if held < MIN_GROUPS else ONE_GROUP_HELD_OUT_IN
+    wanted = held < n_groups and held * one_in < n_groups
     ws.project.decide_hold_out(group, wanted and group not in _learnt_before(ws))
 
 
 def _learnt_before(ws: Workspace) -> set[str]:
     """Return groups of the bundled samples that a live version learnt from before the person had it."""
-    tasks = {card.task for card in ws.registry.versions()}
-    return replay_groups(ws.samples, [ws.registry.live(task) for task in tasks])
+    live = [ws.registry.live_or_none(task) for task in {card.task for card in ws.registry.versions()}]
+    return replay_groups(ws.samples, [card for card in live if card is not None])
 
 
 def _row(

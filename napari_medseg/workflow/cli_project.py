@@ -15,7 +15,9 @@ from napari_medseg.core.gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import improve
+from napari_medseg.workflow.cli_checks import lines_of
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
+from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.queue import waiting
 from napari_medseg.workflow.workspace import Workspace
 from training.events import EpochEnded, Event, Failed, Finished, Notice, Started
@@ -81,16 +83,32 @@ def train(
     Ctrl-C asks the run to stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
     """
     with places.opened(project, registry) as ws:
+        console = places.progress_console(quiet=as_json)
+        found = findings(ws, task)
+        for line in lines_of(ws, task, found):
+            console.print(line, markup=False)
         run = improve.start_run(ws, task, budget, seed)
-        _watch(ws, run, places.progress_console(quiet=as_json), budget)
+        _watch(ws, run, console, budget)
         view = improve.comparison(ws, run)
         refused = promote and view.verdict.decision is not Decision.BETTER and not reason.strip()
         card = improve.promote(ws, run, reason) if promote and not refused else improve.keep_old(ws, run)
         live = ws.registry.live(task).id
     if as_json:
-        cases = [{"case": row.compared.case, "old": row.compared.old, "new": row.compared.new} for row in view.rows]
-        verdict = {"decision": view.verdict.decision, "text": view.verdict.text, "cases": cases}
-        places.say_json({"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict})
+        cases = [
+            {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
+            for row in view.rows
+        ]
+        told = view.verdict
+        verdict = {
+            "decision": told.decision,
+            "text": told.text,
+            "interval": told.ci,
+            "n_groups": told.n_groups,
+            "n_needed": told.n_needed,
+            "cases": cases,
+        }
+        answer = {"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict}
+        places.say_json(answer | {"findings": [one.text for one in found]})
     else:
         _say_comparison(view)
         places.say(f"{card.id} is kept in the registry; {live} is live.")
@@ -134,7 +152,8 @@ def _show(event: Event, bar: Progress, console: Console) -> None:
 
 
 def _say_comparison(view: improve.ComparisonView) -> None:
-    table = Table("case", "old", "new", "change")
+    metric = view.rows[0].compared.metric if view.rows else ""
+    table = Table("case", f"old {metric}", f"new {metric}", "change")
     for row in view.rows:
         scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.change:+.4f}")
         table.add_row(row.compared.case, *scores)

@@ -17,7 +17,6 @@ from napari_medseg.core.durable import sha256_of, sync_folder, write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image, Storage
 from napari_medseg.core.records import Case, Correction, Prediction
-from napari_medseg.core.tasks import task_named
 
 
 class _Origin(BaseModel):
@@ -133,9 +132,7 @@ def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> ND
     wanted = case.shape[: len(case.axes.replace("C", ""))]
     if labels.size != np.prod(wanted):
         raise MedSegError(f"{path} has shape {labels.shape}, but {case.name} has {wanted}. Predict again.")
-    # a file holds the smallest type that suffices; a painter of objects needs room for more
-    room = np.min_scalar_type(task_named(case.task).largest_value)
-    return labels.reshape(wanted).astype(np.promote_types(labels.dtype, room), copy=False)
+    return labels.reshape(wanted)
 
 
 def read_field(path: Path, case: Case) -> NDArray[Any] | None:

@@ -25,7 +25,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.measure import measure
 from napari_medseg.core.records import Case, Correction, Prediction
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force, load_image
 from napari_medseg.workflow.copies import read_field, read_labels
 from napari_medseg.workflow.workspace import Workspace
@@ -43,10 +43,11 @@ _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 class ExportItem:
     """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
 
-    `field` are the labels of the field that the model found first, where it looks into one.
+    `task` says what they mean; `field` are the labels of the field that the model found first, where it looks into one.
     """
 
     case: Case
+    task: Task
     correction: Correction
     labels: NDArray[Any]
     image: Image
@@ -65,6 +66,7 @@ def items_of(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> lis
     return [
         ExportItem(
             case,
+            ws.tasks.named(case.task),
             correction,
             read_labels(folder, case, correction),
             load_image(ws, case),
@@ -129,7 +131,7 @@ def _refuse_unfit(items: Sequence[ExportItem], suffix: str) -> None:
         if item.image.content_hash != item.case.content_hash:
             problems.append(f"{item.case.name}: its file changed since it was labelled")
             continue
-        findings = check_labels(item.labels, task_named(item.case.task), item.image)
+        findings = check_labels(item.labels, item.task, item.image)
         problems += [f"{item.case.name}: {finding.text}" for finding in findings if finding.blocking]
         if suffix == ".png" and len(item.image.spatial_axes) > 2:
             problems.append(f"{item.case.name}: it is a volume, and PNG holds one plane; choose .tif or .nii.gz")
@@ -165,7 +167,7 @@ def _write_and_read_back(path: Path, item: ExportItem) -> None:
 
 
 def _entry(item: ExportItem, labels_path: Path, image_path: Path | None) -> dict[str, Any]:
-    task, image, correction = task_named(item.case.task), item.image, item.correction
+    task, image, correction = item.task, item.image, item.correction
     return {
         "case": item.case.name,
         "group": item.case.group,

@@ -14,13 +14,15 @@ from napari_medseg.core.gate import Decision, Verdict, judge
 from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import read_snapshot, write_snapshot
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force
+from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.processes import is_alive, last_words, start_detached
 from napari_medseg.workflow.workspace import Workspace
 from training.events import CANCEL_FILE, Compared, Event, Failed, Finished, read_events
-from training.recipe import fine_tuning_recipe, write_recipe
+from training.first_model import first_recipe, first_start, write_first_start
+from training.recipe import Recipe, fine_tuning_recipe, write_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class ComparisonRow:
 
     @property
     def change(self) -> float:
-        """Dice won (or lost, below 0)."""
+        """What the figure won (or lost, below 0)."""
         return self.compared.new - self.compared.old
 
 
@@ -52,15 +54,23 @@ class ComparisonView:
 
 def waiting_corrections(ws: Workspace, task: str) -> int:
     """Corrections outside the hold-out that the live version has not learnt from."""
-    live = ws.registry.live(task).id
-    runs = {run.id for run in ws.project.rows(Run) if run.result_model == live}
+    live = ws.registry.live_id(task)
+    runs = {run.id for run in ws.project.rows(Run) if live and run.result_model == live}
     learnt = {item.correction_id for item in ws.project.run_items() if item.run_id in runs}
     pairs = corrections_in_force(ws, task)
     return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
 
 
+def judging_groups(ws: Workspace, task: str) -> int:
+    """Count patients, slides or videos of the hold-out with an accepted case; the gate needs `gate.MIN_GROUPS`."""
+    return len({case.group for case, _ in corrections_in_force(ws, task) if case.held_out})
+
+
 def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed: int = 0) -> Run:
     """Fine-tune the live version on all corrections, in a process of its own that survives the window.
+
+    A task without a live version gets its first model: it begins with the weights of the version whose images are most
+    like those of the task, and is compared with an empty answer.
 
     Parameters
     ----------
@@ -74,32 +84,26 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, or a run is under way.
+        If there is nothing to learn from, a check finds what must not train a model, or a run is under way.
     """
     if (other := running(ws)) is not None:
         raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
-    base = ws.registry.live(task)
+    if blocking := [found.text for found in findings(ws, task) if found.finding.blocking]:
+        raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
+    base = ws.registry.live_or_none(task)
+    family = ws.tasks.named(task).default_model if base is None else base.name
     snapshot, seen = snapshot_of(ws, task)
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    run_id = f"{stamp}-{base.name}-{uuid.uuid4().hex[:4]}"
+    run_id = f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
     folder = ws.project.folder / "runs" / run_id
     folder.mkdir(parents=True)
     write_snapshot(snapshot, folder / "snapshot.json")
-    recipe = fine_tuning_recipe(
-        base=str(ws.registry.folder(base.id).absolute()),
-        name=base.name,
-        version=ws.registry.next_version(base.name),
-        budget_s=budget_s,
-        seed=seed,
-    )
-    finder = ws.field_folder(base.id)
-    changes = {
-        "field_base": "" if finder is None else str(finder.absolute()),
-        "augmentation": task_named(task).augmentation,
-        "replay_augmentation": task_named(task).replay_augmentation,
-    }
-    write_recipe(recipe.model_copy(update=changes), folder / "recipe.json")
-    run = Run(run_id, task, base.id, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
+    write_recipe(_recipe(ws, ws.tasks.named(task), base, budget_s, seed), folder / "recipe.json")
+    if base is None:
+        donors = [(card, ws.registry.folder(card.id)) for card in ws.registry.versions()]
+        write_first_start(first_start(ws.tasks.named(task), family, donors), folder)
+    base_model = "" if base is None else base.id
+    run = Run(run_id, task, base_model, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
@@ -203,6 +207,26 @@ def roll_back(ws: Workspace, task: str) -> ModelCard:
 def run_folder(ws: Workspace, run: Run) -> Path:
     """Folder of a run."""
     return ws.project.folder / run.folder
+
+
+def _recipe(ws: Workspace, task: Task, base: ModelCard | None, budget_s: float, seed: int) -> Recipe:
+    if base is None:
+        version = ws.registry.next_version(task.default_model)
+        return first_recipe(task, task.default_model, version, budget_s, seed)
+    finder = ws.field_folder(base.id)
+    recipe = fine_tuning_recipe(
+        base=str(ws.registry.folder(base.id).absolute()),
+        name=base.name,
+        version=ws.registry.next_version(base.name),
+        budget_s=budget_s,
+        seed=seed,
+    )
+    changes = {
+        "field_base": "" if finder is None else str(finder.absolute()),
+        "augmentation": task.augmentation,
+        "replay_augmentation": task.replay_augmentation,
+    }
+    return recipe.model_copy(update=changes)
 
 
 def _launch(ws: Workspace, run: Run) -> Run:

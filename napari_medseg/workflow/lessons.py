@@ -11,6 +11,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem
+from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.drafts import edited_by
 from napari_medseg.workflow.journal import Journal, journal_path
@@ -40,13 +41,16 @@ def snapshot_of(ws: Workspace, task: str) -> tuple[Snapshot, list[RunItem]]:
     if Role.TRAIN not in roles:
         held = f" ({len(roles)} held out to compare on)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
+    base = ws.registry.live_or_none(task)
     times = Counter(case.name for case, _ in pairs)
     items = [
         _item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     held_out = {item.group for item in items if item.role is Role.HOLD_OUT}
-    snapshot = Snapshot(task=task, items=(*items, *_replayed(ws.samples, ws.registry.live(task), held_out)))
+    replayed = [] if base is None else _replayed(ws.samples, base, held_out)
+    own_task = None if task in TASKS else ws.tasks.named(task)
+    snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
     seen = [RunItem("", correction.id, case.group, role) for (case, correction), role in zip(pairs, roles, strict=True)]
     return snapshot, seen

@@ -19,7 +19,7 @@ from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import case_list
 from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
 from napari_medseg.workflow.drafts import Draft
@@ -99,9 +99,9 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Dra
     draft = _draft(ws, case, review, first)
     corrections = ws.project.rows(Correction, "case_id", case.id)
     if not waiting and corrections:
-        draft.carry_over(read_labels(ws.project.folder, case, corrections[-1]))
+        draft.carry_over(_labels_of(ws, case, corrections[-1]))
     elif prediction is not None and prediction != first and not draft.edited.size and prediction.model != draft.model:
-        draft.merge(read_labels(ws.project.folder, case, prediction), prediction.model)
+        draft.merge(_labels_of(ws, case, prediction), prediction.model)
     return draft
 
 
@@ -120,8 +120,10 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
     return draft.merge(new_labels, model or draft.model)
 
 
-def write_accepted(folder: Path, case: Case, labels: NDArray[Any], image: Image) -> Accepted:
-    """Check labels and write them and a copy of the image into the project folder; for a worker thread, if large.
+def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image) -> Accepted:
+    """Check labels of a case of `task`, and write them and a copy of the image into the project folder.
+
+    For a worker thread, as they may be large.
 
     Raises
     ------
@@ -133,7 +135,7 @@ def write_accepted(folder: Path, case: Case, labels: NDArray[Any], image: Image)
         raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
     with ThreadPoolExecutor(1) as beside:  # compressing a large volume takes as long as checking its labels
         copying = beside.submit(write_copy, folder, image)
-        findings = check_labels(labels, task_named(case.task), image)
+        findings = check_labels(labels, task, image)
         if blocking := [finding.text for finding in findings if finding.blocking]:
             raise MedSegError(
                 f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
@@ -168,7 +170,8 @@ def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
 
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
     """Make the labels an immutable correction; raises like `write_accepted`, and then the draft stays open."""
-    return remember_accepted(ws, draft, labels, write_accepted(ws.project.folder, draft.case, labels, image))
+    task = ws.tasks.named(draft.case.task)
+    return remember_accepted(ws, draft, labels, write_accepted(ws.project.folder, task, draft.case, labels, image))
 
 
 def reject(ws: Workspace, draft: Draft) -> None:
@@ -224,9 +227,18 @@ def _who() -> str:
 def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
     journal = Journal(journal_path(ws.project.folder, review.id))
     if prediction is not None:
-        return Draft(review, case, journal, read_labels(ws.project.folder, case, prediction), prediction.model)
-    dtype = np.min_scalar_type(task_named(case.task).largest_value)
-    return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], dtype), "")
+        return Draft(review, case, journal, _labels_of(ws, case, prediction), prediction.model)
+    return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], _room(ws, case)), "")
+
+
+def _labels_of(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
+    """Read labels with room for all that a person may paint: a file holds the smallest type that suffices."""
+    labels = read_labels(ws.project.folder, case, record)
+    return labels.astype(np.promote_types(labels.dtype, _room(ws, case)), copy=False)
+
+
+def _room(ws: Workspace, case: Case) -> np.dtype[Any]:
+    return np.min_scalar_type(ws.tasks.named(case.task).largest_value)
 
 
 def _closed(draft: Draft, state: ReviewState) -> Review:

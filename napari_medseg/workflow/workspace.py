@@ -9,6 +9,7 @@ import platformdirs
 import napari_medseg
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.store import DATABASE, Project
+from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook
 from napari_medseg.workflow.engine import Engine
 
 BUNDLED = Path(napari_medseg.__file__).parent
@@ -31,6 +32,10 @@ class Workspace:
         Not started: whoever predicts starts it.
     samples
         Folder of the bundled samples with `replay.json`.
+
+    Notes
+    -----
+    `tasks` is the book of all tasks here; `workflow.own_tasks` puts another one in its place.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Workspace:
         self.registry = registry
         self.engine = engine
         self.samples = samples
+        self.tasks: TaskBook = registry.book(project.folder / TASKS_FOLDER)
         # Our own children, as an ended child stays visible as a process until its parent has asked for it.
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 

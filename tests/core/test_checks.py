@@ -135,3 +135,34 @@ def test_numbered_objects_are_checked_as_objects() -> None:
     (broken,) = check_labels(objects, task, image)
     assert (broken.kind, broken.blocking) == ("specks", False)
     assert "1 nucleus in several pieces" in broken.text
+
+
+def test_labels_on_the_empty_frame_are_told() -> None:
+    labels = two_lungs()
+    pixels = np.random.default_rng(0).integers(10, 200, labels.shape).astype(np.uint8)
+    pixels[:, :8] = 0
+    framed = Image(pixels, "YX")
+    (finding,) = check_labels(labels, LUNGS, framed)
+    assert (finding.kind, finding.blocking) == ("off", False)
+    assert finding.text.startswith("12% of what is labelled")
+    pixels[:, 7] = 50
+    pixels[5:15, 6:8] = 0
+    pixels[:, :5] = 30
+    assert check_labels(labels, LUNGS, Image(pixels, "YX")) == [], "dark lungs are no frame"
+
+
+def test_touching_nuclei_drawn_as_one_are_told() -> None:
+    task = TASKS["nuclei"]
+    y, x = np.mgrid[:200, :200]
+    objects = np.zeros((200, 200), np.uint32)
+    for number in range(12):
+        top, left = 20 + 45 * (number // 4), 20 + 45 * (number % 4)
+        objects[(y - top) ** 2 + (x - left) ** 2 < 81] = number + 1
+    image = Image(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8), "YXC", units="rgb")
+    assert check_labels(objects, task, image) == []
+    for number in (2, 9):
+        top, left = 20 + 45 * (number // 4), 20 + 45 * (number % 4)
+        objects[(y - top) ** 2 + (x - left - 16) ** 2 < 81] = number + 1
+    (finding,) = check_labels(objects, task, image)
+    assert finding.kind == "joined"
+    assert finding.text.startswith("2 objects with a waist")

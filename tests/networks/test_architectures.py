@@ -1,13 +1,70 @@
 import pytest
 import torch
+from torch import nn
 
-from napari_medseg.core.cards import Architecture
+from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.networks import ARCHITECTURES, build
+from napari_medseg.networks import ARCHITECTURES, architecture_named, build
+from napari_medseg.networks.growth import with_classes
+
+REFERENCES = {
+    "A": ["pspnet:resnet101"],
+    "B": ["deeplabv3plus:resnet50"],
+    "C": ["unet:resnet34", "segnet:vgg16_bn", "deeplabv3:mobilenet_v2", "deeplabv3:tu-xception65"],
+    "D": [
+        "deeplabv3plus:resnet101",
+        "deeplabv3plus:tu-xception65",
+        "deeplabv3plus:tu-xception41",
+        "fcn:resnet50",
+        "fcn:resnet101",
+        "deeplabv3_tv:resnet50",
+        "deeplabv3_tv:resnet101",
+    ],
+    "E": ["conv_unet", "inception_unet"],
+}
+SMALLEST_ENCODERS = {"segformer": "mit_b0", "dpt": "tu-vit_tiny_patch16_224"}
+
+
+def step(text: str, in_channels: int, side: int = 64) -> nn.Module:
+    """Build a network of two classes, learn from two planes once, and return it."""
+    torch.manual_seed(0)
+    network = build(architecture_named(text, in_channels, 2)).train()
+    logits = network(torch.randn(2, in_channels, side, side))
+    assert logits.shape == (2, 2, side, side)
+    nn.functional.cross_entropy(logits, torch.randint(2, (2, side, side))).backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    return network
 
 
 def test_every_smp_architecture_is_listed() -> None:
     assert {"unet", "unetplusplus", "fpn", "pspnet", "deeplabv3plus", "segformer"} <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("text", [text for system in REFERENCES.values() for text in system])
+def test_every_network_of_the_reference_systems_learns(text: str, in_channels: int) -> None:
+    network = step(text, in_channels)
+    idle = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    if text.startswith("pspnet"):  # smp's looks at the encoder's first three halvings
+        assert {name.split(".")[1] for name in idle} == {"layer3", "layer4"}
+    else:
+        assert not idle
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_takes_planes_of_any_size_and_number_of_channels(name: str) -> None:
+    own = {"segnet": "vgg11_bn", "fcn": "resnet50", "deeplabv3_tv": "resnet50", "conv_unet": "", "inception_unet": ""}
+    encoder = (own | SMALLEST_ENCODERS).get(name, "resnet18")
+    network = build(Architecture(name=name, encoder=encoder, in_channels=4, classes=3)).eval()
+    with torch.inference_mode():
+        for height, width in ((45, 70), (32, 33)):
+            assert network(torch.zeros(1, 4, height, width)).shape == (1, 3, height, width)
+
+
+def test_timm_transformers_are_free_of_the_size_that_they_were_trained_at() -> None:
+    network = build(architecture_named("unet:tu-swin_tiny_patch4_window7_224", 1, 2)).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 1, 70, 100)).shape == (1, 2, 70, 100)
 
 
 def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
@@ -24,9 +81,36 @@ def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
         ({"encoder": "mobilenet_v9"}, "mobilenet_v2"),
         ({"options": {"wheels": 4}}, "wheels"),
         ({"options": {"decoder_channels": [8]}}, "decoder_channels"),
+        ({"name": "deeplabv3plus", "encoder": "xception"}, "tu-xception65"),
+        ({"name": "segnet", "encoder": "resnet18"}, "vgg16_bn"),
+        ({"name": "fcn", "encoder": ""}, "resnet101"),
+        ({"name": "conv_unet", "encoder": "resnet18"}, "no encoder to choose"),
+        ({"name": "conv_unet", "encoder": "", "options": {"wheels": 4}}, "widths"),
+        ({"name": "conv_unet", "encoder": "", "options": {"widths": [8]}}, "at least two"),
+        ({"name": "inception_unet", "encoder": "", "options": {"widths": [8, 10]}}, "multiple of 4"),
     ],
 )
 def test_an_unknown_word_is_answered_with_the_choices(fields: dict[str, object], named: str) -> None:
     values = {"name": "unet", "encoder": "mobilenet_v2", "in_channels": 1, "classes": 3} | fields
     with pytest.raises(MedSegError, match=named):
         build(Architecture.model_validate(values))
+
+
+def test_a_network_is_named_by_architecture_and_encoder() -> None:
+    assert architecture_named("unet:tu-convnext_atto", 4, 2).encoder == "tu-convnext_atto"
+    assert architecture_named("segnet", 3, 2).encoder == "vgg16_bn"
+    assert architecture_named("conv_unet", 1, 2) == Architecture(name="conv_unet", in_channels=1, classes=2)
+    with pytest.raises(MedSegError, match="inception_unet"):
+        architecture_named("vnet:resnet18", 1, 2)
+
+
+@pytest.mark.parametrize("text", ["segnet:vgg11_bn", "fcn", "deeplabv3_tv", "conv_unet", "inception_unet"])
+def test_own_networks_can_grow_by_a_class(text: str) -> None:
+    torch.manual_seed(0)
+    architecture = architecture_named(text, 1, 2)
+    card = ModelCard(name="a", version=1, task="covid", architecture=architecture, preprocessing=Preprocessing())
+    network = build(architecture).eval()
+    grown, _ = with_classes(network, card, 3)
+    plane = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(grown(plane)[:, :2], network(plane))

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ def compared(name: str, old: float, new: float) -> Compared:
     return Compared(name, "corrections", old, new, {}, {})
 
 
-BETTER = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.88), compared("c", 0.82, 0.89)]
+BETTER = [compared(name, 0.80 + 0.01 * n, 0.86 + 0.01 * n + 0.002 * n) for n, name in enumerate("abcde")]
 WORSE = [compared("a", 0.80, 0.86), compared("b", 0.81, 0.60), compared("c", 0.82, 0.89)]
 
 
@@ -287,8 +288,9 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     dock = make_dock(ws)
     run.say(*ended(*BETTER))
     qtbot.waitUntil(lambda: dock.improve.table.isVisible())
-    assert [row.case for row in dock.improve.table.rows] == ["a", "b", "c"]
-    assert "better" in dock.improve._verdict.text()
+    assert [row.case for row in dock.improve.table.rows] == list("abcde")
+    assert dock.improve._verdict.text() == "Better"
+    assert "change +0.064 (90% interval +0.060 to +0.068)" in dock.improve._figures.text()
     assert dock.improve._promote_button.text() == "Promote lungs-unet@2"
     dock.improve._promote_button.click()
     assert ws.registry.live("lungs").id == "lungs-unet@2"
@@ -392,3 +394,39 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
     qtbot.addWidget(dock)
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"])
     dock.close_down()
+
+
+def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2, 3)
+    assert "0 of the 5 patients that are needed" in dock.improve._empty.text()
+    dock.desk.current.labels_layer.brush_size = 1
+    dock.desk.current.labels_layer.paint((2, 2), 1)
+    accept_all(dock, qtbot)
+    found = dock.improve.findings
+    qtbot.waitUntil(lambda: found.isVisible() and len(found.rows) == 3)
+    assert [(row.case.name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
+        ("case1", "specks")
+    ]
+    assert found._title.text() == "Look before you train: 3 findings"
+    assert dock.improve._retrain.isEnabled()
+    index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
+    assert dock.desk.current.case.name != "case1"
+    found._list.itemClicked.emit(found._list.item(index))
+    qtbot.waitUntil(lambda: dock.desk.current.case.name == "case1")
+
+
+def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    again = replace(phantom(1), name="again", group="another", spacing_mm=(0.7, 0.7))
+    formats.write_image(tmp_path / "in" / "again.tif", again)
+    with qtbot.waitSignal(dock.worklist.arrivals.finished):
+        dock.worklist.arrivals.read([tmp_path / "in" / "again.tif"])
+    qtbot.waitUntil(lambda: all(row.state != "new" for row in dock.worklist.rows))
+    accept_all(dock, qtbot)
+    first = dock.worklist.rows[0].case
+    for row in dock.worklist.rows:
+        cases.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
+    dock.improve.refresh()
+    qtbot.waitUntil(lambda: bool(dock.improve.findings.stops))
+    assert not dock.improve._retrain.isEnabled()
+    assert "the same picture as case1 in the hold-out" in dock.improve._retrain.toolTip()

@@ -14,7 +14,7 @@ CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False,
 
 
 def shown(viewer: ViewerModel, image: Image) -> tuple[ImageLayer, Labels]:
-    image_layer = layers.add_image(viewer, image, CASE)
+    image_layer = layers.add_image(viewer, image, CASE, TASKS["lungs"])
     labels = phantom_labels(image.pixels.shape[0] if "Z" in image.axes else 0)
     return image_layer, layers.add_labels(viewer, labels, image_layer, CASE)
 
@@ -59,7 +59,7 @@ def test_labels_lie_on_their_image_in_the_colours_of_the_task() -> None:
 def test_painting_on_the_layer_leaves_the_array_it_was_given_alone() -> None:
     viewer = ViewerModel()
     given = phantom_labels()
-    layer = layers.add_labels(viewer, given, layers.add_image(viewer, phantom(), CASE), CASE)
+    layer = layers.add_labels(viewer, given, layers.add_image(viewer, phantom(), CASE, TASKS["lungs"]), CASE)
     layer.data[0, 0] = 2
     assert given[0, 0] == 0
 
@@ -86,7 +86,7 @@ def test_an_arrival_is_one_until_a_case_is_tied_to_it() -> None:
     image = phantom()
     layer = ViewerModel().add_image(image.pixels, **layers.image_arguments(image))
     assert layers.is_arrival(layer)
-    layers.adopt(layer, image, CASE)
+    layers.adopt(layer, image, CASE, TASKS["lungs"])
     assert not layers.is_arrival(layer)
     assert not layers.is_someone_elses(layer)
 
@@ -153,7 +153,7 @@ def test_contour_and_fill_take_turns() -> None:
 
 def test_reference_labels_are_contours_that_cannot_be_edited() -> None:
     viewer = ViewerModel()
-    image_layer = layers.add_image(viewer, phantom(), CASE)
+    image_layer = layers.add_image(viewer, phantom(), CASE, TASKS["lungs"])
     layer = layers.add_reference_labels(viewer, phantom_labels(), image_layer, CASE, "old", "#FFFFFF")
     assert not layer.editable
     assert layer.contour > 0

@@ -3,13 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from training_phantoms import phantom, small_card, small_recipe
 
 import napari_medseg
-from napari_medseg.core.cards import read_card
+from napari_medseg.core.cards import Architecture, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.inference.postprocess import STEPS
+from napari_medseg.networks import load_version
 from training.__main__ import main as train
 from training.augmentations import AUGMENTATIONS
 from training.base_model import make_run, objects_of, without_outside_air
@@ -91,6 +93,35 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path.write_text(LUNGS_RECIPE.read_text().replace('"sources"', '"folders"'))
     with pytest.raises(MedSegError, match="folders"):
         read_base_recipe(path)
+
+
+def run_with(folder: Path, **changes: object) -> Path:
+    """Make a run folder for one image of each of two patients."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for n in range(2):
+        for kind, pixels in zip(("images", "labels"), phantom(n), strict=True):
+            tifffile.imwrite(folder / kind / f"p{n}_.tif", pixels)
+    source = Source(name="phantoms", images="images", labels="labels", group="^(p.)_", hold_out=("p1",))
+    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
+    card = small_card().model_copy(update={"architecture": architecture})
+    make_run(BaseRecipe(card=card, sources=(source,), recipe=small_recipe(), **changes), folder, folder, folder / "run")
+    return folder / "run"
+
+
+def test_a_recipe_says_what_the_encoder_starts_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    taught = load_version(MODELS / "lungs-unet" / "1")[0].get_submodule("encoder").state_dict()
+    started = load_version(run_with(tmp_path / "a", encoder_weights="lungs-unet@1") / "start")[0]
+    assert all(
+        torch.equal(found, taught[name]) for name, found in started.get_submodule("encoder").state_dict().items()
+    )
+    with pytest.raises(MedSegError, match="there is no file"):
+        run_with(tmp_path / "b", encoder_weights="gone.safetensors")
+    assert "at random" not in caplog.text
+    run_with(tmp_path / "c", encoder_weights="none")
+    assert "at random" not in caplog.text, "as asked for"
+    run_with(tmp_path / "d")
+    assert "at random" in caplog.text
 
 
 def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Path) -> None:

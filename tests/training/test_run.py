@@ -215,6 +215,9 @@ def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun
     scores = {score.metric: score for score in read_card(run_dir / "card.json").hold_out}
     assert scores.keys() == {"Dice", "AJI", "PQ", "F1 of objects"}
     assert scores["Dice"].mean > 0.5
+    (compared,) = (event for event in events_of(run_dir) if isinstance(event, Compared))
+    assert (compared.metric, compared.group) == ("AJI", "held")
+    assert compared.new == pytest.approx(scores["AJI"].mean)
     assert (run_dir / "worst_case.png").exists()
     assert judge(run_dir, "construction", images_may_be_shown=False).hold_out[0].labels_by == "construction"
     judged = read_card(run_dir / "card.json")

@@ -29,9 +29,9 @@ def test_equal_content_is_one_case_wherever_its_file_lies(ws: Workspace) -> None
     assert [row.state for row in case_list(ws)] == ["new", "new"]
 
 
-def test_one_group_in_five_is_held_out_and_never_the_first(ws: Workspace) -> None:
-    cases = add_cases(ws, [phantom(number) for number in range(12)], "lungs")
-    assert [number for number, case in enumerate(cases) if case.held_out] == [1, 6, 11]
+def test_enough_groups_to_judge_by_come_first_then_one_in_five_and_never_the_first(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(32)], "lungs")
+    assert [number for number, case in enumerate(cases) if case.held_out] == [1, 4, 7, 10, 13, 26, 31]
 
 
 def test_a_group_stands_on_one_side_with_all_its_cases(ws: Workspace) -> None:

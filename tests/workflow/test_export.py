@@ -54,7 +54,7 @@ def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> Exp
         who="mara",
         created="2026-11-20T10:05:00.000+00:00",
     )
-    return ExportItem(case, correction, labels, image)
+    return ExportItem(case, task_named(case.task), correction, labels, image)
 
 
 def nifti(folder: Path, name: str = "scan.nii.gz", seed: int = 0) -> Image:

@@ -44,8 +44,8 @@ def wait_for_end(ws: Workspace, run: Run, at_most_s: float = 120.0) -> list[obje
 
 def ended_run(ws: Workspace, *pairs: tuple[float, float], cancelled: bool = False) -> Run:
     """A run whose process has ended with a candidate and these scores on the first hold-out case's name onwards."""
-    cases = [accepted(ws, number) for number in range(4)]
-    for case in cases[1:4]:
+    cases = [accepted(ws, number) for number in range(6)]
+    for case in cases[1:]:
         set_held_out(ws, case.group, True)
     snapshot, seen = snapshot_of(ws, "lungs")
     folder = ws.project.folder / "runs" / "r1"
@@ -67,9 +67,9 @@ def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspac
     snapshot, seen = snapshot_of(ws, "lungs")
     snapshot.check_split()
     groups = {role: {item.group for item in snapshot.with_role(role)} for role in Role}
-    assert groups[Role.HOLD_OUT] == {"patient 1"}
+    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 4"}
     assert len(groups[Role.VALIDATE]) == 1
-    assert len(groups[Role.TRAIN]) == 4
+    assert len(groups[Role.TRAIN]) == 3
     assert len(snapshot.with_role(Role.REPLAY)) == 16
     assert not groups[Role.TRAIN] & groups[Role.VALIDATE]
     assert len(seen) == 12
@@ -126,7 +126,7 @@ def test_nothing_to_learn_from_is_said(ws: Workspace) -> None:
 
 
 def test_waiting_corrections_are_those_the_live_version_has_not_seen(ws: Workspace) -> None:
-    run = ended_run(ws, (0.8, 0.9), (0.8, 0.9), (0.8, 0.9))
+    run = ended_run(ws, *[(0.8, 0.9)] * 5)
     assert improve.waiting_corrections(ws, "lungs") == 1
     improve.promote(ws, run)
     assert improve.waiting_corrections(ws, "lungs") == 0
@@ -137,12 +137,12 @@ def test_waiting_corrections_are_those_the_live_version_has_not_seen(ws: Workspa
 
 
 def test_better_candidate_goes_live_and_rolls_back(ws: Workspace) -> None:
-    run = ended_run(ws, (0.8, 0.9), (0.85, 0.87), (0.7, 0.9))
+    run = ended_run(ws, (0.8, 0.9), (0.85, 0.87), (0.7, 0.9), (0.8, 0.85), (0.6, 0.75))
     assert run.state is RunState.FINISHED
     view = improve.comparison(ws, run)
     assert view.verdict.decision is Decision.BETTER
-    assert [round(row.change, 2) for row in view.rows] == [0.02, 0.1, 0.2], "the worst change on top"
-    assert [row.case.name for row in view.rows if row.case] == ["slice 2", "slice 1", "slice 3"]
+    assert [round(row.change, 2) for row in view.rows] == [0.02, 0.05, 0.1, 0.15, 0.2], "the worst change on top"
+    assert [row.case.name for row in view.rows if row.case] == [f"slice {number}" for number in (2, 4, 1, 5, 3)]
     assert all((ws.project.folder / row.labels_file).is_file() for row in view.rows)
     card = improve.promote(ws, run)
     assert card.id == "lungs-unet@2"
@@ -175,7 +175,7 @@ def test_other_candidates_need_a_reason_that_goes_on_the_card(
 
 
 def test_kept_candidate_can_be_promoted_later(ws: Workspace) -> None:
-    run = ended_run(ws, (0.8, 0.9), (0.8, 0.9), (0.8, 0.9), cancelled=True)
+    run = ended_run(ws, *[(0.8, 0.9)] * 5, cancelled=True)
     assert run.state is RunState.CANCELLED
     assert improve.keep_old(ws, run).id == "lungs-unet@2"
     assert ws.registry.live("lungs").id == "lungs-unet@1"

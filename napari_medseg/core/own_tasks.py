@@ -1,0 +1,178 @@
+"""Tasks that a person makes: name, labels, colours and a kind of images, checked once and then like any other task."""
+
+import re
+from collections.abc import Sequence
+from colorsys import hsv_to_rgb
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks import TASKS, Label, Task
+
+MOST_LABELS = 254
+MOST_LETTERS = 40
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+"""Okabe-Ito, safe for colour-blind eyes; further labels get hues a golden angle apart."""
+GOLDEN_ANGLE = 0.381966
+_SLICES = ("YX", "ZYX")
+_COLOURS = ("YX", "YXC", "ZYXC")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of images a task is for: how it is called in the window, and the fields of `Task` that follow."""
+
+    title: str
+    axes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    looks: tuple[str, ...]
+    augmentation: str
+    window: tuple[float, float] | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "colour": Kind("Colour pictures", _COLOURS, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"),
+    "endoscopy": Kind("Endoscopy", _COLOURS, ("ES", "GM", "XC"), ("endoscopic",), "endoscopy"),
+    "histology": Kind("Histology, H&E", _COLOURS, ("SM",), ("stained",), "histology"),
+    "grey": Kind("Grey pictures or slices", _SLICES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"),
+    "ct": Kind("CT", _SLICES, ("CT",), ("grey",), "gentle", (40.0, 400.0)),
+    "mr": Kind("MR", _SLICES, ("MR",), ("grey",), "gentle"),
+    "x-ray": Kind("X-ray", _SLICES, ("CR", "DX", "MG"), ("grey",), "gentle"),
+    "ultrasound": Kind("Ultrasound", _SLICES, ("US",), ("grey",), "gentle"),
+}
+KIND_OF_CHANNELS = {1: "grey", 3: "colour"}
+
+
+def own_task(
+    name: str,
+    labels: Sequence[str],
+    colours: Sequence[str] = (),
+    kind: str = "colour",
+    title: str = "",
+    instances: bool = False,
+) -> Task:
+    """Make a task.
+
+    Parameters
+    ----------
+    name
+        Word in code and files: small letters and digits, parted by single hyphens.
+    labels
+        Their names without background, in the order of their values from 1. Underscores stand for spaces. One called
+        "right ..." and one called "left ..." of the same thing are the patient's sides, in grey images.
+    colours
+        One ``"#RRGGBB"`` for each label, or none for a palette that colour-blind eyes can tell apart.
+    kind
+        A key of `KINDS`.
+    title
+        Text in the window; made of the name where it is empty.
+    instances
+        Whether each object gets a number of its own; there is one label then.
+
+    Raises
+    ------
+    MedSegError
+        Naming what is wrong with name, labels, colours or kind.
+    """
+    if kind not in KINDS:
+        raise MedSegError(f"unknown kind of images {kind!r}; choose one of {sorted(KINDS)}")
+    names = [" ".join(label.replace("_", " ").split()) for label in labels]
+    shown = list(colours) or [colour_of(index) for index in range(len(names))]
+    if len(shown) != len(names):
+        raise MedSegError(f"there are {len(names)} labels, but {len(shown)} colours. Give one colour for each label.")
+    made_for = KINDS[kind]
+    task = Task(
+        name=name,
+        title=title.strip() or name.replace("-", " ").capitalize(),
+        labels=tuple(
+            Label(value, label, colour.upper())
+            for value, (label, colour) in enumerate(zip(names, shown, strict=True), start=1)
+        ),
+        axes=made_for.axes,
+        modalities=made_for.modalities,
+        looks=made_for.looks,
+        display_window=made_for.window,
+        sides=None if instances or "grey" not in made_for.looks else _sides(names),
+        instances=instances,
+        default_model=f"{name}-unet",
+        augmentation=made_for.augmentation,
+        replay_augmentation=made_for.augmentation,
+    )
+    try:
+        return checked(task)
+    except ValueError as error:
+        raise MedSegError(f"{error}.") from error
+
+
+def checked(task: Task) -> Task:
+    """Return the task as it is; raise `ValueError` where it could be confused with another or its labels do not fit."""
+    for problem in (_name_problem(task.name), _labels_problem(task)):
+        if problem:
+            raise ValueError(problem)
+    return task
+
+
+OwnTask = Annotated[Task, AfterValidator(checked)]
+"""A task as a field of a file: read with all its checks."""
+
+
+def colour_of(index: int) -> str:
+    """Colour of label number `index`, counted from 0, where nobody chose one."""
+    if index < len(PALETTE):
+        return PALETTE[index]
+    red, green, blue = hsv_to_rgb((index * GOLDEN_ANGLE) % 1.0, 0.75, 0.95 - 0.25 * (index % 2))
+    return f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
+
+
+def in_channels(task: Task) -> int:
+    """Channels of a network for the task: 3 where it takes colour pictures."""
+    return 3 if any(axes.endswith("C") for axes in task.axes) else 1
+
+
+def same_labels(one: Task, other: Task) -> bool:
+    """Whether a value means the same in both tasks; colours may differ."""
+    values = [{label.value: label.name for label in task.labels} for task in (one, other)]
+    return values[0] == values[1] and one.instances == other.instances
+
+
+def _name_problem(name: str) -> str:
+    if name in TASKS:
+        return f"{name!r} is a task of the program itself; choose another name"
+    if len(name) > MOST_LETTERS or not NAME.fullmatch(name):
+        return (
+            f"{name!r} is no name of a task: use small letters and digits, parted by single hyphens, "
+            f"at most {MOST_LETTERS}, as in 'larynx' or 'knee-bones'"
+        )
+    return ""
+
+
+def _labels_problem(task: Task) -> str:
+    names = [label.name.casefold() for label in task.labels]
+    values = [label.value for label in task.labels]
+    double = sorted({name for name in names if names.count(name) > 1})
+    bad_colours = [label.colour for label in task.labels if not COLOUR.fullmatch(label.colour)]
+    problems = {
+        "a task needs at least one label": not names,
+        f"a task has at most {MOST_LABELS} labels, not {len(names)}": len(names) > MOST_LABELS,
+        "a label has no name": "" in names,
+        f"two labels are called {', '.join(double)}; give each a name of its own": bool(double),
+        "background is always 0 and needs no label; leave it out": "background" in names,
+        "labels are numbered from 1 without gaps": values != list(range(1, len(values) + 1)),
+        f"{', '.join(bad_colours)} is no colour; write it like #E69F00": bool(bad_colours),
+        "a task of numbered objects has one label: what all of them are": task.instances and len(names) > 1,
+    }
+    return next((text for text, holds in problems.items() if holds), "")
+
+
+def _sides(names: Sequence[str]) -> tuple[int, int] | None:
+    """Return the values of the first pair of labels that differ in "right" and "left" only."""
+    words = [label.casefold().split() for label in names]
+    for index, right in enumerate(words):
+        mirrored = ["left" if word == "right" else word for word in right]
+        if "right" in right and mirrored in words:
+            return index + 1, words.index(mirrored) + 1
+    return None

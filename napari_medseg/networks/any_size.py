@@ -1,0 +1,47 @@
+"""Networks halve their planes several times; here any of them learns to take planes that do not divide by that."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+ALIGNMENT_PX = 32
+"""What the predictor pads to as well: most networks halve a plane five times."""
+
+
+def any_size(network: type[nn.Module], smallest_px: int = 1) -> type[nn.Module]:
+    """Return a class of the same name, arguments and weights that takes planes (n, c, h, w) of any h and w.
+
+    A plane is continued to the right and below by its last pixels, as `inference.transforms.prepare` does, and the
+    answer is cropped again; planes that fit already pass untouched. A class, not a module around the network, so that
+    the names of the weights in saved versions stay what they are.
+
+    Parameters
+    ----------
+    network
+        Its class.
+    smallest_px
+        Shortest side that it can bear.
+    """
+    base: Any = network
+
+    class AnySize(base):  # type: ignore[misc]
+        def forward(self, planes: Tensor) -> Tensor:
+            height, width = planes.shape[-2:]
+            alignment = alignment_px(self)
+            down, right = (-(-max(side, smallest_px) // alignment) * alignment - side for side in (height, width))
+            if down == right == 0:
+                answer: Tensor = super().forward(planes)
+                return answer
+            answer = super().forward(functional.pad(planes, (0, right, 0, down), mode="replicate"))
+            return answer[..., :height, :width]
+
+    AnySize.__name__ = AnySize.__qualname__ = network.__name__
+    return AnySize
+
+
+def alignment_px(network: nn.Module) -> int:
+    """Sides of planes that pass through a network as they are divide by this: 32, or more with large patches."""
+    strides = [getattr(part, "output_stride", 1) for part in (network, getattr(network, "encoder", None))]
+    return math.lcm(ALIGNMENT_PX, *(int(stride) for stride in strides))

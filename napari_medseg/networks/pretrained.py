@@ -1,0 +1,186 @@
+"""What an encoder starts from: ImageNet, a file, another version, or random numbers where a person asks for them.
+
+Weights are read as safetensors only, from the Hugging Face hub too: where a library would fall back to a pickle, there
+is an error.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from torch import Tensor, nn
+
+from napari_medseg.core.cards import Architecture
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.registry import Registry
+from napari_medseg.networks.architectures import free_of_size
+from napari_medseg.networks.versions import load_strictly, load_version, read_weights
+
+IMAGENET = "imagenet"
+RANDOM = "none"
+HUB_FILE = "model.safetensors"
+
+STARTS = (
+    f'"{IMAGENET}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@2), '
+    f'or "{RANDOM}" to start from random numbers'
+)
+
+logger = logging.getLogger(__name__)
+
+
+def start_encoder(
+    network: nn.Module, architecture: Architecture, source: str, weights_dir: Path, registry: Registry
+) -> None:
+    """Put pretrained weights into a network's encoder.
+
+    Parameters
+    ----------
+    network, architecture
+        As built from that architecture.
+    source
+        ``"imagenet"``, or another name under which smp lists weights of this encoder, such as ``"swsl"``: from the
+        Hugging Face hub or its cache on this machine. A version such as ``"lungs-unet@2"``: its encoder. A path of
+        a safetensors file. ``"none"``: the random numbers stay.
+    weights_dir
+        Where relative paths start.
+    registry
+        Knows the versions.
+
+    Raises
+    ------
+    MedSegError
+        If these weights cannot be had or do not fit. An encoder never stays random without being told to.
+    """
+    if source == RANDOM:
+        logger.info("%s starts from random numbers, as asked for", architecture.name)
+        return
+    if source in {IMAGENET, *_settings_of(architecture.encoder)}:
+        load_encoder(network, _hub_weights(architecture, source), f"{architecture.encoder} ({source})")
+    elif re.fullmatch(r"[a-z0-9-]+@[0-9]+", source):
+        _load_from_version(network, architecture, source, registry)
+    elif source.strip():
+        load_encoder_weights(network, weights_dir / Path(source).expanduser())
+    else:
+        raise MedSegError(f"it is not said what {architecture.name} starts from. Name {STARTS}.")
+    logger.info("the encoder of %s starts from %s", architecture.name, source)
+
+
+def load_encoder_weights(network: nn.Module, path: Path) -> None:
+    """Put the weights of a safetensors file into `network.encoder`; every key has to fit.
+
+    Raises
+    ------
+    MedSegError
+        If the file cannot be read, or belongs to another encoder.
+    """
+    if not path.is_file():
+        raise MedSegError(f"there is no file {path} with an encoder's weights. Name {STARTS}.")
+    load_encoder(network, read_weights(path), path.name)
+
+
+def load_encoder(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Put weights into `network.encoder`; those of its first layer are fitted to its number of channels.
+
+    Raises
+    ------
+    MedSegError
+        If the network has no encoder, or a key is missing, too many or of another shape; `source` is named.
+    """
+    encoder = _encoder_of(network, source)
+    first = next((name for name, tensor in encoder.state_dict().items() if tensor.ndim == 4), "")
+    if first in weights and weights[first].ndim == 4:
+        wanted = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+        before, after = weights[first].shape[1], wanted[first][1]
+        weights = {  # an encoder may see the plane with several kernels
+            name: with_channels(kernels, after) if _differ(kernels, wanted.get(name), before, after) else kernels
+            for name, kernels in weights.items()
+        }
+    load_strictly(encoder, weights, source)
+
+
+def with_channels(kernels: Tensor, channels: int) -> Tensor:
+    """Return kernels (out, c, h, w) of a first layer for another number of channels.
+
+    A grey plane in all channels gets the answer that it got before. Fewer channels share the sum of all; of more, each
+    takes the kernels of red, green, blue, red, ... in turn, divided by how many take the same.
+    """
+    given = kernels.shape[1]
+    if channels < given:
+        return (kernels.sum(dim=1, keepdim=True) / channels).repeat(1, channels, 1, 1)
+    taken = torch.arange(channels) % given
+    shares = torch.bincount(taken)[taken]
+    return kernels[:, taken] / shares[:, None, None]
+
+
+def _differ(kernels: Tensor, wanted: torch.Size | None, before: int, after: int) -> bool:
+    """Whether kernels are as wanted but for the number of channels of the plane."""
+    return wanted is not None and before != after and kernels.shape[1:2] == (before,) and wanted[1:2] == (after,)
+
+
+def _encoder_of(network: nn.Module, source: str) -> nn.Module:
+    if not isinstance(encoder := getattr(network, "encoder", None), nn.Module):
+        raise MedSegError(f"{type(network).__name__} has no encoder to put {source} into. Leave the weights out.")
+    return encoder
+
+
+def _load_from_version(network: nn.Module, wanted: Architecture, version: str, registry: Registry) -> None:
+    parent, card = load_version(registry.folder(version))
+    if card.architecture.encoder != wanted.encoder:
+        raise MedSegError(
+            f"the encoder of {version} is {card.architecture.encoder or card.architecture.name}, that of this network "
+            f"is {wanted.encoder or wanted.name}. Choose a version with the same encoder, or another encoder."
+        )
+    load_encoder(network, _encoder_of(parent, version).state_dict(), version)
+
+
+def _settings_of(encoder: str) -> dict[str, dict[str, str]]:
+    """Return what smp knows of an encoder's weights on the hub, by name."""
+    settings: dict[str, dict[str, str]] = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
+    return settings
+
+
+def _hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
+    """Return an RGB encoder's weights by their names in it, from the hub or its cache on this machine."""
+    encoder = architecture.encoder
+    if encoder.startswith("tu-"):
+        return _timm_weights(architecture)
+    settings = _settings_of(encoder)
+    if "repo_id" not in settings.get(source, {}):
+        known = f" smp lists {sorted(settings)}." if settings else ""
+        raise MedSegError(f'{encoder or architecture.name} has no weights "{source}".{known} Name {STARTS}.')
+    path = _download(encoder, settings[source]["repo_id"], settings[source].get("revision"))
+    twin = smp.encoders.get_encoder(encoder, weights=None)
+    twin.load_state_dict(read_weights(path))  # it drops the classifier, and renames what other versions named else
+    weights: dict[str, Tensor] = twin.state_dict()
+    return weights
+
+
+def _timm_weights(architecture: Architecture) -> dict[str, Tensor]:
+    config = timm.models.get_pretrained_cfg(architecture.encoder.removeprefix("tu-"))
+    if config is None or not config.hf_hub_id:
+        raise MedSegError(f"timm offers no safetensors of {architecture.encoder}. Name {STARTS}.")
+    path = _download(architecture.encoder, config.hf_hub_id, None)
+    twin = smp.MODEL_ARCHITECTURES_MAPPING[architecture.name](
+        encoder_name=architecture.encoder,
+        encoder_weights=True,
+        pretrained_cfg_overlay={"file": str(path), "custom_load": False},  # timm itself would take a pickle as well
+        **architecture.options,
+        **free_of_size(architecture),
+    )
+    weights: dict[str, Tensor] = twin.encoder.state_dict()
+    return weights
+
+
+def _download(encoder: str, repository: str, revision: str | None) -> Path:
+    try:
+        return Path(hf_hub_download(repository, HUB_FILE, revision=revision))
+    except OSError as error:  # of all kinds: no network, no such file, no access, no room
+        reason = " ".join(str(error).split())[:200]
+        raise MedSegError(
+            f"cannot get the weights of {encoder}: tried {HUB_FILE} of {repository} at Hugging Face, and its cache on "
+            f"this machine ({reason}). Nothing was started. Try again with a connection, or name {STARTS}."
+        ) from error

@@ -1,0 +1,82 @@
+"""SegNet: a decoder that puts every value back where the encoder's pooling found it."""
+
+import itertools
+
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_medseg.core.errors import MedSegError
+
+ENCODERS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
+
+POOL = (2, 2)
+
+
+class SegNet(nn.Module):
+    """An encoder of the VGG family and its mirror image, joined by nothing but the positions of the pooled maxima.
+
+    Badrinarayanan, Kendall & Cipolla, SegNet: a deep convolutional encoder-decoder architecture for image
+    segmentation, IEEE TPAMI 2017; theirs is on `vgg16_bn`.
+
+    Parameters
+    ----------
+    encoder_name
+        One of `ENCODERS`.
+    in_channels, classes
+        Of planes (n, in_channels, h, w) and logits (n, classes, h, w); h and w are multiples of 32.
+
+    Raises
+    ------
+    MedSegError
+        If the encoder is of another family: its pooling would leave no indices.
+    """
+
+    output_stride = 32
+
+    def __init__(self, encoder_name: str = "vgg16_bn", in_channels: int = 3, classes: int = 2) -> None:
+        super().__init__()
+        if encoder_name not in ENCODERS:
+            raise MedSegError(f"unknown encoder {encoder_name!r}; SegNet is the mirror image of one of {ENCODERS}")
+        self.encoder = get_encoder(encoder_name, in_channels=in_channels, weights=None)
+        stages = _widths_of(self.encoder.features)
+        outputs = [stage[0] for stage in stages]  # a stage ends with the width that the stage above it needs
+        above = [outputs[0], *(stage[-1] for stage in stages[:-1])]
+        self.decoder = nn.ModuleList(
+            _stage([*reversed(widths), out]) for widths, out in reversed(list(zip(stages, above, strict=True)))
+        )
+        self.head = nn.Conv2d(outputs[0], classes, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Map planes (n, in_channels, h, w) to logits (n, classes, h, w)."""
+        features, indices = planes, list[Tensor]()
+        for layer in self.encoder.features:
+            if isinstance(layer, nn.MaxPool2d):
+                features, where = functional.max_pool2d_with_indices(features, POOL, POOL)
+                indices.append(where)
+            else:
+                features = layer(features)
+        for stage in self.decoder:
+            features = stage(functional.max_unpool2d(features, indices.pop(), POOL))
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def _widths_of(layers: nn.Sequential) -> list[list[int]]:
+    """Return the channels of the convolutions of each stage; a stage ends with its pooling."""
+    stages: list[list[int]] = [[]]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            stages[-1].append(layer.out_channels)
+        elif isinstance(layer, nn.MaxPool2d):
+            stages.append([])
+    return stages[:-1]
+
+
+def _stage(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,47 @@
+"""Make the version that a first model starts from, in the training process: the window has no torch to do so."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.networks import CARD_FILE, build, load_version, save_version
+from training.first_model import FIRST_START_FILE, START_FOLDER, FirstStart, read_first_start
+
+logger = logging.getLogger(__name__)
+
+
+def make_start(run_dir: Path, seed: int) -> None:
+    """Write `start/` into a run folder that says by `start.json` how its first model begins; else do nothing.
+
+    Raises
+    ------
+    MedSegError
+        If the network cannot be built, or nothing of the weights that it should begin with fits.
+    """
+    if not (run_dir / FIRST_START_FILE).exists() or (run_dir / START_FOLDER / CARD_FILE).exists():
+        return
+    save_start(read_first_start(run_dir), run_dir / START_FOLDER, seed)
+
+
+def save_start(start: FirstStart, folder: Path, seed: int) -> None:
+    """Build the network of a start, give it the weights that it begins with, and write it as a version."""
+    torch.manual_seed(seed)
+    network = build(start.card.architecture)
+    if start.weights_from:
+        donor, card = load_version(Path(start.weights_from))
+        n_taken, n_all = take_what_fits(network, donor)
+        logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
+        if not n_taken:
+            raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
+    save_version(network, start.card, folder)
+
+
+def take_what_fits(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
+    """Copy each tensor of the same name and shape; return how many were, and how many there are."""
+    given, wanted = donor.state_dict(), network.state_dict()
+    fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}
+    network.load_state_dict({**wanted, **fitting})
+    return len(fitting), len(wanted)
