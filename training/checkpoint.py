@@ -33,21 +33,31 @@ class Progress:
 
 
 def save_checkpoint(
-    run_dir: Path, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer, progress: Progress
+    run_dir: Path,
+    network: nn.Module,
+    average: nn.Module | None,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    objective: nn.Module,
 ) -> None:
-    """Write the run's state."""
+    """Write the run's state; the objective has one where it learns its weights."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    tensors |= {f"objective.{name}": tensor for name, tensor in objective.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
     _replace(run_dir / CHECKPOINT_FILE, tensors, {"progress": json.dumps(asdict(progress))})
 
 
 def load_checkpoint(
-    run_dir: Path, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer
+    run_dir: Path,
+    network: nn.Module,
+    average: nn.Module | None,
+    optimiser: torch.optim.Optimizer,
+    objective: nn.Module,
 ) -> Progress:
-    """Put a run's state back into its network, average and optimiser.
+    """Put a run's state back into its network, average, optimiser and objective.
 
     Returns
     -------
@@ -69,6 +79,7 @@ def load_checkpoint(
         network.load_state_dict(_under(tensors, "network."))
         if average is not None:
             average.load_state_dict(_under(tensors, "average."))
+        objective.load_state_dict(_under(tensors, "objective."))
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise MedSegError(
             f"{path} cannot be continued ({str(error)[:200]}). Delete it to start the run from its beginning."

@@ -3,21 +3,25 @@
 import copy
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.losses import Loss, loss_named
+from training.mixing import Mixer, mixer_of
+from training.objective import Objective, objective_of
 from training.recipe import Recipe
 
 MAX_GRADIENT_NORM = 5.0
 AVERAGE_WARM_UP_STEPS = 10
+LOSS_WEIGHT_RATE_FACTOR = 10.0
+"""Of the learning rate, for trainable weights of losses: a few numbers that have to go far in a short run."""
 
 
 @dataclass
 class Learner:
-    """Network, optimiser and loss of a run.
+    """Network, optimiser and objective of a run.
 
     Parameters
     ----------
@@ -29,8 +33,10 @@ class Learner:
         The version that the run started from; never changed.
     average
         Exponential moving average of the weights, or `None` where the recipe has none.
-    optimiser, loss, device
+    optimiser, objective, device
         As their names say.
+    mixer
+        Mixes the patches of a batch with each other, on the device.
     last_step_s
         Seconds that the last step took.
     """
@@ -40,19 +46,31 @@ class Learner:
     parent: nn.Module
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
-    loss: Loss
+    objective: Objective
     device: torch.device
+    mixer: Mixer
     last_step_s: float = field(default=0.0)
 
     @classmethod
-    def starting_from(cls, parent: nn.Module, recipe: Recipe, device: torch.device) -> "Learner":
-        """Make a learner whose network is a copy of the parent."""
+    def starting_from(
+        cls, parent: nn.Module, recipe: Recipe, device: torch.device, class_weights: Tensor | None = None
+    ) -> "Learner":
+        """Make a learner whose network is a copy of the parent; `class_weights` (classes,) where the recipe has any."""
         parent = parent.to(device=device).eval()
         network = copy.deepcopy(parent).to(memory_format=torch.channels_last)
         average = copy.deepcopy(parent) if recipe.ema_decay else None
-        return cls(recipe, network, parent, average, _optimiser(network, recipe), loss_named(recipe.loss), device)
+        objective = objective_of(recipe, class_weights).to(device)
+        optimiser = _optimiser(network, objective, recipe)
+        return cls(recipe, network, parent, average, optimiser, objective, device, mixer_of(recipe))
 
-    def step(self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0) -> float | None:
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor],
+        step: int,
+        rate_factor: float,
+        n_replayed: int = 0,
+        progress: float = 0.0,
+    ) -> float | None:
         """Learn from one batch.
 
         Parameters
@@ -65,6 +83,8 @@ class Learner:
             Of the recipe's learning rates, from the schedule.
         n_replayed
             How many patches at the front of the batch are replayed older data, on which the parent is the teacher.
+        progress
+            Share of the run that is over, in [0, 1], for the schedules of loss weights.
 
         Returns
         -------
@@ -78,9 +98,10 @@ class Learner:
             group["lr"] = group["full_rate"] * rate_factor
         images, labels = batch
         images = images.to(self.device, memory_format=torch.channels_last)
+        images, truth = self.mixer.mixed(images, labels.to(self.device), step, n_replayed)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits = self.network(images)
-        loss = self.loss(logits, labels.to(self.device))
+        loss = self.objective(logits, truth, progress)
         if self.recipe.distillation and n_replayed:
             loss = loss + self.recipe.distillation * self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
         self.optimiser.zero_grad(set_to_none=True)
@@ -138,15 +159,18 @@ class Learner:
                 tensor.copy_(new[name])
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; the encoder learns at its own share of the rate, not at all where that is 0."""
+def _optimiser(network: nn.Module, objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; the encoder learns at its own share of the rate, not at all where that is 0; loss weights at theirs."""
     encoder_ids = {id(parameter) for parameter in getattr(network, "encoder", nn.Module()).parameters()}
     encoder = [parameter for parameter in network.parameters() if id(parameter) in encoder_ids]
     rest = [parameter for parameter in network.parameters() if id(parameter) not in encoder_ids]
-    groups = [{"params": rest, "full_rate": recipe.learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": rest, "full_rate": recipe.learning_rate}]
     if recipe.encoder_rate_factor and encoder:
         groups.append({"params": encoder, "full_rate": recipe.learning_rate * recipe.encoder_rate_factor})
     else:
         for parameter in encoder:
             parameter.requires_grad_(False)
+    if loss_weights := list(objective.parameters()):
+        rate = recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR
+        groups.append({"params": loss_weights, "full_rate": rate, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from napari_medseg.core.metrics import per_label_dice
+from napari_medseg.core.snapshots import IGNORED
 from training.checkpoint import Progress, load_checkpoint, save_best, save_checkpoint
 from training.dataset import LabelledPlane
 from training.events import CANCEL_FILE, EpochEnded, Event, Notice
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 def resume(setup: Setup) -> Progress:
     """Put the run's checkpoint back, where it has one; otherwise the version that it starts from is the best so far."""
     learner, clock = setup.learner, setup.clock
-    progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser)
+    progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser, learner.objective)
     clock.carried_s = progress.elapsed_s
     clock.reserved_s += FINAL_WORK_S
     if not progress.epoch:
@@ -59,7 +60,7 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             save_best(run_dir, candidate)
         progress.epoch, progress.elapsed_s = epoch, clock.elapsed_s()
-        save_checkpoint(run_dir, learner.network, learner.average, learner.optimiser, progress)
+        save_checkpoint(run_dir, learner.network, learner.average, learner.optimiser, progress, learner.objective)
         yield _epoch_ended(setup, progress, train_loss, (val_dice, better), began_s)
         if train_loss is None:
             yield Notice("the loss is no longer a number: training stopped, the best version so far is kept")
@@ -73,9 +74,9 @@ def train_one_epoch(setup: Setup, progress: Progress) -> float | None:
     n_steps = recipe.n_epochs * recipe.steps_per_epoch
     losses = []
     for _ in range(recipe.steps_per_epoch):
-        rate_factor = schedule(setup.clock.progress(progress.step, n_steps))
+        share = setup.clock.progress(progress.step, n_steps)
         batch = setup.batches.batch(progress.step)
-        losses.append(learner.step(batch, progress.step, rate_factor, setup.batches.n_replayed))
+        losses.append(learner.step(batch, progress.step, schedule(share), setup.batches.n_replayed, share))
         progress.step += 1
         if must_stop(setup):
             break
@@ -100,6 +101,7 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
                 logits = network(images)
             predicted, values = logits.argmax(dim=1).cpu().numpy(), range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):
+                labels[plane.labels == IGNORED] = IGNORED
                 scores.append(statistics.fmean(per_label_dice(labels, plane.labels, values).values()))
     return statistics.fmean(scores)
 

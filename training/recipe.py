@@ -1,10 +1,13 @@
 """How to train, as data. No torch here: the window and the command line read and write recipes too."""
 
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
+from training.loss_terms import LossTerm
 
 
 class Recipe(BaseModel):
@@ -24,9 +27,23 @@ class Recipe(BaseModel):
     learning_rate: float = Field(1e-3, gt=0)
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
-    loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
+    loss: str | Annotated[tuple[LossTerm, ...], Field(min_length=1)] = Field(
+        "cross_entropy_dice", description="a key of training.losses.LOSSES, or terms of a weighted sum"
+    )
+    class_weights: str = Field(
+        "none", pattern="^(none|inverse_frequency)$", description="of the terms that average over pixels"
+    )
+    foreground_share: float = Field(
+        0.0, ge=0, le=1, description="share of new patches whose centre is labelled, each class in turn"
+    )
     augmentation: str = Field("ct", description="a key of training.augmentations.AUGMENTATIONS")
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
+    augmentation_strength: float = Field(1.0, ge=0, description="scales all ranges of both; 0 changes nothing")
+    sampling: str = Field(
+        "random", pattern="^(random|windows)$", description="windows: an epoch is one pass over all, in a seeded order"
+    )
+    window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
+    label_steps: tuple[Step, ...] = Field((), description="keys of training.label_steps, but not for the hold-out")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     distillation: float = Field(
@@ -40,6 +57,12 @@ class Recipe(BaseModel):
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     seed: int = 0
     n_threads: int | None = Field(None, ge=1, description="CPU threads; all where None")
+
+    @model_validator(mode="after")
+    def _windows_move_on(self) -> Self:
+        if self.window_overlap_px >= self.patch_px:
+            raise ValueError(f"windows of {self.patch_px} px cannot overlap by {self.window_overlap_px} px")
+        return self
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,10 +1,12 @@
 """From a run folder to everything that the loop needs: recipe, split, data, network."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
@@ -15,9 +17,11 @@ from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.growth import with_classes
 from training.augment import Augmenter
-from training.augmentations import augmentation_named
-from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_image, largest_label
+from training.augmentations import augmentation_named, strengthened
+from training.class_balance import inverse_frequencies
+from training.dataset import Batches, LabelledImage, LabelledPlane
 from training.learner import Learner
+from training.reading import Reader, largest_label
 from training.recipe import Recipe, read_recipe
 from training.schedule import Clock
 
@@ -27,6 +31,8 @@ MIN_GROUPS_FOR_VALIDATION = 10
 VALIDATE_EVERY_NTH_GROUP = 5
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,18 +107,19 @@ def read_setup(run_dir: Path, started: float) -> Setup:
     device = best_device()
 
     finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
+    reader = Reader(run_dir, base, task, recipe.seed, finder, recipe.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
-        return [labelled_image(item, run_dir, base, task, n_windows, recipe.seed, finder) for item in items]
+        return [reader.image(item, n_windows) for item in items]
 
     train, replay = read(split.train), read(split.replay)
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
-    augmenter, replay_augmenter = (
-        Augmenter(augmentation_named(name), base.preprocessing, recipe.patch_px, task.sides)
-        for name in (recipe.augmentation, recipe.replay_augmentation)
-    )
-    batches = Batches(train, replay, augmenter, replay_augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
-    learner = Learner.starting_from(network, recipe, device)
+    batches = _batches(recipe, train, replay, base, task)
+    if batches.windows:
+        recipe = recipe.model_copy(update={"steps_per_epoch": batches.steps_per_pass})
+        logger.info("%d windows: an epoch takes %d steps", len(batches.windows), recipe.steps_per_epoch)
+    weights = _class_weights(train, base.architecture.classes) if recipe.class_weights != "none" else None
+    learner = Learner.starting_from(network, recipe, device, weights)
     clock = Clock(started, recipe.budget_s)
     return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock)
 
@@ -161,6 +168,39 @@ def best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _batches(
+    recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
+) -> Batches:
+    augmenter, replay_augmenter = (
+        Augmenter(
+            strengthened(augmentation_named(name), recipe.augmentation_strength),
+            card.preprocessing,
+            recipe.patch_px,
+            task.sides,
+        )
+        for name in (recipe.augmentation, recipe.replay_augmentation)
+    )
+    return Batches(
+        train,
+        replay,
+        augmenter,
+        replay_augmenter,
+        recipe.batch_size,
+        recipe.replay_share,
+        recipe.seed,
+        recipe.foreground_share,
+        recipe.window_overlap_px if recipe.sampling == "windows" else None,
+    )
+
+
+def _class_weights(images: Sequence[LabelledImage], n_classes: int) -> Tensor:
+    weights = inverse_frequencies(
+        [[plane.labels for plane in image.planes] for image in images], [image.weight for image in images], n_classes
+    )
+    logger.info("class weights %s", [round(float(weight), 3) for weight in weights])
+    return weights
 
 
 def _validation_images(

@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from napari_medseg.core.cards import Preprocessing
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import TASKS, Task
-from training.augment import Augmenter, _restained
+from training.augment import Augmenter
 from training.augmentations import AUGMENTATIONS, Augmentation, augmentation_named
+from training.grey_changes import restained
 
 SIDES = (1, 2)
 
@@ -94,7 +96,7 @@ def test_the_same_draw_gives_the_same_patch() -> None:
 
 
 def test_an_unknown_augmentation_lists_the_choices() -> None:
-    with pytest.raises(ValueError, match="gentle"):
+    with pytest.raises(MedSegError, match="gentle"):
         augmentation_named("wild")
 
 
@@ -122,15 +124,15 @@ def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
 
 def test_a_stain_factor_of_one_changes_nothing() -> None:
     colours = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    torch.testing.assert_close(_restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
 
 
 def test_more_haematoxylin_is_darker_where_there_is_any() -> None:
     white = torch.ones(3, 4, 4)
     nucleus = torch.tensor([0.4, 0.3, 0.6]).view(3, 1, 1).expand(3, 4, 4)
     more = np.array([1.4, 1.0, 1.0])
-    torch.testing.assert_close(_restained(white, more), white, atol=1e-3, rtol=1e-3)
-    assert float(_restained(nucleus, more).sum()) < float(nucleus.sum())
+    torch.testing.assert_close(restained(white, more), white, atol=1e-3, rtol=1e-3)
+    assert float(restained(nucleus, more).sum()) < float(nucleus.sum())
 
 
 def test_what_is_cut_out_is_grey_and_small() -> None:
