@@ -114,7 +114,7 @@ def read_setup(run_dir: Path, started: float) -> Setup:
 
     train, replay = read(split.train), read(split.replay)
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
-    batches = _batches(recipe, train, replay, base, task)
+    batches = batches_of(recipe, train, replay, base, task)
     if batches.windows:
         recipe = recipe.model_copy(update={"steps_per_epoch": batches.steps_per_pass})
         logger.info("%d windows: an epoch takes %d steps", len(batches.windows), recipe.steps_per_epoch)
@@ -163,16 +163,10 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
     return [image.planes[index] for image in shown for index in _spread(len(image.planes), per_image)]
 
 
-def best_device() -> torch.device:
-    """Return CUDA, Apple's GPU, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _batches(
+def batches_of(
     recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
 ) -> Batches:
+    """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
     augmenter, replay_augmenter = (
         Augmenter(
             strengthened(augmentation_named(name), recipe.augmentation_strength),
@@ -193,6 +187,13 @@ def _batches(
         recipe.foreground_share,
         recipe.window_overlap_px if recipe.sampling == "windows" else None,
     )
+
+
+def best_device() -> torch.device:
+    """Return CUDA, Apple's GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _class_weights(images: Sequence[LabelledImage], n_classes: int) -> Tensor:
