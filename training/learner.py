@@ -21,7 +21,7 @@ LOSS_WEIGHT_RATE_FACTOR = 10.0
 
 @dataclass
 class Learner:
-    """Network, optimiser and objective of a run.
+    """Network, optimiser and loss of a run.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Learner:
         The version that the run started from; never changed.
     average
         Exponential moving average of the weights, or `None` where the recipe has none.
-    optimiser, objective, device
+    optimiser, loss, device
         As their names say.
     mixer
         Mixes the patches of a batch with each other, on the device.
@@ -46,7 +46,7 @@ class Learner:
     parent: nn.Module
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
-    objective: Objective
+    loss: Objective
     device: torch.device
     mixer: Mixer
     last_step_s: float = field(default=0.0)
@@ -101,7 +101,7 @@ class Learner:
         images, truth = self.mixer.mixed(images, labels.to(self.device), step, n_replayed)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits = self.network(images)
-        loss = self.objective(logits, truth, progress)
+        loss = self.loss(logits, truth, progress)
         if self.recipe.distillation and n_replayed:
             loss = loss + self.recipe.distillation * self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
         self.optimiser.zero_grad(set_to_none=True)

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def resume(setup: Setup) -> Progress:
     """Put the run's checkpoint back, where it has one; otherwise the version that it starts from is the best so far."""
     learner, clock = setup.learner, setup.clock
-    progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser, learner.objective)
+    progress = load_checkpoint(setup.run_dir, learner.network, learner.average, learner.optimiser, learner.loss)
     clock.carried_s = progress.elapsed_s
     clock.reserved_s += FINAL_WORK_S
     if not progress.epoch:
@@ -60,7 +60,7 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             save_best(run_dir, candidate)
         progress.epoch, progress.elapsed_s = epoch, clock.elapsed_s()
-        save_checkpoint(run_dir, learner.network, learner.average, learner.optimiser, progress, learner.objective)
+        save_checkpoint(run_dir, learner.network, learner.average, learner.optimiser, progress, learner.loss)
         yield _epoch_ended(setup, progress, train_loss, (val_dice, better), began_s)
         if train_loss is None:
             yield Notice("the loss is no longer a number: training stopped, the best version so far is kept")
