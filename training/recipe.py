@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
     augmentation_strength: float = Field(1.0, ge=0, description="scales all ranges of both; 0 changes nothing")
     sampling: str = Field(
-        "random", pattern="^(random|windows)$", description="windows: an epoch is one pass over all, in a seeded order"
+        "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
     )
     window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
     label_steps: tuple[Step, ...] = Field((), description="keys of training.label_steps, but not for the hold-out")

@@ -116,8 +116,12 @@ def read_setup(run_dir: Path, started: float) -> Setup:
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = batches_of(recipe, train, replay, base, task)
     if batches.windows:
-        recipe = recipe.model_copy(update={"steps_per_epoch": batches.steps_per_pass})
-        logger.info("%d windows: an epoch takes %d steps", len(batches.windows), recipe.steps_per_epoch)
+        logger.info(
+            "%d windows: a pass over all takes %d steps, an epoch has %d",
+            len(batches.windows),
+            batches.steps_per_pass,
+            recipe.steps_per_epoch,
+        )
     weights = _class_weights(train, base.architecture.classes) if recipe.class_weights != "none" else None
     learner = Learner.starting_from(network, recipe, device, weights)
     clock = Clock(started, recipe.budget_s)

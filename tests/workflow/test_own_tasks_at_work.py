@@ -99,9 +99,7 @@ def test_values_that_are_no_label_of_the_task_are_refused(larynx: Workspace) -> 
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     draft = open_review(larynx, case, None)
     draft.record([3], 0, 3)
-    with pytest.raises(
-        MedSegError, match="values 3 are no labels of Larynx"
-    ):
+    with pytest.raises(MedSegError, match="values 3 are no labels of Larynx"):
         accept(larynx, draft, draft.labels, frame(1))
 
 
