@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.snapshots import IGNORED
 from napari_medseg.inference.answer import inside_or_not
 from training.dataset import LabelledPlane
 
@@ -45,10 +46,11 @@ def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: Mod
         image = torch.from_numpy(plane.views[0][np.newaxis]).float().to(device)
         said = network(image)[..., ::step, ::step].float()
         wanted = plane.labels[::step, ::step].reshape(-1).astype(np.int64)
+        looked_at = wanted != IGNORED
         if card.instances is not None:
             said, wanted = inside_or_not(said), np.minimum(wanted, 1)
         answer = said[0].flatten(1).T.cpu().numpy()
-        counts = (wanted > 0) | (answer.argmax(axis=1) > 0)
+        counts = looked_at & ((wanted > 0) | (answer.argmax(axis=1) > 0))
         logits.append(answer[counts])
         truth.append(wanted[counts])
     return PixelSample(np.concatenate(logits), np.concatenate(truth))

@@ -133,7 +133,7 @@ def clear(run_dir: Path) -> None:
 def _modules(learner: Learner) -> dict[str, nn.Module]:
     """Return all that learns, by its place in the file."""
     modules = {"network": learner.network, "average": learner.average, "loss": learner.loss}
-    return {part: module for part, module in modules.items() if isinstance(module, nn.Module)}
+    return {part: module for part, module in modules.items() if module is not None}
 
 
 def _cannot_go_on(path: Path, error: Exception) -> MedSegError:

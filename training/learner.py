@@ -2,18 +2,19 @@
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.losses import Loss, loss_named
 from training.low_rank import make_low_rank, merged_state
+from training.mixing import Mixer, mixer_of
+from training.objective import Objective, objective_of
 from training.optimisers import optimiser_of
 from training.recipe import Recipe
-from training.team import Team
+from training.team import PROCESSES_APART, Team
 
 AVERAGE_WARM_UP_STEPS = 10
 SEEDS_APART = 1_000_003
@@ -35,6 +36,8 @@ class Learner:
         Exponential moving average of the weights, or `None` where the recipe has none.
     optimiser, loss, device
         As their names say.
+    mixer
+        Mixes the patches of a batch with each other, on the device.
     team
         The processes that learn the same.
     last_step_s
@@ -46,21 +49,29 @@ class Learner:
     parent: nn.Module
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
-    loss: Loss
+    loss: Objective
     device: torch.device
+    mixer: Mixer
     team: Team
     last_step_s: float = field(default=0.0)
 
     @classmethod
     def starting_from(
-        cls, parent: nn.Module, recipe: Recipe, device: torch.device, team: Team | None = None
+        cls,
+        parent: nn.Module,
+        recipe: Recipe,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+        team: Team | None = None,
     ) -> "Learner":
-        """Make a learner whose network is a copy of the parent."""
+        """Make a learner whose network is a copy of the parent; `class_weights` (classes,) where the recipe has any."""
+        team = team or Team()
         parent = parent.to(device=device).eval()
         network, average = _in_training(parent, parent.state_dict(), recipe)
-        loss = loss_named(recipe.loss)
-        optimiser = optimiser_of(network, recipe, loss.parameters() if isinstance(loss, nn.Module) else ())
-        return cls(recipe, network, parent, average, optimiser, loss, device, team or Team())
+        loss = objective_of(recipe, class_weights).to(device)
+        optimiser = optimiser_of(network, recipe, loss.parameters())
+        mixer = replace(mixer_of(recipe), seed=recipe.seed + PROCESSES_APART * team.rank)
+        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, team)
 
     @property
     def rate(self) -> float:
@@ -70,11 +81,16 @@ class Learner:
     def go_on_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take other weights, by the names of the parent's, and forget what the optimiser remembers of the present."""
         self.network, self.average = _in_training(self.parent, weights, self.recipe)
-        self.optimiser = optimiser_of(
-            self.network, self.recipe, self.loss.parameters() if isinstance(self.loss, nn.Module) else ()
-        )
+        self.optimiser = optimiser_of(self.network, self.recipe, self.loss.parameters())
 
-    def step(self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0) -> float | None:
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor],
+        step: int,
+        rate_factor: float,
+        n_replayed: int = 0,
+        progress: float = 0.0,
+    ) -> float | None:
         """Learn from one batch.
 
         Parameters
@@ -87,6 +103,8 @@ class Learner:
             Of the recipe's learning rates, from the schedule.
         n_replayed
             How many patches at the front of the batch are replayed older data, on which the parent is the teacher.
+        progress
+            Share of the stage that is over, in [0, 1], for the schedules of loss weights.
 
         Returns
         -------
@@ -98,9 +116,18 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
         measured = [buffer.clone() for buffer in self.network.buffers()]
-        images, labels = batch[0].to(self.device, memory_format=torch.channels_last), batch[1].to(self.device)
+        images = batch[0].to(self.device, memory_format=torch.channels_last)
+        images, truth = self.mixer.mixed(images, batch[1].to(self.device), step, n_replayed)
+
+        def loss_of(logits: Tensor) -> Tensor:
+            loss: Tensor = self.loss(logits, truth, progress)
+            if self.recipe.distillation and n_replayed:
+                distance = self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
+                loss = loss + self.recipe.distillation * distance
+            return loss
+
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.team.mean(self._find_gradients(images, labels, step, n_replayed))
+        loss = self.team.mean(self._find_gradients(images, loss_of, step))
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.team.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, self.recipe.max_gradient_norm)
@@ -133,7 +160,7 @@ class Learner:
                     tensor.lerp_(old[name], share)
         return kept
 
-    def _find_gradients(self, images: Tensor, labels: Tensor, step: int, n_replayed: int) -> Tensor:
+    def _find_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
         """Return the loss of a batch and leave its gradients on the parameters.
 
         A batch in several parts goes through the network twice: first for all logits, so that a loss that pools over
@@ -142,8 +169,7 @@ class Learner:
         """
         n_parts = self.recipe.accumulate
         if n_parts == 1:
-            logits = self._logits(images, step)
-            loss = self._loss(images, logits, labels, n_replayed)
+            loss = loss_of(self._logits(images, step))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         parts = [torch.arange(first, len(images), n_parts, device=self.device) for first in range(n_parts)]
@@ -152,7 +178,7 @@ class Learner:
             said = [self._logits(images[part], step, index) for index, part in enumerate(parts)]
         _put_back(self.network, measured)
         logits = torch.cat(said)[torch.cat(parts).argsort()].requires_grad_()
-        loss = self._loss(images, logits, labels, n_replayed)
+        loss = loss_of(logits)
         loss.backward()  # type: ignore[no-untyped-call]
         assert logits.grad is not None
         for index, part in enumerate(parts):
@@ -164,12 +190,6 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits: Tensor = self.network(images)
         return logits
-
-    def _loss(self, images: Tensor, logits: Tensor, labels: Tensor, n_replayed: int) -> Tensor:
-        loss = self.loss(logits, labels)
-        if self.recipe.distillation and n_replayed:
-            loss = loss + self.recipe.distillation * self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
-        return loss
 
     def _distance_to_parent(self, images: Tensor, logits: Tensor) -> Tensor:
         """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""

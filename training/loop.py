@@ -88,7 +88,7 @@ def train_one_epoch(setup: Setup, progress: Progress) -> Generator[Event, None, 
         share = share_of_stage(setup, progress)
         _keep_cycle(setup, progress, share)
         rate_factor = schedule(share) * RATE_DROP**progress.n_lowered
-        loss = learner.step(batches.batch(progress.step), progress.step, rate_factor, batches.n_replayed)
+        loss = learner.step(batches.batch(progress.step), progress.step, rate_factor, batches.n_replayed, share)
         progress.step, progress.n_bad = progress.step + 1, 0 if loss is not None else progress.n_bad + 1
         progress.losses.append(loss)
         if progress.n_bad >= MANY_BAD:

@@ -11,6 +11,8 @@ from napari_medseg.core.errors import MedSegError
 from training.recipe import Recipe
 
 MOMENTUM = 0.9
+LOSS_WEIGHT_RATE_FACTOR = 10.0
+"""Of the learning rate, for trainable weights of losses: a few numbers that have to go far in a short run."""
 PROBE_PX = 64
 
 Groups = list[dict[str, Any]]
@@ -31,8 +33,8 @@ OPTIMISERS: dict[str, Maker] = {
 def optimiser_of(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.Parameter] = ()) -> Optimizer:
     """Freeze what the recipe freezes, and return the optimiser of the rest.
 
-    The encoder learns at its own share of the rate, not at all where that is 0; weights of the loss learn at the full
-    rate and without decay, as nothing calls them back to 0.
+    The encoder learns at its own share of the rate, not at all where that is 0; weights of the loss learn faster
+    and without decay, as nothing calls them back to 0.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def optimiser_of(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.P
             parameter.requires_grad_(False)
     pairs = [(rest, 1.0), (encoder, recipe.encoder_rate_factor)]
     groups: Groups = [_group(parameters, recipe.learning_rate * factor) for parameters, factor in pairs]
-    groups.append({**_group(loss_weights, recipe.learning_rate), "weight_decay": 0.0})
+    groups.append({**_group(loss_weights, recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
     return OPTIMISERS[recipe.optimiser]([group for group in groups if group["params"]], recipe)
 
 

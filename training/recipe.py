@@ -1,15 +1,29 @@
 """How to train, as data. No torch here: the window and the command line read and write recipes too."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
+from training.loss_terms import LossTerm
 
 KEEP = "^(best|last|cycles|cycle_average|cycle_ensemble)$"
 FOR_THE_WHOLE_RUN = frozenset(
-    ("base", "field_base", "name", "version", "budget_s", "keep", "stages", "seed", "n_threads", "tensorboard")
+    (
+        "base",
+        "budget_s",
+        "field_base",
+        "keep",
+        "label_steps",
+        "n_threads",
+        "name",
+        "seed",
+        "stages",
+        "tensorboard",
+        "version",
+    )
 )
 """Keys that a stage cannot change."""
 
@@ -31,9 +45,23 @@ class Recipe(BaseModel):
     learning_rate: float = Field(1e-3, gt=0)
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
-    loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
+    loss: str | Annotated[tuple[LossTerm, ...], Field(min_length=1)] = Field(
+        "cross_entropy_dice", description="a key of training.losses.LOSSES, or terms of a weighted sum"
+    )
+    class_weights: str = Field(
+        "none", pattern="^(none|inverse_frequency)$", description="of the terms that average over pixels"
+    )
+    foreground_share: float = Field(
+        0.0, ge=0, le=1, description="share of new patches whose centre is labelled, each class in turn"
+    )
     augmentation: str = Field("ct", description="a key of training.augmentations.AUGMENTATIONS")
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
+    augmentation_strength: float = Field(1.0, ge=0, description="scales all ranges of both; 0 changes nothing")
+    sampling: str = Field(
+        "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
+    )
+    window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
+    label_steps: tuple[Step, ...] = Field((), description="keys of training.label_steps, but not for the hold-out")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     distillation: float = Field(
@@ -92,6 +120,8 @@ class Recipe(BaseModel):
             raise ValueError("there are more cycles than steps; lower n_cycles or raise n_epochs")
         if self.keeps_cycles and self.n_members == 1:
             raise ValueError(f"keep {self.keep!r} needs cycles; set n_cycles to 2 or more, in a stage or for all")
+        if self.window_overlap_px >= self.patch_px:
+            raise ValueError(f"windows of {self.patch_px} px cannot overlap by {self.window_overlap_px} px")
         return self
 
 

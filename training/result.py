@@ -18,7 +18,6 @@ from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.calibration import expected_calibration_error, reliability, sample_pixels
 from training.checkpoint import Progress, clear
 from training.cycles import kept_version
-from training.dataset import labelled_image
 from training.evaluate import judge_case, judge_nothing
 from training.events import Compared, Event, Finished, Notice, read_events
 from training.judge import labelled_case, write_worst
@@ -26,6 +25,7 @@ from training.pairs import LabelledCase
 from training.pausing import is_cancelled, is_paused
 from training.pictures import CasePicture, picture_of
 from training.provenance import code_version
+from training.reading import Reader
 from training.report import Outcome, Reliability, write_report
 from training.scores import CaseScore, Evaluation
 from training.setup import Setup, choose_planes
@@ -108,8 +108,8 @@ def measured_reliability(setup: Setup, network: nn.Module, card: ModelCard) -> R
     planes, words = setup.validation, "the validation planes"
     if setup.recipe.budget_s is None and (items := in_turn(setup.split.hold_out)[:MAX_JUDGED_IMAGES]):
         finder = _predictor_of(setup, setup.run_dir).field
-        seed = setup.recipe.seed
-        images = [labelled_image(item, setup.run_dir, card, setup.task, 0, seed, finder) for item in items]
+        reader = Reader(setup.run_dir, card, setup.task, setup.recipe.seed, finder, setup.recipe.label_steps)
+        images = [reader.image(item) for item in items]
         planes, words = tuple(choose_planes(images, MAX_JUDGED_PLANES)), f"{len(items)} images of the hold-out"
     sample = sample_pixels(network, planes, card)
     temperature = card.calibration.temperature

@@ -1,14 +1,9 @@
 """The stages of a run, one after the other: which epochs and steps are whose, and what changes between them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
-from training.augmentations import augmentation_named
-from training.dataset import Batches
 from training.recipe import Recipe
-
-SEEDS_APART = 7_368_787
-"""Between the processes of a team, so that no two of them draw the same batches."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +56,3 @@ def changes_of(recipe: Recipe, number: int) -> str:
     """Return what a stage changes, for people."""
     changes = (f"{key.replace('_', ' ')} {value}" for key, value in recipe.stages[number].items())
     return ", ".join(changes) or "as the run's recipe says"
-
-
-def batches_for(batches: Batches, recipe: Recipe, rank: int) -> Batches:
-    """Return batches as a stage's recipe has them, for one process of a team."""
-    learnt, replayed = (
-        replace(augmenter, settings=augmentation_named(name), patch_px=recipe.patch_px)
-        for augmenter, name in (
-            (batches.augmenter, recipe.augmentation),
-            (batches.replay_augmenter, recipe.replay_augmentation),
-        )
-    )
-    return replace(
-        batches,
-        augmenter=learnt,
-        replay_augmenter=replayed,
-        batch_size=recipe.batch_size * recipe.accumulate,
-        replay_share=recipe.replay_share,
-        seed=recipe.seed + SEEDS_APART * rank,
-    )

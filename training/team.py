@@ -15,6 +15,8 @@ from torch import Tensor, distributed
 
 from napari_medseg.core.errors import MedSegError
 
+PROCESSES_APART = 7_368_787
+"""Between the seeds of the processes, so that no two of them draw the same."""
 LONGEST_WAIT = timedelta(hours=12)
 """Others wait this long for the first process, which measures the hold-out alone."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from napari_medseg.core.metrics import per_label_dice
+from napari_medseg.core.snapshots import IGNORED
 from training.dataset import LabelledPlane
 
 MAX_PLANES_AT_ONCE = 8
@@ -29,6 +30,7 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
                 logits = network(images)
             predicted, values = logits.argmax(dim=1).cpu().numpy(), range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):
+                labels[plane.labels == IGNORED] = IGNORED
                 scores.append(statistics.fmean(per_label_dice(labels, plane.labels, values).values()))
     return statistics.fmean(scores)
 

@@ -14,7 +14,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import cli_places as places
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import cli_show, improve
 from napari_medseg.workflow.cli_checks import lines_of
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
 from napari_medseg.workflow.findings import findings
@@ -69,11 +69,19 @@ def export(
 
 
 def train(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="With --show-batch: a run folder or a base recipe; the project's last run if left out."),
+    ] = None,
     task: places.TaskOption = "lungs",
     budget: Annotated[float, typer.Option(help="Seconds for the run, comparison included.", min=1.0)] = 90.0,
     seed: Annotated[int, typer.Option(help="Same seed, same result on a CPU.")] = 0,
     promote: Annotated[bool, typer.Option("--promote", help="Go live if the hold-out says better.")] = False,
     reason: Annotated[str, typer.Option(help="With --promote: go live in any case; it goes on the card.")] = "",
+    show_batch: Annotated[
+        Path | None, typer.Option(help="Train nothing: write a picture of what the network sees to this PNG.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="With --show-batch and a base recipe: its folder.")] = None,
     as_json: places.JsonOption = False,
     project: places.ProjectOption = None,
     registry: places.RegistryOption = None,
@@ -82,7 +90,13 @@ def train(
 
     Ctrl-C asks the run to stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
     """
+    if source is not None:
+        cli_show.show_batch(show_batch, source, data)
+        return
     with places.opened(project, registry) as ws:
+        if show_batch is not None:
+            cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task), None)
+            return
         console = places.progress_console(quiet=as_json)
         found = findings(ws, task)
         for line in lines_of(ws, task, found):

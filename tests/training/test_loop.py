@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ class SpoiltBatches(Batches):
 
 def trained(run_dir: Path, spoilt: range) -> tuple[Setup, list[Event]]:
     setup = read_setup(run_dir, time.monotonic())
-    batches = SpoiltBatches(**vars(setup.batches))
+    batches = SpoiltBatches(**{each.name: getattr(setup.batches, each.name) for each in fields(setup.batches)})
     object.__setattr__(batches, "spoilt", spoilt)
     setup = replace(setup, batches=batches)
     progress = resume(setup)
