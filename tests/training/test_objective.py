@@ -8,14 +8,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
-from training_phantoms import small_recipe
+from training_phantoms import small_card, small_recipe
 
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import IGNORED
+from napari_medseg.networks import build
 from training.__main__ import main, run
 from training.class_balance import inverse_frequencies
 from training.events import EpochEnded, append_event
+from training.learner import Learner
 from training.loss_terms import LossTerm
 from training.losses import cross_entropy, soft_dice
 from training.objective import Objective, Truth, objective_of
@@ -122,3 +124,16 @@ def _run_until(run_dir: Path, epoch: int) -> None:
         append_event(run_dir, event)
         if isinstance(event, EpochEnded) and event.epoch == epoch:
             break
+
+
+def test_a_learner_learns_its_weights_with_the_network() -> None:
+    torch.manual_seed(0)
+    recipe = small_recipe(loss=[{"name": "dice", "trainable": True}, {"name": "cross_entropy", "trainable": True}])
+    learner = Learner.starting_from(build(small_card().architecture), recipe, torch.device("cpu"))
+    images, labels = torch.rand(2, 1, 64, 64), torch.randint(0, 3, (2, 64, 64))
+    for step in range(4):
+        assert learner.step((images, labels), step, 1.0) is not None
+    weights = learner.loss.weights(0.0)
+    assert all(abs(weight - 1.0) > 0.01 for weight in weights)
+    decays = [group["weight_decay"] for group in learner.optimiser.param_groups if group["params"][0].ndim == 1]
+    assert decays[-1] == 0.0, "nothing calls the weights back to 1"
