@@ -1,49 +1,54 @@
-"""`python -P -m training RUN_DIR`: train in a process of its own; the run folder is all that goes in and out."""
+"""`python -P -m training RUN_DIR`: train in a process of its own; the run folder is all that goes in and out.
+
+`PYTHONSAFEPATH=1 torchrun --nproc-per-node N -m training RUN_DIR` trains on N GPUs, or in N processes without any.
+"""
 
 import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_medseg.core.errors import MedSegError
-from training.events import Event, Failed, Finished, Notice, Started, append_event, read_events
+from training.events import Event, Failed, Finished, Notice, Paused, Started, append_event, read_events
+from training.pausing import is_paused, pausing_on_signals
 from training.recipe import read_recipe
 
+if TYPE_CHECKING:
+    from training.setup import Setup
+    from training.team import Team
+
 LOG_FILE = "log.txt"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+PAUSED = 3
 
 logger = logging.getLogger("training")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the folder named on the command line; 0 when it ended with a model, 1 when it failed, 2 without a folder."""
+    """Run the folder named on the command line, alone or as one of `torchrun`'s processes.
+
+    Returns
+    -------
+    int
+        0 when the run ended with a model, 1 when it failed, 2 without a folder, 3 when it was paused: then the same
+        command goes on with it.
+    """
     started = time.monotonic()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if len(words) != 1 or not Path(words[0]).is_dir():
         sys.stderr.write("usage: python -P -m training RUN_DIR\nRUN_DIR holds recipe.json and snapshot.json.\n")
         return 2
     run_dir = Path(words[0]).absolute()
-    logging.basicConfig(
-        filename=run_dir / LOG_FILE, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
         logger.info("the run is finished already")
         return 0
-    try:
-        for event in run(run_dir, started):
-            logger.info("%s", event)
-            append_event(run_dir, event)
-    except MedSegError as error:
-        logger.info("failed: %s", error)
-        append_event(run_dir, Failed(str(error)))
-        return 1
-    except Exception as error:
-        append_event(run_dir, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}."))
-        raise
-    return 0
+    with pausing_on_signals(run_dir):
+        return _follow(run_dir, started)
 
 
-def run(run_dir: Path, started: float) -> Iterator[Event]:
+def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[Event]:
     """Train as the folder says, from its beginning or from its checkpoint.
 
     Parameters
@@ -52,19 +57,32 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
         With `recipe.json` and `snapshot.json`; with `start.json` where it trains the first model of its task.
     started
         `time.monotonic()` when the process began, so that importing torch counts against the budget.
+    team
+        The processes that train together; this one alone by default.
 
     Raises
     ------
     MedSegError
         If the folder is not complete, the hold-out leaks, or there is nothing to learn from.
     """
-    from training.loop import resume, train
-    from training.result import finish, score_base
     from training.setup import RECIPE_FILE, read_setup
     from training.start import make_start
+    from training.team import Team
+    from training.tensorboard import recorded
 
-    began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
-    setup = read_setup(run_dir, started)
+    team = team or Team()
+    began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if team.is_first else ""
+    team.wait()
+    setup = read_setup(run_dir, started, team)
+    events = _events(setup, began_with)
+    yield from recorded(events, run_dir) if setup.recipe.tensorboard and setup.team.is_first else events
+
+
+def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
+    from training.loop import resume, train
+    from training.provenance import write_provenance
+    from training.result import finish, score_base
+
     yield Started(
         n_train=len(setup.batches.train),
         n_replay=len(setup.batches.replay),
@@ -77,15 +95,46 @@ def run(run_dir: Path, started: float) -> Iterator[Event]:
     if began_with:
         yield Notice(began_with)
     progress = resume(setup)
-    if progress.epoch:
-        yield Notice(f"the run goes on after epoch {progress.epoch}")
+    if progress.step:
+        yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
+    if not setup.team.is_first:  # it learns, and leaves all else to the first
+        yield from train(setup, progress)
+        return
+    write_provenance(setup)
     old = score_base(setup)
     if setup.split.notice:
         yield Notice(setup.split.notice)
     if len(old) < len(setup.split.hold_out):
         yield Notice(f"the budget suffices to compare {len(old)} of {len(setup.split.hold_out)} hold-out cases")
     yield from train(setup, progress)
-    yield from finish(setup, progress, old)
+    if is_paused(setup.run_dir) or not (yield from finish(setup, progress, old)):
+        yield Paused(progress.epoch, progress.step, setup.clock.elapsed_s())
+
+
+def _follow(run_dir: Path, started: float) -> int:
+    """Run a folder and write down what the run says; only the first of several processes writes."""
+    from training.team import joined_team
+
+    last: Event | None = None
+    with joined_team() as team:
+        if team.is_first:
+            logging.basicConfig(filename=run_dir / LOG_FILE, level=logging.INFO, format=LOG_FORMAT)
+        try:
+            for last in run(run_dir, started, team):
+                _say(run_dir, team, last)
+        except MedSegError as error:
+            _say(run_dir, team, Failed(str(error)))
+            return 1
+        except Exception as error:
+            _say(run_dir, team, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}."))
+            raise
+    return PAUSED if isinstance(last, Paused) else 0
+
+
+def _say(run_dir: Path, team: "Team", event: Event) -> None:
+    if team.is_first:
+        logger.info("%s", event)
+        append_event(run_dir, event)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a network must not care about: size, place, tilt, window, noise.
+"""What a network must not care about: size, place, tilt, window, noise. Here is where patches are cut from planes.
 
 One resampling does all the geometry, so that a patch is interpolated once. A mirrored patch swaps the labels of right
 and left: the picture of a mirrored patient has the right lung on the other side only if we say so.
@@ -9,18 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.color import rgb_from_hed
 from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
+from napari_medseg.core.snapshots import IGNORED
 from training.augmentations import Augmentation
+from training.grey_changes import disguised, grey_changed
 
 FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
 FRAME_JITTER = 0.1
-GAS_CELLS = 12
-GAS_ONLY_ABOVE = 0.3
-DARKEST = 1e-3
+ELASTIC_CELLS = 6
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,11 @@ class Augmenter:
     sides: tuple[int, int] | None
 
     def patch(
-        self, plane: NDArray[np.floating], labels: NDArray[np.integer], rng: np.random.Generator
+        self,
+        plane: NDArray[np.floating],
+        labels: NDArray[np.integer],
+        rng: np.random.Generator,
+        centre: tuple[float, float] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draw one patch.
 
@@ -57,108 +60,72 @@ class Augmenter:
             (h, w).
         rng
             All that is random here.
+        centre
+            Row and column of the plane, in pixels, that the patch is about: its centre, or as near to it as the
+            plane's border lets it. Anywhere where `None`.
 
         Returns
         -------
         patch, labels
             (c, patch_px, patch_px) float32, and (patch_px, patch_px) int64.
         """
-        mirrored = bool(rng.random() < self.settings.mirror_share)
-        grid = self._grid(labels, mirrored, rng)
-        padding = "border" if rng.random() < self.settings.border_share else "zeros"
-        pre = self.preprocessing
+        settings, pre = self.settings, self.preprocessing
+        mirrored = bool(rng.random() < settings.mirror_share)
+        grid = self._grid(labels, mirrored, centre, rng)
+        padding = "border" if rng.random() < settings.border_share else "zeros"
         grey = torch.from_numpy(plane.astype(np.float32))[None] * pre.std + pre.mean
         grey = functional.grid_sample(grey, grid, padding_mode=padding, align_corners=False)[0]
         truth = torch.from_numpy(labels.astype(np.float32))[None, None]
         truth = functional.grid_sample(truth, grid, mode="nearest", align_corners=False)[0, 0].long()
         if mirrored and self.sides is not None:
             truth = _swapped(truth, self.sides)
-        if self.settings.gas_share and rng.random() < self.settings.gas_share:
-            grey = _with_gas(grey, truth, rng)
-        if self.settings.shadow_share and rng.random() < self.settings.shadow_share:
-            grey = _with_shadows(grey, truth, rng)
-        return (self._grey_changed(grey, rng) - pre.mean) / pre.std, truth
+        grey = grey_changed(disguised(grey, truth, settings, rng), settings, rng)
+        return (grey - pre.mean) / pre.std, truth
 
-    def _grid(self, labels: NDArray[np.integer], mirrored: bool, rng: np.random.Generator) -> Tensor:
+    def _grid(
+        self,
+        labels: NDArray[np.integer],
+        mirrored: bool,
+        wanted: tuple[float, float] | None,
+        rng: np.random.Generator,
+    ) -> Tensor:
         """Where each pixel of the patch lies in the plane, (1, patch, patch, 2), in [-1, 1] as `grid_sample` wants."""
-        low, high = self.settings.scale
-        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        frame = None
-        if self.settings.framed_share and rng.random() < self.settings.framed_share:
-            frame = _frame(labels)
+        settings, size = self.settings, np.array([labels.shape[1], labels.shape[0]])
+        scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
+        framed = settings.framed_share > 0 and rng.random() < settings.framed_share
+        frame = _frame(labels) if framed and wanted is None else None
         if frame is not None:
             scale = self.patch_px / max(frame[2:]) * rng.uniform(*FRAMED_SHARE_OF_PATCH)
-        stretch = 1.0 + rng.uniform(-self.settings.stretch, self.settings.stretch)
-        angle = np.deg2rad(rng.uniform(-self.settings.rotation_deg, self.settings.rotation_deg))
-        height, width = labels.shape
+        stretch = 1.0 + rng.uniform(-settings.stretch, settings.stretch)
+        angle = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
         per_pixel = np.array([1.0 / (scale * stretch), stretch / scale])
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = rotation @ np.diag(per_pixel) * (self.patch_px / np.array([[width], [height]]))
-        if mirrored:
-            matrix[:, 0] = -matrix[:, 0]
-        room = np.array([self.patch_px * per_pixel[0] / width, self.patch_px * per_pixel[1] / height])
-        centre = rng.uniform(-1, 1, 2)
-        if frame is None:
-            centre *= np.abs(1.0 - room)
-        else:
-            middle = np.array([2.0 * frame[0] / width - 1.0, 2.0 * frame[1] / height - 1.0])
-            centre = middle + FRAME_JITTER * room * centre
+        flipped = settings.flip_share > 0 and rng.random() < settings.flip_share
+        turned = np.diag(per_pixel * (1 - 2 * np.array([mirrored, flipped])))
+        matrix = rotation @ turned * (self.patch_px / size[:, np.newaxis])
+        room, jitter = self.patch_px * per_pixel / size, rng.uniform(-1, 1, 2)
+        centre = jitter * np.abs(1.0 - room)
+        if frame is not None:
+            centre = 2.0 * np.array(frame[:2]) / size - 1.0 + FRAME_JITTER * room * jitter
+        elif wanted is not None:
+            centre = np.clip(2.0 * np.array(wanted[::-1]) / size - 1.0, -np.abs(1.0 - room), np.abs(1.0 - room))
         theta = torch.tensor(np.column_stack([matrix, centre])[None], dtype=torch.float32)
-        return functional.affine_grid(theta, [1, 1, self.patch_px, self.patch_px], align_corners=False)
+        grid = functional.affine_grid(theta, [1, 1, self.patch_px, self.patch_px], align_corners=False)
+        return grid + self._wobble(size * scale, rng) if settings.elastic_px else grid
 
-    def _grey_changed(self, grey: Tensor, rng: np.random.Generator) -> Tensor:
-        settings = self.settings
-
-        def chosen() -> bool:
-            return bool(rng.random() < settings.intensity_share)
-
-        if settings.blur_px and chosen():
-            grey = _blurred(grey, rng.uniform(0.3, max(0.3, settings.blur_px)))
-        if chosen():
-            grey = (grey - 0.5) * rng.uniform(*settings.contrast) + 0.5
-            grey = grey + rng.uniform(-settings.brightness, settings.brightness)
-        if chosen():
-            grey = grey / rng.uniform(*settings.saturation)
-        if chosen():
-            grey = grey.clamp(0, 1) ** float(np.exp(rng.uniform(*np.log(settings.gamma))))
-        if settings.noise and chosen():
-            strength = rng.uniform(0, settings.noise)
-            grey = grey + strength * torch.from_numpy(rng.standard_normal(grey.shape, dtype=np.float32))
-        return self._colour_changed(grey, rng)
-
-    def _colour_changed(self, grey: Tensor, rng: np.random.Generator) -> Tensor:
-        settings = self.settings
-        if settings.tint and rng.random() < settings.intensity_share:
-            gains = rng.uniform(1.0 - settings.tint, 1.0 + settings.tint, grey.shape[0])
-            grey = grey * torch.tensor(gains, dtype=torch.float32)[:, None, None]
-        if settings.stain and rng.random() < settings.intensity_share:
-            grey = _restained(grey, rng.uniform(1.0 - settings.stain, 1.0 + settings.stain, 3))
-        if settings.cutout_share and rng.random() < settings.cutout_share:
-            grey = _cut_out(grey, rng)
-        return grey.clamp(0, 1)
-
-
-def _restained(grey: Tensor, factors: NDArray[np.float64]) -> Tensor:
-    """Change the density of haematoxylin, eosin and residue by a factor each; grey (3, h, w) in [0, 1]."""
-    density = -torch.log(grey.clamp(DARKEST, 1.0))
-    stains = torch.tensor(rgb_from_hed, dtype=torch.float32)
-    mixing = torch.linalg.inv(stains) @ torch.diag(torch.tensor(factors, dtype=torch.float32)) @ stains
-    return torch.exp(-torch.einsum("cyx,cd->dyx", density, mixing))
-
-
-def _cut_out(grey: Tensor, rng: np.random.Generator) -> Tensor:
-    """Make a rectangle of up to a third of each side mid-grey."""
-    height, width = grey.shape[-2:]
-    rows, columns = (int(rng.integers(side // 8, side // 3)) for side in (height, width))
-    top, left = int(rng.integers(height - rows)), int(rng.integers(width - columns))
-    grey = grey.clone()
-    grey[:, top : top + rows, left : left + columns] = 0.5
-    return grey
+    def _wobble(self, plane_size_px: NDArray[np.floating], rng: np.random.Generator) -> Tensor:
+        """Smooth random shifts (1, patch, patch, 2); the plane's (x, y) size in pixels of the patch is 2 long there."""
+        coarse = rng.standard_normal((1, 2, ELASTIC_CELLS, ELASTIC_CELLS), dtype=np.float32)
+        coarse *= np.float32(rng.uniform(0, self.settings.elastic_px))
+        side = self.patch_px
+        field = functional.interpolate(torch.from_numpy(coarse), (side, side), mode="bicubic", align_corners=True)
+        return field.movedim(1, -1) * torch.tensor(2.0 / plane_size_px, dtype=torch.float32)
 
 
 def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
     """Centre (x, y) and size (x, y) in pixels of all that is labelled; `None` where nothing is."""
-    rows, columns = np.flatnonzero(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
+    labelled = (labels > 0) & (labels != IGNORED)
+    rows, columns = np.flatnonzero(labelled.any(axis=1)), np.flatnonzero(labelled.any(axis=0))
     if not len(rows):
         return None
     width, height = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
@@ -169,41 +136,3 @@ def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:
     right, left = sides
     was_right, was_left = labels == right, labels == left
     return labels.masked_fill(was_right, left).masked_fill(was_left, right)
-
-
-def _with_gas(grey: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Put a group of air pockets of random shape into bright tissue without a label; grey (c, h, w) in [0, 1]."""
-    side = labels.shape[-1]
-    coarse = torch.from_numpy(rng.standard_normal((1, 1, GAS_CELLS, GAS_CELLS), dtype=np.float32))
-    field = functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
-    places = torch.arange(side, dtype=torch.float32)
-    (y, x), radius = rng.uniform(0, side, 2), rng.uniform(0.05, 0.2) * side
-    near = (places[:, None] - y) ** 2 + (places[None, :] - x) ** 2 < radius**2
-    pockets = near & (field > rng.uniform(-0.5, 0.5)) & (labels == 0) & (grey.mean(dim=0) > GAS_ONLY_ABOVE)
-    soft = _blurred(pockets[None].float(), rng.uniform(0.5, 1.0)) * (labels == 0)
-    return grey * (1 - soft) + soft * rng.uniform(0.0, 0.06)
-
-
-def _with_shadows(grey: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Fill random patches of what is labelled up to the brightness of the tissue around; grey (c, h, w) in [0, 1]."""
-    inside, tissue = labels > 0, (labels == 0) & (grey.mean(dim=0) > GAS_ONLY_ABOVE)
-    if not bool(inside.any()) or not bool(tissue.any()):
-        return grey
-    side = labels.shape[-1]
-    cells = int(rng.integers(4, GAS_CELLS))
-    coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
-    field = functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
-    filled = inside & (field > rng.uniform(0.3, 1.3))
-    density = rng.uniform(0.3, 1.0) * _blurred(filled[None].float(), rng.uniform(0.7, 4.0)) * inside
-    return grey + density * (grey[:, tissue].median(dim=1).values[:, None, None] - grey).clamp(min=0)
-
-
-def _blurred(grey: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur of a (c, h, w) picture, one axis after the other."""
-    radius = max(1, round(3 * sigma_px))
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    padded = functional.pad(grey[:, None], (radius, radius, radius, radius), mode="replicate")
-    rows = functional.conv2d(padded, kernel[..., None, :])
-    return functional.conv2d(rows, kernel[..., :, None])[:, 0]

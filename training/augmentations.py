@@ -1,6 +1,9 @@
 """How strongly patches are changed, by name: one line in `AUGMENTATIONS` adds a set; a recipe or a task names it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from napari_medseg.core.errors import MedSegError
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,18 @@ class Augmentation:
         bright at the wall may be lung.
     intensity_share
         Share of patches for each of the changes of grey values.
+    flip_share
+        Share of patches turned upside down. Labels keep their values: right and left stay where they are.
+    elastic_px
+        Largest standard deviation of smooth random shifts, in pixels of the patch (Simard et al., ICDAR 2003).
+    window
+        Largest shift of either end of the grey range, as a share of it: another CT window.
+    equalise_share, clahe_share, smooth_share
+        Share of patches changed by the step of that name in `inference.image_steps`.
+    cutmix_share, mosaic_share
+        Share of patches into which a rectangle of another is pasted; share that is made of the quarters of four.
+    mixup_share
+        Share of batches whose patches are averaged in pairs, and so are their losses.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -54,7 +69,27 @@ class Augmentation:
     gas_share: float = 0.0
     shadow_share: float = 0.0
     intensity_share: float = 0.5
+    flip_share: float = 0.0
+    elastic_px: float = 0.0
+    window: float = 0.0
+    equalise_share: float = 0.0
+    clahe_share: float = 0.0
+    smooth_share: float = 0.0
+    cutmix_share: float = 0.0
+    mosaic_share: float = 0.0
+    mixup_share: float = 0.0
 
+
+_UNSCALED = frozenset({"border_share", "intensity_share"})
+"""Not how much a patch is changed, but what lies outside and how often grey values are touched."""
+
+_FACTORS = frozenset({"scale", "contrast", "gamma"})
+"""Ranges about 1, where twice as strong is the square."""
+
+_HALF_IS_MOST = frozenset({"mirror_share", "flip_share"})
+
+_CEILINGS = {"stretch": 0.9, "tint": 0.9, "stain": 0.9, "window": 0.45}
+"""Beyond, sides, colours or the grey range would vanish."""
 
 _STRONG = Augmentation(
     scale=(0.5, 1.5),
@@ -96,6 +131,27 @@ _ENDOSCOPY = Augmentation(
     blur_px=2.5,
     cutout_share=0.35,
 )
+_SINGLE = {
+    "elastic": Augmentation(elastic_px=6.0),
+    "mixup": Augmentation(mixup_share=0.5),
+    "mosaic": Augmentation(mosaic_share=0.5),
+    "rotation": Augmentation(rotation_deg=30.0),
+}
+"""One change alone, to measure what it does."""
+
+_OF_REFERENCE_SYSTEMS = {
+    # A (lungs), each on its own. What its Albumentations set holds is not said: these are that library's usual changes.
+    "mirror": Augmentation(mirror_share=0.5),
+    "cutmix": Augmentation(cutmix_share=0.5),
+    "albumentations": Augmentation(
+        mirror_share=0.5, scale=(0.9, 1.1), rotation_deg=20.0, contrast=(0.8, 1.2), brightness=0.2
+    ),
+    "cutout": Augmentation(cutout_share=0.5),
+    # C (nuclei): windows with overlap are all the variety that it has; `sampling` of the recipe makes them.
+    "histology_windows": Augmentation(),
+    # D (lesions): how far it turns is not said.
+    "heavy": Augmentation(rotation_deg=45.0, mirror_share=0.5, flip_share=0.5, noise=0.1),
+}
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "ct": _STRONG,
@@ -119,11 +175,46 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         noise=0.04,
         blur_px=1.0,
     ),
+    # The same with everything that keeps anatomy: for few images and long runs.
+    "ct_rich": replace(
+        _STRONG, elastic_px=4.0, window=0.15, equalise_share=0.1, clahe_share=0.1, smooth_share=0.1, cutout_share=0.2
+    ),
+    "histology_rich": replace(
+        _HISTOLOGY, flip_share=0.5, elastic_px=3.0, clahe_share=0.1, cutmix_share=0.25, mosaic_share=0.15
+    ),
+    **_SINGLE,
+    **_OF_REFERENCE_SYSTEMS,
 }
 
 
 def augmentation_named(name: str) -> Augmentation:
-    """Return an augmentation; raise `ValueError` listing the choices where there is none of that name."""
+    """Return an augmentation; raise `MedSegError` listing the choices where there is none of that name."""
     if name not in AUGMENTATIONS:
-        raise ValueError(f"unknown augmentation {name!r}; choose one of {sorted(AUGMENTATIONS)}")
+        raise MedSegError(f"unknown augmentation {name!r}; choose one of {sorted(AUGMENTATIONS)}")
     return AUGMENTATIONS[name]
+
+
+def strengthened(augmentation: Augmentation, strength: float) -> Augmentation:
+    """Scale all ranges and shares: 0 changes nothing, 1 is the set as it is, 2 twice as much.
+
+    Shares end at 1, and those of mirroring and flipping at a half, where there is most variety.
+    """
+    if strength == 1.0:
+        return augmentation
+    changes: dict[str, Any] = {
+        field.name: _scaled(field.name, getattr(augmentation, field.name), strength)
+        for field in fields(augmentation)
+        if field.name not in _UNSCALED
+    }
+    return replace(augmentation, **changes)
+
+
+def _scaled(name: str, value: float | tuple[float, float], strength: float) -> float | tuple[float, float]:
+    if name in _FACTORS and isinstance(value, tuple):
+        return value[0] ** strength, value[1] ** strength
+    if isinstance(value, tuple):  # saturation: a share that is kept
+        return max(0.05, 1.0 - strength * (1.0 - value[0])), value[1]
+    if name in _HALF_IS_MOST:
+        return min(value * strength, max(value, 0.5))
+    ceiling = 1.0 if name.endswith("_share") else _CEILINGS.get(name, float("inf"))
+    return min(value * strength, ceiling)

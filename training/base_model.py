@@ -12,14 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.segmentation import watershed
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import Lineage
+from napari_medseg.core.cards import Lineage, Step
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
@@ -31,6 +27,7 @@ from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.cost import write_cost
 from training.first_model import START_FOLDER, FirstStart
 from training.judge import judge
+from training.label_steps import apply_label_steps
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
@@ -38,8 +35,6 @@ from training.start import save_start
 
 LABELS_FOLDER = "labels"
 MODELS = Path(napari_medseg.__file__).parent / "models"
-OBJECT_SMOOTHING_PX = 2.0
-OBJECT_RADIUS_PX = 6
 
 logger = logging.getLogger(__name__)
 
@@ -70,34 +65,6 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     changes = {"base": START_FOLDER, "field_base": _newest_bundled(base.card.field.task) if base.card.field else ""}
     write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
-
-
-def without_outside_air(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Drop pieces of a label that touch the picture's border and are not its largest.
-
-    Thresholds take the air beside the chest for lung where a slice is cropped; a network would learn to repeat it.
-    """
-    kept = labels.copy()
-    for value in np.unique(labels[labels > 0]):
-        pieces, n_pieces = ndimage.label(labels == value, structure=np.ones((3, 3)))
-        sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
-        border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
-        doomed = [piece for piece in border if piece > 0 and piece != int(np.argmax(sizes)) + 1]
-        kept[np.isin(pieces, doomed)] = 0
-    return kept
-
-
-def objects_of(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Return the numbered objects of a mask (y, x); touching ones are parted where they are narrow, by a watershed.
-
-    A guess, good enough to learn from where people drew a mask without telling objects apart.
-    """
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), OBJECT_SMOOTHING_PX)
-    tops = peak_local_max(depth, min_distance=OBJECT_RADIUS_PX, labels=ndimage.label(mask)[0], exclude_border=False)
-    markers = np.zeros(mask.shape, np.int32)
-    markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
-    objects: NDArray[np.uint16] = watershed(-depth, markers, mask=mask).astype(np.uint16)
-    return objects
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,6 +130,7 @@ def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
             labels_sha256=sha256_of(labels),
             weight=source.weight,
             field_labels=str(fields[case.name]) if fields else "",
+            ignored_value=source.ignored_value,
         )
 
 
@@ -187,18 +155,16 @@ def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
 
 def _labels_of(case: LabelledCase, folder: Path, source: Source, role: Role) -> Path:
     """Return the labels as they are, or where the source asks for it a changed copy in `folder`."""
-    for_training = role is not Role.HOLD_OUT
-    if not source.binarise and not (for_training and (source.drop_outside_air or source.split_touching)):
+    steps = [Step(name="binarise")] if source.binarise else []
+    if role is not Role.HOLD_OUT:
+        steps += [Step(name="split_touching")] if source.split_touching else []
+        steps += [Step(name="drop_outside_air")] if source.drop_outside_air else []
+        steps += source.label_steps
+    if not steps:
         return case.labels
     folder.mkdir(parents=True, exist_ok=True)
     image = formats.read(case.image)
-    labels = formats.read_labels(case.labels, image)
-    if source.binarise:
-        labels = (labels > 0).astype(np.uint8)
-    if source.split_touching and for_training:
-        labels = objects_of(labels > 0)
-    if source.drop_outside_air and for_training:
-        labels = without_outside_air(labels)
+    labels = apply_label_steps(formats.read_labels(case.labels, image), steps, source.ignored_value)
     path = folder / f"{case.name}.tif"
     formats.write_labels(path, labels, image)
     return path

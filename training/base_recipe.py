@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.cards import ModelCard, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import Role
 from training.recipe import Recipe
@@ -22,8 +22,9 @@ class Source(BaseModel):
     `group_column` names patients instead; where it has a column `split`, patients that say ``val`` are held out.
     `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's labels, as the
     predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of labels at the
-    picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask: from training labels
-    only, references stay untouched.
+    picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and `label_steps`
+    names more of that kind: from training labels only, references stay untouched. Labels of `ignored_value` mark what
+    nobody decided on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,8 @@ class Source(BaseModel):
     binarise: bool = False
     drop_outside_air: bool = False
     split_touching: bool = False
+    label_steps: tuple[Step, ...] = ()
+    ignored_value: int | None = Field(None, ge=1)
 
     def roles(self, stems: Sequence[str], data: Path) -> dict[str, tuple[str, Role]]:
         """Return the patient of each file, and what that patient's images are for; `data` is where the index lies."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import html
+from training import charts, html
 from training.benchmark import EVALUATION_FILE, Planned
 from training.cost import read_cost
 from training.evaluation_page import CONVENTION
@@ -126,8 +126,8 @@ def _page(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: s
     parts += [html.table(header, [_cells(line, header) for line in lines]), html.heading("Validation Dice by epoch")]
     for index, line in enumerate(lines):
         events = [event for event, _ in read_events(line.planned.run_dir)]
-        values = [event.val_dice for event in events if isinstance(event, EpochEnded)]
-        parts.append(html.curve(line.planned.row.name, values, COLOURS[index % len(COLOURS)]))
+        points = [(event.epoch, event.val_dice) for event in events if isinstance(event, EpochEnded)]
+        parts.append(charts.curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
     parts.append(html.heading("The same cases by each row: reference left, labels right"))
     for line in lines:
         name = line.planned.row.name

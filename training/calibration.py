@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.snapshots import IGNORED
 from napari_medseg.inference.answer import inside_or_not
 from training.dataset import LabelledPlane
 
@@ -45,10 +46,11 @@ def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: Mod
         image = torch.from_numpy(plane.views[0][np.newaxis]).float().to(device)
         said = network(image)[..., ::step, ::step].float()
         wanted = plane.labels[::step, ::step].reshape(-1).astype(np.int64)
+        looked_at = wanted != IGNORED
         if card.instances is not None:
             said, wanted = inside_or_not(said), np.minimum(wanted, 1)
         answer = said[0].flatten(1).T.cpu().numpy()
-        counts = (wanted > 0) | (answer.argmax(axis=1) > 0)
+        counts = looked_at & ((wanted > 0) | (answer.argmax(axis=1) > 0))
         logits.append(answer[counts])
         truth.append(wanted[counts])
     return PixelSample(np.concatenate(logits), np.concatenate(truth))
@@ -69,15 +71,33 @@ def fit_temperature(sample: PixelSample) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-widest, widest), method="bounded").x))
 
 
-def expected_calibration_error(sample: PixelSample, temperature: float = 1.0) -> float:
-    """Mean distance between how sure a model is and how often it is right, over 15 bins of equal width, in [0, 1]."""
+@dataclass(frozen=True)
+class Bin:
+    """Pixels of which a model is about as sure: how sure on average, how often right, and their share of all."""
+
+    sure: float
+    right: float
+    share: float
+
+
+def reliability(sample: PixelSample, temperature: float = 1.0) -> list[Bin]:
+    """Return the bins of equal width, of 15, that have any pixels; their reliability curve is `right` over `sure`."""
     if not len(sample.truth):
-        return 0.0
+        return []
     scaled = sample.logits / temperature
     shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     sure, right = shares.max(axis=1), shares.argmax(axis=1) == sample.truth
     bins = np.minimum((sure * N_BINS).astype(np.int64), N_BINS - 1)
     counts = np.bincount(bins, minlength=N_BINS)
-    gaps = np.abs(np.bincount(bins, sure, N_BINS) - np.bincount(bins, right, N_BINS))
-    return float(gaps.sum() / counts.sum())
+    sums = np.bincount(bins, sure, N_BINS), np.bincount(bins, right, N_BINS)
+    return [
+        Bin(float(sums[0][index] / count), float(sums[1][index] / count), float(count / counts.sum()))
+        for index, count in enumerate(counts)
+        if count
+    ]
+
+
+def expected_calibration_error(sample: PixelSample, temperature: float = 1.0) -> float:
+    """Mean distance between how sure a model is and how often it is right, over 15 bins of equal width, in [0, 1]."""
+    return sum(one.share * abs(one.sure - one.right) for one in reliability(sample, temperature))

@@ -1,28 +1,46 @@
 """A training run on disk: what a killed run needs to go on as if nothing had happened.
 
 One safetensors file holds weights, their running average, the optimiser's state and, in its header, the numbers of the
-run; it is replaced in one move, so that no crash leaves half of one.
+run; it is replaced in one move, so that no crash leaves half of one. Weights worth keeping lie in files beside it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.guard import whole_file
+from training.learner import Learner
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
+CYCLE_FILES = "cycle-*.safetensors"
 
 
 @dataclass
 class Progress:
-    """Where a run stands; `best_epoch` 0 is the version that it started from. Seconds count all its processes."""
+    """Where a run stands; seconds count all its processes, epochs and steps all its stages.
+
+    Parameters
+    ----------
+    epoch, step
+        How many are over.
+    best_epoch, best_val_dice
+        Of the best so far; epoch 0 is the version that the run started from.
+    elapsed_s, training_started_s
+        Seconds of the run, now and when its first step began.
+    stage, cycle
+        The present ones, from 0.
+    losses
+        Of the steps of the epoch under way; `None` for a batch that was left out as its loss was not finite.
+    n_bad, n_lowered
+        Batches left out one after the other until now, and how often the rate was lowered for that.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -30,29 +48,39 @@ class Progress:
     best_val_dice: float = -1.0
     elapsed_s: float = 0.0
     training_started_s: float = 0.0
+    stage: int = 0
+    cycle: int = 0
+    losses: list[float | None] = field(default_factory=list)
+    n_bad: int = 0
+    n_lowered: int = 0
 
 
-def save_checkpoint(
-    run_dir: Path, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer, progress: Progress
-) -> None:
+def save_checkpoint(run_dir: Path, learner: Learner, progress: Progress) -> None:
     """Write the run's state."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors = {
+        f"{part}.{name}": tensor
+        for part, module in _modules(learner).items()
+        for name, tensor in module.state_dict().items()
+    }
+    for index, state in learner.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
     _replace(run_dir / CHECKPOINT_FILE, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def load_checkpoint(
-    run_dir: Path, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer
-) -> Progress:
-    """Put a run's state back into its network, average and optimiser.
+def read_progress(run_dir: Path) -> Progress:
+    """Return where a run stands; a fresh one where it has no checkpoint. Raises `MedSegError` where that is damaged."""
+    path = run_dir / CHECKPOINT_FILE
+    if not path.exists():
+        return Progress()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return Progress(**json.loads(file.metadata()["progress"]))
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise _cannot_go_on(path, error) from error
 
-    Returns
-    -------
-    Progress
-        A fresh one where the run has no checkpoint.
+
+def load_checkpoint(run_dir: Path, learner: Learner) -> None:
+    """Put a run's state back into a learner that was made for the same stage; nothing where there is no checkpoint.
 
     Raises
     ------
@@ -61,24 +89,19 @@ def load_checkpoint(
     """
     path = run_dir / CHECKPOINT_FILE
     if not path.exists():
-        return Progress()
+        return
     try:
         tensors = load_file(path)
-        with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-        network.load_state_dict(_under(tensors, "network."))
-        if average is not None:
-            average.load_state_dict(_under(tensors, "average."))
-    except (SafetensorError, RuntimeError, KeyError) as error:
-        raise MedSegError(
-            f"{path} cannot be continued ({str(error)[:200]}). Delete it to start the run from its beginning."
-        ) from error
+        for part, module in _modules(learner).items():
+            module.load_state_dict(_under(tensors, f"{part}."))
+    except (SafetensorError, RuntimeError) as error:
+        raise _cannot_go_on(path, error) from error
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _under(tensors, "optimiser.").items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return progress
+    groups = learner.optimiser.state_dict()["param_groups"]
+    learner.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_best(run_dir: Path, network: nn.Module) -> None:
@@ -86,21 +109,43 @@ def save_best(run_dir: Path, network: nn.Module) -> None:
     _replace(run_dir / BEST_FILE, network.state_dict(), {})
 
 
-def load_best(run_dir: Path, network: nn.Module) -> None:
-    """Put the best weights so far into a network."""
-    network.load_state_dict(load_file(run_dir / BEST_FILE))
+def load_best(run_dir: Path) -> dict[str, Tensor]:
+    """Read the weights of the best network so far."""
+    return load_file(run_dir / BEST_FILE)
+
+
+def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> None:
+    """Write the weights at the end of a cycle."""
+    _replace(run_dir / CYCLE_FILES.replace("*", f"{stage:02d}-{cycle:03d}"), network.state_dict(), {})
+
+
+def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
+    """Read the weights at the ends of all cycles, in order."""
+    return [load_file(path) for path in sorted(run_dir.glob(CYCLE_FILES))]
 
 
 def clear(run_dir: Path) -> None:
     """Delete what only an unfinished run needs."""
-    for name in (CHECKPOINT_FILE, BEST_FILE):
-        (run_dir / name).unlink(missing_ok=True)
+    for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_FILES)):
+        path.unlink(missing_ok=True)
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _modules(learner: Learner) -> dict[str, nn.Module]:
+    """Return all that learns, by its place in the file."""
+    modules = {"network": learner.network, "average": learner.average, "loss": learner.loss}
+    return {part: module for part, module in modules.items() if module is not None}
+
+
+def _cannot_go_on(path: Path, error: Exception) -> MedSegError:
+    return MedSegError(
+        f"{path} cannot be continued ({str(error)[:200]}). Delete it to start the run from its beginning."
+    )
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _replace(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _replace(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     with whole_file(path) as beside:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside, metadata)

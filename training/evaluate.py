@@ -111,6 +111,9 @@ def _judge(source: Source, case: LabelledCase, task: Task, n_classes: int | None
     began = time.monotonic()
     predicted = source(image, case.name)
     seconds = time.monotonic() - began
+    if case.part is not None:
+        unseen = case.part.uncounted(reference, image)
+        predicted, reference = (np.where(unseen, 0, labels).astype(labels.dtype) for labels in (predicted, reference))
     score = _overlap(case, predicted, reference, task, seconds)
     unknown = [label for label in task.labels if n_classes is not None and label.value >= n_classes]
     absent = tuple(label.name for label in unknown if not task.instances and not (reference == label.value).any())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 EVENTS_FILE = "events.jsonl"
 CANCEL_FILE = "cancel"
+PAUSE_FILE = "pause"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,10 @@ class Started:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start."""
+    """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start.
+
+    `rate` is the learning rate of its last step; stages count from 0.
+    """
 
     epoch: int
     n_epochs: int
@@ -33,6 +37,18 @@ class EpochEnded:
     best: bool
     seconds: float
     seconds_left: float
+    rate: float = 0.0
+    stage: int = 0
+
+
+@dataclass(frozen=True)
+class Considered:
+    """One of the ways to make a version of the weights at the cycles' ends; `cost` is its forward passes an image."""
+
+    name: str
+    val_dice: float
+    cost: int
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -70,15 +86,24 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The process ends, as it was told to, and the same command goes on from here; the run is not over."""
+
+    epoch: int
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Failed:
     """The run ended without a model; `message` says what to do."""
 
     message: str
 
 
-Event = Started | EpochEnded | Compared | Notice | Finished | Failed
+Event = Started | EpochEnded | Considered | Compared | Notice | Finished | Paused | Failed
 KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Started, EpochEnded, Compared, Notice, Finished, Failed)
+    kind.__name__: kind for kind in (Started, EpochEnded, Considered, Compared, Notice, Finished, Paused, Failed)
 }
 
 

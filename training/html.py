@@ -1,7 +1,6 @@
-"""Pieces of a report that needs no network and no other file: tables, curves as SVG, pictures in the page."""
+"""Pieces of a report that needs no network and no other file: tables, figures, pictures in the page."""
 
 import base64
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -9,19 +8,30 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH_PX, HEIGHT_PX, MARGIN_PX = 460, 220, 36
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:left}
-td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:.5rem 1rem .5rem 0}
-figcaption{color:#555;font-size:.9em}svg text{font-size:11px;fill:#555}
+:root{color-scheme:light}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:64rem;margin:2.5rem auto;padding:0 1.25rem;
+color:#1f2933;background:#fff}
+h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem;padding-bottom:.3rem;
+border-bottom:1px solid #e3e6e8}p{max-width:46rem}li{margin:.15rem 0}
+table{border-collapse:collapse;margin:.8rem 0;display:block;overflow-x:auto}
+th{font-weight:600;color:#5b6670;font-size:.87em}
+th,td{padding:.3rem .8rem;border-bottom:1px solid #e3e6e8;text-align:left;white-space:nowrap}
+td.number{text-align:right;font-variant-numeric:tabular-nums}tr:hover td{background:#f6f8f9}
+figure{display:inline-block;vertical-align:top;margin:.5rem 1.2rem .7rem 0}img,svg{max-width:100%;height:auto}
+figcaption{color:#5b6670;font-size:.87em;max-width:460px}
+dl{display:flex;flex-wrap:wrap;gap:.7rem;margin:1rem 0 1.4rem}
+dl div{background:#f3f6f8;border-radius:8px;padding:.6rem 1rem;min-width:6rem}
+dt{color:#5b6670;font-size:.8em}dd{margin:0;font-size:1.35rem;font-variant-numeric:tabular-nums}
+@media print{body{margin:0}figure,table{break-inside:avoid}}
 """
 
 
 def page(title: str, parts: Iterable[str]) -> str:
     """Return a whole page."""
     name = escape(title)
-    head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{name}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body><h1>{name}</h1>{''.join(parts)}</body></html>\n"
 
 
@@ -42,28 +52,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | int | float]]) ->
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def curve(title: str, values: Sequence[float], colour: str) -> str:
-    """Return a line through one value for each epoch; values that are no numbers leave a gap."""
-    known = [(epoch, value) for epoch, value in enumerate(values, start=1) if math.isfinite(value)]
-    if not known:
-        return ""
-    low, high = min(value for _, value in known), max(value for _, value in known)
-    spread = (high - low) or 1.0
-    across = (WIDTH_PX - 2 * MARGIN_PX) / max(1, len(values) - 1)
-    points = [
-        (MARGIN_PX + (epoch - 1) * across, HEIGHT_PX - MARGIN_PX - (value - low) / spread * (HEIGHT_PX - 2 * MARGIN_PX))
-        for epoch, value in known
-    ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in points)
-    words = (
-        f'<text x="2" y="{MARGIN_PX - 8}">{high:.4g}</text>'
-        f'<text x="2" y="{HEIGHT_PX - MARGIN_PX + 14}">{low:.4g}</text>'
-        f'<text x="{WIDTH_PX - MARGIN_PX - 40}" y="{HEIGHT_PX - 6}">epoch {len(values)}</text>'
-    )
-    box = f'<svg width="{WIDTH_PX}" height="{HEIGHT_PX}" viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" role="img">'
-    drawn = f'{box}<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>{dots}{words}</svg>'
-    return f"<figure>{drawn}<figcaption>{escape(title)}</figcaption></figure>"
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list of plain texts."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def tiles(figures: Iterable[tuple[str, str]]) -> str:
+    """Return the figures that a reader looks for first: a name and a value each."""
+    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures)
+    return f"<dl>{shown}</dl>" if shown else ""
 
 
 def picture(rgb: NDArray[np.uint8], caption: str) -> str:

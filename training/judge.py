@@ -21,11 +21,13 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.calibration import expected_calibration_error, fit_temperature, sample_pixels
-from training.dataset import LabelledPlane, labelled_image
+from training.dataset import LabelledPlane
 from training.evaluate import judge_cases, predicted_by
 from training.evaluation_page import telling, write_evaluation
 from training.pairs import LabelledCase
+from training.parts import part_of
 from training.pictures import CasePicture, picture_of, without_image
+from training.reading import Reader
 from training.recipe import Recipe, read_recipe
 from training.scores import Evaluation
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE, best_device, choose_planes, split_by_role
@@ -103,7 +105,8 @@ def calibrated(
 
 def labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
     """Return the case of a snapshot's item."""
-    return LabelledCase(item.name, run_dir / item.image, run_dir / item.labels, item.group, item.source or "hold-out")
+    files, part = (run_dir / item.image, run_dir / item.labels), part_of(item, run_dir)
+    return LabelledCase(item.name, *files, item.group, item.source or "hold-out", part)
 
 
 def write_worst(pictures: Sequence[CasePicture], folder: Path) -> None:
@@ -133,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _planes(
     items: Sequence[SnapshotItem], run_dir: Path, card: ModelCard, task: Task, recipe: Recipe, finder: Predictor | None
 ) -> list[LabelledPlane]:
-    images = [labelled_image(item, run_dir, card, task, 0, recipe.seed, finder) for item in items]
-    return choose_planes(images, MAX_PLANES)
+    reader = Reader(run_dir, card, task, recipe.seed, finder, recipe.label_steps)
+    return choose_planes([reader.image(item) for item in items], MAX_PLANES)
 
 
 if __name__ == "__main__":

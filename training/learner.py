@@ -2,35 +2,44 @@
 
 import copy
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.losses import Loss, loss_named
+from training.low_rank import make_low_rank, merged_state
+from training.mixing import Mixer, mixer_of
+from training.objective import Objective, objective_of
+from training.optimisers import optimiser_of
 from training.recipe import Recipe
+from training.team import PROCESSES_APART, Team
 
-MAX_GRADIENT_NORM = 5.0
 AVERAGE_WARM_UP_STEPS = 10
+SEEDS_APART = 1_000_003
 
 
 @dataclass
 class Learner:
-    """Network, optimiser and loss of a run.
+    """Network, optimiser and loss of a run, or of one of its stages.
 
     Parameters
     ----------
     recipe
         How to learn.
     network
-        In training; it starts as the parent.
+        In training.
     parent
         The version that the run started from; never changed.
     average
         Exponential moving average of the weights, or `None` where the recipe has none.
     optimiser, loss, device
         As their names say.
+    mixer
+        Mixes the patches of a batch with each other, on the device.
+    team
+        The processes that learn the same.
     last_step_s
         Seconds that the last step took.
     """
@@ -40,19 +49,48 @@ class Learner:
     parent: nn.Module
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
-    loss: Loss
+    loss: Objective
     device: torch.device
+    mixer: Mixer
+    team: Team
     last_step_s: float = field(default=0.0)
 
     @classmethod
-    def starting_from(cls, parent: nn.Module, recipe: Recipe, device: torch.device) -> "Learner":
-        """Make a learner whose network is a copy of the parent."""
+    def starting_from(
+        cls,
+        parent: nn.Module,
+        recipe: Recipe,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+        team: Team | None = None,
+    ) -> "Learner":
+        """Make a learner whose network is a copy of the parent; `class_weights` (classes,) where the recipe has any."""
+        team = team or Team()
         parent = parent.to(device=device).eval()
-        network = copy.deepcopy(parent).to(memory_format=torch.channels_last)
-        average = copy.deepcopy(parent) if recipe.ema_decay else None
-        return cls(recipe, network, parent, average, _optimiser(network, recipe), loss_named(recipe.loss), device)
+        network, average = _in_training(parent, parent.state_dict(), recipe)
+        loss = objective_of(recipe, class_weights).to(device)
+        optimiser = optimiser_of(network, recipe, loss.parameters())
+        mixer = replace(mixer_of(recipe), seed=recipe.seed + PROCESSES_APART * team.rank)
+        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, team)
 
-    def step(self, batch: tuple[Tensor, Tensor], step: int, rate_factor: float, n_replayed: int = 0) -> float | None:
+    @property
+    def rate(self) -> float:
+        """Learning rate of the last step, without the encoder's share."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def go_on_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take other weights, by the names of the parent's, and forget what the optimiser remembers of the present."""
+        self.network, self.average = _in_training(self.parent, weights, self.recipe)
+        self.optimiser = optimiser_of(self.network, self.recipe, self.loss.parameters())
+
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor],
+        step: int,
+        rate_factor: float,
+        n_replayed: int = 0,
+        progress: float = 0.0,
+    ) -> float | None:
         """Learn from one batch.
 
         Parameters
@@ -65,6 +103,8 @@ class Learner:
             Of the recipe's learning rates, from the schedule.
         n_replayed
             How many patches at the front of the batch are replayed older data, on which the parent is the teacher.
+        progress
+            Share of the stage that is over, in [0, 1], for the schedules of loss weights.
 
         Returns
         -------
@@ -72,36 +112,46 @@ class Learner:
             The loss; `None` where it was not finite: then nothing was learnt from this batch.
         """
         began = time.monotonic()
-        torch.manual_seed(self.recipe.seed * 1_000_003 + step)
         self._set_training()
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
-        images, labels = batch
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            logits = self.network(images)
-        loss = self.loss(logits, labels.to(self.device))
-        if self.recipe.distillation and n_replayed:
-            loss = loss + self.recipe.distillation * self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
+        measured = [buffer.clone() for buffer in self.network.buffers()]
+        images = batch[0].to(self.device, memory_format=torch.channels_last)
+        images, truth = self.mixer.mixed(images, batch[1].to(self.device), step, n_replayed)
+
+        def loss_of(logits: Tensor) -> Tensor:
+            loss: Tensor = self.loss(logits, truth, progress)
+            if self.recipe.distillation and n_replayed:
+                distance = self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
+                loss = loss + self.recipe.distillation * distance
+            return loss
+
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
+        loss = self.team.mean(self._find_gradients(images, loss_of, step))
+        learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        self.team.average_gradients(learning)
+        norm = nn.utils.clip_grad_norm_(learning, self.recipe.max_gradient_norm)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()
             self._update_average(step)
+        else:
+            _put_back(self.network, measured)  # normalisation has measured a batch that is no number, too
         self.last_step_s = time.monotonic() - began
-        return float(loss.detach()) if finite else None
+        return float(loss) if finite else None
 
     @torch.no_grad()
     def candidate(self) -> nn.Module:
-        """Return the network that would be kept now, in evaluation mode.
+        """Return the network that would be kept now, an ordinary one in evaluation mode.
 
         The average of the run where there is one, mixed with the parent by `recipe.average_with_parent`: a straight
         mix of weights keeps more of what the parent knew than the end of the run does (Wortsman et al., Robust
         fine-tuning of zero-shot models, CVPR 2022).
         """
-        kept = copy.deepcopy(self.average if self.average is not None else self.network).eval()
+        learning = [self.network, self.average] if self.average is not None else [self.network]
+        self.team.average([buffer for network in learning for buffer in network.buffers()])
+        kept = copy.deepcopy(self.parent).to(memory_format=torch.channels_last)
+        kept.load_state_dict(merged_state(learning[-1]))
         share = self.recipe.average_with_parent
         if share:
             old = self.parent.state_dict()
@@ -109,6 +159,37 @@ class Learner:
                 if tensor.is_floating_point():
                     tensor.lerp_(old[name], share)
         return kept
+
+    def _find_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
+        """Return the loss of a batch and leave its gradients on the parameters.
+
+        A batch in several parts goes through the network twice: first for all logits, so that a loss that pools over
+        the batch, as Dice does, is that of the whole; then, part by part, for the gradients (Gao et al., Scaling deep
+        contrastive learning batch size under memory limited setup, 2021).
+        """
+        n_parts = self.recipe.accumulate
+        if n_parts == 1:
+            loss = loss_of(self._logits(images, step))
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        parts = [torch.arange(first, len(images), n_parts, device=self.device) for first in range(n_parts)]
+        measured = [buffer.clone() for buffer in self.network.buffers()]
+        with torch.no_grad():
+            said = [self._logits(images[part], step, index) for index, part in enumerate(parts)]
+        _put_back(self.network, measured)
+        logits = torch.cat(said)[torch.cat(parts).argsort()].requires_grad_()
+        loss = loss_of(logits)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert logits.grad is not None
+        for index, part in enumerate(parts):
+            self._logits(images[part], step, index).backward(logits.grad[part])  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _logits(self, images: Tensor, step: int, part: int = 0) -> Tensor:
+        torch.manual_seed(self.recipe.seed * SEEDS_APART + step + (self.team.rank + part * self.team.size) * 2**32)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            logits: Tensor = self.network(images)
+        return logits
 
     def _distance_to_parent(self, images: Tensor, logits: Tensor) -> Tensor:
         """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""
@@ -119,10 +200,12 @@ class Learner:
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
 
     def _set_training(self) -> None:
+        """Let the network learn, but for normalisation that is frozen: by the recipe, or with its encoder's stage."""
         self.network.train()
-        if self.recipe.freeze_batch_norm:  # a handful of images would spoil what thousands have measured
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        for module in self.network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                with_stage = self.recipe.freeze_encoder_stages and module.affine and not module.weight.requires_grad
+                if self.recipe.freeze_batch_norm or with_stage:  # a handful of images would spoil what many measured
                     module.eval()
 
     @torch.no_grad()
@@ -138,15 +221,18 @@ class Learner:
                 tensor.copy_(new[name])
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; the encoder learns at its own share of the rate, not at all where that is 0."""
-    encoder_ids = {id(parameter) for parameter in getattr(network, "encoder", nn.Module()).parameters()}
-    encoder = [parameter for parameter in network.parameters() if id(parameter) in encoder_ids]
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in encoder_ids]
-    groups = [{"params": rest, "full_rate": recipe.learning_rate}]
-    if recipe.encoder_rate_factor and encoder:
-        groups.append({"params": encoder, "full_rate": recipe.learning_rate * recipe.encoder_rate_factor})
-    else:
-        for parameter in encoder:
-            parameter.requires_grad_(False)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+def _in_training(
+    parent: nn.Module, weights: Mapping[str, Tensor], recipe: Recipe
+) -> tuple[nn.Module, nn.Module | None]:
+    """Return the network that learns and its running average; both begin with the weights."""
+    network = copy.deepcopy(parent)
+    network.load_state_dict(dict(weights))
+    if recipe.low_rank:
+        make_low_rank(network, recipe.low_rank, recipe.seed)
+    average = copy.deepcopy(network) if recipe.ema_decay else None
+    return network.to(memory_format=torch.channels_last), average
+
+
+def _put_back(network: nn.Module, measured: Sequence[Tensor]) -> None:
+    for buffer, old in zip(network.buffers(), measured, strict=True):
+        buffer.copy_(old)

@@ -6,17 +6,19 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.sources import suffix_of
+from training.parts import Part
 
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """An image with reference labels, both as files."""
+    """An image with reference labels, both as files; `part` is what of it counts, where that is not all."""
 
     name: str
     image: Path
     labels: Path
     group: str = ""
     source: str = ""
+    part: Part | None = None
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:

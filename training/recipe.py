@@ -1,10 +1,31 @@
 """How to train, as data. No torch here: the window and the command line read and write recipes too."""
 
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
+from training.loss_terms import LossTerm
+
+KEEP = "^(best|last|cycles|cycle_average|cycle_ensemble)$"
+FOR_THE_WHOLE_RUN = frozenset(
+    (
+        "base",
+        "budget_s",
+        "field_base",
+        "keep",
+        "label_steps",
+        "n_threads",
+        "name",
+        "seed",
+        "stages",
+        "tensorboard",
+        "version",
+    )
+)
+"""Keys that a stage cannot change."""
 
 
 class Recipe(BaseModel):
@@ -24,9 +45,23 @@ class Recipe(BaseModel):
     learning_rate: float = Field(1e-3, gt=0)
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
-    loss: str = Field("cross_entropy_dice", description="a key of training.losses.LOSSES")
+    loss: str | Annotated[tuple[LossTerm, ...], Field(min_length=1)] = Field(
+        "cross_entropy_dice", description="a key of training.losses.LOSSES, or terms of a weighted sum"
+    )
+    class_weights: str = Field(
+        "none", pattern="^(none|inverse_frequency)$", description="of the terms that average over pixels"
+    )
+    foreground_share: float = Field(
+        0.0, ge=0, le=1, description="share of new patches whose centre is labelled, each class in turn"
+    )
     augmentation: str = Field("ct", description="a key of training.augmentations.AUGMENTATIONS")
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
+    augmentation_strength: float = Field(1.0, ge=0, description="scales all ranges of both; 0 changes nothing")
+    sampling: str = Field(
+        "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
+    )
+    window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
+    label_steps: tuple[Step, ...] = Field((), description="keys of training.label_steps, but not for the hold-out")
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     distillation: float = Field(
@@ -35,11 +70,59 @@ class Recipe(BaseModel):
     average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = True
-    keep: str = Field("best", pattern="^(best|last)$", description="which epoch: few validation images choose badly")
+    keep: str = Field(
+        "best",
+        pattern=KEEP,
+        description="best or last epoch: few validation images choose badly; cycles: whichever validates best "
+        "of the weights at the cycles' ends, their average and their ensemble; cycle_average, cycle_ensemble: that one",
+    )
     patience: int = Field(100, ge=1, description="epochs without a better validation Dice before it stops")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
+    n_cycles: int = Field(1, ge=1, description="how often the schedule is gone through; cosine: warm restarts")
+    stages: tuple[dict[str, Any], ...] = Field((), description="changes to these keys, for one stage after the other")
+    stage_start: str = Field("best", pattern="^(best|last)$", description="weights of the stage before to start from")
+    optimiser: str = Field("adamw", description="a key of training.optimisers.OPTIMISERS")
+    max_gradient_norm: float = Field(5.0, gt=0, description="longer gradients are shortened to it")
+    accumulate: int = Field(1, ge=1, description="batches that one step learns from, as if from one so large")
+    freeze_encoder_stages: int = Field(0, ge=0, description="stages of the encoder, from the image on, that stay")
+    low_rank: int = Field(0, ge=0, description="rank of the change of each kernel (LoRA); 0 changes kernels freely")
+    checkpoint_every_s: float = Field(300.0, gt=0, description="seconds, besides the end of each epoch")
+    checkpoint_every_steps: int | None = Field(None, ge=1)
+    tensorboard: bool = Field(False, description="write curves for TensorBoard too, into the run folder")
     seed: int = 0
     n_threads: int | None = Field(None, ge=1, description="CPU threads; all where None")
+
+    @property
+    def keeps_cycles(self) -> bool:
+        """Whether the weights at the end of each cycle are kept: a snapshot ensemble, or its average or best."""
+        return self.keep.startswith("cycle")
+
+    @property
+    def n_members(self) -> int:
+        """How many networks the version may consist of: as many as cycles whose weights are kept, else one."""
+        return sum(stage.n_cycles for stage in self.staged() if stage.keeps_cycles) or 1
+
+    def staged(self) -> tuple["Recipe", ...]:
+        """Return one recipe for each stage; the recipe itself where it has none."""
+        whole = self.model_dump(exclude={"stages"})
+        resolved = [{**whole, **stage} for stage in self.stages]
+        for one in resolved:
+            if self.keeps_cycles and one["n_cycles"] == 1:
+                one["keep"] = "best"
+        return tuple(Recipe.model_validate(one) for one in resolved) or (self,)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for number, stage in enumerate(self.stages, start=1):
+            if fixed := sorted(FOR_THE_WHOLE_RUN & stage.keys()):
+                raise ValueError(f"stage {number} changes {fixed}, which hold for the whole run; move them out of it")
+        if any(recipe.n_cycles > recipe.n_epochs * recipe.steps_per_epoch for recipe in self.staged()):
+            raise ValueError("there are more cycles than steps; lower n_cycles or raise n_epochs")
+        if self.keeps_cycles and self.n_members == 1:
+            raise ValueError(f"keep {self.keep!r} needs cycles; set n_cycles to 2 or more, in a stage or for all")
+        if self.window_overlap_px >= self.patch_px:
+            raise ValueError(f"windows of {self.patch_px} px cannot overlap by {self.window_overlap_px} px")
+        return self
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,33 +1,40 @@
 """What a run leaves: the new version, its comparison with the old one on the hold-out, its card and its report."""
 
-import importlib.metadata
 import itertools
 import logging
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from napari_medseg.core.cards import DataSource, Lineage, ModelCard, write_card
+from torch import nn
+
+from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, write_card
 from napari_medseg.core.clock import now
 from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.snapshots import Role, SnapshotItem
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
-from training.checkpoint import Progress, clear, load_best
+from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
+from training.calibration import expected_calibration_error, reliability, sample_pixels
+from training.checkpoint import Progress, clear
+from training.cycles import kept_version
 from training.evaluate import judge_case, judge_nothing
 from training.events import Compared, Event, Finished, Notice, read_events
 from training.judge import labelled_case, write_worst
-from training.loop import is_cancelled
 from training.pairs import LabelledCase
+from training.pausing import is_cancelled, is_paused
 from training.pictures import CasePicture, picture_of
-from training.report import write_report
+from training.provenance import code_version
+from training.reading import Reader
+from training.report import Outcome, Reliability, write_report
 from training.scores import CaseScore, Evaluation
-from training.setup import Setup
+from training.setup import Setup, choose_planes
 
 COMPARISON_SHARE = 0.25
 MIN_COMPARED = MIN_GROUPS
 RESERVE = 1.2
-N_PICTURES = 4
+N_WORST, N_BEST = 4, 2
+MAX_JUDGED_IMAGES, MAX_JUDGED_PLANES = 20, 60
 LABELS_BY = "the references of the snapshot"
 CORRECTIONS = "corrections"
 
@@ -51,39 +58,63 @@ def score_base(setup: Setup) -> list[CaseScore]:
             break
         score = judge_case(predictor, case, setup.task).score
         scores.append(judge_nothing(case, setup.task).score if setup.is_first else score)
-    clock.reserved_s += RESERVE * (clock.elapsed_s() - began)
+    clock.reserved_s += RESERVE * setup.recipe.n_members * (clock.elapsed_s() - began)
     return scores
 
 
-def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Iterator[Event]:
-    """Write the best version, compare it with the old one case by case, and write card and report."""
-    network = setup.learner.parent
-    load_best(setup.run_dir, network)
-    card = save_version(network, _card(setup), setup.run_dir)
+def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Generator[Event, None, bool]:
+    """Write the best version, compare it with the old one case by case, and write card and report.
+
+    Returns
+    -------
+    bool
+        False where somebody wanted a pause meanwhile: then all of this is done again when the run goes on.
+    """
+    network, architecture = yield from kept_version(setup, progress)
+    card = save_version(network, _card(setup, architecture), setup.run_dir)
     if not progress.best_epoch:
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
     predictor = _predictor_of(setup, setup.run_dir)
     cases = {case.name: case for case in _hold_out(setup)}
-    new, worst = list[CaseScore](), list[CasePicture]()
+    new, pictures = list[CaseScore](), list[CasePicture]()
     for before in old:
+        if is_paused(setup.run_dir):
+            return False
         if len(new) >= MIN_COMPARED and setup.clock.is_over():  # something else took the processor since the start
             yield Notice(f"the budget is used up: {len(new)} of {len(old)} hold-out cases are compared")
             break
         judged = judge_case(predictor, cases[before.name], setup.task)
         after = judged.score
         new.append(after)
-        worst = sorted([*worst, picture_of(judged, setup.task)], key=lambda case: case.dice)[:N_PICTURES]
+        pictures = _extremes([*pictures, picture_of(judged, setup.task)])
         figures = (before.figure, after.figure, before.dice, after.dice)
         yield Compared(before.name, before.source, *figures, before.group, before.metric)
     if new:
         scores = Evaluation(card.id, card.task, tuple(new)).summary(LABELS_BY)
         card = card.model_copy(update={"hold_out": scores})
         write_card(card, setup.run_dir / CARD_FILE)
-        write_worst(worst, setup.run_dir)
-    write_report(setup.run_dir, card, [event for event, _ in read_events(setup.run_dir)], worst)
-    cancelled = is_cancelled(setup.run_dir)
-    yield Finished(progress.best_epoch, progress.best_val_dice, cancelled, setup.clock.elapsed_s())
+        write_worst(pictures[:1], setup.run_dir)
+    last = Finished(progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.clock.elapsed_s())
+    worst, best = pictures[:N_WORST], pictures[N_WORST:][::-1]
+    outcome = Outcome(card, old[: len(new)], new, worst, best, measured_reliability(setup, network, card))
+    write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
+    yield replace(last, seconds=setup.clock.elapsed_s())
     clear(setup.run_dir)  # last, so that a run that is killed here need not begin again
+    return True
+
+
+def measured_reliability(setup: Setup, network: nn.Module, card: ModelCard) -> Reliability | None:
+    """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
+    planes, words = setup.validation, "the validation planes"
+    if setup.recipe.budget_s is None and (items := in_turn(setup.split.hold_out)[:MAX_JUDGED_IMAGES]):
+        finder = _predictor_of(setup, setup.run_dir).field
+        reader = Reader(setup.run_dir, card, setup.task, setup.recipe.seed, finder, setup.recipe.label_steps)
+        images = [reader.image(item) for item in items]
+        planes, words = tuple(choose_planes(images, MAX_JUDGED_PLANES)), f"{len(items)} images of the hold-out"
+    sample = sample_pixels(network, planes, card)
+    temperature = card.calibration.temperature
+    bins = reliability(sample, temperature)
+    return Reliability(bins, expected_calibration_error(sample, temperature), words) if bins else None
 
 
 def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
@@ -93,17 +124,6 @@ def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
         groups.setdefault(item.group, []).append(item)
     rounds = itertools.zip_longest(*groups.values())
     return [item for one_round in rounds for item in one_round if item is not None]
-
-
-def code_version() -> str:
-    """Return the package's version, with the commit where it runs from a checkout."""
-    version = importlib.metadata.version("napari-medseg")
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return version
-    return f"{version}+{answer.stdout.strip()}"
 
 
 def _hold_out(setup: Setup) -> list[LabelledCase]:
@@ -117,7 +137,13 @@ def _predictor_of(setup: Setup, folder: Path) -> Predictor:
     return Predictor.load(folder, device, field)
 
 
-def _card(setup: Setup) -> ModelCard:
+def _extremes(pictures: Sequence[CasePicture]) -> list[CasePicture]:
+    """Return the pictures with the smallest Dice, and behind them those with the largest, ascending."""
+    ranked = sorted(pictures, key=lambda case: case.dice)
+    return ranked if len(ranked) <= N_WORST + N_BEST else [*ranked[:N_WORST], *ranked[-N_BEST:]]
+
+
+def _card(setup: Setup, architecture: Architecture) -> ModelCard:
     """Return the new card; a base model's sources are on the card that it starts with, corrections are added."""
     recipe, base = setup.recipe, setup.base
     is_retrain = bool(base.lineage.created)
@@ -144,9 +170,15 @@ def _card(setup: Setup) -> ModelCard:
         code_version=code_version(),
         created=now(),
     )
+    weaknesses = list(base.weaknesses)
+    if architecture.name == ENSEMBLE != base.architecture.name:
+        n_members = architecture.options[N_MEMBERS]
+        weaknesses.append(f"{n_members} networks answer together: {n_members} times the time and memory of one")
     changes = {
         "name": recipe.name,
         "version": recipe.version,
+        "architecture": architecture,
+        "weaknesses": weaknesses,
         "training_data": sources,
         "hold_out": [],
         "lineage": lineage,

@@ -1,10 +1,12 @@
 """From a run folder to everything that the loop needs: recipe, split, data, network."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
@@ -15,11 +17,15 @@ from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.growth import with_classes
 from training.augment import Augmenter
-from training.augmentations import augmentation_named
-from training.dataset import Batches, LabelledImage, LabelledPlane, labelled_image, largest_label
+from training.augmentations import augmentation_named, strengthened
+from training.class_balance import inverse_frequencies
+from training.dataset import Batches, LabelledImage, LabelledPlane
 from training.learner import Learner
+from training.reading import Reader, largest_label
 from training.recipe import Recipe, read_recipe
 from training.schedule import Clock
+from training.stages import Stage, stages_of
+from training.team import PROCESSES_APART, Team
 
 RECIPE_FILE = "recipe.json"
 SNAPSHOT_FILE = "snapshot.json"
@@ -27,6 +33,8 @@ MIN_GROUPS_FOR_VALIDATION = 10
 VALIDATE_EVERY_NTH_GROUP = 5
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Setup:
-    """A run, ready to go. `base` is the card of the version that it starts from."""
+    """A run, ready to go. `base` is the card of the version that it starts from; `stage` is the one under way."""
 
     run_dir: Path
     recipe: Recipe
@@ -54,6 +62,23 @@ class Setup:
     batches: Batches
     validation: tuple[LabelledPlane, ...]
     clock: Clock = field(compare=False)
+    stage: Stage
+    team: Team
+
+    def at_stage(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "Setup":
+        """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
+        stage = stages_of(self.recipe)[number]
+        if stage.recipe == self.recipe and weights is None:
+            return self
+        train, replay = list(self.batches.train), list(self.batches.replay)
+        class_weights = _class_weights(stage.recipe, train, self.base)
+        learner = Learner.starting_from(
+            self.learner.parent, stage.recipe, self.learner.device, class_weights, self.team
+        )
+        if weights is not None:
+            learner.go_on_from(weights)
+        batches = _of_process(batches_of(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.team)
+        return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches)
 
     @property
     def base_folder(self) -> Path:
@@ -66,7 +91,7 @@ class Setup:
         return not self.base.lineage.created and self.base.lineage.parent is None
 
 
-def read_setup(run_dir: Path, started: float) -> Setup:
+def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:
     """Read a run folder.
 
     Parameters
@@ -75,6 +100,8 @@ def read_setup(run_dir: Path, started: float) -> Setup:
         Holds `recipe.json` and `snapshot.json`.
     started
         `time.monotonic()` at the start of the process.
+    team
+        The processes that train together; this one alone by default.
 
     Raises
     ------
@@ -98,23 +125,28 @@ def read_setup(run_dir: Path, started: float) -> Setup:
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))
         network, base = with_classes(network, base, largest + 1)
-    device = best_device()
+    team = team or Team()
+    device = team.device or best_device()
 
     finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
+    reader = Reader(run_dir, base, task, recipe.seed, finder, recipe.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
-        return [labelled_image(item, run_dir, base, task, n_windows, recipe.seed, finder) for item in items]
+        return [reader.image(item, n_windows) for item in items]
 
     train, replay = read(split.train), read(split.replay)
     validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
-    augmenter, replay_augmenter = (
-        Augmenter(augmentation_named(name), base.preprocessing, recipe.patch_px, task.sides)
-        for name in (recipe.augmentation, recipe.replay_augmentation)
-    )
-    batches = Batches(train, replay, augmenter, replay_augmenter, recipe.batch_size, recipe.replay_share, recipe.seed)
-    learner = Learner.starting_from(network, recipe, device)
-    clock = Clock(started, recipe.budget_s)
-    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock)
+    batches = _of_process(batches_of(recipe, train, replay, base, task), recipe, team)
+    if batches.windows:
+        logger.info(
+            "%d windows: a pass over all takes %d steps, an epoch has %d",
+            len(batches.windows),
+            batches.steps_per_pass,
+            recipe.steps_per_epoch,
+        )
+    learner = Learner.starting_from(network, recipe, device, _class_weights(recipe, train, base), team)
+    clock, stage = Clock(started, recipe.budget_s), stages_of(recipe)[0]
+    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, team)
 
 
 def split_by_role(snapshot: Snapshot) -> Split:
@@ -156,11 +188,54 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
     return [image.planes[index] for image in shown for index in _spread(len(image.planes), per_image)]
 
 
+def batches_of(
+    recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
+) -> Batches:
+    """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
+    augmenter, replay_augmenter = (
+        Augmenter(
+            strengthened(augmentation_named(name), recipe.augmentation_strength),
+            card.preprocessing,
+            recipe.patch_px,
+            task.sides,
+        )
+        for name in (recipe.augmentation, recipe.replay_augmentation)
+    )
+    return Batches(
+        train,
+        replay,
+        augmenter,
+        replay_augmenter,
+        recipe.batch_size,
+        recipe.replay_share,
+        recipe.seed,
+        recipe.foreground_share,
+        recipe.window_overlap_px if recipe.sampling == "windows" else None,
+    )
+
+
 def best_device() -> torch.device:
     """Return CUDA, Apple's GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _of_process(batches: Batches, recipe: Recipe, team: Team) -> Batches:
+    """Return batches as large as a step needs, and other ones in each process of a team."""
+    size, seed = recipe.batch_size * recipe.accumulate, recipe.seed + PROCESSES_APART * team.rank
+    return replace(batches, batch_size=size, seed=seed)
+
+
+def _class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:
+    if recipe.class_weights == "none":
+        return None
+    n_classes = card.architecture.classes
+    weights = inverse_frequencies(
+        [[plane.labels for plane in image.planes] for image in images], [image.weight for image in images], n_classes
+    )
+    logger.info("class weights %s", [round(float(weight), 3) for weight in weights])
+    return weights
 
 
 def _validation_images(

@@ -6,12 +6,16 @@
 import hashlib
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.own_tasks import OwnTask
 from napari_medseg.core.tasks import Task, task_named
+
+IGNORED = 255
+"""Class of a pixel on the network's grid that nobody has looked at: no loss counts it, and no validation."""
 
 
 class Role(StrEnum):
@@ -23,12 +27,31 @@ class Role(StrEnum):
     HOLD_OUT = "hold_out"
 
 
+class Box(BaseModel):
+    """Rows `top` to `bottom` and columns `left` to `right` of an image's own grid, the last ones excluded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top: int = Field(ge=0)
+    bottom: int = Field(ge=1)
+    left: int = Field(ge=0)
+    right: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if self.top >= self.bottom or self.left >= self.right:
+            raise ValueError(f"the box {self.model_dump()} is empty; its end must lie behind its beginning")
+        return self
+
+
 class SnapshotItem(BaseModel):
     """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
 
     `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
     `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field that
-    the image is cropped to, where the model looks into one.
+    the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
+    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes), and
+    labels of `ignored_value` mark what nobody decided on: a run learns from the rest, and validates on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +66,14 @@ class SnapshotItem(BaseModel):
     edited_planes: tuple[int, ...] = ()
     weight: float = Field(1.0, gt=0)
     field_labels: str = ""
+    reviewed: Box | None = None
+    reviewed_mask: str = ""
+    ignored_value: int | None = Field(None, ge=1)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there is a part of the image that does not count."""
+        return self.reviewed is not None or bool(self.reviewed_mask) or self.ignored_value is not None
 
 
 class Snapshot(BaseModel):
@@ -65,6 +96,9 @@ class Snapshot(BaseModel):
         digest = hashlib.sha256(self.task.encode())
         for item in self.items:
             digest.update(f"{item.name}|{item.group}|{item.role}|{item.labels_sha256}".encode())
+            if item.is_partial:
+                part = (item.reviewed, Path(item.reviewed_mask).name, item.ignored_value)
+                digest.update("|".join(map(str, part)).encode())
         return digest.hexdigest()
 
     def with_role(self, *roles: Role) -> list[SnapshotItem]:

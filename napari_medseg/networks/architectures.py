@@ -12,6 +12,7 @@ from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.networks import dilated
 from napari_medseg.networks.any_size import any_size
+from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
 from napari_medseg.networks.segnet import SegNet
 from napari_medseg.networks.unets import ConvUNet, InceptionUNet
 
@@ -139,3 +140,4 @@ _NETWORKS: dict[str, type[nn.Module]] = smp.MODEL_ARCHITECTURES_MAPPING | _OWN
 ARCHITECTURES: dict[str, Builder] = {
     name: partial(_build_own if name in _OWN else _build_smp, network) for name, network in _NETWORKS.items()
 }
+ARCHITECTURES[ENSEMBLE] = partial(build_ensemble, build_member=build)

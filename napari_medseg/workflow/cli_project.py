@@ -12,7 +12,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision
 from napari_medseg.workflow import cli_places as places
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import cli_show, improve
 from napari_medseg.workflow.cli_checks import lines_of
 from napari_medseg.workflow.cli_follow import watch
 from napari_medseg.workflow.cli_own_data import Wishes, train_own
@@ -67,6 +67,10 @@ def export(
 
 
 def train(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="With --show-batch: a run folder or a base recipe; the project's last run if left out."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option("--task", "-t", help="What is to be segmented; lungs without it.", show_default=False)
     ] = None,
@@ -119,6 +123,10 @@ def train(
     check_only: Annotated[
         bool, typer.Option("--check", help="List what does not fit, and train nothing.", rich_help_panel=OWN)
     ] = False,
+    show_batch: Annotated[
+        Path | None, typer.Option(help="Train nothing: write a picture of what the network sees to this PNG.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="With --show-batch and a base recipe: its folder.")] = None,
     as_json: places.JsonOption = False,
     project: places.ProjectOption = None,
     registry: places.RegistryOption = None,
@@ -128,6 +136,13 @@ def train(
     With --images and --masks a model is trained on folders instead, and no project is touched. Ctrl-C asks the run to
     stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
     """
+    if source is not None:
+        cli_show.show_batch(show_batch, source, data)
+        return
+    if show_batch is not None:
+        with places.opened(project, registry) as ws:
+            cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task or "lungs"), None)
+        return
     if images is None and masks is None:
         _retrain(
             task or "lungs", budget or improve.DEFAULT_BUDGET_S, seed, (promote, reason), as_json, (project, registry)

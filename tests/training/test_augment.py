@@ -1,11 +1,16 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from napari_medseg.core.cards import Preprocessing
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.snapshots import IGNORED
 from napari_medseg.core.tasks import TASKS, Task
-from training.augment import Augmenter, _restained
-from training.augmentations import AUGMENTATIONS, Augmentation, augmentation_named
+from training.augment import Augmenter
+from training.augmentations import AUGMENTATIONS, Augmentation, augmentation_named, strengthened
+from training.grey_changes import restained
 
 SIDES = (1, 2)
 
@@ -94,7 +99,7 @@ def test_the_same_draw_gives_the_same_patch() -> None:
 
 
 def test_an_unknown_augmentation_lists_the_choices() -> None:
-    with pytest.raises(ValueError, match="gentle"):
+    with pytest.raises(MedSegError, match="gentle"):
         augmentation_named("wild")
 
 
@@ -122,15 +127,15 @@ def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
 
 def test_a_stain_factor_of_one_changes_nothing() -> None:
     colours = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    torch.testing.assert_close(_restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
 
 
 def test_more_haematoxylin_is_darker_where_there_is_any() -> None:
     white = torch.ones(3, 4, 4)
     nucleus = torch.tensor([0.4, 0.3, 0.6]).view(3, 1, 1).expand(3, 4, 4)
     more = np.array([1.4, 1.0, 1.0])
-    torch.testing.assert_close(_restained(white, more), white, atol=1e-3, rtol=1e-3)
-    assert float(_restained(nucleus, more).sum()) < float(nucleus.sum())
+    torch.testing.assert_close(restained(white, more), white, atol=1e-3, rtol=1e-3)
+    assert float(restained(nucleus, more).sum()) < float(nucleus.sum())
 
 
 def test_what_is_cut_out_is_grey_and_small() -> None:
@@ -141,3 +146,119 @@ def test_what_is_cut_out_is_grey_and_small() -> None:
     assert 0.01 < np.mean(np.abs(patch.numpy() - plane)[0] > 1e-3) < 0.2
     assert np.allclose(patch.numpy()[0][changed & (np.abs(patch.numpy() - plane)[0] > 1e-3)], 0.0, atol=1e-5)
     np.testing.assert_array_equal(truth.numpy(), labels)
+
+
+CORNERS = {(0, 0): 1, (0, 63): 2, (63, 0): 3, (63, 63): 4}
+"""Value of the one pixel in each corner of a phantom."""
+
+
+def four_corners() -> tuple[np.ndarray, np.ndarray]:
+    """A plane that is -1 but for one pixel per corner, and labels with a value of its own for each of them."""
+    labels = np.zeros((64, 64), np.uint8)
+    for (row, column), value in CORNERS.items():
+        labels[row, column] = value
+    return (labels / 2.0 - 1.0)[None].astype(np.float32), labels
+
+
+@pytest.mark.parametrize(
+    ("settings", "moved"),
+    [
+        (Augmentation(), lambda plane: plane),
+        (Augmentation(mirror_share=1.0), lambda plane: plane[:, ::-1]),
+        (Augmentation(flip_share=1.0), lambda plane: plane[::-1]),
+        (Augmentation(mirror_share=1.0, flip_share=1.0), lambda plane: plane[::-1, ::-1]),
+    ],
+    ids=["nothing", "mirror", "flip", "both"],
+)
+def test_one_pixel_per_corner_moves_in_image_and_labels_alike(
+    settings: Augmentation, moved: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    plane, labels = four_corners()
+    patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(0))
+    np.testing.assert_array_equal(truth.numpy(), moved(labels))
+    np.testing.assert_allclose(patch.numpy()[0], moved(plane[0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_image_and_labels_of_every_set_move_together(name: str) -> None:
+    """Labels are where the image is bright, whatever a set does to places; what it does to grey values is left out."""
+    _, labels = plane_and_labels()
+    plane = np.repeat((labels > 0).astype(np.float32)[None] * 2 - 1, 3, axis=0)
+    places = ("scale", "rotation_deg", "stretch", "framed_share", "mirror_share", "flip_share", "elastic_px")
+    settings = Augmentation(border_share=0.0, **{name_: getattr(AUGMENTATIONS[name], name_) for name_ in places})
+    for seed in range(12):
+        patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        assert float(((patch[0] > 0) == (truth > 0)).float().mean()) > 0.96
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("strength", [0.0, 0.5, 3.0])
+def test_every_set_can_be_weakened_and_strengthened(name: str, strength: float) -> None:
+    plane, labels = plane_and_labels()
+    plane = np.repeat(plane, 3, axis=0)
+    settings = strengthened(AUGMENTATIONS[name], strength)
+    for seed in range(6):
+        patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        assert torch.isfinite(patch).all()
+        assert set(truth.unique().tolist()) <= {0, 1, 2}
+        if strength == 0:
+            np.testing.assert_allclose(patch.numpy(), plane, atol=1e-4)
+            np.testing.assert_array_equal(truth.numpy(), labels)
+
+
+def test_strength_scales_ranges_about_what_changes_nothing() -> None:
+    twice = strengthened(
+        Augmentation(scale=(0.5, 2.0), rotation_deg=10.0, mirror_share=0.3, saturation=(0.8, 1.0)), 2.0
+    )
+    assert twice.scale == (0.25, 4.0)
+    assert twice.rotation_deg == 20.0
+    assert twice.mirror_share == 0.5
+    assert twice.saturation == pytest.approx((0.6, 1.0))
+    assert strengthened(AUGMENTATIONS["ct"], 1.0) is AUGMENTATIONS["ct"]
+    assert strengthened(Augmentation(mirror_share=1.0), 2.0).mirror_share == 1.0
+
+
+def test_elastic_shifts_bend_what_is_straight() -> None:
+    plane, labels = plane_and_labels()
+    _, truth = augmenter(Augmentation(elastic_px=4.0)).patch(plane, labels, np.random.default_rng(2))
+    assert 0.5 < float((truth > 0).sum()) / (labels > 0).sum() < 1.5
+    edges = {int(row.nonzero()[0]) for row in truth if row.any()}
+    assert len(edges) > 2
+
+
+@pytest.mark.parametrize("name", ["equalise_share", "clahe_share", "smooth_share", "window", "noise", "blur_px"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_changes_of_grey_values_leave_places_and_labels_alone(name: str, channels: int) -> None:
+    plane, labels = plane_and_labels()
+    plane = np.repeat(plane**3, channels, axis=0)
+    settings = Augmentation(intensity_share=1.0, **{name: 0.4 if name == "window" else 1.0})
+    patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(1))
+    assert patch.shape == (channels, 64, 64)
+    assert float((patch - torch.from_numpy(plane)).abs().max()) > 0.01
+    np.testing.assert_array_equal(truth.numpy(), labels)
+
+
+def test_a_patch_is_about_the_centre_that_is_asked_for() -> None:
+    labels = np.zeros((200, 240), np.uint8)
+    labels[120, 90] = 1
+    plane = labels[None].astype(np.float32)
+    _, truth = augmenter(Augmentation()).patch(plane, labels, np.random.default_rng(0), centre=(120.5, 90.5))
+    row, column = (int(place) for place in truth.nonzero()[0])
+    assert abs(row - 32) <= 1
+    assert abs(column - 32) <= 1
+    labels[:] = 0
+    labels[199, 0] = 1
+    _, truth = augmenter(Augmentation()).patch(plane, labels, np.random.default_rng(0), centre=(199.5, 0.5))
+    assert int(truth[63, 0]) == 1, "at the border of the plane the patch stays inside of it"
+
+
+def test_what_nobody_looked_at_is_neither_framed_nor_shadowed() -> None:
+    plane = np.full((1, 128, 128), 0.4, np.float32)
+    labels = np.full((128, 128), IGNORED, np.uint8)
+    labels[40:90, 40:90] = 0
+    labels[50:70, 50:70] = 1
+    settings = Augmentation(framed_share=1.0, shadow_share=1.0, border_share=0.0)
+    for seed in range(5):
+        _, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        assert float((truth == 1).float().mean()) > 0.4
+        assert set(truth.unique().tolist()) <= {0, 1, IGNORED}

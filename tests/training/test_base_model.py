@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tifffile
 import torch
@@ -14,22 +13,11 @@ from napari_medseg.inference.postprocess import STEPS
 from napari_medseg.networks import load_version
 from training.__main__ import main as train
 from training.augmentations import AUGMENTATIONS
-from training.base_model import make_run, objects_of, without_outside_air
+from training.base_model import make_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "lungs.json"
-
-
-def test_air_at_the_border_is_no_lung_but_a_cut_lung_is() -> None:
-    labels = np.zeros((40, 40), np.uint8)
-    labels[5:30, 0:15] = 1  # a lung that the picture's border cuts
-    labels[35:, :6] = 1
-    labels[10:12, 18:20] = 1  # inside: left to the postprocessing
-    labels[20:30, 25:35] = 2
-    cleaned = without_outside_air(labels)
-    assert not cleaned[35:, :6].any()
-    np.testing.assert_array_equal(cleaned[:32], labels[:32])
 
 
 def test_patients_are_told_from_file_names() -> None:
@@ -52,15 +40,6 @@ def test_patients_and_hold_out_can_stand_in_an_index(tmp_path: Path) -> None:
     roles = source.roles(list("abcde"), tmp_path)
     assert {name for name, (_, role) in roles.items() if role is Role.HOLD_OUT} == {"c", "e"}
     assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p1"}
-
-
-def test_objects_of_a_mask_that_touch_are_numbered() -> None:
-    mask = np.hypot(*(np.indices((40, 60)) - np.array([20, 18])[:, None, None])) < 12
-    mask |= np.hypot(*(np.indices((40, 60)) - np.array([20, 40])[:, None, None])) < 12
-    objects = objects_of(mask)
-    assert set(np.unique(objects)) == {0, 1, 2}
-    assert objects[20, 18] != objects[20, 40]
-    np.testing.assert_array_equal(objects > 0, mask)
 
 
 def test_the_recipe_of_the_bundled_model_is_valid_and_holds_out_what_it_says() -> None:

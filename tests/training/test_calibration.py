@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from training_phantoms import small_card
 
+from napari_medseg.core.snapshots import IGNORED
 from training.calibration import PixelSample, expected_calibration_error, fit_temperature, sample_pixels
 from training.dataset import LabelledPlane
 
@@ -59,3 +60,7 @@ def test_background_that_nobody_labels_does_not_count() -> None:
     sample = sample_pixels(Copies(), [LabelledPlane((image,), labels)], small_card())
     assert len(sample.truth) == 10 * 4
     assert int(sample.truth.sum()) == 10 * 3
+    labels[:15] = IGNORED
+    sample = sample_pixels(Copies(), [LabelledPlane((image,), labels)], small_card())
+    assert len(sample.truth) == 5 * 4
+    assert int(sample.truth.sum()) == 5 * 3

@@ -1,28 +1,14 @@
-from pathlib import Path
+import itertools
 
 import numpy as np
-import pytest
-import tifffile
 import torch
-from training_phantoms import item, small_card
 
 from napari_medseg.core.cards import Preprocessing
-from napari_medseg.core.durable import sha256_of
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.snapshots import Role, SnapshotItem
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.snapshots import IGNORED
 from training.augment import Augmenter
 from training.augmentations import AUGMENTATIONS
-from training.dataset import (
-    MAX_PLANES_PER_IMAGE,
-    Batches,
-    LabelledImage,
-    LabelledPlane,
-    labelled_image,
-    training_planes,
-)
-
-LUNGS = TASKS["lungs"]
+from training.dataset import Batches, LabelledImage, LabelledPlane
+from training.windows import window_centres
 
 
 def flat(value: float, label: int) -> LabelledImage:
@@ -51,65 +37,87 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert not torch.equal(first, batches(**many, seed=4).batch(7)[0])
 
 
-def test_a_picture_becomes_one_plane_as_the_predictor_sees_it(tmp_path: Path) -> None:
-    one = labelled_image(item(tmp_path, "a", Role.TRAIN, seed=1), tmp_path, small_card(), LUNGS, 3, 0)
-    (plane,) = one.planes
-    assert len(plane.views) == 1
-    assert plane.views[0].shape == (1, 64, 64)
-    assert float(plane.views[0].min()) == -1
-    assert float(plane.views[0].max()) == 1
-    assert set(np.unique(plane.labels)) == {0, 1, 2}
+def numbered(shape: tuple[int, int], inside: tuple[int, int] | None = None) -> LabelledImage:
+    """Image whose grey values say row and column, in two channels, from -1 to 1."""
+    rows, columns = np.indices(shape)
+    view = np.stack([rows / shape[0], columns / shape[1]]) * 2 - 1
+    return LabelledImage("n", (LabelledPlane((view.astype(np.float16),), np.zeros(shape, np.uint8), inside),))
 
 
-def test_labels_that_changed_after_the_snapshot_are_refused(tmp_path: Path) -> None:
-    one = item(tmp_path, "a", Role.TRAIN)
-    frozen = one.model_copy(update={"labels_sha256": sha256_of(tmp_path / one.labels)})
-    labelled_image(frozen, tmp_path, small_card(), LUNGS, 0, 0)
-    tifffile.imwrite(tmp_path / one.labels, np.zeros((64, 64), np.uint8))
-    with pytest.raises(MedSegError, match="changed after the snapshot"):
-        labelled_image(frozen, tmp_path, small_card(), LUNGS, 0, 0)
+def test_a_picture_of_1000_px_has_36_windows_of_256_px() -> None:
+    centres = window_centres((1000, 1000), 256, 100)
+    assert len(centres) == 36
+    assert centres[0] == (128, 128)
+    assert centres[-1] == (872, 872)
+    starts = sorted({row for row, _ in centres})
+    assert all(256 - (after - before) >= 100 for before, after in itertools.pairwise(starts))
+    assert window_centres((100, 300), 256, 0) == [(50, 128), (50, 172)]
 
 
-def test_a_label_that_the_task_lacks_is_refused(tmp_path: Path) -> None:
-    one = item(tmp_path, "a", Role.TRAIN)
-    tifffile.imwrite(tmp_path / one.labels, np.full((64, 64), 7, np.uint8))
-    with pytest.raises(MedSegError, match="value 7"):
-        labelled_image(one, tmp_path, small_card(), LUNGS, 0, 0)
-
-
-def test_of_a_volume_edited_planes_come_first_and_empty_ones_are_among_the_rest(tmp_path: Path) -> None:
-    labels = np.zeros((200, 64, 64), np.uint8)
-    labels[60:140] = 1
-    chosen = training_planes(labels, (100, 101))
-    assert len(chosen) <= MAX_PLANES_PER_IMAGE
-    assert {99, 100, 101, 102} <= set(chosen.tolist())
-    assert {0, 199} <= set(chosen.tolist())
-    assert len(training_planes(labels, tuple(range(200)))) <= MAX_PLANES_PER_IMAGE
-    assert training_planes(labels[:10], ()).tolist() == list(range(10))
-    assert training_planes(labels[0], ()).tolist() == [0]
-
-
-def test_a_volume_becomes_planes(tmp_path: Path) -> None:
-    one = SnapshotItem(name="v", image="v.tif", labels="l.tif", group="v", role=Role.TRAIN, edited_planes=(70,))
-    volume = np.random.default_rng(0).integers(0, 255, (90, 32, 40), np.uint8)
-    labels = np.zeros_like(volume)
-    labels[70] = 2
-    tifffile.imwrite(tmp_path / "v.tif", volume, metadata={"axes": "ZYX"}, imagej=True)
-    tifffile.imwrite(tmp_path / "l.tif", labels, metadata={"axes": "ZYX"}, imagej=True)
-    planes = labelled_image(one, tmp_path, small_card(), LUNGS, 0, 0).planes
-    assert len(planes) <= MAX_PLANES_PER_IMAGE
-    assert sum(bool((plane.labels == 2).any()) for plane in planes) == 1
-
-
-@pytest.mark.shared
-def test_a_ct_in_hu_is_seen_under_other_windows_too(shared_data: Path) -> None:
-    folder = shared_data / "lungs" / "lung_pet_ct_dx_A0001"
-    one = SnapshotItem(
-        name="ct", image="dicom/A0001_z030.dcm", labels="labels/A0001_z030.tif", group="A0001", role=Role.TRAIN
+def test_every_window_comes_once_in_a_pass_in_another_order_each_time() -> None:
+    pool = [numbered((192, 192), (160, 160))]
+    windows = batches(train=pool, replay=[], window_overlap_px=16, batch_size=3)
+    assert len(windows.windows) == 9
+    assert windows.steps_per_pass == 3
+    passes = []
+    for first in (0, 3):
+        patches = [windows.batch(step)[0] for step in range(first, first + 3)]
+        passes.append([(round(float(one[0, 0, 0]), 2), round(float(one[1, 0, 0]), 2)) for one in torch.cat(patches)])
+    assert len(set(passes[0])) == 9
+    assert set(passes[0]) == set(passes[1])
+    assert passes[0] != passes[1]
+    assert torch.equal(
+        windows.batch(4)[0], batches(train=pool, replay=[], window_overlap_px=16, batch_size=3).batch(4)[0]
     )
-    (plane,) = labelled_image(one, folder, small_card(), LUNGS, 3, 0).planes
-    assert len(plane.views) == 4
-    lung = plane.labels == 1
-    for view in plane.views:
-        assert float(view[0][lung].mean()) < 0 < float(view.max())
-    assert not np.array_equal(plane.views[0], plane.views[1])
+
+
+def test_a_window_is_the_plane_at_its_place() -> None:
+    pool = [numbered((192, 192), (160, 160))]
+    windows = batches(train=pool, replay=[], window_overlap_px=16, batch_size=9)
+    plane = pool[0].planes[0].views[0].astype(np.float32)
+    for patch in windows.batch(0)[0]:
+        top, left = (round((float(value) + 1) / 2 * 192) for value in patch[:, 0, 0])
+        np.testing.assert_allclose(patch.numpy(), plane[:, top : top + 64, left : left + 64], atol=1e-4)
+
+
+def test_windows_that_nobody_looked_at_are_left_out() -> None:
+    one = numbered((128, 128))
+    labels = np.full((128, 128), IGNORED, np.uint8)
+    labels[70:90, 70:90] = 1
+    part = LabelledImage("part", (LabelledPlane(one.planes[0].views, labels),))
+    assert len(batches(train=[part], replay=[], window_overlap_px=0).windows) == 1
+
+
+def test_patches_are_about_labelled_pixels_each_class_in_turn() -> None:
+    labels = np.zeros((512, 512), np.uint8)
+    labels[250, 250], labels[400, 100:104] = 1, 2
+    view = numbered((512, 512)).planes[0].views
+    pool = [flat(0.5, 0), LabelledImage("few", (LabelledPlane(view, labels),)), *(flat(0.1, 0) for _ in range(6))]
+    pool = [one if one.name == "few" else LabelledImage(one.name, _two_channels(one)) for one in pool]
+    _, patches = batches(train=pool, replay=[], foreground_share=1.0).batch(0)
+    for index, patch in enumerate(patches):
+        value = index % 2 + 1
+        assert (patch == value).any()
+        centre = (patch == value).nonzero().float().mean(dim=0)
+        assert (centre - 32).abs().max() < 5
+    _, seldom = batches(train=pool, replay=[], foreground_share=0.0, batch_size=32).batch(0)
+    assert sum(bool(patch.any()) for patch in seldom) < 8
+
+
+def test_a_share_of_labelled_patches_is_a_share() -> None:
+    empty, full = flat(0.0, 0), flat(0.0, 1)
+    _, labels = batches(train=[empty, full], replay=[], foreground_share=0.5, batch_size=400).batch(0)
+    assert 0.65 < float((labels > 0).any(dim=(1, 2)).float().mean()) < 0.85  # a half, and a half of the rest
+
+
+def test_patches_of_a_partly_reviewed_image_show_that_part() -> None:
+    labels = np.full((512, 512), IGNORED, np.uint8)
+    labels[300:310, 40:50] = 0
+    part = LabelledImage("part", (LabelledPlane((np.zeros((1, 512, 512), np.float16),), labels),))
+    _, patches = batches(train=[part], replay=[]).batch(0)
+    assert all((patch != IGNORED).any() for patch in patches)
+    assert all((patch == IGNORED).any() for patch in patches)
+
+
+def _two_channels(image: LabelledImage) -> tuple[LabelledPlane, ...]:
+    return tuple(LabelledPlane((np.repeat(plane.views[0], 2, axis=0),), plane.labels) for plane in image.planes)

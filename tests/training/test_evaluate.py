@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from torch import nn
 from training_phantoms import SIDE, phantom, small_card
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.snapshots import Box
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.evaluate import cases_in, evaluate, found_in, judge_case, judge_cases, predicted_by
 from training.evaluation_page import telling, write_evaluation
 from training.pairs import LabelledCase, pair_by_stem
+from training.parts import Part
 from training.pictures import picture_of
 from training.scores import Evaluation
 
@@ -189,3 +192,18 @@ def test_instances_have_figures_of_objects(tmp_path: Path) -> None:
     table, data, _ = write_evaluation(evaluation, tmp_path / "out", [picture_of(one, task)])
     assert "aji" in table.read_text().splitlines()[0]
     assert json.loads(data.read_text())["images"][0]["n_reference"] == 3
+
+
+def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    images, labels = folders
+    whole = cases_in(images, labels)[0]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    wrong = tifffile.imread(whole.labels)
+    wrong[:, : SIDE // 2] = 0
+    tifffile.imwrite(theirs / whole.labels.name, wrong)
+    part = replace(whole, part=Part(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
+    judged = {case.part is None: one for case in (whole, part) for one in judge_cases(found_in(theirs), [case], LUNGS)}
+    assert judged[True].score.dice["right lung"] < 0.5
+    assert judged[False].score.dice["right lung"] == 1.0
+    assert not judged[False].reference[:, : SIDE // 2].any()

@@ -90,3 +90,44 @@ def test_distillation_keeps_the_answers_of_the_parent_on_what_is_replayed() -> N
 def test_nothing_replayed_means_no_teacher() -> None:
     plain, taught = learner(), learner(distillation=5.0)
     assert plain.step(BATCH, 0, 1.0, n_replayed=0) == taught.step(BATCH, 0, 1.0, n_replayed=0)
+
+
+def test_a_batch_in_parts_teaches_the_same_as_a_whole_one() -> None:
+    """Up to batch normalisation, which is frozen here; the Dice of the loss pools over the whole batch."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(6, 1, 64, 64, generator=generator) * 2 - 1
+    batch = images, torch.randint(0, 3, (6, 64, 64), generator=generator)
+    whole = learner(freeze_batch_norm=True, distillation=0.5)
+    parts = learner(freeze_batch_norm=True, distillation=0.5, accumulate=3)
+    for step in range(3):
+        said = whole.step(batch, step, 1.0, n_replayed=2), parts.step(batch, step, 1.0, n_replayed=2)
+        assert abs(said[0] - said[1]) < 1e-4
+    for name, tensor in whole.network.state_dict().items():
+        torch.testing.assert_close(parts.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
+
+
+def test_the_batch_in_parts_is_measured_once() -> None:
+    parts = learner(accumulate=2)
+    parts.step(BATCH, 0, 1.0)
+    counts = {int(buffer) for name, buffer in parts.network.named_buffers() if name.endswith("num_batches_tracked")}
+    assert max(counts) == 2, "once for each part"
+
+
+def test_a_long_gradient_is_shortened() -> None:
+    free, tied = (
+        learner(optimiser="sgd", learning_rate=1.0),
+        learner(optimiser="sgd", learning_rate=1.0, max_gradient_norm=1e-3),
+    )
+    moved = []
+    for one in (free, tied):
+        one.step(BATCH, 0, 1.0)
+        before = one.parent.parameters()
+        changes = [(new - old).flatten() for old, new in zip(before, one.network.parameters(), strict=True)]
+        moved.append(float(torch.cat(changes).norm()))
+    assert moved[0] > 100 * moved[1]
+
+
+def test_normalisation_does_not_measure_what_is_no_number() -> None:
+    one = learner()
+    assert one.step((torch.full_like(BATCH[0], torch.nan), BATCH[1]), 0, 1.0) is None
+    assert all(torch.isfinite(buffer).all() for buffer in one.network.buffers())

@@ -15,7 +15,7 @@ from training_phantoms import item, small_card
 
 from napari_medseg.core.cards import Instances, read_card
 from napari_medseg.core.durable import sha256_of
-from napari_medseg.core.snapshots import Role
+from napari_medseg.core.snapshots import Box, Role
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import build, load_version, save_version
 from training.__main__ import main, run
@@ -33,6 +33,7 @@ from training.events import (
     read_events,
 )
 from training.judge import judge
+from training.setup import read_setup
 
 MakeRun = Callable[..., Path]
 
@@ -59,7 +60,7 @@ def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_vers
     assert card.hold_out[0].n_images == 3
     assert card.hold_out[0].mean == pytest.approx(sum(event.new for event in compared) / 3)
     report = (run_dir / "report.html").read_text()
-    assert report.count("<svg") == 2
+    assert report.count("<svg") == 4, "loss, validation, rate and calibration"
     assert report.count("<img") == 3
     assert not (run_dir / CHECKPOINT_FILE).exists()
     before = (run_dir / "events.jsonl").read_bytes()
@@ -163,12 +164,48 @@ def test_many_patients_spare_some_for_validation(make_run: MakeRun, tmp_path: Pa
 
 
 def test_hold_out_images_reach_no_batch(make_run: MakeRun, tmp_path: Path) -> None:
-    from training.setup import read_setup
-
     run_dir = make_run()
     setup = read_setup(run_dir, time.monotonic())
     learnt = {image.name for image in itertools.chain(setup.batches.train, setup.batches.replay)}
     assert learnt == {"train0", "train1", "train2", "train3", "old"}
+
+
+def test_a_run_learns_from_the_part_that_was_looked_at_alone(make_run: MakeRun, tmp_path: Path) -> None:
+    box = Box(top=0, bottom=64, left=0, right=40)
+    part = [item(tmp_path, f"p{n}", Role.TRAIN, seed=n).model_copy(update={"reviewed": box}) for n in range(3)]
+    spoilt = []
+    for one in part:
+        labels = tifffile.imread(tmp_path / one.labels)
+        labels[:, 40:] = 2  # nobody looked here, so that it must not matter
+        tifffile.imwrite(tmp_path / f"spoilt_{one.labels}", labels)
+        spoilt.append(one.model_copy(update={"labels": f"spoilt_{one.labels}"}))
+    settings = {"n_epochs": 2, "augmentation": "cutmix", "loss": [{"name": "dice"}, {"name": "boundary"}]}
+    runs = [make_run("part", items=part, **settings), make_run("spoilt", items=spoilt, **settings)]
+    for run_dir in runs:
+        assert main([str(run_dir)]) == 0
+    first, again = (sha256_of(run_dir / "model.safetensors") for run_dir in runs)
+    assert first == again
+    losses = [[one.train_loss for one in events_of(run_dir) if isinstance(one, EpochEnded)] for run_dir in runs]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_goes_through_all_windows(make_run: MakeRun) -> None:
+    run_dir = make_run(sampling="windows", window_overlap_px=8, batch_size=3, augmentation="none")
+    batches = read_setup(run_dir, time.monotonic()).batches
+    assert len(batches.windows) == 4  # four images of one window each
+    assert batches.steps_per_pass == 2
+    seen = {patch.numpy().tobytes() for step in range(2) for patch in batches.batch(step)[0][batches.n_replayed :]}
+    assert len(seen) == 4
+
+
+def test_class_weights_come_from_what_is_learnt(make_run: MakeRun) -> None:
+    run_dir = make_run(class_weights="inverse_frequency", loss="cross_entropy")
+    setup = read_setup(run_dir, time.monotonic())
+    labels = torch.from_numpy(np.stack([image.planes[0].labels for image in setup.batches.train])).long()
+    logits = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    counts = torch.bincount(labels.flatten(), minlength=3)
+    expected = torch.nn.functional.cross_entropy(logits, labels, counts.sum() / (3 * counts))
+    torch.testing.assert_close(setup.learner.loss(logits, labels), expected)
 
 
 def test_a_wrong_command_line_says_how_to_use_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

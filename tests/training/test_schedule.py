@@ -1,8 +1,9 @@
+import itertools
 import time
 
 import pytest
 
-from training.schedule import SCHEDULES, Clock, schedule_named
+from training.schedule import SCHEDULES, Clock, cycle_at, schedule_named
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -42,3 +43,23 @@ def test_seconds_of_earlier_processes_count() -> None:
     clock = Clock(time.monotonic(), budget_s=100.0, carried_s=60.0)
     assert clock.elapsed_s() == pytest.approx(60.0, abs=0.5)
     assert clock.left_for_training_s() == pytest.approx(40.0, abs=0.5)
+
+
+def test_cycles_restart_warm_and_each_ends_at_nothing() -> None:
+    schedule = schedule_named("cosine", n_cycles=3)
+    rates = [schedule(step / 90) for step in range(91)]
+    assert rates[29] < 0.01
+    assert rates[30] == pytest.approx(1.0), "the rate jumps back at once"
+    assert rates[59] < 0.01
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[90] == pytest.approx(0.0)
+    assert [cycle_at(step / 90, 3) for step in (0, 29, 30, 59, 60, 90)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_one_cycle_rises_for_three_tenths_and_falls_to_nearly_nothing() -> None:
+    schedule = schedule_named("one_cycle")
+    rates = [schedule(step / 100) for step in range(101)]
+    assert max(range(101), key=rates.__getitem__) == 30
+    assert rates[30] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(1e-4)
+    assert all(later > earlier for earlier, later in itertools.pairwise(rates[:31]))

@@ -177,6 +177,32 @@ def test_train_says_what_is_missing(medseg: Call, tmp_path: Path, registry: Path
     assert "no correction to learn from" in err
 
 
+def test_train_can_show_what_the_network_sees_and_train_nothing(
+    medseg: Call, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    images, labels = tmp_path / "data" / "images", tmp_path / "data" / "labels"
+    for number in range(3):
+        image = phantom(number)
+        formats.write_image(images / f"{number}.tif", image)
+        formats.write_labels(labels / f"{number}.tif", np.ones(image.spatial_shape, np.uint8), image)
+    recipe = {
+        "card": json.loads((registry / "lungs-unet" / "77" / "card.json").read_text()),
+        "encoder_weights": "not_needed_for_a_picture.safetensors",
+        "sources": [{"name": "own", "images": "images", "labels": "labels"}],
+        "recipe": {"base": "", "name": "lungs-unet", "patch_px": 64, "batch_size": 4, "augmentation": "mirror"},
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    picture = tmp_path / "pictures" / "batch.png"
+    place = ("train", tmp_path / "recipe.json", "--show-batch", picture)
+    assert "add --data" in medseg(*place)[2]
+    assert medseg(*place, "--data", tmp_path / "data") == (0, f"{picture}\n", "")
+    assert formats.read(picture).pixels.shape[1] == 1200
+    code, _, err = medseg("train", "--show-batch", picture, "--project", tmp_path / "p", "--registry", registry)
+    assert (code, "no run" in err) == (1, True)
+    assert "Add --show-batch" in medseg("train", tmp_path / "recipe.json")[2]
+
+
 def test_train_runs_compares_and_keeps_the_old_one_without_proof(
     medseg: Call, ws: Workspace, tmp_path: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,72 @@
+"""Losses that are no number: left out, then at a lower rate from the best so far, at last a clear end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.checkpoint import load_best
+from training.dataset import Batches
+from training.events import EpochEnded, Event, Notice
+from training.loop import resume, train
+from training.setup import Setup, read_setup
+
+MakeRun = Callable[..., Path]
+
+
+class SpoiltBatches(Batches):
+    """Batches of which some have no number in them."""
+
+    spoilt: range = range(0)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        patches, labels = super().batch(step)
+        return (patches * torch.nan if step in self.spoilt else patches), labels
+
+
+def trained(run_dir: Path, spoilt: range) -> tuple[Setup, list[Event]]:
+    setup = read_setup(run_dir, time.monotonic())
+    batches = SpoiltBatches(**{each.name: getattr(setup.batches, each.name) for each in fields(setup.batches)})
+    object.__setattr__(batches, "spoilt", spoilt)
+    setup = replace(setup, batches=batches)
+    progress = resume(setup)
+    return setup, list(train(setup, progress))
+
+
+def notices(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def test_a_batch_without_a_number_is_left_out_and_said(make_run: MakeRun) -> None:
+    _, events = trained(make_run(n_epochs=2), range(1, 2))
+    assert any("1 of 4 batches had no finite loss" in text for text in notices(events))
+    assert sum(isinstance(event, EpochEnded) for event in events) == 2
+    assert not any("learning rate" in text for text in notices(events))
+
+
+def test_several_in_a_row_lower_the_rate_and_go_back_to_the_best(make_run: MakeRun) -> None:
+    setup, events = trained(make_run(n_epochs=3, schedule="constant"), range(4, 7))
+    assert sum("a tenth of the learning rate" in text for text in notices(events)) == 1
+    rates = {event.epoch: event.rate for event in events if isinstance(event, EpochEnded)}
+    assert rates[1] == pytest.approx(5e-3)
+    assert rates[3] == pytest.approx(5e-4)
+    assert all(torch.isfinite(tensor).all() for tensor in load_best(setup.run_dir).values())
+
+
+def test_at_last_it_ends_with_the_best_so_far(make_run: MakeRun) -> None:
+    setup, events = trained(make_run(n_epochs=50), range(4, 10_000))
+    texts = notices(events)
+    assert sum("a tenth of the learning rate" in text for text in texts) == 3
+    assert any("no longer a number" in text for text in texts)
+    assert sum(isinstance(event, EpochEnded) for event in events) <= 5
+    assert all(torch.isfinite(tensor).all() for tensor in load_best(setup.run_dir).values())
+
+
+def test_the_loop_fits_on_a_screen() -> None:
+    source = Path(__file__).parents[2] / "training" / "loop.py"
+    text = source.read_text(encoding="utf-8")
+    loop = text[text.index("def train(") : text.index("def resume(")]
+    assert loop.count("\n") < 75

@@ -1,0 +1,101 @@
+"""What moves the weights, which of them move, and how fast each group does."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from napari_medseg.core.errors import MedSegError
+from training.recipe import Recipe
+
+MOMENTUM = 0.9
+LOSS_WEIGHT_RATE_FACTOR = 10.0
+"""Of the learning rate, for trainable weights of losses: a few numbers that have to go far in a short run."""
+PROBE_PX = 64
+
+Groups = list[dict[str, Any]]
+Maker = Callable[[Groups, Recipe], Optimizer]
+
+OPTIMISERS: dict[str, Maker] = {
+    "adamw": lambda groups, recipe: AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
+    "adam": lambda groups, recipe: Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
+    "sgd": lambda groups, recipe: SGD(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=MOMENTUM, nesterov=True
+    ),
+    "rmsprop": lambda groups, recipe: RMSprop(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=MOMENTUM
+    ),
+}
+
+
+def optimiser_of(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.Parameter] = ()) -> Optimizer:
+    """Freeze what the recipe freezes, and return the optimiser of the rest.
+
+    The encoder learns at its own share of the rate, not at all where that is 0; weights of the loss learn faster
+    and without decay, as nothing calls them back to 0.
+
+    Raises
+    ------
+    MedSegError
+        If the recipe names an optimiser that there is not, or stages that the encoder does not have.
+    """
+    if recipe.optimiser not in OPTIMISERS:
+        raise MedSegError(f"unknown optimiser {recipe.optimiser!r}; choose one of {sorted(OPTIMISERS)}")
+    if recipe.freeze_encoder_stages:
+        freeze_stages(network, recipe.freeze_encoder_stages)
+    encoder = [parameter for name, parameter in network.named_parameters() if _is_of_encoder(name)]
+    rest = [parameter for name, parameter in network.named_parameters() if not _is_of_encoder(name)]
+    if not recipe.encoder_rate_factor:
+        for parameter in encoder:
+            parameter.requires_grad_(False)
+    pairs = [(rest, 1.0), (encoder, recipe.encoder_rate_factor)]
+    groups: Groups = [_group(parameters, recipe.learning_rate * factor) for parameters, factor in pairs]
+    groups.append({**_group(loss_weights, recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
+    return OPTIMISERS[recipe.optimiser]([group for group in groups if group["params"]], recipe)
+
+
+def freeze_stages(network: nn.Module, n_stages: int) -> None:
+    """Let the first stages of the encoder learn no more.
+
+    A stage ends where the encoder hands a feature map to the decoder; what it consists of is found by following one
+    feature map back to the weights that it was made with, so that every encoder has its stages.
+
+    Raises
+    ------
+    MedSegError
+        If the network has no encoder with that many stages.
+    """
+    encoder = getattr(network, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise MedSegError(f"{type(network).__name__} has no encoder to freeze. Set freeze_encoder_stages to 0.")
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    for used in _used_by_stages(encoder, parameters, n_stages):
+        used.requires_grad_(False)
+
+
+def _used_by_stages(encoder: nn.Module, parameters: list[nn.Parameter], n_stages: int) -> list[nn.Parameter]:
+    kernel = next(parameter for parameter in encoder.parameters() if parameter.ndim == 4)
+    was_training = encoder.training
+    images = torch.zeros(1, kernel.shape[1], PROBE_PX, PROBE_PX, device=kernel.device)
+    features = encoder.eval()(images)
+    encoder.train(was_training)
+    if not isinstance(features, list | tuple) or n_stages >= len(features):
+        most = len(features) - 1 if isinstance(features, list | tuple) else 0
+        raise MedSegError(f"the encoder has {most} stages, but {n_stages} are to be frozen. Freeze fewer.")
+    used: list[nn.Parameter] = []
+    for feature in features[1 : n_stages + 1]:  # the first one is the image
+        if isinstance(feature, Tensor) and feature.requires_grad:
+            found = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
+            used += [parameter for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None]
+    return used
+
+
+def _group(parameters: Iterable[nn.Parameter], full_rate: float) -> dict[str, Any]:
+    return {"params": [parameter for parameter in parameters if parameter.requires_grad], "full_rate": full_rate}
+
+
+def _is_of_encoder(name: str) -> bool:
+    """Tell by its name whether a parameter is the encoder's, also in a member of an ensemble."""
+    return name.startswith("encoder.") or ".encoder." in name
