@@ -1,0 +1,83 @@
+"""Every recipe of the repository learns one step from phantoms and makes a version that the predictor opens."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from training_phantoms import SIDE, phantom
+
+import training
+from napari_medseg.core.snapshots import read_snapshot
+from napari_medseg.core.tasks import task_named
+from napari_medseg.inference.predictor import Predictor
+from training.__main__ import main as train
+from training.base_model import make_run
+from training.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.evaluate import judge_case
+from training.judge import labelled_case
+from training.suite import read_suite
+
+HERE = Path(training.__file__).parent
+BUNDLED = {path.stem: read_base_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
+ROWS = {
+    f"{path.stem}: {row.name}": recipe
+    for path in sorted((HERE / "suites").glob("*.toml"))
+    for row, recipe in read_suite(path).recipes()
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of two lungs, grey and in colour; their labels are right for every task: 1 and 2, or two objects, or 1."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("grey", "colour", "labels", "binary"):
+        (folder / name).mkdir()
+    for seed in range(3):
+        pixels, labels = phantom(seed)
+        tifffile.imwrite(folder / "grey" / f"p{seed}.tif", pixels)
+        colours = np.stack([pixels, pixels[::-1] // 2, pixels // 3], axis=-1)
+        tifffile.imwrite(folder / "colour" / f"p{seed}.tif", colours, photometric="rgb")
+        tifffile.imwrite(folder / "labels" / f"p{seed}.tif", labels)
+        tifffile.imwrite(folder / "binary" / f"p{seed}.tif", (labels > 0).astype(np.uint8))
+    return folder
+
+
+def in_small(base: BaseRecipe) -> BaseRecipe:
+    """The same recipe on three phantoms: two patches a step, as many steps as it has cycles, every stage kept."""
+    task = task_named(base.card.task)
+    in_colour = base.card.architecture.in_channels == 3
+    numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
+    recipe = base.recipe
+    changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
+    changes |= {"window_overlap_px": min(recipe.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
+    changes["stages"] = tuple({**stage, "n_epochs": 1} for stage in recipe.stages)
+    source = Source(
+        name="phantoms",
+        images="colour" if in_colour and task.name != "covid" else "grey",
+        labels="binary" if task.name == "instruments" else "labels",
+        group="^(.*)$",
+        hold_out=("p2",),
+    )
+    return base.model_copy(
+        update={
+            "card": base.card.model_copy(update={"preprocessing": numbers}),
+            "encoder_weights": "none",
+            "parent": "",
+            "sources": (source,),
+            "recipe": recipe.model_copy(update=changes),
+        }
+    )
+
+
+@pytest.mark.parametrize("base", [*BUNDLED.values(), *ROWS.values()], ids=[*BUNDLED, *ROWS])
+def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: BaseRecipe, data: Path, tmp_path: Path) -> None:
+    small = in_small(base)
+    make_run(small, data, data, tmp_path)
+    assert train([str(tmp_path)]) == 0
+    snapshot = read_snapshot(tmp_path / "snapshot.json")
+    (case,) = [labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
+    finder = None if base.card.field is None else Predictor.load(HERE.parent / "napari_medseg/models/lungs-unet/1")
+    judged = judge_case(Predictor.load(tmp_path, "cpu", finder), case, task_named(base.card.task))
+    assert judged.predicted.shape == judged.reference.shape
+    assert 0 <= judged.score.mean_dice <= 1
