@@ -1,9 +1,10 @@
 """Which way to retrain? An oracle corrects 1, 2, 4, 8 and 16 images of a new source; six strategies learn from them.
 
 Judged on images of the new source whose patients no training saw, and on the hold-out of the old one: what was won, and
-what was lost. See `retraining.py` for the sources and the strategies. Every run is a line in `OUT/fine_tuning.jsonl`;
-a rerun skips the lines that are there, so it can be stopped at any time, and two processes may share the file when
-they differ in `--tasks`, `--seeds` or `--strategies`. `--report` draws table and plot from what is there.
+what was lost. `retraining.py` has the sources, `strategies.py` the strategies. Every run is a line in
+`OUT/fine_tuning.jsonl`; a rerun skips the lines that are there, so it can be stopped at any time, and two processes may
+share the file when they differ in `--tasks`, `--seeds` or `--strategies`. `--report` draws table and plot from what is
+there.
 
 `python benchmarks/corrections.py --data ../shared/data --weights ../shared/weights --out docs --budget-s 30`
 """
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import drawing
-from retraining import DOMAINS, STRATEGIES, Domain, Place, add_row, corrected, lessons_of, recipe_of, retrain, rows_of
+from retraining import DOMAINS, Domain, Place, add_row, corrected, lessons_of, recipe_of, retrain, rows_of
+from strategies import STRATEGIES
 
 from napari_medseg.core.snapshots import SnapshotItem
 from napari_medseg.core.tasks import task_named

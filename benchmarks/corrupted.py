@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from retraining import DOMAINS, PACKAGE, STRATEGIES, Domain, Place, add_row, corrected, recipe_of, retrain, rows_of
+from retraining import DOMAINS, PACKAGE, Domain, Place, add_row, corrected, recipe_of, retrain, rows_of
+from strategies import STRATEGIES
 
 from napari_medseg.core import formats
 from napari_medseg.core.checks import check_labels, swap_sides

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retraining import Strategy
+from strategies import Strategy
 
 COLOURS = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#999999")
 WIDTH, HEIGHT, GAP, LEFT, TOP = 300, 200, 70, 60, 40

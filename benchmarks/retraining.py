@@ -1,4 +1,4 @@
-"""What the benchmarks of retraining share: where old and new images come from, strategies as data, one run.
+"""What the benchmarks of retraining share: where old and new images come from, and one run.
 
 Three domains, each with images that the base version learnt from (old) and a source that it did not (new):
 
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from strategies import Strategy
 
 import napari_medseg
 from napari_medseg.core import formats
@@ -46,44 +47,6 @@ SAMPLES = PACKAGE / "samples"
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 N_SAMPLE = 16
 TILE_PX = 500
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """One way to retrain.
-
-    Parameters
-    ----------
-    title
-        For the table.
-    recipe
-        What differs from the recipe of the window.
-    older
-        What of the older data there is: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new.
-    start
-        ``"parent"``, or ``"encoder"`` for a network that knows ImageNet only.
-    """
-
-    title: str
-    recipe: Mapping[str, object]
-    older: str = "sample"
-    start: str = "parent"
-
-
-_PLAIN = {"replay_share": 0.0, "distillation": 0.0, "average_with_parent": 0.0}
-STRATEGIES: dict[str, Strategy] = {
-    "new": Strategy("(a) new cases only", _PLAIN, older="none"),
-    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, older="all"),
-    "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
-    "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
-    "default": Strategy("(d') the same with distillation: the default", {}),
-    "scratch": Strategy(
-        "(e) all data, from scratch",
-        {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
-        older="all",
-        start="encoder",
-    ),
-}
 
 
 @dataclass(frozen=True)

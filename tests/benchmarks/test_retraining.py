@@ -6,7 +6,8 @@ import corrections
 import corrupted
 import pytest
 import torch
-from retraining import STRATEGIES, Domain, Place, add_row, lessons_of, old_parts, recipe_of, rows_of
+from retraining import Domain, Place, add_row, lessons_of, old_parts, recipe_of, rows_of
+from strategies import STRATEGIES
 from training_phantoms import item, small_card
 
 from napari_medseg.core.snapshots import Role, SnapshotItem

@@ -1,0 +1,42 @@
+"""Ways to retrain, as data: what differs from the recipe of the window, and what of the older data there is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way to retrain.
+
+    Parameters
+    ----------
+    title
+        For the table.
+    recipe
+        What differs from the recipe of the window.
+    older
+        What of the older data there is: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new.
+    start
+        ``"parent"``, or ``"encoder"`` for a network that knows ImageNet only.
+    """
+
+    title: str
+    recipe: Mapping[str, object]
+    older: str = "sample"
+    start: str = "parent"
+
+
+_PLAIN = {"replay_share": 0.0, "distillation": 0.0, "average_with_parent": 0.0}
+STRATEGIES: dict[str, Strategy] = {
+    "new": Strategy("(a) new cases only", _PLAIN, older="none"),
+    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, older="all"),
+    "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
+    "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
+    "default": Strategy("(d') the same with distillation: the default", {}),
+    "scratch": Strategy(
+        "(e) all data, from scratch",
+        {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
+        older="all",
+        start="encoder",
+    ),
+}
