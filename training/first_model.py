@@ -89,7 +89,7 @@ def first_recipe(task: Task, name: str, version: int, budget_s: float, seed: int
         replay_augmentation=task.replay_augmentation,
         replay_share=0.0,
         ema_decay=0.9,
-        freeze_batch_norm=True,
+        freeze_batch_norm=False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
     )
 
 

@@ -117,7 +117,7 @@ def default_recipe(task: Task, name: str, sizes: Sizes, changes: Changes) -> Rec
         replay_augmentation=task.replay_augmentation,
         replay_share=0.0,
         ema_decay=0.95 if few else 0.99,
-        freeze_batch_norm=few,
+        freeze_batch_norm=False,
         keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
     )
     return _changed(recipe, changes.recipe, "recipe")

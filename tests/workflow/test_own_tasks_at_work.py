@@ -26,7 +26,7 @@ from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
 from training.events import Failed, Finished
 
-N_CASES, N_HELD_OUT = 16, 3
+N_CASES, N_HELD_OUT = 16, 5
 
 
 def frame(number: int) -> Image:
