@@ -130,7 +130,8 @@ class Learner:
         loss = self.team.mean(self._find_gradients(images, loss_of, step))
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.team.average_gradients(learning)
-        norm = nn.utils.clip_grad_norm_(learning, self.recipe.max_gradient_norm)
+        # Those of loss weights are as large as the losses: clipped together, they would leave the network none.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_gradient_norm)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()

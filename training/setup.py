@@ -21,6 +21,7 @@ from training.augmentations import augmentation_named, strengthened
 from training.class_balance import inverse_frequencies
 from training.dataset import Batches, LabelledImage, LabelledPlane
 from training.learner import Learner
+from training.objective import objective_of
 from training.reading import Reader, largest_label
 from training.recipe import Recipe, read_recipe
 from training.schedule import Clock
@@ -109,6 +110,7 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
         If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn from.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
+    check_names(recipe)
     snapshot.check_split()
     task = snapshot.labelled_as
     if recipe.n_threads is not None:
@@ -147,6 +149,14 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
     learner = Learner.starting_from(network, recipe, device, _class_weights(recipe, train, base), team)
     clock, stage = Clock(started, recipe.budget_s), stages_of(recipe)[0]
     return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, team)
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `MedSegError` where a stage names a loss or a set that there is not: now, and not when its turn comes."""
+    for stage in recipe.staged():
+        objective_of(stage, None if stage.class_weights == "none" else torch.ones(1))
+        for name in (stage.augmentation, stage.replay_augmentation):
+            augmentation_named(name)
 
 
 def split_by_role(snapshot: Snapshot) -> Split:

@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_medseg.core.cards import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import IGNORED, SnapshotItem, read_snapshot
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from training.class_balance import classes_in
 from training.dataset import Batches
@@ -29,6 +29,7 @@ from training.mixing import Mixer, mixer_of
 from training.reading import Reader
 from training.recipe import Recipe, read_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, batches_of, split_by_role
+from training.start import make_start
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30
 COLUMNS, N_BATCHES, FROM_EACH = 4, 3, 4
@@ -64,15 +65,16 @@ class Outline:
 def show_batch(run_dir: Path, path: Path) -> None:
     """Write the picture of a run folder, which need not have been trained.
 
-    Of many images some are taken, spread over all.
+    Of several stages it is the first one; of many images some are taken.
 
     Raises
     ------
     MedSegError
         If the folder is not complete or an image cannot be read.
     """
-    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
-    task, card, split = task_named(snapshot.task), read_card(run_dir / recipe.base / CARD_FILE), split_by_role(snapshot)
+    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).staged()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
+    make_start(run_dir, recipe.seed)
+    task, card, split = snapshot.labelled_as, read_card(run_dir / recipe.base / CARD_FILE), split_by_role(snapshot)
     finder = Predictor.load(run_dir / recipe.field_base, "cpu") if recipe.field_base else None
     reader = Reader(run_dir, card, task, recipe.seed, finder, recipe.label_steps)
     train, replay = (

@@ -1,6 +1,7 @@
 """`medseg train --images --masks`: a model from folders of images and masks, without a project."""
 
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.task_book import TaskBook
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow import cli_places as places
+from napari_medseg.workflow import cli_show
 from napari_medseg.workflow.cli_follow import watch
 from napari_medseg.workflow.processes import last_words, start_detached
 from training.events import CANCEL_FILE, Event, Failed, read_events
@@ -45,6 +47,7 @@ class Wishes:
     instances: bool = False
     skip_mismatches: bool = False
     check_only: bool = False
+    show_batch: Path | None = None
 
 
 def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
@@ -67,6 +70,11 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
         return
     run_dir = wishes.out or Path(RUNS_FOLDER) / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     donors = [(card, models.folder(card.id)) for card in models.versions()]
+    if wishes.show_batch is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            fill_run(data, matched.cases, donors, Path(folder) / "run", _changes(wishes))
+            cli_show.show_batch(wishes.show_batch, Path(folder) / "run", None)
+        return
     base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes))
     start = base.card.lineage.began_with or "random weights"
     console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")

@@ -139,7 +139,7 @@ def train(
     if source is not None:
         cli_show.show_batch(show_batch, source, data)
         return
-    if show_batch is not None:
+    if show_batch is not None and images is None:
         with places.opened(project, registry) as ws:
             cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task or "lungs"), None)
         return
@@ -167,6 +167,7 @@ def train(
         instances=instances,
         skip_mismatches=skip_mismatches,
         check_only=check_only,
+        show_batch=show_batch,
     )
     train_own(wishes, registry, as_json=as_json)
 

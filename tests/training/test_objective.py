@@ -137,3 +137,17 @@ def test_a_learner_learns_its_weights_with_the_network() -> None:
     assert all(abs(weight - 1.0) > 0.01 for weight in weights)
     decays = [group["weight_decay"] for group in learner.optimiser.param_groups if group["params"][0].ndim == 1]
     assert decays[-1] == 0.0, "nothing calls the weights back to 1"
+
+
+def test_a_large_loss_with_a_trainable_weight_leaves_the_network_its_step() -> None:
+    images, labels = torch.rand(2, 1, 64, 64), torch.randint(0, 3, (2, 64, 64))
+    steps = []
+    for trainable in (False, True):
+        torch.manual_seed(0)
+        loss = [{"name": "dice"}, {"name": "cross_entropy", "weight": 200.0, "trainable": trainable}]
+        recipe = small_recipe(loss=loss, optimiser="sgd", max_gradient_norm=1.0)
+        learner = Learner.starting_from(build(small_card().architecture), recipe, torch.device("cpu"))
+        assert learner.step((images, labels), 0, 1.0) is not None
+        pairs = zip(learner.network.parameters(), learner.parent.parameters(), strict=True)
+        steps.append(float(torch.cat([(new - old).detach().flatten() for new, old in pairs]).norm()))
+    assert steps[0] == pytest.approx(steps[1], rel=1e-3) != 0

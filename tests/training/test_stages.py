@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from training_phantoms import small_recipe
 
 from napari_medseg.core.durable import sha256_of
+from napari_medseg.core.errors import MedSegError
 from training.__main__ import main, run
 from training.checkpoint import BEST_FILE, read_progress
 from training.events import EpochEnded, Finished, Notice, append_event, read_events
@@ -114,3 +115,40 @@ def test_a_stage_draws_other_patches_than_the_one_before(make_run: MakeRun) -> N
     setup = read_setup(make_run(stages=({"patch_px": 96}, {"batch_size": 2, "accumulate": 3})), time.monotonic())
     assert setup.at_stage(0).batches.batch(0)[0].shape == (4, 1, 96, 96)
     assert setup.at_stage(1).batches.batch(0)[0].shape == (6, 1, 64, 64)
+
+
+def test_a_stage_has_its_own_loss_mixing_windows_and_class_weights(make_run: MakeRun) -> None:
+    """As the lungs of system A: CutMix first, then a boundary loss whose weights are learnt, at a lower rate."""
+    second = {
+        "loss": [{"name": "cross_entropy", "trainable": True}, {"name": "boundary", "trainable": True}],
+        "class_weights": "inverse_frequency",
+        "augmentation": "mirror",
+        "augmentation_strength": 0.5,
+        "sampling": "windows",
+        "learning_rate": 1e-3,
+    }
+    run_dir = make_run(loss="dice", augmentation="cutmix", stages=[{"n_epochs": 1}, {"n_epochs": 2, **second}])
+    setup = read_setup(run_dir, time.monotonic())
+    later = setup.at_stage(1)
+    assert (setup.learner.mixer.settings.cutmix_share, later.learner.mixer.settings.cutmix_share) == (0.5, 0.0)
+    assert (len(setup.batches.windows), len(later.batches.windows)) == (0, 4)
+    assert later.batches.augmenter.settings.mirror_share == 0.25
+    assert [len(list(each.learner.loss.parameters())) for each in (setup, later)] == [0, 1]
+    assert main([str(run_dir)]) == 0
+    assert isinstance([event for event, _ in read_events(run_dir)][-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"loss": "hinge"}, "unknown loss"),
+        ({"augmentation": "wild"}, "unknown augmentation"),
+        ({"loss": "dice", "class_weights": "inverse_frequency"}, "averages over pixels"),
+    ],
+)
+def test_names_of_later_stages_are_checked_at_the_beginning(
+    make_run: MakeRun, stage: dict[str, object], words: str
+) -> None:
+    run_dir = make_run(stages=[{"n_epochs": 2}, stage])
+    with pytest.raises(MedSegError, match=words):
+        read_setup(run_dir, time.monotonic())

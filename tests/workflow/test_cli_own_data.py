@@ -95,6 +95,17 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     assert "both --images and --masks" in medseg("train", *folders[:2])[2]
 
 
+def test_what_the_network_would_see_of_folders_is_shown_and_nothing_is_trained(
+    medseg: Call, folders: tuple[object, ...], tmp_path: Path
+) -> None:
+    picture, run_dir = tmp_path / "batch.png", tmp_path / "run"
+    meaning = ("--labels", "right_lung,left_lung", "--values", "100,200", "--recipe", tmp_path / "small.json")
+    code, out, err = medseg("train", *folders, *meaning, "--out", run_dir, "--show-batch", picture)
+    assert (code, out) == (0, f"{picture}\n"), err
+    assert formats.read(picture).pixels.shape[1] == 1200
+    assert not run_dir.exists()
+
+
 def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[object, ...], tmp_path: Path) -> None:
     run_dir, registry = tmp_path / "run", tmp_path / "registry"
     lonely = tmp_path / "images" / "lonely.png"
