@@ -71,15 +71,14 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
     from training.tensorboard import recorded
 
     team = team or Team()
-    if team.is_first:
-        make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed)
+    began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if team.is_first else ""
     team.wait()
     setup = read_setup(run_dir, started, team)
-    events = _events(setup)
+    events = _events(setup, began_with)
     yield from recorded(events, run_dir) if setup.recipe.tensorboard and setup.team.is_first else events
 
 
-def _events(setup: "Setup") -> Iterator[Event]:
+def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
     from training.loop import resume, train
     from training.provenance import write_provenance
     from training.result import finish, score_base
@@ -93,6 +92,8 @@ def _events(setup: "Setup") -> Iterator[Event]:
         budget_s=setup.recipe.budget_s,
         time=time.time(),
     )
+    if began_with:
+        yield Notice(began_with)
     progress = resume(setup)
     if progress.step:
         yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")

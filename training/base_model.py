@@ -25,12 +25,13 @@ from napari_medseg.networks import build, load_version, save_version, start_enco
 from training.__main__ import main as train_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.cost import write_cost
-from training.first_model import START_FOLDER
+from training.first_model import START_FOLDER, FirstStart
 from training.judge import judge
 from training.label_steps import apply_label_steps
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
+from training.start import save_start
 
 LABELS_FOLDER = "labels"
 MODELS = Path(napari_medseg.__file__).parent / "models"
@@ -56,21 +57,12 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
         If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(base.recipe.seed)
-    network = build(base.card.architecture)
-    if base.parent:
-        network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
-    elif base.encoder_weights:
-        start_encoder(network, base.card.architecture, base.encoder_weights, weights, Registry(weights, MODELS))
-    else:
-        logger.warning("the recipe names neither parent nor encoder_weights: all of the network starts at random")
-    card = base.card.model_copy(update={"lineage": Lineage(parent=base.parent or None)})
-    save_version(network, card, run_dir / START_FOLDER)
+    _save_start(base, weights, run_dir / START_FOLDER)
     items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
-    changes = {"base": START_FOLDER, "field_base": _newest_bundled(card.field.task) if card.field else ""}
+    changes = {"base": START_FOLDER, "field_base": _newest_bundled(base.card.field.task) if base.card.field else ""}
     write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
 
@@ -96,6 +88,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MedSegError as error:
         logger.error("%s", error)
         return 1
+
+
+def _save_start(base: BaseRecipe, weights: Path, folder: Path) -> None:
+    lineage = Lineage(parent=base.parent or None, began_with=base.card.lineage.began_with)
+    card = base.card.model_copy(update={"lineage": lineage})
+    if base.weights_from:
+        save_start(FirstStart(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
+        return
+    torch.manual_seed(base.recipe.seed)
+    network = build(card.architecture)
+    if base.parent:
+        network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
+    elif base.encoder_weights:
+        start_encoder(network, base.card.architecture, base.encoder_weights, weights, Registry(weights, MODELS))
+    else:
+        logger.warning("the recipe names neither parent nor encoder_weights: all of the network starts at random")
+    save_version(network, card, folder)
 
 
 def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:

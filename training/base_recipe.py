@@ -79,6 +79,7 @@ class BaseRecipe(BaseModel):
 
     `encoder_weights` is ``"imagenet"``, a safetensors file (relative to the weights' folder, or anywhere), a version
     whose encoder is taken, or ``"none"``: see `networks.start_encoder`.
+    `weights_from` is the folder of a version whose weights are taken where they fit, as for a task that is new.
     `parent`, as in ``lungs-unet@1``, is a bundled version to start from instead of random weights and the encoder.
     The picture of the worst case shows the image only where `images_may_be_shown`: it is shipped with the version.
     """
@@ -87,6 +88,7 @@ class BaseRecipe(BaseModel):
 
     card: ModelCard
     encoder_weights: str = ""
+    weights_from: str = ""
     labels_by: str = "the references of the sources"
     images_may_be_shown: bool = False
     parent: str = ""

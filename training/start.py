@@ -13,8 +13,13 @@ from training.first_model import FIRST_START_FILE, START_FOLDER, FirstStart, rea
 logger = logging.getLogger(__name__)
 
 
-def make_start(run_dir: Path, seed: int) -> None:
+def make_start(run_dir: Path, seed: int) -> str:
     """Write `start/` into a run folder that says by `start.json` how its first model begins; else do nothing.
+
+    Returns
+    -------
+    str
+        What it began with, for people; empty where nothing was done.
 
     Raises
     ------
@@ -22,8 +27,10 @@ def make_start(run_dir: Path, seed: int) -> None:
         If the network cannot be built, or nothing of the weights that it should begin with fits.
     """
     if not (run_dir / FIRST_START_FILE).exists() or (run_dir / START_FOLDER / CARD_FILE).exists():
-        return
-    save_start(read_first_start(run_dir), run_dir / START_FOLDER, seed)
+        return ""
+    start = read_first_start(run_dir)
+    save_start(start, run_dir / START_FOLDER, seed)
+    return f"the first model begins with {start.card.lineage.began_with or 'random weights, as no model fits'}"
 
 
 def save_start(start: FirstStart, folder: Path, seed: int) -> None:

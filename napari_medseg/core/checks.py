@@ -22,8 +22,9 @@ class Finding:
     """One thing that is wrong, or looks wrong, with labels.
 
     `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
-    (beside what the image shows) or ``"joined"`` (several objects as one). A `blocking` one must not become ground
-    truth; the others are for a person to look at.
+    (beside what the image shows) or ``"joined"`` (several objects as one); of corrections also ``"unseen"``,
+    ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (another case's labels). A `blocking` one must not become
+    ground truth; the others are for a person to look at.
     """
 
     kind: str

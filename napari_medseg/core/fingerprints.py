@@ -5,6 +5,7 @@ What a model is judged by must not be among what it learns from, also where some
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,18 +56,24 @@ def likeness(one: Fingerprint, other: Fingerprint) -> float:
     return float((_unit(one.planes) @ _unit(other.planes).T).max())
 
 
+def resized(plane: NDArray[Any]) -> NDArray[np.float64]:
+    """Bring a plane (y, x) of any size to `SIDE_PX` by `SIDE_PX`: each new pixel is the mean of what it covers."""
+    return _resized_along(_resized_along(plane, 0), 1)
+
+
 def _fine_structure(plane: NDArray[np.float32]) -> NDArray[np.int8]:
     """Edges and texture at the scale of `FINE_PX`, divided by their local strength, which a grey window changes."""
-    small = _resized(_resized(plane, 0), 1)
+    small = resized(plane)
     low, high = np.percentile(small, (1, 99))
     small = np.clip(small, low, high)
     fine = small - ndimage.gaussian_filter(small, FINE_PX)
     strength = np.sqrt(ndimage.gaussian_filter(fine * fine, 2 * FINE_PX)) + 1e-3 * (high - low) + 1e-6
     even = np.clip(fine / strength, -3.0, 3.0)
-    return np.rint((even - even.mean()) * STEPS).clip(-127, 127).astype(np.int8).ravel()
+    steps: NDArray[np.int8] = np.rint((even - even.mean()) * STEPS).clip(-127, 127).astype(np.int8)
+    return steps.ravel()
 
 
-def _resized(plane: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+def _resized_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
     """Mean over `SIDE_PX` equal stretches of an axis, parts of pixels included."""
     length = plane.shape[axis]
     moved = np.moveaxis(plane, axis, 0)
@@ -75,8 +82,8 @@ def _resized(plane: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
     below = np.floor(edges).astype(int)
     share = (edges - below)[:, np.newaxis]
     at_edges = sums[below] * (1 - share) + sums[np.minimum(below + 1, length)] * share
-    resized: NDArray[np.float64] = np.moveaxis(np.diff(at_edges, axis=0) * (SIDE_PX / length), 0, axis)
-    return resized
+    smaller: NDArray[np.float64] = np.moveaxis(np.diff(at_edges, axis=0) * (SIDE_PX / length), 0, axis)
+    return smaller
 
 
 def _unit(planes: NDArray[np.int8]) -> NDArray[np.float32]:

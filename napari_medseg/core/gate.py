@@ -94,7 +94,7 @@ class Verdict:
         return f"{self.answer}. {self.figures}"
 
 
-def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0) -> Verdict:
+def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0, doubt: str = "") -> Verdict:
     """Judge a candidate from paired scores; the cases of one group count as one, for they are alike.
 
     Worse: the mean falls, or one case falls by more than `margin` (also where cases are few: a loss seen is a loss).
@@ -108,6 +108,8 @@ def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: in
         What a single case may lose.
     seed
         Of the bootstrap.
+    doubt
+        Why the labels themselves are not to be believed; then nothing is called better.
     """
     if not rows:
         answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
@@ -122,6 +124,8 @@ def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: in
     worst = min(rows, key=lambda row: row.new - row.old)
     ci = change_interval(changes, CONFIDENCE, seed)
     decision, n_needed, answer = _decide(changes, ci, worst, margin)
+    if doubt and decision is Decision.BETTER:
+        decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {doubt}"
     counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
     counted += f" of {_groups(len(groups))}" * (len(groups) != len(rows))
     interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"

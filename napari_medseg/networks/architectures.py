@@ -32,7 +32,9 @@ def build(architecture: Architecture) -> nn.Module:
     Parameters
     ----------
     architecture
-        From a card. `options` go to the network's class, as in ``{"decoder_channels": [128, 64, 32, 16, 16]}``.
+        From a card. Networks that are not smp's may leave the encoder empty for their own default, which never changes
+        for the sake of such cards. `options` go to the network's class, as in
+        ``{"decoder_channels": [128, 64, 32, 16, 16]}``.
 
     Returns
     -------
@@ -60,10 +62,14 @@ def architecture_named(text: str, in_channels: int, classes: int) -> Architectur
     """
     name, _, encoder = text.partition(":")
     _check_name(name)
-    parameters = inspect.signature(_NETWORKS[name].__init__).parameters
-    if not encoder and "encoder_name" in parameters:
-        encoder = parameters["encoder_name"].default
+    encoder = encoder or default_encoder(name)
     return Architecture(name=name, encoder=encoder, in_channels=in_channels, classes=classes)
+
+
+def default_encoder(name: str) -> str:
+    """Return the encoder that an architecture's class has by default; empty where there is none to choose."""
+    parameters = inspect.signature(_NETWORKS[name].__init__).parameters
+    return str(parameters["encoder_name"].default) if "encoder_name" in parameters else ""
 
 
 def free_of_size(architecture: Architecture) -> dict[str, bool]:
@@ -98,7 +104,7 @@ def _build_own(network: type[nn.Module], architecture: Architecture) -> nn.Modul
     choices = set(inspect.signature(network).parameters)
     options = _checked_options(architecture, choices - {"encoder_name", "in_channels", "classes"})
     if "encoder_name" in choices:
-        options["encoder_name"] = architecture.encoder
+        options["encoder_name"] = architecture.encoder or default_encoder(architecture.name)
     elif architecture.encoder:
         raise MedSegError(f"{architecture.name} has no encoder to choose, so {architecture.encoder!r} is wrong there")
     return any_size(network)(in_channels=architecture.in_channels, classes=architecture.classes, **options)

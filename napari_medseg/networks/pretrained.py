@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
-from napari_medseg.networks.architectures import free_of_size
+from napari_medseg.networks.architectures import default_encoder, free_of_size
 from napari_medseg.networks.versions import load_strictly, load_version, read_weights
 
 IMAGENET = "imagenet"
@@ -58,6 +58,9 @@ def start_encoder(
     if source == RANDOM:
         logger.info("%s starts from random numbers, as asked for", architecture.name)
         return
+    architecture = architecture.model_copy(
+        update={"encoder": architecture.encoder or default_encoder(architecture.name)}
+    )
     if source in {IMAGENET, *_settings_of(architecture.encoder)}:
         load_encoder(network, _hub_weights(architecture, source), f"{architecture.encoder} ({source})")
     elif re.fullmatch(r"[a-z0-9-]+@[0-9]+", source):

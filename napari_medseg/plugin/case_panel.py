@@ -27,9 +27,7 @@ from napari_medseg.workflow.workspace import Workspace
 ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
 INFO = "Model card: data, hold-out scores, parent, licence"
-NO_MODEL = (
-    "No model predicts for this task yet. Paint labels on a few images, accept them, then train the first model below."
-)
+NO_MODEL = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
 HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."

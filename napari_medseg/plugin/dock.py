@@ -3,13 +3,14 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medseg.plugin import layers, painting
 from napari_medseg.plugin.activity import Activity
-from napari_medseg.plugin.case_panel import CasePanel
+from napari_medseg.plugin.case_panel import NO_MODEL, CasePanel
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.exporting import Exporter
 from napari_medseg.plugin.guests import Comparing, Doubt, Guests
@@ -153,7 +154,10 @@ class Dock(QWidget):
         self.case.refresh_models()
 
     def _on_doubt(self, shown: bool) -> None:
-        if shown and self.worklist.chosen_model:
+        if shown and not self.worklist.chosen_model:
+            show_info(NO_MODEL)
+            self.labels.set_doubt(shown=False, possible=True)
+        elif shown:
             self._doubt.show(self.worklist.chosen_model)
         else:
             self._guests.leave()

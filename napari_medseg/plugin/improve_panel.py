@@ -26,8 +26,8 @@ BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 m
 DEFAULT_BUDGET = 2
 EMPTY = "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
 EMPTY_FIRST = (
-    "Accept a handful of cases with labels, of several patients: the first model learns from them here, "
-    "and goes live only if it beats an empty answer on the hold-out."
+    "The first model learns from accepted cases, of several patients if it can be; "
+    "it goes live only if it beats an empty answer on the hold-out."
 )
 
 

@@ -74,7 +74,6 @@ class TaskDialog(QDialog):
         """Add a row for one more label; its colour is the next of the palette where none is given."""
         row = self.table.rowCount()
         self.table.insertRow(row)
-        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))
         swatch = QPushButton()
         swatch.setToolTip("Choose another colour")
         swatch.clicked.connect(partial(self._ask_colour, swatch))
@@ -83,6 +82,7 @@ class TaskDialog(QDialog):
         remove.clicked.connect(partial(self._remove, remove))
         self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
         self.table.setCellWidget(row, REMOVE_COLUMN, remove)
+        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
 
     def task(self) -> Task:
         """Return the task as it is typed; rows without a name are left out. Raises as `own_task` does."""
@@ -130,7 +130,7 @@ class TaskDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.table, stretch=1)
-        layout.addWidget(row_of(more, QLabel("value 1 is the first row; 0 is background"), stretch=1))
+        layout.addWidget(row_of(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
         layout.addWidget(self._problem)
         layout.addWidget(row_of(QLabel(""), cancel, self.made))
         self.made.clicked.connect(self.accept)

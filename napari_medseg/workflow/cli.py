@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.workflow import cli_benchmark, cli_checks, cli_demo, cli_images, cli_models, cli_project
+from napari_medseg.workflow import cli_benchmark, cli_checks, cli_demo, cli_images, cli_models, cli_project, cli_tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +29,7 @@ app.command()(cli_project.train)
 app.command()(cli_benchmark.benchmark)
 app.command()(cli_demo.demo)
 app.add_typer(cli_models.app, name="models")
+app.add_typer(cli_tasks.app, name="tasks")
 
 
 def _say_version(asked: bool) -> None:

@@ -15,7 +15,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.checks import check_labels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.measure import Measurement, measure
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow import cli_places as places
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def predict(
         raise MedSegError(f"labels cannot be written as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
     sources, errors = _sources(files)
     models = places.open_registry(registry)
+    wanted = models.book().named(task)
     card = places.chosen_model(models, task, model)
     predictor = places.load_predictor(models, card.id, device)
     targets = _targets(sources, output, suffix)
@@ -51,7 +52,7 @@ def predict(
         try:
             if target.exists() and not overwrite:
                 raise MedSegError(f"{target} exists already. Choose another folder with -o, or add --overwrite.")
-            written.append(_predict_one(source, target, predictor, task_named(task)))
+            written.append(_predict_one(source, target, predictor, wanted))
         except MedSegError as error:
             errors.append(str(error))
     if as_json:
@@ -89,11 +90,11 @@ def evaluate(
     from training.pictures import picture_of
     from training.scores import Evaluation
 
-    chosen = task_named(task)
+    models = places.open_registry(registry)
+    chosen = models.book().named(task)
     if predictions is not None:
         name, source, n_classes = predictions.name, found_in(predictions), None
     else:
-        models = places.open_registry(registry)
         card = places.chosen_model(models, task, model)
         name, n_classes = card.id, card.architecture.classes
         source = predicted_by(places.load_predictor(models, card.id, device))

@@ -1,18 +1,21 @@
-"""`medseg models`: which versions there are, what is known of them, and which one is live."""
+"""`medseg models`: which versions there are, what is known of them, which one is live, what networks cost."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.cards import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.registry import Registry
-from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow import cli_places as places
+from napari_medseg.workflow import cli_summary
 
-app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back model versions.")
+app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
+app.command()(cli_summary.summary)
 
 ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@2.")]
 
@@ -67,6 +70,29 @@ def show(model: ModelArgument, as_json: places.JsonOption = False, registry: pla
 
 
 @app.command()
+def add(
+    folder: Annotated[Path, typer.Argument(help="With card.json and model.safetensors, as a run leaves them.")],
+    promote_it: Annotated[bool, typer.Option("--promote", help="Let it predict for its task from now on.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, where another version predicts now; it goes on the card.")] = "",
+    registry: places.RegistryOption = None,
+) -> None:
+    """Put a version that was trained elsewhere beside the others; its task comes with it."""
+    models = places.open_registry(registry)
+    card = read_card(folder / CARD_FILE)
+    before = models.live_id(card.task)
+    known = models.book()
+    if card.own_task is not None and card.task in known and not same_labels(known.named(card.task), card.own_task):
+        raise MedSegError(f"the task {card.task!r} has other labels here than on the card of {card.id}.")
+    if promote_it and before and not reason.strip():
+        raise MedSegError(f"{before} predicts for {card.task!r}. Add --reason why {card.id} may take its place.")
+    added = models.add(folder, reason.strip())
+    if promote_it:
+        models.promote(added.id, reason.strip())
+    advice = "it is live" if promote_it else f"choose it in the window, or: medseg models promote {added.id}"
+    places.say(f"{added.id} is added for the task {added.task!r}; {advice}.")
+
+
+@app.command()
 def promote(
     model: ModelArgument,
     reason: Annotated[str, typer.Option(help="Why; it goes on the card.")] = "",
@@ -76,7 +102,8 @@ def promote(
     models = places.open_registry(registry)
     was_live_before = any(change.model == model for change in models.history(models.card(model).task))
     bundled = models.folder(model).is_relative_to(models.bundled_dir)
-    if not (reason.strip() or was_live_before or bundled):
+    first = not models.live_id(models.card(model).task)
+    if not (reason.strip() or was_live_before or bundled or first):
         raise MedSegError(f"{model} was never live. Add --reason with the reason why it may be; it goes on its card.")
     places.say(f"{models.promote(model, reason.strip()).id} is live.")
 
@@ -88,8 +115,7 @@ def roll_back(task: places.TaskOption = "lungs", registry: places.RegistryOption
 
 
 def _live(models: Registry) -> set[str]:
-    with_models = {card.task for card in models.versions()}
-    return {models.live(task).id for task in TASKS if task in with_models}
+    return {models.live_id(task) for task in {card.task for card in models.versions()}}
 
 
 def _entry(card: ModelCard, live: set[str]) -> dict[str, object]:

@@ -1,28 +1,26 @@
 """`medseg queue`, `export` and `train`: what a project holds, brought on by the same functions as the window uses."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision
-from napari_medseg.core.records import Run
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import cli_show, improve
 from napari_medseg.workflow.cli_checks import lines_of
+from napari_medseg.workflow.cli_follow import watch
+from napari_medseg.workflow.cli_own_data import Wishes, train_own
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
 from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.queue import waiting
-from napari_medseg.workflow.workspace import Workspace
-from training.events import EpochEnded, Event, Failed, Finished, Notice, Started
 
-POLL_S = 0.3
+OWN = "Training on folders of your own"
 
 
 def queue(
@@ -73,11 +71,58 @@ def train(
         Path | None,
         typer.Argument(help="With --show-batch: a run folder or a base recipe; the project's last run if left out."),
     ] = None,
-    task: places.TaskOption = "lungs",
-    budget: Annotated[float, typer.Option(help="Seconds for the run, comparison included.", min=1.0)] = 90.0,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="What is to be segmented; lungs without it.", show_default=False)
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget", "--budget-s", help="Seconds for the run, comparison included; 90 for corrections.", min=1.0
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result on a CPU.")] = 0,
     promote: Annotated[bool, typer.Option("--promote", help="Go live if the hold-out says better.")] = False,
     reason: Annotated[str, typer.Option(help="With --promote: go live in any case; it goes on the card.")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="Own images instead of a project's.", rich_help_panel=OWN, show_default=False)
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Their masks, paired by name: a folder of PNG, TIFF, NIfTI or Aperio XML, or a COCO file.",
+            rich_help_panel=OWN,
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(help="Names of the values 1, 2 ... of the masks; --task without.", rich_help_panel=OWN)
+    ] = "",
+    name: Annotated[str, typer.Option(help="Of the model and of its new task.", rich_help_panel=OWN)] = "",
+    values: Annotated[
+        str, typer.Option(help="Values in the masks, as in 128,255, where they are not 1, 2 ...", rich_help_panel=OWN)
+    ] = "",
+    group_by: Annotated[
+        str, typer.Option(help="Regular expression whose match in a name is the patient.", rich_help_panel=OWN)
+    ] = "",
+    hold_out: Annotated[str, typer.Option(help="Patients that judge; one in five without.", rich_help_panel=OWN)] = "",
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Masks have a number for each object.", rich_help_panel=OWN)
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="By the number of images without.", rich_help_panel=OWN, min=1)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="JSON or TOML that changes the defaults.", rich_help_panel=OWN)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; new or empty.", rich_help_panel=OWN, show_default=False)
+    ] = None,
+    skip_mismatches: Annotated[
+        bool, typer.Option("--skip-mismatches", help="Leave out what does not fit.", rich_help_panel=OWN)
+    ] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="List what does not fit, and train nothing.", rich_help_panel=OWN)
+    ] = False,
     show_batch: Annotated[
         Path | None, typer.Option(help="Train nothing: write a picture of what the network sees to this PNG.")
     ] = None,
@@ -86,27 +131,67 @@ def train(
     project: places.ProjectOption = None,
     registry: places.RegistryOption = None,
 ) -> None:
-    """Retrain the live model on the corrections of a project.
+    """Retrain the live model on the corrections of a project, or train its task's first model.
 
-    Ctrl-C asks the run to stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
+    With --images and --masks a model is trained on folders instead, and no project is touched. Ctrl-C asks the run to
+    stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
     """
     if source is not None:
         cli_show.show_batch(show_batch, source, data)
         return
-    with places.opened(project, registry) as ws:
-        if show_batch is not None:
-            cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task), None)
-            return
+    if show_batch is not None:
+        with places.opened(project, registry) as ws:
+            cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task or "lungs"), None)
+        return
+    if images is None and masks is None:
+        _retrain(
+            task or "lungs", budget or improve.DEFAULT_BUDGET_S, seed, (promote, reason), as_json, (project, registry)
+        )
+        return
+    if images is None or masks is None:
+        raise MedSegError("own data need both --images and --masks.")
+    wishes = Wishes(
+        images=images,
+        masks=masks,
+        labels=labels,
+        task=task or "",
+        name=name,
+        values=values,
+        group_by=group_by,
+        hold_out=hold_out,
+        out=out,
+        recipe=recipe,
+        epochs=epochs,
+        budget_s=budget,
+        seed=seed,
+        instances=instances,
+        skip_mismatches=skip_mismatches,
+        check_only=check_only,
+    )
+    train_own(wishes, registry, as_json=as_json)
+
+
+def _retrain(
+    task: str,
+    budget_s: float,
+    seed: int,
+    going_live: tuple[bool, str],
+    as_json: bool,
+    where: tuple[Path | None, Path | None],
+) -> None:
+    """Retrain on the corrections of a project; `going_live` is whether to promote, and the reason to do so anyway."""
+    promote, reason = going_live
+    with places.opened(*where) as ws:
         console = places.progress_console(quiet=as_json)
         found = findings(ws, task)
         for line in lines_of(ws, task, found):
             console.print(line, markup=False)
-        run = improve.start_run(ws, task, budget, seed)
-        _watch(ws, run, console, budget)
+        run = improve.start_run(ws, task, budget_s, seed)
+        watch(partial(improve.follow, ws, run), partial(improve.cancel, ws, run), console, budget_s)
         view = improve.comparison(ws, run)
         refused = promote and view.verdict.decision is not Decision.BETTER and not reason.strip()
         card = improve.promote(ws, run, reason) if promote and not refused else improve.keep_old(ws, run)
-        live = ws.registry.live(task).id
+        live = ws.registry.live_id(task)
     if as_json:
         cases = [
             {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
@@ -125,44 +210,9 @@ def train(
         places.say_json(answer | {"findings": [one.text for one in found]})
     else:
         _say_comparison(view)
-        places.say(f"{card.id} is kept in the registry; {live} is live.")
+        places.say(f"{card.id} is kept in the registry; {live or 'none'} is live.")
     if refused:
         raise MedSegError(f"{card.id} is not promoted: {view.verdict.text} Give a --reason to promote it all the same.")
-
-
-def _watch(ws: Workspace, run: Run, console: Console, budget_s: float) -> None:
-    """Show a run until it ends; raise `MedSegError` where it fails."""
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
-    shown = bar.add_task("reading", total=budget_s)
-    offset, began = 0, time.monotonic()
-    with bar:
-        while True:
-            try:
-                events, offset = improve.follow(ws, run, offset)
-                for event in events:
-                    if isinstance(event, Failed):
-                        raise MedSegError(event.message)
-                    if isinstance(event, Finished):
-                        bar.update(shown, completed=budget_s, description=f"best Dice {event.val_dice:.4f}")
-                        return
-                    _show(event, bar, console)
-                bar.update(shown, completed=min(time.monotonic() - began, budget_s))
-                time.sleep(POLL_S)
-            except KeyboardInterrupt:
-                improve.cancel(ws, run)
-                console.print("stopping; the best so far is kept")
-
-
-def _show(event: Event, bar: Progress, console: Console) -> None:
-    match event:
-        case Started():
-            counts = f"{event.n_train} corrections, {event.n_replay} replayed, {event.n_hold_out} held out"
-            console.print(f"{counts}, on {event.device}")
-        case EpochEnded():
-            text = f"epoch {event.epoch}  loss {event.train_loss:.3f}  Dice {event.val_dice:.4f}"
-            bar.update(bar.task_ids[0], description=text)
-        case Notice():
-            console.print(event.text)
 
 
 def _say_comparison(view: improve.ComparisonView) -> None:

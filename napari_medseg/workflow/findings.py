@@ -4,7 +4,7 @@
 found in a correction is kept beside the project, as a correction never changes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,9 +16,9 @@ from napari_medseg.core.checks import Finding, check_labels
 from napari_medseg.core.durable import write_text
 from napari_medseg.core.fingerprints import ALIKE_ABOVE, Fingerprint, fingerprint, likeness
 from napari_medseg.core.formats.guard import whole_file
-from napari_medseg.core.image import Image
+from napari_medseg.core.mixups import Sketch, mixed_up, sketch
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.copies import read_copy, read_labels
 from napari_medseg.workflow.workspace import Workspace
@@ -27,13 +27,16 @@ CHECKS_FOLDER = "checks-1"
 """The number grows when a check is added or changed, so that older answers are not believed."""
 UNSEEN_S = 2.0
 
+MIXED = "mixed"
+
 _FINDINGS = TypeAdapter(list[Finding])
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A correction in force, with the case that it is of."""
+    """A correction in force, with the case that it is of, and what was to be labelled."""
 
+    task: Task
     case: Case
     correction: Correction
 
@@ -51,9 +54,19 @@ class CaseFinding:
         return f"{self.case.name}: {self.finding.text}"
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What looking at one correction gives."""
+
+    findings: list[Finding]
+    print: Fingerprint
+    sketch: Sketch
+
+
 def evidence(ws: Workspace, task: str) -> tuple[Evidence, ...]:
     """Return what is to be checked: each case's correction that a run would see."""
-    return tuple(Evidence(case, correction) for case, correction in corrections_in_force(ws, task))
+    wanted = ws.tasks.named(task)
+    return tuple(Evidence(wanted, case, correction) for case, correction in corrections_in_force(ws, task))
 
 
 def findings(ws: Workspace, task: str) -> list[CaseFinding]:
@@ -67,12 +80,19 @@ def findings(ws: Workspace, task: str) -> list[CaseFinding]:
     return in_order([one for found in checked(ws.project.folder, evidence(ws, task)) for one in found])
 
 
+def doubt_of(found: Sequence[CaseFinding]) -> str:
+    """Say why no verdict on a model that learns from these corrections is to be believed; empty where it is."""
+    mixed = [one.case.name for one in found if one.finding.kind == MIXED]
+    more = ", ..." if len(mixed) > 2 else ""
+    return f"labels seem to be mixed up between cases ({', '.join(mixed[:2])}{more})" if mixed else ""
+
+
 def in_order(found: Sequence[CaseFinding]) -> list[CaseFinding]:
     """Put what must not train a model first."""
     return sorted(found, key=lambda one: not one.finding.blocking)
 
 
-def checked(folder: Path, pieces: Sequence[Evidence]) -> Iterator[list[CaseFinding]]:
+def checked(folder: Path, pieces: Sequence[Evidence]) -> Generator[list[CaseFinding]]:
     """Yield what is found in each correction, and at last what is found between them.
 
     Parameters
@@ -83,9 +103,14 @@ def checked(folder: Path, pieces: Sequence[Evidence]) -> Iterator[list[CaseFindi
         From `evidence`.
     """
     prints: dict[int, Fingerprint] = {}
+    sketches: list[Sketch] = []
     for piece in pieces:
-        label_findings, prints[piece.case.id] = _looked_at(folder, piece)
-        yield [CaseFinding(piece.case, finding) for finding in [*label_findings, *_unseen(piece.correction)]]
+        look = _looked_at(folder, piece)
+        prints[piece.case.id] = look.print
+        sketches.append(look.sketch)
+        yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_unseen(piece.correction)]]
+    if not any(piece.task.field for piece in pieces):  # outlines of what lies in a field are seldom steep
+        yield _mixed_up([piece.case for piece in pieces], sketches)
     held_out = [piece.case for piece in pieces if piece.case.held_out]
     learnt = [piece.case for piece in pieces if not piece.case.held_out]
     for case in learnt:
@@ -97,6 +122,17 @@ def _unseen(correction: Correction) -> list[Finding]:
         return []
     text = f"accepted unchanged after {correction.seconds:.1f} s: was it looked at?"
     return [Finding("unseen", text, blocking=False)]
+
+
+def _mixed_up(cases: Sequence[Case], sketches: Sequence[Sketch]) -> list[CaseFinding]:
+    """Find labels that fit another's picture."""
+    return [
+        CaseFinding(
+            cases[own],
+            Finding(MIXED, f"the labels of {cases[other].name} fit its picture better: mixed up?", blocking=False),
+        )
+        for own, other in mixed_up(sketches).items()
+    ]
 
 
 def _duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fingerprint]) -> list[Finding]:
@@ -112,18 +148,25 @@ def _duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fingerpr
     return found
 
 
-def _looked_at(folder: Path, piece: Evidence) -> tuple[list[Finding], Fingerprint]:
+def _looked_at(folder: Path, piece: Evidence) -> _Look:
     """Return what is known of a correction, from earlier if it was looked at before."""
-    kept = folder / CHECKS_FOLDER
-    told = kept / f"{piece.case.content_hash[:16]}-{piece.correction.sha256[:16]}.json"
-    known, seen = _read_findings(told), _read_print(kept, piece.case)
-    if known is None or seen is None:
-        image = read_copy(folder, piece.case)
-        seen = seen or _keep_print(kept, piece.case, image)
-        labels = read_labels(folder, piece.case, piece.correction)
-        known = check_labels(labels, task_named(piece.case.task), image)
-        write_text(told, _FINDINGS.dump_json(known).decode())
-    return known, seen
+    kept = folder / CHECKS_FOLDER / f"{piece.case.content_hash[:16]}-{piece.correction.sha256[:16]}"
+    known, drawn = _read_findings(kept.with_suffix(".json")), _read_look(kept.with_suffix(".npz"))
+    if known is not None and drawn is not None:
+        return _Look(known, *drawn)
+    image = read_copy(folder, piece.case)
+    labels = read_labels(folder, piece.case, piece.correction)
+    look = _Look(check_labels(labels, piece.task, image), fingerprint(image), sketch(image, labels))
+    with whole_file(kept.with_suffix(".npz")) as beside:
+        np.savez(
+            beside,
+            digest=np.array(look.print.digest),
+            planes=look.print.planes,
+            steepness=look.sketch.steepness,
+            outline=look.sketch.outline,
+        )
+    write_text(kept.with_suffix(".json"), _FINDINGS.dump_json(look.findings).decode())
+    return look
 
 
 def _read_findings(path: Path) -> list[Finding] | None:
@@ -133,16 +176,9 @@ def _read_findings(path: Path) -> list[Finding] | None:
         return None
 
 
-def _keep_print(folder: Path, case: Case, image: Image) -> Fingerprint:
-    made = fingerprint(image)
-    with whole_file(folder / f"{case.content_hash}.npz") as beside:
-        np.savez(beside, digest=np.array(made.digest), planes=made.planes)
-    return made
-
-
-def _read_print(folder: Path, case: Case) -> Fingerprint | None:
+def _read_look(path: Path) -> tuple[Fingerprint, Sketch] | None:
     try:
-        with np.load(folder / f"{case.content_hash}.npz", allow_pickle=False) as kept:
-            return Fingerprint(str(kept["digest"]), kept["planes"])
+        with np.load(path, allow_pickle=False) as kept:
+            return Fingerprint(str(kept["digest"]), kept["planes"]), Sketch(kept["steepness"], kept["outline"])
     except (OSError, ValueError, KeyError, BadZipFile):
         return None

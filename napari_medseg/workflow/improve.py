@@ -16,7 +16,7 @@ from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import read_snapshot, write_snapshot
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force
-from napari_medseg.workflow.findings import findings
+from napari_medseg.workflow.findings import doubt_of, findings
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.processes import is_alive, last_words, start_detached
 from napari_medseg.workflow.workspace import Workspace
@@ -27,6 +27,8 @@ from training.recipe import Recipe, fine_tuning_recipe, write_recipe
 logger = logging.getLogger(__name__)
 
 DEFAULT_BUDGET_S = 90.0
+DOUBT_FILE = "doubt.txt"
+"""In a run's folder, where the checks did not believe its labels: then nothing it brings is called better."""
 WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
 
 
@@ -88,7 +90,8 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     """
     if (other := running(ws)) is not None:
         raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
-    if blocking := [found.text for found in findings(ws, task) if found.finding.blocking]:
+    found = findings(ws, task)
+    if blocking := [one.text for one in found if one.finding.blocking]:
         raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
     base = ws.registry.live_or_none(task)
     family = ws.tasks.named(task).default_model if base is None else base.name
@@ -98,6 +101,8 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     folder = ws.project.folder / "runs" / run_id
     folder.mkdir(parents=True)
     write_snapshot(snapshot, folder / "snapshot.json")
+    if doubt := doubt_of(found):
+        (folder / DOUBT_FILE).write_text(doubt, encoding="utf-8")
     write_recipe(_recipe(ws, ws.tasks.named(task), base, budget_s, seed), folder / "recipe.json")
     if base is None:
         donors = [(card, ws.registry.folder(card.id)) for card in ws.registry.versions()]
@@ -169,7 +174,9 @@ def comparison(ws: Workspace, run: Run) -> ComparisonView:
         case = None if correction is None else cases.get(correction.case_id)
         rows.append(ComparisonRow(case, "" if correction is None else correction.labels_file, event))
     rows.sort(key=lambda row: row.change)
-    return ComparisonView(tuple(rows), judge([row.compared for row in rows]))
+    doubt = folder / DOUBT_FILE
+    why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""
+    return ComparisonView(tuple(rows), judge([row.compared for row in rows], doubt=why))
 
 
 def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:

@@ -18,6 +18,7 @@ from napari_medseg.core.checks import check_labels
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import case_list
@@ -55,9 +56,10 @@ def predict(
     Raises
     ------
     MedSegError
-        If the prediction fails or is cancelled.
+        If the version labels something else, or the prediction fails or is cancelled.
     """
     version = ws.registry.live(case.task).id if model is None else model
+    _refuse_other_labels(ws, version, case)
     events = ws.engine.predict(
         image,
         ws.registry.folder(version),
@@ -229,6 +231,15 @@ def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | N
     if prediction is not None:
         return Draft(review, case, journal, _labels_of(ws, case, prediction), prediction.model)
     return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], _room(ws, case)), "")
+
+
+def _refuse_other_labels(ws: Workspace, model: str, case: Case) -> None:
+    """Refuse a version that was made for a task of the same name with other labels, as another person's may be."""
+    if not same_labels(ws.registry.card(model).labelled_as, ws.tasks.named(case.task)):
+        raise MedSegError(
+            f"{model} was made for other labels than those of the task {case.task!r} in this project. Choose another "
+            "model, or train one here."
+        )
 
 
 def _labels_of(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:

@@ -101,3 +101,10 @@ def test_a_version_that_is_no_better_passes_once_in_twenty_times_at_most(n_group
         judge(pairs(*rng.normal(0, 0.01, n_groups)), margin=1.0).decision is Decision.BETTER for _ in range(n_trials)
     )
     assert passed / n_trials < 0.08
+
+
+def test_labels_that_are_not_believed_call_nothing_better() -> None:
+    verdict = judge(pairs(*(0.05,) * 8), doubt="labels seem to be mixed up")
+    assert verdict.decision is Decision.CANNOT_TELL
+    assert verdict.answer == "Cannot tell: labels seem to be mixed up"
+    assert judge(pairs(*(-0.05,) * 8), doubt="labels seem to be mixed up").decision is Decision.WORSE

@@ -10,11 +10,18 @@ from napari_medseg.networks.growth import with_classes
 REFERENCES = {
     "A": ["pspnet:resnet101"],
     "B": ["deeplabv3plus:resnet50"],
-    "C": ["unet:resnet34", "segnet:vgg16_bn", "deeplabv3:mobilenet_v2", "deeplabv3:tu-xception65"],
+    "C": [
+        "unet:resnet34",
+        "segnet:vgg16_bn",
+        "deeplabv3:mobilenet_v2",
+        "deeplabv3:tu-xception65",
+        "deeplabv3:tu-xception71",
+    ],
     "D": [
         "deeplabv3plus:resnet101",
         "deeplabv3plus:tu-xception65",
         "deeplabv3plus:tu-xception41",
+        "deeplabv3plus:tu-xception71",
         "fcn:resnet50",
         "fcn:resnet101",
         "deeplabv3_tv:resnet50",
@@ -83,7 +90,8 @@ def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
         ({"options": {"decoder_channels": [8]}}, "decoder_channels"),
         ({"name": "deeplabv3plus", "encoder": "xception"}, "tu-xception65"),
         ({"name": "segnet", "encoder": "resnet18"}, "vgg16_bn"),
-        ({"name": "fcn", "encoder": ""}, "resnet101"),
+        ({"name": "fcn", "encoder": "resnet18"}, "resnet101"),
+        ({"name": "unet", "encoder": ""}, "mobilenet_v2"),
         ({"name": "conv_unet", "encoder": "resnet18"}, "no encoder to choose"),
         ({"name": "conv_unet", "encoder": "", "options": {"wheels": 4}}, "widths"),
         ({"name": "conv_unet", "encoder": "", "options": {"widths": [8]}}, "at least two"),
@@ -102,6 +110,14 @@ def test_a_network_is_named_by_architecture_and_encoder() -> None:
     assert architecture_named("conv_unet", 1, 2) == Architecture(name="conv_unet", in_channels=1, classes=2)
     with pytest.raises(MedSegError, match="inception_unet"):
         architecture_named("vnet:resnet18", 1, 2)
+
+
+@pytest.mark.parametrize(("name", "encoder"), [("segnet", "vgg16_bn"), ("fcn", "resnet50")])
+def test_own_networks_have_a_default_encoder(name: str, encoder: str) -> None:
+    without, named = (
+        build(Architecture(name=name, encoder=text, in_channels=1, classes=2)).state_dict() for text in ("", encoder)
+    )
+    assert {key: tensor.shape for key, tensor in without.items()} == {key: t.shape for key, t in named.items()}
 
 
 @pytest.mark.parametrize("text", ["segnet:vgg11_bn", "fcn", "deeplabv3_tv", "conv_unet", "inception_unet"])

@@ -159,6 +159,7 @@ def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
     [
         ("unet:resnet18", "lungs-unet@2", "is mobilenet_v2, that of this network is resnet18"),
         ("unet:resnet18", "lungs-unet@99", "lungs-unet@2"),
+        ("fcn", "lungs-unet@2", "that of this network is resnet50"),
         ("conv_unet", "imagenet", 'conv_unet has no weights "imagenet"'),
         ("unet:dpn68b", "imagenet", r"imagenet\+5k"),
         ("unet:resnet18", "gone.safetensors", "there is no file"),

@@ -11,7 +11,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import improve
 from napari_medseg.workflow.cases import set_held_out
-from napari_medseg.workflow.findings import CHECKS_FOLDER, evidence, findings
+from napari_medseg.workflow.findings import CHECKS_FOLDER, doubt_of, evidence, findings
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -101,3 +101,22 @@ def test_groups_that_can_judge_are_counted(ws: Workspace) -> None:
         accepted(ws, number, group=f"patient {number // 2}")
     held = {case.group for case in ws.project.rows(Case) if case.held_out}
     assert improve.judging_groups(ws, "lungs") == len(held) == 1
+
+
+def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Workspace) -> None:
+    shifts = [(0, 0), (7, 0), (-7, 3), (3, -5), (-4, -6), (8, 5)]
+    images, sound = [], []
+    for number, shift in enumerate(shifts):
+        image = phantom(number)
+        images.append(replace(image, pixels=np.roll(image.pixels, shift, (0, 1))))
+        sound.append(np.roll(phantom_labels(), shift, (0, 1)))
+    for number, image in enumerate(images):
+        accepted_as(ws, image, sound[(number + 1) % 6])
+    mixed = [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"]
+    assert len(mixed) >= 3
+    assert all("fit its picture better: mixed up?" in one.text for one in mixed)
+    assert doubt_of(mixed).startswith("labels seem to be mixed up between cases (slice ")
+    assert doubt_of([]) == ""
+    for number, image in enumerate(images):
+        accepted_as(ws, image, sound[number])
+    assert not [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"

@@ -174,6 +174,16 @@ def test_other_candidates_need_a_reason_that_goes_on_the_card(
     assert written.lineage.promotion_reason == "the old one fails on X-rays"
 
 
+def test_a_run_whose_labels_were_doubted_is_not_called_better(ws: Workspace) -> None:
+    run = ended_run(ws, *[(0.8, 0.9)] * 5)
+    (improve.run_folder(ws, run) / improve.DOUBT_FILE).write_text("labels seem to be mixed up", encoding="utf-8")
+    verdict = improve.comparison(ws, run).verdict
+    assert verdict.decision is Decision.CANNOT_TELL
+    assert verdict.answer == "Cannot tell: labels seem to be mixed up"
+    with pytest.raises(MedSegError, match="type a reason"):
+        improve.promote(ws, run)
+
+
 def test_kept_candidate_can_be_promoted_later(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5, cancelled=True)
     assert run.state is RunState.CANCELLED

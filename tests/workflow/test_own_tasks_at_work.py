@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_phantoms import SHAPE, phantom_labels
+from workflow_phantoms import SHAPE, phantom_labels, write_version
 
 from napari_medseg.core import formats
+from napari_medseg.core.cards import read_card, write_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision
 from napari_medseg.core.image import Image
@@ -21,7 +22,7 @@ from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.engine import Engine
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
 from napari_medseg.workflow.own_tasks import add_task, remove_task
-from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
 from training.events import Failed, Finished
 
@@ -99,8 +100,21 @@ def test_values_that_are_no_label_of_the_task_are_refused(larynx: Workspace) -> 
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     draft = open_review(larynx, case, None)
     draft.record([3], 0, 3)
-    with pytest.raises(MedSegError, match="values 3 are no labels of Larynx"):
+    with pytest.raises(
+        MedSegError, match=r"values 3 are no labels of Larynx, which has 1 \(vocal folds\), 2 \(glottis"
+    ):
         accept(larynx, draft, draft.labels, frame(1))
+
+
+def test_a_version_for_other_labels_of_the_same_name_is_refused(larynx: Workspace, tmp_path: Path) -> None:
+    (case,) = add_cases(larynx, [frame(1)], "larynx")
+    folder = larynx.registry.user_dir / "larynx-unet" / "1"
+    card = read_card(write_version(folder) / "card.json")
+    other = own_task("larynx", ["glottis", "vocal folds"])
+    changes = {"name": "larynx-unet", "task": "larynx", "own_task": other}
+    write_card(card.model_copy(update=changes), folder / "card.json")
+    with pytest.raises(MedSegError, match="larynx-unet@1 was made for other labels"):
+        predict(larynx, case, frame(1), "larynx-unet@1")
 
 
 def test_the_first_model_is_trained_from_nothing_but_accepted_cases(larynx: Workspace) -> None:

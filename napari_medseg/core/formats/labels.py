@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, OtherGridError
 from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
 from napari_medseg.core.formats.grid_text import Grid, grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
@@ -126,7 +126,7 @@ def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
 
 def _refuse_other_grid(found: Image, image: Image, name: str) -> None:
     if found.spatial_shape != image.spatial_shape:
-        raise MedSegError(
+        raise OtherGridError(
             f"{name} has {_size(found.spatial_shape)} voxels, but {image.name} has {_size(image.spatial_shape)}. "
             "Choose the labels that were made on this image."
         )
@@ -140,7 +140,9 @@ def _refuse_other_grid(found: Image, image: Image, name: str) -> None:
         reason = f"its voxels are {_lengths(found.spacing_mm)} mm, not {_lengths(image.spacing_mm)} mm"
     else:
         reason = "it lies elsewhere in the patient, or is turned or mirrored"
-    raise MedSegError(f"{name} does not fit on {image.name}: {reason}. Choose the labels that were made on this image.")
+    raise OtherGridError(
+        f"{name} does not fit on {image.name}: {reason}. Choose the labels that were made on this image."
+    )
 
 
 def _checked(labels: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:

@@ -1,0 +1,154 @@
+"""Does the gate refuse what was learnt from corrupted corrections? Twenty trials with the real lungs model.
+
+The live lungs model, which knows chest X-rays, is retrained on X-rays whose corrections are shuffled between the
+cases, empty, or have right and left exchanged; it is judged on sound corrections of patients that are held out. One
+trial in four is a control with sound corrections. Each trial is a line in `OUT/corrupted.jsonl`, and a rerun skips
+those that are there. Exit code 1 where a corrupted one passed.
+
+`python benchmarks/corrupted.py --data ../shared/data --weights ../shared/weights --out docs --budget-s 30`
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from retraining import DOMAINS, PACKAGE, STRATEGIES, Domain, Place, add_row, corrected, recipe_of, retrain, rows_of
+
+from napari_medseg.core import formats
+from napari_medseg.core.checks import check_labels, swap_sides
+from napari_medseg.core.gate import Decision, judge
+from napari_medseg.core.mixups import mixed_up, sketch
+from napari_medseg.core.snapshots import SnapshotItem
+from napari_medseg.core.tasks import task_named
+from napari_medseg.inference.predictor import Predictor
+from training.evaluate import judge_case
+from training.events import Compared
+from training.pairs import LabelledCase
+
+RESULTS = "corrupted.jsonl"
+SOUND = "sound"
+Labels = list[NDArray[Any]]
+
+CORRUPTIONS: dict[str, Callable[[Labels, int], Labels]] = {
+    "shuffled": lambda labels, seed: _fitted(labels, 1 + seed % (len(labels) - 1)),
+    "empty": lambda labels, seed: [np.zeros_like(one) for one in labels],
+    "sides": lambda labels, seed: [swap_sides(one, task_named("lungs")) for one in labels],
+    SOUND: lambda labels, seed: labels,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the trials that are missing, and say how they ended."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--work", type=Path, default=Path("demo-output/corrections"))
+    parser.add_argument("--base", default="lungs-unet@2", help="bundled version to retrain")
+    parser.add_argument("--trials", type=int, default=20, help="corrupted ones; every fourth is followed by a control")
+    parser.add_argument("--n-corrected", type=int, default=8)
+    parser.add_argument("--n-held-out", type=int, default=8)
+    parser.add_argument("--budget-s", type=float, default=90.0)
+    parser.add_argument("--n-threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    place = Place(
+        options.data.resolve(), options.weights.resolve(), options.work.resolve(), n_threads=options.n_threads
+    )
+    domain = replace(DOMAINS["lungs"](place), parent=PACKAGE.joinpath("models", *options.base.split("@")))
+    results = options.out / RESULTS
+    for seed, name in planned(options.trials):
+        key = {"base": options.base, "seed": seed, "corruption": name, "budget_s": options.budget_s}
+        if any(all(row[part] == value for part, value in key.items()) for row in rows_of(results)):
+            continue
+        row = key | trial(domain, place, seed, name, options)
+        add_row(results, row)
+        print(f"{seed:2d} {name:9s} {row['decision']:12s} {row['text']} Findings: {row['findings']}", flush=True)
+    rows = [row for row in rows_of(results) if (row["base"], row["budget_s"]) == (options.base, options.budget_s)]
+    corrupted_rows = [row for row in rows if row["corruption"] != SOUND]
+    passed = [row for row in corrupted_rows if row["decision"] == Decision.BETTER]
+    n_sound = sum(row["corruption"] == SOUND and row["decision"] == Decision.BETTER for row in rows)
+    print(f"refused {len(corrupted_rows) - len(passed)} of {len(corrupted_rows)} corrupted; {n_sound} controls passed")
+    return 1 if passed else 0
+
+
+def planned(n_trials: int) -> list[tuple[int, str]]:
+    """Return seed and corruption of each trial."""
+    names = [name for name in CORRUPTIONS if name != SOUND]
+    plan = []
+    for seed in range(n_trials):
+        plan.append((seed, names[seed % len(names)]))
+        if seed % 4 == 3:
+            plan.append((seed, SOUND))
+    return plan
+
+
+def trial(domain: Domain, place: Place, seed: int, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Retrain on corrupted corrections, ask the gate, and count what the checks before training would have said."""
+    lessons = corrected(domain, options.n_corrected, seed)
+    order = np.random.default_rng(seed).permutation(len(domain.new_judged))
+    judged = [domain.new_judged[index] for index in order]
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder)
+        spoilt, findings, doubt = _spoilt(lessons, name, seed, run_dir / "corrections")
+        recipe = recipe_of(domain, STRATEGIES["default"], options.budget_s, seed, place)
+        retrain(run_dir, recipe, domain, [*spoilt, *domain.sample])
+        verdict = judge(compared(domain.parent, run_dir, judged[: options.n_held_out]), doubt=doubt)
+    return {
+        "decision": verdict.decision,
+        "old": verdict.mean_old,
+        "new": verdict.mean_new,
+        "worst_change": verdict.worst_change,
+        "interval": verdict.ci,
+        "text": verdict.text,
+        "findings": findings,
+        "doubt": doubt,
+    }
+
+
+def compared(parent: Path, candidate: Path, items: Sequence[SnapshotItem]) -> list[Compared]:
+    """Compare two versions as a run does at its end, but outside the budget: short trials, too, learn."""
+    old, new = Predictor.load(parent), Predictor.load(candidate)
+    rows = []
+    for item in items:
+        case = LabelledCase(item.name, Path(item.image), Path(item.labels), item.group)
+        before, after = (judge_case(predictor, case, task_named("lungs")).score for predictor in (old, new))
+        rows.append(
+            Compared(item.name, "", before.figure, after.figure, before.dice, after.dice, item.group, before.metric)
+        )
+    return rows
+
+
+def _spoilt(items: Sequence[SnapshotItem], name: str, seed: int, folder: Path) -> tuple[list[SnapshotItem], int, str]:
+    """Write corrupted labels; return the items with them, in how many the checks find something, and their doubt."""
+    task = task_named("lungs")
+    images = [formats.read(Path(item.image)) for item in items]
+    sound = [formats.read_labels(Path(item.labels), image) for item, image in zip(items, images, strict=True)]
+    folder.mkdir()
+    made, n_found, sketches = [], 0, []
+    for item, image, labels in zip(items, images, CORRUPTIONS[name](sound, seed), strict=True):
+        path = folder / f"{item.name}.tif"
+        formats.write_labels(path, labels, image)
+        n_found += bool(check_labels(labels, task, image))
+        sketches.append(sketch(image, labels))
+        made.append(item.model_copy(update={"labels": str(path)}))
+    return made, n_found, "labels seem to be mixed up between cases" * bool(mixed_up(sketches))
+
+
+def _fitted(labels: Labels, by: int) -> Labels:
+    """Give each case the labels of another, stretched to its own size."""
+    moved = [labels[(index + by) % len(labels)] for index in range(len(labels))]
+    fitted = []
+    for own, other in zip(labels, moved, strict=True):
+        places = [np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(other.shape, own.shape, strict=True)]
+        fitted.append(np.ascontiguousarray(other[np.ix_(*places)]))
+    return fitted
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,330 @@
+"""What the benchmarks of retraining share: where old and new images come from, strategies as data, one run.
+
+Three domains, each with images that the base version learnt from (old) and a source that it did not (new):
+
+- lungs: the bundled lungs-unet@1 learnt from CT; new are chest X-rays of children.
+- nuclei: a base that is trained here, on the Data Science Bowl's tissue alone; new are 500 px fields of MoNuSeg slides.
+- lesions: a base that is trained here, on half of the medseg slices; new is the other half as another scanner might
+  have shown it: the patient prone, half the resolution, another grey window, noise. The slices judged are the same in
+  both forms, and no training has seen them.
+
+Corrections are the reference labels: an oracle corrects.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import napari_medseg
+from napari_medseg.core import formats
+from napari_medseg.core.cards import read_card
+from napari_medseg.core.image import Image
+from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow.replay import replay_items
+from training.__main__ import main as train_run
+from training.base_model import make_run
+from training.base_recipe import BaseRecipe, read_base_recipe
+from training.events import append_event
+from training.loop import resume, train
+from training.pairs import pair_by_stem
+from training.recipe import Recipe, fine_tuning_recipe, read_recipe, write_recipe
+from training.result import finish, in_turn, score_base
+from training.setup import read_setup
+
+PACKAGE = Path(napari_medseg.__file__).parent
+SAMPLES = PACKAGE / "samples"
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+N_SAMPLE = 16
+TILE_PX = 500
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way to retrain.
+
+    Parameters
+    ----------
+    title
+        For the table.
+    recipe
+        What differs from the recipe of the window.
+    older
+        What of the older data there is: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new.
+    start
+        ``"parent"``, or ``"encoder"`` for a network that knows ImageNet only.
+    """
+
+    title: str
+    recipe: Mapping[str, object]
+    older: str = "sample"
+    start: str = "parent"
+
+
+_PLAIN = {"replay_share": 0.0, "distillation": 0.0, "average_with_parent": 0.0}
+STRATEGIES: dict[str, Strategy] = {
+    "new": Strategy("(a) new cases only", _PLAIN, older="none"),
+    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, older="all"),
+    "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
+    "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
+    "default": Strategy("(d') the same with distillation: the default", {}),
+    "scratch": Strategy(
+        "(e) all data, from scratch",
+        {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
+        older="all",
+        start="encoder",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Old and new images of one task; all paths absolute. `new` has one image of each group before a second of any."""
+
+    task: str
+    parent: Path
+    encoder: Path
+    old: tuple[SnapshotItem, ...]
+    sample: tuple[SnapshotItem, ...]
+    old_judged: tuple[SnapshotItem, ...]
+    new: tuple[SnapshotItem, ...]
+    new_judged: tuple[SnapshotItem, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data and weights lie, where the work goes, and how long a base that is trained here may take."""
+
+    data: Path
+    weights: Path
+    work: Path
+    base_budget_s: float = 300.0
+    n_threads: int | None = 1
+    recipe: Mapping[str, object] = field(default_factory=dict)
+
+
+def lungs(place: Place) -> Domain:
+    """CT to X-ray, from the bundled version that learnt from CT only."""
+    parent = PACKAGE / "models" / "lungs-unet" / "1"
+    folder, old = _prepared(read_base_recipe(RECIPES / "lungs.json"), place, "lungs")
+    sample = tuple(
+        _item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
+        for one in replay_items(SAMPLES, read_card(parent / "card.json"))
+    )
+    source = place.data / "lungs" / "xray_kermany"
+    with (source / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    pictures = [
+        (_item(case.name, case.image, case.labels, rows[case.name]["patient"], Role.TRAIN), rows[case.name]["split"])
+        for case in pair_by_stem(source / "images", source / "labels")
+    ]
+    new, judged = (in_turn([item for item, split in pictures if split == name]) for name in ("train", "val"))
+    return Domain("lungs", parent, folder / "start", *old_parts(old, sample), tuple(new), tuple(judged))
+
+
+def nuclei(place: Place) -> Domain:
+    """Tissue of the Data Science Bowl to slides of MoNuSeg."""
+    base = read_base_recipe(RECIPES / "nuclei.json")
+    held_out = {*base.sources[0].hold_out, *base.sources[0].validate_on}
+    base = base.model_copy(update={"sources": tuple(one for one in base.sources if one.name == "dsb2018")})
+    folder, old = _prepared(base, place, "nuclei")
+    tiles = _tiles(place.data / "nuclei" / "monuseg", place.work / "nuclei" / "tiles")
+    new, judged = (in_turn([tile for tile in tiles if (tile.group in held_out) is wanted]) for wanted in (False, True))
+    parent = _trained(folder, place)
+    return Domain("nuclei", parent, folder / "start", *old_parts(old), tuple(new), tuple(judged))
+
+
+def lesions(place: Place) -> Domain:
+    """Half of the medseg slices to the other half as of another scanner."""
+    base = read_base_recipe(RECIPES / "covid.json")
+    card = base.card.model_copy(update={"field": None})
+    sources = tuple(one for one in base.sources if one.name == "medseg")
+    whole, items = _prepared(base.model_copy(update={"card": card, "sources": sources}), place, "lesions-all")
+    lessons = [item for item in items if item.role is Role.TRAIN]
+    first, second = lessons[: len(lessons) // 2], lessons[len(lessons) // 2 :]
+    names = {item.name for item in first}
+    half = [item for item in items if item.role is not Role.TRAIN or item.name in names]
+    folder = place.work / "lesions"
+    if not (folder / "recipe.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / "snapshot.json")
+        recipe = read_recipe(whole / "recipe.json")
+        write_recipe(recipe.model_copy(update={"base": str((whole / "start").resolve())}), folder / "recipe.json")
+    judged = [item for item in items if item.role is Role.HOLD_OUT]
+    parent = _trained(folder, place)
+    shifted = [[_of_another_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
+    return Domain("covid", parent, whole / "start", *old_parts(half), *(tuple(part) for part in shifted))
+
+
+DOMAINS: dict[str, Callable[[Place], Domain]] = {"lungs": lungs, "nuclei": nuclei, "lesions": lesions}
+
+
+def old_parts(
+    items: Sequence[SnapshotItem], sample: Sequence[SnapshotItem] = ()
+) -> tuple[tuple[SnapshotItem, ...], tuple[SnapshotItem, ...], tuple[SnapshotItem, ...]]:
+    """Part old items into those learnt from, a sample of them to replay (unless it is given), those to judge on."""
+    learnt = tuple(item for item in items if item.role is Role.TRAIN)
+    if not sample:
+        chosen = np.random.default_rng(0).permutation(len(learnt))[:N_SAMPLE]
+        sample = [learnt[index].model_copy(update={"role": Role.REPLAY}) for index in chosen]
+    return learnt, tuple(sample), tuple(in_turn([item for item in items if item.role is Role.HOLD_OUT]))
+
+
+def corrected(domain: Domain, count: int, seed: int) -> list[SnapshotItem]:
+    """Choose the images that the oracle corrects: of as many groups as there are, in an order of the seed."""
+    shuffled = [domain.new[index] for index in np.random.default_rng(seed).permutation(len(domain.new))]
+    return [item.model_copy(update={"role": Role.TRAIN}) for item in in_turn(shuffled)[:count]]
+
+
+def recipe_of(domain: Domain, strategy: Strategy, budget_s: float, seed: int, place: Place) -> Recipe:
+    """Return the recipe of a run."""
+    task = task_named(domain.task)
+    base = domain.parent if strategy.start == "parent" else domain.encoder
+    recipe = fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
+    look = {"augmentation": task.augmentation, "replay_augmentation": task.replay_augmentation}
+    changes = {**look, "n_threads": place.n_threads, **strategy.recipe, **place.recipe}
+    return Recipe.model_validate({**recipe.model_dump(), **changes})
+
+
+def lessons_of(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+    """Put what a strategy learns from together; where all data are mixed, one old image stands in for validation."""
+    older: dict[str, list[SnapshotItem]] = {
+        "none": [],
+        "sample": list(domain.sample),
+        "all": [
+            item.model_copy(update={"role": Role.VALIDATE if index == 0 else Role.TRAIN})
+            for index, item in enumerate(domain.old)
+        ],
+    }
+    return [*new, *older[strategy.older]]
+
+
+def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[SnapshotItem]) -> tuple[float, float]:
+    """Train in this process; return the seconds of reading, and of all that came after, to which the budget applies.
+
+    The clock starts when the images are read, so that strategies with more of them learn as long as the others.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_snapshot(Snapshot(task=domain.task, items=tuple(items)), run_dir / "snapshot.json")
+    write_recipe(recipe, run_dir / "recipe.json")
+    began = time.monotonic()
+    setup = read_setup(run_dir, began)
+    setup.clock.started = read = time.monotonic()
+    progress = resume(setup)
+    old = score_base(setup)
+    for event in train(setup, progress):
+        append_event(run_dir, event)
+    for event in finish(setup, progress, old):
+        append_event(run_dir, event)
+    return read - began, time.monotonic() - read
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of results; none where there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def add_row(path: Path, row: Mapping[str, object]) -> None:
+    """Add a line in one write, so that two processes may share the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _prepared(base: BaseRecipe, place: Place, name: str) -> tuple[Path, list[SnapshotItem]]:
+    """Return the run folder of a base recipe, made where it is missing, and its items with absolute paths."""
+    folder = place.work / name
+    if not (folder / "recipe.json").exists():
+        make_run(base, place.data, place.weights, folder)
+    return folder, [_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+
+
+def _trained(folder: Path, place: Place) -> Path:
+    """Train the base in a run folder, unless it is there."""
+    version = folder / "trained"
+    if (version / "card.json").exists():
+        return version
+    run_dir = folder / f"run-{os.getpid()}"
+    run_dir.mkdir(exist_ok=True)
+    items = [_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    lessons = [item for item in items if item.role is not Role.HOLD_OUT]
+    task = read_snapshot(folder / "snapshot.json").task
+    write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / "snapshot.json")
+    recipe = read_recipe(folder / "recipe.json")
+    changes: dict[str, object] = {
+        "base": str((folder / recipe.base).resolve()),
+        "field_base": "",
+        "n_epochs": 500,
+        "steps_per_epoch": 20,
+        "patience": 500,
+        "budget_s": place.base_budget_s,
+        "n_threads": place.n_threads,
+    }
+    write_recipe(recipe.model_copy(update=changes), run_dir / "recipe.json")
+    if train_run([str(run_dir)]) != 0:
+        raise RuntimeError(f"the base could not be trained: see {run_dir / 'events.jsonl'}")
+    try:
+        os.replace(run_dir, version)
+    except OSError:  # another process was faster: both use the same one
+        if not (version / "card.json").exists():
+            raise
+    return version
+
+
+def _absolute(item: SnapshotItem, folder: Path) -> SnapshotItem:
+    places = {name: str((folder / getattr(item, name)).resolve()) for name in ("image", "labels")}
+    return item.model_copy(update={**places, "field_labels": "", "labels_sha256": ""})
+
+
+def _item(name: str, image: Path, labels: Path, group: str, role: Role) -> SnapshotItem:
+    return SnapshotItem(name=name, image=str(image.resolve()), labels=str(labels.resolve()), group=group, role=role)
+
+
+def _tiles(source: Path, folder: Path) -> list[SnapshotItem]:
+    """Cut the slides that have instances into fields; a field's group is its slide's patient."""
+    tiles = []
+    for case in pair_by_stem(source / "images", source / "instances"):
+        image = formats.read(case.image)
+        labels = formats.read_labels(case.labels, image)
+        for row in range(0, image.pixels.shape[0], TILE_PX):
+            for column in range(0, image.pixels.shape[1], TILE_PX):
+                box = slice(row, row + TILE_PX), slice(column, column + TILE_PX)
+                stem = f"{case.name}_{row}_{column}"
+                tiles.append(_written(folder, stem, image.pixels[box], labels[box], case.name))
+    return tiles
+
+
+def _of_another_scanner(item: SnapshotItem, folder: Path) -> SnapshotItem:
+    image = formats.read(Path(item.image))
+    labels = formats.read_labels(Path(item.labels), image)
+    rng = np.random.default_rng(int.from_bytes(item.name.encode()[-4:], "little"))
+    grey = np.clip((image.pixels[::-1].astype(np.float32) / 255 - 0.08) / 0.62, 0, 1) ** 0.7
+    coarse = ndimage.zoom(grey, 0.5, order=1)
+    coarse += rng.normal(0, 0.03, coarse.shape)
+    pixels = (np.clip(coarse, 0, 1) * 255).round().astype(np.uint8)
+    rows, columns = (
+        np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(labels.shape, coarse.shape, strict=True)
+    )
+    return _written(folder, Path(item.name).name, pixels, labels[::-1][np.ix_(rows, columns)], item.group)
+
+
+def _written(folder: Path, stem: str, pixels: NDArray[Any], labels: NDArray[Any], group: str) -> SnapshotItem:
+    image = Image(
+        np.ascontiguousarray(pixels), "YXC" if pixels.ndim == 3 else "YX", units="rgb" if pixels.ndim == 3 else "grey"
+    )
+    picture, answer = folder / "images" / f"{stem}.tif", folder / "labels" / f"{stem}.tif"
+    if not answer.exists():
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        answer.parent.mkdir(parents=True, exist_ok=True)
+        formats.write_image(picture, image)
+        formats.write_labels(answer, np.ascontiguousarray(labels), image)
+    return _item(f"{group}/{stem}", picture, answer, group, Role.TRAIN)

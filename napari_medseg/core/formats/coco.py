@@ -1,0 +1,155 @@
+"""COCO's JSON of annotations: polygons and run-length masks of the objects in a folder of pictures.
+
+The format is that of Lin et al., Microsoft COCO, ECCV 2014. Run lengths go down the columns; in their compressed form
+each is a number in base 32 in printable characters, from the third on relative to the one two before.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.outlines import Outline
+
+COCO_SUFFIX = ".json"
+MOST_PIXELS = 1 << 28
+_BITS, _SIGN, _MORE, _FIRST_CHARACTER = 5, 0x10, 0x20, 48
+
+
+class _Part(BaseModel):
+    """A part of the file; COCO has many keys that labels do not need."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Picture(_Part):
+    id: int
+    file_name: str
+    height: int = Field(0, ge=0)
+    width: int = Field(0, ge=0)
+
+
+class _RunLengths(_Part):
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    counts: list[int] | str
+
+
+class _Annotation(_Part):
+    image_id: int
+    category_id: int
+    segmentation: list[list[float]] | _RunLengths = []
+
+
+class _Category(_Part):
+    id: int
+    name: str
+
+
+class _File(_Part):
+    images: list[_Picture]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoPicture:
+    """One picture of the file: its name, its (height, width) or `None` where it is not said, and its objects."""
+
+    file_name: str
+    shape: tuple[int, int] | None
+    outlines: tuple[Outline, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """All pictures of a file, also those without an object, and the names of the categories by their number."""
+
+    pictures: tuple[CocoPicture, ...]
+    categories: tuple[str, ...]
+
+
+def read_coco(path: Path) -> CocoFile:
+    """Read a file of annotations.
+
+    Raises
+    ------
+    MedSegError
+        If it is no such file, or a mask or a reference in it is damaged; the text says where.
+    """
+    try:
+        content = _File.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise MedSegError(f"cannot read {path}: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MedSegError(
+            f"{path.name} holds no COCO annotations: {place}: {first['msg']}. Export it again."
+        ) from error
+    names = {category.id: category.name for category in content.categories}
+    of_picture: dict[int, list[Outline]] = {picture.id: [] for picture in content.images}
+    for number, annotation in enumerate(content.annotations):
+        where = f"{path.name}, annotation {number}"
+        if annotation.image_id not in of_picture or annotation.category_id not in names:
+            raise MedSegError(f"{where} belongs to a picture or category that the file does not list. Export it again.")
+        of_picture[annotation.image_id].append(_outline(annotation, names[annotation.category_id], where))
+    pictures = tuple(_picture(picture, of_picture[picture.id]) for picture in content.images)
+    return CocoFile(pictures, tuple(names[number] for number in sorted(names)))
+
+
+def decode_runs(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask (height, width) of run lengths, which begin outside of the object.
+
+    Raises
+    ------
+    ValueError
+        If the runs do not cover the picture exactly, or the characters are none of the format.
+    """
+    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    if shape[0] * shape[1] > MOST_PIXELS:
+        raise ValueError(f"a picture of {shape[1]} x {shape[0]} pixels is too large")
+    if any(run < 0 for run in runs) or sum(runs) != shape[0] * shape[1]:
+        raise ValueError(f"the runs cover {sum(runs)} pixels of {shape[0] * shape[1]}")
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(shape[1], shape[0]).T
+
+
+def _picture(picture: _Picture, outlines: list[Outline]) -> CocoPicture:
+    shape = (picture.height, picture.width) if picture.height and picture.width else None
+    name = PurePosixPath(picture.file_name.replace("\\", "/")).name
+    return CocoPicture(name, shape, tuple(outlines))
+
+
+def _outline(annotation: _Annotation, name: str, where: str) -> Outline:
+    drawn = annotation.segmentation
+    try:
+        if isinstance(drawn, list):
+            rings = tuple(np.array(ring, np.float64).reshape(-1, 2)[:, ::-1] for ring in drawn)
+            return Outline(name, rings)
+        return Outline(name, mask=decode_runs(drawn.counts, drawn.size))
+    except ValueError as error:
+        raise MedSegError(f"{where} is damaged: {error}. Export it again.") from error
+
+
+def _decompressed(text: str) -> list[int]:
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        code = ord(character) - _FIRST_CHARACTER
+        if not 0 <= code < 2 * _MORE:
+            raise ValueError(f"{character!r} is no character of a run length")
+        number |= (code & (_MORE - 1)) << shift
+        shift += _BITS
+        if code & _MORE:
+            continue
+        if code & _SIGN:
+            number |= -1 << shift
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("the last run length is torn")
+    return runs

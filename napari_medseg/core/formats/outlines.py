@@ -1,0 +1,85 @@
+"""Objects given by their outline instead of by pixels, and how they become labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.draw import polygon
+
+from napari_medseg.core.errors import OtherGridError
+
+CORNER_TO_CENTRE_PX = 0.5
+"""Outlines count from the corner of the first pixel, pixels are asked at their centre: a 10 px square has 100."""
+FEWEST_CORNERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """One object.
+
+    Parameters
+    ----------
+    name
+        Of its category; empty where the file has none.
+    rings
+        Closed polygons, (corners, 2) as y and x in pixels from the picture's corner; all are part of the object.
+    mask
+        The object as (height, width) instead, where the file has pixels.
+    is_hole
+        It is cut out of what was drawn before it.
+    """
+
+    name: str
+    rings: tuple[NDArray[np.float64], ...] = ()
+    mask: NDArray[np.bool_] | None = None
+    is_hole: bool = False
+
+
+def painted(
+    outlines: Sequence[Outline], shape: tuple[int, int], values: Mapping[str, int] | None
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Return labels (y, x) of outlines, later ones on top.
+
+    Parameters
+    ----------
+    outlines
+        Objects in the order of the file.
+    shape
+        Height and width of the picture.
+    values
+        Label of each category name; `None` gives each object a number of its own instead, from 1.
+
+    Raises
+    ------
+    OtherGridError
+        If an object has pixels of another size.
+    """
+    labels = np.zeros(shape, np.uint32)
+    number = 0
+    for outline in outlines:
+        inside = filled(outline, shape)
+        if outline.is_hole:
+            labels[inside] = 0
+            continue
+        number += 1
+        labels[inside] = number if values is None else values[outline.name]
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
+
+
+def filled(outline: Outline, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels whose centre lies in an outline."""
+    if outline.mask is not None:
+        if outline.mask.shape != shape:
+            raise OtherGridError(
+                f"an object is drawn on {outline.mask.shape[1]} x {outline.mask.shape[0]} pixels, but the picture has "
+                f"{shape[1]} x {shape[0]}. Choose the annotations that were made on this picture."
+            )
+        return outline.mask
+    inside = np.zeros(shape, np.bool_)
+    for ring in outline.rings:
+        if len(ring) >= FEWEST_CORNERS:
+            rows, columns = polygon(ring[:, 0] - CORNER_TO_CENTRE_PX, ring[:, 1] - CORNER_TO_CENTRE_PX, shape=shape)
+            inside[rows, columns] = True
+    return inside

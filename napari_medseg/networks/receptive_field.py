@@ -1,0 +1,94 @@
+"""How far a network looks: measured, not added up from its layers, so that it holds for any of them."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from napari_medseg.networks.any_size import alignment_px
+
+PROBE_PX = (1024, 4096)
+"""Lengths of the strips, the next only where the whole of one before it was seen."""
+
+SMALLEST_STRIP_PX = 32
+SAFE_DILATION = 8
+"""A kernel spread wider may, on features of a 32nd of the plane's side, leap over the end of the first strip unseen."""
+
+N_DRAWS = 2
+CORE_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What the centre of the answer depends on, along one side of the plane.
+
+    Parameters
+    ----------
+    side_px
+        From the first to the last pixel that changes it at all.
+    core_px
+        Side of the middle part that holds 95 % of the gradient: what counts is far smaller than what is seen
+        (Luo et al., Understanding the effective receptive field, NeurIPS 2016).
+    probe_px
+        Length of the strip that was looked at.
+    """
+
+    side_px: int
+    core_px: int
+    probe_px: int
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether both ends of the strip were seen, so that there is no telling where it ends.
+
+        Pooling over the whole plane or attention does that, or a field that is larger than the strip.
+        """
+        return self.side_px >= self.probe_px - 1  # the centre of an even side has one pixel less behind it
+
+
+def receptive_field(network: nn.Module, in_channels: int) -> ReceptiveField:
+    """Measure the gradient of the centre of a network's logits with respect to the pixels of a long strip of noise.
+
+    Weights are those that the network has, normalisations in evaluation mode; in fp64, as at the rim the gradient is a
+    product of all layers' weights that fp32 would round to 0. A strip, because it is as long as a large plane and as
+    quick as a small one. Several draws, because rectifiers and maxima close some paths for some pixels.
+    """
+    twin = copy.deepcopy(network).double().eval().requires_grad_(requires_grad=False)
+    twin.to(torch.device("cpu"))
+    found = ReceptiveField(0, 0, 0)
+    for length in PROBE_PX if _widest_dilation(twin) < SAFE_DILATION else PROBE_PX[1:]:
+        reach = _reach(twin, in_channels, length)
+        seen = torch.nonzero(reach)
+        side = int(seen.max() - seen.min()) + 1 if len(seen) else 0
+        found = ReceptiveField(side, _core_px(reach), length)
+        if not found.is_everything:
+            break
+    return found
+
+
+def _reach(network: nn.Module, in_channels: int, length: int) -> Tensor:
+    """Return the gradient's absolute sum for each column of the strip."""
+    height = max(SMALLEST_STRIP_PX, alignment_px(network))
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros(length, dtype=torch.float64)
+    for _ in range(N_DRAWS):
+        strip = torch.randn(1, in_channels, height, length, dtype=torch.float64, generator=generator).requires_grad_()
+        logits = network(strip)
+        (gradient,) = torch.autograd.grad(logits[0, :, height // 2, length // 2].sum(), strip)
+        total += gradient[0].abs().sum(dim=(0, 1))
+    return total
+
+
+def _widest_dilation(network: nn.Module) -> int:
+    spread = (part.dilation for part in network.modules() if isinstance(part, nn.Conv2d))
+    return max((max(dilation) for dilation in spread), default=1)
+
+
+def _core_px(reach: Tensor) -> int:
+    """Return the side of the smallest middle part that holds `CORE_SHARE` of the gradient."""
+    centre = len(reach) // 2
+    distance = (torch.arange(len(reach)) - centre).abs()
+    within = torch.zeros(int(distance.max()) + 1, dtype=reach.dtype).index_add_(0, distance, reach).cumsum(0)
+    radius = int(torch.searchsorted(within, CORE_SHARE * within[-1]))
+    return 2 * radius + 1

@@ -1,0 +1,200 @@
+"""`medseg train --images --masks`: a model from folders of images and masks, without a project."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import same_labels
+from napari_medseg.core.task_book import TaskBook
+from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.workflow import cli_places as places
+from napari_medseg.workflow.cli_follow import watch
+from napari_medseg.workflow.processes import last_words, start_detached
+from training.events import CANCEL_FILE, Event, Failed, read_events
+
+if TYPE_CHECKING:
+    from training.own_data import OwnData
+    from training.own_recipe import Changes
+
+RUNS_FOLDER = "medseg-runs"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for on the command line; see the help of `medseg train`."""
+
+    images: Path
+    masks: Path
+    labels: str = ""
+    task: str = ""
+    name: str = ""
+    values: str = ""
+    group_by: str = ""
+    hold_out: str = ""
+    out: Path | None = None
+    recipe: Path | None = None
+    epochs: int | None = None
+    budget_s: float | None = None
+    seed: int = 0
+    instances: bool = False
+    skip_mismatches: bool = False
+    check_only: bool = False
+
+
+def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
+    """Check everything, say what does not fit, train, and say where the model is and how to use it.
+
+    Raises
+    ------
+    MedSegError
+        If anything does not fit and is not to be left out, or the run fails.
+    """
+    from training.own_data import fill_run, judged, match
+
+    models = places.open_registry(registry)
+    console = places.progress_console(quiet=as_json)
+    data = _data(wishes, models.book())
+    matched = match(data)
+    _say_mismatches(matched, wishes, console)
+    if wishes.check_only:
+        places.say(f"{len(matched.cases)} pairs fit; nothing was trained.")
+        return
+    run_dir = wishes.out or Path(RUNS_FOLDER) / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    donors = [(card, models.folder(card.id)) for card in models.versions()]
+    base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes))
+    start = base.card.lineage.began_with or "random weights"
+    console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
+    _train(run_dir, wishes.budget_s, console)
+    _say_result(judged(run_dir), run_dir, as_json=as_json)
+
+
+def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
+    from training.mask_files import categories_in
+    from training.matching import Meaning
+    from training.own_data import OwnData, task_for
+
+    name = wishes.name or _default_name(wishes.task, book)
+    labels = _words(wishes.labels) or ([] if wishes.task else list(categories_in(wishes.masks)))
+    if labels and wishes.task:
+        raise MedSegError("give either --labels, for a new task, or --task, for one that there is.")
+    if labels:
+        task = _known_or_new(task_for(name, labels, wishes.images, instances=wishes.instances), book)
+    elif wishes.task:
+        task = book.named(wishes.task)
+    else:
+        raise MedSegError("say what the values of the masks mean: --labels right_lung,left_lung, or --task lungs.")
+    values = tuple(_whole(word) for word in _words(wishes.values))
+    if values and len(values) != len(task.labels):
+        raise MedSegError(f"--values names {len(values)} values for {len(task.labels)} labels. Give one for each.")
+    return OwnData(
+        name=name,
+        images=wishes.images,
+        masks=wishes.masks,
+        meaning=Meaning(task, values),
+        group_by=wishes.group_by,
+        hold_out=tuple(_words(wishes.hold_out)),
+    )
+
+
+def _default_name(task: str, book: TaskBook) -> str:
+    """Return the family of a person's own task; beside one of the program's own models a name that tells them apart."""
+    if not task:
+        return "my-model"
+    return f"{task}-own" if task in TASKS else book.named(task).default_model
+
+
+def _known_or_new(task: Task, book: TaskBook) -> Task:
+    """Return the task of that name that there is already, so that a second training is for the same task."""
+    if task.name not in book:
+        return task
+    known = book.named(task.name)
+    if not same_labels(known, task):
+        raise MedSegError(
+            f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
+            "Choose another --name."
+        )
+    return known
+
+
+def _changes(wishes: Wishes) -> "Changes":
+    from training.own_recipe import Changes, read_changes
+
+    changes = Changes() if wishes.recipe is None else read_changes(wishes.recipe)
+    asked: dict[str, Any] = {"seed": wishes.seed} if wishes.seed else {}
+    if wishes.epochs is not None:
+        asked |= {"n_epochs": wishes.epochs, "patience": wishes.epochs}
+    if wishes.budget_s is not None:
+        asked["budget_s"] = wishes.budget_s
+    return changes.model_copy(update={"recipe": changes.recipe | asked})
+
+
+def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # noqa: ANN401 -- a type behind torch
+    from training.matching import listing
+
+    lines = listing(matched.mismatches)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    n_blocking = len(matched.blocking)
+    if n_blocking and not (wishes.skip_mismatches or wishes.check_only):
+        raise MedSegError(
+            f"{n_blocking} of the files do not fit, as listed{'' if not console.quiet else ': ' + '; '.join(lines)}. "
+            "Correct them, or add --skip-mismatches to leave them out. Nothing was trained."
+        )
+
+
+def _train(run_dir: Path, budget_s: float | None, console: Console) -> None:
+    """Train in a process of its own, so that Ctrl-C can stop it and keep the best so far."""
+    command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
+    process = start_detached(command, run_dir)
+
+    def poll(offset: int) -> tuple[list[Event], int]:
+        ended = process.poll() is not None  # asked before reading, so that its last word is read
+        read = list(read_events(run_dir, offset))
+        events = [event for event, _ in read]
+        if ended and not read:
+            events = [Failed(f"the training process ended without a result: {last_words(run_dir)}. Train again.")]
+        return events, read[-1][1] if read else offset
+
+    watch(poll, lambda: (run_dir / CANCEL_FILE).touch(), console, budget_s)
+    process.wait()
+
+
+def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:
+    folder = run_dir.absolute()
+    add = f"medseg models add {folder} --promote"
+    if card.task in TASKS:
+        add += ' --reason "trained on my own images"'
+    pages = [folder / page for page in ("report.html", "evaluation.html") if (folder / page).exists()]
+    if as_json:
+        scores = [score.model_dump() for score in card.hold_out]
+        files = {"folder": str(folder), "reports": [str(page) for page in pages]}
+        places.say_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
+        return
+    for score in card.hold_out:
+        places.say(
+            f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images"
+        )
+        for label, value in score.per_label.items():
+            places.say(f"  {label}: {value:.4f}")
+    if not card.hold_out:
+        places.say("Nothing was held out, so nothing tells how good it is. Give images of more patients.")
+    places.say(f"version: {folder / 'model.safetensors'}")
+    places.say(f"card:    {folder / 'card.json'}")
+    places.say(f"report:  {', '.join(map(str, pages))}")
+    places.say(f"To use it in the window: {add}")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole(word: str) -> int:
+    if not word.isdecimal():
+        raise MedSegError(f"--values takes whole numbers, not {word!r}.")
+    return int(word)
