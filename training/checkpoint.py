@@ -24,18 +24,20 @@ CYCLE_FILES = "cycle-*.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands; seconds count all its processes, epochs and steps all its stages.
+    """Where a run stands; seconds count all its processes, epochs all its stages.
 
     Parameters
     ----------
     epoch, step
-        How many are over.
+        How many are over; steps that a stage did not take, as it ended early, count as well.
     best_epoch, best_val_dice
         Of the best so far; epoch 0 is the version that the run started from.
     elapsed_s, training_started_s
         Seconds of the run, now and when its first step began.
     stage, cycle
         The present ones, from 0.
+    stage_epoch
+        How many epochs were over when the stage began.
     losses
         Of the steps of the epoch under way; `None` for a batch that was left out as its loss was not finite.
     n_bad, n_lowered
@@ -50,6 +52,7 @@ class Progress:
     training_started_s: float = 0.0
     stage: int = 0
     cycle: int = 0
+    stage_epoch: int = 0
     losses: list[float | None] = field(default_factory=list)
     n_bad: int = 0
     n_lowered: int = 0

@@ -1,5 +1,6 @@
 """The training loop, visible on one screen: a generator of events, no callbacks."""
 
+import math
 import statistics
 from collections.abc import Generator, Iterator
 from enum import IntEnum
@@ -56,8 +57,8 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
 
 def train_stage(setup: Setup, progress: Progress) -> Generator[Event, None, bool]:
     """Learn until the epochs, the time or the patience of a stage end; return whether the run may go on behind it."""
-    recipe, learner, stage, run_dir = setup.recipe, setup.learner, setup.stage, setup.run_dir
-    for epoch in range(progress.epoch + 1, stage.last_epoch + 1):
+    recipe, learner, run_dir = setup.recipe, setup.learner, setup.run_dir
+    for epoch in range(progress.epoch + 1, progress.stage_epoch + recipe.n_epochs + 1):
         if _is_over(setup, progress):
             break
         began_s = setup.clock.elapsed_s()
@@ -66,7 +67,8 @@ def train_stage(setup: Setup, progress: Progress) -> Generator[Event, None, bool
             break
         candidate = learner.candidate()
         val_dice = setup.team.agreed(validate(candidate, setup.validation, recipe.precision))
-        if better := recipe.keep == "last" or val_dice > progress.best_val_dice:
+        is_wanted = recipe.keep == "last" and math.isfinite(train_loss)
+        if better := is_wanted or val_dice > progress.best_val_dice:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             if setup.team.is_first:
                 save_best(run_dir, candidate)
@@ -83,7 +85,7 @@ def train_one_epoch(setup: Setup, progress: Progress) -> Generator[Event, None, 
     """Take the steps of one epoch, fewer where time is up; return their mean loss, NaN where none was finite."""
     recipe, learner, batches = setup.recipe, setup.learner, setup.batches
     schedule = schedule_named(recipe.schedule, recipe.n_cycles)
-    last_step, word = setup.stage.last_step(progress.epoch + 1), word_to(setup)
+    last_step, word = setup.stage.last_step(progress.epoch + 1 - progress.stage_epoch), word_to(setup)
     while progress.step < last_step and word is Word.GO_ON and not _is_lost(progress):
         share = share_of_stage(setup, progress)
         _keep_cycle(setup, progress, share)
@@ -136,7 +138,7 @@ def share_of_stage(setup: Setup, progress: Progress) -> float:
 
 def _is_over(setup: Setup, progress: Progress) -> bool:
     """Whether a stage ends here: told so, out of patience or time, or no longer a number."""
-    without_better = progress.epoch - max(progress.best_epoch, setup.stage.first_epoch)
+    without_better = progress.epoch - max(progress.best_epoch, progress.stage_epoch)
     if word_to(setup) is Word.STOP or share_of_stage(setup, progress) >= 1:
         return True
     return without_better >= setup.recipe.patience or _is_lost(progress)
@@ -176,8 +178,7 @@ def _next_stage(setup: Setup, staged: Setup, progress: Progress) -> Setup:
     is_from_best = setup.recipe.staged()[number].stage_start == "best"
     weights = load_best(setup.run_dir) if is_from_best else merged_state(staged.learner.network)
     following = setup.at_stage(number, weights)
-    stage = following.stage
-    progress.stage, progress.epoch, progress.step = number, stage.first_epoch, stage.first_step
+    progress.stage, progress.stage_epoch, progress.step = number, progress.epoch, following.stage.first_step
     progress.cycle, progress.n_bad, progress.n_lowered, progress.losses = 0, 0, 0, []
     _save(following, progress)
     return following
@@ -198,7 +199,7 @@ def _save(setup: Setup, progress: Progress) -> None:
 def _epoch_ended(
     setup: Setup, progress: Progress, train_loss: float, validated: tuple[float, bool], began_s: float
 ) -> EpochEnded:
-    clock, n_epochs = setup.clock, setup.stage.n_epochs
+    clock, n_epochs = setup.clock, setup.stage.epochs_after(progress.stage_epoch)
     per_epoch_s = clock.elapsed_s() - began_s
     left_s = min(clock.left_for_training_s(), (n_epochs - progress.epoch) * per_epoch_s)
     expected = progress.epoch + int(max(0.0, left_s) / max(per_epoch_s, 1e-6))

@@ -8,7 +8,7 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage; epochs and steps are counted over the whole run.
+    """One stage, as it is planned: it may end earlier. Epochs and steps are counted over the whole run.
 
     Parameters
     ----------
@@ -29,18 +29,17 @@ class Stage:
     n_epochs: int
     n_steps: int
 
-    @property
-    def last_epoch(self) -> int:
-        """The stage's last epoch."""
-        return self.first_epoch + self.recipe.n_epochs
+    def last_step(self, n_epochs: int) -> int:
+        """Return the number of steps that are done when so many epochs of this stage are over."""
+        return self.first_step + n_epochs * self.recipe.steps_per_epoch
 
-    def last_step(self, epoch: int) -> int:
-        """Return the number of steps that are done when an epoch of this stage is over."""
-        return self.first_step + (epoch - self.first_epoch) * self.recipe.steps_per_epoch
+    def epochs_after(self, n_epochs: int) -> int:
+        """Return how many epochs the run has where so many are over when this stage begins."""
+        return n_epochs + self.n_epochs - self.first_epoch
 
     def progress(self, of_run: float) -> float:
         """Return the share of this stage that is over, in [0, 1], when a share of the run is."""
-        start, end = (step / self.n_steps for step in (self.first_step, self.last_step(self.last_epoch)))
+        start, end = (step / self.n_steps for step in (self.first_step, self.last_step(self.recipe.n_epochs)))
         return min(1.0, max(0.0, (of_run - start) / (end - start)))
 
 

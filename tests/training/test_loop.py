@@ -65,6 +65,11 @@ def test_at_last_it_ends_with_the_best_so_far(make_run: MakeRun) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in load_best(setup.run_dir).values())
 
 
+def test_the_last_epoch_is_not_kept_where_it_learnt_nothing(make_run: MakeRun) -> None:
+    _, events = trained(make_run(n_epochs=3, keep="last"), range(8, 12))
+    assert [event.best for event in events if isinstance(event, EpochEnded)] == [True, True, False]
+
+
 def test_the_loop_fits_on_a_screen() -> None:
     source = Path(__file__).parents[2] / "training" / "loop.py"
     text = source.read_text(encoding="utf-8")

@@ -27,8 +27,8 @@ TWO = (
 
 def test_each_stage_has_its_own_epochs_steps_and_share_of_the_run() -> None:
     first, second = stages_of(small_recipe(steps_per_epoch=4, stages=TWO))
-    assert (first.first_epoch, first.last_epoch, second.first_epoch, second.last_epoch) == (0, 2, 2, 5)
-    assert (second.first_step, second.n_steps, second.last_step(4)) == (8, 14, 12)
+    assert (first.first_epoch, second.first_epoch, second.epochs_after(2), second.epochs_after(1)) == (0, 2, 5, 4)
+    assert (second.first_step, second.n_steps, second.last_step(2)) == (8, 14, 12)
     assert (first.recipe.loss, second.recipe.loss) == ("cross_entropy_dice", "dice")
     assert (first.recipe.augmentation, second.recipe.augmentation) == ("ct", "gentle")
     assert first.progress(4 / 14) == pytest.approx(0.5)
@@ -106,9 +106,12 @@ def test_patience_ends_a_stage_and_not_the_run(make_run: MakeRun) -> None:
     )
     run_dir = make_run(stages=stages)
     assert main([str(run_dir)]) == 0
-    epochs = [event.epoch for event, _ in read_events(run_dir) if isinstance(event, EpochEnded)]
-    assert len([epoch for epoch in epochs if epoch <= 6]) < 6
-    assert epochs[-2:] == [7, 8]
+    epochs = [event for event, _ in read_events(run_dir) if isinstance(event, EpochEnded)]
+    stages = [event.stage for event in epochs]
+    assert 2 <= stages.count(0) < 6
+    assert stages.count(1) == 2
+    assert [event.epoch for event in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1].n_epochs == epochs[-1].epoch
 
 
 def test_a_stage_draws_other_patches_than_the_one_before(make_run: MakeRun) -> None:
@@ -152,3 +155,15 @@ def test_names_of_later_stages_are_checked_at_the_beginning(
     run_dir = make_run(stages=[{"n_epochs": 2}, stage])
     with pytest.raises(MedSegError, match=words):
         read_setup(run_dir, time.monotonic())
+
+
+def test_a_budget_is_shared_out_between_the_stages(make_run: MakeRun) -> None:
+    stages = ({"loss": "dice"}, {"learning_rate": 1e-3})
+    run_dir = make_run(n_epochs=5000, steps_per_epoch=2, patience=5000, budget_s=9.0, stages=stages)
+    began = time.monotonic()
+    events = list(run(run_dir, began))
+    assert time.monotonic() - began < 9.0 * 1.1
+    epochs = [event for event in events if isinstance(event, EpochEnded)]
+    assert {event.stage for event in epochs} == {0, 1}
+    assert [event.epoch for event in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1].rate < 5e-4, "each stage ends with a small rate"
