@@ -65,6 +65,10 @@ class Suite(BaseModel):
             rows.append(Row(name=f"{model} {backbone}".strip(), set={"card": {"architecture": architecture}}))
         return self.model_copy(update={"rows": tuple(rows)}) if rows else self
 
+    def smaller(self) -> "Suite":
+        """Return the suite at its reduced size; where a row has a key of its own, the row's counts."""
+        return self.model_copy(update={"base": merged(self.base, self.reduced), "title": f"{self.title} (reduced)"})
+
     def recipes(self, changes: Sequence[Settings] = ()) -> Iterator[tuple[Row, BaseRecipe]]:
         """Yield each row with its whole recipe: the base, the row's keys, then `changes` in their order.
 

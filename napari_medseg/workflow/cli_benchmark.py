@@ -45,9 +45,9 @@ def benchmark(
     from training.benchmark_table import lines_of, write_tables
     from training.suite import read_suite, setting
 
-    chosen = read_suite(_bundled(suite)).crossed(_words(models), _words(backbones)).named(row or [])
-    all_changes = ([chosen.reduced] if reduced else []) + [setting(text) for text in changes or ()]
-    planned, n_gpus = plan(chosen, all_changes, out), torch.cuda.device_count()
+    whole = read_suite(_bundled(suite))
+    chosen = (whole.smaller() if reduced else whole).crossed(_words(models), _words(backbones)).named(row or [])
+    planned, n_gpus = plan(chosen, [setting(text) for text in changes or ()], out), torch.cuda.device_count()
     where, console = Places(data.absolute(), weights.absolute(), out), places.progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}

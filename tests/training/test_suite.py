@@ -52,11 +52,12 @@ def test_a_row_is_the_base_with_its_own_keys_and_nothing_of_another_network(tmp_
 
 
 def test_all_rows_can_be_changed_and_the_last_word_counts(tmp_path: Path) -> None:
-    suite = suite_of(TEXT, tmp_path)
-    recipes = [recipe for _, recipe in suite.recipes([suite.reduced, setting("recipe.batch_size=2")])]
-    assert [(one.recipe.n_epochs, one.recipe.batch_size) for one in recipes] == [(2, 2), (2, 2)]
-    again = [recipe for _, recipe in suite.recipes([suite.reduced, setting("recipe.n_epochs = 3")])]
-    assert again[0].recipe.n_epochs == 3
+    suite = suite_of(TEXT + '[[rows]]\nname = "long"\nset = { recipe.n_epochs = 9 }\n', tmp_path).smaller()
+    recipes = [recipe for _, recipe in suite.recipes([setting("recipe.batch_size=2")])]
+    assert [(one.recipe.n_epochs, one.recipe.batch_size) for one in recipes] == [(2, 2), (2, 2), (9, 2)]
+    again = [recipe for _, recipe in suite.recipes([setting("recipe.n_epochs = 3")])]
+    assert {one.recipe.n_epochs for one in again} == {3}
+    assert "reduced" in suite.title
 
 
 def test_networks_and_encoders_come_from_the_command_line(tmp_path: Path) -> None:
