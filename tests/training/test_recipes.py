@@ -29,7 +29,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of two lungs, grey and in colour; their labels are right for every task: 1 and 2, or two objects, or 1."""
+    """Pictures of two lungs, grey and in colour; their labels suit every task: 1 and 2, two objects, or 1."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("grey", "colour", "labels", "binary"):
         (folder / name).mkdir()
