@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--work", type=Path, default=Path("demo-output/corrections"))
-    parser.add_argument("--base", default="lungs-unet@2", help="bundled version to retrain")
+    parser.add_argument("--base", default="lungs-unet@3", help="bundled version to retrain")
     parser.add_argument("--trials", type=int, default=20, help="corrupted ones; every fourth is followed by a control")
     parser.add_argument("--n-corrected", type=int, default=8)
     parser.add_argument("--n-held-out", type=int, default=8)

@@ -25,7 +25,7 @@ RANDOM = "none"
 HUB_FILE = "model.safetensors"
 
 STARTS = (
-    f'"{IMAGENET}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@2), '
+    f'"{IMAGENET}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@3), '
     f'or "{RANDOM}" to start from random numbers'
 )
 
@@ -43,7 +43,7 @@ def start_encoder(
         As built from that architecture.
     source
         ``"imagenet"``, or another name under which smp lists weights of this encoder, such as ``"swsl"``: from the
-        Hugging Face hub or its cache on this machine. A version such as ``"lungs-unet@2"``: its encoder. A path of
+        Hugging Face hub or its cache on this machine. A version such as ``"lungs-unet@3"``: its encoder. A path of
         a safetensors file. ``"none"``: the random numbers stay.
     weights_dir
         Where relative paths start.

@@ -31,7 +31,7 @@ def play(stage: Stage) -> None:
 
 
 def _predict_and_correct_a_ct(stage: Stage) -> None:
-    stage.say("The play uses lungs-unet@1, which has seen CT only. (lungs-unet@2, live for you, knows X-rays too.)")
+    stage.say("The play uses lungs-unet@1, which has seen CT only. (lungs-unet@3, live for you, knows X-rays too.)")
     stage.say("A chest CT slice is dropped, and predicted without a click.")
     stage.drop([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
     stage.wait_until("the prediction of the CT slice", lambda: _is_predicted(stage, CT_SLICE))

@@ -17,7 +17,7 @@ from napari_medseg.workflow import cli_summary
 app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
 app.command()(cli_summary.summary)
 
-ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@2.")]
+ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@3.")]
 
 
 @app.command("list")

@@ -29,7 +29,7 @@ RegistryOption = Annotated[
 ]
 TaskOption = Annotated[str, typer.Option("--task", "-t", help="What is to be segmented.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Such as lungs-unet@2; the live one without it.", show_default=False)
+    str | None, typer.Option("--model", "-m", help="Such as lungs-unet@3; the live one without it.", show_default=False)
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or mps; the fastest there is without it.", show_default=False)

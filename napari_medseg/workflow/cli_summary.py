@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NetworkArgument = Annotated[
     str,
-    typer.Argument(help="An architecture, such as segnet or deeplabv3plus:resnet50, or a version, as lungs-unet@2."),
+    typer.Argument(help="An architecture, such as segnet or deeplabv3plus:resnet50, or a version, as lungs-unet@3."),
 ]
 ChannelsOption = Annotated[
     int | None, typer.Option(min=1, help="Of the planes that go in; a version says it itself.", show_default="3")

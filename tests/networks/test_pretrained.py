@@ -132,7 +132,7 @@ def test_weights_that_cannot_be_had_are_an_error_that_says_what_to_do(
 ) -> None:
     with pytest.raises(MedSegError) as caught:
         start(f"unet:{encoder}", "imagenet", 1)
-    for part in (encoder, "Hugging Face", "model.safetensors", "safetensors file", "lungs-unet@2", '"none"'):
+    for part in (encoder, "Hugging Face", "model.safetensors", "safetensors file", "lungs-unet@3", '"none"'):
         assert part in str(caught.value)
     assert not any(path.is_file() for path in hub_cache.rglob("*"))
 
@@ -148,8 +148,8 @@ def test_only_the_pickle_of_a_repository_is_not_enough(start: Start, hub_cache: 
 
 
 def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
-    taught = encoder_state(load_version(BUNDLED / "lungs-unet" / "2")[0])
-    grey, rgb = (encoder_state(start("fpn:mobilenet_v2", "lungs-unet@2", n)) for n in (1, 3))
+    taught = encoder_state(load_version(BUNDLED / "lungs-unet" / "3")[0])
+    grey, rgb = (encoder_state(start("fpn:mobilenet_v2", "lungs-unet@3", n)) for n in (1, 3))
     assert all(torch.equal(tensor, taught[name]) for name, tensor in grey.items())
     torch.testing.assert_close(rgb["features.0.0.weight"].sum(1, keepdim=True), taught["features.0.0.weight"])
 
@@ -157,9 +157,9 @@ def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
 @pytest.mark.parametrize(
     ("text", "source", "named"),
     [
-        ("unet:resnet18", "lungs-unet@2", "is mobilenet_v2, that of this network is resnet18"),
-        ("unet:resnet18", "lungs-unet@99", "lungs-unet@2"),
-        ("fcn", "lungs-unet@2", "that of this network is resnet50"),
+        ("unet:resnet18", "lungs-unet@3", "is mobilenet_v2, that of this network is resnet18"),
+        ("unet:resnet18", "lungs-unet@99", "lungs-unet@3"),
+        ("fcn", "lungs-unet@3", "that of this network is resnet50"),
         ("conv_unet", "imagenet", 'conv_unet has no weights "imagenet"'),
         ("unet:dpn68b", "imagenet", r"imagenet\+5k"),
         ("unet:resnet18", "gone.safetensors", "there is no file"),

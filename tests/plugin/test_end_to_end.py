@@ -156,16 +156,16 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
 def _promote_and_roll_back(widget: MedSegWidget) -> None:
     registry, improve = widget.workspace.registry, widget.dock.improve
     improve._promote_button.click()
-    assert registry.live("lungs").id == "lungs-unet@2", "one case is not enough to call it better"
+    assert registry.live("lungs").id == "lungs-unet@3", "one case is not enough to call it better"
     improve.question._reason.setText("this is a test")
     improve.question.answer("Promote all the same")
     live = registry.live("lungs")
     assert live.id == "lungs-unet@3"
-    assert live.lineage.parent == "lungs-unet@2"
+    assert live.lineage.parent == "lungs-unet@3"
     assert live.lineage.promotion_reason == "this is a test"
     assert widget.dock.case._model.currentText() == "lungs-unet@3 live"
     improve._roll_back.menu().actions()[0].trigger()
-    assert registry.live("lungs").id == "lungs-unet@2"
+    assert registry.live("lungs").id == "lungs-unet@3"
 
 
 def _labels(widget: MedSegWidget, name: str) -> Any:
