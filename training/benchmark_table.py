@@ -17,6 +17,7 @@ from training.pictures import CasePicture
 from training.suite import Suite
 
 Cell = str | float | int
+Image = dict[str, Any]
 MEASURES = {
     "mean_dice": "Dice",
     "foreground_dice": "Dice, labels as one",
@@ -76,27 +77,43 @@ Pictures = Mapping[str, Sequence[CasePicture]]
 
 def _values(run_dir: Path) -> dict[str, Cell]:
     content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
-    images: list[dict[str, Any]] = content["images"]
-    values: dict[str, Cell] = {"images": len(images)}
-    for column, title in MEASURES.items():
-        if column in images[0]:
-            values[title] = _mean(images, column)
-    labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
-    for label in labels if len(labels) > 1 else ():
-        values[f"Dice {label.replace('_', ' ')}"] = _mean(images, f"dice_{label}")
-        values[f"IoU {label.replace('_', ' ')}"] = _mean(images, f"iou_{label}")
-    if len(labels) == 1:
-        values["IoU"] = _mean(images, f"iou_{labels[0]}")
-    distances = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
-    if distances:
-        values[f"HD95 {images[0]['unit']}"] = statistics.fmean(distances)
     cost = read_cost(run_dir)
     epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
+    values: dict[str, Cell] = {"images": len(content["images"]), **_means(content["images"])}
     values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
     return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
 
 
-def _mean(images: Sequence[dict[str, Any]], column: str) -> float:
+def _means(images: Sequence[Image]) -> dict[str, Cell]:
+    """Mean of each figure over images; of the Dice also over those of each source, where there are several."""
+    values: dict[str, Cell] = {
+        title: _mean(images, column) for column, title in MEASURES.items() if column in images[0]
+    }
+    sources = sorted({image["source"] for image in images})
+    for source in sources if len(sources) > 1 else ():
+        values[f"Dice on {source}"] = _mean([image for image in images if image["source"] == source], "mean_dice")
+    values["IoU, labels as one"] = statistics.fmean(_iou(float(image["foreground_dice"])) for image in images)
+    labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
+    for label in labels if len(labels) > 1 else ():
+        if not _never_there(images, label):
+            values[f"Dice {label.replace('_', ' ')}"] = _mean(images, f"dice_{label}")
+            values[f"IoU {label.replace('_', ' ')}"] = _mean(images, f"iou_{label}")
+    distances = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
+    if distances:
+        values[f"HD95 {images[0]['unit']}"] = statistics.fmean(distances)
+    return values
+
+
+def _never_there(images: Sequence[Image], label: str) -> bool:
+    """Whether neither a row nor a reference has this label anywhere: right for free, and no figure."""
+    return all(float(image[f"dice_{label}"]) == 1.0 and image[f"hd95_{label}"] == "" for image in images)
+
+
+def _iou(dice: float) -> float:
+    return dice / (2.0 - dice)
+
+
+def _mean(images: Sequence[Image], column: str) -> float:
     return statistics.fmean(float(image[column]) for image in images)
 
 

@@ -27,7 +27,7 @@ from napari_medseg.workflow.workspace import Workspace
 ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
 INFO = "Model card: data, hold-out scores, parent, licence"
-PAINT_FIRST = "No model yet: paint, accept, then train it below."
+PAINT_FIRST = "No model yet: paint, accept, train below."
 NO_MODEL = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
 HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
@@ -161,6 +161,7 @@ class CasePanel(Section):
         self.add_row(QLabel("Task"), self._task, self._engine, stretch=1)
         self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
         self._no_model = QLabel(PAINT_FIRST)
+        self._no_model.setWordWrap(True)
         self._no_model.setToolTip(NO_MODEL)
         self._no_model.setObjectName("medseg-muted")
         self.add(self._no_model)
