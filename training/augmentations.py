@@ -152,13 +152,16 @@ _OF_REFERENCE_SYSTEMS = {
     # D (lesions): how far it turns is not said.
     "heavy": Augmentation(rotation_deg=45.0, mirror_share=0.5, flip_share=0.5, noise=0.1),
 }
+_LESIONS = replace(
+    _STRONG, scale=(0.6, 1.5), saturation=(0.7, 1.0), contrast=(0.75, 1.3), gamma=(0.7, 1.4), gas_share=0.0
+)
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "ct": _STRONG,
     "chest": replace(_STRONG, shadow_share=0.2),
-    "lesions": replace(
-        _STRONG, scale=(0.6, 1.5), saturation=(0.7, 1.0), contrast=(0.75, 1.3), gamma=(0.7, 1.4), gas_share=0.0
-    ),
+    "lesions": _LESIONS,
+    # Few slices with lesions: bend them, and paste pieces of one lung into another.
+    "lesions_rich": replace(_LESIONS, elastic_px=4.0, window=0.1, clahe_share=0.1, smooth_share=0.1, cutmix_share=0.3),
     "histology": _HISTOLOGY,
     "endoscopy": _ENDOSCOPY,
     # A few replayed slices stand for all that a model has learnt from: whole bodies and pictures cropped to the lungs.
