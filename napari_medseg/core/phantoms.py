@@ -10,16 +10,19 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 
 GROUND_GLASS, CONSOLIDATION = 1, 2
-GROUND_GLASS_HU, CONSOLIDATION_HU = -560.0, 10.0
-NOISE_HU = 45.0
-EDGE_PX = 2.0
+FLUID_HU = 35.0
+FILLED = {GROUND_GLASS: 0.36, CONSOLIDATION: 0.95}
+"""How much of the air is replaced by fluid; the rest of a voxel stays what it was."""
+PATCHINESS = 0.12
+PATCH_PX = 2.5
+EDGE_PX = 2.5
 
 
 def with_drawn_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tuple[Image, NDArray[np.uint8]]:
     """Draw ground-glass and consolidation into the lungs of one CT slice.
 
     Both lie at the pleura, as those of COVID-19 mostly do: ground-glass in both lungs, consolidation in one, where the
-    ground-glass is deepest. Vessels shine through the ground-glass.
+    ground-glass is deepest. A share of the air in each voxel becomes fluid, unevenly, so that vessels shine through.
 
     Parameters
     ----------
@@ -58,11 +61,12 @@ def with_drawn_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tupl
         distance = np.hypot(*place) + 0.9 * radius * rough
         labels[inside & (distance < 1.25 * radius)] = GROUND_GLASS
         if lung == 1:
-            labels[inside & (distance < 0.6 * radius)] = CONSOLIDATION
+            labels[inside & (distance < 0.5 * radius)] = CONSOLIDATION
     pixels = image.pixels.astype(np.float32)
-    noise = ndimage.gaussian_filter(rng.standard_normal(lungs.shape), 0.8) * NOISE_HU
-    for value, hu in ((GROUND_GLASS, GROUND_GLASS_HU), (CONSOLIDATION, CONSOLIDATION_HU)):
+    patches = ndimage.gaussian_filter(rng.standard_normal(lungs.shape), PATCH_PX)
+    patches *= PATCHINESS / patches.std()
+    for value, filled in FILLED.items():
         share = np.clip(ndimage.gaussian_filter((labels >= value).astype(np.float32), EDGE_PX), 0, 1)
-        drawn = np.maximum(pixels, hu + noise)  # what is denser, as a vessel, stays
-        pixels = pixels * (1 - share) + drawn * share
+        fluid = share * np.clip(filled + patches * (1 - filled), 0, 1)
+        pixels = np.maximum(pixels, pixels * (1 - fluid) + FLUID_HU * fluid)  # what is denser, as a vessel, stays
     return image.with_pixels(np.rint(pixels).astype(image.pixels.dtype)), labels
