@@ -17,7 +17,7 @@ endif
 
 test:
 	@scripts/setup.sh test
-	@$(XVFB) .venv/bin/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint:
 	@scripts/setup.sh dev
