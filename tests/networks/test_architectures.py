@@ -62,7 +62,8 @@ def test_every_network_of_the_reference_systems_learns(text: str, in_channels: i
 def test_every_architecture_takes_planes_of_any_size_and_number_of_channels(name: str) -> None:
     own = {"segnet": "vgg11_bn", "fcn": "resnet50", "deeplabv3_tv": "resnet50", "conv_unet": "", "inception_unet": ""}
     encoder = (own | SMALLEST_ENCODERS).get(name, "resnet18")
-    network = build(Architecture(name=name, encoder=encoder, in_channels=4, classes=3)).eval()
+    options = {"member": "unet", "n_members": 2} if name == "ensemble" else {}
+    network = build(Architecture(name=name, encoder=encoder, in_channels=4, classes=3, options=options)).eval()
     with torch.inference_mode():
         for height, width in ((45, 70), (32, 33)):
             assert network(torch.zeros(1, 4, height, width)).shape == (1, 3, height, width)
