@@ -47,6 +47,7 @@ def accept_all(dock: Dock, qtbot: QtBot) -> None:
     while (row := next((row for row in dock.worklist.rows if not row.done), None)) is not None:
         dock.worklist.open(row.case)
         qtbot.waitUntil(lambda row=row: dock.desk.current is not None and dock.desk.current.case.id == row.case.id)
+        qtbot.waitUntil(lambda: dock.desk.current.labels_layer is not None and dock.predictions.running is None)
         with qtbot.waitSignal(dock.desk.decided):
             dock.review.accept()
         qtbot.waitUntil(
