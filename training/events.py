@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 EVENTS_FILE = "events.jsonl"
@@ -27,7 +27,8 @@ class Started:
 class EpochEnded:
     """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start.
 
-    `rate` is the learning rate of its last step; stages count from 0.
+    `rate` is the learning rate of its last step; stages count from 0. `loss_weights`: of each term of a loss
+    whose weights change, at the epoch's end.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class EpochEnded:
     seconds_left: float
     rate: float = 0.0
     stage: int = 0
+    loss_weights: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

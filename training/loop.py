@@ -213,4 +213,5 @@ def _epoch_ended(
         seconds_left=max(0.0, left_s) + clock.reserved_s,
         rate=setup.learner.rate,
         stage=progress.stage,
+        loss_weights=setup.learner.loss.changing_weights(share_of_stage(setup, progress)),
     )

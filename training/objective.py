@@ -87,8 +87,16 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def weights(self, progress: float) -> list[float]:
-        """Weight of each term now, as for a report."""
+        """Weight of each term now."""
         return [float(self._weight(index, progress)) for index in range(len(self.terms))]
+
+    def changing_weights(self, progress: float) -> dict[str, float]:
+        """Weight of each term by its name (a second one of that name has a number), or nothing where all are fixed."""
+        if all(term.schedule == "constant" and not term.trainable for term in self.terms):
+            return {}
+        names = [term.name for term in self.terms]
+        numbered = [name if name not in names[:at] else f"{name} {at + 1}" for at, name in enumerate(names)]
+        return dict(zip(numbered, self.weights(progress), strict=True))
 
     def _sum(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         weighted = [

@@ -15,6 +15,7 @@ from training.scores import CaseScore
 
 REPORT_FILE = "report.html"
 LOSS_COLOUR, SCORE_COLOUR, RATE_COLOUR, TRUST_COLOUR = "#c2410c", "#0369a1", "#6d28d9", "#0f766e"
+WEIGHT_COLOUR = "#a16207"
 INTERVALS = (
     "Intervals hold the mean in 95 of 100 draws of the same number of cases (bootstrap over cases); the change is "
     "measured case by case. A label that neither has counts as 1, one that only one of the two has as 0."
@@ -112,6 +113,20 @@ def _curves(events: Sequence[Event]) -> list[str]:
             "Validation Dice; a ring marks the best", [(e.epoch, e.val_dice) for e in epochs], SCORE_COLOUR, best
         ),
         charts.curve("Learning rate", [(e.epoch, e.rate) for e in epochs], RATE_COLOUR),
+        *_loss_weights(epochs),
+    ]
+
+
+def _loss_weights(epochs: Sequence[EpochEnded]) -> list[str]:
+    """Return a curve for each term of the loss whose weights changed."""
+    names = dict.fromkeys(name for event in epochs for name in event.loss_weights)
+    return [
+        charts.curve(
+            f"Weight of {name} in the loss",
+            [(event.epoch, event.loss_weights[name]) for event in epochs if name in event.loss_weights],
+            WEIGHT_COLOUR,
+        )
+        for name in names
     ]
 
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from napari_medseg.core.errors import MedSegError
+
 WARM_UP_SHARE = 0.05
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4
@@ -49,11 +51,11 @@ def schedule_named(name: str, n_cycles: int = 1) -> Schedule:
 
     Raises
     ------
-    ValueError
+    MedSegError
         Listing the choices where there is none of that name.
     """
     if name not in SCHEDULES:
-        raise ValueError(f"unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}")
+        raise MedSegError(f"unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}")
     shape = SCHEDULES[name]
 
     def factor(progress: float) -> float:

@@ -24,7 +24,7 @@ from training.learner import Learner
 from training.objective import objective_of
 from training.reading import Reader, largest_label
 from training.recipe import Recipe, read_recipe
-from training.schedule import Clock
+from training.schedule import Clock, schedule_named
 from training.stages import Stage, stages_of
 from training.team import PROCESSES_APART, Team
 
@@ -152,11 +152,12 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise `MedSegError` where a stage names a loss or a set that there is not: now, and not when its turn comes."""
+    """Raise `MedSegError` where a stage names a loss, set or schedule that there is not, before its turn comes."""
     for stage in recipe.staged():
         objective_of(stage, None if stage.class_weights == "none" else torch.ones(1))
         for name in (stage.augmentation, stage.replay_augmentation):
             augmentation_named(name)
+        schedule_named(stage.schedule, stage.n_cycles)
 
 
 def split_by_role(snapshot: Snapshot) -> Split:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
+from training.events import EpochEnded, read_events
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "img"}
@@ -68,6 +69,18 @@ def test_it_shows_curves_intervals_pictures_and_calibration(page: tuple[str, Str
     assert re.search(r"[+-]0\.\d{4} to [+-]0\.\d{4}", words), "the change has an interval too"
     assert "ensemble of the cycles" in words
     assert "best epoch" in words
+
+
+def test_weights_that_change_are_shown_over_the_run(make_run: MakeRun) -> None:
+    loss = [{"name": "dice", "trainable": True}, {"name": "focal", "schedule": "rising"}, {"name": "focal"}]
+    run_dir = make_run(loss=loss, n_epochs=3)
+    assert main([str(run_dir)]) == 0
+    epochs = [event.loss_weights for event, _ in read_events(run_dir) if isinstance(event, EpochEnded)]
+    assert [weights["focal"] for weights in epochs] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert [weights["focal 3"] for weights in epochs] == [1.0, 1.0, 1.0]
+    assert len({1.0, *(weights["dice"] for weights in epochs)}) == 4, "learnt, and shown as it was at each time"
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert all(f"Weight of {name} in the loss" in page for name in epochs[0])
 
 
 def test_without_a_hold_out_it_says_so(make_run: MakeRun, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from napari_medseg.core.errors import MedSegError
 from training.schedule import SCHEDULES, Clock, cycle_at, schedule_named
 
 
@@ -22,7 +23,7 @@ def test_cosine_and_linear_end_at_nothing() -> None:
 
 
 def test_an_unknown_schedule_lists_the_choices() -> None:
-    with pytest.raises(ValueError, match="constant"):
+    with pytest.raises(MedSegError, match="constant"):
         schedule_named("zigzag")
 
 
