@@ -19,13 +19,15 @@ class Row(BaseModel):
     """One line of a suite's table.
 
     `set` holds the keys of a `BaseRecipe` in which the row differs from the suite's `base`; `theirs` is the figure of
-    the reference system, on its own data. A `recommended` row is the suite's answer to the others.
+    the reference system, on its own data. A `recommended` row is the suite's answer to the others. `reduced` is what the
+    row differs in beside that at the reduced size.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     set: Settings = {}
+    reduced: Settings = {}
     theirs: str = ""
     recommended: bool = False
 
@@ -67,7 +69,9 @@ class Suite(BaseModel):
 
     def smaller(self) -> "Suite":
         """Return the suite at its reduced size; where a row has a key of its own, the row's counts."""
-        return self.model_copy(update={"base": merged(self.base, self.reduced), "title": f"{self.title} (reduced)"})
+        rows = tuple(row.model_copy(update={"set": merged(row.set, row.reduced)}) for row in self.rows)
+        changes = {"base": merged(self.base, self.reduced), "title": f"{self.title} (reduced)", "rows": rows}
+        return self.model_copy(update=changes)
 
     def recipes(self, changes: Sequence[Settings] = ()) -> Iterator[tuple[Row, BaseRecipe]]:
         """Yield each row with its whole recipe: the base, the row's keys, then `changes` in their order.

@@ -52,7 +52,11 @@ def test_a_row_is_the_base_with_its_own_keys_and_nothing_of_another_network(tmp_
 
 
 def test_all_rows_can_be_changed_and_the_last_word_counts(tmp_path: Path) -> None:
-    suite = suite_of(TEXT + '[[rows]]\nname = "long"\nset = { recipe.n_epochs = 9 }\n', tmp_path).smaller()
+    long = '[[rows]]\nname = "long"\nset = { recipe.n_epochs = 9 }\nreduced = { recipe.patch_px = 96 }\n'
+    whole = suite_of(TEXT + long, tmp_path)
+    suite = whole.smaller()
+    assert [one.recipe.patch_px for _, one in whole.recipes()] == [256, 256, 256]
+    assert [one.recipe.patch_px for _, one in suite.recipes()] == [256, 256, 96]
     recipes = [recipe for _, recipe in suite.recipes([setting("recipe.batch_size=2")])]
     assert [(one.recipe.n_epochs, one.recipe.batch_size) for one in recipes] == [(2, 2), (2, 2), (9, 2)]
     again = [recipe for _, recipe in suite.recipes([setting("recipe.n_epochs = 3")])]
