@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("demo-output/corrections"))
     parser.add_argument("--base", default="lungs-unet@3", help="bundled version to retrain")
     parser.add_argument("--trials", type=int, default=20, help="corrupted ones; every fourth is followed by a control")
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds that nothing was chosen by begin at 100")
     parser.add_argument("--n-corrected", type=int, default=8)
     parser.add_argument("--n-held-out", type=int, default=8)
     parser.add_argument("--budget-s", type=float, default=90.0)
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     domain = replace(DOMAINS["lungs"](place), parent=PACKAGE.joinpath("models", *options.base.split("@")))
     results = options.out / RESULTS
-    for seed, name in planned(options.trials):
+    for seed, name in planned(options.trials, options.first_seed):
         key = {"base": options.base, "seed": seed, "corruption": name, "budget_s": options.budget_s}
         if any(all(row[part] == value for part, value in key.items()) for row in rows_of(results)):
             continue
@@ -78,13 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if passed else 0
 
 
-def planned(n_trials: int) -> list[tuple[int, str]]:
+def planned(n_trials: int, first_seed: int = 0) -> list[tuple[int, str]]:
     """Return seed and corruption of each trial."""
     names = [name for name in CORRUPTIONS if name != SOUND]
     plan = []
-    for seed in range(n_trials):
-        plan.append((seed, names[seed % len(names)]))
-        if seed % 4 == 3:
+    for turn, seed in enumerate(range(first_seed, first_seed + n_trials)):
+        plan.append((seed, names[turn % len(names)]))
+        if turn % 4 == 3:
             plan.append((seed, SOUND))
     return plan
 

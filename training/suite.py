@@ -19,8 +19,8 @@ class Row(BaseModel):
     """One line of a suite's table.
 
     `set` holds the keys of a `BaseRecipe` in which the row differs from the suite's `base`; `theirs` is the figure of
-    the reference system, on its own data. A `recommended` row is the suite's answer to the others. `reduced` is what the
-    row differs in beside that at the reduced size.
+    the reference system, on its own data. A `recommended` row is the suite's answer to the others. At the reduced
+    size a row has the keys of `reduced` too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
