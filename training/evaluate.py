@@ -111,13 +111,17 @@ def _judge(source: Source, case: LabelledCase, task: Task, n_classes: int | None
     began = time.monotonic()
     predicted = source(image, case.name)
     seconds = time.monotonic() - began
-    if case.part is not None:
-        unseen = case.part.uncounted(reference, image)
-        predicted, reference = (np.where(unseen, 0, labels).astype(labels.dtype) for labels in (predicted, reference))
+    counted = None if case.part is None else ~case.part.uncounted(reference, image)
+    if counted is not None:
+        predicted, reference = (np.where(counted, labels, 0).astype(labels.dtype) for labels in (predicted, reference))
     score = _overlap(case, predicted, reference, task, seconds)
+    if counted is not None:  # what nobody looked at is not background that the model got right
+        ours, theirs = semantic(predicted, task)[counted], semantic(reference, task)[counted]
+        agreement = float(np.mean(ours == theirs))
+        score = replace(score, miou=mean_iou(ours, theirs, task.n_classes), agreement=agreement)
     unknown = [label for label in task.labels if n_classes is not None and label.value >= n_classes]
     absent = tuple(label.name for label in unknown if not task.instances and not (reference == label.value).any())
-    return Judged(replace(score, absent=absent), image, reference, predicted)
+    return Judged(replace(score, absent=absent), image, reference, predicted, counted)
 
 
 def _overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
@@ -146,6 +150,7 @@ def _in_full(judged: Judged, task: Task) -> CaseScore:
     """Add distances, and precision, recall and accuracy, to the figures of a case."""
     ours, theirs = semantic(judged.predicted, task), semantic(judged.reference, task)
     spacing = judged.image.spacing_mm or (1.0,) * theirs.ndim
+    counted = np.ones(theirs.shape, bool) if judged.counted is None else judged.counted
     columns: dict[str, dict[str, float]] = {
         name: {} for name in ("hd95", "mean_distance", "precision", "recall", "accuracy")
     }
@@ -154,7 +159,7 @@ def _in_full(judged: Judged, task: Task) -> CaseScore:
         if inside.any() and wanted.any():
             distances = surface_distances(inside, wanted, spacing)
             columns["hd95"][label.name], columns["mean_distance"][label.name] = distances.hd95, distances.mean
-        counts = confusion(inside, wanted)
+        counts = confusion(inside[counted], wanted[counted])
         columns["precision"][label.name] = counts.precision
         columns["recall"][label.name], columns["accuracy"][label.name] = counts.recall, counts.accuracy
     unit = "px" if judged.image.spacing_mm is None else "mm"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.snapshots import Box, SnapshotItem
@@ -18,6 +19,7 @@ class Part:
 
     reviewed: Box | None = None
     reviewed_mask: Path | None = None
+    mask_sha256: str = ""
     ignored_value: int | None = None
 
     def uncounted(self, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
@@ -46,6 +48,11 @@ class Part:
         return unseen
 
     def _mask(self, path: Path, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
+        if self.mask_sha256 and path.exists() and sha256_of(path) != self.mask_sha256:
+            raise MedSegError(
+                f"the reviewed mask {path.name} of {image.name} changed after the snapshot was frozen. "
+                "Restore the file, or make a new run."
+            )
         mask = formats.read_labels(path, None) > 0
         if mask.shape not in (labels.shape, labels.shape[-2:]):
             raise MedSegError(
@@ -60,4 +67,4 @@ def part_of(item: SnapshotItem, root: Path) -> Part | None:
     if not item.is_partial:
         return None
     mask = root / item.reviewed_mask if item.reviewed_mask else None
-    return Part(item.reviewed, mask, item.ignored_value)
+    return Part(item.reviewed, mask, item.reviewed_sha256, item.ignored_value)

@@ -89,12 +89,16 @@ class CaseScore:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A case with its figures and all that they were made from; labels on the image's own grid."""
+    """A case with its figures and all that they were made from; labels on the image's own grid.
+
+    Of a partly reviewed case `counted` are the voxels that count; both labels are 0 in the others.
+    """
 
     score: CaseScore
     image: Image
     reference: Labels
     predicted: Labels
+    counted: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

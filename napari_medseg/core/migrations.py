@@ -53,6 +53,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE predictions ADD COLUMN field_file TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE predictions ADD COLUMN field_model TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # The part that a person looked at, where that is not all of the image.
+        "ALTER TABLE corrections ADD COLUMN reviewed_file TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE corrections ADD COLUMN reviewed_sha256 TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

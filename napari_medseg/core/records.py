@@ -80,7 +80,10 @@ class Review:
 
 @dataclass(frozen=True)
 class Correction:
-    """The immutable labels that an accepted review produced; files are relative to the project folder."""
+    """The immutable labels that an accepted review produced; files are relative to the project folder.
+
+    `reviewed_file` is not 0 where the person looked, on the grid of the labels; empty where that is everywhere.
+    """
 
     id: int
     review_id: int
@@ -93,6 +96,8 @@ class Correction:
     changed_voxels: int
     who: str
     created: str
+    reviewed_file: str = ""
+    reviewed_sha256: str = ""
 
 
 @dataclass(frozen=True)

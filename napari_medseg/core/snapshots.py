@@ -50,8 +50,9 @@ class SnapshotItem(BaseModel):
     `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
     `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field that
     the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
-    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes), and
-    labels of `ignored_value` mark what nobody decided on: a run learns from the rest, and validates on it.
+    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes, with
+    its hash where it is known), and labels of `ignored_value` mark what nobody decided on: a run learns from the rest,
+    and validates on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +69,7 @@ class SnapshotItem(BaseModel):
     field_labels: str = ""
     reviewed: Box | None = None
     reviewed_mask: str = ""
+    reviewed_sha256: str = ""
     ignored_value: int | None = Field(None, ge=1)
 
     @property

@@ -8,6 +8,7 @@ from napari.utils.events import Event
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from napari_medseg.core.areas import Area
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
@@ -128,7 +129,9 @@ class Desk(QObject):
             labels = layers.labels_in(work.layer)
             self._tools = painting.tools_of(work.layer)
             work.layer.editable = False
-            self._run(_accepted(self._workspace, current, labels), lambda done: self._remember(current, labels, done))
+            writing = _accepted(self._workspace, current, labels, work.draft.area)
+            self._run(writing, lambda done: self._remember(current, labels, done))
+            self.state_changed.emit()
 
     def reject(self) -> None:
         """Close the review without a correction."""
@@ -284,6 +287,6 @@ def _loaded(workspace: Workspace, case: Case) -> Generator[Image]:
     yield cases.load_image(workspace, case)
 
 
-def _accepted(workspace: Workspace, current: OpenCase, labels: NDArray[Any]) -> Generator[review.Accepted]:
+def _accepted(workspace: Workspace, current: OpenCase, labels: NDArray[Any], area: Area) -> Generator[review.Accepted]:
     task = workspace.tasks.named(current.case.task)
-    yield review.write_accepted(workspace.project.folder, task, current.case, labels, current.image)
+    yield review.write_accepted(workspace.project.folder, task, current.case, labels, current.image, area)

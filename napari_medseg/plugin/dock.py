@@ -21,6 +21,7 @@ from napari_medseg.plugin.notify import told
 from napari_medseg.plugin.predicting import Predictions
 from napari_medseg.plugin.question import Question
 from napari_medseg.plugin.review_panel import ReviewPanel
+from napari_medseg.plugin.reviewed_area import ReviewedArea
 from napari_medseg.plugin.run_watch import RunWatch
 from napari_medseg.plugin.worklist import Worklist
 from napari_medseg.workflow import review
@@ -48,6 +49,7 @@ class Dock(QWidget):
         self._viewer = viewer
         self._workspace = workspace
         self.desk = Desk(viewer, workspace)
+        self.area = ReviewedArea(viewer, self.desk)
         self.predictions = Predictions(workspace)
         self.worklist = Worklist(viewer, workspace, self.desk, self.predictions)
         self.watch = RunWatch(workspace)
@@ -73,6 +75,7 @@ class Dock(QWidget):
         self._guests.leave()
         self.predictions.close()
         self.worklist.close()
+        self.area.close()
         self.desk.close()
 
     def set_theme(self, theme_name: str) -> None:
@@ -103,7 +106,7 @@ class Dock(QWidget):
         self.question = Question()
         self.case = CasePanel(workspace, self.worklist, desk, self.predictions)
         self.labels = LabelsPanel(self._viewer, desk, self.worklist.task)
-        self.review = ReviewPanel(desk, self.activity)
+        self.review = ReviewPanel(desk, self.activity, self.area)
         self.improve = ImprovePanel(workspace, self.watch, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
         inner = QWidget()
@@ -195,6 +198,7 @@ class Dock(QWidget):
             Key("D", "next case", lambda: self.worklist.step(+1)),
             Key("Q", "hide the labels while held", self._hide_while_held),
             Key("W", "labels filled or as contours", self._toggle_contour),
+            Key("V", "mark a rectangle as reviewed: the rest of the image teaches nothing", self.area.draw),
             Key("T", "show where the model is unsure", self.labels.toggle_doubt),
             Key("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.desk.undo),
             Key("Ctrl-Shift-Z", "redo", self.desk.redo),

@@ -158,7 +158,7 @@ def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case:
     task: Task = beside.metadata[KEY][LABELLED_AS]
     layer = viewer.add_labels(
         labels.copy(),
-        **_placed_like(beside),
+        **placed_like(beside),
         name=f"{task.name}: {case.name}",
         opacity=LABEL_OPACITY,
         colormap=colours(task),
@@ -192,7 +192,7 @@ def add_doubt(viewer: "Viewer", doubt: NDArray[np.uint8], beside: ImageLayer, ca
     """Add the map of how unsure the model is, 0 to 255 per voxel, glowing over the image."""
     return viewer.add_image(
         doubt,
-        **_placed_like(beside),
+        **placed_like(beside),
         name=f"unsure: {case.name}",
         metadata={KEY: {"case": case.id}},
         colormap="inferno",
@@ -250,17 +250,14 @@ def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.i
         _show_slice(viewer, image_layer, int(np.median(planes)))
 
 
+def placed_like(beside: ImageLayer) -> dict[str, Any]:
+    """Arguments that put a layer where another one lies, whoever made it."""
+    return {name: getattr(beside, name) for name in PLACE}
+
+
 def _show_slice(viewer: "Viewer", image_layer: ImageLayer, index: int) -> None:
     world = image_layer.data_to_world((index, *(0,) * (image_layer.ndim - 1)))[0]
     viewer.dims.set_point(viewer.dims.ndim - image_layer.ndim, world)
-
-
-def _placed_like(beside: ImageLayer) -> dict[str, Any]:
-    """Arguments that put a layer where another one lies, whoever made it."""
-    return {
-        name: getattr(beside, name)
-        for name in ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
-    }
 
 
 def _grid(image: Image) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from qtpy.QtWidgets import QWidget
 
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.activity import Activity
+from napari_medseg.plugin.area_button import AreaButton
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import told
 from napari_medseg.plugin.open_case import OpenCase
+from napari_medseg.plugin.reviewed_area import ReviewedArea
 from napari_medseg.plugin.section import Section
 
 TICK_MS = 1000
@@ -18,7 +20,7 @@ STATUS_TOOLTIP = "When the draft was written, minutes at work, voxels that diffe
 
 
 class ReviewPanel(Section):
-    """Accept, reject, reset, export.
+    """Say what was looked at; accept, reject, reset, export.
 
     Notes
     -----
@@ -27,15 +29,17 @@ class ReviewPanel(Section):
 
     asked_to_export = Signal()
 
-    def __init__(self, desk: Desk, activity: Activity, parent: QWidget | None = None) -> None:
+    def __init__(self, desk: Desk, activity: Activity, area: ReviewedArea, parent: QWidget | None = None) -> None:
         super().__init__("Review", parent)
         self._desk = desk
         self._activity = activity
+        self._area = area
         self._unwritten_s = 0.0
         self._accept = theme.button("Accept && next", "", main=True)
         self._reject = theme.button("Reject", "")
         self._reset = theme.button("Reset to prediction", "")
         self._export = theme.button("Export…", "Write accepted labels with geometry, provenance and measurements")
+        self.add(AreaButton(area))
         self.add_row(self._accept, self._reject)
         self.add_row(self._reset, self._export)
         self._accept.clicked.connect(self.accept)
@@ -45,6 +49,7 @@ class ReviewPanel(Section):
         desk.opened.connect(self._on_opened)
         desk.labels_changed.connect(self.refresh)
         desk.state_changed.connect(self.refresh)
+        area.changed.connect(self.refresh)
         self._tick = QTimer(self)
         self._tick.timeout.connect(self._on_tick)
         self._tick.start(TICK_MS)
@@ -54,11 +59,11 @@ class ReviewPanel(Section):
         """Show what can be done, and what was."""
         current = self._desk.current
         why_not = _why_not(current, self._desk.busy)
-        again = "Accepted already; change a label to accept the case anew" * (_is_settled(current))
+        again = "Accepted already; change a label, or what was reviewed, to accept it anew" * (_is_settled(current))
         theme.enable(
             self._accept,
             not (why_not or again),
-            "Make these labels a correction, open the next case (A)",
+            f"Make these labels a correction, open the next case (A); reviewed: {self._area.text}",
             why_not or again,
         )
         theme.enable(self._reject, not why_not, "Of no use: close this case without a correction (R)", why_not)
@@ -121,7 +126,9 @@ def _why_not(current: OpenCase | None, busy: bool) -> str:
 
 
 def _is_settled(current: OpenCase | None) -> bool:
-    return current is not None and current.decided == "accepted" and not current.edited
+    if current is None or current.work is None:
+        return False
+    return current.decided == "accepted" and not current.edited and not current.work.draft.area_changed
 
 
 def _done_so_far(current: OpenCase | None, unwritten_s: float = 0.0) -> str:

@@ -101,7 +101,7 @@ def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> S
     case
         Whose grid the labels are on.
     kind
-        First word of the file name: ``"prediction"``, ``"field"`` or ``"correction"``.
+        First word of the file name: ``"prediction"``, ``"field"``, ``"correction"`` or ``"reviewed"``.
     labels
         On the canonical grid.
     """

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_medseg.core.areas import WHOLE, Area
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Review
+from napari_medseg.workflow.reviewed import draft_area_path, read_draft_area, write_draft_area
 from napari_medseg.workflow.journal import Journal
 from napari_medseg.workflow.strokes import Stroke, StrokeKind
 
@@ -39,6 +41,8 @@ class Draft:
         self._start_model = model
         self._n_changed = 0
         self._edited: NDArray[np.int64] | None = None
+        self._first_area = WHOLE
+        self._area = read_draft_area(draft_area_path(journal.path))
         for place, stroke in enumerate(journal.done):
             self._put(stroke, stroke.old, stroke.new, journal.done[:place])
 
@@ -72,9 +76,34 @@ class Draft:
         return self._edited
 
     @property
+    def edited_planes(self) -> list[int]:
+        """Indices, ascending, of the planes of a volume in which a person touched a voxel."""
+        return [int(plane) for plane in np.unique(self.edited // int(np.prod(self.labels.shape[-2:])))]
+
+    @property
     def saved_at(self) -> float | None:
         """When the last change was written, in seconds since the Unix epoch; `None` before the first."""
         return self._journal.saved_at
+
+    @property
+    def area(self) -> Area:
+        """What of the image counts as reviewed."""
+        return self._first_area if self._area is None else self._area
+
+    @property
+    def area_changed(self) -> bool:
+        """Whether the area is another than the review began with."""
+        return self.area != self._first_area
+
+    def keep_area(self, area: Area) -> None:
+        """Keep what counts as reviewed; it is on disk when this returns, and there when the draft is opened again."""
+        if area != self.area:
+            write_draft_area(draft_area_path(self._journal.path), area)
+            self._area = area
+
+    def begin_with_area(self, area: Area) -> None:
+        """Take the area of an earlier correction, until another one is kept."""
+        self._first_area = area
 
     @property
     def seconds(self) -> float:

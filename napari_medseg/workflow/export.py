@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.measure import measure
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.core.tasks import Task
+from napari_medseg.workflow.reviewed import read_reviewed
 from napari_medseg.workflow.cases import corrections_in_force, load_image
 from napari_medseg.workflow.copies import read_field, read_labels
 from napari_medseg.workflow.workspace import Workspace
@@ -34,7 +35,7 @@ PROVENANCE_FILE = "provenance.json"
 MEASUREMENTS_FILE = "measurements.csv"
 _COLUMNS = (
     *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
-    *("objects", "share_of_field", "shares_of_its_parts"),
+    *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share"),
 )
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -43,7 +44,8 @@ _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 class ExportItem:
     """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
 
-    `task` says what they mean; `field` are the labels of the field that the model found first, where it looks into one.
+    `task` says what they mean; `field` are the labels of the field that the model found first, where it looks into one;
+    `reviewed` is what a person looked at, `None` where that is the whole image.
     """
 
     case: Case
@@ -52,6 +54,7 @@ class ExportItem:
     labels: NDArray[Any]
     image: Image
     field: NDArray[Any] | None = None
+    reviewed: NDArray[np.bool_] | None = None
 
 
 def accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
@@ -71,6 +74,7 @@ def items_of(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> lis
             read_labels(folder, case, correction),
             load_image(ws, case),
             read_field(folder / field_file, case) if field_file else None,
+            read_reviewed(folder, case, correction),
         )
         for case, correction, field_file in rows
     ]
@@ -94,7 +98,8 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     Returns
     -------
     list of Path
-        Every file that was written: labels (and images), then `provenance.json` and `measurements.csv`.
+        Every file that was written: labels (and images, and of partly reviewed ones what was reviewed, not 0 there),
+        then `provenance.json` and `measurements.csv`.
 
     Raises
     ------
@@ -109,15 +114,13 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     written: list[Path] = []
     entries: list[dict[str, Any]] = []
     for item, stem in zip(items, _stems(items, earlier), strict=True):
-        labels_path = folder / f"{stem}_labels{suffix}"
-        image_path = folder / f"{stem}_image{suffix}"
-        _refuse_foreign_files([labels_path, image_path] if with_images else [labels_path], earlier)
-        _write_and_read_back(labels_path, item)
-        written.append(labels_path)
-        if with_images:
-            formats.write_image(image_path, item.image)
-            written.append(image_path)
-        entries.append({"stem": stem} | _entry(item, labels_path, written[-1] if with_images else None))
+        files = _files_of(item, folder, stem, suffix, with_images)
+        _refuse_foreign_files(files, earlier)
+        _write(item, files)
+        if item.reviewed is None:
+            _drop_reviewed(folder / f"{stem}_reviewed{suffix}", earlier)
+        written += files.values()
+        entries.append({"stem": stem} | _entry(item, files))
     replaced = {entry["labels_file"] for entry in entries}
     entries = [entry for entry in earlier if entry["labels_file"] not in replaced] + entries
     return [*written, _write_provenance(folder, entries), _write_measurements(folder, entries)]
@@ -153,28 +156,54 @@ def _stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> li
     ]
 
 
-def _refuse_foreign_files(paths: Sequence[Path], earlier: Sequence[dict[str, Any]]) -> None:
-    ours = {entry[kind] for entry in earlier for kind in ("labels_file", "image_file")}
-    for path in paths:
+def _files_of(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
+    """Return where to write what of a case; the keys are those of `provenance.json`."""
+    wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed is not None}
+    return {f"{what}_file": folder / f"{stem}_{what}{suffix}" for what, is_so in wanted.items() if is_so}
+
+
+def _refuse_foreign_files(files: Mapping[str, Path], earlier: Sequence[dict[str, Any]]) -> None:
+    ours = _files_in(earlier)
+    for path in files.values():
         if path.exists() and path.name not in ours:
             raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
 
 
-def _write_and_read_back(path: Path, item: ExportItem) -> None:
-    formats.write_labels(path, item.labels, item.image)
-    if not np.array_equal(formats.read_labels(path, item.image), item.labels):
+def _files_in(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
+    return {entry.get(kind) for entry in earlier for kind in ("labels_file", "image_file", "reviewed_file")}
+
+
+def _drop_reviewed(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
+    """Remove what an earlier export said was reviewed of an image that is reviewed as a whole by now."""
+    if path.name in _files_in(earlier):
+        path.unlink(missing_ok=True)
+
+
+def _write(item: ExportItem, files: Mapping[str, Path]) -> None:
+    _write_and_read_back(files["labels_file"], item.labels, item.image)
+    if item.reviewed is not None:
+        _write_and_read_back(files["reviewed_file"], item.reviewed.astype(np.uint8), item.image)
+    if "image_file" in files:
+        formats.write_image(files["image_file"], item.image)
+
+
+def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
+    formats.write_labels(path, labels, image)
+    if not np.array_equal(formats.read_labels(path, image), labels):
         raise MedSegError(f"{path} does not read back as it was written. The disk may be failing; export elsewhere.")
 
 
-def _entry(item: ExportItem, labels_path: Path, image_path: Path | None) -> dict[str, Any]:
-    task, image, correction = item.task, item.image, item.correction
+def _entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
+    task, image, correction, labels_path = item.task, item.image, item.correction, files["labels_file"]
     return {
         "case": item.case.name,
         "group": item.case.group,
         "task": task.name,
         "labels_file": labels_path.name,
         "labels_file_sha256": sha256_of(labels_path),
-        "image_file": image_path.name if image_path else None,
+        "image_file": files["image_file"].name if "image_file" in files else None,
+        "reviewed_file": files["reviewed_file"].name if "reviewed_file" in files else None,
+        "reviewed_share": 1.0 if item.reviewed is None else round(float(item.reviewed.mean()), 5),
         "source_files": [_file_entry(path) for path in image.sources],
         "content_sha256": item.case.content_hash,
         "model": correction.model,
@@ -242,6 +271,7 @@ def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
     table.writeheader()
     for entry in entries:
         of_case = {key: entry[key] for key in ("case", "group", "labels_file")}
+        of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # what wrote none knew no parts
         table.writerows(of_case | measurement for measurement in entry["measurements"])
     path = folder / MEASUREMENTS_FILE
     write_text(path, text.getvalue())

@@ -80,6 +80,8 @@ def _item(folder: Path, case: Case, correction: Correction, role: Role, *, is_un
         source="corrections",
         labels_sha256=correction.sha256,
         edited_planes=_edited_planes(folder, case, correction),
+        reviewed_mask=str((folder / correction.reviewed_file).absolute()) if correction.reviewed_file else "",
+        reviewed_sha256=correction.reviewed_sha256,
     )
 
 

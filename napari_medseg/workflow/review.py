@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.areas import Area
 from napari_medseg.core.checks import check_labels
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
@@ -21,6 +22,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 from napari_medseg.core.tasks import Task
+from napari_medseg.workflow.reviewed import area_of, write_area
 from napari_medseg.workflow.cases import case_list
 from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
 from napari_medseg.workflow.drafts import Draft
@@ -35,6 +37,7 @@ class Accepted:
 
     image_file: str
     labels: StoredLabels
+    reviewed: StoredLabels
 
 
 def predict(
@@ -100,6 +103,8 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Dra
     first = ws.project.one(Prediction, review.prediction_id) if review.prediction_id is not None else None
     draft = _draft(ws, case, review, first)
     corrections = ws.project.rows(Correction, "case_id", case.id)
+    if corrections:
+        draft.begin_with_area(area_of(ws.project.folder, case, corrections[-1]))
     if not waiting and corrections:
         draft.carry_over(_labels_of(ws, case, corrections[-1]))
     elif prediction is not None and prediction != first and not draft.edited.size and prediction.model != draft.model:
@@ -122,16 +127,16 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
     return draft.merge(new_labels, model or draft.model)
 
 
-def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image) -> Accepted:
+def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image, area: Area) -> Accepted:
     """Check labels of a case of `task`, and write them and a copy of the image into the project folder.
 
-    For a worker thread, as they may be large.
+    For a worker thread, as they may be large. Of a partly reviewed image, the `area` is written beside the labels.
 
     Raises
     ------
     MedSegError
-        If the image is another one, or a check finds what must not become ground truth (swapped sides, unknown values,
-        another shape); the text says which.
+        If the image is another one, nothing of it was reviewed, or a check finds what must not become ground truth
+        (swapped sides, unknown values, another shape); the text says which.
     """
     if image.content_hash != case.content_hash:
         raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
@@ -142,7 +147,8 @@ def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], i
             raise MedSegError(
                 f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
             )
-        return Accepted(copying.result(), write_labels(folder, case, "correction", labels))
+        reviewed = write_area(folder, case, area)
+        return Accepted(copying.result(), write_labels(folder, case, "correction", labels), reviewed)
 
 
 def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: Accepted) -> Correction:
@@ -163,6 +169,8 @@ def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
                 changed_voxels=review.changed_voxels,
                 who=review.who,
                 created=now(),
+                reviewed_file=accepted.reviewed.file,
+                reviewed_sha256=accepted.reviewed.sha256,
             )
         )
         ws.project.close_review(review)
@@ -173,7 +181,8 @@ def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
     """Make the labels an immutable correction; raises like `write_accepted`, and then the draft stays open."""
     task = ws.tasks.named(draft.case.task)
-    return remember_accepted(ws, draft, labels, write_accepted(ws.project.folder, task, draft.case, labels, image))
+    written = write_accepted(ws.project.folder, task, draft.case, labels, image, draft.area)
+    return remember_accepted(ws, draft, labels, written)
 
 
 def reject(ws: Workspace, draft: Draft) -> None:

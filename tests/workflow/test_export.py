@@ -204,3 +204,36 @@ def test_a_source_that_is_gone_is_told_by_a_missing_hash(tmp_path: Path) -> None
     export_corrections([one], tmp_path / "out", ".tif", with_images=False)
     (entry,) = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))["cases"]
     assert entry["source_files"] == [{"name": "case_1.png", "sha256": None}]
+
+
+def test_what_was_reviewed_is_written_beside_the_labels(tmp_path: Path) -> None:
+    whole = item(nifti(tmp_path))
+    seen = np.zeros(whole.labels.shape, bool)
+    seen[2, :4] = True
+    out = tmp_path / "out"
+    paths = export_corrections([replace(whole, reviewed=seen)], out, ".nii.gz", with_images=False)
+    assert "scan_reviewed.nii.gz" in [path.name for path in paths]
+    mask = formats.read_labels(out / "scan_reviewed.nii.gz", whole.image)
+    np.testing.assert_array_equal(mask > 0, seen)
+    np.testing.assert_array_equal(formats.read_labels(out / "scan_labels.nii.gz", whole.image), whole.labels)
+    (entry,) = json.loads((out / "provenance.json").read_text())["cases"]
+    assert entry["reviewed_file"] == "scan_reviewed.nii.gz"
+    assert entry["reviewed_share"] == pytest.approx(seen.mean(), abs=1e-5)
+    with (out / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        assert {float(row["reviewed_share"]) for row in csv.DictReader(file)} == {entry["reviewed_share"]}
+
+    export_corrections([whole], out, ".nii.gz", with_images=False)
+    (entry,) = json.loads((out / "provenance.json").read_text())["cases"]
+    assert (entry["reviewed_file"], entry["reviewed_share"]) == (None, 1.0)
+    assert not (out / "scan_reviewed.nii.gz").exists()
+
+
+def test_a_foreign_file_is_not_taken_for_what_was_reviewed(tmp_path: Path) -> None:
+    whole = item(nifti(tmp_path))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "scan_reviewed.nii.gz").write_bytes(b"mine")
+    export_corrections([whole], out, ".nii.gz", with_images=False)
+    with pytest.raises(MedSegError, match="not of an export"):
+        export_corrections([replace(whole, reviewed=whole.labels > 0)], out, ".nii.gz", with_images=False)
+    assert (out / "scan_reviewed.nii.gz").read_bytes() == b"mine"

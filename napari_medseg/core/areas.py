@@ -1,0 +1,123 @@
+"""The part of a big image that a person looked at, as outlines they drew: the rest teaches no model.
+
+Corners count in pixels of the image's own grid, and pixel 0 has its centre at 0, as napari has it.
+"""
+
+import math
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from skimage.draw import polygon
+
+PIXELS_FOR_A_SHARE = 1_000_000
+"""Of one plane; a larger one is looked at coarsely, as a share is read in per cent and asked for while drawing."""
+ELLIPSE_CORNERS = 128
+
+Corner = tuple[float, float]
+
+
+class Outline(BaseModel):
+    """One closed outline, in one plane of a volume.
+
+    Parameters
+    ----------
+    corners
+        (y, x) of a polygon in turn, or of the four corners of the rectangle that an ellipse fills.
+    kind
+        A rectangle is a polygon.
+    plane
+        Index along z; 0 in an image of one plane.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corners: tuple[Corner, ...]
+    kind: Literal["polygon", "ellipse"] = "polygon"
+    plane: int = 0
+
+    @classmethod
+    def of_plane(cls, plane: int, height: int, width: int) -> Self:
+        """Return the outline of a whole plane."""
+        top, left, bottom, right = -0.5, -0.5, height - 0.5, width - 0.5
+        return cls(corners=((top, left), (top, right), (bottom, right), (bottom, left)), plane=plane)
+
+    def fill(self, plane: NDArray[np.bool_], step: int = 1) -> None:
+        """Set the pixels of a plane (y, x) whose centres lie inside; of a plane of every `step`-th pixel alike."""
+        corners = (self._drawn() - (step - 1) / 2) / step
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        if self._is_upright():  # by far the most common, and a polygon of a whole slide takes seconds
+            rows, columns = (
+                slice(max(0, math.ceil(start)), max(0, math.floor(end) + 1))
+                for start, end in zip(low, high, strict=True)
+            )
+            plane[rows, columns] = True
+            return
+        plane[polygon(corners[:, 0], corners[:, 1], plane.shape)] = True
+
+    def _drawn(self) -> NDArray[np.float64]:
+        corners = np.array(self.corners, np.float64)
+        if self.kind == "polygon":
+            return corners
+        angles = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, np.newaxis]
+        along, across = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+        ellipse: NDArray[np.float64] = corners.mean(axis=0) + np.cos(angles) * along + np.sin(angles) * across
+        return ellipse
+
+    def _is_upright(self) -> bool:
+        corners = set(self.corners)
+        rows, columns = ({corner[axis] for corner in corners} for axis in (0, 1))
+        return self.kind == "polygon" and len(self.corners) == len(corners) == 4 and len(rows) == len(columns) == 2
+
+
+class Area(BaseModel):
+    """What of an image was reviewed: all that lies in any of the outlines, or everything where there are none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outlines: tuple[Outline, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no part is left out."""
+        return not self.outlines
+
+    def covered(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return what was reviewed of an image of `shape`, (y, x) or (z, y, x)."""
+        seen = np.full(shape, self.is_everything)
+        planes = seen.reshape(-1, *shape[-2:])
+        for outline in self.outlines:
+            if 0 <= outline.plane < len(planes):
+                outline.fill(planes[outline.plane])
+        return seen
+
+    def share(self, shape: tuple[int, ...]) -> float:
+        """Return which part of an image of `shape` was reviewed, from 0 to 1; of a large one nearly so."""
+        if self.is_everything:
+            return 1.0
+        n_planes, (height, width) = math.prod(shape[:-2]), shape[-2:]
+        step = max(1, math.ceil(math.sqrt(height * width / PIXELS_FOR_A_SHARE)))
+        seen = 0.0
+        for plane in {outline.plane for outline in self.outlines if 0 <= outline.plane < n_planes}:
+            coarse = np.zeros((math.ceil(height / step), math.ceil(width / step)), bool)
+            for outline in self.outlines:
+                if outline.plane == plane:
+                    outline.fill(coarse, step)
+            seen += float(coarse.mean())
+        return seen / n_planes
+
+    def with_planes(self, planes: list[int], height: int, width: int) -> "Area":
+        """Return this area and those whole planes of a volume."""
+        whole = [Outline.of_plane(plane, height, width) for plane in planes]
+        return Area(outlines=(*self.outlines, *(one for one in whole if one not in self.outlines)))
+
+
+WHOLE = Area()
+
+
+def share_text(share: float) -> str:
+    """Say a share of an image in per cent; a small one is not called nothing, and one that lacks a bit not all."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return f"{min(99, round(100 * share)) if share < 1 else 100} %"
