@@ -120,7 +120,7 @@ class ReviewedArea(QObject):
         if current is self._case and draft is self._draft:
             self._follow_busy()
             return
-        is_closed = current is self._case and draft is None
+        is_closed = current is not None and current is self._case and draft is None and current.labels_layer is not None
         self._case, self._draft = current, draft
         if is_closed:
             if self._layer is not None:

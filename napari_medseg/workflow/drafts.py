@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from napari_medseg.core.areas import WHOLE, Area
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Review
-from napari_medseg.workflow.reviewed import draft_area_path, read_draft_area, write_draft_area
 from napari_medseg.workflow.journal import Journal
+from napari_medseg.workflow.reviewed import draft_area_path, read_draft_area, write_draft_area
 from napari_medseg.workflow.strokes import Stroke, StrokeKind
 
 

@@ -26,9 +26,9 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.measure import measure
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.reviewed import read_reviewed
 from napari_medseg.workflow.cases import corrections_in_force, load_image
 from napari_medseg.workflow.copies import read_field, read_labels
+from napari_medseg.workflow.reviewed import read_reviewed
 from napari_medseg.workflow.workspace import Workspace
 
 PROVENANCE_FILE = "provenance.json"

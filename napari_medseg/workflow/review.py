@@ -22,12 +22,12 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.reviewed import area_of, write_area
 from napari_medseg.workflow.cases import case_list
 from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.engine import EngineEvent, PredictResult
 from napari_medseg.workflow.journal import Journal, journal_path
+from napari_medseg.workflow.reviewed import area_of, write_area
 from napari_medseg.workflow.workspace import Workspace
 
 

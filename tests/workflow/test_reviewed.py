@@ -16,13 +16,13 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.records import Correction
 from napari_medseg.core.snapshots import IGNORED, Role
 from napari_medseg.core.tasks import task_named
-from napari_medseg.workflow.reviewed import draft_area_path, read_reviewed
 from napari_medseg.workflow.cases import add_cases, set_held_out
 from napari_medseg.workflow.copies import read_labels
 from napari_medseg.workflow.export import accepted_rows, items_of
 from napari_medseg.workflow.journal import journal_path
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.reviewed import draft_area_path, read_reviewed
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluate import found_in, judge_cases
 from training.judge import labelled_case
