@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from skimage.draw import polygon
 
-PIXELS_FOR_A_SHARE = 1_000_000
+PIXELS_FOR_A_SHARE = 250_000
 """Of one plane; a larger one is looked at coarsely, as a share is read in per cent and asked for while drawing."""
 ELLIPSE_CORNERS = 128
+ROWS_AT_ONCE = 512
+"""A polygon is filled by the indices of its pixels, which for all of a slide would not fit into memory."""
 
 Corner = tuple[float, float]
 
@@ -54,7 +56,9 @@ class Outline(BaseModel):
             )
             plane[rows, columns] = True
             return
-        plane[polygon(corners[:, 0], corners[:, 1], plane.shape)] = True
+        for first in range(0, len(plane), ROWS_AT_ONCE):
+            block = plane[first : first + ROWS_AT_ONCE]
+            block[polygon(corners[:, 0] - first, corners[:, 1], block.shape)] = True
 
     def _drawn(self) -> NDArray[np.float64]:
         corners = np.array(self.corners, np.float64)
@@ -108,9 +112,9 @@ class Area(BaseModel):
         return seen / n_planes
 
     def with_planes(self, planes: list[int], height: int, width: int) -> "Area":
-        """Return this area and those whole planes of a volume."""
-        whole = [Outline.of_plane(plane, height, width) for plane in planes]
-        return Area(outlines=(*self.outlines, *(one for one in whole if one not in self.outlines)))
+        """Return this area and those whole planes of a volume, in which no smaller outline is left."""
+        others = [outline for outline in self.outlines if outline.plane not in planes]
+        return Area(outlines=(*others, *(Outline.of_plane(plane, height, width) for plane in planes)))
 
 
 WHOLE = Area()

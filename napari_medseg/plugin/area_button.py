@@ -1,12 +1,12 @@
 """One line of the review section that says what counts as reviewed, and lets a person change that."""
 
-from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.reviewed_area import POLYGON, RECTANGLE, ReviewedArea
 
 TOOLTIP = (
-    "Looked at a part of the image only? Mark it (V): what lies outside is in no lesson and in no comparison.\n"
+    "Looked at a part of the image only? Mark it (C): what lies outside is in no lesson and in no comparison.\n"
     "Its labels stay as they are."
 )
 NO_CASE = "Open a case first; then a part of it can be marked as the one that was reviewed"
@@ -20,10 +20,8 @@ class AreaButton(QToolButton):
         self._area = area
         self.setObjectName("medseg-plain")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setStyleSheet("text-align: left;")
         menu = QMenu(self)
-        menu.addAction("Mark a rectangle as reviewed (V)", lambda: area.draw(RECTANGLE))
+        menu.addAction("Mark a rectangle as reviewed (C)", lambda: area.draw(RECTANGLE))
         menu.addAction("Mark a polygon as reviewed", lambda: area.draw(POLYGON))
         self._of_volumes = [
             menu.addAction("Add the slice in view", area.add_plane_shown),

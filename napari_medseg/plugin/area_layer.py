@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 EDGE_COLOUR = "#0072B2"  # Okabe-Ito's blue: seen on black and on stained tissue, and no label of ours
-FILL_COLOUR = "#0072B218"  # the labels below must stay what is looked at
+FILL_COLOUR = "transparent"  # the colours of stain and labels must stay as they are
 EDGE_SHARE = 1 / 200
 CLOSED = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
 DECIMALS = 2

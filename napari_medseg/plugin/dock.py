@@ -198,7 +198,7 @@ class Dock(QWidget):
             Key("D", "next case", lambda: self.worklist.step(+1)),
             Key("Q", "hide the labels while held", self._hide_while_held),
             Key("W", "labels filled or as contours", self._toggle_contour),
-            Key("V", "mark a rectangle as reviewed: the rest of the image teaches nothing", self.area.draw),
+            Key("C", "mark a rectangle as reviewed: the rest of the image teaches nothing", self.area.draw),
             Key("T", "show where the model is unsure", self.labels.toggle_doubt),
             Key("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.desk.undo),
             Key("Ctrl-Shift-Z", "redo", self.desk.redo),

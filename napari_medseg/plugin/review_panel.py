@@ -39,7 +39,7 @@ class ReviewPanel(Section):
         self._reject = theme.button("Reject", "")
         self._reset = theme.button("Reset to prediction", "")
         self._export = theme.button("Export…", "Write accepted labels with geometry, provenance and measurements")
-        self.add(AreaButton(area))
+        self.add_row(AreaButton(area), QWidget(), stretch=1)
         self.add_row(self._accept, self._reject)
         self.add_row(self._reset, self._export)
         self._accept.clicked.connect(self.accept)

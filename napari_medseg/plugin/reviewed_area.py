@@ -66,7 +66,7 @@ class ReviewedArea(QObject):
     def text(self) -> str:
         """What counts as reviewed, in a few words."""
         if self.is_everything or self._case is None:
-            return "the whole image"
+            return "the whole image" if self._layer is None else "the whole image, until you draw"
         if not self._share:
             return "nothing, it lies outside"
         if not self.in_volume:
@@ -86,6 +86,7 @@ class ReviewedArea(QObject):
             self._tool = "pan_zoom" if labels_layer is None else labels_layer.mode
             layer = self._add_layer(self._case, draft.area) if self._layer is None else self._layer
             area_layer.draw_with(self._viewer, layer, tool)
+            self.changed.emit()
 
     def add_plane_shown(self) -> None:
         """Count the slice in view as reviewed, too."""

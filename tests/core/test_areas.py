@@ -25,6 +25,8 @@ def test_any_polygon_is_filled_as_a_rectangle_is() -> None:
     triangle = Area(outlines=(Outline(corners=((0, 0), (0, 8), (8, 0))),)).covered((10, 12))
     assert triangle[1, 1]
     assert not triangle[7, 7]
+    tall = Area(outlines=(Outline(corners=((0, 0), (1999.5, 0), (1999.5, 3)), plane=0),)).covered((2000, 4))
+    assert_array_equal(tall.sum(axis=1), np.floor(np.arange(2000) * 3 / 1999.5 + 1))
 
 
 def test_an_ellipse_leaves_the_corners_of_its_box_out() -> None:
@@ -62,8 +64,8 @@ def test_the_share_is_that_of_the_pixels_and_of_a_large_image_nearly(shape: tupl
     assert area.share(shape) > 0
 
 
-def test_whole_slices_are_added_once() -> None:
-    area = WHOLE.with_planes([1, 3], 6, 8).with_planes([3], 6, 8)
+def test_whole_slices_are_added_once_and_take_the_place_of_what_they_cover() -> None:
+    area = Area(outlines=(rectangle(0, 0, 3, 3, plane=3),)).with_planes([1, 3], 6, 8).with_planes([3], 6, 8)
     assert len(area.outlines) == 2
     seen = area.covered((5, 6, 8))
     assert [bool(plane.all()) for plane in seen] == [False, True, False, True, False]

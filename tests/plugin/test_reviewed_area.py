@@ -80,21 +80,21 @@ def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: 
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     viewer, labels = dock._viewer, dock.desk.current.labels_layer
     labels.mode = "paint"
-    viewer.keymap[coerce_keybinding("V")](viewer)
+    viewer.keymap[coerce_keybinding("C")](viewer)
     layer = area_layer(dock)
     assert viewer.layers.selection.active is layer
     assert layer.mode == "add_rectangle"
-    assert button(dock).text() == "reviewed: the whole image ▾", "nothing is drawn yet"
+    assert button(dock).text() == "reviewed: the whole image, until you draw ▾"
     layer.add(LEFT_HALF, shape_type="rectangle")
     assert button(dock).text() == "reviewed: 50 % of the image ▾"
     assert "50 % of the image" in dock.review._accept.toolTip()
     qtbot.waitUntil(lambda: viewer.layers.selection.active is labels)
     assert labels.mode == "paint"
-    layer.add(LEFT_HALF + [0, WIDTH / 4], shape_type="polygon")
+    layer.add(np.add(LEFT_HALF, (0, WIDTH / 4)), shape_type="polygon")
     assert button(dock).text() == "reviewed: 75 % of the image ▾"
     layer.selected_data = {0, 1}
     layer.remove_selected()
-    assert button(dock).text() == "reviewed: the whole image ▾"
+    assert dock.area.is_everything
 
 
 def test_accepting_keeps_the_area_and_the_case_comes_back_with_it(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
