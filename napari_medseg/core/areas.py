@@ -9,13 +9,10 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from skimage.draw import polygon
 
 PIXELS_FOR_A_SHARE = 250_000
 """Of one plane; a larger one is looked at coarsely, as a share is read in per cent and asked for while drawing."""
 ELLIPSE_CORNERS = 128
-ROWS_AT_ONCE = 512
-"""A polygon is filled by the indices of its pixels, which for all of a slide would not fit into memory."""
 
 Corner = tuple[float, float]
 
@@ -47,18 +44,12 @@ class Outline(BaseModel):
 
     def fill(self, plane: NDArray[np.bool_], step: int = 1) -> None:
         """Set the pixels of a plane (y, x) whose centres lie inside; of a plane of every `step`-th pixel alike."""
-        corners = (self._drawn() - (step - 1) / 2) / step
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        if self._is_upright():  # by far the most common, and a polygon of a whole slide takes seconds
-            rows, columns = (
-                slice(max(0, math.ceil(start)), max(0, math.floor(end) + 1))
-                for start, end in zip(low, high, strict=True)
-            )
-            plane[rows, columns] = True
-            return
-        for first in range(0, len(plane), ROWS_AT_ONCE):
-            block = plane[first : first + ROWS_AT_ONCE]
-            block[polygon(corners[:, 0] - first, corners[:, 1], block.shape)] = True
+        rows_and_columns = (self._drawn() - (step - 1) / 2) / step
+        low, high = rows_and_columns.min(axis=0), rows_and_columns.max(axis=0)
+        top, left = (max(0, math.ceil(place)) for place in low)
+        bottom, right = (max(0, math.floor(place) + 1) for place in high)
+        box = plane[top:bottom, left:right]
+        box |= _inside(rows_and_columns - (top, left), box.shape)
 
     def _drawn(self) -> NDArray[np.float64]:
         corners = np.array(self.corners, np.float64)
@@ -68,11 +59,6 @@ class Outline(BaseModel):
         along, across = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
         ellipse: NDArray[np.float64] = corners.mean(axis=0) + np.cos(angles) * along + np.sin(angles) * across
         return ellipse
-
-    def _is_upright(self) -> bool:
-        corners = set(self.corners)
-        rows, columns = ({corner[axis] for corner in corners} for axis in (0, 1))
-        return self.kind == "polygon" and len(self.corners) == len(corners) == 4 and len(rows) == len(columns) == 2
 
 
 class Area(BaseModel):
@@ -125,3 +111,19 @@ def share_text(share: float) -> str:
     if 0 < share < 0.01:
         return "under 1 %"
     return f"{min(99, round(100 * share)) if share < 1 else 100} %"
+
+
+def _inside(corners: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which pixels of `shape` have an odd number of a polygon's edges on their left.
+
+    Unlike `skimage.draw.polygon`, which asks for each pixel about each edge: a lasso about a slide has hundreds.
+    """
+    turns = np.zeros((shape[0], shape[1] + 1), np.bool_)
+    for (y, x), (next_y, next_x) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        first, behind = (min(max(0, math.ceil(place)), shape[0]) for place in sorted((y, next_y)))
+        if first < behind:
+            rows = np.arange(first, behind)
+            columns = np.ceil(x + (rows - y) * (next_x - x) / (next_y - y)).astype(np.intp)
+            turns[rows, columns.clip(0, shape[1])] ^= True
+    inside: NDArray[np.bool_] = np.logical_xor.accumulate(turns[:, :-1], axis=1)
+    return inside

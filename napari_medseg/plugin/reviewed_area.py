@@ -68,7 +68,7 @@ class ReviewedArea(QObject):
         if self.is_everything or self._case is None:
             return "the whole image" if self._layer is None else "the whole image, until you draw"
         if not self._share:
-            return "nothing, it lies outside"
+            return "nothing, no pixel lies in the area"
         if not self.in_volume:
             return f"{share_text(self._share)} of the image"
         n_planes = len({outline.plane for outline in self._area.outlines})

@@ -34,8 +34,8 @@ def write_area(folder: Path, case: Case, area: Area) -> StoredLabels:
     seen = area.covered(_grid_of(case))
     if not seen.any():
         raise MedSegError(
-            f"the reviewed area lies outside {case.name}, so that nothing of it would count. Draw the area on the "
-            "image, or say that the whole image is reviewed; your labels are as they were."
+            f"no pixel of {case.name} lies in the reviewed area, so that nothing of it would count. Draw the area on "
+            "the image, or say that the whole image was reviewed; your labels are as they were."
         )
     if seen.all():
         return EVERYTHING

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from skimage.draw import polygon
 
 from napari_medseg.core.areas import WHOLE, Area, Outline, share_text
 
@@ -25,8 +26,16 @@ def test_any_polygon_is_filled_as_a_rectangle_is() -> None:
     triangle = Area(outlines=(Outline(corners=((0, 0), (0, 8), (8, 0))),)).covered((10, 12))
     assert triangle[1, 1]
     assert not triangle[7, 7]
-    tall = Area(outlines=(Outline(corners=((0, 0), (1999.5, 0), (1999.5, 3)), plane=0),)).covered((2000, 4))
-    assert_array_equal(tall.sum(axis=1), np.floor(np.arange(2000) * 3 / 1999.5 + 1))
+
+
+def test_polygons_are_those_of_scikit_image_also_where_they_cross_themselves() -> None:
+    rng = np.random.default_rng(0)
+    for n_corners in (3, 4, 7, 40):
+        corners = rng.uniform(-20, 80, (n_corners, 2))
+        outline = Outline(corners=tuple((float(y), float(x)) for y, x in corners))
+        wanted = np.zeros((50, 60), bool)
+        wanted[polygon(corners[:, 0], corners[:, 1], wanted.shape)] = True
+        assert_array_equal(Area(outlines=(outline,)).covered((50, 60)), wanted)
 
 
 def test_an_ellipse_leaves_the_corners_of_its_box_out() -> None:
@@ -38,7 +47,7 @@ def test_an_ellipse_leaves_the_corners_of_its_box_out() -> None:
 
 
 def test_in_a_volume_an_outline_counts_in_its_slice_only() -> None:
-    seen = Area(outlines=(rectangle(0, 0, 3, 3, plane=2), rectangle(0, 0, 3, 3, plane=9))).covered((4, 6, 6))
+    seen = Area(outlines=(rectangle(-0.5, -0.5, 3.5, 3.5, plane=2), rectangle(0, 0, 3, 3, plane=9))).covered((4, 6, 6))
     assert seen[2, :4, :4].all()
     assert seen.sum() == 16
 

@@ -23,7 +23,7 @@ from napari_medseg.plugin.main_widget import MedSegWidget
 from napari_medseg.workflow.workspace import Workspace
 
 HEIGHT, WIDTH = SHAPE
-LEFT_HALF = np.array([(0, 0), (0, WIDTH / 2 - 1), (HEIGHT, WIDTH / 2 - 1), (HEIGHT, 0)])
+LEFT_HALF = np.array([(0, 0), (0, WIDTH / 2), (HEIGHT, WIDTH / 2), (HEIGHT, 0)]) - 0.5
 
 needs_display = pytest.mark.skipif(
     os.environ.get("QT_QPA_PLATFORM") == "offscreen" or (sys.platform == "linux" and not os.environ.get("DISPLAY")),
@@ -148,9 +148,9 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     dock.desk.current.labels_layer.paint((2, 2), 1)
     draw(dock, LEFT_HALF + 1000)
-    assert button(dock).text() == "reviewed: nothing, it lies outside ▾"
+    assert button(dock).text() == "reviewed: nothing, no pixel lies in the area ▾"
     dock.review.accept()
-    qtbot.waitUntil(lambda: "lies outside case1" in told)
+    qtbot.waitUntil(lambda: "no pixel of case1 lies in the reviewed area" in told)
     qtbot.waitUntil(lambda: not dock.desk.busy)
     assert not dock._workspace.project.rows(Correction)
     assert dock.desk.current.labels_layer.editable
