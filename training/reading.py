@@ -73,13 +73,19 @@ class Reader:
         Raises
         ------
         MedSegError
-            As `read_item`, or if the steps make more classes than the network has.
+            As `read_item`, if the steps make more classes than the network has, or where nothing that counts lies in
+            the field that it looks into.
         """
         image, labels, unseen = read_item(item, self.root, self.task)
         labels = apply_label_steps(labels, self.label_steps)
         image, box = self._cropped_to_field(image, item)
         labels, unseen = labels[..., box[0], box[1]], unseen[..., box[0], box[1]]
         chosen = _counting_planes(labels, unseen, item.edited_planes)
+        if not chosen.size:
+            raise MedSegError(
+                f"no reviewed pixel of {item.name} lies in the field that {self.card.id} looks into. "
+                "Open the case and mark a part there as reviewed, or leave the case out."
+            )
         picked = _planes_of(image, chosen)
         prepared = prepare(picked, self.card)
         on_network_grid = prepare_labels(self._classes(_stacked(labels)[chosen], _stacked(unseen)[chosen]), prepared)

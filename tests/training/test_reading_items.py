@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import tifffile
 from training_phantoms import item, small_card
 
-from napari_medseg.core.cards import Step
+from napari_medseg.core.cards import FieldOfView, Step
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshots import IGNORED, Box, Role, SnapshotItem
@@ -127,6 +128,18 @@ def test_planes_that_nobody_looked_at_are_left_out(tmp_path: Path) -> None:
     )
     planes = reader(tmp_path).image(one).planes
     assert [bool((plane.labels == IGNORED).any()) for plane in planes] == [False, True]
+
+
+def test_a_part_outside_the_field_says_so(tmp_path: Path) -> None:
+    one = item(tmp_path, "a", Role.TRAIN)
+    field = np.zeros((64, 64), np.uint8)
+    field[40:60, 40:60] = 1
+    tifffile.imwrite(tmp_path / "field.tif", field)
+    base = reader(tmp_path)
+    looking = replace(base, card=base.card.model_copy(update={"field": FieldOfView(task="lungs")}))
+    part = {"field_labels": "field.tif", "reviewed": Box(top=0, bottom=10, left=0, right=10)}
+    with pytest.raises(MedSegError, match="no reviewed pixel of a lies in the field"):
+        looking.image(one.model_copy(update=part))
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
