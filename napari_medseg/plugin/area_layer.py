@@ -24,13 +24,13 @@ DECIMALS = 2
 
 def add_area(viewer: "Viewer", area: Area, beside: ImageLayer, case: Case) -> Shapes:
     """Add the outlines of an area, to be changed by hand, on the grid of an image layer."""
-    height, width = beside.data.shape[beside.ndim - 2 : beside.ndim]
+    edge_width = max(1, round(max(beside.data.shape[beside.ndim - 2 : beside.ndim]) * EDGE_SHARE))
     layer = viewer.add_shapes(
         [_corners(outline, beside.ndim) for outline in area.outlines] or None,
         ndim=beside.ndim,
         shape_type=[outline.kind for outline in area.outlines] or "rectangle",
         edge_color=EDGE_COLOUR,
-        edge_width=max(1, round(max(height, width) * EDGE_SHARE)),
+        edge_width=edge_width,
         face_color=FILL_COLOUR,
         opacity=1.0,
         name=f"reviewed area: {case.name}",
@@ -39,6 +39,7 @@ def add_area(viewer: "Viewer", area: Area, beside: ImageLayer, case: Case) -> Sh
     )
     # What is drawn by hand shall look like what was there.
     layer.current_edge_color, layer.current_face_color = EDGE_COLOUR, FILL_COLOUR
+    layer.current_edge_width = edge_width
     return layer
 
 
