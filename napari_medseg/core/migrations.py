@@ -53,6 +53,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE predictions ADD COLUMN field_file TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE predictions ADD COLUMN field_model TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # The states "paused" and "discarded" of a run: a program that does not know these words may not open it.
+        "CREATE INDEX runs_by_state ON runs (state)",
+    ),
 )
 
 
