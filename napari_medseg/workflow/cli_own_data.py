@@ -144,7 +144,7 @@ def _known_or_new(task: Task, book: TaskBook) -> Task:
     if not same_labels(known, task):
         raise MedSegError(
             f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
-            "Choose another --name."
+            f"Choose another --name, or add labels behind them: medseg tasks extend {task.name}"
         )
     return known
 
