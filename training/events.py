@@ -129,3 +129,9 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             offset += len(line)
             fields = json.loads(line)
             yield KINDS[fields.pop("event")](**fields), offset
+
+
+def end_of_events(run_dir: Path) -> int:
+    """Return the offset behind what was said so far: whoever reads from there on learns what is new."""
+    path = run_dir / EVENTS_FILE
+    return path.stat().st_size if path.exists() else 0

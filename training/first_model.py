@@ -9,7 +9,7 @@ from napari_medseg.core.cards import Architecture, Instances, Lineage, ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.own_tasks import in_channels
 from napari_medseg.core.tasks import TASKS, Task
-from training.recipe import Recipe
+from training.recipe import Recipe, fine_tuning_recipe
 
 FIRST_START_FILE = "start.json"
 START_FOLDER = "start"
@@ -71,26 +71,17 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
 
 
 def first_recipe(task: Task, name: str, version: int, budget_s: float, seed: int = 0) -> Recipe:
-    """Return the recipe for a handful of cases: nothing older to replay, and no parent to stay close to."""
-    return Recipe(
-        base=START_FOLDER,
-        name=name,
-        version=version,
-        budget_s=budget_s,
-        seed=seed,
-        n_epochs=500,
-        steps_per_epoch=10,
-        patience=500,
-        batch_size=8,
-        patch_px=256,
-        learning_rate=2e-3,
-        encoder_rate_factor=0.3,
-        augmentation=task.augmentation,
-        replay_augmentation=task.replay_augmentation,
-        replay_share=0.0,
-        ema_decay=0.9,
-        freeze_batch_norm=False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
-    )
+    """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
+    changes = {
+        "learning_rate": 2e-3,
+        "augmentation": task.augmentation,
+        "replay_augmentation": task.replay_augmentation,
+        "replay_share": 0.0,
+        "distillation": 0.0,
+        "average_with_parent": 0.0,
+        "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
+    }
+    return fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
 
 
 def write_first_start(start: FirstStart, run_dir: Path) -> None:

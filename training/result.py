@@ -177,6 +177,7 @@ def _card(setup: Setup, architecture: Architecture) -> ModelCard:
     changes = {
         "name": recipe.name,
         "version": recipe.version,
+        "own_task": setup.snapshot.own_task,
         "architecture": architecture,
         "weaknesses": weaknesses,
         "training_data": sources,

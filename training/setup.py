@@ -10,7 +10,7 @@ from torch import Tensor
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import same_labels
+from napari_medseg.core.own_tasks import extends
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
@@ -121,7 +121,7 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
             f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
             "Start from a model of the same task."
         )
-    if not same_labels(base.labelled_as, task):
+    if not extends(task, base.labelled_as):
         raise MedSegError(f"the labels of {task.name!r} are other ones than those of {base.id}. Train a first model.")
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:

@@ -58,6 +58,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE corrections ADD COLUMN reviewed_file TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE corrections ADD COLUMN reviewed_sha256 TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # The states "paused" and "discarded" of a run: a program that does not know these words may not open it.
+        "CREATE INDEX runs_by_state ON runs (state)",
+    ),
 )
 
 

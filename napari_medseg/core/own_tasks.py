@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from colorsys import hsv_to_rgb
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -80,32 +80,55 @@ def own_task(
     """
     if kind not in KINDS:
         raise MedSegError(f"unknown kind of images {kind!r}; choose one of {sorted(KINDS)}")
-    names = [" ".join(label.replace("_", " ").split()) for label in labels]
-    shown = list(colours) or [colour_of(index) for index in range(len(names))]
-    if len(shown) != len(names):
-        raise MedSegError(f"there are {len(names)} labels, but {len(shown)} colours. Give one colour for each label.")
     made_for = KINDS[kind]
+    named = _labels(labels, colours)
     task = Task(
         name=name,
         title=title.strip() or name.replace("-", " ").capitalize(),
-        labels=tuple(
-            Label(value, label, colour.upper())
-            for value, (label, colour) in enumerate(zip(names, shown, strict=True), start=1)
-        ),
+        labels=named,
         axes=made_for.axes,
         modalities=made_for.modalities,
         looks=made_for.looks,
         display_window=made_for.window,
-        sides=None if instances or "grey" not in made_for.looks else _sides(names),
+        sides=None if instances or "grey" not in made_for.looks else _sides([label.name for label in named]),
         instances=instances,
         default_model=f"{name}-unet",
         augmentation=made_for.augmentation,
         replay_augmentation=made_for.augmentation,
     )
-    try:
-        return checked(task)
-    except ValueError as error:
-        raise MedSegError(f"{error}.") from error
+    return _sound(task)
+
+
+def with_labels(task: Task, labels: Sequence[str], colours: Sequence[str]) -> Task:
+    """Return a task with these labels in place of its own, one colour for each; raises like `own_task`.
+
+    Whether it may take the other's place where that one is in use is asked of `extends`.
+    """
+    named = _labels(labels, colours)
+    sides = None if task.instances or "grey" not in task.looks else _sides([label.name for label in named])
+    return _sound(replace(task, labels=named, sides=task.sides or sides))
+
+
+def with_more_labels(task: Task, labels: Sequence[str], colours: Sequence[str] = ()) -> Task:
+    """Return a task with labels behind its own, in colours that it has not yet where none are given."""
+    taken = {label.colour for label in task.labels}
+    free = [colour for colour in map(colour_of, range(len(taken) + len(labels))) if colour not in taken]
+    more = [*task.labels, *_labels(labels, list(colours) or free[: len(labels)])]
+    return with_labels(task, [label.name for label in more], [label.colour for label in more])
+
+
+def extends(task: Task, other: Task) -> bool:
+    """Whether all that `other` labels means the same in `task`, which may have labels behind them."""
+    names = {label.value: label.name for label in task.labels}
+    known = all(names.get(label.value) == label.name for label in other.labels)
+    return known and (task.name, task.instances) == (other.name, other.instances)
+
+
+def kind_of(task: Task) -> str:
+    """Return the kind of images that a task of one's own was made for, a key of `KINDS`."""
+    like = [word for word, kind in KINDS.items() if (kind.axes, kind.looks) == (task.axes, task.looks)]
+    exact = [word for word in like if KINDS[word].modalities == task.modalities]
+    return next(iter([*exact, *like, KIND_OF_CHANNELS[in_channels(task)]]))
 
 
 def checked(task: Task) -> Task:
@@ -137,6 +160,24 @@ def same_labels(one: Task, other: Task) -> bool:
     """Whether a value means the same in both tasks; colours may differ."""
     values = [{label.value: label.name for label in task.labels} for task in (one, other)]
     return values[0] == values[1] and one.instances == other.instances
+
+
+def _labels(names: Sequence[str], colours: Sequence[str]) -> tuple[Label, ...]:
+    """Give labels their values, in order, and without colours those of the palette."""
+    words = [" ".join(name.replace("_", " ").split()) for name in names]
+    shown = list(colours) or [colour_of(index) for index in range(len(words))]
+    if len(shown) != len(words):
+        raise MedSegError(f"there are {len(words)} labels, but {len(shown)} colours. Give one colour for each label.")
+    return tuple(
+        Label(value, word, colour.upper()) for value, (word, colour) in enumerate(zip(words, shown, strict=True), 1)
+    )
+
+
+def _sound(task: Task) -> Task:
+    try:
+        return checked(task)
+    except ValueError as error:
+        raise MedSegError(f"{error}.") from error
 
 
 def _name_problem(name: str) -> str:

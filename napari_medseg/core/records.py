@@ -16,11 +16,13 @@ class RunState(StrEnum):
     """Where a training run stands."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     FINISHED = "finished"
     CANCELLED = "cancelled"
     FAILED = "failed"
     PROMOTED = "promoted"
     KEPT_OLD = "kept_old"
+    DISCARDED = "discarded"
 
 
 @dataclass(frozen=True)

@@ -159,12 +159,12 @@ class Project:
             self._connection.executemany("INSERT INTO run_items VALUES (?, ?, ?, ?)", rows)
 
     def run_items(self) -> list[RunItem]:
-        """Return what all runs saw that did not fail."""
+        """Return what all runs saw that did not fail and were not discarded."""
         with _readable_errors(self.folder / DATABASE):
             found = self._connection.execute(
                 'SELECT run_id, correction_id, run_items."group", role FROM run_items JOIN runs ON runs.id = run_id '
-                "WHERE state != ? ORDER BY run_items.rowid",
-                [RunState.FAILED],
+                "WHERE state NOT IN (?, ?) ORDER BY run_items.rowid",
+                [RunState.FAILED, RunState.DISCARDED],
             ).fetchall()
         return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_medseg.core.durable import write_text
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import OwnTask
+from napari_medseg.core.own_tasks import OwnTask, extends
 from napari_medseg.core.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,16 @@ def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -
     ----------
     folders
         With files of tasks, the most important last: a project's own word on what its labels mean comes after the
-        registry's. A folder that is missing holds none; a damaged file is left out with a warning.
+        registry's. Where one says the same as another and names labels behind, though, the longer one holds, so that
+        labels added in one place are known in all. A folder that is missing holds none; a damaged file is left out with
+        a warning.
     from_cards
         Tasks on the cards of versions, for those that came with a version only.
     """
-    own = {task.name: task for task in from_cards if task is not None}
+    own: dict[str, Task] = {}
+    for known in from_cards:
+        if known is not None:
+            own[known.name] = _the_longer(own.get(known.name), known)
     for folder in folders:
         for path in sorted(folder.glob("*.json")):
             try:
@@ -69,7 +74,7 @@ def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -
             except MedSegError as error:
                 logger.warning("%s", error)
             else:
-                own[task.name] = task
+                own[task.name] = _the_longer(own.get(task.name), task)
     return TaskBook(dict(sorted(own.items())))
 
 
@@ -82,6 +87,13 @@ def read_task(path: Path) -> Task:
         raise MedSegError(f"{path} is no task: {reason}. Correct the file, or make the task anew.") from error
     if task.name != path.stem:
         raise MedSegError(f"{path} describes the task {task.name!r}. Rename the file to {task.name}.json.")
+    return task
+
+
+def _the_longer(before: Task | None, task: Task) -> Task:
+    """Return the later word, unless the one before says that too and more."""
+    if before is not None and extends(before, task) and len(before.labels) > len(task.labels):
+        return before
     return task
 
 

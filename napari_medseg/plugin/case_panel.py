@@ -8,7 +8,6 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks import Task
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.arrivals import Reading
 from napari_medseg.plugin.card_view import CardWindow, summary
@@ -17,10 +16,9 @@ from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import told
 from napari_medseg.plugin.predicting import Predictions
 from napari_medseg.plugin.section import Section, row_of
-from napari_medseg.plugin.task_dialog import TaskDialog
+from napari_medseg.plugin.task_choice import TaskChoice
 from napari_medseg.plugin.thumbnails import thumbnail
 from napari_medseg.plugin.worklist import Worklist
-from napari_medseg.workflow import own_tasks
 from napari_medseg.workflow.engine import PredictProgress
 from napari_medseg.workflow.workspace import Workspace
 
@@ -106,22 +104,6 @@ class CasePanel(Section):
             self._model.blockSignals(False)
             self._refresh_model_tooltip()
 
-    def list_tasks(self) -> None:
-        """List all tasks there are, and the way to another one below them."""
-        self._task.clear()
-        for task in self._workspace.tasks:
-            self._task.addItem(task.title, task.name)
-        self._task.insertSeparator(self._task.count())
-        self._task.addItem("New task…", "")
-        self._task.setItemData(self._task.count() - 1, "Name other things to be labelled", Qt.ItemDataRole.ToolTipRole)
-        self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
-
-    def make_task(self, task: Task) -> None:
-        """Make a task of one's own and work on it from now on; raises `MedSegError` where its name is taken."""
-        own_tasks.add_task(self._workspace, task)
-        self.list_tasks()
-        self._worklist.choose_task(task.name)
-
     def show_card(self) -> None:
         """Open the card of the chosen version in a window of its own."""
         if (card := self._chosen_card()) is not None:
@@ -151,14 +133,13 @@ class CasePanel(Section):
         self.add(self._list)
 
     def _make_model_rows(self) -> None:
-        self._task = theme.Choice("What is to be segmented")
-        self.list_tasks()
+        self.tasks = TaskChoice(self._workspace, self._worklist)
         self._model = theme.Choice()
         self._info = theme.tool("i", INFO)
         self._engine = QLabel()
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
-        self.add_row(QLabel("Task"), self._task, self._engine, stretch=1)
+        self.add_row(QLabel("Task"), self.tasks, self._engine, stretch=1)
         self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
         self._no_model = QLabel(PAINT_FIRST)
         self._no_model.setWordWrap(True)
@@ -188,7 +169,8 @@ class CasePanel(Section):
         self._unfold.toggled.connect(self._list.setVisible)
         self._list.chosen.connect(self._worklist.open)
         self._list.hold_out_asked.connect(self._worklist.set_held_out)
-        self._task.activated.connect(self._on_task)
+        self.tasks.chosen.connect(self._worklist.choose_task)
+        self.tasks.versions_changed.connect(self.refresh_models)
         self._model.activated.connect(self._on_model)
         self._info.clicked.connect(self.show_card)
         self._predict.clicked.connect(self.asked_to_predict)
@@ -238,15 +220,8 @@ class CasePanel(Section):
         if self._desk.current is None or reading.total > 1:
             self.set_status(f"reading {reading.number} of {reading.total}", reading.name)
 
-    def _on_task(self, _index: int) -> None:
-        if name := self._task.currentData():
-            self._worklist.choose_task(name)
-        else:
-            self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
-            TaskDialog(self.make_task, self).show()
-
     def _on_task_changed(self) -> None:
-        self._task.setCurrentIndex(self._task.findData(self._worklist.task.name))
+        self.tasks.show_present()
         self.refresh_models()
         self.task_chosen.emit()
 

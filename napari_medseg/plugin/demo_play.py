@@ -10,7 +10,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.plugin.stage import Stage
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import improve, runs
 from training.events import EpochEnded, Event
 
 CT_SLICE = "A0001_z031"
@@ -88,7 +88,7 @@ def _retrain(stage: Stage) -> None:
     stage.picture("6-training")
     stage.wait_until("the end of the training run", lambda: not stage.dock.watch.running)
     stage.picture("7-compared")
-    report = improve.run_folder(stage.workspace, _run(stage)) / "report.html"
+    report = runs.run_folder(stage.workspace, _run(stage)) / "report.html"
     stage.leave(Path(shutil.copy(report, stage.folder / "report.html")))
 
 

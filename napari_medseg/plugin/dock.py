@@ -24,7 +24,7 @@ from napari_medseg.plugin.review_panel import ReviewPanel
 from napari_medseg.plugin.reviewed_area import ReviewedArea
 from napari_medseg.plugin.run_watch import RunWatch
 from napari_medseg.plugin.worklist import Worklist
-from napari_medseg.workflow import review
+from napari_medseg.workflow import review, runs
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Dock(QWidget):
         layers.remove(viewer, *layers.left_behind(viewer))
         self.worklist.arrivals.adopt_existing()
         self._offer_drafts()
+        self._tell_paused()
 
     def close_down(self) -> None:
         """Save, stop and let go of everything; a training run goes on."""
@@ -80,7 +81,7 @@ class Dock(QWidget):
 
     def set_theme(self, theme_name: str) -> None:
         """Take the colours of one of napari's themes."""
-        self.improve.curve.set_theme(theme_name)
+        self.improve.progress.curve.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files."""
@@ -179,6 +180,13 @@ class Dock(QWidget):
             text = f"{len(waiting)} cases of last time are still to be done."
             answers = [("Go on", self.worklist.open_next)]
         self.question.ask(text, [*answers, ("Not now", lambda: None)])
+
+    def _tell_paused(self) -> None:
+        """Say where a run of another task waits; that of this task is offered in its section."""
+        waiting = runs.paused(self._workspace)
+        if waiting is not None and waiting.task != self.worklist.task.name:
+            title = self._workspace.tasks.named(waiting.task).title
+            show_info(f"A training run is paused: choose the task {title} to go on with it.")
 
     def _hide_while_held(self) -> Generator[None]:
         current = self.desk.current

@@ -15,7 +15,7 @@ from napari_medseg.plugin.background import Worker
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.plugin.notify import tell
 from napari_medseg.plugin.open_case import OpenCase
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import runs
 from napari_medseg.workflow.engine import PredictResult
 from napari_medseg.workflow.improve import ComparisonRow
 from napari_medseg.workflow.workspace import Workspace
@@ -166,7 +166,7 @@ def _doubt(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
 
 
 def _old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictResult]]:
-    candidate = improve.run_folder(workspace, run)
+    candidate = runs.run_folder(workspace, run)
     versions = {NEW: candidate}
     if run.base_model:  # the first model of a task has nothing before it
         versions = {f"old {run.base_model}": workspace.registry.folder(run.base_model), **versions}

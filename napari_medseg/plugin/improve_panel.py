@@ -1,6 +1,5 @@
 """The improve section: retrain on corrections, watch it learn, compare old and new, and decide which goes live."""
 
-import time
 from functools import partial
 
 from qtpy.QtCore import Signal
@@ -11,16 +10,16 @@ from napari_medseg.core.gate import MIN_GROUPS, Decision
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.comparison_table import ComparisonTable
-from napari_medseg.plugin.curve import TrainingCurve
 from napari_medseg.plugin.findings_list import FindingsList
 from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.question import Question
+from napari_medseg.plugin.run_progress import RunProgress
 from napari_medseg.plugin.run_watch import RunWatch
 from napari_medseg.plugin.section import Pages, Section, row_of
-from napari_medseg.workflow import improve, meter
+from napari_medseg.workflow import improve, meter, runs
 from napari_medseg.workflow.improve import ComparisonView
 from napari_medseg.workflow.workspace import Workspace
-from training.events import EpochEnded, Event, Failed, Notice, Started
+from training.events import Event, Failed
 
 BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
 DEFAULT_BUDGET = 2
@@ -50,9 +49,7 @@ class ImprovePanel(Section):
         self.question = Question()
         self._task = ""
         self._compared: tuple[Run, ComparisonView] | None = None
-        self._phase = ""
-        self._began_at = self._ends_at = 0.0
-        self.curve = TrainingCurve(theme_name)
+        self.progress = RunProgress(theme_name)
         self.table = ComparisonTable()
         self.findings = FindingsList(workspace)
         self.findings.changed.connect(self.refresh)
@@ -61,7 +58,7 @@ class ImprovePanel(Section):
         self._make_pages()
         watch.began.connect(self._on_began)
         watch.said.connect(self._on_event)
-        watch.waited.connect(self._show_time_left)
+        watch.waited.connect(self.progress.show_time_left)
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
@@ -80,7 +77,7 @@ class ImprovePanel(Section):
             counted = f"{waiting} correction{'s' * (waiting != 1)}"
             self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
             self._retrain.setText("Retrain on corrections" if live else "Train first model")
-            why_not = "A training run is under way" if self._watch.running else ""
+            why_not = self._why_no_other_run()
             why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
             self.findings.check(self._task)
             why_not = why_not or self.findings.stops
@@ -117,19 +114,16 @@ class ImprovePanel(Section):
 
     def _make_pages(self) -> None:
         self._empty = _wrapped(EMPTY)
-        self._text = QElidingLabel("")
-        self._cancel = theme.button("Cancel, keep best", "Stop now; the best version so far is compared and offered")
         self._verdict = _wrapped("")
         self._verdict.setObjectName("medseg-verdict")
         self._figures = _wrapped("")
         self._promote_button = theme.button("Promote", "", main=True)
         self._keep_button = theme.button("Keep old", "")
-        learning, decided = QWidget(), QWidget()
-        _stacked_in(learning, self.curve, row_of(self._text, self._cancel))
+        decided = QWidget()
         buttons = row_of(self._promote_button, self._keep_button, stretch=-1)
         _stacked_in(decided, self._verdict, self._figures, buttons, self.question, self.table)
-        self._learning, self._decided = learning, decided
-        self._pages = Pages(self._empty, learning, decided)
+        self._decided = decided
+        self._pages = Pages(self._empty, self.progress, decided)
         self.add(self._pages)
         self._roll_back = theme.tool("Roll back ▾", "Let an earlier version predict again")
         self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
@@ -137,7 +131,10 @@ class ImprovePanel(Section):
         self._effort = QElidingLabel("")
         self._effort.setObjectName("medseg-muted")
         self.add_row(self._effort, self._roll_back)
-        self._cancel.clicked.connect(self._on_cancel)
+        self.progress.pause_asked.connect(self._watch.pause)
+        self.progress.cancel_asked.connect(self._watch.cancel)
+        self.progress.go_on_asked.connect(self._on_go_on)
+        self.progress.discard_asked.connect(self._on_discard)
         self._promote_button.clicked.connect(self.decide_question)
         self._keep_button.clicked.connect(self._on_keep)
         self.table.chosen.connect(self._on_chosen)
@@ -173,49 +170,42 @@ class ImprovePanel(Section):
             if self._retrain.isEnabled():
                 self._watch.start(self._task, self._budget.currentData())
 
-    def _on_cancel(self) -> None:
-        self._phase, self._ends_at = "stopping, the best is kept", 0.0
-        self._show_time_left()
-        self._cancel.setEnabled(False)
-        self._watch.cancel()
+    def _on_go_on(self) -> None:
+        with told():
+            self._watch.go_on()
+
+    def _on_discard(self) -> None:
+        with told():
+            self._watch.discard()
+        self._show_page(self._empty)
+        self.refresh()
 
     def _on_began(self) -> None:
-        self.curve.clear_epochs()
         self._compared = None
-        self._phase, self._ends_at = "reading corrections", 0.0
-        self._show_time_left()
-        self._cancel.setEnabled(True)
-        self._show_page(self._learning)
+        self.progress.begin()
+        self._show_page(self.progress)
         self.refresh()
 
     def _on_event(self, event: Event) -> None:
-        match event:
-            case Started():
-                self._phase = f"{event.n_train} corrections, {event.n_replay} replayed"
-                self._began_at = event.time
-                self._ends_at = event.time + (event.budget_s or 0.0)
-            case EpochEnded():
-                self.curve.add(event)
-                self._phase = f"epoch {event.epoch} of ~{event.n_epochs}"
-                self._ends_at = self._began_at + event.seconds + event.seconds_left
-            case Notice(text=text):
-                self._phase = text
-            case Failed(message=message):
-                self._phase, self._ends_at = "failed", 0.0
-                tell(message)
-
-    def _show_time_left(self) -> None:
-        left_s = self._ends_at - time.time()
-        self._text.setText(f"{self._phase}, {left_s:.0f} s left" if left_s > 0 else f"{self._phase} …")
-        self._text.setToolTip(self._phase)
+        self.progress.show_event(event)
+        if isinstance(event, Failed):
+            tell(event.message)
 
     def _on_ended(self) -> None:
+        self.progress.end()
         run = self._watch.run
-        if run is not None and run.state in (RunState.FINISHED, RunState.CANCELLED):
-            with told():
+        with told():
+            if run is not None and run.state in (RunState.FINISHED, RunState.CANCELLED):
                 self._show_comparison(run, improve.comparison(self._workspace, run))
-        self._cancel.setEnabled(False)
+            elif run is not None and self._watch.can_go_on:
+                self.progress.wait_to_go_on(run.state)
         self.refresh()
+
+    def _why_no_other_run(self) -> str:
+        if self._watch.running:
+            return "A training run is under way"
+        waits = runs.paused(self._workspace, self._task) is not None
+        return "A run is paused: continue it, or discard it, first" if waits else ""
 
     def _show_comparison(self, run: Run, view: ComparisonView) -> None:
         self._compared = run, view

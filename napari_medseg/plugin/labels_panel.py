@@ -60,7 +60,7 @@ class LabelsPanel(Section):
 
     def set_task(self, task: Task) -> None:
         """List the labels of another task."""
-        self._task = task
+        self._task, self._layer = task, None  # so that the keys of the layer are bound anew
         self._sizes = {}
         for button in self._buttons.buttons():
             self._buttons.removeButton(button)

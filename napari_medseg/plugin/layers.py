@@ -169,6 +169,14 @@ def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case:
     return layer
 
 
+def relabel(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
+    """Give the layers of an open case the labels that its task has now; what is painted keeps its values."""
+    image_layer.metadata[KEY][LABELLED_AS] = task
+    if labels_layer is not None and not task.instances:
+        labels_layer.colormap = colours(task)
+        labels_layer.features = _features(task)
+
+
 def next_object(layer: Labels) -> int:
     """Return a number that no object of the layer has."""
     return int(np.max(layer.data, initial=0)) + 1

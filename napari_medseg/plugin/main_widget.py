@@ -29,6 +29,7 @@ class AtClose(Enum):
     """What becomes of a training run when the window closes."""
 
     LEAVE_RUNNING = "Leave it running"
+    PAUSE_RUN = "Pause it, go on later"
     CANCEL_RUN = "Cancel it, keep the best"
     STAY = "Do not close"
 
@@ -118,6 +119,8 @@ class MedSegWidget(QWidget):
             if choice is AtClose.STAY:
                 event.ignore()
                 return True
+            if choice is AtClose.PAUSE_RUN:
+                self.dock.watch.pause()
             if choice is AtClose.CANCEL_RUN:
                 self.dock.watch.cancel()
         self.close_down()

@@ -5,11 +5,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.notify import tell
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import improve, runs
 from napari_medseg.workflow.workspace import Workspace
-from training.events import Event, Failed, Finished
 
 POLL_MS = 400
+UNDECIDED = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
 
 
 class RunWatch(QObject):
@@ -18,7 +18,8 @@ class RunWatch(QObject):
     Notes
     -----
     `began` says that a run is followed, from its first event on; `said` carries each `training.events.Event`; `ended`
-    says that it has finished, failed or was cancelled. `waited` comes a few times a second while it is under way.
+    says that it has finished, failed, was cancelled or has paused, and `run` in which state. `waited` comes a few times
+    a second while it is under way.
     """
 
     began = Signal()
@@ -31,6 +32,7 @@ class RunWatch(QObject):
         self._workspace = workspace
         self.run: Run | None = None
         self._offset = 0
+        self._wants_pause = False
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self.poll)
@@ -46,8 +48,9 @@ class RunWatch(QObject):
 
     def attach(self, task: str) -> None:
         """Follow the run that is under way, or show the last one of a task on which nobody has decided."""
-        run = improve.running(self._workspace) or improve.last_run(self._workspace, task)
-        if run is not None and run.state in (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED):
+        ws = self._workspace
+        run = runs.running(ws) or runs.paused(ws, task) or runs.last_run(ws, task)
+        if run is not None and (run.state in UNDECIDED or runs.can_go_on(ws, run)):
             self._follow(run)
 
     def start(self, task: str, budget_s: float) -> None:
@@ -57,14 +60,39 @@ class RunWatch(QObject):
     def cancel(self) -> None:
         """Ask the run to stop and keep its best."""
         if self.run is not None:
-            improve.cancel(self._workspace, self.run)
+            runs.cancel(self._workspace, self.run)
+
+    def pause(self) -> None:
+        """Ask the run to end its process, so that it can go on later."""
+        self._wants_pause = True
+        if self.run is not None:
+            runs.pause(self._workspace, self.run)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run that was followed last was paused or interrupted."""
+        return self.run is not None and runs.can_go_on(self._workspace, self.run)
+
+    def go_on(self) -> None:
+        """Take the run up again; raises `MedSegError` as `runs.resume` does."""
+        if self.run is not None:
+            self._follow(runs.resume(self._workspace, self.run))
+
+    def discard(self) -> None:
+        """Give the paused or interrupted run up; raises `MedSegError` as `runs.discard` does."""
+        if self.run is not None:
+            runs.discard(self._workspace, self.run)
+            self.run = None
 
     def poll(self) -> None:
         """Read what the run said since the last time."""
         if (run := self.run) is None:
             return
         try:
-            events, self._offset = improve.follow(self._workspace, run, self._offset)
+            if self._wants_pause:  # again: a process forgets at its beginning what was wished before it
+                runs.pause(self._workspace, run)
+            events, self._offset = runs.follow(self._workspace, run, self._offset)
+            run = self._workspace.project.one(Run, run.id)
         except MedSegError as error:
             self._timer.stop()
             tell(error)
@@ -73,17 +101,13 @@ class RunWatch(QObject):
         for event in events:
             self.said.emit(event)
         self.waited.emit()
-        if any(_is_last(event) for event in events):
+        if run.state is not RunState.RUNNING:
             self._timer.stop()
-            self.run = self._workspace.project.one(Run, run.id)
+            self.run = run
             self.ended.emit()
 
     def _follow(self, run: Run) -> None:
-        self.run, self._offset = run, 0
+        self.run, self._offset, self._wants_pause = run, 0, False
         self._timer.start()
         self.began.emit()
         self.poll()
-
-
-def _is_last(event: Event) -> bool:
-    return isinstance(event, Finished | Failed)

@@ -1,4 +1,7 @@
-"""A small window for a new task: its name, the kind of images, and its labels with their colours in one table."""
+"""A small window for a task: its name, the kind of images, and its labels with their colours in one table.
+
+It makes a new one; for one that there is, it changes colours and adds labels.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import KINDS, colour_of, own_task
+from napari_medseg.core.own_tasks import KINDS, colour_of, kind_of, own_task, with_labels
 from napari_medseg.core.tasks import Task
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.section import row_of
@@ -88,13 +91,7 @@ class TaskDialog(QDialog):
         """Return the task as it is typed; rows without a name are left out. Raises as `own_task` does."""
         rows = [(self._name_in(row), self._colour_in(row)) for row in range(self.table.rowCount())]
         named = [(name, colour) for name, colour in rows if name]
-        return own_task(
-            self.name.text().strip(),
-            [name for name, _ in named],
-            [colour for _, colour in named],
-            kind=self.kind.currentData(),
-            instances=self.instances.isChecked(),
-        )
+        return self._with([name for name, _ in named], [colour for _, colour in named])
 
     def accept(self) -> None:
         """Make the task, or say what is wrong with it."""
@@ -104,6 +101,10 @@ class TaskDialog(QDialog):
             self._problem.setText(str(error))
         else:
             super().accept()
+
+    def _with(self, names: list[str], colours: list[str]) -> Task:
+        kind, instances = self.kind.currentData(), self.instances.isChecked()
+        return own_task(self.name.text().strip(), names, colours, kind=kind, instances=instances)
 
     def _make_table(self) -> None:
         self.table = QTableWidget(0, 3)
@@ -146,7 +147,7 @@ class TaskDialog(QDialog):
             problem = ""
         except MedSegError as error:
             problem = str(error)
-        theme.enable(self.made, not problem, "Make this task, and work on it", problem)
+        theme.enable(self.made, not problem, "Work with this task and these labels", problem)
         self._problem.setText(problem if self.name.text().strip() else "")
 
     def _remove(self, button: QWidget) -> None:
@@ -171,6 +172,47 @@ class TaskDialog(QDialog):
 
     def _colour_in(self, row: int) -> str:
         return str(self.table.cellWidget(row, COLOUR_COLUMN).property("colour"))
+
+
+class LabelsDialog(TaskDialog):
+    """Changes the labels of a task that there is; they keep their values, and its name and images stay.
+
+    Parameters
+    ----------
+    task
+        As it is now.
+    change
+        Called with the task and its other labels, as `make` of a new one.
+    names_are_fixed
+        Whether cases or models use the labels: then none is renamed here, and new ones come behind.
+    parent
+        Qt parent.
+    """
+
+    def __init__(
+        self, task: Task, change: Callable[[Task], None], names_are_fixed: bool, parent: QWidget | None = None
+    ) -> None:
+        self._task = task
+        super().__init__(change, parent)
+        self.setWindowTitle(f"Labels of {task.title}")
+        self.made.setText("Save labels")
+        self.name.setText(task.name)
+        self.kind.setCurrentIndex(self.kind.findData(kind_of(task)))
+        self.instances.setChecked(task.instances)
+        for fixed in (self.name, self.kind, self.instances):
+            theme.enable(fixed, False, "", "This stays as it is while there is the task. Make another one instead")
+        self.table.setRowCount(0)
+        for label in task.labels:
+            self.add_label(label.name, label.colour)
+        if names_are_fixed:
+            for row in range(len(task.labels)):
+                item = self.table.item(row, NAME_COLUMN)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+                item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
+        self._refresh()
+
+    def _with(self, names: list[str], colours: list[str]) -> Task:
+        return with_labels(self._task, names, colours)
 
 
 def _paint(swatch: QPushButton, colour: str) -> None:

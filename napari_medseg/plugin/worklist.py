@@ -94,6 +94,15 @@ class Worklist(QObject):
             self._desk.clear()
         self.refresh()
 
+    def renew_task(self) -> None:
+        """Take up what has become of the task's labels, in the open case too; another task where it is gone."""
+        book, current = self._workspace.tasks, self._desk.current
+        self.task = book.named(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
+        if current is not None and current.case.task == self.task.name:
+            layers.relabel(current.image_layer, current.labels_layer, self.task)
+        self.task_changed.emit()
+        self._soon.start()
+
     @property
     def can_predict(self) -> bool:
         """Whether there is a model, and a case is open or an image layer that could become one is selected."""

@@ -1,6 +1,6 @@
 """The command line `medseg`: the same functions as the window, for scripts and servers.
 
-Exit codes: 0 done, 1 a condition that the message explains, 2 wrong usage.
+Exit codes: 0 done, 1 a condition that the message explains, 2 wrong usage, 3 a training run that was paused.
 """
 
 import sys

@@ -2,21 +2,32 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from napari_medseg.core.errors import MedSegError
-from training.events import EpochEnded, Event, Failed, Finished, Notice, Started
+from napari_medseg.workflow import cli_places as places
+from training.events import EpochEnded, Event, Failed, Finished, Notice, Paused, Started
 
 POLL_S = 0.3
+EXIT_PAUSED = 3
+"""Of a command whose run was paused: as that of the training process, so that a script can tell."""
 
 Poll = Callable[[int], tuple[list[Event], int]]
 """From the offset of the last call to what was said since, and the offset for the next call."""
 
 
-def watch(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> None:
-    """Show a run until it ends; Ctrl-C asks it to stop and keep its best.
+def watch(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> Finished | Paused:
+    """Show a run until it ends or has paused; Ctrl-C asks it to stop and keep its best.
+
+    Returns
+    -------
+    Finished or Paused
+        Its last word.
 
     Raises
     ------
@@ -35,8 +46,10 @@ def watch(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: fl
                         raise MedSegError(event.message)
                     if isinstance(event, Finished):
                         bar.update(shown, completed=budget_s, description=f"best Dice {event.val_dice:.4f}")
-                        return
+                        return event
                     _show(event, bar, console)
+                if events and isinstance(events[-1], Paused):
+                    return events[-1]
                 if budget_s is not None:
                     bar.update(shown, completed=min(time.monotonic() - began, budget_s))
                 time.sleep(POLL_S)
@@ -55,3 +68,14 @@ def _show(event: Event, bar: Progress, console: Console) -> None:
             bar.update(bar.task_ids[0], description=text)
         case Notice():
             console.print(event.text)
+
+
+def say_paused(paused: Paused, command: str, run_dir: Path, *, as_json: bool) -> NoReturn:
+    """Say where a paused run stands and how it goes on, and end the command with `EXIT_PAUSED`."""
+    if as_json:
+        stands = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": str(run_dir.absolute())}
+        places.say_json(stands | {"continue": f"{command} --continue"})
+    else:
+        places.say(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {run_dir.absolute()}")
+        places.say(f"Go on with it, to the same result: {command} --continue")
+    raise typer.Exit(EXIT_PAUSED)

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from napari_medseg.core.cards import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import same_labels
+from napari_medseg.core.own_tasks import extends
 from napari_medseg.core.registry import Registry
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import cli_summary
@@ -81,7 +81,8 @@ def add(
     card = read_card(folder / CARD_FILE)
     before = models.live_id(card.task)
     known = models.book()
-    if card.own_task is not None and card.task in known and not same_labels(known.named(card.task), card.own_task):
+    here = known.named(card.task) if card.task in known else card.labelled_as
+    if not (extends(here, card.labelled_as) or extends(card.labelled_as, here)):
         raise MedSegError(f"the task {card.task!r} has other labels here than on the card of {card.id}.")
     if promote_it and before and not reason.strip():
         raise MedSegError(f"{before} predicts for {card.task!r}. Add --reason why {card.id} may take its place.")

@@ -16,15 +16,18 @@ from napari_medseg.core.task_book import TaskBook
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import cli_show
-from napari_medseg.workflow.cli_follow import watch
+from napari_medseg.workflow.cli_follow import say_paused, watch
 from napari_medseg.workflow.processes import last_words, start_detached
-from training.events import CANCEL_FILE, Event, Failed, read_events
+from napari_medseg.workflow.runs import said_since
+from training.events import CANCEL_FILE, Event, Failed, Finished, Paused, end_of_events, read_events
+from training.recipe import read_recipe
 
 if TYPE_CHECKING:
     from training.own_data import OwnData
     from training.own_recipe import Changes
 
 RUNS_FOLDER = "medseg-runs"
+RECIPE_FILE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     MedSegError
         If anything does not fit and is not to be left out, or the run fails.
     """
-    from training.own_data import fill_run, judged, match
+    from training.own_data import fill_run, match
 
     models = places.open_registry(registry)
     console = places.progress_console(quiet=as_json)
@@ -78,8 +81,24 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes))
     start = base.card.lineage.began_with or "random weights"
     console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
-    _train(run_dir, wishes.budget_s, console)
-    _say_result(judged(run_dir), run_dir, as_json=as_json)
+    _train(run_dir, wishes.budget_s, console, as_json=as_json)
+
+
+def continue_own(run_dir: Path, *, as_json: bool) -> None:
+    """Let a run on folders go on where it was paused or interrupted, to the same result.
+
+    Raises
+    ------
+    MedSegError
+        If the folder holds no run, it is finished, or it fails.
+    """
+    if not (run_dir / RECIPE_FILE).is_file():
+        raise MedSegError(f"{run_dir} is no run folder ({RECIPE_FILE} is missing). Name the one that was paused.")
+    events = [event for event, _ in read_events(run_dir)]
+    if any(isinstance(event, Finished) for event in events):
+        raise MedSegError(f"the run in {run_dir} is finished. Train again to make another.")
+    budget_s = read_recipe(run_dir / RECIPE_FILE).budget_s
+    _train(run_dir, budget_s, places.progress_console(quiet=as_json), as_json=as_json)
 
 
 def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
@@ -125,7 +144,7 @@ def _known_or_new(task: Task, book: TaskBook) -> Task:
     if not same_labels(known, task):
         raise MedSegError(
             f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
-            "Choose another --name."
+            f"Choose another --name, or add labels behind them: medseg tasks extend {task.name}"
         )
     return known
 
@@ -156,21 +175,26 @@ def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # 
         )
 
 
-def _train(run_dir: Path, budget_s: float | None, console: Console) -> None:
-    """Train in a process of its own, so that Ctrl-C can stop it and keep the best so far."""
+def _train(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
+    """Train in a process of its own, so that Ctrl-C can stop it and keep the best so far; then say the result."""
+    from training.own_data import judged
+
     command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
+    begin = end_of_events(run_dir)
     process = start_detached(command, run_dir)
 
     def poll(offset: int) -> tuple[list[Event], int]:
-        ended = process.poll() is not None  # asked before reading, so that its last word is read
-        read = list(read_events(run_dir, offset))
-        events = [event for event, _ in read]
-        if ended and not read:
+        alive = process.poll() is None  # asked before reading, so that its last word is read
+        events, offset = said_since(run_dir, max(offset, begin), alive=alive)
+        if not alive and not events:
             events = [Failed(f"the training process ended without a result: {last_words(run_dir)}. Train again.")]
-        return events, read[-1][1] if read else offset
+        return events, offset
 
-    watch(poll, lambda: (run_dir / CANCEL_FILE).touch(), console, budget_s)
+    last = watch(poll, lambda: (run_dir / CANCEL_FILE).touch(), console, budget_s)
     process.wait()
+    if isinstance(last, Paused):
+        say_paused(last, f"medseg train {run_dir.absolute()}", run_dir, as_json=as_json)
+    _say_result(judged(run_dir), run_dir, as_json=as_json)
 
 
 def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:

@@ -1,23 +1,17 @@
 """`medseg queue`, `export` and `train`: what a project holds, brought on by the same functions as the window uses."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.gate import Decision
 from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import cli_show, improve
-from napari_medseg.workflow.cli_checks import lines_of
-from napari_medseg.workflow.cli_follow import watch
-from napari_medseg.workflow.cli_own_data import Wishes, train_own
+from napari_medseg.workflow.cli_own_data import Wishes, continue_own, train_own
+from napari_medseg.workflow.cli_retrain import Retraining, continue_run, discard_run, retrain
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
-from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.queue import waiting
 
 OWN = "Training on folders of your own"
@@ -69,7 +63,7 @@ def export(
 def train(
     source: Annotated[
         Path | None,
-        typer.Argument(help="With --show-batch: a run folder or a base recipe; the project's last run if left out."),
+        typer.Argument(help="A run folder, with --continue that of own data; with --show-batch a base recipe, too."),
     ] = None,
     task: Annotated[
         str | None, typer.Option("--task", "-t", help="What is to be segmented; lungs without it.", show_default=False)
@@ -127,6 +121,10 @@ def train(
         Path | None, typer.Option(help="Train nothing: write a picture of what the network sees to this PNG.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="With --show-batch and a base recipe: its folder.")] = None,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Go on with a paused or interrupted run: the task's, or SOURCE.")
+    ] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Give up the task's paused or interrupted run.")] = False,
     as_json: places.JsonOption = False,
     project: places.ProjectOption = None,
     registry: places.RegistryOption = None,
@@ -134,8 +132,14 @@ def train(
     """Retrain the live model on the corrections of a project, or train its task's first model.
 
     With --images and --masks a model is trained on folders instead, and no project is touched. Ctrl-C asks the run to
-    stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused.
+    stop and keeps its best so far. Exit code 1 where the run failed, or --promote was refused, 3 where it was paused.
     """
+    if discard:
+        discard_run(task or "lungs", (project, registry))
+        return
+    if go_on and source is not None:
+        continue_own(source, as_json=as_json)
+        return
     if source is not None:
         cli_show.show_batch(show_batch, source, data)
         return
@@ -144,9 +148,9 @@ def train(
             cli_show.show_batch(show_batch, cli_show.last_run_folder(ws, task or "lungs"), None)
         return
     if images is None and masks is None:
-        _retrain(
-            task or "lungs", budget or improve.DEFAULT_BUDGET_S, seed, (promote, reason), as_json, (project, registry)
-        )
+        wanted = Retraining(task or "lungs", budget or improve.DEFAULT_BUDGET_S, seed, promote, reason)
+        begin = continue_run if go_on else retrain
+        begin(wanted, (project, registry), as_json=as_json)
         return
     if images is None or masks is None:
         raise MedSegError("own data need both --images and --masks.")
@@ -170,58 +174,3 @@ def train(
         show_batch=show_batch,
     )
     train_own(wishes, registry, as_json=as_json)
-
-
-def _retrain(
-    task: str,
-    budget_s: float,
-    seed: int,
-    going_live: tuple[bool, str],
-    as_json: bool,
-    where: tuple[Path | None, Path | None],
-) -> None:
-    """Retrain on the corrections of a project; `going_live` is whether to promote, and the reason to do so anyway."""
-    promote, reason = going_live
-    with places.opened(*where) as ws:
-        console = places.progress_console(quiet=as_json)
-        found = findings(ws, task)
-        for line in lines_of(ws, task, found):
-            console.print(line, markup=False)
-        run = improve.start_run(ws, task, budget_s, seed)
-        watch(partial(improve.follow, ws, run), partial(improve.cancel, ws, run), console, budget_s)
-        view = improve.comparison(ws, run)
-        refused = promote and view.verdict.decision is not Decision.BETTER and not reason.strip()
-        card = improve.promote(ws, run, reason) if promote and not refused else improve.keep_old(ws, run)
-        live = ws.registry.live_id(task)
-    if as_json:
-        cases = [
-            {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
-            for row in view.rows
-        ]
-        told = view.verdict
-        verdict = {
-            "decision": told.decision,
-            "text": told.text,
-            "interval": told.ci,
-            "n_groups": told.n_groups,
-            "n_needed": told.n_needed,
-            "cases": cases,
-        }
-        answer = {"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": verdict}
-        places.say_json(answer | {"findings": [one.text for one in found]})
-    else:
-        _say_comparison(view)
-        places.say(f"{card.id} is kept in the registry; {live or 'none'} is live.")
-    if refused:
-        raise MedSegError(f"{card.id} is not promoted: {view.verdict.text} Give a --reason to promote it all the same.")
-
-
-def _say_comparison(view: improve.ComparisonView) -> None:
-    metric = view.rows[0].compared.metric if view.rows else ""
-    table = Table("case", f"old {metric}", f"new {metric}", "change")
-    for row in view.rows:
-        scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.change:+.4f}")
-        table.add_row(row.compared.case, *scores)
-    if view.rows:
-        Console().print(table)
-    places.say(view.verdict.text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow import cli_places as places
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import runs
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -31,10 +31,10 @@ def show_batch(picture: Path | None, source: Path, data: Path | None) -> None:
 
 def last_run_folder(ws: Workspace, task: str) -> Path:
     """Return the folder of the project's newest run; raise `MedSegError` where there is none."""
-    run = improve.last_run(ws, task)
+    run = runs.last_run(ws, task)
     if run is None:
         raise MedSegError(f"the project has no run of task {task!r} yet. Name a run folder or a base recipe.")
-    return improve.run_folder(ws, run)
+    return runs.run_folder(ws, run)
 
 
 def _show_recipe(picture: Path, recipe: Path, data: Path | None) -> None:

@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import KIND_OF_CHANNELS, KINDS, in_channels, own_task
+from napari_medseg.core.own_tasks import KIND_OF_CHANNELS, KINDS, in_channels, own_task, with_more_labels
+from napari_medseg.core.task_book import TASKS_FOLDER
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow import cli_places as places
-from napari_medseg.workflow.own_tasks import add_to_registry, remove_task
+from napari_medseg.workflow.own_tasks import add_to_registry, extend_in_registry, own_named, remove_task
 
-app = typer.Typer(no_args_is_help=True, help="List, make and remove tasks: what is to be labelled.")
+app = typer.Typer(no_args_is_help=True, help="List, make, extend and remove tasks: what is to be labelled.")
 
 NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as in larynx or knee-bones.")]
 
@@ -48,15 +49,39 @@ def add(
     instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
     registry: places.RegistryOption = None,
 ) -> None:
-    """Make a task; the window knows it when it opens its project next."""
+    """Make a task; an open window sees it as soon as it is looked at."""
     task = own_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
     models = places.open_registry(registry)
     add_to_registry(models, models.book(), task)
-    places.say(f"{name}: " + ", ".join(f"{label.value} {label.name} {label.colour}" for label in task.labels))
+    places.say(_listed(task))
     places.say(
         f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
         f"With masks already: medseg train --task {name} --images DIR --masks DIR"
     )
+
+
+@app.command()
+def extend(
+    name: NameArgument,
+    labels: Annotated[str, typer.Option(help='New ones, as in "pathology,tool": they get the next values.')],
+    colours: Annotated[str, typer.Option(help='One for each new label, as in "#E69F00,#56B4E9".')] = "",
+    project: places.ProjectOption = None,
+    registry: places.RegistryOption = None,
+) -> None:
+    """Add labels behind those that a task has; corrections and models keep theirs.
+
+    An open window sees them as soon as it is looked at.
+    """
+    models = places.open_registry(registry)
+    book = models.book(places.project_dir(project) / TASKS_FOLDER)
+    if not (words := _words(labels)):
+        raise MedSegError("name the new labels, as in --labels pathology,tool.")
+    task = with_more_labels(own_named(book, name), words, _words(colours))
+    extend_in_registry(models, book, task)
+    places.say(_listed(task))
+    places.say("What was accepted before says nothing of the new labels: accept cases that show them anew.")
+    if live := models.live_id(name):
+        places.say(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
 
 
 @app.command()
@@ -75,6 +100,10 @@ def _kind(channels: int | None, modality: str) -> str:
     if kind in KINDS and channels is not None and (channels == 1) != ("grey" in KINDS[kind].looks):
         raise MedSegError(f"{kind} images do not have {channels} channels. Leave --channels out.")
     return kind
+
+
+def _listed(task: Task) -> str:
+    return f"{task.name}: " + ", ".join(f"{label.value} {label.name} {label.colour}" for label in task.labels)
 
 
 def _words(text: str) -> list[str]:

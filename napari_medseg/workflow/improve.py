@@ -1,7 +1,8 @@
-"""Let the model learn: corrections -> snapshot -> run folder -> follow -> compare -> promote, or keep the old one."""
+"""Let the model learn: corrections -> snapshot -> run folder -> compare -> promote, or keep the old one.
 
-import logging
-import sys
+What becomes of a run between its start and its end is `workflow.runs`.
+"""
+
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +19,11 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.findings import doubt_of, findings
 from napari_medseg.workflow.lessons import snapshot_of
-from napari_medseg.workflow.processes import is_alive, last_words, start_detached
+from napari_medseg.workflow.runs import launch, paused, refuse_beside_another, run_folder
 from napari_medseg.workflow.workspace import Workspace
-from training.events import CANCEL_FILE, Compared, Event, Failed, Finished, read_events
+from training.events import Compared, read_events
 from training.first_model import first_recipe, first_start, write_first_start
 from training.recipe import Recipe, fine_tuning_recipe, write_recipe
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_BUDGET_S = 90.0
 DOUBT_FILE = "doubt.txt"
@@ -86,10 +85,12 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, a check finds what must not train a model, or a run is under way.
+        If there is nothing to learn from, a check finds what must not train a model, a run is under way, or one of the
+        task is paused.
     """
-    if (other := running(ws)) is not None:
-        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+    refuse_beside_another(ws)
+    if (waiting := paused(ws, task)) is not None:
+        raise MedSegError(f"the run {waiting.id} is paused. Go on with it, or discard it, before another one starts.")
     found = findings(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
         raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
@@ -112,53 +113,7 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
-    return _launch(ws, run)
-
-
-def follow(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
-    """Return what a run said behind the byte `offset` of its events, and the offset for the next call.
-
-    The state of the run is written when it ends. A process that died without a last word gives a `Failed` that quotes
-    the end of its log.
-    """
-    alive = _alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
-    read = list(read_events(run_folder(ws, run), offset))
-    _settle(ws, run, alive)
-    return [event for event, _ in read] + _unsaid_failure(ws, run), read[-1][1] if read else offset
-
-
-def cancel(ws: Workspace, run: Run) -> None:
-    """Ask a run to stop and keep its best so far."""
-    (run_folder(ws, run) / CANCEL_FILE).touch()
-
-
-def resume(ws: Workspace, run: Run) -> Run:
-    """Let a run whose process died go on from its last checkpoint.
-
-    Raises
-    ------
-    MedSegError
-        If it did not die, or another run is under way.
-    """
-    if not _unsaid_failure(ws, run):
-        raise MedSegError(f"the run {run.id} was not interrupted. Train again to make another.")
-    if (other := running(ws)) is not None:
-        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
-    return _launch(ws, ws.project.set_run_state(run, RunState.RUNNING))
-
-
-def running(ws: Workspace) -> Run | None:
-    """Return the run under way, also one that an earlier window started; `None` where there is none."""
-    for run in ws.project.rows(Run, "state", RunState.RUNNING):
-        _settle(ws, run, _alive(ws, run))
-    left = ws.project.rows(Run, "state", RunState.RUNNING)
-    return left[-1] if left else None
-
-
-def last_run(ws: Workspace, task: str) -> Run | None:
-    """Return the newest run of a task, whatever its state; `None` before the first."""
-    runs = ws.project.rows(Run, "task", task)
-    return runs[-1] if runs else None
+    return launch(ws, run)
 
 
 def comparison(ws: Workspace, run: Run) -> ComparisonView:
@@ -211,11 +166,6 @@ def roll_back(ws: Workspace, task: str) -> ModelCard:
     return ws.registry.roll_back(task)
 
 
-def run_folder(ws: Workspace, run: Run) -> Path:
-    """Folder of a run."""
-    return ws.project.folder / run.folder
-
-
 def _recipe(ws: Workspace, task: Task, base: ModelCard | None, budget_s: float, seed: int) -> Recipe:
     if base is None:
         version = ws.registry.next_version(task.default_model)
@@ -234,49 +184,6 @@ def _recipe(ws: Workspace, task: Task, base: ModelCard | None, budget_s: float, 
         "replay_augmentation": task.replay_augmentation,
     }
     return recipe.model_copy(update=changes)
-
-
-def _launch(ws: Workspace, run: Run) -> Run:
-    folder = run_folder(ws, run)
-    try:
-        process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
-    except OSError as error:
-        ws.project.set_run_state(run, RunState.FAILED)
-        raise MedSegError(
-            f"the training process did not start: {error}. Close other programs, then try again."
-        ) from error
-    ws.children[run.id] = process
-    logger.info("training run %s started as process %d", run.id, process.pid)
-    return run
-
-
-def _alive(ws: Workspace, run: Run) -> bool:
-    return is_alive(run_folder(ws, run), ws.children.get(run.id))
-
-
-def _settle(ws: Workspace, run: Run, alive: bool) -> None:
-    """Write the state of a run that has ended, with or without a word."""
-    if ws.project.one(Run, run.id).state is not RunState.RUNNING:
-        return
-    match _last_word(ws, run):
-        case Finished(cancelled=cancelled):
-            ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
-        case Failed():
-            ws.project.set_run_state(run, RunState.FAILED)
-        case None if not alive:
-            ws.project.set_run_state(run, RunState.FAILED)
-
-
-def _last_word(ws: Workspace, run: Run) -> Finished | Failed | None:
-    words = [event for event, _ in read_events(run_folder(ws, run)) if isinstance(event, Finished | Failed)]
-    return words[-1] if words else None
-
-
-def _unsaid_failure(ws: Workspace, run: Run) -> list[Event]:
-    if ws.project.one(Run, run.id).state is not RunState.FAILED or _last_word(ws, run) is not None:
-        return []
-    reason = last_words(run_folder(ws, run))
-    return [Failed(f"the training process ended without a result: {reason}. Train again.")]
 
 
 def _with_candidate(ws: Workspace, run: Run) -> Run:

@@ -1,11 +1,12 @@
-"""Make, keep and remove tasks of one's own."""
+"""Make, keep, extend and remove tasks of one's own."""
 
 import logging
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.own_tasks import extends
 from napari_medseg.core.records import Case
 from napari_medseg.core.registry import Registry
-from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook, write_task
+from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook, read_task, write_task
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.workspace import Workspace
 
@@ -26,11 +27,33 @@ def add_to_registry(registry: Registry, book: TaskBook, task: Task) -> None:
     logger.info("made the task %s with %d labels", task.name, len(task.labels))
 
 
+def own_named(book: TaskBook, name: str) -> Task:
+    """Return a task of one's own; raise `MedSegError` where there is none, or it is one of the program's."""
+    if name in TASKS:
+        raise MedSegError(f"{name!r} is a task of the program itself: its labels stay as they are.")
+    return book.named(name)
+
+
 def add_task(ws: Workspace, task: Task) -> Task:
     """Make a task, and let this workspace know it at once; raises like `add_to_registry`."""
     add_to_registry(ws.registry, ws.tasks, task)
     reread(ws)
     return ws.tasks.named(task.name)
+
+
+def extend_in_registry(registry: Registry, book: TaskBook, task: Task) -> None:
+    """Keep a task that has labels behind those it had before; corrections and versions keep their meaning.
+
+    Raises
+    ------
+    MedSegError
+        If it is a task of the program itself or unknown, or means something else than before.
+    """
+    before = own_named(book, task.name)
+    if not extends(task, before):
+        raise MedSegError(f"labels of {task.name!r} would mean something else. Others can only be added behind them.")
+    write_task(task, registry.tasks_dir)
+    logger.info("the task %s has %d labels now", task.name, len(task.labels))
 
 
 def remove_task(ws: Workspace, name: str) -> None:
@@ -55,12 +78,21 @@ def remove_task(ws: Workspace, name: str) -> None:
 
 
 def keep_with_project(ws: Workspace, task: Task) -> None:
-    """Write a task of one's own into the project, once, so that the project means the same wherever it is opened."""
+    """Write a task of one's own into the project, so that the project means the same wherever it is opened."""
     folder = ws.project.folder / TASKS_FOLDER
-    if task.name not in TASKS and not (folder / f"{task.name}.json").exists():
+    path = folder / f"{task.name}.json"
+    if task.name not in TASKS and not (path.exists() and read_task(path) == task):
         write_task(task, folder)
 
 
 def reread(ws: Workspace) -> None:
     """Take up tasks that were made elsewhere, as by the command line."""
     ws.tasks = ws.registry.book(ws.project.folder / TASKS_FOLDER)
+
+
+def stamp(ws: Workspace) -> frozenset[tuple[str, int]]:
+    """Return what tells whether `reread` would find another book: the files that it is read from, and their times."""
+    folders = (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER)
+    files = [path for folder in folders for path in folder.glob("*.json")]
+    files += ws.registry.user_dir.glob("*/*/card.json")  # a version brings its task along
+    return frozenset((str(path), path.stat().st_mtime_ns) for path in files)

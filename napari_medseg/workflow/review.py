@@ -19,7 +19,7 @@ from napari_medseg.core.checks import check_labels
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.own_tasks import same_labels
+from napari_medseg.core.own_tasks import extends
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import case_list
@@ -244,7 +244,7 @@ def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | N
 
 def _refuse_other_labels(ws: Workspace, model: str, case: Case) -> None:
     """Refuse a version that was made for a task of the same name with other labels, as another person's may be."""
-    if not same_labels(ws.registry.card(model).labelled_as, ws.tasks.named(case.task)):
+    if not extends(ws.tasks.named(case.task), ws.registry.card(model).labelled_as):
         raise MedSegError(
             f"{model} was made for other labels than those of the task {case.task!r} in this project. Choose another "
             "model, or train one here."

@@ -7,7 +7,17 @@ import pytest
 
 from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, read_card, write_card
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.own_tasks import KINDS, colour_of, in_channels, own_task, same_labels
+from napari_medseg.core.own_tasks import (
+    KINDS,
+    colour_of,
+    extends,
+    in_channels,
+    kind_of,
+    own_task,
+    same_labels,
+    with_labels,
+    with_more_labels,
+)
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from napari_medseg.core.task_book import read_book, read_task, write_task
@@ -134,3 +144,38 @@ def test_no_version_is_live_before_the_first_is_promoted(tmp_path: Path) -> None
 def test_labels_decide_whether_two_tasks_mean_the_same() -> None:
     assert same_labels(larynx(), own_task("larynx", ["vocal folds", "glottal space"]))
     assert not same_labels(larynx(), own_task("larynx", ["glottal space", "vocal folds"]))
+
+
+def test_labels_come_behind_in_colours_that_are_free() -> None:
+    longer = with_more_labels(larynx(), ["tool", "blood"])
+    assert [(label.value, label.name) for label in longer.labels[2:]] == [(3, "tool"), (4, "blood")]
+    assert len({label.colour for label in longer.labels}) == 4
+    assert longer.labels[:2] == larynx().labels
+    assert extends(longer, larynx())
+    assert extends(larynx(), larynx())
+    assert not extends(larynx(), longer)
+    assert not extends(own_task("larynx", ["glottal space", "vocal folds", "tool"]), larynx())
+    assert extends(with_labels(larynx(), ["vocal folds", "glottal space"], ["#000000", "#FFFFFF"]), larynx())
+    with pytest.raises(MedSegError, match="two labels are called vocal folds"):
+        with_more_labels(larynx(), ["Vocal folds"])
+    with pytest.raises(MedSegError, match="numbered objects has one label"):
+        with_more_labels(own_task("cells", ["cell"], instances=True), ["dead cell"])
+
+
+def test_sides_that_come_later_are_known_too() -> None:
+    assert with_more_labels(own_task("chest", ["left_lung"], kind="x-ray"), ["right lung"]).sides == (2, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kind_of_a_task_is_found_again(kind: str) -> None:
+    assert kind_of(own_task("new", ["a"], kind=kind)) == kind
+
+
+def test_labels_that_were_added_anywhere_are_known_everywhere(tmp_path: Path) -> None:
+    longer = with_more_labels(larynx(), ["tool"])
+    write_task(longer, tmp_path / "registry")
+    write_task(larynx(), tmp_path / "project")
+    folders = [tmp_path / "registry", tmp_path / "project"]
+    assert read_book(folders).named("larynx") == longer
+    assert read_book(folders[::-1]).named("larynx") == longer
+    assert read_book(folders[1:], [longer]).named("larynx") == longer, "from the card of a version"

@@ -1,11 +1,14 @@
 """Phantoms for the window's tests: pictures with exact label counts, and an engine that knows them by their grey."""
 
 import hashlib
+import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
@@ -14,8 +17,14 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.core import formats
 from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
+from napari_medseg.core.clock import now
 from napari_medseg.core.image import Image
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.snapshots import Snapshot, write_snapshot
+from napari_medseg.workflow import runs
 from napari_medseg.workflow.engine import Cancelled, EngineEvent, PredictProgress, PredictResult
+from napari_medseg.workflow.workspace import Workspace
+from training.events import Event, append_event
 
 ACTION = Qt.DropAction.CopyAction
 NO_KEY = Qt.KeyboardModifier.NoModifier
@@ -175,3 +184,29 @@ class Texts:
 
     def __contains__(self, text: str) -> bool:
         return any(text in message for message in self)
+
+
+class RunFolder:
+    """A run as the trainer leaves it; our own process stands in for the trainer's."""
+
+    def __init__(self, ws: Workspace, task: str = "lungs") -> None:
+        self.run = Run("20260102-x", task, "lungs-unet@1", "runs/20260102-x", RunState.RUNNING, 1, None, now())
+        self.folder = runs.run_folder(ws, self.run)
+        self.folder.mkdir(parents=True)
+        write_snapshot(Snapshot(task="lungs", items=()), self.folder / "snapshot.json")
+        process = psutil.Process(os.getpid())
+        started = {"pid": process.pid, "started": process.create_time()}
+        (self.folder / "process.json").write_text(json.dumps(started))
+        write_version(self.folder, 2)
+        (self.folder / "card.json").write_text(phantom_card(2).model_dump_json())
+        ws.project.insert(self.run)
+
+    def die(self) -> None:
+        """From now on no process works on it: the number belongs to another one."""
+        path = self.folder / "process.json"
+        known = json.loads(path.read_text())
+        path.write_text(json.dumps(known | {"started": known["started"] - 100}))
+
+    def say(self, *events: Event) -> None:
+        for event in events:
+            append_event(self.folder, event)

@@ -1,7 +1,5 @@
 """The whole dock on napari's viewer model: what a person sees and presses, without a canvas."""
 
-import json
-import os
 import re
 import threading
 import time
@@ -11,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
-from plugin_phantoms import Texts, phantom, phantom_card, write_phantom, write_version
+from plugin_phantoms import RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.clock import now
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.core.snapshots import Snapshot, write_snapshot
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.io import layer_data
 from napari_medseg.workflow import cases, improve
 from napari_medseg.workflow.workspace import Workspace
-from training.events import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started, append_event
+from training.events import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
 
 
 @pytest.fixture
@@ -230,26 +225,6 @@ def test_what_was_left_yesterday_is_offered(
     assert "1 cases of last time" in third.question.text
 
 
-class RunFolder:
-    """A run as the trainer leaves it; our own process stands in for the trainer's."""
-
-    def __init__(self, ws: Workspace, made: Path) -> None:
-        self.run = Run("20260102-x", "lungs", "lungs-unet@1", "runs/20260102-x", RunState.RUNNING, 1, None, now())
-        self.folder = improve.run_folder(ws, self.run)
-        self.folder.mkdir(parents=True)
-        write_snapshot(Snapshot(task="lungs", items=()), self.folder / "snapshot.json")
-        process = psutil.Process(os.getpid())
-        started = {"pid": process.pid, "started": process.create_time()}
-        (self.folder / "process.json").write_text(json.dumps(started))
-        write_version(self.folder, 2)
-        (self.folder / "card.json").write_text(phantom_card(2).model_dump_json())
-        ws.project.insert(self.run)
-
-    def say(self, *events: Event) -> None:
-        for event in events:
-            append_event(self.folder, event)
-
-
 def compared(name: str, old: float, new: float) -> Compared:
     return Compared(name, "corrections", old, new, {}, {})
 
@@ -265,27 +240,27 @@ def ended(*rows: Compared) -> tuple[Event, ...]:
 def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     began = time.time()
     run.say(Started(4, 16, 1, 3, "cpu", 90.0, began))
     dock = make_dock(ws)
     assert dock.watch.running
     # a busy machine takes a second or more to build the dock
-    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.improve._text.text())
+    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.improve.progress.text.text())
     run.say(EpochEnded(1, 9, 0.5, 0.7, True, 0.0, 40.0), EpochEnded(2, 9, 0.4, 0.8, True, 0.0, 3600.0))
-    qtbot.waitUntil(lambda: len(dock.improve.curve.epochs) == 2)
-    assert dock.improve._text.text().startswith("epoch 2 of ~9, 3")
-    assert dock.improve._text.text().endswith("s left")
+    qtbot.waitUntil(lambda: len(dock.improve.progress.curve.epochs) == 2)
+    assert dock.improve.progress.text.text().startswith("epoch 2 of ~9, 3")
+    assert dock.improve.progress.text.text().endswith("s left")
     assert not dock.improve._retrain.isEnabled()
     assert "under way" in dock.improve._retrain.toolTip()
-    dock.improve._cancel.click()
+    dock.improve.progress.cancel.click()
     assert (run.folder / CANCEL_FILE).exists()
 
 
 def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     dock = make_dock(ws)
     run.say(*ended(*BETTER))
     qtbot.waitUntil(lambda: dock.improve.table.isVisible())
@@ -307,7 +282,7 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
 def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     run.say(*ended(*WORSE))
     dock = make_dock(ws)
     qtbot.waitUntil(lambda: dock.improve.table.isVisible())
@@ -324,7 +299,7 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
 def test_keeping_the_old_version_leaves_it_live(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     run.say(*ended(*BETTER))
     dock = make_dock(ws)
     qtbot.waitUntil(lambda: dock.improve.table.isVisible())
@@ -337,7 +312,7 @@ def test_keeping_the_old_version_leaves_it_live(
 def test_a_failed_run_is_one_message_and_can_be_tried_again(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path, told: Texts
 ) -> None:
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     dock = make_dock(ws)
     run.say(Failed("no image could be read. Put them back."))
     qtbot.waitUntil(lambda: not dock.watch.running)
@@ -351,7 +326,7 @@ def test_a_row_opens_its_case_with_both_labels(
     dock = make_dock(ws)
     drop(dock, qtbot, tmp_path, 1, 2)
     accept_all(dock, qtbot)
-    run = RunFolder(ws, tmp_path)
+    run = RunFolder(ws)
     case = dock.worklist.rows[0].case
     row = improve.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
     dock.improve.row_chosen.emit(run.run, row)

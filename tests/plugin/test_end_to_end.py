@@ -145,7 +145,7 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
     improve._budget.setCurrentIndex(0)
     improve._retrain.click()
     assert widget.dock.watch.running
-    assert improve._learning.isVisible()
+    assert improve.progress.isVisible()
     qtbot.waitUntil(lambda: not widget.dock.watch.running, timeout=RUN_MS)
     assert widget.dock.watch.run.state is RunState.FINISHED
     assert improve.table.isVisible()

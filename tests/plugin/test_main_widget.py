@@ -107,7 +107,7 @@ def test_all_sections_are_in_view_at_1280_by_720(
     area = widget.dock.findChild(QScrollArea)
     qtbot.waitUntil(lambda: area.viewport().height() > 600)
     improve = widget.dock.improve
-    for page in (improve._empty, improve._learning):
+    for page in (improve._empty, improve.progress):
         improve._pages.show_page(page)
         qtbot.wait(50)
         content = area.widget()
@@ -231,7 +231,7 @@ viewer.close()
 
 
 def test_the_curve_takes_the_colours_of_the_theme(viewer: Any, widget: MedSegWidget) -> None:
-    curve = widget.dock.improve.curve
+    curve = widget.dock.improve.progress.curve
     curve.add(EpochEnded(1, 2, 0.5, 0.7, True, 1.0, 1.0))
     widget.dock.watch.said.emit(Started(1, 1, 1, 1, "cpu", 30.0, 0.0))
     colours = []

@@ -19,7 +19,7 @@ from napari_medseg.core.gate import Decision
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshots import Role, read_snapshot
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import improve, runs
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.processes import PROCESS_FILE, is_alive, start_detached
@@ -37,7 +37,7 @@ def wait_for_end(ws: Workspace, run: Run, at_most_s: float = 120.0) -> list[obje
     while not any(isinstance(event, Finished | Failed) for event in events):
         assert time.monotonic() - began < at_most_s, f"no end within {at_most_s} s: {events}"
         time.sleep(0.1)
-        said, offset = improve.follow(ws, run, offset)
+        said, offset = runs.follow(ws, run, offset)
         events += said
     return events
 
@@ -57,7 +57,7 @@ def ended_run(ws: Workspace, *pairs: tuple[float, float], cancelled: bool = Fals
     append_event(folder, Finished(3, 0.9, cancelled, 10.0))
     run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, len(seen), None, "2025"))
     ws.project.add_run_items([type(item)("r1", item.correction_id, item.group, item.role) for item in seen])
-    improve.follow(ws, run)
+    runs.follow(ws, run)
     return ws.project.one(Run, "r1")
 
 
@@ -176,7 +176,7 @@ def test_other_candidates_need_a_reason_that_goes_on_the_card(
 
 def test_a_run_whose_labels_were_doubted_is_not_called_better(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5)
-    (improve.run_folder(ws, run) / improve.DOUBT_FILE).write_text("labels seem to be mixed up", encoding="utf-8")
+    (runs.run_folder(ws, run) / improve.DOUBT_FILE).write_text("labels seem to be mixed up", encoding="utf-8")
     verdict = improve.comparison(ws, run).verdict
     assert verdict.decision is Decision.CANNOT_TELL
     assert verdict.answer == "Cannot tell: labels seem to be mixed up"
@@ -202,9 +202,9 @@ def test_dead_run_is_failed_with_the_last_lines_of_its_log(open_workspace: Reope
     start_detached([sys.executable, "-c", command], folder).wait()
     run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, "2025"))
     ws = open_workspace()
-    assert improve.running(ws) is None
+    assert runs.running(ws) is None
     assert ws.project.one(Run, "r1").state is RunState.FAILED
-    events, _ = improve.follow(ws, run)
+    events, _ = runs.follow(ws, run)
     assert len(events) == 1
     assert isinstance(events[0], Failed)
     assert "loading | Segmentation fault, core dumped" in events[0].message
@@ -267,7 +267,7 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     for number in range(3):
         accepted(ws, number)
     run = improve.start_run(ws, "lungs", budget_s=60.0, seed=3)
-    folder = improve.run_folder(ws, run)
+    folder = runs.run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
     assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 60.0, 3)
     assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
@@ -276,17 +276,17 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
         improve.start_run(ws, "lungs")
 
     ws = open_workspace()
-    found = improve.running(ws)
+    found = runs.running(ws)
     assert found == run
     began = time.monotonic()
     while not any(isinstance(event, EpochEnded) for event, _ in read_events(folder)):
         assert time.monotonic() - began < 90, (folder / "log.txt").read_text(encoding="utf-8")
         time.sleep(0.1)
-    improve.cancel(ws, run)
+    runs.cancel(ws, run)
     events = wait_for_end(ws, run)
     assert isinstance(events[-1], Finished), events[-1]
     assert events[-1].cancelled
-    assert improve.running(ws) is None
+    assert runs.running(ws) is None
     assert ws.project.one(Run, run.id).state is RunState.CANCELLED
     card = improve.promote(ws, run, "a test of the whole way")
     assert card.id == "lungs-unet@2"

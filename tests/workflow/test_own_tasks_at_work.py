@@ -17,7 +17,7 @@ from napari_medseg.core.own_tasks import own_task
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.store import Project
-from napari_medseg.workflow import improve
+from napari_medseg.workflow import improve, runs
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.engine import Engine
 from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
@@ -58,7 +58,7 @@ def larynx(ws: Workspace) -> Workspace:
 def follow_to_the_end(ws: Workspace, run: Run) -> None:
     offset, deadline = 0, time.monotonic() + 240
     while time.monotonic() < deadline:
-        events, offset = improve.follow(ws, run, offset)
+        events, offset = runs.follow(ws, run, offset)
         assert not [event.message for event in events if isinstance(event, Failed)]
         if any(isinstance(event, Finished) for event in events):
             return
@@ -126,7 +126,7 @@ def test_the_first_model_is_trained_from_nothing_but_accepted_cases(larynx: Work
     run = improve.start_run(larynx, "larynx", budget_s=25.0)
     assert run.base_model == ""
     follow_to_the_end(larynx, run)
-    folder = improve.run_folder(larynx, run)
+    folder = runs.run_folder(larynx, run)
     assert json.loads((folder / "snapshot.json").read_text())["own_task"]["labels"][0]["name"] == "vocal folds"
     view = improve.comparison(larynx, run)
     assert [row.compared.old for row in view.rows] == [0.0] * len(view.rows), "an empty answer finds nothing"
