@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=0, help="steps for each model, instead of seconds")
     parser.add_argument("--judge-every", type=int, default=1, help="judge on every n-th frame of the sequence")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="new folder for the run folders, as 4, 8 ...; else they are deleted")
     options = parser.parse_args(arguments)
     task = own_task("larynx", list(LABELS), list(LABELS.values()), kind="endoscopy")
     data = OwnData("larynx-unet", options.data / "images", options.data / "labels", Meaning(task), SEQUENCE)
@@ -110,13 +111,13 @@ def measured(
     registry = Registry(Path(), BUNDLED / "models")
     donors = [(card, registry.folder(card.id)) for card in registry.versions()]
     with tempfile.TemporaryDirectory() as folder:
-        run_dir = Path(folder)
+        run_dir = Path(folder) if options.keep is None else options.keep / str(n_frames)
         wanted = OwnData(
             data.name, data.images, data.masks, data.meaning, SEQUENCE, (options.hold_out,), tuple(names[:n_frames])
         )
         fill_run(wanted, cases, donors, run_dir, Changes(recipe={**changes, **budget}))
         began = time.monotonic()
-        subprocess.run([sys.executable, "-P", "-m", "training", folder], check=False)
+        subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began
         events = [event for event, _ in read_events(run_dir)]
         if failed := [event.message for event in events if isinstance(event, Failed)]:
