@@ -80,6 +80,8 @@ class Augmentation:
     mixup_share: float = 0.0
 
 
+_NOTHING = Augmentation()
+
 _UNSCALED = frozenset({"border_share", "intensity_share"})
 """Not how much a patch is changed, but what lies outside and how often grey values are touched."""
 
@@ -132,12 +134,24 @@ _ENDOSCOPY = Augmentation(
     cutout_share=0.35,
 )
 _SINGLE = {
+    "blur": Augmentation(blur_px=2.0),
+    "brightness": Augmentation(brightness=0.2),
+    "clahe": Augmentation(clahe_share=0.5),
+    "contrast": Augmentation(contrast=(0.7, 1.4)),
     "elastic": Augmentation(elastic_px=6.0),
+    "equalise": Augmentation(equalise_share=0.5),
+    "flip": Augmentation(flip_share=0.5),
+    "gamma": Augmentation(gamma=(0.6, 1.7)),
+    "noise": Augmentation(noise=0.1),
+    "scale": Augmentation(scale=(0.5, 1.5)),
+    "smooth": Augmentation(smooth_share=0.5),
+    "stain": Augmentation(stain=0.3),
+    "window": Augmentation(window=0.15),
     "mixup": Augmentation(mixup_share=0.5),
     "mosaic": Augmentation(mosaic_share=0.5),
     "rotation": Augmentation(rotation_deg=30.0),
 }
-"""One change alone, to measure what it does."""
+"""One change alone, to measure what it does; together as in ``"mirror+rotation+noise"``."""
 
 _OF_REFERENCE_SYSTEMS = {
     # A (lungs), each on its own. What its Albumentations set holds is not said: these are that library's usual changes.
@@ -191,10 +205,22 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 
 
 def augmentation_named(name: str) -> Augmentation:
-    """Return an augmentation; raise `MedSegError` listing the choices where there is none of that name."""
-    if name not in AUGMENTATIONS:
-        raise MedSegError(f"unknown augmentation {name!r}; choose one of {sorted(AUGMENTATIONS)}")
-    return AUGMENTATIONS[name]
+    """Return a set, or several in one as ``"mirror+noise"``: where two say something of the same change, the later.
+
+    Raises
+    ------
+    MedSegError
+        If there is none of such a name; the text lists the choices.
+    """
+    together = Augmentation()
+    for part in name.split("+"):
+        if part not in AUGMENTATIONS:
+            raise MedSegError(
+                f"unknown augmentation {part!r}; choose one of {sorted(AUGMENTATIONS)}, or several as in mirror+noise"
+            )
+        said = {field.name: getattr(AUGMENTATIONS[part], field.name) for field in fields(Augmentation)}
+        together = replace(together, **{key: value for key, value in said.items() if value != getattr(_NOTHING, key)})
+    return together
 
 
 def strengthened(augmentation: Augmentation, strength: float) -> Augmentation:

@@ -94,7 +94,7 @@ def run_rows(planned: Sequence[Planned], places: Places, n_at_once: int = 1, n_g
     def run(one: Planned) -> RowEnded:
         slot = slots.get()
         try:
-            return RowEnded(one, _run_row(one, places, _environment(slot, n_at_once, n_gpus)))
+            return RowEnded(one, _run_row(one, places, environment_of(slot, n_at_once, n_gpus)))
         finally:
             slots.put(slot)
 
@@ -126,11 +126,14 @@ def _run_row(one: Planned, places: Places, environment: dict[str, str]) -> str:
     return log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() or f"exit code {ended.returncode}"
 
 
-def _environment(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
+def environment_of(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
     """Give each slot a GPU of its own, or its share of the cores: threads that fight over cores halve one another."""
     environment = dict(os.environ)
     if n_gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % n_gpus)
+        # Where a scheduler lent some of the GPUs, only those may be used, and torch counts them from 0.
+        lent = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = lent if len(lent) >= n_gpus and all(lent) else [str(number) for number in range(n_gpus)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % n_gpus].strip()
     elif n_at_once > 1:
         environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // n_at_once))
         environment["OMP_WAIT_POLICY"] = "passive"

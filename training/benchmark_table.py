@@ -96,12 +96,17 @@ def _means(images: Sequence[Image]) -> dict[str, Cell]:
     labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
     for label in labels if len(labels) > 1 else ():
         if not _never_there(images, label):
-            values[f"Dice {label.replace('_', ' ')}"] = _mean(images, f"dice_{label}")
-            values[f"IoU {label.replace('_', ' ')}"] = _mean(images, f"iou_{label}")
-    distances = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
-    if distances:
-        values[f"HD95 {images[0]['unit']}"] = statistics.fmean(distances)
-    return values
+            name = label.replace("_", " ")
+            of_label = {"Dice": "dice", "IoU": "iou", "accuracy": "accuracy"}
+            values |= {f"{title} {name}": _mean(images, f"{key}_{label}") for title, key in of_label.items()}
+            values |= _distances(images, [label], f"HD95 {name}")
+    return values | _distances(images, labels, "HD95")
+
+
+def _distances(images: Sequence[Image], labels: Sequence[str], title: str) -> dict[str, Cell]:
+    """Mean over all images and labels that have a distance, in its unit; nothing where none has."""
+    found = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
+    return {f"{title} {images[0]['unit']}": statistics.fmean(found)} if found else {}
 
 
 def _never_there(images: Sequence[Image], label: str) -> bool:
@@ -135,7 +140,7 @@ def _markdown(suite: Suite, header: Sequence[str], lines: Sequence[Line], comman
 
     rows = [header, ["---"] * len(header), *(_cells(line, header) for line in lines)]
     table = "\n".join(f"| {' | '.join(text(cell) for cell in row)} |" for row in rows)
-    return f"## {suite.title}\n\n{suite.about}\n\n`{command}`\n\n{table}\n"
+    return f"## {suite.title}\n\n{suite.about} F1 of pixels is the Dice.\n\n`{command}`\n\n{table}\n"
 
 
 def _page(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: str, pictures: Pictures) -> str:

@@ -205,8 +205,8 @@ class Learner:
         self.network.train()
         for module in self.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                with_stage = self.recipe.freeze_encoder_stages and module.affine and not module.weight.requires_grad
-                if self.recipe.freeze_batch_norm or with_stage:  # a handful of images would spoil what many measured
+                is_frozen = module.affine and not module.weight.requires_grad  # with its stage, or its encoder
+                if self.recipe.freeze_batch_norm or is_frozen:  # a handful of images would spoil what many measured
                     module.eval()
 
     @torch.no_grad()

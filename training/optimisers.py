@@ -1,6 +1,6 @@
 """What moves the weights, which of them move, and how fast each group does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -71,22 +71,24 @@ def freeze_stages(network: nn.Module, n_stages: int) -> None:
     if not isinstance(encoder, nn.Module):
         raise MedSegError(f"{type(network).__name__} has no encoder to freeze. Set freeze_encoder_stages to 0.")
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    for used in _used_by_stages(encoder, parameters, n_stages):
+    kernel = next(parameter for parameter in encoder.parameters() if parameter.ndim == 4)
+    was_training = encoder.training
+    encoder.eval()
+    images = torch.zeros(1, kernel.shape[1], PROBE_PX, PROBE_PX, device=kernel.device)
+    features = getattr(network, "encoder_features", encoder)(images)
+    encoder.train(was_training)
+    for used in _used_by_stages(features, parameters, n_stages):
         used.requires_grad_(False)
 
 
-def _used_by_stages(encoder: nn.Module, parameters: list[nn.Parameter], n_stages: int) -> list[nn.Parameter]:
-    kernel = next(parameter for parameter in encoder.parameters() if parameter.ndim == 4)
-    was_training = encoder.training
-    images = torch.zeros(1, kernel.shape[1], PROBE_PX, PROBE_PX, device=kernel.device)
-    features = encoder.eval()(images)
-    encoder.train(was_training)
-    if not isinstance(features, list | tuple) or n_stages >= len(features):
-        most = len(features) - 1 if isinstance(features, list | tuple) else 0
-        raise MedSegError(f"the encoder has {most} stages, but {n_stages} are to be frozen. Freeze fewer.")
+def _used_by_stages(features: Sequence[Tensor], parameters: list[nn.Parameter], n_stages: int) -> list[nn.Parameter]:
+    """Return what the first feature maps are made with; many encoders hand on the image itself before them."""
+    stages = features if features[0].requires_grad else features[1:]
+    if n_stages > len(stages):
+        raise MedSegError(f"the encoder has {len(stages)} stages, but {n_stages} are to be frozen. Freeze fewer.")
     used: list[nn.Parameter] = []
-    for feature in features[1 : n_stages + 1]:  # the first one is the image
-        if isinstance(feature, Tensor) and feature.requires_grad:
+    for feature in stages[:n_stages]:
+        if feature.requires_grad:
             found = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
             used += [parameter for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None]
     return used

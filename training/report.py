@@ -24,11 +24,17 @@ INTERVALS = (
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How far the new version's probabilities can be believed, on `planes`: its words for what was measured."""
+    """How far the new version's probabilities can be believed, on `planes`: its words for what was measured.
+
+    `n_hold_out` is how many images of the hold-out that was, 0 where it was other images; `ece_uncorrected` is the
+    error without the card's temperature.
+    """
 
     bins: Sequence[Bin]
     ece: float
+    ece_uncorrected: float
     planes: str
+    n_hold_out: int
 
 
 @dataclass(frozen=True, eq=False)

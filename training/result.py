@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, write_card
+from napari_medseg.core.cards import Architecture, Calibration, DataSource, Lineage, ModelCard, write_card
 from napari_medseg.core.clock import now
 from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.snapshots import Role, SnapshotItem
@@ -92,11 +92,13 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Genera
     if new:
         scores = Evaluation(card.id, card.task, tuple(new)).summary(LABELS_BY)
         card = card.model_copy(update={"hold_out": scores})
-        write_card(card, setup.run_dir / CARD_FILE)
         write_worst(pictures[:1], setup.run_dir)
+    found = measured_reliability(setup, network, card)
+    card = card.model_copy(update={"calibration": _calibration(card, found)})
+    write_card(card, setup.run_dir / CARD_FILE)
     last = Finished(progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.clock.elapsed_s())
     worst, best = pictures[:N_WORST], pictures[N_WORST:][::-1]
-    outcome = Outcome(card, old[: len(new)], new, worst, best, measured_reliability(setup, network, card))
+    outcome = Outcome(card, old[: len(new)], new, worst, best, found)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.clock.elapsed_s())
     clear(setup.run_dir)  # last, so that a run that is killed here need not begin again
@@ -105,16 +107,26 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Genera
 
 def measured_reliability(setup: Setup, network: nn.Module, card: ModelCard) -> Reliability | None:
     """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
-    planes, words = setup.validation, "the validation planes"
+    planes, words, n_images = setup.validation, "the validation planes", 0
     if setup.recipe.budget_s is None and (items := in_turn(setup.split.hold_out)[:MAX_JUDGED_IMAGES]):
         finder = _predictor_of(setup, setup.run_dir).field
         reader = Reader(setup.run_dir, card, setup.task, setup.recipe.seed, finder, setup.recipe.label_steps)
         images = [reader.image(item) for item in items]
-        planes, words = tuple(choose_planes(images, MAX_JUDGED_PLANES)), f"{len(items)} images of the hold-out"
+        planes, n_images = tuple(choose_planes(images, MAX_JUDGED_PLANES)), len(items)
+        words = f"{n_images} images of the hold-out"
     sample = sample_pixels(network, planes, card)
     temperature = card.calibration.temperature
     bins = reliability(sample, temperature)
-    return Reliability(bins, expected_calibration_error(sample, temperature), words) if bins else None
+    errors = [expected_calibration_error(sample, divisor) for divisor in (temperature, 1.0)]
+    return Reliability(bins, errors[0], errors[1], words, n_images) if bins else None
+
+
+def _calibration(card: ModelCard, found: Reliability | None) -> Calibration:
+    """Return the card's calibration with its errors, where they were measured on the hold-out."""
+    if found is None or not found.n_hold_out:
+        return card.calibration
+    errors = {"ece": found.ece, "ece_uncorrected": found.ece_uncorrected, "n_images": found.n_hold_out}
+    return card.calibration.model_copy(update=errors)
 
 
 def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
@@ -174,7 +186,9 @@ def _card(setup: Setup, architecture: Architecture) -> ModelCard:
     if architecture.name == ENSEMBLE != base.architecture.name:
         n_members = architecture.options[N_MEMBERS]
         weaknesses.append(f"{n_members} networks answer together: {n_members} times the time and memory of one")
+    # The temperature is the best guess there is; how well it does was measured on another version.
     changes = {
+        "calibration": Calibration(temperature=base.calibration.temperature),
         "name": recipe.name,
         "version": recipe.version,
         "own_task": setup.snapshot.own_task,

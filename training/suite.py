@@ -59,11 +59,11 @@ class Suite(BaseModel):
     def crossed(self, models: Sequence[str], backbones: Sequence[str]) -> "Suite":
         """Return the suite with one row for each model with each backbone instead of its own rows.
 
-        Names are those of `networks.ARCHITECTURES` and of encoders; a model without backbones keeps the base's.
+        Names are those of `networks.ARCHITECTURES` and of encoders; a model without backbones has its own default.
         """
         rows = []
         for model, backbone in itertools.product(models, backbones or [""]):
-            architecture = {"name": model} | ({"encoder": backbone} if backbone else {})
+            architecture = {"name": model, "encoder": backbone}
             rows.append(Row(name=f"{model} {backbone}".strip(), set={"card": {"architecture": architecture}}))
         return self.model_copy(update={"rows": tuple(rows)}) if rows else self
 

@@ -32,8 +32,8 @@ def build(architecture: Architecture) -> nn.Module:
     Parameters
     ----------
     architecture
-        From a card. Networks that are not smp's may leave the encoder empty for their own default, which never changes
-        for the sake of such cards. `options` go to the network's class, as in
+        From a card. It may leave the encoder empty for the network's own default, which never changes for the sake of
+        such cards. `options` go to the network's class, as in
         ``{"decoder_channels": [128, 64, 32, 16, 16]}``.
 
     Returns
@@ -80,12 +80,13 @@ def free_of_size(architecture: Architecture) -> dict[str, bool]:
 
 
 def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Module:
-    _check_encoder(architecture.encoder)
+    encoder = architecture.encoder or default_encoder(architecture.name)
+    _check_encoder(encoder)
     choices = set(inspect.signature(network.__init__).parameters) - {"self", "kwargs"}
     options = _checked_options(architecture, choices)  # smp itself would swallow unknown ones
     try:
         return any_size(network, SMALLEST_PX.get(architecture.name, 1))(
-            encoder_name=architecture.encoder,
+            encoder_name=encoder,
             encoder_weights=None,  # a card's weights follow; a download would only cost time and need a network
             in_channels=architecture.in_channels,
             classes=architecture.classes,
@@ -95,7 +96,7 @@ def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Modul
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         advice = DILATION_ADVICE if "encoder_output_stride" in choices else ""
         raise MedSegError(
-            f"cannot build {architecture.name} on {architecture.encoder} with options {options}: {error}. {advice}"
+            f"cannot build {architecture.name} on {encoder} with options {options}: {error}. {advice}"
             "Correct the architecture in the card or the recipe."
         ) from error
 

@@ -53,6 +53,15 @@ class DilatedResNet(nn.Module):
         coarse = self.decoder(self.encoder(planes)["out"])
         return functional.interpolate(coarse, planes.shape[-2:], mode="bilinear", align_corners=False)
 
+    def encoder_features(self, planes: Tensor) -> list[Tensor]:
+        """Return the planes and what each of the five stages makes of them; `encoder` hands on the last one only."""
+        features, feature = [planes], planes
+        for name, layer in self.encoder.items():
+            feature = layer(feature)
+            if name == "relu" or name.startswith("layer"):
+                features.append(feature)
+        return features
+
 
 class Fcn(DilatedResNet):
     """A ResNet, one 3x3 convolution and a classifier."""

@@ -104,7 +104,7 @@ def _per_label(card: ModelCard) -> str:
 def _calibration(card: ModelCard) -> str:
     calibration = card.calibration
     if calibration.ece is None or calibration.ece_uncorrected is None:
-        return ""
+        return f"<p>Temperature {calibration.temperature:.2f}; not measured on a hold-out.</p>"
     return (
         f"<p>Expected calibration error {calibration.ece:.3f} on {calibration.n_images} hold-out images, over pixels "
         f"that the model or the reference labels ({calibration.ece_uncorrected:.3f} before the temperature of "

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -262,3 +263,13 @@ def test_what_nobody_looked_at_is_neither_framed_nor_shadowed() -> None:
         _, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
         assert float((truth == 1).float().mean()) > 0.4
         assert set(truth.unique().tolist()) <= {0, 1, IGNORED}
+
+
+def test_sets_can_be_put_together() -> None:
+    both = augmentation_named("mirror+noise+cutmix")
+    assert (both.mirror_share, both.noise, both.cutmix_share) == (0.5, 0.1, 0.5)
+    assert both == replace(AUGMENTATIONS["mirror"], noise=0.1, cutmix_share=0.5)
+    assert augmentation_named("ct+noise").noise == 0.1, "the later one counts"
+    assert augmentation_named("ct") == AUGMENTATIONS["ct"]
+    with pytest.raises(MedSegError, match=r"'sepia'.*mirror"):
+        augmentation_named("mirror+sepia")

@@ -7,7 +7,7 @@ from training_phantoms import phantom, small_card, small_recipe
 
 from napari_medseg.core.cards import Lineage
 from training.base_recipe import BaseRecipe, Source
-from training.benchmark import Places, plan, run_rows
+from training.benchmark import Places, environment_of, plan, run_rows
 from training.benchmark_pictures import pictures_of
 from training.benchmark_table import lines_of, write_tables
 from training.suite import Row, Suite
@@ -66,6 +66,10 @@ def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: Places
         per_label = [float(row["Dice right lung"]), float(row["Dice left lung"])]
         assert float(row["Dice"]) == pytest.approx(np.mean(per_label))
         assert 0 < float(row["accuracy"]) <= 1
+        correct = [float(row["accuracy right lung"]), float(row["accuracy left lung"])]
+        assert min(correct) >= float(row["accuracy"]) - 1e-9, "a pixel that is right is right for each label"
+        distances = [float(row[f"HD95 {side} lung px"]) for side in ("right", "left")]
+        assert min(distances) <= float(row["HD95 px"]) <= max(distances)
         assert float(row["parameters, millions"]) > 0
         assert float(row["memory MB"]) > 50
         assert row["epochs"] == "1"
@@ -84,3 +88,10 @@ def test_what_is_done_is_not_done_again_but_another_recipe_is(ended: dict[str, s
     (other,) = plan(toy_suite().named(["Dice"]), [{"recipe": {"seed": 7}}], places.out)
     assert not other.is_done
     assert other.run_dir != planned[0].run_dir
+
+
+def test_rows_share_the_gpus_that_a_scheduler_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [environment_of(slot, 3, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["2", "5", "2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [environment_of(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0", "1"]

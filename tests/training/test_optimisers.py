@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from training_phantoms import small_card, small_recipe
 
+from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.networks import build
 from training.learner import Learner
@@ -34,6 +35,28 @@ def test_more_frozen_stages_are_more_frozen_weights(encoder: str) -> None:
         freeze_stages(network, n_stages)
         counts.append(len(frozen_modules(network)))
     assert 0 < counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen", "learning"),
+    [("fcn", {"conv1", "bn1", "layer1"}, {"layer2", "layer3", "layer4"}), ("conv_unet", {"0", "1"}, {"2", "3", "4"})],
+)
+def test_encoders_that_hand_on_other_features_have_stages_too(name: str, frozen: set[str], learning: set[str]) -> None:
+    network = build(Architecture(name=name, encoder="", in_channels=1, classes=2))
+    freeze_stages(network, 2)
+    blocks = {name: name.removeprefix("levels.").split(".")[0] for name, _ in network.encoder.named_parameters()}
+    assert {blocks[name] for name in frozen_modules(network)} == frozen
+    assert set(blocks.values()) - frozen == learning
+
+
+def test_an_encoder_that_learns_nothing_measures_nothing_either() -> None:
+    recipe = small_recipe(encoder_rate_factor=0.0, freeze_batch_norm=False)
+    one = Learner.starting_from(build(small_card().architecture), recipe, CPU)
+    one.step(BATCH, 0, 1.0)
+    old, new = one.parent.state_dict(), one.network.state_dict()
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert "encoder" not in changed
+    assert "decoder" in changed
 
 
 def test_what_is_frozen_stays_and_keeps_its_normalisation() -> None:

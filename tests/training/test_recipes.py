@@ -1,5 +1,6 @@
 """Every recipe of the repository learns one step from phantoms and makes a version that the predictor opens."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,12 @@ def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: BaseRecipe,
     judged = judge_case(Predictor.load(tmp_path, "cpu", finder), case, task_named(base.card.task))
     assert judged.predicted.shape == judged.reference.shape
     assert 0 <= judged.score.mean_dice <= 1
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
+    suite = read_suite(path)
+    for form in (suite, suite.smaller()):
+        for row, base in form.recipes():
+            rates = [stage.learning_rate for stage in base.recipe.staged()]
+            assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name

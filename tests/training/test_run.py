@@ -59,6 +59,8 @@ def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_vers
     assert card.weights_sha256 == sha256_of(run_dir / "model.safetensors")
     assert card.hold_out[0].n_images == 3
     assert card.hold_out[0].mean == pytest.approx(sum(event.new for event in compared) / 3)
+    assert card.calibration.n_images == 3, "its own, not the parent's"
+    assert f"calibration error {card.calibration.ece:.4f}" in (run_dir / "report.html").read_text()
     report = (run_dir / "report.html").read_text()
     assert report.count("<svg") == 4, "loss, validation, rate and calibration"
     assert report.count("<img") == 3

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.networks import build
 from training.suite import Suite, folder_name, merged, read_suite, setting
 
 TEXT = """
@@ -62,6 +63,13 @@ def test_all_rows_can_be_changed_and_the_last_word_counts(tmp_path: Path) -> Non
     again = [recipe for _, recipe in suite.recipes([setting("recipe.n_epochs = 3")])]
     assert {one.recipe.n_epochs for one in again} == {3}
     assert "reduced" in suite.title
+
+
+def test_a_model_without_a_backbone_has_its_own(tmp_path: Path) -> None:
+    names = ["conv_unet", "deeplabv3plus", "fcn", "deeplabv3_tv", "segnet", "inception_unet"]
+    for _, recipe in suite_of(TEXT, tmp_path).crossed(names, []).recipes():
+        network = build(recipe.card.architecture)
+        assert sum(parameter.numel() for parameter in network.parameters()) > 1e6
 
 
 def test_networks_and_encoders_come_from_the_command_line(tmp_path: Path) -> None:
