@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.cards import ModelCard, Step
+from napari_medseg.core.cards import Architecture, ModelCard, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import Task
 from training.first_model import START_FOLDER, FirstStart, first_start
@@ -86,7 +86,7 @@ def default_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, 
     sides = {"max_side_px": _max_side_px(task, sizes)} | changes.preprocessing
     weaknesses = [] if _is_file(changes.weights) else card.weaknesses
     changed = {
-        "architecture": _changed(card.architecture, changes.architecture, "architecture"),
+        "architecture": _other_network(card.architecture, changes.architecture),
         "preprocessing": _changed(card.preprocessing, sides, "preprocessing"),
         "postprocessing": changes.postprocessing,
         "weaknesses": weaknesses,
@@ -132,6 +132,12 @@ def _max_side_px(task: Task, sizes: Sizes) -> int:
 
 def _has(card: ModelCard, wanted: Mapping[str, Any]) -> bool:
     return all(getattr(card.architecture, key, None) == value for key, value in wanted.items())
+
+
+def _other_network(network: Architecture, wanted: Mapping[str, Any]) -> Architecture:
+    """Change the network; one of another name has options of its own, and its own encoder where none is named."""
+    other = {"encoder": "", "options": {}} if wanted.get("name", network.name) != network.name else {}
+    return _changed(network, other | dict(wanted), "architecture")
 
 
 def _is_file(weights: str) -> bool:

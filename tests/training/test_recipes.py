@@ -17,6 +17,9 @@ from training.base_model import make_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.evaluate import judge_case
 from training.judge import labelled_case
+from training.matching import Meaning
+from training.own_data import OwnData, fill_run, match, task_for
+from training.own_recipe import read_changes
 from training.suite import read_suite
 
 HERE = Path(training.__file__).parent
@@ -91,3 +94,21 @@ def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
         for row, base in form.recipes():
             rates = [stage.learning_rate for stage in base.recipe.staged()]
             assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "recipes" / "own").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path, tmp_path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 30
+    changes = read_changes(path)
+    recipe = changes.recipe
+    few = {"n_epochs": recipe.get("n_cycles", 1), "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
+    few |= {"window_overlap_px": 0, "n_threads": 1}
+    small = changes.model_copy(update={"recipe": {**recipe, **few}, "weights": "none"})
+    task = task_for("chest", ("right_lung", "left_lung"), data / "grey")
+    own = OwnData("chest", data / "grey", data / "labels", Meaning(task))
+    fill_run(own, match(own).cases, [], tmp_path / "run", small)
+    assert train([str(tmp_path / "run")]) == 0, (tmp_path / "run" / "events.jsonl").read_text()
+    version = Predictor.load(tmp_path / "run")
+    members = {"e": 5}.get(path.stem, 1)
+    assert version.card.architecture.options.get("n_members", 1) == members
+    assert version.card.architecture.name == (changes.architecture["name"] if members == 1 else "ensemble")
