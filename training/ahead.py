@@ -1,0 +1,42 @@
+"""The next batch, made in a thread while a GPU learns from the present one: patches are cut and changed by the CPU."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor]
+MakeBatch = Callable[[int], Batch]
+
+
+@contextmanager
+def made_ahead(make: MakeBatch, device: torch.device) -> Iterator[MakeBatch]:
+    """Give a function that returns the same batches as `make`, sooner where steps come one after the other.
+
+    Parameters
+    ----------
+    make
+        Returns the batch of a step; what it returns depends on nothing but the step.
+    device
+        That learns. On the CPU itself nothing is made ahead: two threads would only take the cores from each other.
+    """
+    if device.type == "cpu":
+        yield make
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        coming: dict[int, Future[Batch]] = {}
+
+        def batch(step: int) -> Batch:
+            made = coming.pop(step, None)
+            present = make(step) if made is None else made.result()
+            coming.clear()
+            coming[step + 1] = pool.submit(make, step + 1)
+            return present
+
+        try:
+            yield batch
+        finally:
+            for future in coming.values():
+                future.cancel()
