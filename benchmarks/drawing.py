@@ -6,7 +6,7 @@ from typing import Any
 
 from strategies import Strategy
 
-COLOURS = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#999999")
+COLOURS = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#F0E442", "#999999")
 WIDTH, HEIGHT, GAP, LEFT, TOP = 300, 200, 70, 60, 40
 Row = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def panels(rows: Sequence[Row], strategies: Mapping[str, Strategy]) -> str:
         x, y = LEFT + (index % 3) * (WIDTH + GAP), below + 22 * (index // 3)
         parts.append(f'<path d="M{x} {y}h24" stroke="{colours[name]}" stroke-width="3"/>')
         parts.append(f'<text x="{x + 30}" y="{y + 4}">{strategy.title.replace("&", "&amp;")}</text>')
-    width, height = LEFT + 3 * (WIDTH + GAP), below + 50
+    width, height = LEFT + 3 * (WIDTH + GAP), below + 72
     frame = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
     return f'{frame} font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
 

@@ -33,6 +33,8 @@ STRATEGIES: dict[str, Strategy] = {
     "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
     "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
     "default": Strategy("(d') the same with distillation: the default", {}),
+    "low_rank": Strategy("(f) the default, kernels change by rank 8 only", {"low_rank": 8}),
+    "decoder": Strategy("(g) the default, the decoder alone learns", {"encoder_rate_factor": 0.0}),
     "scratch": Strategy(
         "(e) all data, from scratch",
         {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
