@@ -29,7 +29,7 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.cards import read_card
 from napari_medseg.core.image import Image
-from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, in_turn, read_snapshot, write_snapshot
 from napari_medseg.core.tasks import task_named
 from napari_medseg.workflow.replay import replay_items
 from training.__main__ import main as train_run
@@ -39,7 +39,7 @@ from training.events import append_event
 from training.loop import resume, train
 from training.pairs import pair_by_stem
 from training.recipe import Recipe, fine_tuning_recipe, read_recipe, write_recipe
-from training.result import finish, in_turn, score_base
+from training.result import finish, score_base
 from training.setup import read_setup
 
 PACKAGE = Path(napari_medseg.__file__).parent

@@ -1,6 +1,5 @@
 """What a run leaves: the new version, its comparison with the old one on the hold-out, its card and its report."""
 
-import itertools
 import logging
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from torch import nn
 from napari_medseg.core.cards import Architecture, Calibration, DataSource, Lineage, ModelCard, write_card
 from napari_medseg.core.clock import now
 from napari_medseg.core.gate import MIN_GROUPS
-from napari_medseg.core.snapshots import Role, SnapshotItem
+from napari_medseg.core.snapshots import Role, in_turn
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import CARD_FILE, save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
@@ -127,15 +126,6 @@ def _calibration(card: ModelCard, found: Reliability | None) -> Calibration:
         return card.calibration
     errors = {"ece": found.ece, "ece_uncorrected": found.ece_uncorrected, "n_images": found.n_hold_out}
     return card.calibration.model_copy(update=errors)
-
-
-def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
-    """Order items so that each group has its turn before any has a second one."""
-    groups: dict[str, list[SnapshotItem]] = {}
-    for item in items:
-        groups.setdefault(item.group, []).append(item)
-    rounds = itertools.zip_longest(*groups.values())
-    return [item for one_round in rounds for item in one_round if item is not None]
 
 
 def _hold_out(setup: Setup) -> list[LabelledCase]:

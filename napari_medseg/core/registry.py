@@ -18,6 +18,7 @@ from napari_medseg.core.cards import WORST_CASE_FILE, ModelCard, read_card, writ
 from napari_medseg.core.clock import now
 from napari_medseg.core.durable import sha256_of, sync_file, sync_folder, write_text
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.older import OLDER_FILE
 from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook, read_book
 from napari_medseg.core.tasks import TASKS
 
@@ -153,8 +154,9 @@ class Registry:
         try:
             beside.mkdir(parents=True)
             shutil.copyfile(folder / WEIGHTS, beside / WEIGHTS)
-            if (picture := folder / WORST_CASE_FILE).exists():
-                shutil.copyfile(picture, beside / WORST_CASE_FILE)
+            for name in (WORST_CASE_FILE, OLDER_FILE):
+                if (folder / name).exists():
+                    shutil.copyfile(folder / name, beside / name)
             card = _with_reason(card.model_copy(update={"version": self.next_version(card.name)}), reason)
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)

@@ -4,6 +4,8 @@
 """
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -135,3 +137,12 @@ def read_snapshot(path: Path) -> Snapshot:
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:
     """Write a snapshot as indented JSON."""
     path.write_text(snapshot.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+    """Order items so that each group has its turn before any has a second one."""
+    groups: dict[str, list[SnapshotItem]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    rounds = itertools.zip_longest(*groups.values())
+    return [item for one_round in rounds for item in one_round if item is not None]
