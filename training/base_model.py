@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.cards import Lineage, Step
 from napari_medseg.core.durable import sha256_of
@@ -31,10 +30,9 @@ from training.label_steps import apply_label_steps
 from training.pairs import LabelledCase, pair_by_stem, stem_of
 from training.recipe import write_recipe
 from training.setup import RECIPE_FILE, SNAPSHOT_FILE
-from training.start import save_start
+from training.start import MODELS, save_start
 
 LABELS_FOLDER = "labels"
-MODELS = Path(napari_medseg.__file__).parent / "models"
 
 logger = logging.getLogger(__name__)
 

@@ -27,13 +27,15 @@ class FirstStart(BaseModel):
     """The version that a first model starts from, before there is one: its card, and whose weights it takes.
 
     `weights_from` is the folder of a version; every tensor of it that fits is taken, in practice all but the last
-    layer. Empty: the weights are random, and the card says so.
+    layer. Empty: the weights are random, and the card says so; but for the encoder's where `encoder_weights` names a
+    safetensors file with them, or another source that `networks.start_encoder` knows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     card: ModelCard
     weights_from: str = ""
+    encoder_weights: str = ""
 
 
 def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]]) -> FirstStart:
@@ -70,7 +72,7 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
     return FirstStart(card=card, weights_from="" if folder is None else str(folder.absolute()))
 
 
-def first_recipe(task: Task, name: str, version: int, budget_s: float, seed: int = 0) -> Recipe:
+def first_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
     changes = {
         "learning_rate": 2e-3,

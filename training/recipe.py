@@ -1,5 +1,6 @@
 """How to train, as data. No torch here: the window and the command line read and write recipes too."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -14,6 +15,7 @@ FOR_THE_WHOLE_RUN = frozenset(
     (
         "base",
         "budget_s",
+        "compare_with",
         "field_base",
         "keep",
         "label_steps",
@@ -35,6 +37,9 @@ class Recipe(BaseModel):
 
     base: str = Field(description="folder of the version to start from (card.json, model.safetensors)")
     field_base: str = Field("", description="folder of the version that finds the field, if the model looks into one")
+    compare_with: str = Field(
+        "", description="folder of the version that the result has to beat; that of `base` where it is empty"
+    )
     name: str = Field(description="model name of the result, as in lungs-unet")
     version: int = Field(1, ge=1, description="version of the result")
     n_epochs: int = Field(20, ge=1)
@@ -132,8 +137,15 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise MedSegError(f"cannot read {path}: {error.strerror}. A run folder needs recipe.json.") from error
     except ValidationError as error:
-        places = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise MedSegError(f"{path.name} is not a valid recipe: {places}") from error
+        raise MedSegError(f"{path.name} is not a valid recipe: {_places(error)}") from error
+
+
+def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a copy with some keys changed; raise `MedSegError` naming every unknown or wrong key."""
+    try:
+        return Recipe.model_validate(recipe.model_dump() | dict(changes))
+    except ValidationError as error:
+        raise MedSegError(f"the recipe cannot be changed so: {_places(error)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -141,7 +153,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed: int = 0) -> Recipe:
+def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe of *Retrain on corrections*; its numbers are those that `benchmarks/corrections.py` measured.
 
     Parameters
@@ -151,7 +163,7 @@ def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed
     name, version
         Of the result.
     budget_s
-        Seconds for the whole run; the number of epochs is no limit.
+        Seconds for the whole run; the number of epochs is no limit. `None` where epochs are to end it.
     seed
         Same seed, corrections and base: same result on a CPU, where the budget ends both runs at the same step.
     """
@@ -175,3 +187,7 @@ def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float, seed
         ema_decay=0.9,
         freeze_batch_norm=True,
     )
+
+
+def _places(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

@@ -83,13 +83,14 @@ class Setup:
 
     @property
     def base_folder(self) -> Path:
-        """Folder of the version that the run starts from."""
-        return self.run_dir / self.recipe.base
+        """Folder of the version that the result is compared with: what the run starts from, or a version to beat."""
+        return self.run_dir / (self.recipe.compare_with or self.recipe.base)
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing learnt the task before: the version that the run starts from has nothing to say on it."""
-        return not self.base.lineage.created and self.base.lineage.parent is None
+        """Whether nothing learnt the task before: then the result is compared with an empty answer."""
+        starts_anew = not self.base.lineage.created and self.base.lineage.parent is None
+        return starts_anew and not self.recipe.compare_with
 
 
 def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:

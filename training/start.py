@@ -6,9 +6,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import napari_medseg
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.networks import CARD_FILE, build, load_version, save_version
+from napari_medseg.core.registry import Registry
+from napari_medseg.networks import CARD_FILE, build, load_version, save_version, start_encoder
 from training.first_model import FIRST_START_FILE, START_FOLDER, FirstStart, read_first_start
+
+MODELS = Path(napari_medseg.__file__).parent / "models"
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +34,8 @@ def make_start(run_dir: Path, seed: int) -> str:
         return ""
     start = read_first_start(run_dir)
     save_start(start, run_dir / START_FOLDER, seed)
-    return f"the first model begins with {start.card.lineage.began_with or 'random weights, as no model fits'}"
+    encoder = f"the encoder weights {Path(start.encoder_weights).name}" if start.encoder_weights else ""
+    return f"the network begins with {start.card.lineage.began_with or encoder or 'random weights'}"
 
 
 def save_start(start: FirstStart, folder: Path, seed: int) -> None:
@@ -43,6 +48,9 @@ def save_start(start: FirstStart, folder: Path, seed: int) -> None:
         logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
         if not n_taken:
             raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
+    elif start.encoder_weights:
+        bundled = Registry(MODELS, MODELS)
+        start_encoder(network, start.card.architecture, start.encoder_weights, folder.parent, bundled)
     save_version(network, start.card, folder)
 
 

@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.workflow import cli_benchmark, cli_checks, cli_demo, cli_images, cli_models, cli_project, cli_tasks
+from napari_medseg.workflow import (
+    cli_benchmark,
+    cli_checks,
+    cli_demo,
+    cli_images,
+    cli_models,
+    cli_project,
+    cli_tasks,
+    cli_train,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +34,7 @@ app.command()(cli_images.evaluate)
 app.command()(cli_project.queue)
 app.command()(cli_project.export)
 app.command()(cli_checks.check)
-app.command()(cli_project.train)
+app.command()(cli_train.train)
 app.command()(cli_benchmark.benchmark)
 app.command()(cli_demo.demo)
 app.add_typer(cli_models.app, name="models")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.cards import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.own_tasks import same_labels
 from napari_medseg.core.task_book import TaskBook
@@ -50,6 +50,7 @@ class Wishes:
     instances: bool = False
     skip_mismatches: bool = False
     check_only: bool = False
+    prepare: bool = False
     show_batch: Path | None = None
 
 
@@ -59,10 +60,13 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     Raises
     ------
     MedSegError
-        If anything does not fit and is not to be left out, or the run fails.
+        If anything does not fit and is not to be left out, the run fails, or more than one thing but training is
+        asked for.
     """
     from training.own_data import fill_run, match
 
+    if wishes.check_only + wishes.prepare + (wishes.show_batch is not None) > 1:
+        raise MedSegError("--check, --prepare and --show-batch each end before training. Give one of them.")
     models = places.open_registry(registry)
     console = places.progress_console(quiet=as_json)
     data = _data(wishes, models.book())
@@ -73,32 +77,52 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
         return
     run_dir = wishes.out or Path(RUNS_FOLDER) / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     donors = [(card, models.folder(card.id)) for card in models.versions()]
+    changes = changes_of(wishes.recipe, wishes.epochs, wishes.budget_s, wishes.seed)
     if wishes.show_batch is not None:
         with tempfile.TemporaryDirectory() as folder:
-            fill_run(data, matched.cases, donors, Path(folder) / "run", _changes(wishes))
+            fill_run(data, matched.cases, donors, Path(folder) / "run", changes)
             cli_show.show_batch(wishes.show_batch, Path(folder) / "run", None)
         return
-    base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes))
+    base = fill_run(data, matched.cases, donors, run_dir, changes)
     start = base.card.lineage.began_with or "random weights"
     console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
+    if wishes.prepare:
+        _say_prepared(run_dir.absolute(), as_json=as_json)
+        return
     _train(run_dir, wishes.budget_s, console, as_json=as_json)
 
 
 def continue_own(run_dir: Path, *, as_json: bool) -> None:
-    """Let a run on folders go on where it was paused or interrupted, to the same result.
+    """Let a run on folders begin, or go on where it was paused or interrupted, to the same result.
+
+    One that other processes finished, as those of `torchrun`, is judged, which the training itself does not do.
 
     Raises
     ------
     MedSegError
-        If the folder holds no run, it is finished, or it fails.
+        If the folder holds no run, it is finished and judged, or it fails.
     """
     if not (run_dir / RECIPE_FILE).is_file():
         raise MedSegError(f"{run_dir} is no run folder ({RECIPE_FILE} is missing). Name the one that was paused.")
     events = [event for event, _ in read_events(run_dir)]
     if any(isinstance(event, Finished) for event in events):
-        raise MedSegError(f"the run in {run_dir} is finished. Train again to make another.")
+        _judge_finished(run_dir, as_json=as_json)
+        return
     budget_s = read_recipe(run_dir / RECIPE_FILE).budget_s
     _train(run_dir, budget_s, places.progress_console(quiet=as_json), as_json=as_json)
+
+
+def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "Changes":
+    """Return what a file changes, and the command's own options on top of it; raises `MedSegError` as reading does."""
+    from training.own_recipe import Changes, read_changes
+
+    changes = Changes() if recipe is None else read_changes(recipe)
+    asked: dict[str, Any] = {"seed": seed} if seed else {}
+    if epochs is not None:
+        asked |= {"n_epochs": epochs, "patience": epochs}
+    if budget_s is not None:
+        asked["budget_s"] = budget_s
+    return changes.model_copy(update={"recipe": changes.recipe | asked})
 
 
 def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
@@ -149,18 +173,6 @@ def _known_or_new(task: Task, book: TaskBook) -> Task:
     return known
 
 
-def _changes(wishes: Wishes) -> "Changes":
-    from training.own_recipe import Changes, read_changes
-
-    changes = Changes() if wishes.recipe is None else read_changes(wishes.recipe)
-    asked: dict[str, Any] = {"seed": wishes.seed} if wishes.seed else {}
-    if wishes.epochs is not None:
-        asked |= {"n_epochs": wishes.epochs, "patience": wishes.epochs}
-    if wishes.budget_s is not None:
-        asked["budget_s"] = wishes.budget_s
-    return changes.model_copy(update={"recipe": changes.recipe | asked})
-
-
 def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # noqa: ANN401 -- a type behind torch
     from training.matching import listing
 
@@ -195,6 +207,29 @@ def _train(run_dir: Path, budget_s: float | None, console: Console, *, as_json: 
     if isinstance(last, Paused):
         say_paused(last, f"medseg train {run_dir.absolute()}", run_dir, as_json=as_json)
     _say_result(judged(run_dir), run_dir, as_json=as_json)
+
+
+def _judge_finished(run_dir: Path, *, as_json: bool) -> None:
+    from training.own_data import judged
+
+    card = read_card(run_dir / CARD_FILE)
+    if card.calibration.n_images:  # the last that judging writes
+        raise MedSegError(f"the run in {run_dir} is finished and judged. Train again to make another.")
+    _say_result(judged(run_dir), run_dir, as_json=as_json)
+
+
+def _say_prepared(folder: Path, *, as_json: bool) -> None:
+    """Say how a run folder is trained by several processes, and judged behind that."""
+    commands = {
+        "train": f"PYTHONSAFEPATH=1 torchrun --nproc-per-node 2 -m training {folder}",
+        "judge": f"medseg train {folder} --continue",
+    }
+    if as_json:
+        places.say_json({"folder": str(folder), **commands})
+        return
+    places.say(f"The run is prepared: {folder}")
+    places.say(f"Train it with, say, 2 processes: {commands['train']}")
+    places.say(f"Then judge it, or train it alone: {commands['judge']}")
 
 
 def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:

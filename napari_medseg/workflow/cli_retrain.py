@@ -1,7 +1,7 @@
 """`medseg train` on a project: start a run or go on with one, show it, compare, and promote or keep the old one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from napari_medseg.workflow import cli_places as places
 from napari_medseg.workflow import improve, runs
 from napari_medseg.workflow.cli_checks import lines_of
 from napari_medseg.workflow.cli_follow import say_paused, watch
+from napari_medseg.workflow.cli_own_data import changes_of
 from napari_medseg.workflow.findings import findings
 from napari_medseg.workflow.workspace import Workspace
 from training.events import Paused, end_of_events
+from training.own_recipe import Changes
 from training.recipe import read_recipe
 
 Where = tuple[Path | None, Path | None]
@@ -29,10 +31,13 @@ class Retraining:
     """What was asked for on the command line; see the help of `medseg train`."""
 
     task: str
-    budget_s: float
+    budget_s: float | None = None
     seed: int = 0
     promote: bool = False
     reason: str = ""
+    base: str = ""
+    recipe: Path | None = None
+    epochs: int | None = None
 
 
 def retrain(wanted: Retraining, where: Where, *, as_json: bool) -> None:
@@ -42,7 +47,9 @@ def retrain(wanted: Retraining, where: Where, *, as_json: bool) -> None:
         found = findings(ws, wanted.task)
         for line in lines_of(ws, wanted.task, found):
             console.print(line, markup=False)
-        run = improve.start_run(ws, wanted.task, wanted.budget_s, wanted.seed)
+        changes = changes_of(wanted.recipe, wanted.epochs, wanted.budget_s, wanted.seed)
+        budget_s = None if _says_how_long(changes) else improve.DEFAULT_BUDGET_S
+        run = improve.start_run(ws, wanted.task, budget_s, wanted.seed, wanted.base, changes)
         _follow(ws, run, wanted, 0, [one.text for one in found], as_json=as_json)
 
 
@@ -51,9 +58,9 @@ def continue_run(wanted: Retraining, where: Where, *, as_json: bool) -> None:
     with places.opened(*where) as ws:
         run = _waiting_run(ws, wanted.task)
         folder = runs.run_folder(ws, run)
-        offset, budget_s = end_of_events(folder), read_recipe(folder / "recipe.json").budget_s
+        offset = end_of_events(folder)
         run = runs.resume(ws, run)
-        _follow(ws, run, replace(wanted, budget_s=budget_s or wanted.budget_s), offset, [], as_json=as_json)
+        _follow(ws, run, wanted, offset, [], as_json=as_json)
 
 
 def discard_run(task: str, where: Where) -> None:
@@ -62,6 +69,12 @@ def discard_run(task: str, where: Where) -> None:
         run = _waiting_run(ws, task)
         runs.discard(ws, run)
     places.say(f"The run {run.id} is discarded; its corrections wait to be learnt again.")
+
+
+def _says_how_long(changes: Changes) -> bool:
+    """Whether seconds or epochs are named, so that the usual budget does not cut them short."""
+    named = [changes.recipe.keys(), *(stage.keys() for stage in changes.recipe.get("stages", ()))]
+    return any({"n_epochs", "budget_s"} & keys for keys in named)
 
 
 def _waiting_run(ws: Workspace, task: str) -> Run:
@@ -77,7 +90,7 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
         lambda since: runs.follow(ws, run, max(since, offset)),
         partial(runs.cancel, ws, run),
         places.progress_console(quiet=as_json),
-        wanted.budget_s,
+        read_recipe(runs.run_folder(ws, run) / "recipe.json").budget_s,
     )
     if isinstance(last, Paused):
         say_paused(last, f"medseg train --task {wanted.task}", runs.run_folder(ws, run), as_json=as_json)

@@ -14,16 +14,17 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision, Verdict, judge
 from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.core.rows import RunItem
-from napari_medseg.core.snapshots import read_snapshot, write_snapshot
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.snapshots import Role, Snapshot, read_snapshot, write_snapshot
+from napari_medseg.workflow.beginnings import UNASKED, Asked, Beginning, beginning_of
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.findings import doubt_of, findings
 from napari_medseg.workflow.lessons import snapshot_of
 from napari_medseg.workflow.runs import launch, paused, refuse_beside_another, run_folder
 from napari_medseg.workflow.workspace import Workspace
 from training.events import Compared, read_events
-from training.first_model import first_recipe, first_start, write_first_start
-from training.recipe import Recipe, fine_tuning_recipe, write_recipe
+from training.first_model import write_first_start
+from training.own_recipe import Changes
+from training.recipe import write_recipe
 
 DEFAULT_BUDGET_S = 90.0
 DOUBT_FILE = "doubt.txt"
@@ -67,26 +68,37 @@ def judging_groups(ws: Workspace, task: str) -> int:
     return len({case.group for case, _ in corrections_in_force(ws, task) if case.held_out})
 
 
-def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed: int = 0) -> Run:
-    """Fine-tune the live version on all corrections, in a process of its own that survives the window.
+def start_run(
+    ws: Workspace,
+    task: str,
+    budget_s: float | None = DEFAULT_BUDGET_S,
+    seed: int = 0,
+    base: str = "",
+    changes: Changes = UNASKED,
+) -> Run:
+    """Train on all corrections, in a process of its own that survives the window: as a rule from the live version.
 
     A task without a live version gets its first model: it begins with the weights of the version whose images are most
-    like those of the task, and is compared with an empty answer.
+    like those of the task, and is compared with an empty answer. All else is compared with the live version.
 
     Parameters
     ----------
     ws, task
         Of the corrections.
     budget_s
-        Seconds that the run may take, comparison included.
+        Seconds that the run may take, comparison included; `None` for as long as its epochs take.
     seed
         Same seed, corrections and base: same result on a CPU.
+    base
+        Version to start from, where it is not the live one.
+    changes
+        What is to be otherwise than usual; another network begins as a first model does.
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, a check finds what must not train a model, a run is under way, or one of the
-        task is paused.
+        If there is nothing to learn from, a check finds what must not train a model, a run is under way, one of the
+        task is paused, there is no such version, or the changes cannot be.
     """
     refuse_beside_another(ws)
     if (waiting := paused(ws, task)) is not None:
@@ -94,22 +106,16 @@ def start_run(ws: Workspace, task: str, budget_s: float = DEFAULT_BUDGET_S, seed
     found = findings(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
         raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
-    base = ws.registry.live_or_none(task)
-    family = ws.tasks.named(task).default_model if base is None else base.name
-    snapshot, seen = snapshot_of(ws, task)
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    run_id = f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
-    folder = ws.project.folder / "runs" / run_id
-    folder.mkdir(parents=True)
-    write_snapshot(snapshot, folder / "snapshot.json")
+    beginning = beginning_of(ws, ws.tasks.named(task), Asked(budget_s, seed, base, changes))
+    snapshot, seen = snapshot_of(ws, task, beginning.base)
+    if not beginning.replays:
+        snapshot = snapshot.model_copy(update={"items": tuple(snapshot.with_role(*{*Role} - {Role.REPLAY}))})
+    run_id = _new_id(beginning.recipe.name)
+    folder = _written(ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := doubt_of(found):
         (folder / DOUBT_FILE).write_text(doubt, encoding="utf-8")
-    write_recipe(_recipe(ws, ws.tasks.named(task), base, budget_s, seed), folder / "recipe.json")
-    if base is None:
-        donors = [(card, ws.registry.folder(card.id)) for card in ws.registry.versions()]
-        write_first_start(first_start(ws.tasks.named(task), family, donors), folder)
-    base_model = "" if base is None else base.id
-    run = Run(run_id, task, base_model, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
+    rival = "" if beginning.rival is None else beginning.rival.id
+    run = Run(run_id, task, rival, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
@@ -166,24 +172,19 @@ def roll_back(ws: Workspace, task: str) -> ModelCard:
     return ws.registry.roll_back(task)
 
 
-def _recipe(ws: Workspace, task: Task, base: ModelCard | None, budget_s: float, seed: int) -> Recipe:
-    if base is None:
-        version = ws.registry.next_version(task.default_model)
-        return first_recipe(task, task.default_model, version, budget_s, seed)
-    finder = ws.field_folder(base.id)
-    recipe = fine_tuning_recipe(
-        base=str(ws.registry.folder(base.id).absolute()),
-        name=base.name,
-        version=ws.registry.next_version(base.name),
-        budget_s=budget_s,
-        seed=seed,
-    )
-    changes = {
-        "field_base": "" if finder is None else str(finder.absolute()),
-        "augmentation": task.augmentation,
-        "replay_augmentation": task.replay_augmentation,
-    }
-    return recipe.model_copy(update=changes)
+def _new_id(family: str) -> str:
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
+
+
+def _written(folder: Path, beginning: Beginning, snapshot: Snapshot) -> Path:
+    """Fill the folder of a run with all that its process reads."""
+    folder.mkdir(parents=True)
+    write_snapshot(snapshot, folder / "snapshot.json")
+    write_recipe(beginning.recipe, folder / "recipe.json")
+    if beginning.start is not None:
+        write_first_start(beginning.start, folder)
+    return folder
 
 
 def _with_candidate(ws: Workspace, run: Run) -> Run:

@@ -22,8 +22,15 @@ MIN_GROUPS_TO_VALIDATE = 3
 ONE_GROUP_VALIDATES_IN = 5
 
 
-def snapshot_of(ws: Workspace, task: str) -> tuple[Snapshot, list[RunItem]]:
+def snapshot_of(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
     """Freeze all corrections of a task: held-out groups to compare on, of the others some to validate on.
+
+    Parameters
+    ----------
+    ws, task
+        Of the corrections.
+    base
+        Version that learns, whose older data are replayed; the live one without it.
 
     Returns
     -------
@@ -41,7 +48,7 @@ def snapshot_of(ws: Workspace, task: str) -> tuple[Snapshot, list[RunItem]]:
     if Role.TRAIN not in roles:
         held = f" ({len(roles)} held out to compare on)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
-    base = ws.registry.live_or_none(task)
+    base = base or ws.registry.live_or_none(task)
     times = Counter(case.name for case, _ in pairs)
     items = [
         _item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
