@@ -13,6 +13,7 @@ from training.recipe import Recipe, fine_tuning_recipe
 
 FIRST_START_FILE = "start.json"
 START_FOLDER = "start"
+RANDOM_START = "random weights"
 INSTANCES = Instances(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
 _SMALL_UNET = Architecture(
     name="unet",
@@ -63,8 +64,8 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
         preprocessing=Preprocessing() if donor is None else donor.preprocessing,
         instances=instances,
         precision="bf16" if donor is None else donor.precision,
-        weaknesses=[] if donor is not None else ["its training began with random weights, as no model fitted"],
-        lineage=Lineage(began_with="" if donor is None else donor.id),
+        weaknesses=[] if donor is not None else [f"its training began with {RANDOM_START}, as no model fitted"],
+        lineage=Lineage(began_with=f"{RANDOM_START}, as no model fitted" if donor is None else donor.id),
         licence="" if donor is None else f"began with weights of {donor.id}: {donor.licence or 'not stated'}",
     )
     return FirstStart(card=card, weights_from="" if folder is None else str(folder.absolute()))

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from napari_medseg.core.cards import Lineage, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.networks import CARD_FILE, build, load_version, save_version
 from training.first_model import FIRST_START_FILE, START_FOLDER, FirstStart, read_first_start
@@ -14,23 +15,23 @@ logger = logging.getLogger(__name__)
 
 
 def make_start(run_dir: Path, seed: int) -> str:
-    """Write `start/` into a run folder that says by `start.json` how its first model begins; else do nothing.
+    """Write `start/` into a run folder that says by `start.json` how its first model begins, unless it is there.
 
     Returns
     -------
     str
-        What it began with, for people; empty where nothing was done.
+        What it begins with, for people; empty where the run starts from a version that was trained before.
 
     Raises
     ------
     MedSegError
         If the network cannot be built, or nothing of the weights that it should begin with fits.
     """
-    if not (run_dir / FIRST_START_FILE).exists() or (run_dir / START_FOLDER / CARD_FILE).exists():
-        return ""
-    start = read_first_start(run_dir)
-    save_start(start, run_dir / START_FOLDER, seed)
-    return f"the first model begins with {start.card.lineage.began_with or 'random weights, as no model fits'}"
+    card_path = run_dir / START_FOLDER / CARD_FILE
+    if (run_dir / FIRST_START_FILE).exists() and not card_path.exists():
+        save_start(read_first_start(run_dir), run_dir / START_FOLDER, seed)
+    lineage = read_card(card_path).lineage if card_path.exists() else Lineage()
+    return f"the model begins with {lineage.began_with}" if lineage.began_with else ""
 
 
 def save_start(start: FirstStart, folder: Path, seed: int) -> None:

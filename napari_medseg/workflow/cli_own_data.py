@@ -40,6 +40,8 @@ class Wishes:
     task: str = ""
     name: str = ""
     values: str = ""
+    binarise: bool = False
+    ignore: int | None = None
     group_by: str = ""
     hold_out: str = ""
     out: Path | None = None
@@ -61,7 +63,8 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     MedSegError
         If anything does not fit and is not to be left out, or the run fails.
     """
-    from training.own_data import fill_run, match
+    from training.base_model import make_run
+    from training.own_data import fill_run, match, recipe_for
 
     models = places.open_registry(registry)
     console = places.progress_console(quiet=as_json)
@@ -75,11 +78,14 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     donors = [(card, models.folder(card.id)) for card in models.versions()]
     if wishes.show_batch is not None:
         with tempfile.TemporaryDirectory() as folder:
-            fill_run(data, matched.cases, donors, Path(folder) / "run", _changes(wishes))
-            cli_show.show_batch(wishes.show_batch, Path(folder) / "run", None)
+            picture_of = Path(folder) / "run"
+            base = recipe_for(data, matched.cases, donors, picture_of, _changes(wishes))
+            random = base.model_copy(update={"encoder_weights": "none"})  # a picture needs no weights
+            make_run(random, picture_of, picture_of, picture_of)
+            cli_show.show_batch(wishes.show_batch, picture_of, None)
         return
-    base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes))
-    start = base.card.lineage.began_with or "random weights"
+    base = fill_run(data, matched.cases, donors, run_dir, _changes(wishes), models)
+    start = base.card.lineage.began_with
     console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
     _train(run_dir, wishes.budget_s, console, as_json=as_json)
 
@@ -103,7 +109,7 @@ def continue_own(run_dir: Path, *, as_json: bool) -> None:
 
 def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
     from training.mask_files import categories_in
-    from training.matching import Meaning
+    from training.mask_values import Meaning
     from training.own_data import OwnData, task_for
 
     name = wishes.name or _default_name(wishes.task, book)
@@ -116,14 +122,12 @@ def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
         task = book.named(wishes.task)
     else:
         raise MedSegError("say what the values of the masks mean: --labels right_lung,left_lung, or --task lungs.")
-    values = tuple(_whole(word) for word in _words(wishes.values))
-    if values and len(values) != len(task.labels):
-        raise MedSegError(f"--values names {len(values)} values for {len(task.labels)} labels. Give one for each.")
+    values = tuple(tuple(_whole(part) for part in word.split("+")) for word in _words(wishes.values))
     return OwnData(
         name=name,
         images=wishes.images,
         masks=wishes.masks,
-        meaning=Meaning(task, values),
+        meaning=Meaning(task, values, wishes.binarise, wishes.ignore),
         group_by=wishes.group_by,
         hold_out=tuple(_words(wishes.hold_out)),
     )
@@ -227,6 +231,6 @@ def _words(text: str) -> list[str]:
 
 
 def _whole(word: str) -> int:
-    if not word.isdecimal():
-        raise MedSegError(f"--values takes whole numbers, not {word!r}.")
+    if not word.strip().isdecimal():
+        raise MedSegError(f"--values takes whole numbers, as in 31+32,40, not {word!r}.")
     return int(word)

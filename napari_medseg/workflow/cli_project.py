@@ -93,8 +93,17 @@ def train(
     ] = "",
     name: Annotated[str, typer.Option(help="Of the model and of its new task.", rich_help_panel=OWN)] = "",
     values: Annotated[
-        str, typer.Option(help="Values in the masks, as in 128,255, where they are not 1, 2 ...", rich_help_panel=OWN)
+        str,
+        typer.Option(
+            help="Values in the masks, as in 128,255 or 31+32,40, where they are not 1, 2 ...", rich_help_panel=OWN
+        ),
     ] = "",
+    binarise: Annotated[
+        bool, typer.Option("--binarise", help="Whatever is drawn is the one label; JPEG, too.", rich_help_panel=OWN)
+    ] = False,
+    ignore: Annotated[
+        int | None, typer.Option(help="Value in the masks of what nobody decided on, as 255.", rich_help_panel=OWN)
+    ] = None,
     group_by: Annotated[
         str, typer.Option(help="Regular expression whose match in a name is the patient.", rich_help_panel=OWN)
     ] = "",
@@ -161,6 +170,8 @@ def train(
         task=task or "",
         name=name,
         values=values,
+        binarise=binarise,
+        ignore=ignore,
         group_by=group_by,
         hold_out=hold_out,
         out=out,
