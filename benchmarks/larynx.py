@@ -27,7 +27,8 @@ from napari_medseg.inference.predictor import Predictor
 from napari_medseg.workflow.workspace import BUNDLED
 from training.evaluate import judge_cases, predicted_by
 from training.events import Failed, read_events
-from training.matching import Matched, Meaning
+from training.mask_values import Meaning
+from training.matching import Matched
 from training.own_data import OwnData, fill_run, match
 from training.own_recipe import Changes
 from training.pairs import LabelledCase

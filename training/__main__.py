@@ -92,9 +92,9 @@ def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
         budget_s=setup.recipe.budget_s,
         time=time.time(),
     )
-    if began_with:
-        yield Notice(began_with)
     progress = resume(setup)
+    if began_with and not progress.step:
+        yield Notice(began_with)
     if progress.step:
         yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
     if not setup.team.is_first:  # it learns, and leaves all else to the first

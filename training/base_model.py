@@ -9,22 +9,24 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from napari_medseg.core import formats
-from napari_medseg.core.cards import Lineage, Step
+from napari_medseg.core.cards import CARD_FILE, Lineage, ModelCard, Step, read_card
 from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.core.tasks import task_named
 from napari_medseg.networks import build, load_version, save_version, start_encoder
+from napari_medseg.networks.pretrained import RANDOM, described_start
 from training.__main__ import main as train_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.cost import write_cost
-from training.first_model import START_FOLDER, FirstStart
+from training.first_model import RANDOM_START, START_FOLDER, FirstStart
 from training.judge import judge
 from training.label_steps import apply_label_steps
 from training.pairs import LabelledCase, pair_by_stem, stem_of
@@ -37,17 +39,19 @@ LABELS_FOLDER = "labels"
 logger = logging.getLogger(__name__)
 
 
-def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None:
-    """Fill a run folder.
+def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path, registry: Registry | None = None) -> ModelCard:
+    """Fill a run folder, and return the card that it starts with, which says what its weights began with.
 
     Parameters
     ----------
     base
         What to train, on what.
     data, weights
-        Folders that the recipe's paths start from; versions below `weights` can be started from as bundled ones can.
+        Folders that the recipe's paths start from.
     run_dir
         Made where it is missing.
+    registry
+        Whose versions can be started from; where there is none, those below `weights` and the bundled ones.
 
     Raises
     ------
@@ -55,7 +59,8 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
         If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    _save_start(base, weights, run_dir / START_FOLDER)
+    registry = registry or Registry(weights, MODELS)
+    card = _save_start(base, weights, registry, run_dir / START_FOLDER)
     items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
@@ -63,6 +68,7 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path) -> None
     changes = {"base": START_FOLDER, "field_base": _newest_bundled(base.card.field.task) if base.card.field else ""}
     write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
+    return card
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,21 +94,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _save_start(base: BaseRecipe, weights: Path, folder: Path) -> None:
+def _save_start(base: BaseRecipe, weights: Path, registry: Registry, folder: Path) -> ModelCard:
     lineage = Lineage(parent=base.parent or None, began_with=base.card.lineage.began_with)
     card = base.card.model_copy(update={"lineage": lineage})
     if base.weights_from:
+        began_with = lineage.began_with or read_card(Path(base.weights_from) / CARD_FILE).id
+        card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
         save_start(FirstStart(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
-        return
+        return card
     torch.manual_seed(base.recipe.seed)
     network = build(card.architecture)
     if base.parent:
         network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
-    elif base.encoder_weights:
-        start_encoder(network, base.card.architecture, base.encoder_weights, weights, Registry(weights, MODELS))
     else:
-        logger.warning("the recipe names neither parent nor encoder_weights: all of the network starts at random")
+        start_encoder(network, card.architecture, base.encoder_weights or RANDOM, weights, registry)
+        card = _with_beginning(card, base.encoder_weights, weights, registry)
     save_version(network, card, folder)
+    return card
+
+
+def _with_beginning(card: ModelCard, source: str, weights: Path, registry: Registry) -> ModelCard:
+    """Return the card with what its encoder began with; that everything began at random is a weakness, too."""
+    changes: dict[str, Any] = {}
+    if source not in ("", RANDOM):
+        began_with = described_start(card.architecture, source, weights)
+        if began_with == source and not card.licence:  # a version
+            changes["licence"] = f"began with weights of {source}: {registry.card(source).licence or 'not stated'}"
+    else:
+        reason = "as asked for" if source else "as the recipe names neither parent nor encoder_weights"
+        began_with = card.lineage.began_with or f"{RANDOM_START}, {reason}"
+        changes["weaknesses"] = [*card.weaknesses, f"its training began with {began_with}"]
+        if not source:
+            logger.warning("all of the network begins at random: %s", began_with)
+    changes["lineage"] = card.lineage.model_copy(update={"began_with": began_with})
+    return card.model_copy(update=changes)
 
 
 def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:

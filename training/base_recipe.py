@@ -78,7 +78,8 @@ class BaseRecipe(BaseModel):
     """All that decides a base model: card, pretrained encoder, sources, recipe.
 
     `encoder_weights` is ``"imagenet"``, a safetensors file (relative to the weights' folder, or anywhere), a version
-    whose encoder is taken, or ``"none"``: see `networks.start_encoder`.
+    whose encoder is taken, or ``"none"``: see `networks.start_encoder`. Where neither it nor a parent is named, all
+    weights begin at random as with ``"none"``; log, events and card say so.
     `weights_from` is the folder of a version whose weights are taken where they fit, as for a task that is new.
     `parent`, as in ``lungs-unet@1``, is a bundled version to start from instead of random weights and the encoder.
     The picture of the worst case shows the image only where `images_may_be_shown`: it is shipped with the version.

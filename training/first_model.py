@@ -13,6 +13,10 @@ from training.recipe import Recipe, fine_tuning_recipe
 
 FIRST_START_FILE = "start.json"
 START_FOLDER = "start"
+RANDOM_START = "random weights"
+ADVICE = (
+    'In the file of --recipe that is: weights = "file.safetensors", or weights = "none" to begin at random on purpose.'
+)
 INSTANCES = Instances(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
 _SMALL_UNET = Architecture(
     name="unet",
@@ -27,8 +31,8 @@ class FirstStart(BaseModel):
     """The version that a first model starts from, before there is one: its card, and whose weights it takes.
 
     `weights_from` is the folder of a version; every tensor of it that fits is taken, in practice all but the last
-    layer. Empty: the weights are random, and the card says so; but for the encoder's where `encoder_weights` names a
-    safetensors file with them, or another source that `networks.start_encoder` knows.
+    layer. Empty: the encoder begins with `encoder_weights`, a source that `networks.start_encoder` knows (versions are
+    those of the folder `registry`), or with what is published for it; unless the card says that it begins otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +40,7 @@ class FirstStart(BaseModel):
     card: ModelCard
     weights_from: str = ""
     encoder_weights: str = ""
+    registry: str = ""
 
 
 def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]]) -> FirstStart:
@@ -65,8 +70,8 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
         preprocessing=Preprocessing() if donor is None else donor.preprocessing,
         instances=instances,
         precision="bf16" if donor is None else donor.precision,
-        weaknesses=[] if donor is not None else ["its training began with random weights, as no model fitted"],
-        lineage=Lineage(began_with="" if donor is None else donor.id),
+        weaknesses=[] if donor is not None else [f"its training began with {RANDOM_START}, as no model fitted"],
+        lineage=Lineage(began_with=f"{RANDOM_START}, as no model fitted" if donor is None else donor.id),
         licence="" if donor is None else f"began with weights of {donor.id}: {donor.licence or 'not stated'}",
     )
     return FirstStart(card=card, weights_from="" if folder is None else str(folder.absolute()))

@@ -42,6 +42,11 @@ class MaskFile:
         """Whether it holds outlines with names of categories instead of values."""
         return self.picture is not None or suffix_of(self.path) == APERIO_SUFFIX
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the file keeps each pixel's value; JPEG does not."""
+        return self.is_drawn or suffix_of(self.path) not in formats.JPEG_SUFFIXES
+
     def read(self, image: Image, values: Mapping[str, int] | None) -> Labels:
         """Return labels on the image's grid.
 

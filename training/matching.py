@@ -11,22 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_medseg.core import formats
 from napari_medseg.core.checks import Finding, check_labels
 from napari_medseg.core.errors import MedSegError, OtherGridError
 from napari_medseg.core.guess import look_of
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import Task
 from training.mask_files import MaskFile, UnknownValueError, find_masks
+from training.mask_values import Meaning, labels_from, note_on_borders
 from training.pairing import key_of_image, name_key, pair_keys
 from training.pairs import stem_of
 
 Labels = NDArray[np.integer[Any]]
-BINARY = 255
 _KINDS_OF_ERRORS = {OtherGridError: "other size", UnknownValueError: "unknown value"}
-SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Mismatch:
     """One thing that does not fit. A `blocking` one leaves its image out, or stops everything.
 
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
-    size"``, ``"unknown value"``, ``"sides"``, ``"empty"`` or ``"group"``.
+    size"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"soft borders"``, ``"not looked at"`` or ``"group"``.
     """
 
     kind: str
@@ -77,22 +74,6 @@ class Matched:
         return tuple(mismatch for mismatch in self.mismatches if mismatch.blocking)
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """How masks become labels.
-
-    Parameters
-    ----------
-    task
-        Whose labels they are.
-    values
-        Value in the masks of each label, in order; empty: 1, 2, ... , or whatever one value, where there is one label.
-    """
-
-    task: Task
-    values: tuple[int, ...] = ()
-
-
 def match(images: Path, masks: Path, meaning: Meaning) -> Matched:
     """Pair images with masks by their names, and look at every pair.
 
@@ -131,65 +112,51 @@ def match(images: Path, masks: Path, meaning: Meaning) -> Matched:
 def look_at(case: OwnCase, meaning: Meaning) -> tuple[OwnCase, list[Mismatch]]:
     """Read one pair, and say what does not fit."""
     try:
-        image, labels = labels_of(case, meaning)
+        image, mask = _read_pair(case, meaning)
+        labels = _as_labels(case, mask, meaning)
     except MedSegError as error:
         return case, [Mismatch(_KINDS_OF_ERRORS.get(type(error), "unreadable"), case.name, str(error))]
     if image.axes not in meaning.task.axes and image.spatial_axes not in meaning.task.axes:
         takes = ", ".join(meaning.task.axes)
         return case, [Mismatch("other kind", case.name, f"it has axes {image.axes}, but the task takes {takes}")]
+    if meaning.ignored_value is not None:
+        if (labels == meaning.ignored_value).all():
+            return case, [Mismatch("not looked at", case.name, f"all of its mask is {meaning.ignore} (--ignore)")]
+        labels = np.where(labels == meaning.ignored_value, 0, labels)
     values = () if meaning.task.instances else tuple(int(value) for value in np.unique(labels) if value)
     facts = Facts(look_of(image), image.modality, image.axes, image.spatial_shape, values)
-    return replace(case, facts=facts), [_as_mismatch(found, case.name) for found in _findings(labels, meaning, image)]
+    found = [_as_mismatch(finding, case.name) for finding in _findings(labels, meaning, image)]
+    if not case.mask.is_drawn and (note := note_on_borders(mask, meaning, exact=case.mask.is_exact)):
+        found.append(Mismatch("soft borders", case.name, note, blocking=False))
+    return replace(case, facts=facts), found
 
 
 def labels_of(case: OwnCase, meaning: Meaning) -> tuple[Image, Labels]:
-    """Read the image of a case, and its mask as labels of the task.
+    """Read the image of a case, and its mask as labels of the task, with `meaning.ignored_value` where nobody decided.
 
     Raises
     ------
     MedSegError
         If one cannot be read, the sizes differ, or a value or category is no label.
     """
+    image, mask = _read_pair(case, meaning)
+    return image, _as_labels(case, mask, meaning)
+
+
+def _read_pair(case: OwnCase, meaning: Meaning) -> tuple[Image, NDArray[Any]]:
+    """Read the image, and the mask as it is; of outlines, the labels of their categories or numbers."""
     image, task = formats.read(case.image), meaning.task
-    names = None if task.instances else {name_key(label.name): label.value for label in task.labels}
-    raw = case.mask.read(image, names)
-    if case.mask.is_drawn:
-        return image, raw
-    return image, _numbered(raw) if task.instances else with_label_values(raw, meaning)
+    if meaning.binarise and not case.mask.is_drawn:
+        return image, formats.read_mask(case.mask.path, image)
+    one_for_all = task.instances or meaning.binarise
+    names = None if one_for_all else {name_key(label.name): label.value for label in task.labels}
+    return image, case.mask.read(image, names)
 
 
-def with_label_values(mask: Labels, meaning: Meaning) -> Labels:
-    """Translate the values of a mask into label values.
-
-    Raises
-    ------
-    UnknownValueError
-        Naming the values that mean nothing.
-    """
-    task = meaning.task
-    found = [int(value) for value in np.unique(mask) if value]
-    meant = dict(zip(meaning.values, (label.value for label in task.labels), strict=False))
-    if not meant:
-        meant = {label.value: label.value for label in task.labels}
-        if len(task.labels) == 1 and found == [BINARY]:
-            meant = {BINARY: task.labels[0].value}
-    if unknown := [value for value in found if value not in meant]:
-        shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" ..." if len(unknown) > SHOWN_VALUES else "")
-        known = ", ".join(f"{value} ({task.label_name(label)})" for value, label in meant.items())
-        raise UnknownValueError(f"the values {shown} mean nothing; known are 0 (background), {known}")
-    table = np.zeros(max([0, *found]) + 1, np.uint8)
-    for value, label in meant.items():
-        if value < len(table):
-            table[value] = label
-    translated: Labels = table[mask]
-    return translated
-
-
-def _numbered(mask: Labels) -> Labels:
-    """Give each object of a mask with one value for all a number; touching ones are one, as nobody parted them."""
-    if len(np.unique(mask[mask > 0])) != 1:
-        return mask
-    return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0].astype(np.uint32)  # type: ignore[no-any-return]
+def _as_labels(case: OwnCase, mask: NDArray[Any], meaning: Meaning) -> Labels:
+    if not case.mask.is_drawn:
+        return labels_from(mask, meaning, exact=case.mask.is_exact)
+    return (mask > 0).astype(np.uint8) if meaning.binarise and not meaning.task.instances else mask
 
 
 def _findings(labels: Labels, meaning: Meaning, image: Image) -> Iterator[Finding]:

@@ -10,29 +10,27 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.cards import DataSource, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.guess import look_of
-from napari_medseg.core.image import Image
 from napari_medseg.core.own_tasks import own_task
+from napari_medseg.core.registry import Registry
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.core.tasks import Task
 from training import matching
 from training.base_recipe import BaseRecipe, Source
 from training.events import Failed, read_events
-from training.matching import Matched, Meaning, Mismatch, OwnCase
-from training.own_recipe import Changes, Donor, Sizes, default_recipe, default_start
+from training.kinds_of_images import kind_of
+from training.mask_values import Meaning
+from training.matching import Matched, Mismatch, OwnCase
+from training.own_recipe import Changes, Donor, Sizes, default_recipe
 
 LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
 ONE_GROUP_HELD_OUT_IN = 5
 ONE_GROUP_VALIDATES_IN = 5
-SAMPLED_IMAGES = 12
-_KINDS_OF_MODALITIES = {"CT": "ct", "MR": "mr", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "US": "ultrasound"}
 
 
 @dataclass(frozen=True)
@@ -85,24 +83,6 @@ def task_for(name: str, labels: Sequence[str], images: Path, *, instances: bool 
     return own_task(name, labels, kind=kind_of(images), instances=instances)
 
 
-def kind_of(images: Path) -> str:
-    """Return the kind of images, a key of `core.own_tasks.KINDS`, by a look at some of a folder."""
-    if not images.is_dir():
-        raise MedSegError(f"{images} is no folder. Give a folder of images.")
-    paths = [path for path in sorted(images.iterdir()) if formats.can_read(path) and not path.name.startswith(".")]
-    readable = filter(None, map(_read_or_none, paths[:: max(1, len(paths) // SAMPLED_IMAGES)]))
-    seen = [(look_of(image), _modality(image)) for image in islice(readable, SAMPLED_IMAGES)]
-    if not seen:
-        raise MedSegError(f"{images} holds no image that can be read. Choose another folder.")
-    looks = Counter(look for look, _ in seen)
-    if looks["stained"] > looks["endoscopic"]:
-        return "histology"
-    if looks["endoscopic"]:
-        return "colour"
-    modality = Counter(modality for _, modality in seen).most_common(1)[0][0]
-    return _KINDS_OF_MODALITIES.get(modality, "grey")
-
-
 def match(data: OwnData) -> Matched:
     """Look at all images and masks; see `matching.match`. Names in which `group_by` matches nothing are mismatches."""
     found = matching.match(data.images, data.masks, data.meaning)
@@ -113,7 +93,12 @@ def match(data: OwnData) -> Matched:
 
 
 def fill_run(
-    data: OwnData, cases: Sequence[OwnCase], donors: Sequence[Donor], run_dir: Path, changes: Changes | None = None
+    data: OwnData,
+    cases: Sequence[OwnCase],
+    donors: Sequence[Donor],
+    run_dir: Path,
+    changes: Changes | None = None,
+    registry: Registry | None = None,
 ) -> BaseRecipe:
     """Fill a run folder: labels, recipe, snapshot with its split, and the version to start from.
 
@@ -129,23 +114,40 @@ def fill_run(
         New or empty.
     changes
         Of the defaults.
+    registry
+        Knows the version that the changes name to begin with, if they do; the bundled ones without.
+
+    Returns
+    -------
+    BaseRecipe
+        With the card that the run starts with; its `lineage.began_with` says what its weights began as.
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, the folder holds a run, or the changes cannot be.
+        If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
+        cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
     """
-    from training.base_model import make_run
+    from training.own_start import make_own_run
+
+    changes = changes or Changes()
+    return make_own_run(recipe_for(data, cases, donors, run_dir, changes), changes, run_dir, registry)
+
+
+def recipe_for(
+    data: OwnData, cases: Sequence[OwnCase], donors: Sequence[Donor], run_dir: Path, changes: Changes
+) -> BaseRecipe:
+    """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
+    from training.own_start import own_start
 
     if (run_dir / "recipe.json").exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
-    changes = changes or Changes()
     chosen, split = _chosen(data, cases)
     labels = _write_labels(data.meaning, chosen, run_dir / LABELS_FOLDER / data.meaning.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _sizes(learnt, split)
     task = data.meaning.task
-    start = default_start(task, data.name, donors, sizes, changes)
+    start = own_start(task, data.name, donors, sizes, changes)
     described = DataSource(
         name=data.meaning.task.name,
         n_images=len(learnt),
@@ -153,16 +155,14 @@ def fill_run(
         labels=LABELS_BY,
         licence="the user's own data",
     )
-    base = BaseRecipe(
+    return BaseRecipe(
         card=start.card.model_copy(update={"training_data": [described]}),
-        encoder_weights=changes.weights if changes.weights != "none" else "",
+        encoder_weights=start.encoder_weights,
         weights_from=start.weights_from,
         labels_by=LABELS_BY,
         sources=(_source(data, chosen, split, labels),),
         recipe=default_recipe(task, data.name, sizes, changes),
     )
-    make_run(base, data.images.absolute(), Path().absolute(), run_dir)
-    return base
 
 
 def train(run_dir: Path) -> ModelCard:
@@ -246,6 +246,7 @@ def _source(data: OwnData, chosen: Sequence[OwnCase], split: Split, labels: Path
         group=_with_parenthesis(data.group_by),
         hold_out=split.hold_out,
         validate_on=split.validate,
+        ignored_value=data.meaning.ignored_value,
     )
 
 
@@ -272,14 +273,3 @@ def _with_parenthesis(pattern: str) -> str:
     if not pattern:
         return "^(.*)$"
     return pattern if re.compile(pattern).groups else f"({pattern})"
-
-
-def _modality(image: Image) -> str:
-    return image.modality or ("CT" if image.units == "HU" else "")
-
-
-def _read_or_none(path: Path) -> Image | None:
-    try:
-        return formats.read(path)
-    except MedSegError:
-        return None

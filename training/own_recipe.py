@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.cards import Architecture, ModelCard, Step
+from napari_medseg.core.cards import Architecture, Lineage, ModelCard, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import Task
 from training.first_model import START_FOLDER, FirstStart, first_start
@@ -38,8 +38,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Changes(BaseModel):
     """What a person wants otherwise than the defaults; each part changes only the keys that it names.
 
-    `weights` is a file of encoder weights (safetensors) to begin with, ``"none"`` for random weights on purpose, or
-    empty for the best start there is.
+    `weights` is what the encoder begins with: ``"imagenet"``, a file (safetensors), a version such as ``"my-model@2"``,
+    or ``"none"`` for random weights on purpose. Empty: the best start there is, which is a version with this network,
+    else the ImageNet weights of its encoder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,19 +78,19 @@ def read_changes(path: Path) -> Changes:
 def default_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, changes: Changes) -> FirstStart:
     """Return the card and the weights that a model on these images begins with.
 
-    Another network than that of any version begins with its own encoder weights, where `changes` name them, else with
-    random ones; its card says so.
+    Where no version has the network, or `changes` name its weights, it is left to `own_data.recipe_for` with what its
+    encoder begins.
     """
-    fitting = [donor for donor in donors if _has(donor[0], changes.architecture)] if changes.weights != "none" else []
-    start = first_start(task, name, [] if _is_file(changes.weights) else fitting)
+    fitting = [] if changes.weights else [donor for donor in donors if _has(donor[0], changes.architecture)]
+    start = first_start(task, name, fitting)
     card = start.card
     sides = {"max_side_px": _max_side_px(task, sizes)} | changes.preprocessing
-    weaknesses = [] if _is_file(changes.weights) else card.weaknesses
     changed = {
-        "architecture": _other_network(card.architecture, changes.architecture),
+        "architecture": _architecture(card.architecture, changes.architecture),
         "preprocessing": _changed(card.preprocessing, sides, "preprocessing"),
         "postprocessing": changes.postprocessing,
-        "weaknesses": weaknesses,
+        "weaknesses": card.weaknesses if start.weights_from else [],
+        "lineage": card.lineage if start.weights_from else Lineage(),
     }
     return start.model_copy(update={"card": card.model_copy(update=changed)})
 
@@ -134,14 +135,10 @@ def _has(card: ModelCard, wanted: Mapping[str, Any]) -> bool:
     return all(getattr(card.architecture, key, None) == value for key, value in wanted.items())
 
 
-def _other_network(network: Architecture, wanted: Mapping[str, Any]) -> Architecture:
-    """Change the network; one of another name has options of its own, and its own encoder where none is named."""
-    other = {"encoder": "", "options": {}} if wanted.get("name", network.name) != network.name else {}
-    return _changed(network, other | dict(wanted), "architecture")
-
-
-def _is_file(weights: str) -> bool:
-    return weights not in ("", "none")
+def _architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
+    """Return the architecture with some keys changed; options are those of one network, and not of another."""
+    other = changes.get("name", default.name) != default.name
+    return _changed(default, ({"options": {}} if other else {}) | dict(changes), "architecture")
 
 
 def _changed(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:

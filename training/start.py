@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 import napari_medseg
+from napari_medseg.core.cards import Lineage, ModelCard, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.networks import CARD_FILE, build, load_version, save_version, start_encoder
-from training.first_model import FIRST_START_FILE, START_FOLDER, FirstStart, read_first_start
+from napari_medseg.networks.pretrained import RANDOM, NoWeightsError, best_published, described_start
+from training.first_model import ADVICE, FIRST_START_FILE, RANDOM_START, START_FOLDER, FirstStart, read_first_start
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 
@@ -18,24 +20,23 @@ logger = logging.getLogger(__name__)
 
 
 def make_start(run_dir: Path, seed: int) -> str:
-    """Write `start/` into a run folder that says by `start.json` how its first model begins; else do nothing.
+    """Write `start/` into a run folder that says by `start.json` how its first model begins, unless it is there.
 
     Returns
     -------
     str
-        What it began with, for people; empty where nothing was done.
+        What it begins with, for people; empty where the run starts from a version that was trained before.
 
     Raises
     ------
     MedSegError
         If the network cannot be built, or nothing of the weights that it should begin with fits.
     """
-    if not (run_dir / FIRST_START_FILE).exists() or (run_dir / START_FOLDER / CARD_FILE).exists():
-        return ""
-    start = read_first_start(run_dir)
-    save_start(start, run_dir / START_FOLDER, seed)
-    encoder = f"the encoder weights {Path(start.encoder_weights).name}" if start.encoder_weights else ""
-    return f"the network begins with {start.card.lineage.began_with or encoder or 'random weights'}"
+    card_path = run_dir / START_FOLDER / CARD_FILE
+    if (run_dir / FIRST_START_FILE).exists() and not card_path.exists():
+        save_start(read_first_start(run_dir), run_dir / START_FOLDER, seed)
+    lineage = read_card(card_path).lineage if card_path.exists() else Lineage()
+    return f"the model begins with {lineage.began_with}" if lineage.began_with else ""
 
 
 def save_start(start: FirstStart, folder: Path, seed: int) -> None:
@@ -48,10 +49,25 @@ def save_start(start: FirstStart, folder: Path, seed: int) -> None:
         logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
         if not n_taken:
             raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
-    elif start.encoder_weights:
-        bundled = Registry(MODELS, MODELS)
-        start_encoder(network, start.card.architecture, start.encoder_weights, folder.parent, bundled)
+    elif start.encoder_weights or not start.card.lineage.began_with:
+        start = start.model_copy(update={"card": _with_encoder(network, start, folder.parent)})
     save_version(network, start.card, folder)
+
+
+def _with_encoder(network: nn.Module, start: FirstStart, run_dir: Path) -> ModelCard:
+    """Let the encoder begin as the start says, else with what is published for it; return the card that says so."""
+    card, registry = start.card, Registry(Path(start.registry or MODELS), MODELS)
+    source = start.encoder_weights or best_published(card.architecture)
+    try:
+        start_encoder(network, card.architecture, source, run_dir, registry)
+    except NoWeightsError as error:
+        raise MedSegError(str(error) if start.encoder_weights else f"{error} {ADVICE}") from error
+    if source != RANDOM:
+        began_with = described_start(card.architecture, source, run_dir)
+    else:
+        reason = "as asked for" if start.encoder_weights else "as nobody publishes any for this network"
+        began_with = f"{RANDOM_START}, {reason}"
+    return card.model_copy(update={"lineage": card.lineage.model_copy(update={"began_with": began_with})})
 
 
 def take_what_fits(network: nn.Module, donor: nn.Module) -> tuple[int, int]:

@@ -115,7 +115,7 @@ class Lineage(_Frozen):
     """Where a version comes from."""
 
     parent: str | None = None
-    began_with: str = Field("", description="without a parent: the version whose weights were taken where they fitted")
+    began_with: str = Field("", description="without a parent: what its weights began as")
     run: str = ""
     snapshot_sha256: str = ""
     n_corrections: int = 0

@@ -15,9 +15,11 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
 from napari_medseg.core.cards import Architecture
+from napari_medseg.core.durable import sha256_of
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.networks.architectures import default_encoder, free_of_size
+from napari_medseg.networks.ensemble import ENSEMBLE
 from napari_medseg.networks.versions import load_strictly, load_version, read_weights
 
 IMAGENET = "imagenet"
@@ -29,7 +31,13 @@ STARTS = (
     f'or "{RANDOM}" to start from random numbers'
 )
 
+_VERSION = r"[a-z0-9-]+@[0-9]+"
+
 logger = logging.getLogger(__name__)
+
+
+class NoWeightsError(MedSegError):
+    """Weights that are published cannot be had here and now."""
 
 
 def start_encoder(
@@ -58,18 +66,39 @@ def start_encoder(
     if source == RANDOM:
         logger.info("%s starts from random numbers, as asked for", architecture.name)
         return
-    architecture = architecture.model_copy(
-        update={"encoder": architecture.encoder or default_encoder(architecture.name)}
-    )
+    architecture = architecture.model_copy(update={"encoder": _encoder_name(architecture)})
     if source in {IMAGENET, *_settings_of(architecture.encoder)}:
         load_encoder(network, _hub_weights(architecture, source), f"{architecture.encoder} ({source})")
-    elif re.fullmatch(r"[a-z0-9-]+@[0-9]+", source):
+    elif re.fullmatch(_VERSION, source):
         _load_from_version(network, architecture, source, registry)
     elif source.strip():
         load_encoder_weights(network, weights_dir / Path(source).expanduser())
     else:
         raise MedSegError(f"it is not said what {architecture.name} starts from. Name {STARTS}.")
     logger.info("the encoder of %s starts from %s", architecture.name, source)
+
+
+def best_published(architecture: Architecture) -> str:
+    """Return what `start_encoder` should be asked for where nobody says: ``"imagenet"``, or what comes close to it.
+
+    ``"none"`` where nobody publishes weights of this encoder, or the network has none that could be chosen.
+    """
+    encoder = _encoder_name(architecture)
+    if encoder.startswith("tu-"):
+        config = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        return IMAGENET if config is not None and config.hf_hub_id else RANDOM
+    return min(_settings_of(encoder), key=lambda name: (name != IMAGENET, IMAGENET not in name, name), default=RANDOM)
+
+
+def described_start(architecture: Architecture, source: str, weights_dir: Path) -> str:
+    """Say for a card what `start_encoder` made the encoder begin with; arguments as there."""
+    encoder = _encoder_name(architecture)
+    if source in {IMAGENET, *_settings_of(encoder)}:
+        return f"{source} ({encoder})"
+    if re.fullmatch(_VERSION, source):
+        return source
+    path = weights_dir / Path(source).expanduser()
+    return f"file {path.name} (sha256 {sha256_of(path)})"
 
 
 def load_encoder_weights(network: nn.Module, path: Path) -> None:
@@ -130,6 +159,13 @@ def _encoder_of(network: nn.Module, source: str) -> nn.Module:
     return encoder
 
 
+def _encoder_name(architecture: Architecture) -> str:
+    """Return the encoder by name; an ensemble has none."""
+    if architecture.encoder or architecture.name == ENSEMBLE:
+        return architecture.encoder
+    return default_encoder(architecture.name)
+
+
 def _load_from_version(network: nn.Module, wanted: Architecture, version: str, registry: Registry) -> None:
     parent, card = load_version(registry.folder(version))
     if card.architecture.encoder != wanted.encoder:
@@ -154,7 +190,7 @@ def _hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
     settings = _settings_of(encoder)
     if "repo_id" not in settings.get(source, {}):
         known = f" smp lists {sorted(settings)}." if settings else ""
-        raise MedSegError(f'{encoder or architecture.name} has no weights "{source}".{known} Name {STARTS}.')
+        raise NoWeightsError(f'{encoder or architecture.name} has no weights "{source}".{known} Name {STARTS}.')
     path = _download(encoder, settings[source]["repo_id"], settings[source].get("revision"))
     twin = smp.encoders.get_encoder(encoder, weights=None)
     twin.load_state_dict(read_weights(path))  # it drops the classifier, and renames what other versions named else
@@ -165,7 +201,7 @@ def _hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
 def _timm_weights(architecture: Architecture) -> dict[str, Tensor]:
     config = timm.models.get_pretrained_cfg(architecture.encoder.removeprefix("tu-"))
     if config is None or not config.hf_hub_id:
-        raise MedSegError(f"timm offers no safetensors of {architecture.encoder}. Name {STARTS}.")
+        raise NoWeightsError(f"timm offers no safetensors of {architecture.encoder}. Name {STARTS}.")
     path = _download(architecture.encoder, config.hf_hub_id, None)
     twin = smp.MODEL_ARCHITECTURES_MAPPING[architecture.name](
         encoder_name=architecture.encoder,
@@ -183,7 +219,7 @@ def _download(encoder: str, repository: str, revision: str | None) -> Path:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision))
     except OSError as error:  # of all kinds: no network, no such file, no access, no room
         reason = " ".join(str(error).split())[:200]
-        raise MedSegError(
+        raise NoWeightsError(
             f"cannot get the weights of {encoder}: tried {HUB_FILE} of {repository} at Hugging Face, and its cache on "
             f"this machine ({reason}). Nothing was started. Try again with a connection, or name {STARTS}."
         ) from error

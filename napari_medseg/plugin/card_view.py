@@ -153,7 +153,7 @@ def _lineage(card: ModelCard) -> str:
     lineage = card.lineage
     facts = [
         f"parent: {lineage.parent or 'none, a base model'}",
-        f"began with the weights of {lineage.began_with} that fitted" if lineage.began_with else "",
+        f"began with {lineage.began_with}" if lineage.began_with else "",
         f"{lineage.n_corrections} corrections, seed {lineage.seed}",
         f"made {lineage.created[:16].replace('T', ' ')}" if lineage.created else "",
         f"promoted because: {lineage.promotion_reason}" if lineage.promotion_reason else "",

@@ -134,9 +134,9 @@ def _start(ws: Workspace, task: Task, base: ModelCard | None, changes: Changes) 
     changes = _completed(before, changes)
     same = [donor for donor in versions if base is not None and donor[0].id == base.id and _has(base, changes)]
     start = default_start(task, _family(task, base), same or versions, _SIZES, changes)
-    encoder_weights = "" if changes.weights == "none" else _absolute(changes.weights)
     card = start.card.model_copy(update={"field": before.field})
-    return start.model_copy(update={"card": card, "encoder_weights": encoder_weights})
+    source = {"encoder_weights": _absolute(changes.weights), "registry": str(ws.registry.user_dir.absolute())}
+    return start.model_copy(update={"card": card, **source})
 
 
 def _changes_network(card: ModelCard, changes: Changes) -> bool:

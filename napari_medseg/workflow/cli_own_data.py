@@ -40,6 +40,8 @@ class Wishes:
     task: str = ""
     name: str = ""
     values: str = ""
+    binarise: bool = False
+    ignore: int | None = None
     group_by: str = ""
     hold_out: str = ""
     out: Path | None = None
@@ -63,7 +65,8 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
         If anything does not fit and is not to be left out, the run fails, or more than one thing but training is
         asked for.
     """
-    from training.own_data import fill_run, match
+    from training.base_model import make_run
+    from training.own_data import fill_run, match, recipe_for
 
     if wishes.check_only + wishes.prepare + (wishes.show_batch is not None) > 1:
         raise MedSegError("--check, --prepare and --show-batch each end before training. Give one of them.")
@@ -80,11 +83,14 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
     changes = changes_of(wishes.recipe, wishes.epochs, wishes.budget_s, wishes.seed)
     if wishes.show_batch is not None:
         with tempfile.TemporaryDirectory() as folder:
-            fill_run(data, matched.cases, donors, Path(folder) / "run", changes)
-            cli_show.show_batch(wishes.show_batch, Path(folder) / "run", None)
+            picture_of = Path(folder) / "run"
+            base = recipe_for(data, matched.cases, donors, picture_of, changes)
+            random = base.model_copy(update={"encoder_weights": "none"})  # a picture needs no weights
+            make_run(random, picture_of, picture_of, picture_of)
+            cli_show.show_batch(wishes.show_batch, picture_of, None)
         return
-    base = fill_run(data, matched.cases, donors, run_dir, changes)
-    start = base.card.lineage.began_with or "random weights"
+    base = fill_run(data, matched.cases, donors, run_dir, changes, models)
+    start = base.card.lineage.began_with
     console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
     if wishes.prepare:
         _say_prepared(run_dir.absolute(), as_json=as_json)
@@ -127,7 +133,7 @@ def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, 
 
 def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
     from training.mask_files import categories_in
-    from training.matching import Meaning
+    from training.mask_values import Meaning
     from training.own_data import OwnData, task_for
 
     name = wishes.name or _default_name(wishes.task, book)
@@ -140,14 +146,12 @@ def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
         task = book.named(wishes.task)
     else:
         raise MedSegError("say what the values of the masks mean: --labels right_lung,left_lung, or --task lungs.")
-    values = tuple(_whole(word) for word in _words(wishes.values))
-    if values and len(values) != len(task.labels):
-        raise MedSegError(f"--values names {len(values)} values for {len(task.labels)} labels. Give one for each.")
+    values = tuple(tuple(_whole(part) for part in word.split("+")) for word in _words(wishes.values))
     return OwnData(
         name=name,
         images=wishes.images,
         masks=wishes.masks,
-        meaning=Meaning(task, values),
+        meaning=Meaning(task, values, wishes.binarise, wishes.ignore),
         group_by=wishes.group_by,
         hold_out=tuple(_words(wishes.hold_out)),
     )
@@ -262,6 +266,6 @@ def _words(text: str) -> list[str]:
 
 
 def _whole(word: str) -> int:
-    if not word.isdecimal():
-        raise MedSegError(f"--values takes whole numbers, not {word!r}.")
+    if not word.strip().isdecimal():
+        raise MedSegError(f"--values takes whole numbers, as in 31+32,40, not {word!r}.")
     return int(word)

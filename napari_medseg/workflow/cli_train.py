@@ -78,7 +78,16 @@ LabelsOption = Annotated[
 ]
 NameOption = Annotated[str, typer.Option(help="Of the model and of its new task.", rich_help_panel=OWN)]
 ValuesOption = Annotated[
-    str, typer.Option(help="Values in the masks, as in 128,255, where they are not 1, 2 ...", rich_help_panel=OWN)
+    str,
+    typer.Option(
+        help="Values in the masks, as in 128,255 or 31+32,40, where they are not 1, 2 ...", rich_help_panel=OWN
+    ),
+]
+BinariseOption = Annotated[
+    bool, typer.Option("--binarise", help="Whatever is drawn is the one label; JPEG, too.", rich_help_panel=OWN)
+]
+IgnoreOption = Annotated[
+    int | None, typer.Option(help="Value in the masks of what nobody decided on, as 255.", rich_help_panel=OWN)
 ]
 GroupByOption = Annotated[
     str, typer.Option(help="Regular expression whose match in a name is the patient.", rich_help_panel=OWN)
@@ -144,6 +153,8 @@ def train(
     labels: LabelsOption = "",
     name: NameOption = "",
     values: ValuesOption = "",
+    binarise: BinariseOption = False,
+    ignore: IgnoreOption = None,
     group_by: GroupByOption = "",
     hold_out: HoldOutOption = "",
     instances: InstancesOption = False,
@@ -173,6 +184,8 @@ def train(
             task=task or "",
             name=name,
             values=values,
+            binarise=binarise,
+            ignore=ignore,
             group_by=group_by,
             hold_out=hold_out,
             out=out,

@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.registry import Registry
 from napari_medseg.networks import architecture_named, build, load_version, start_encoder
-from napari_medseg.networks.pretrained import load_encoder, with_channels
+from napari_medseg.networks.pretrained import best_published, described_start, load_encoder, with_channels
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 SHARED_WEIGHTS = Path(__file__).parents[3] / "shared/weights"
@@ -205,3 +206,28 @@ def test_real_imagenet_weights_from_a_file(text: str, start: Start) -> None:
         shallow = [net(plane.expand(-1, n, -1, -1))[2] for net, n in ((taught, 4), (rgb.get_submodule("encoder"), 3))]
         torch.testing.assert_close(shallow[0], shallow[1], atol=1e-3, rtol=1e-3)
         assert not torch.allclose(random(plane.expand(-1, 4, -1, -1))[2], shallow[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "best"),
+    [
+        ("unet:resnet18", "imagenet"),
+        ("segnet", "imagenet"),
+        ("unet:dpn92", "imagenet+5k"),
+        ("unet:resnext101_32x48d", "instagram"),
+        ("deeplabv3plus:tu-xception65", "imagenet"),
+        ("conv_unet", "none"),
+    ],
+)
+def test_the_best_published_weights_are_known_without_a_network(text: str, best: str) -> None:
+    assert best_published(architecture_named(text, 1, 2)) == best
+    assert best_published(Architecture(name="ensemble", encoder="", in_channels=1, classes=2)) == "none"
+
+
+def test_a_start_is_described_for_cards(tmp_path: Path) -> None:
+    architecture = Architecture(name="segnet", encoder="", in_channels=1, classes=2)
+    (tmp_path / "mine.safetensors").write_bytes(b"weights")
+    assert described_start(architecture, "imagenet", tmp_path) == "imagenet (vgg16_bn)"
+    assert described_start(architecture, "lungs-unet@3", tmp_path) == "lungs-unet@3"
+    said = described_start(architecture, "mine.safetensors", tmp_path)
+    assert said == f"file mine.safetensors (sha256 {hashlib.sha256(b'weights').hexdigest()})"

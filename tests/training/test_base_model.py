@@ -15,6 +15,7 @@ from training.__main__ import main as train
 from training.augmentations import AUGMENTATIONS
 from training.base_model import make_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.start import make_start
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "lungs.json"
@@ -97,10 +98,22 @@ def test_a_recipe_says_what_the_encoder_starts_from(tmp_path: Path, caplog: pyte
     with pytest.raises(MedSegError, match="there is no file"):
         run_with(tmp_path / "b", encoder_weights="gone.safetensors")
     assert "at random" not in caplog.text
-    run_with(tmp_path / "c", encoder_weights="none")
+    asked = run_with(tmp_path / "c", encoder_weights="none")
     assert "at random" not in caplog.text, "as asked for"
-    run_with(tmp_path / "d")
+    unsaid = run_with(tmp_path / "d")
     assert "at random" in caplog.text
+    taught = run_with(tmp_path / "e", weights_from=str(MODELS / "lungs-unet" / "1"))
+    cards = {path.parent.name: read_card(path / "start" / "card.json") for path in (tmp_path / "a/run", asked, unsaid)}
+    assert {name: card.lineage.began_with for name, card in cards.items()} == {
+        "a": "lungs-unet@1",
+        "c": "random weights, as asked for",
+        "d": "random weights, as the recipe names neither parent nor encoder_weights",
+    }
+    assert cards["a"].weaknesses == small_card().weaknesses
+    assert cards["a"].licence.startswith("began with weights of lungs-unet@1: ")
+    assert cards["d"].weaknesses[-1].startswith("its training began with random weights, as the recipe")
+    assert read_card(taught / "start" / "card.json").lineage.began_with == "lungs-unet@1"
+    assert make_start(unsaid, 0) == f"the model begins with {cards['d'].lineage.began_with}"
 
 
 def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Path) -> None:

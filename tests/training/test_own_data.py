@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
@@ -16,21 +15,24 @@ from napari_medseg.core.own_tasks import own_task
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import load_version
-from training.matching import Meaning, listing
+from training.events import Notice, read_events
+from training.mask_values import Meaning
+from training.matching import labels_of, listing
 from training.own_data import (
     OwnData,
     fill_run,
     groups_to_hold_out,
     groups_to_validate,
-    kind_of,
     match,
     task_for,
     train,
 )
 from training.own_recipe import Changes, Sizes, default_recipe, default_start, read_changes
 from training.pairing import pair_keys
+from training.reading import read_item
 
 SHAPE = (48, 64)
+AT_RANDOM = Changes(weights="none")
 
 
 def field_labels() -> np.ndarray:
@@ -59,7 +61,8 @@ def own(tmp_path: Path) -> Callable[..., OwnData]:
     def make(labels: tuple[str, ...] = ("right_lung", "left_lung"), **changes: object) -> OwnData:
         task = task_for("chest", labels, tmp_path / "images")
         given = {"name": "chest", "images": tmp_path / "images", "masks": tmp_path / "masks"}
-        meaning = Meaning(task, changes.pop("values", ()))
+        said = {key: changes.pop(key) for key in ("values", "binarise", "ignore") if key in changes}
+        meaning = Meaning(task, **said)
         return OwnData(**{**given, "meaning": meaning, **changes})
 
     return make
@@ -134,7 +137,7 @@ def test_black_and_white_masks_are_one_label_and_other_values_can_be_named(
     assert case.facts.values == (1,)
     put(tmp_path / "masks" / "a.png", field_labels() * 100)
     assert [mismatch.kind for mismatch in match(own()).mismatches] == ["unknown value"]
-    (case,) = match(own(values=(100, 200))).cases
+    (case,) = match(own(values=((100,), (200,)))).cases
     assert case.facts.values == (1, 2)
 
 
@@ -191,20 +194,9 @@ def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
     data = OwnData("cells", tmp_path / "images", tmp_path / "masks", meaning)
     found = match(data)
     assert found.mismatches == ()
-    fill_run(data, found.cases, [], tmp_path / "run")
+    fill_run(data, found.cases, [], tmp_path / "run", AT_RANDOM)
     labels = formats.read_labels(tmp_path / "run" / "labels" / "cells" / "slide.tif")
     assert np.bincount(labels.ravel()).tolist() == [48 * 64 - 72, 36, 36]
-
-
-def test_the_kind_of_images_is_seen(tmp_path: Path) -> None:
-    put(tmp_path / "grey" / "a.png", grey(1))
-    put(tmp_path / "red" / "a.png", np.stack([grey(1), grey(1) // 3, grey(1) // 3], axis=-1))
-    (tmp_path / "ct").mkdir()
-    tifffile.imwrite(tmp_path / "ct" / "broken.tif", np.zeros(0, np.uint8))
-    assert kind_of(tmp_path / "grey") == "grey"
-    assert kind_of(tmp_path / "red") == "colour"
-    with pytest.raises(MedSegError, match="no image that can be read"):
-        kind_of(tmp_path / "ct")
 
 
 def test_groups_are_split_the_same_way_each_time() -> None:
@@ -230,9 +222,10 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
     changes = read_changes(path)
     assert default_recipe(task, "chest", small, changes).n_epochs == 3
-    card = default_start(task, "chest", [], small, changes).card
+    start = default_start(task, "chest", [], small, changes)
+    card = start.card
     assert (card.architecture.encoder, card.architecture.in_channels, card.architecture.classes) == ("resnet18", 1, 3)
-    assert "random weights" in card.weaknesses[0]
+    assert (start.weights_from, card.lineage.began_with) == ("", ""), "what it begins with is chosen later"
     with pytest.raises(MedSegError, match="the recipe cannot be changed so: n_epoch: Extra inputs"):
         default_recipe(task, "chest", small, Changes(recipe={"n_epoch": 3}))
     path.write_text("learning_rate = 3")
@@ -246,7 +239,10 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
     found = match(data)
     small = {"n_epochs": 1, "steps_per_epoch": 2, "batch_size": 2, "patch_px": 64, "precision": "fp32"}
     changes = Changes(
-        recipe=small, preprocessing={"min_side_px": 64}, architecture={"options": {"decoder_channels": [16] * 5}}
+        weights="none",
+        recipe=small,
+        preprocessing={"min_side_px": 64},
+        architecture={"options": {"decoder_channels": [16] * 5}},
     )
     run_dir = tmp_path / "run"
     base = fill_run(data, found.cases, [], run_dir, changes)
@@ -257,6 +253,9 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
     assert card.hold_out[-1].n_images == 2
     assert card.labelled_as.sides == (1, 2)
     assert card.lineage.n_corrections == 0
+    assert card.lineage.began_with == "random weights, as asked for"
+    said = [event.text for event, _ in read_events(run_dir) if isinstance(event, Notice)]
+    assert said.count("the model begins with random weights, as asked for") == 1
     assert [source.n_images for source in card.training_data] == [8]
     network, _ = load_version(run_dir)
     assert not network.training
@@ -268,10 +267,53 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
 def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[..., OwnData]) -> None:
     fill_folders(tmp_path, 10)
     data = own(group_by="p[0-9]+", hold_out=("p1",), train_on=("p0_0", "p3_6"))
-    fill_run(data, match(data).cases, [], tmp_path / "run")
+    fill_run(data, match(data).cases, [], tmp_path / "run", AT_RANDOM)
     roles = [item.role for item in read_snapshot(tmp_path / "run" / "snapshot.json").items]
     assert sorted(roles) == [Role.HOLD_OUT] * 2 + [Role.TRAIN] * 2
     wrong = own(group_by="p[0-9]+", hold_out=("p9",))
     cases = match(wrong).cases
     with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; there are \['p0'"):
-        fill_run(wrong, cases, [], tmp_path / "other")
+        fill_run(wrong, cases, [], tmp_path / "other", AT_RANDOM)
+
+
+def test_what_nobody_decided_on_is_marked_and_neither_learnt_nor_judged(
+    tmp_path: Path, own: Callable[..., OwnData]
+) -> None:
+    fill_folders(tmp_path, 10)
+    mask = field_labels()
+    mask[:, 48:] = 255
+    put(tmp_path / "masks" / "p0_0_mask.png", mask)
+    put(tmp_path / "masks" / "p0_1_mask.png", np.full(SHAPE, 255, np.uint8))
+    assert {mismatch.name for mismatch in match(own()).mismatches} == {"p0_0", "p0_1"}
+    data = own(ignore=255)
+    found = match(data)
+    assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [("not looked at", "p0_1")]
+    fill_run(data, found.cases, [], tmp_path / "run", AT_RANDOM)
+    items = {item.name: item for item in read_snapshot(tmp_path / "run" / "snapshot.json").items}
+    item = items["chest/p0_0"]
+    assert item.ignored_value == 255
+    _, labels, unseen = read_item(item, tmp_path / "run", data.meaning.task)
+    assert (unseen == (mask == 255)).all()
+    assert (labels == np.where(mask == 255, 0, mask)).all()
+
+
+def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+    drawn = (field_labels() > 0).astype(np.uint8) * 255
+    for name in ("a", "b", "c"):
+        put(tmp_path / "images" / f"{name}.png", grey(1))
+    (tmp_path / "masks").mkdir()
+    Picture.fromarray(np.stack([drawn] * 3, axis=-1)).save(tmp_path / "masks" / "a.jpg", quality=60)
+    put(tmp_path / "masks" / "b.png", np.stack([field_labels() * 30] * 3, axis=-1))
+    put(tmp_path / "masks" / "c.png", np.stack([drawn, drawn, drawn // 2], axis=-1))
+    assert {(miss.kind, miss.name) for miss in match(own(("lung",))).blocking} >= {("unreadable", "a")}
+    data = own(("lung",), binarise=True)
+    found = match(data)
+    assert [(miss.kind, miss.name, miss.blocking) for miss in found.mismatches] == [
+        ("soft borders", "a", False),
+        ("unreadable", "c", True),
+    ]
+    assert "colour picture" in found.mismatches[1].text
+    for case in found.cases:
+        _, labels = labels_of(case, data.meaning)
+        assert (labels == (field_labels() > 0)).mean() > 0.99, case.name
+        assert labels.max() == 1

@@ -17,7 +17,7 @@ from training.base_model import make_run
 from training.base_recipe import BaseRecipe, Source, read_base_recipe
 from training.evaluate import judge_case
 from training.judge import labelled_case
-from training.matching import Meaning
+from training.mask_values import Meaning
 from training.own_data import OwnData, fill_run, match, task_for
 from training.own_recipe import read_changes
 from training.suite import read_suite

@@ -10,6 +10,7 @@ from PIL import Image as Picture
 from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.core import formats
+from napari_medseg.core.cards import read_card
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.cli import main
@@ -84,11 +85,17 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     assert not out_dir.exists()
     code, out, _ = medseg("train", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--check")
     assert (code, out) == (0, "10 pairs fit; nothing was trained.\n")
+    for meaning in (("--values", "100+200"), ("--binarise",), ("--values", "100", "--ignore", 200)):
+        code, out, _ = medseg("train", *folders, "--labels", "lung", *meaning, "--check")
+        assert (code, out) == (0, "10 pairs fit; nothing was trained.\n"), meaning
     for arguments, said in [
         ((), "say what the values of the masks mean"),
         (("--labels", "a", "--task", "lungs"), "either --labels"),
         (("--labels", "a,b", "--values", "1"), "names 1 values for 2 labels"),
-        (("--labels", "a,b", "--values", "1,x"), "whole numbers, not 'x'"),
+        (("--labels", "a,b", "--values", "1,x"), "whole numbers, as in 31+32,40, not 'x'"),
+        (("--labels", "a,b", "--values", "1+2,2"), "names [2] more than once"),
+        (("--labels", "a,b", "--binarise"), "--binarise is for one label, but there are 2"),
+        (("--labels", "a,b", "--ignore", "2"), "--ignore cannot be 2: 2 is a label"),
     ]:
         code, _, err = medseg("train", *folders, *arguments)
         assert (code, said in err) == (1, True), err
@@ -115,6 +122,7 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
         *("--epochs", 1, "--recipe", tmp_path / "small.json", "--out", run_dir, "--skip-mismatches", "--json"),
     )
     assert code == 0, err
+    assert read_card(run_dir / "card.json").lineage.began_with == "lungs-unet@3"
     answer = json.loads(out)
     assert (answer["model"], answer["task"]) == ("my-chest@1", "my-chest")
     assert answer["hold_out"][0]["n_images"] == 2

@@ -8,7 +8,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.dicom import read_dicom, read_series
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.guard import readable_errors
-from napari_medseg.core.formats.labels import WRITERS, read_labels, write_image, write_labels
+from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.pictures import read_picture
 from napari_medseg.core.formats.sources import (
@@ -26,6 +26,7 @@ from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.image import Image
 
 __all__ = [
+    "JPEG_SUFFIXES",
     "READERS",
     "WRITERS",
     "ImageSource",
@@ -33,6 +34,7 @@ __all__ = [
     "find_images",
     "read",
     "read_labels",
+    "read_mask",
     "read_series",
     "read_source",
     "write_image",

@@ -1,6 +1,6 @@
 """Labels out and back in, on the source's own grid; the values never overflow, and another grid is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from napari_medseg.core.errors import MedSegError, OtherGridError
 from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
 from napari_medseg.core.formats.grid_text import Grid, grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
-from napari_medseg.core.formats.pictures import png_grid, read_indexed_picture, write_png
+from napari_medseg.core.formats.pictures import png_grid, read_indexed_picture, read_picture, write_png
 from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, TIFF_SUFFIXES, suffix_of
 from napari_medseg.core.formats.tiff import read_tiff, tiff_grid, write_tiff
 from napari_medseg.core.image import Image, Storage
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def _write_png(path: Path, pixels: NDArray[Any], image: Image) -> None:
@@ -38,6 +40,7 @@ _READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     ".png": read_indexed_picture,
 }
+_MASK_READERS = _READERS | dict.fromkeys(JPEG_SUFFIXES, read_picture)
 _GRIDS: dict[str, Callable[[Path], Grid]] = {**dict.fromkeys(TIFF_SUFFIXES, tiff_grid), ".png": png_grid}
 
 
@@ -104,24 +107,54 @@ def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
     MedSegError
         If the file is damaged, holds no labels, or lies on another grid; the text says how they differ.
     """
-    if suffix_of(path) not in _READERS:
-        raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(_READERS))}. Convert them.")
-    found = _READERS[suffix_of(path)](path)
+    labels = _placed(path, image, _READERS)
+    return _compact(_checked(labels, labels.shape, path.name), path.name)
+
+
+def read_mask(path: Path, image: Image) -> NDArray[Any]:
+    """Read a drawing of one thing in canonical order, its values as they are: fractions and JPEG's are no labels yet.
+
+    Parameters
+    ----------
+    path
+        As of `read_labels`, or JPEG.
+    image
+        The image that it belongs to, as of `read_labels`.
+
+    Raises
+    ------
+    MedSegError
+        If the file is damaged, in colours, or lies on another grid.
+    """
+    return _placed(path, image, _MASK_READERS)
+
+
+def _placed(path: Path, image: Image | None, readers: Mapping[str, Callable[[Path], Image]]) -> NDArray[Any]:
+    """Read the pixels of a file that lies on the grid of an image."""
+    suffix = suffix_of(path)
+    if suffix not in readers:
+        raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(readers))}. Convert them.")
+    found = readers[suffix](path)
     if found.units == "rgb":
         raise MedSegError(
             f"{path.name} is a colour picture; labels are one number per pixel. Export numbers, not colours."
         )
-    labels = found.pixels
+    pixels = found.pixels
     if image is not None:
         own = picture_storage(image)
-        if (
-            suffix_of(path) in _GRIDS
-            and _GRIDS[suffix_of(path)](path).storage is None
-            and len(own.flips) == labels.ndim
-        ):
-            labels = canonical_pixels(labels, own)
-        _refuse_other_grid(found.with_pixels(labels), image, path.name)
-    return _compact(_checked(labels, labels.shape, path.name), path.name)
+        if _says_no_orientation(path, found) and len(own.flips) == pixels.ndim:
+            pixels = canonical_pixels(pixels, own)
+        _refuse_other_grid(found.with_pixels(pixels), image, path.name)
+    return pixels
+
+
+def _says_no_orientation(path: Path, found: Image) -> bool:
+    if suffix_of(path) in _GRIDS:
+        return _GRIDS[suffix_of(path)](path).storage is None
+    if suffix_of(path) not in JPEG_SUFFIXES or found.storage is None:
+        return False
+    plain = plain_storage(2)
+    return (found.storage.permutation, found.storage.flips) == (plain.permutation, plain.flips)
 
 
 def _refuse_other_grid(found: Image, image: Image, name: str) -> None:

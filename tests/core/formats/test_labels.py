@@ -184,6 +184,26 @@ def test_colours_are_no_labels(tmp_path: Path) -> None:
         formats.read_labels(tmp_path / "l.png")
 
 
+def test_a_drawing_may_be_jpeg_or_hold_fractions_and_lies_as_the_image_does(tmp_path: Path) -> None:
+    drawn = np.zeros((16, 24), np.uint8)
+    drawn[:8, :8] = 255
+    turned = Picture.Exif()
+    turned[0x0112] = 6
+    Picture.fromarray(drawn // 2).save(tmp_path / "photo.jpg", exif=turned)
+    image = formats.read(tmp_path / "photo.jpg")
+    for name in ("with_exif.jpg", "without.jpeg"):
+        Picture.fromarray(drawn).save(tmp_path / name, **({"exif": turned} if name == "with_exif.jpg" else {}))
+        mask = formats.read_mask(tmp_path / name, image)
+        assert mask.shape == image.spatial_shape == (24, 16)
+        assert ((mask > 127) == (image.pixels > 60)).all(), name
+    tifffile.imwrite(tmp_path / "shares.tif", drawn / np.float32(510))
+    assert formats.read_mask(tmp_path / "shares.tif", image).max() == 0.5
+    with pytest.raises(MedSegError, match="labels are read from"):
+        formats.read_labels(tmp_path / "without.jpeg", image)
+    with pytest.raises(MedSegError, match="has 24 x 16 voxels, but photo has 4 x 4"):
+        formats.read_mask(tmp_path / "without.jpeg", image.with_pixels(image.pixels[:4, :4]))
+
+
 def test_exported_files_carry_no_patient(tmp_path: Path) -> None:
     write_series(tmp_path / "series", noise(SHAPE), PatientID="SECRET77", PatientName="SECRET77")
     image = formats.read(tmp_path / "series")

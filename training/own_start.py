@@ -1,0 +1,57 @@
+"""What a model on somebody's own images begins with: no network begins at random unnoticed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_medseg.core.cards import ModelCard
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.registry import Registry
+from napari_medseg.core.tasks import Task
+from napari_medseg.networks.pretrained import RANDOM, NoWeightsError, best_published
+from training.base_model import make_run
+from training.base_recipe import BaseRecipe
+from training.first_model import ADVICE, RANDOM_START
+from training.own_recipe import Changes, Donor, Sizes, default_start
+
+
+@dataclass(frozen=True)
+class OwnStart:
+    """The card to start with, the version whose weights it takes where they fit, or what its encoder begins with."""
+
+    card: ModelCard
+    weights_from: str
+    encoder_weights: str
+
+
+def own_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, changes: Changes) -> OwnStart:
+    """Choose as `default_start` does; without a version that fits, the published weights of the network's encoder.
+
+    Only where nobody publishes any are the weights random without being asked for, and the card says so.
+    """
+    start = default_start(task, name, donors, sizes, changes)
+    if start.weights_from or changes.weights:
+        return OwnStart(start.card, start.weights_from, changes.weights)
+    network = start.card.architecture
+    weights, card = best_published(network), start.card
+    if weights == RANDOM:
+        reason = f"as nobody publishes weights for {network.name} {network.encoder}".rstrip()
+        lineage = card.lineage.model_copy(update={"began_with": f"{RANDOM_START}, {reason}"})
+        card = card.model_copy(update={"lineage": lineage})
+    return OwnStart(card, "", weights)
+
+
+def make_own_run(base: BaseRecipe, changes: Changes, run_dir: Path, registry: Registry | None) -> BaseRecipe:
+    """Fill a run folder as `base_model.make_run` does, and return the recipe with the card that the run starts with.
+
+    Raises
+    ------
+    MedSegError
+        As `make_run`; where weights that nobody asked for cannot be had, it says how to begin otherwise.
+    """
+    here = Path().absolute()
+    try:
+        card = make_run(base, here, here, run_dir, registry)
+    except NoWeightsError as error:
+        raise MedSegError(str(error) if changes.weights else f"{error} {ADVICE}") from error
+    return base.model_copy(update={"card": card})
