@@ -25,6 +25,7 @@ from training.events import Failed, read_events
 from training.kinds_of_images import kind_of
 from training.mask_values import Meaning
 from training.matching import Matched, Mismatch, OwnCase
+from training.older import leave_older
 from training.own_recipe import Changes, Donor, Sizes, default_recipe
 
 LABELS_FOLDER = "labels"
@@ -182,9 +183,13 @@ def train(run_dir: Path) -> ModelCard:
 
 
 def judged(run_dir: Path) -> ModelCard:
-    """Write all figures of a finished run on its card, where it holds something out, and return the card."""
+    """Write all figures of a finished run on its card, where it holds something out, and return the card.
+
+    Beside it lies the list of images that its descendants replay.
+    """
     from training.judge import judge
 
+    leave_older(run_dir)
     if read_snapshot(run_dir / "snapshot.json").with_role(Role.HOLD_OUT):
         return judge(run_dir, LABELS_BY, images_may_be_shown=False)
     return read_card(run_dir / "card.json")

@@ -12,6 +12,7 @@ from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.gate import Decision, Verdict, judge
+from napari_medseg.core.older import read_older, write_older
 from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import Role, Snapshot, read_snapshot, write_snapshot
@@ -111,7 +112,7 @@ def start_run(
     if not beginning.replays:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.with_role(*{*Role} - {Role.REPLAY}))})
     run_id = _new_id(beginning.recipe.name)
-    folder = _written(ws.project.folder / "runs" / run_id, beginning, snapshot)
+    folder = _written(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := doubt_of(found):
         (folder / DOUBT_FILE).write_text(doubt, encoding="utf-8")
     rival = "" if beginning.rival is None else beginning.rival.id
@@ -177,13 +178,15 @@ def _new_id(family: str) -> str:
     return f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
 
 
-def _written(folder: Path, beginning: Beginning, snapshot: Snapshot) -> Path:
+def _written(ws: Workspace, folder: Path, beginning: Beginning, snapshot: Snapshot) -> Path:
     """Fill the folder of a run with all that its process reads."""
     folder.mkdir(parents=True)
     write_snapshot(snapshot, folder / "snapshot.json")
     write_recipe(beginning.recipe, folder / "recipe.json")
     if beginning.start is not None:
         write_first_start(beginning.start, folder)
+    elif beginning.base is not None:  # what its parent replays, the new version shall replay too
+        write_older(folder, read_older(ws.registry.folder(beginning.base.id)))
     return folder
 
 

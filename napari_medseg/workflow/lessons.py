@@ -1,6 +1,7 @@
 """What a training run may see: the corrections of a project with their sides, and a replay of older data."""
 
 import hashlib
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.older import read_older
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.rows import RunItem
 from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem
@@ -17,6 +19,8 @@ from napari_medseg.workflow.drafts import edited_by
 from napari_medseg.workflow.journal import Journal, journal_path
 from napari_medseg.workflow.replay import replay_items
 from napari_medseg.workflow.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 MIN_GROUPS_TO_VALIDATE = 3
 ONE_GROUP_VALIDATES_IN = 5
@@ -55,7 +59,7 @@ def snapshot_of(ws: Workspace, task: str, base: ModelCard | None = None) -> tupl
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     held_out = {item.group for item in items if item.role is Role.HOLD_OUT}
-    replayed = [] if base is None else _replayed(ws.samples, base, held_out)
+    replayed = [] if base is None else [*_replayed(ws.samples, base, held_out), *_older(ws, base, held_out)]
     own_task = None if task in TASKS else ws.tasks.named(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
@@ -112,4 +116,18 @@ def _replayed(samples: Path, base: ModelCard, held_out: set[str]) -> list[Snapsh
         )
         for item in replay_items(samples, base)
         if item.group not in held_out
+    ]
+
+
+def _older(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
+    """Return what a version that learnt from somebody's own folders lists, as far as it is there and of its task."""
+    listed = read_older(ws.registry.folder(base.id))
+    if gone := [image.name for image in listed if not image.is_there]:
+        logger.warning(
+            "%d of %d older images of %s are gone and not replayed: %s", len(gone), len(listed), base.id, gone
+        )
+    return [
+        SnapshotItem(**image.model_dump(), role=Role.REPLAY, source=f"learnt by {base.id}")
+        for image in listed
+        if image.is_there and image.group not in held_out
     ]

@@ -11,7 +11,9 @@ from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.core import formats
 from napari_medseg.core.cards import read_card
+from napari_medseg.core.older import read_older
 from napari_medseg.core.records import Case
+from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.workspace import Workspace
@@ -131,6 +133,9 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     assert json.loads((run_dir / "recipe.json").read_text())["n_epochs"] == 1
     code, out, _ = medseg("models", "add", run_dir, "--promote", "--registry", registry)
     assert (code, "my-chest@1 is added" in out) == (0, True)
+    older = read_older(registry / "my-chest" / "1")
+    assert len(older) == len(read_snapshot(run_dir / "snapshot.json").with_role(Role.TRAIN))
+    assert all(image.is_there for image in older)
     where = ("--task", "my-chest", "--registry", registry)
     code, out, _ = medseg("predict", lonely, "-o", tmp_path / "labels", "--device", "cpu", "--json", *where)
     assert code == 0
