@@ -85,7 +85,7 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     card = read_card(tmp_path / "registry" / "lungs-unet" / "78" / "card.json")
     assert (card.architecture.encoder, card.architecture.classes) == ("resnet18", 3)
     assert (card.lineage.parent, card.lineage.n_corrections, card.lineage.seed) == (None, 2, 5)
-    assert "random weights" in card.weaknesses[0]
+    assert card.lineage.began_with == "random weights, as asked for"
 
 
 def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[object, ...], tmp_path: Path) -> None:
