@@ -214,10 +214,12 @@ def _train(run_dir: Path, budget_s: float | None, console: Console, *, as_json: 
 
 
 def _judge_finished(run_dir: Path, *, as_json: bool) -> None:
-    from training.own_data import judged
+    from training.own_data import LABELS_BY, judged
 
     card = read_card(run_dir / CARD_FILE)
-    if card.calibration.n_images:  # the last that judging writes
+    if any(
+        score.labels_by == LABELS_BY for score in card.hold_out
+    ):  # training has figures too, judging names the masks
         raise MedSegError(f"the run in {run_dir} is finished and judged. Train again to make another.")
     _say_result(judged(run_dir), run_dir, as_json=as_json)
 
