@@ -136,9 +136,9 @@ def _has(card: ModelCard, wanted: Mapping[str, Any]) -> bool:
 
 
 def _architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Return the architecture with some keys changed; options are those of one network, and not of another."""
-    other = changes.get("name", default.name) != default.name
-    return _changed(default, ({"options": {}} if other else {}) | dict(changes), "architecture")
+    """Change the network; one of another name has options of its own, and its own encoder where none is named."""
+    other = {"encoder": "", "options": {}} if changes.get("name", default.name) != default.name else {}
+    return _changed(default, other | dict(changes), "architecture")
 
 
 def _changed(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:

@@ -67,7 +67,9 @@ def _with_encoder(network: nn.Module, start: FirstStart, run_dir: Path) -> Model
     else:
         reason = "as asked for" if start.encoder_weights else "as nobody publishes any for this network"
         began_with = f"{RANDOM_START}, {reason}"
-    return card.model_copy(update={"lineage": card.lineage.model_copy(update={"began_with": began_with})})
+    random = [f"its training began with {began_with}"] if source == RANDOM else []
+    lineage = card.lineage.model_copy(update={"began_with": began_with})
+    return card.model_copy(update={"lineage": lineage, "weaknesses": [*card.weaknesses, *random]})
 
 
 def take_what_fits(network: nn.Module, donor: nn.Module) -> tuple[int, int]:

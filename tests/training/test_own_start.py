@@ -14,14 +14,17 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 import napari_medseg
+from napari_medseg.core.cards import Architecture, Lineage, read_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.own_tasks import own_task
 from napari_medseg.core.registry import Registry
 from napari_medseg.networks import load_version
 from training.base_recipe import BaseRecipe
+from training.first_model import FirstStart
 from training.mask_values import Meaning
 from training.own_data import OwnData, fill_run, match
 from training.own_recipe import Changes
+from training.start import save_start
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 RESNET = {"name": "unet", "encoder": "resnet18", "options": {"decoder_channels": [8] * 5}}
@@ -110,3 +113,20 @@ def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp
     base = fill(Changes(weights="my-model@2"), Registry(tmp_path / "registry", BUNDLED))
     assert base.card.lineage.began_with == "my-model@2"
     assert base.card.licence == f"began with weights of my-model@2: {card.licence}"
+
+
+def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cache: Path, tmp_path: Path) -> None:
+    _, card = load_version(BUNDLED / "lungs-unet" / "3")
+    plain = card.model_copy(update={"lineage": Lineage(), "weaknesses": [], "licence": ""})
+    resnet = Architecture(name="unet", encoder="resnet18", in_channels=1, classes=3)
+    start = FirstStart(card=plain.model_copy(update={"architecture": resnet}))
+    with pytest.raises(MedSegError, match="cannot get the weights of resnet18"):
+        save_start(start, tmp_path / "a", 0)
+    assert not (tmp_path / "a").exists()
+    save_start(start.model_copy(update={"encoder_weights": "none"}), tmp_path / "a", 0)
+    said = read_card(tmp_path / "a" / "card.json")
+    assert said.lineage.began_with == "random weights, as asked for"
+    assert said.weaknesses == ["its training began with random weights, as asked for"]
+    own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
+    save_start(own, tmp_path / "b", 0)
+    assert read_card(tmp_path / "b" / "card.json").lineage.began_with == "lungs-unet@3"

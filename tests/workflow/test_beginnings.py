@@ -69,7 +69,10 @@ def test_another_network_begins_anew_and_has_to_beat_the_live_one(two: Workspace
     assert (card.name, new.recipe.version, new.recipe.base) == ("lungs-unet", 3, "start")
     assert new.recipe.compare_with == str(two.registry.folder("lungs-unet@2"))
     assert (new.start.weights_from, new.replays) == ("", False)
-    assert (card.lineage.began_with, new.start.encoder_weights) == ("", ""), "the run looks for published ones"
+    assert (card.lineage.began_with, card.weaknesses) == ("", []), "the run tries published weights"
+    random = begun(two, architecture={"name": "segnet"}, weights="none").start
+    assert random is not None
+    assert random.encoder_weights == "none"
     assert begun(two, architecture={"name": "segnet"}, recipe={"replay_share": 0.25}).replays
     weights = tmp_path / "encoder.safetensors"
     with pytest.raises(MedSegError, match="no file of encoder weights"):
