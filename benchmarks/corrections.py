@@ -128,7 +128,7 @@ def _cell(rows: Sequence[Row], base: Row) -> str:
     if not rows:
         return ""
     new, lost = [row["new"] for row in rows], [row["old"] - base["old"] for row in rows]
-    spread = f" ({min(new):.3f} to {max(new):.3f})" if len(rows) > 1 else ""
+    spread = f" ({min(new):.3f} to {max(new):.3f})" if len(rows) > 1 else " (one seed)"
     return f"{statistics.fmean(new):.3f}{spread} / {statistics.fmean(lost):+.4f}"
 
 
