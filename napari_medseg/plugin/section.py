@@ -32,6 +32,7 @@ class Section(QWidget):
         self._toggle.toggled.connect(self._fold)
         self._status = QElidingLabel(self)
         self._status.setMinimumWidth(20)
+        self._status.setIndent(0)  # it elides to its whole width: an indent would cut the first letter
         self._status.setObjectName("medseg-muted")
         self._status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._body = QWidget(self)
