@@ -5,6 +5,7 @@ from torch import nn
 from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.networks import ARCHITECTURES, architecture_named, build
+from napari_medseg.networks.architectures import default_encoder
 from napari_medseg.networks.growth import with_classes
 
 REFERENCES = {
@@ -92,7 +93,6 @@ def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
         ({"name": "deeplabv3plus", "encoder": "xception"}, "tu-xception65"),
         ({"name": "segnet", "encoder": "resnet18"}, "vgg16_bn"),
         ({"name": "fcn", "encoder": "resnet18"}, "resnet101"),
-        ({"name": "unet", "encoder": ""}, "mobilenet_v2"),
         ({"name": "conv_unet", "encoder": "resnet18"}, "no encoder to choose"),
         ({"name": "conv_unet", "encoder": "", "options": {"wheels": 4}}, "widths"),
         ({"name": "conv_unet", "encoder": "", "options": {"widths": [8]}}, "at least two"),
@@ -103,6 +103,12 @@ def test_an_unknown_word_is_answered_with_the_choices(fields: dict[str, object],
     values = {"name": "unet", "encoder": "mobilenet_v2", "in_channels": 1, "classes": 3} | fields
     with pytest.raises(MedSegError, match=named):
         build(Architecture.model_validate(values))
+
+
+def test_an_empty_encoder_is_the_networks_own_default() -> None:
+    unet = Architecture(name="unet", encoder="", in_channels=1, classes=2)
+    named = unet.model_copy(update={"encoder": default_encoder("unet")})
+    assert build(unet).state_dict().keys() == build(named).state_dict().keys()
 
 
 def test_a_network_is_named_by_architecture_and_encoder() -> None:
