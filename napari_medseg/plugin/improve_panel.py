@@ -3,7 +3,7 @@
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMenu, QWidget
 from superqt import QElidingLabel
 
 from napari_medseg.core.gate import MIN_GROUPS, Decision
@@ -15,7 +15,7 @@ from napari_medseg.plugin.notify import tell, told
 from napari_medseg.plugin.question import Question
 from napari_medseg.plugin.run_progress import RunProgress
 from napari_medseg.plugin.run_watch import RunWatch
-from napari_medseg.plugin.section import Pages, Section, row_of
+from napari_medseg.plugin.section import Pages, Section, row_of, stack_in
 from napari_medseg.workflow import improve, meter, runs
 from napari_medseg.workflow.improve import ComparisonView
 from napari_medseg.workflow.workspace import Workspace
@@ -121,7 +121,7 @@ class ImprovePanel(Section):
         self._keep_button = theme.button("Keep old", "")
         decided = QWidget()
         buttons = row_of(self._promote_button, self._keep_button, stretch=-1)
-        _stacked_in(decided, self._verdict, self._figures, buttons, self.question, self.table)
+        stack_in(decided, self._verdict, self._figures, buttons, self.question, self.table)
         self._decided = decided
         self._pages = Pages(self._empty, self.progress, decided)
         self.add(self._pages)
@@ -267,11 +267,3 @@ def _wrapped(text: str) -> QLabel:
     label.setWordWrap(True)
     label.setObjectName("medseg-muted")
     return label
-
-
-def _stacked_in(page: QWidget, *widgets: QWidget) -> None:
-    layout = QVBoxLayout(page)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
-    for widget in widgets:
-        layout.addWidget(widget)

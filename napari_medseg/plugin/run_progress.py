@@ -4,14 +4,14 @@ import time
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 from superqt import QElidingLabel
 
 from napari_medseg.core.records import RunState
 from napari_medseg.plugin import theme
 from napari_medseg.plugin.curve import TrainingCurve
 from napari_medseg.plugin.question import Question
-from napari_medseg.plugin.section import Pages, row_of
+from napari_medseg.plugin.section import Pages, row_of, stack_in
 from training.events import EpochEnded, Event, Failed, Notice, Paused, Started
 
 PAUSING = "pausing, it can go on later"
@@ -47,10 +47,10 @@ class RunProgress(QWidget):
         self.discard = theme.button("Discard", "Give this run up; its corrections wait to be learnt again")
         self.question = Question()
         self._learning, self._halted = QWidget(), QWidget()
-        _stacked_in(self._learning, self.text, row_of(self.pause, self.cancel, stretch=-1))
-        _stacked_in(self._halted, self.waiting, row_of(self.go_on, self.discard, stretch=-1))
+        stack_in(self._learning, self.text, row_of(self.pause, self.cancel, stretch=-1))
+        stack_in(self._halted, self.waiting, row_of(self.go_on, self.discard, stretch=-1))
         self._pages = Pages(self._learning, self._halted, self.question)  # a question takes the place of its buttons
-        _stacked_in(self, self.curve, self._pages)
+        stack_in(self, self.curve, self._pages)
         self.pause.clicked.connect(self._on_pause)
         self.cancel.clicked.connect(self._on_cancel)
         self.go_on.clicked.connect(self.go_on_asked)
@@ -126,11 +126,3 @@ class RunProgress(QWidget):
         keep = partial(self._pages.show_page, self._halted)
         self.question.ask(text, [("Discard", self.discard_asked.emit), ("Keep it", keep)])
         self._pages.show_page(self.question)
-
-
-def _stacked_in(page: QWidget, *widgets: QWidget) -> None:
-    layout = QVBoxLayout(page)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
-    for widget in widgets:
-        layout.addWidget(widget)

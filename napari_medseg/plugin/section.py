@@ -88,6 +88,15 @@ def row_of(*widgets: QWidget, stretch: int = 0) -> QWidget:
     return row
 
 
+def stack_in(page: QWidget, *widgets: QWidget) -> None:
+    """Lay widgets of a page one below the other."""
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING_PX)
+    for widget in widgets:
+        layout.addWidget(widget)
+
+
 class Pages(QWidget):
     """Several pages, of which one is shown and only that one takes space."""
 

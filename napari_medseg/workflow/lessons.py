@@ -120,7 +120,7 @@ def _replayed(samples: Path, base: ModelCard, held_out: set[str]) -> list[Snapsh
 
 
 def _older(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
-    """Return what a version that learnt from somebody's own folders lists, as far as it is there and of its task."""
+    """Return what a version that learnt from somebody's own folders lists, as far as it is there and not held out."""
     listed = read_older(ws.registry.folder(base.id))
     if gone := [image.name for image in listed if not image.is_there]:
         logger.warning(
