@@ -10,6 +10,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.store import Project
+from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.engine import Engine
 from napari_medseg.workflow.workspace import BUNDLED, Workspace
 
@@ -49,3 +50,17 @@ def dropped(tmp_path: Path) -> Callable[[int], Image]:
         return formats.read(path)
 
     return write
+
+
+@pytest.fixture
+def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command and gives its exit code, stdout and stderr; what it starts takes one thread."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return call

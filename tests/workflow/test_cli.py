@@ -10,25 +10,11 @@ from workflow_phantoms import accepted, phantom, predicted, real_version, write_
 
 from napari_medseg.core import formats
 from napari_medseg.core.registry import Registry
-from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.workspace import BUNDLED, Workspace
 
 CT = BUNDLED / "samples" / "ct_a0001"
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def medseg(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs a command and gives its exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

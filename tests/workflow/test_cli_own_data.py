@@ -15,7 +15,6 @@ from napari_medseg.core.older import read_older
 from napari_medseg.core.records import Case
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.workspace import Workspace
 
 Call = Callable[..., tuple[int, str, str]]
@@ -23,19 +22,6 @@ SMALL = {
     "recipe": {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64},
     "preprocessing": {"min_side_px": 64, "max_side_px": 64},
 }
-
-
-@pytest.fixture
-def medseg(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs a command and gives its exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

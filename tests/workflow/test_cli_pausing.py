@@ -7,30 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image as Picture
 from workflow_phantoms import accepted, phantom, phantom_labels, real_version
 
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.workspace import Workspace
 from training.events import CANCEL_FILE, PAUSE_FILE, EpochEnded, Paused, read_events
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs a command and gives its exit code, stdout and stderr."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def n_epochs(runs_dir: Path) -> int:

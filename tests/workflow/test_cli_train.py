@@ -14,27 +14,12 @@ from napari_medseg.core.cards import read_card
 from napari_medseg.core.records import Run
 from napari_medseg.core.snapshots import Role, read_snapshot
 from napari_medseg.workflow.cases import set_held_out
-from napari_medseg.workflow.cli import main
 from napari_medseg.workflow.workspace import Workspace
 from training.events import Compared, EpochEnded, read_events
 from training.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64}
-
-
-@pytest.fixture
-def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs a command and gives its exit code, stdout and stderr."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
