@@ -265,14 +265,22 @@ class Desk(QObject):
             self._on_labels_changed()
 
     def _run(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
+        """Do work that yields one item, in a thread, and go on with the item."""
         worker = Worker(work, self)
 
-        def ended() -> None:
+        def let_go() -> None:
             if self._worker is worker:
                 self._worker = None
+
+        def delivered(item: object) -> None:
+            let_go()  # now, not when the thread has ended: whoever sees the new case may accept it at once
+            then(item)
+
+        def ended() -> None:
+            let_go()
             self.state_changed.emit()
 
-        worker.yielded.connect(then)
+        worker.yielded.connect(delivered)
         worker.failed.connect(self._on_failed)
         worker.ended.connect(ended)
         self._worker = worker.start()

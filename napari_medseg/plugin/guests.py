@@ -82,9 +82,9 @@ class Guests(QObject):
             self._layers.append(show(current, item))
 
     def _on_ended(self, worker: Worker) -> None:
-        if self._worker is worker:
+        if self._worker is worker:  # else they were asked to leave since, perhaps with the whole dock
             self._worker = None
-        self.changed.emit()
+            self.changed.emit()
 
 
 class Doubt:

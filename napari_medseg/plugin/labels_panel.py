@@ -38,6 +38,7 @@ class LabelsPanel(Section):
         self._desk = desk
         self._task = task
         self._worker: Worker | None = None
+        self._is_outdated = False
         self._rows = QWidget()
         self._rows_layout = QVBoxLayout(self._rows)
         self._rows_layout.setContentsMargins(0, 0, 0, 0)
@@ -152,15 +153,27 @@ class LabelsPanel(Section):
             layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose(chosen), overwrite=True)
 
     def _measure(self) -> None:
-        """Measure in a thread, as a large volume takes longer than a frame of the screen."""
+        """Measure in a thread, as a large volume takes longer than a frame of the screen; once more if it changed."""
         current = self._desk.current
-        if current is None or current.labels_layer is None or (self._worker is not None and self._worker.running):
+        if current is None or current.labels_layer is None:
             return
+        if self._worker is not None:
+            self._is_outdated = True
+            return
+        self._is_outdated = False
         self._worker = Worker(painting.measured(current.labels_layer, current, self._task), self)
         self._worker.yielded.connect(self._show_sizes)
+        self._worker.ended.connect(self._on_measured)
         self._worker.start()
 
+    def _on_measured(self) -> None:
+        self._worker = None
+        if self._is_outdated:
+            self._measure()
+
     def _show_sizes(self, measurements: list[Measurement]) -> None:
+        if self._desk.current is None:
+            return
         for measurement in measurements:
             if (size := self._sizes.get(measurement.label.value)) is not None:
                 size.setText(measurement.text)

@@ -1,6 +1,7 @@
 """The life of a training run: its process started, followed by its folder, paused, taken up again, or given up."""
 
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def follow(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
     """
     alive = _alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
     events, offset = said_since(run_folder(ws, run), offset, alive=alive)
-    _settle(ws, run, alive)
+    _settle(ws, run, alive, offset)
     return events + _unsaid_failure(ws, run), offset
 
 
@@ -143,11 +144,14 @@ def _alive(ws: Workspace, run: Run) -> bool:
     return is_alive(run_folder(ws, run), ws.children.get(run.id))
 
 
-def _settle(ws: Workspace, run: Run, alive: bool) -> None:
-    """Write the state of a run that has ended, with or without a word, or has paused."""
+def _settle(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> None:
+    """Write the state of a run that has ended, with or without a word, or has paused.
+
+    Only what was heard counts, up to the byte `heard`: nobody asks an ended run for what it said in the meantime.
+    """
     if ws.project.one(Run, run.id).state is not RunState.RUNNING:
         return
-    match _last_word(ws, run):
+    match _last_word(ws, run, heard):
         case Finished(cancelled=cancelled):
             ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
         case Failed():
@@ -158,8 +162,8 @@ def _settle(ws: Workspace, run: Run, alive: bool) -> None:
             ws.project.set_run_state(run, RunState.FAILED)
 
 
-def _last_word(ws: Workspace, run: Run) -> Finished | Failed | Paused | None:
-    events = [event for event, _ in read_events(run_folder(ws, run))]
+def _last_word(ws: Workspace, run: Run, heard: float = math.inf) -> Finished | Failed | Paused | None:
+    events = [event for event, end in read_events(run_folder(ws, run)) if end <= heard]
     words = [event for event in events if isinstance(event, Finished | Failed)]
     if words:
         return words[-1]

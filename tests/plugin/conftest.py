@@ -1,6 +1,7 @@
 """A workspace on real files with an engine that stands in, and the dock's headless parts on napari's viewer model."""
 
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from plugin_phantoms import PhantomEngine, Texts, write_version
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QApplication
 
 from napari_medseg.core.registry import Registry
 from napari_medseg.core.store import Project
@@ -16,6 +18,21 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.predicting import Predictions
 from napari_medseg.plugin.worklist import Worklist
 from napari_medseg.workflow.workspace import Workspace
+
+PATIENCE_MS = 60_000
+
+
+class PatientQtBot(QtBot):
+    """Waits longer than pytest-qt does by itself: a busy machine is no failure; what comes at once costs nothing."""
+
+    waitUntil = partialmethod(QtBot.waitUntil, timeout=PATIENCE_MS)
+    waitSignal = partialmethod(QtBot.waitSignal, timeout=PATIENCE_MS)
+    waitSignals = partialmethod(QtBot.waitSignals, timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> PatientQtBot:
+    return PatientQtBot(request)
 
 
 @pytest.fixture

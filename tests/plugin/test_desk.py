@@ -1,6 +1,7 @@
 """One case on the desk: real project, real draft, napari's own viewer model and labels layer."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.plugin import desk as desk_module
 from napari_medseg.plugin.desk import Desk
 from napari_medseg.workflow import cases, copies, review
 from napari_medseg.workflow.engine import PredictResult
@@ -153,6 +155,33 @@ def test_an_image_that_is_not_in_memory_is_read_in_a_thread(window: SimpleNamesp
     qtbot.waitUntil(lambda: not window.desk.busy)
     assert window.desk.current.case.id == case.id
     assert "cannot be shown" in told
+
+
+def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ended(
+    window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.worklist.set_predicts_arrivals(False)
+    case, _, _ = predicted(window.ws, phantom(5))
+    copies.write_copy(window.ws.project.folder, phantom(5))
+    finish = threading.Event()
+    read = desk_module._loaded
+
+    def read_slowly(ws: Workspace, case: Case) -> Generator[Image]:
+        try:
+            yield from read(ws, case)
+        finally:
+            finish.wait()
+
+    monkeypatch.setattr(desk_module, "_loaded", read_slowly)
+    try:
+        window.desk.open(case)
+        qtbot.waitUntil(lambda: window.desk.current is not None)
+        assert not window.desk.busy
+    finally:
+        finish.set()
+    with qtbot.waitSignal(window.desk.decided):
+        window.desk.accept()
+    assert state_of(window.ws, case) == "accepted"
 
 
 def test_an_accepted_case_opens_with_what_was_accepted_and_stays_accepted(

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.plugin import painting
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.io import layer_data
 from napari_medseg.workflow import cases, improve
@@ -88,6 +89,53 @@ def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None
     assert "saved now" in dock.review._status.text()
 
 
+def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "140 mm²")
+    began, finish = threading.Event(), threading.Event()
+    measured = painting.measured
+
+    def measured_slowly(*of: Any) -> Generator[Any]:
+        (sizes,) = measured(*of)
+        began.set()
+        finish.wait()
+        yield sizes
+
+    monkeypatch.setattr(painting, "measured", measured_slowly)
+    layer = dock.desk.current.labels_layer
+    layer.brush_size = 1
+    layer.paint((2, 2), 2)
+    qtbot.waitUntil(began.is_set)
+    for column in range(3, 6):
+        layer.paint((2, column), 2)
+    qtbot.waitUntil(lambda: dock.labels._is_outdated)
+    finish.set()
+    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "141 mm²")
+
+
+def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = make_dock(ws)
+    drop(dock, qtbot, tmp_path, 1)
+    finish = threading.Event()
+
+    def answer() -> Generator[Any]:
+        finish.wait()
+        yield None
+
+    guests, changes = dock._guests, []
+    guests.ask(answer(), lambda current, item: pytest.fail("nobody waits for it"))
+    worker = guests._worker
+    dock.close_down()
+    guests.changed.connect(lambda: changes.append(1))
+    with qtbot.waitSignal(worker.ended):
+        finish.set()
+    assert not changes
+
+
 def test_a_label_is_chosen_by_click_and_by_key(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     layer = dock.desk.current.labels_layer
@@ -144,7 +192,7 @@ def test_progress_and_cancel_are_there_while_it_predicts(dock: Dock, qtbot: QtBo
     qtbot.waitUntil(lambda: dock.case._progress.isVisible())
     qtbot.waitUntil(lambda: "slice 0 of 2, 1 s left" in dock.case._progress.format())
     dock.case._cancel.click()
-    qtbot.waitUntil(lambda: dock.case._predict.isVisible(), timeout=500)
+    qtbot.waitUntil(lambda: dock.case._predict.isVisible())
     assert dock.desk.current.state == "predicted"
 
 

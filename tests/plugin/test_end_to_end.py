@@ -144,7 +144,7 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
     improve._budget.setItemData(0, BUDGET_S)
     improve._budget.setCurrentIndex(0)
     improve._retrain.click()
-    assert widget.dock.watch.running
+    qtbot.waitUntil(lambda: widget.dock.watch.running, timeout=ENGINE_MS)  # the corrections are checked first
     assert improve.progress.isVisible()
     qtbot.waitUntil(lambda: not widget.dock.watch.running, timeout=RUN_MS)
     assert widget.dock.watch.run.state is RunState.FINISHED

@@ -77,7 +77,7 @@ def test_cancel_keeps_nothing_and_is_no_failure(parts: SimpleNamespace, qtbot: Q
     parts.predictions.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
     parts.predictions.cancel()
-    qtbot.waitUntil(lambda: parts.predictions.running is None, timeout=500)
+    qtbot.waitUntil(lambda: parts.predictions.running is None)
     assert not parts.heard
     assert not failures
     assert not parts.ws.project.rows(Prediction)

@@ -55,6 +55,27 @@ def test_a_pause_that_nobody_saw_is_written_down_by_the_next_window(open_workspa
         improve.promote(ws, waiting)
 
 
+def test_a_last_word_between_two_looks_is_heard_before_the_run_counts_as_ended(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
+    monkeypatch.setattr(runs, "is_alive", lambda *of: True)  # it dies a moment after this question
+    read = runs.said_since
+
+    def read_then_fail(folder: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
+        said = read(folder, offset, alive=alive)
+        append_event(folder, Failed("no recipe.json"))
+        return said
+
+    with monkeypatch.context() as between:
+        between.setattr(runs, "said_since", read_then_fail)
+        events, offset = runs.follow(ws, run)
+    assert [type(event) for event in events] == [EpochEnded]
+    assert ws.project.one(Run, "r1").state is RunState.RUNNING
+    assert runs.follow(ws, run, offset)[0] == [Failed("no recipe.json")]
+    assert ws.project.one(Run, "r1").state is RunState.FAILED
+
+
 def test_another_run_of_the_task_waits_until_it_is_decided_on(ws: Workspace) -> None:
     run = dead_run(ws, Paused(1, 13, 6.0))
     accepted(ws, 0)
