@@ -25,7 +25,7 @@ def modules_after(statement: str) -> set[str]:
 def test_import_loads_no_torch(module: str) -> None:
     loaded = modules_after(f"import {module}")
     assert module in loaded
-    assert not loaded & {"torch", "torchvision", "segmentation_models_pytorch", "monai"}
+    assert not loaded & {"torch", "torchvision", "segmentation_models_pytorch", "monai", "kornia"}
 
 
 @pytest.mark.parametrize("module", ["napari_medseg.workflow.workspace", "napari_medseg.workflow.improve"])

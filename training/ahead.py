@@ -1,18 +1,17 @@
-"""The next batch, made in a thread while a GPU learns from the present one: patches are cut and changed by the CPU."""
+"""The next batch, drawn and brought to a GPU in a thread while the GPU learns from the present one."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
-MakeBatch = Callable[[int], Batch]
+Batch = TypeVar("Batch")
 
 
 @contextmanager
-def made_ahead(make: MakeBatch, device: torch.device) -> Iterator[MakeBatch]:
+def made_ahead(make: Callable[[int], Batch], device: torch.device) -> Iterator[Callable[[int], Batch]]:
     """Give a function that returns the same batches as `make`, sooner where steps come one after the other.
 
     Parameters

@@ -1,30 +1,33 @@
-"""What a network must not care about: size, place, tilt, window, noise. Here is where patches are cut from planes.
+"""What a network must not care about: size, place, tilt, window, noise. Here a patch is drawn: on the CPU, as numbers.
 
-One resampling does all the geometry, so that a patch is interpolated once. A mirrored patch swaps the labels of right
-and left: the picture of a mirrored patient has the right lung on the other side only if we say so.
+What is drawn is done later, to a whole batch at once, on the device that learns: see `training.drawn`. A mirrored patch
+swaps the labels of right and left: the picture of a mirrored patient has the right lung on the other side only if we
+say so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
 from napari_medseg.core.snapshots import IGNORED
 from training.augmentations import Augmentation
-from training.grey_changes import disguised, grey_changed
+from training.drawn import DrawnBatch, DrawnPatch
+from training.grey_changes import draw_changes
 
 FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
 FRAME_JITTER = 0.1
 ELASTIC_CELLS = 6
+BICUBIC_OVERSHOOT = 1.9
+"""The weights of bicubic interpolation in a plane add up to 1; their absolute values to less than this."""
+MARGIN_PX = 2
 
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Cuts changed patches from planes.
+    """Draws changed patches of planes.
 
     Parameters
     ----------
@@ -43,13 +46,13 @@ class Augmenter:
     patch_px: int
     sides: tuple[int, int] | None
 
-    def patch(
+    def draw(
         self,
         plane: NDArray[np.floating],
         labels: NDArray[np.integer],
         rng: np.random.Generator,
         centre: tuple[float, float] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> DrawnPatch:
         """Draw one patch.
 
         Parameters
@@ -63,33 +66,39 @@ class Augmenter:
         centre
             Row and column of the plane, in pixels, that the patch is about: its centre, or as near to it as the
             plane's border lets it. Anywhere where `None`.
-
-        Returns
-        -------
-        patch, labels
-            (c, patch_px, patch_px) float32, and (patch_px, patch_px) int64.
         """
-        settings, pre = self.settings, self.preprocessing
+        settings = self.settings
         mirrored = bool(rng.random() < settings.mirror_share)
-        grid = self._grid(labels, mirrored, centre, rng)
-        padding = "border" if rng.random() < settings.border_share else "zeros"
-        grey = torch.from_numpy(plane.astype(np.float32))[None] * pre.std + pre.mean
-        grey = functional.grid_sample(grey, grid, padding_mode=padding, align_corners=False)[0]
-        truth = torch.from_numpy(labels.astype(np.float32))[None, None]
-        truth = functional.grid_sample(truth, grid, mode="nearest", align_corners=False)[0, 0].long()
-        if mirrored and self.sides is not None:
-            truth = _swapped(truth, self.sides)
-        grey = grey_changed(disguised(grey, truth, settings, rng), settings, rng)
-        return (grey - pre.mean) / pre.std, truth
+        to_plane, scale = self._place(labels, mirrored, centre, rng)
+        bend = self._bend(scale, rng)
+        repeats_border = bool(rng.random() < settings.border_share)
+        changes = draw_changes(settings, rng, (len(plane), self.patch_px))
+        columns, rows = (
+            _reach(to_plane[axis], float(np.abs(bend[axis]).max()), labels.shape[1 - axis]) for axis in (0, 1)
+        )
+        to_plane[:, 2] -= columns.start, rows.start
+        return DrawnPatch(
+            pixels=plane[:, rows, columns],
+            labels=labels[rows, columns],
+            to_crop=to_plane,
+            bend_px=bend,
+            border=_border(columns, labels.shape[1]) + _border(rows, labels.shape[0]) if repeats_border else None,
+            swaps_sides=mirrored and self.sides is not None,
+            changes=changes,
+        )
 
-    def _grid(
+    def together(self, drawn: Sequence[DrawnPatch], seed: int) -> DrawnBatch:
+        """Put drawn patches into one batch, whose noise has a seed of its own."""
+        return DrawnBatch.of(drawn, seed, self.preprocessing, self.patch_px, self.sides)
+
+    def _place(
         self,
         labels: NDArray[np.integer],
         mirrored: bool,
         wanted: tuple[float, float] | None,
         rng: np.random.Generator,
-    ) -> Tensor:
-        """Where each pixel of the patch lies in the plane, (1, patch, patch, 2), in [-1, 1] as `grid_sample` wants."""
+    ) -> tuple[NDArray[np.float64], float]:
+        """Draw where the patch lies: (2, 3) from (x, y, 1) in it, in [-1, 1], to (x, y) in pixels; and its scale."""
         settings, size = self.settings, np.array([labels.shape[1], labels.shape[0]])
         scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
         framed = settings.framed_share > 0 and rng.random() < settings.framed_share
@@ -101,25 +110,35 @@ class Augmenter:
         per_pixel = np.array([1.0 / (scale * stretch), stretch / scale])
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         flipped = settings.flip_share > 0 and rng.random() < settings.flip_share
-        turned = np.diag(per_pixel * (1 - 2 * np.array([mirrored, flipped])))
-        matrix = rotation @ turned * (self.patch_px / size[:, np.newaxis])
-        room, jitter = self.patch_px * per_pixel / size, rng.uniform(-1, 1, 2)
-        centre = jitter * np.abs(1.0 - room)
+        turned = rotation @ np.diag(per_pixel * (1 - 2 * np.array([mirrored, flipped])))
+        covered, jitter = self.patch_px * per_pixel, rng.uniform(-1, 1, 2)
+        room = np.abs(size - covered) / 2
+        centre = size / 2 + jitter * room
         if frame is not None:
-            centre = 2.0 * np.array(frame[:2]) / size - 1.0 + FRAME_JITTER * room * jitter
+            centre = np.array(frame[:2]) + FRAME_JITTER * covered / 2 * jitter
         elif wanted is not None:
-            centre = np.clip(2.0 * np.array(wanted[::-1]) / size - 1.0, -np.abs(1.0 - room), np.abs(1.0 - room))
-        theta = torch.tensor(np.column_stack([matrix, centre])[None], dtype=torch.float32)
-        grid = functional.affine_grid(theta, [1, 1, self.patch_px, self.patch_px], align_corners=False)
-        return grid + self._wobble(size * scale, rng) if settings.elastic_px else grid
+            corner = np.floor(np.array(wanted[::-1]) - self.patch_px / 2)  # whole pixels stay whole
+            centre = np.clip(corner + self.patch_px / 2, size / 2 - room, size / 2 + room)
+        return np.column_stack([turned * self.patch_px / 2, centre]), scale
 
-    def _wobble(self, plane_size_px: NDArray[np.floating], rng: np.random.Generator) -> Tensor:
-        """Smooth random shifts (1, patch, patch, 2); the plane's (x, y) size in pixels of the patch is 2 long there."""
-        coarse = rng.standard_normal((1, 2, ELASTIC_CELLS, ELASTIC_CELLS), dtype=np.float32)
-        coarse *= np.float32(rng.uniform(0, self.settings.elastic_px))
-        side = self.patch_px
-        field = functional.interpolate(torch.from_numpy(coarse), (side, side), mode="bicubic", align_corners=True)
-        return field.movedim(1, -1) * torch.tensor(2.0 / plane_size_px, dtype=torch.float32)
+    def _bend(self, scale: float, rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw coarse shifts (2, cells, cells) in x and y, in pixels of the plane; smooth ones come of them."""
+        if not self.settings.elastic_px:
+            return np.zeros((2, ELASTIC_CELLS, ELASTIC_CELLS), np.float32)
+        coarse = rng.standard_normal((2, ELASTIC_CELLS, ELASTIC_CELLS), dtype=np.float32)
+        return coarse * np.float32(rng.uniform(0, self.settings.elastic_px) / scale)
+
+
+def _reach(row: NDArray[np.float64], bend_px: float, length: int) -> slice:
+    """Return the pixels of an axis of the plane that a patch is made of; `row` of its matrix leads to that axis."""
+    reach = np.abs(row[:2]).sum() + BICUBIC_OVERSHOOT * bend_px + MARGIN_PX
+    first = int(np.clip(np.floor(row[2] - reach), 0, length - 1))
+    return slice(first, int(np.clip(np.ceil(row[2] + reach), first + 1, length)))
+
+
+def _border(kept: slice, length: int) -> tuple[float, float]:
+    """Return the centres of the plane's first and last pixel, as places in what is kept of it."""
+    return 0.5 - kept.start, length - 0.5 - kept.start
 
 
 def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
@@ -130,9 +149,3 @@ def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
         return None
     width, height = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
     return float(columns[0]) + width / 2, float(rows[0]) + height / 2, width, height
-
-
-def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:
-    right, left = sides
-    was_right, was_left = labels == right, labels == left
-    return labels.masked_fill(was_right, left).masked_fill(was_left, right)

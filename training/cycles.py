@@ -104,7 +104,7 @@ def _validated(setup: Setup, name: str, network: nn.Module, architecture: Archit
 
 def _measure_again(setup: Setup, network: nn.Module) -> None:
     """Let normalisation measure what averaged weights make of some batches: no average of measurements is right."""
-    first = setup.stage.n_steps
-    batches = (setup.batches.batch(first + index)[0] for index in range(N_BATCHES_TO_MEASURE))
-    update_bn(batches, network, setup.learner.device)
+    first, device = setup.stage.n_steps, setup.learner.device
+    batches = (setup.batches.drawn(first + index).to(device).patches()[0] for index in range(N_BATCHES_TO_MEASURE))
+    update_bn(batches, network)
     network.eval()

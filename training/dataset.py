@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_medseg.core.snapshots import IGNORED
 from training.augment import Augmenter
 from training.class_balance import classes_in, random_pixel
+from training.drawn import DrawnBatch, DrawnPatch
 from training.windows import window_centres
 
 
@@ -110,32 +110,36 @@ class Batches:
             if (_around(plane.labels, centre, side) != IGNORED).any()
         ]
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step."""
+    def drawn(self, step: int) -> DrawnBatch:
+        """Draw the patches of one step; what is replayed comes first."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
         drawn += [self._new(step, place, rng) for place in range(self.n_new)]
-        return torch.stack([patch for patch, _ in drawn]), torch.stack([labels for _, labels in drawn])
+        return self.augmenter.together(drawn, seed=int(rng.integers(2**62)))
 
-    def _new(self, step: int, place: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step, made on the CPU."""
+        return self.drawn(step).patches()
+
+    def _new(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
         if self.window_overlap_px is not None:
             return self._window(step, place, rng)
         if self.foreground_share and self._with_class and rng.random() < self.foreground_share:
             return self._labelled(step * self.n_new + place, rng)
         return _draw(self.train, self.augmenter, rng)
 
-    def _window(self, step: int, place: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _window(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
         passes, step_of_pass = divmod(step, self.steps_per_pass)
         order = np.random.default_rng([self.seed, passes]).permutation(len(self.windows))
         plane, centre = self.windows[order[(step_of_pass * self.n_new + place) % len(order)]]
-        return self.augmenter.patch(plane.view(rng), plane.labels, rng, centre)
+        return self.augmenter.draw(plane.view(rng), plane.labels, rng, centre)
 
-    def _labelled(self, turn: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _labelled(self, turn: int, rng: np.random.Generator) -> DrawnPatch:
         classes = sorted(self._with_class)
         value = classes[turn % len(classes)]
         image = _one_of(self._with_class[value], rng)
         plane = image.planes[int(rng.integers(len(image.planes)))]
-        return self.augmenter.patch(plane.view(rng), plane.labels, rng, random_pixel(plane.labels == value, rng))
+        return self.augmenter.draw(plane.view(rng), plane.labels, rng, random_pixel(plane.labels == value, rng))
 
     @cached_property
     def _with_class(self) -> dict[int, list[LabelledImage]]:
@@ -149,13 +153,13 @@ class Batches:
         return found
 
 
-def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> DrawnPatch:
     """Draw a patch from anywhere; where a part only was looked at, about a pixel of that part."""
     image = _one_of(pool, rng)
     plane = image.planes[int(rng.integers(len(image.planes)))]
     looked_at = plane.labels != IGNORED
     centre = None if looked_at.all() else random_pixel(looked_at, rng)
-    return augmenter.patch(plane.view(rng), plane.labels, rng, centre)
+    return augmenter.draw(plane.view(rng), plane.labels, rng, centre)
 
 
 def _one_of(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:

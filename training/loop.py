@@ -2,10 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
 
-from training.ahead import MakeBatch, made_ahead
+from training.ahead import made_ahead
 from training.checkpoint import (
     Progress,
     load_best,
@@ -15,6 +15,7 @@ from training.checkpoint import (
     save_checkpoint,
     save_cycle,
 )
+from training.drawn import DrawnBatch
 from training.events import EpochEnded, Event, Notice
 from training.low_rank import merged_state
 from training.pausing import is_cancelled, is_paused
@@ -31,6 +32,8 @@ RATE_DROP = 0.1
 MOST_DROPS = 3
 """So many batches without a finite loss in a row lower the rate to a tenth; so often, then the run ends."""
 NEARLY_A_CYCLE = 0.75
+
+DrawnOf = Callable[[int], DrawnBatch]
 
 
 class Word(IntEnum):
@@ -58,21 +61,22 @@ def train(setup: Setup, progress: Progress) -> Iterator[Event]:
 
 def train_stage(setup: Setup, progress: Progress) -> Generator[Event, None, bool]:
     """Learn until the epochs, the time or the patience of a stage end; return whether the run may go on behind it."""
-    with made_ahead(setup.batches.batch, setup.learner.device) as batch_of:
-        yield from _train_epochs(setup, progress, batch_of)
+    device = setup.learner.device
+    with made_ahead(lambda step: setup.batches.drawn(step).to(device), device) as drawn_of:
+        yield from _train_epochs(setup, progress, drawn_of)
     _keep_cycle(setup, progress, share_of_stage(setup, progress), NEARLY_A_CYCLE)
     if (word := word_to(setup)) is Word.PAUSE:
         _save(setup, progress)
     return word is Word.GO_ON and not _is_lost(progress)
 
 
-def _train_epochs(setup: Setup, progress: Progress, batch_of: MakeBatch) -> Iterator[Event]:
+def _train_epochs(setup: Setup, progress: Progress, drawn_of: DrawnOf) -> Iterator[Event]:
     recipe, learner, run_dir = setup.recipe, setup.learner, setup.run_dir
     for epoch in range(progress.epoch + 1, progress.stage_epoch + recipe.n_epochs + 1):
         if _is_over(setup, progress):
             break
         began_s = setup.clock.elapsed_s()
-        train_loss = yield from train_one_epoch(setup, progress, batch_of)
+        train_loss = yield from train_one_epoch(setup, progress, drawn_of)
         if word_to(setup) is Word.PAUSE:
             break
         candidate = learner.candidate()
@@ -87,7 +91,7 @@ def _train_epochs(setup: Setup, progress: Progress, batch_of: MakeBatch) -> Iter
         yield _epoch_ended(setup, progress, train_loss, (val_dice, better), began_s)
 
 
-def train_one_epoch(setup: Setup, progress: Progress, batch_of: MakeBatch) -> Generator[Event, None, float]:
+def train_one_epoch(setup: Setup, progress: Progress, drawn_of: DrawnOf) -> Generator[Event, None, float]:
     """Take the steps of one epoch, fewer where time is up; return their mean loss, NaN where none was finite."""
     recipe, learner, batches = setup.recipe, setup.learner, setup.batches
     schedule = schedule_named(recipe.schedule, recipe.n_cycles)
@@ -96,7 +100,8 @@ def train_one_epoch(setup: Setup, progress: Progress, batch_of: MakeBatch) -> Ge
         share = share_of_stage(setup, progress)
         _keep_cycle(setup, progress, share)
         rate_factor = schedule(share) * RATE_DROP**progress.n_lowered
-        loss = learner.step(batch_of(progress.step), progress.step, rate_factor, batches.n_replayed, share)
+        batch = drawn_of(progress.step).patches()
+        loss = learner.step(batch, progress.step, rate_factor, batches.n_replayed, share)
         progress.step, progress.n_bad = progress.step + 1, 0 if loss is not None else progress.n_bad + 1
         progress.losses.append(loss)
         if progress.n_bad >= MANY_BAD:

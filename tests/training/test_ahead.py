@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from training.ahead import Batch, made_ahead
+from training.ahead import made_ahead
 
 
 class Maker:
@@ -14,7 +14,7 @@ class Maker:
     def __init__(self) -> None:
         self.threads: dict[int, str] = {}
 
-    def __call__(self, step: int) -> Batch:
+    def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         self.threads[step] = threading.current_thread().name
         if step == 7:
             raise ValueError("there is no step 7")

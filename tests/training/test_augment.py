@@ -28,9 +28,21 @@ def augmenter(settings: Augmentation, sides: tuple[int, int] | None = SIDES) -> 
     return Augmenter(settings, Preprocessing(), 64, sides)
 
 
+def patch_of(
+    augmenter: Augmenter,
+    plane: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    centre: tuple[float, float] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of one patch."""
+    patches, truth = augmenter.together([augmenter.draw(plane, labels, rng, centre)], seed=0).patches()
+    return patches[0], truth[0]
+
+
 def test_without_changes_a_patch_of_the_planes_size_is_the_plane() -> None:
     plane, labels = plane_and_labels()
-    patch, truth = augmenter(AUGMENTATIONS["none"]).patch(plane, labels, np.random.default_rng(0))
+    patch, truth = patch_of(augmenter(AUGMENTATIONS["none"]), plane, labels, np.random.default_rng(0))
     np.testing.assert_allclose(patch.numpy(), plane, atol=1e-5)
     np.testing.assert_array_equal(truth.numpy(), labels)
 
@@ -38,7 +50,7 @@ def test_without_changes_a_patch_of_the_planes_size_is_the_plane() -> None:
 def test_a_mirrored_patch_has_the_right_lung_on_the_left_all_the_same() -> None:
     plane, labels = plane_and_labels()
     settings = Augmentation(mirror_share=1.0)
-    patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(0))
+    patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(0))
     np.testing.assert_allclose(patch.numpy(), plane[..., ::-1], atol=1e-5)
     swapped = np.array([0, 2, 1])[labels[:, ::-1]]
     np.testing.assert_array_equal(truth.numpy(), swapped)
@@ -47,7 +59,7 @@ def test_a_mirrored_patch_has_the_right_lung_on_the_left_all_the_same() -> None:
 
 def test_a_task_without_sides_keeps_its_values_in_the_mirror() -> None:
     plane, labels = plane_and_labels()
-    _, truth = augmenter(Augmentation(mirror_share=1.0), sides=None).patch(plane, labels, np.random.default_rng(0))
+    _, truth = patch_of(augmenter(Augmentation(mirror_share=1.0), sides=None), plane, labels, np.random.default_rng(0))
     np.testing.assert_array_equal(truth.numpy(), labels[:, ::-1])
 
 
@@ -56,7 +68,7 @@ def test_sides_grey_range_and_types_survive_every_draw(name: str) -> None:
     plane, labels = plane_and_labels()
     both_seen = 0
     for seed in range(60):
-        patch, truth = augmenter(augmentation_named(name)).patch(plane, labels, np.random.default_rng(seed))
+        patch, truth = patch_of(augmenter(augmentation_named(name)), plane, labels, np.random.default_rng(seed))
         assert patch.shape == (1, 64, 64)
         assert patch.dtype == torch.float32
         assert truth.dtype == torch.int64
@@ -73,7 +85,7 @@ def test_image_and_labels_move_together() -> None:
     plane = (labels > 0).astype(np.float32)[None] * 2 - 1
     settings = Augmentation(scale=(0.6, 1.4), rotation_deg=20.0, stretch=0.2, mirror_share=0.5, border_share=0.0)
     for seed in range(20):
-        patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         agreement = ((patch[0] > 0) == (truth > 0)).float().mean()
         assert float(agreement) > 0.97
 
@@ -84,17 +96,19 @@ def test_a_framed_patch_shows_all_labels_large() -> None:
     plane = np.zeros((1, 200, 300), np.float32)
     for seed in range(10):
         settings = Augmentation(framed_share=1.0)
-        _, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        _, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         columns = (truth > 0).any(dim=0).nonzero()
         assert int(columns.max() - columns.min()) > 0.7 * 64
         assert float((truth == 1).sum()) == pytest.approx(float((truth == 2).sum()), rel=0.25)
-    _, truth = augmenter(settings).patch(plane, np.zeros_like(labels), np.random.default_rng(0))
+    _, truth = patch_of(augmenter(settings), plane, np.zeros_like(labels), np.random.default_rng(0))
     assert not truth.any()
 
 
 def test_the_same_draw_gives_the_same_patch() -> None:
     plane, labels = plane_and_labels()
-    first, second = (augmenter(AUGMENTATIONS["ct"]).patch(plane, labels, np.random.default_rng(3)) for _ in range(2))
+    first, second = (
+        patch_of(augmenter(AUGMENTATIONS["ct"]), plane, labels, np.random.default_rng(3)) for _ in range(2)
+    )
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
 
@@ -118,7 +132,7 @@ def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
     plane[1] *= 0.5
     labels = plane_and_labels()[1]
     for settings in (Augmentation(stain=0.5, intensity_share=1.0), Augmentation(tint=0.4, intensity_share=1.0)):
-        patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(3))
+        patch, truth = patch_of(augmenter(settings, sides=None), plane, labels, np.random.default_rng(3))
         assert patch.shape == (3, 64, 64)
         assert float((patch - torch.from_numpy(plane)).abs().max()) > 0.05
         assert float(patch.min()) >= -1
@@ -127,22 +141,23 @@ def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
 
 
 def test_a_stain_factor_of_one_changes_nothing() -> None:
-    colours = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    torch.testing.assert_close(restained(colours, np.ones(3)), colours, atol=1e-4, rtol=1e-4)
+    colours = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+    torch.testing.assert_close(restained(colours, np.ones((2, 3))), colours, atol=1e-4, rtol=1e-4)
 
 
 def test_more_haematoxylin_is_darker_where_there_is_any() -> None:
     white = torch.ones(3, 4, 4)
     nucleus = torch.tensor([0.4, 0.3, 0.6]).view(3, 1, 1).expand(3, 4, 4)
-    more = np.array([1.4, 1.0, 1.0])
-    torch.testing.assert_close(restained(white, more), white, atol=1e-3, rtol=1e-3)
-    assert float(restained(nucleus, more).sum()) < float(nucleus.sum())
+    pair, factors = torch.stack([white, nucleus]), np.array([[1.4, 1.0, 1.0]] * 2)
+    still_white, darker = restained(pair, factors)
+    torch.testing.assert_close(still_white, white, atol=1e-3, rtol=1e-3)
+    assert float(darker.sum()) < float(nucleus.sum())
 
 
 def test_what_is_cut_out_is_grey_and_small() -> None:
     plane, labels = plane_and_labels()
     settings = Augmentation(cutout_share=1.0)
-    patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(0))
+    patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(0))
     changed = (patch.numpy() - plane)[0] != 0
     assert 0.01 < np.mean(np.abs(patch.numpy() - plane)[0] > 1e-3) < 0.2
     assert np.allclose(patch.numpy()[0][changed & (np.abs(patch.numpy() - plane)[0] > 1e-3)], 0.0, atol=1e-5)
@@ -175,7 +190,7 @@ def test_one_pixel_per_corner_moves_in_image_and_labels_alike(
     settings: Augmentation, moved: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     plane, labels = four_corners()
-    patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(0))
+    patch, truth = patch_of(augmenter(settings, sides=None), plane, labels, np.random.default_rng(0))
     np.testing.assert_array_equal(truth.numpy(), moved(labels))
     np.testing.assert_allclose(patch.numpy()[0], moved(plane[0]), atol=1e-4)
 
@@ -188,7 +203,7 @@ def test_image_and_labels_of_every_set_move_together(name: str) -> None:
     places = ("scale", "rotation_deg", "stretch", "framed_share", "mirror_share", "flip_share", "elastic_px")
     settings = Augmentation(border_share=0.0, **{name_: getattr(AUGMENTATIONS[name], name_) for name_ in places})
     for seed in range(12):
-        patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         assert float(((patch[0] > 0) == (truth > 0)).float().mean()) > 0.96
 
 
@@ -199,7 +214,7 @@ def test_every_set_can_be_weakened_and_strengthened(name: str, strength: float) 
     plane = np.repeat(plane, 3, axis=0)
     settings = strengthened(AUGMENTATIONS[name], strength)
     for seed in range(6):
-        patch, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         assert torch.isfinite(patch).all()
         assert set(truth.unique().tolist()) <= {0, 1, 2}
         if strength == 0:
@@ -221,7 +236,7 @@ def test_strength_scales_ranges_about_what_changes_nothing() -> None:
 
 def test_elastic_shifts_bend_what_is_straight() -> None:
     plane, labels = plane_and_labels()
-    _, truth = augmenter(Augmentation(elastic_px=4.0)).patch(plane, labels, np.random.default_rng(2))
+    _, truth = patch_of(augmenter(Augmentation(elastic_px=4.0)), plane, labels, np.random.default_rng(2))
     assert 0.5 < float((truth > 0).sum()) / (labels > 0).sum() < 1.5
     edges = {int(row.nonzero()[0]) for row in truth if row.any()}
     assert len(edges) > 2
@@ -233,7 +248,7 @@ def test_changes_of_grey_values_leave_places_and_labels_alone(name: str, channel
     plane, labels = plane_and_labels()
     plane = np.repeat(plane**3, channels, axis=0)
     settings = Augmentation(intensity_share=1.0, **{name: 0.4 if name == "window" else 1.0})
-    patch, truth = augmenter(settings, sides=None).patch(plane, labels, np.random.default_rng(1))
+    patch, truth = patch_of(augmenter(settings, sides=None), plane, labels, np.random.default_rng(1))
     assert patch.shape == (channels, 64, 64)
     assert float((patch - torch.from_numpy(plane)).abs().max()) > 0.01
     np.testing.assert_array_equal(truth.numpy(), labels)
@@ -243,13 +258,13 @@ def test_a_patch_is_about_the_centre_that_is_asked_for() -> None:
     labels = np.zeros((200, 240), np.uint8)
     labels[120, 90] = 1
     plane = labels[None].astype(np.float32)
-    _, truth = augmenter(Augmentation()).patch(plane, labels, np.random.default_rng(0), centre=(120.5, 90.5))
+    _, truth = patch_of(augmenter(Augmentation()), plane, labels, np.random.default_rng(0), centre=(120.5, 90.5))
     row, column = (int(place) for place in truth.nonzero()[0])
     assert abs(row - 32) <= 1
     assert abs(column - 32) <= 1
     labels[:] = 0
     labels[199, 0] = 1
-    _, truth = augmenter(Augmentation()).patch(plane, labels, np.random.default_rng(0), centre=(199.5, 0.5))
+    _, truth = patch_of(augmenter(Augmentation()), plane, labels, np.random.default_rng(0), centre=(199.5, 0.5))
     assert int(truth[63, 0]) == 1, "at the border of the plane the patch stays inside of it"
 
 
@@ -260,7 +275,7 @@ def test_what_nobody_looked_at_is_neither_framed_nor_shadowed() -> None:
     labels[50:70, 50:70] = 1
     settings = Augmentation(framed_share=1.0, shadow_share=1.0, border_share=0.0)
     for seed in range(5):
-        _, truth = augmenter(settings).patch(plane, labels, np.random.default_rng(seed))
+        _, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         assert float((truth == 1).float().mean()) > 0.4
         assert set(truth.unique().tolist()) <= {0, 1, IGNORED}
 

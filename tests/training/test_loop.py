@@ -10,6 +10,7 @@ import torch
 
 from training.checkpoint import load_best
 from training.dataset import Batches
+from training.drawn import DrawnBatch
 from training.events import EpochEnded, Event, Notice
 from training.loop import resume, train
 from training.setup import Setup, read_setup
@@ -22,9 +23,9 @@ class SpoiltBatches(Batches):
 
     spoilt: range = range(0)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        patches, labels = super().batch(step)
-        return (patches * torch.nan if step in self.spoilt else patches), labels
+    def drawn(self, step: int) -> DrawnBatch:
+        drawn = super().drawn(step)
+        return replace(drawn, pixels=drawn.pixels * torch.nan) if step in self.spoilt else drawn
 
 
 def trained(run_dir: Path, spoilt: range) -> tuple[Setup, list[Event]]:

@@ -66,7 +66,7 @@ def test_stages_survive_the_file(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_through_its_stages_and_each_begins_with_the_best(make_run: MakeRun) -> None:
-    run_dir = make_run(stages=TWO, patience=1)
+    run_dir = make_run(stages=TWO, patience=3)
     weights = None
     for event in run(run_dir, time.monotonic()):
         append_event(run_dir, event)
