@@ -51,6 +51,10 @@ class Changes(BaseModel):
     recipe: dict[str, Any] = {}
     weights: str = ""
 
+    def keep_network_of(self, card: ModelCard) -> bool:
+        """Whether a version has all of the network that is asked for."""
+        return all(getattr(card.architecture, key, None) == value for key, value in self.architecture.items())
+
 
 class Sizes(BaseModel):
     """How much there is to learn from, and how large it is. `side_px` is the median of the longer sides of a plane."""
@@ -81,7 +85,7 @@ def default_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, 
     Where no version has the network, or `changes` name its weights, it is left to `own_data.recipe_for` with what its
     encoder begins.
     """
-    fitting = [] if changes.weights else [donor for donor in donors if _has(donor[0], changes.architecture)]
+    fitting = [] if changes.weights else [donor for donor in donors if changes.keep_network_of(donor[0])]
     start = first_start(task, name, fitting)
     card = start.card
     sides = {"max_side_px": _max_side_px(task, sizes)} | changes.preprocessing
@@ -129,10 +133,6 @@ def _max_side_px(task: Task, sizes: Sizes) -> int:
     if task.instances:
         return NATIVE_PX
     return HISTOLOGY_PX if sizes.look == "stained" else SMALL_PX
-
-
-def _has(card: ModelCard, wanted: Mapping[str, Any]) -> bool:
-    return all(getattr(card.architecture, key, None) == value for key, value in wanted.items())
 
 
 def _architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:

@@ -45,6 +45,8 @@ class Outcome:
     ----------
     card
         Of the new version.
+    rival
+        What it is compared with, called "old" in the report.
     old, new
         Both versions on the same hold-out cases, in the same order; empty without a hold-out.
     worst, best
@@ -54,6 +56,7 @@ class Outcome:
     """
 
     card: ModelCard
+    rival: str
     old: Sequence[CaseScore]
     new: Sequence[CaseScore]
     worst: Sequence[CasePicture]
@@ -70,7 +73,7 @@ def write_report(run_dir: Path, outcome: Outcome, events: Sequence[Event]) -> Pa
     parts += [html.heading("Learning"), *_curves(events), *_ways(events)]
     parts += [html.heading("The hold-out, label by label"), *_per_label(outcome)]
     parts += _reliability(outcome.reliability)
-    parts += [html.heading("Old against new on the hold-out, worst change first"), _comparison(outcome)]
+    parts += [html.heading("Old against new on the hold-out, worst change first"), *_comparison(outcome)]
     parts += _pictures("Where the new version is worst", outcome.worst)
     parts += _pictures("Where it is best", outcome.best)
     path = run_dir / REPORT_FILE
@@ -183,9 +186,9 @@ def _reliability(found: Reliability | None) -> list[str]:
     return [html.heading("How far its probabilities can be believed"), curve]
 
 
-def _comparison(outcome: Outcome) -> str:
+def _comparison(outcome: Outcome) -> list[str]:
     if not outcome.new:
-        return html.paragraph("There is nothing to compare.")
+        return [html.paragraph("There is nothing to compare.")]
     pairs = sorted(zip(outcome.old, outcome.new, strict=True), key=lambda pair: pair[1].figure - pair[0].figure)
     rows: list[list[str | int | float]] = [
         [new.name, new.source, old.figure, new.figure, f"{new.figure - old.figure:+.4f}"] for old, new in pairs
@@ -193,7 +196,8 @@ def _comparison(outcome: Outcome) -> str:
     old, new = (statistics.fmean(case.figure for case in cases) for cases in (outcome.old, outcome.new))
     rows.insert(0, [f"mean of {len(pairs)}", "", old, new, f"{new - old:+.4f}"])
     metric = outcome.new[0].metric
-    return html.table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)
+    who = html.paragraph(f"Old is {outcome.rival}, new is {outcome.card.id}.")
+    return [who, html.table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)]
 
 
 def _pictures(title: str, pictures: Sequence[CasePicture]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from napari_medseg.core.cards import Architecture, Calibration, DataSource, Lineage, ModelCard, write_card
+from napari_medseg.core.cards import Architecture, Calibration, DataSource, Lineage, ModelCard, read_card, write_card
 from napari_medseg.core.clock import now
 from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.snapshots import Role, in_turn
@@ -55,7 +55,8 @@ def score_base(setup: Setup) -> list[CaseScore]:
     for case in _hold_out(setup):
         if len(scores) >= MIN_COMPARED and clock.elapsed_s() - began > limit_s:
             break
-        score = judge_case(predictor, case, setup.task).score
+        if not setup.is_first or clock.budget_s is not None:  # its time is all that is wanted of an empty start
+            score = judge_case(predictor, case, setup.task).score
         scores.append(judge_nothing(case, setup.task).score if setup.is_first else score)
     clock.reserved_s += RESERVE * setup.recipe.n_members * (clock.elapsed_s() - began)
     return scores
@@ -97,7 +98,8 @@ def finish(setup: Setup, progress: Progress, old: Sequence[CaseScore]) -> Genera
     write_card(card, setup.run_dir / CARD_FILE)
     last = Finished(progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.clock.elapsed_s())
     worst, best = pictures[:N_WORST], pictures[N_WORST:][::-1]
-    outcome = Outcome(card, old[: len(new)], new, worst, best, found)
+    rival = "an empty answer" if setup.is_first else read_card(setup.base_folder / CARD_FILE).id
+    outcome = Outcome(card, rival, old[: len(new)], new, worst, best, found)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.clock.elapsed_s())
     clear(setup.run_dir)  # last, so that a run that is killed here need not begin again

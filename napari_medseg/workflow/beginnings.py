@@ -132,7 +132,9 @@ def _start(ws: Workspace, task: Task, base: ModelCard | None, changes: Changes) 
     if before is None or not _changes_network(before, changes):
         return usual
     changes = _completed(before, changes)
-    same = [donor for donor in versions if base is not None and donor[0].id == base.id and _has(base, changes)]
+    same = [
+        donor for donor in versions if base is not None and donor[0].id == base.id and changes.keep_network_of(base)
+    ]
     start = default_start(task, _family(task, base), same or versions, _SIZES, changes)
     card = start.card.model_copy(update={"field": before.field})
     source = {"encoder_weights": _absolute(changes.weights), "registry": str(ws.registry.user_dir.absolute())}
@@ -144,11 +146,7 @@ def _changes_network(card: ModelCard, changes: Changes) -> bool:
     prepares = card.preprocessing.model_dump()
     prepares_otherwise = prepares | changes.preprocessing != prepares
     other_steps = changes.postprocessing not in ([], card.postprocessing)
-    return not _has(card, changes) or prepares_otherwise or other_steps or bool(changes.weights)
-
-
-def _has(card: ModelCard, changes: Changes) -> bool:
-    return all(getattr(card.architecture, key, None) == value for key, value in changes.architecture.items())
+    return not changes.keep_network_of(card) or prepares_otherwise or other_steps or bool(changes.weights)
 
 
 def _completed(card: ModelCard, changes: Changes) -> Changes:

@@ -15,7 +15,7 @@ def show_batch(picture: Path | None, source: Path, data: Path | None) -> None:
     Raises
     ------
     MedSegError
-        If `source` is neither, a recipe comes without its data, or nobody asked for a picture.
+        If `source` is neither, a recipe comes without its data or a run folder with any, or nobody asked for a picture.
     """
     from training.show_batch import show_batch as draw
 
@@ -23,6 +23,8 @@ def show_batch(picture: Path | None, source: Path, data: Path | None) -> None:
         raise MedSegError(f"{source} is for --show-batch; corrections are trained on without it. Add --show-batch PNG.")
     picture.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
+        if data is not None:
+            raise MedSegError(f"{source} is a run folder, which knows its images. Leave --data out.")
         draw(source, picture)
     else:
         _show_recipe(picture, source, data)

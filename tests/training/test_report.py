@@ -69,6 +69,7 @@ def test_it_shows_curves_intervals_pictures_and_calibration(page: tuple[str, Str
     assert re.search(r"[+-]0\.\d{4} to [+-]0\.\d{4}", words), "the change has an interval too"
     assert "ensemble of the cycles" in words
     assert "best epoch" in words
+    assert "Old is lungs-unet@1, new is lungs-unet@2." in words
 
 
 def test_weights_that_change_are_shown_over_the_run(make_run: MakeRun) -> None:

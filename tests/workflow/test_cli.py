@@ -187,6 +187,8 @@ def test_train_can_show_what_the_network_sees_and_train_nothing(
     code, _, err = medseg("train", "--show-batch", picture, "--project", tmp_path / "p", "--registry", registry)
     assert (code, "no run" in err) == (1, True)
     assert "Add --show-batch" in medseg("train", tmp_path / "recipe.json")[2]
+    code, _, err = medseg("train", tmp_path, "--show-batch", picture, "--data", tmp_path / "data")
+    assert (code, "Leave --data out" in err) == (1, True)
 
 
 def test_train_runs_compares_and_keeps_the_old_one_without_proof(
