@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=0, help="steps for each model, instead of seconds")
     parser.add_argument("--judge-every", type=int, default=1, help="judge on every n-th frame of the sequence")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--changes", type=json.loads, default={}, help='of the recipe, as {"foreground_share": 0.5}')
     parser.add_argument("--keep", type=Path, help="new folder for the run folders, as 4, 8 ...; else they are deleted")
     options = parser.parse_args(arguments)
     task = own_task("larynx", list(LABELS), list(LABELS.values()), kind="endoscopy")
@@ -116,7 +117,7 @@ def measured(
         wanted = OwnData(
             data.name, data.images, data.masks, data.meaning, SEQUENCE, (options.hold_out,), tuple(names[:n_frames])
         )
-        fill_run(wanted, cases, donors, run_dir, Changes(recipe={**changes, **budget}))
+        fill_run(wanted, cases, donors, run_dir, Changes(recipe={**changes, **budget, **options.changes}))
         began = time.monotonic()
         subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began
