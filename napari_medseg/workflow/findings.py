@@ -21,9 +21,10 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force
 from napari_medseg.workflow.copies import read_copy, read_labels
+from napari_medseg.workflow.reviewed import read_reviewed
 from napari_medseg.workflow.workspace import Workspace
 
-CHECKS_FOLDER = "checks-1"
+CHECKS_FOLDER = "checks-2"
 """The number grows when a check is added or changed, so that older answers are not believed."""
 UNSEEN_S = 2.0
 
@@ -150,12 +151,16 @@ def _duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fingerpr
 
 def _looked_at(folder: Path, piece: Evidence) -> _Look:
     """Return what is known of a correction, from earlier if it was looked at before."""
-    kept = folder / CHECKS_FOLDER / f"{piece.case.content_hash[:16]}-{piece.correction.sha256[:16]}"
+    correction = piece.correction
+    names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
+    kept = folder / CHECKS_FOLDER / "-".join(name[:16] for name in names if name)
     known, drawn = _read_findings(kept.with_suffix(".json")), _read_look(kept.with_suffix(".npz"))
     if known is not None and drawn is not None:
         return _Look(known, *drawn)
     image = read_copy(folder, piece.case)
-    labels = read_labels(folder, piece.case, piece.correction)
+    labels = read_labels(folder, piece.case, correction)
+    if (seen := read_reviewed(folder, piece.case, correction)) is not None:
+        labels = np.where(seen, labels, 0)  # no run learns from the rest
     look = _Look(check_labels(labels, piece.task, image), fingerprint(image), sketch(image, labels))
     with whole_file(kept.with_suffix(".npz")) as beside:
         np.savez(

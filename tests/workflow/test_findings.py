@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
+from napari_medseg.core.areas import Area, Outline
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
@@ -16,10 +17,14 @@ from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 
 
-def accepted_as(ws: Workspace, image: Image, labels: np.ndarray, seconds: float = 30.0) -> Case:
+def accepted_as(
+    ws: Workspace, image: Image, labels: np.ndarray, seconds: float = 30.0, area: Area | None = None
+) -> Case:
     case, prediction = predicted(ws, image)
     draft = open_review(ws, case, prediction)
     draft.add_seconds(seconds)
+    if area is not None:
+        draft.keep_area(area)
     draft.catch_up(labels)
     accept(ws, draft, labels, image)
     return case
@@ -46,6 +51,22 @@ def test_slips_name_their_case(ws: Workspace) -> None:
     for number, labels in enumerate((np.zeros_like(sound), holed, specked, np.ones_like(sound), sound)):
         accepted_as(ws, phantom(number), labels)
     assert found(ws) == [("slice 0", "empty"), ("slice 1", "holes"), ("slice 2", "specks"), ("slice 3", "full")]
+
+
+def test_what_nobody_reviewed_is_not_looked_at(ws: Workspace) -> None:
+    specked = phantom_labels()
+    specked[10, 6:26] = 0
+    specked[2, 2] = 1
+    below = Area(outlines=(Outline(corners=((6, 0), (6, 63), (47, 63), (47, 0))),))
+    above = Area(outlines=(Outline(corners=((0, 0), (0, 63), (40, 63), (40, 0))),))
+    case = accepted_as(ws, phantom(0), specked, area=below)
+    assert found(ws) == []
+    accepted_as(ws, phantom(1), specked, area=above)
+    assert found(ws) == [("slice 1", "specks")]
+    draft = open_review(ws, case, None)
+    draft.keep_area(above)
+    accept(ws, draft, specked, phantom(0))
+    assert found(ws) == [("slice 0", "specks"), ("slice 1", "specks")], "the same labels, another part of them"
 
 
 def test_a_prediction_accepted_at_once_was_not_looked_at(ws: Workspace) -> None:
