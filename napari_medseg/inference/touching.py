@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage import measure
 
 Plane = NDArray[np.unsignedinteger[Any]]
 
@@ -26,17 +27,15 @@ def reassign_stray_parts(plane: Plane, spacing_mm: tuple[float, float], bridge_m
     if not _labels_touch(plane):
         return
     parts, owners = _cut(plane, spacing_mm, bridge_mm / 2)
-    contacts = _contacts(parts, len(owners))
+    contacts = _contacts(parts, owners)
+    contacts[:, 0] = 0
+    neighbours = contacts.argmax(axis=1)
+    strays = (neighbours != owners) & (contacts.max(axis=1) > 0)
     sizes = np.bincount(parts.ravel(), minlength=len(owners))
-    main = {value: int(np.argmax(np.where(owners == value, sizes, 0))) for value in np.unique(owners[1:])}
-    values = np.arange(int(owners.max()) + 1)
-    for part in range(1, len(owners)):
-        if part == main[owners[part]]:
-            continue
-        to_label = np.array([contacts[part, owners == value].sum() for value in values])
-        to_label[0] = 0
-        if (neighbour := int(to_label.argmax())) != owners[part] and to_label[neighbour] > 0:
-            plane[parts == part] = neighbour
+    for value in np.unique(owners[1:]):
+        strays[np.argmax(np.where(owners == value, sizes, 0))] = False
+    moved = np.where(strays, neighbours, owners).astype(plane.dtype)
+    plane[...] = moved[parts]
 
 
 def _labels_touch(plane: Plane) -> bool:
@@ -60,27 +59,20 @@ def _cut(
                 cores == 0, sampling=spacing_mm, return_distances=False, return_indices=True
             )
             cores = np.where(mask, cores[tuple(nearest)], 0)
-        pieces = _connected(cores, mask)
+        # An island has the number of a core that it does not touch: it is a part of its own.
+        pieces, n_pieces = measure.label(np.where(mask, cores + 1, 0), connectivity=1, return_num=True)
         parts[mask] = pieces[mask] + len(owners) - 1
-        owners += [int(value)] * int(pieces.max())
+        owners += [int(value)] * n_pieces
     return parts, np.array(owners)
 
 
-def _connected(cores: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Split every core's share where it is not connected: an island has the number of a core that it does not touch."""
-    pieces = np.zeros(mask.shape, np.int32)
-    total = 0
-    for core in range(int(cores.max()) + 1):
-        found, count = ndimage.label(mask & (cores == core))
-        pieces[found > 0] = found[found > 0] + total
-        total += count
-    return pieces
-
-
-def _contacts(parts: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Count the pixel sides that each two parts share."""
-    contacts = np.zeros((count, count), np.int64)
+def _contacts(parts: NDArray[np.int32], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the pixel sides that each part (rows) shares with other parts of each label (columns)."""
+    n_values = int(owners.max()) + 1
+    contacts = np.zeros((len(owners), n_values), np.int64)
     for first, second in ((parts[:-1], parts[1:]), (parts[:, :-1], parts[:, 1:])):
         differ = (first != second) & (first > 0) & (second > 0)
-        np.add.at(contacts, (first[differ], second[differ]), 1)
-    return contacts + contacts.T
+        for one, other in ((first[differ], second[differ]), (second[differ], first[differ])):
+            pairs = one.astype(np.int64) * n_values + owners[other]
+            contacts += np.bincount(pairs, minlength=contacts.size).reshape(contacts.shape)
+    return contacts
