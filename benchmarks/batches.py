@@ -1,7 +1,7 @@
-"""How long a batch of changed patches takes: drawn, then cut and changed one after the other, and all at once.
+"""How long a batch of changed patches takes: drawn, then changed one after the other, and all at once.
 
-What is measured is the same in both: 256 x 256 patches of the sets that the bundled tasks learn with. On a GPU, where
-there is one, each is measured there too; the drawing, which a thread does beside a GPU, is listed on its own.
+What is measured is the same in both: 256 x 256 patches of four sets. On a GPU, where there is one, each is measured
+there too; the drawing, which a thread does beside a GPU, is listed on its own.
 
     python benchmarks/batches.py --repeats 20
 """

@@ -66,13 +66,18 @@ class Augmenter:
         centre
             Row and column of the plane, in pixels, that the patch is about: its centre, or as near to it as the
             plane's border lets it. Anywhere where `None`.
+
+        Returns
+        -------
+        DrawnPatch
+            What is needed to make it; `together` with others it becomes a batch.
         """
         settings = self.settings
         mirrored = bool(rng.random() < settings.mirror_share)
         to_plane, scale = self._place(labels, mirrored, centre, rng)
         bend = self._bend(scale, rng)
         repeats_border = bool(rng.random() < settings.border_share)
-        changes = draw_changes(settings, rng, (len(plane), self.patch_px))
+        changes = draw_changes(settings, rng, len(plane))
         columns, rows = (
             _reach(to_plane[axis], float(np.abs(bend[axis]).max()), labels.shape[1 - axis]) for axis in (0, 1)
         )
@@ -82,7 +87,7 @@ class Augmenter:
             labels=labels[rows, columns],
             to_crop=to_plane,
             bend_px=bend,
-            border=_border(columns, labels.shape[1]) + _border(rows, labels.shape[0]) if repeats_border else None,
+            border=(_border(columns, labels.shape[1]), _border(rows, labels.shape[0])) if repeats_border else None,
             swaps_sides=mirrored and self.sides is not None,
             changes=changes,
         )

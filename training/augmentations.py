@@ -44,7 +44,7 @@ class Augmentation:
     window
         Largest shift of either end of the grey range, as a share of it: another CT window.
     equalise_share, clahe_share, smooth_share
-        Share of patches changed by the step of that name in `inference.image_steps`.
+        Share of patches changed as by the step of that name in `inference.image_steps`.
     cutmix_share, mosaic_share
         Share of patches into which a rectangle of another is pasted; share that is made of the quarters of four.
     mixup_share

@@ -1,9 +1,10 @@
-"""Drawn patches become a batch: the CPU cuts what they need from their planes, the device does all the rest at once.
+"""Drawn patches become a batch: the CPU cuts what they need from their planes, the device does all the rest.
 
-One resampling does all the geometry, so that a patch is interpolated once.
+One resampling does all the geometry, so that a patch is interpolated once; grey values are changed in all patches of a
+batch that drew the same change at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
-from training.grey_changes import changed
-from training.patches import Numbers
+from training.grey_changes import Change, changed
 
-FRAME_PX = 1
-"""What lies outside of a part of a plane is that of its frame."""
-ANYWHERE = (-np.inf, np.inf, -np.inf, np.inf)
+ANYWHERE = ((-np.inf, np.inf), (-np.inf, np.inf))
+BEND_PX = 64
+"""Bends are smooth by then, and are stretched evenly to the patch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,51 +34,54 @@ class DrawnPatch:
     bend_px
         (2, cells, cells) coarse shifts in x and y, in pixels of the plane.
     border
-        First and last x, then first and last y, that the plane has; what lies outside of it repeats its border. `None`
-        where it is black.
+        First and last x, and first and last y, that the plane has, where what lies outside of it repeats its border.
+        `None` where it is black.
     swaps_sides
         Whether right and left labels change their values.
     changes
-        Of grey values: numbers by the names of `GREY_CHANGES`.
+        Of grey values.
     """
 
     pixels: NDArray[np.floating]
     labels: NDArray[np.integer]
     to_crop: NDArray[np.float64]
     bend_px: NDArray[np.floating]
-    border: tuple[float, ...] | None
+    border: tuple[tuple[float, float], tuple[float, float]] | None
     swaps_sides: bool
-    changes: dict[str, Numbers]
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnBatch:
-    """Drawn patches as few large tensors.
+    """Drawn patches as tensors on one device.
 
     Parameters
     ----------
     pixels, labels
-        (n, c, h, w) and (n, 1, h, w): each part of a plane in the upper left corner, in a frame of a black pixel.
-    to_crop, bend, border
-        As in `DrawnPatch`, but for all patches and in [-1, 1] over the width and height of the batch; `bend` is `None`
-        where no patch is bent.
+        (1, c, h, w) and (1, 1, h, w) of each patch: as large as it needs them.
+    to_crop
+        (n, 2, 3): from (x, y, 1) in the patch to x and y in its part of a plane, both in [-1, 1].
+    bend
+        (n, 2, m, m) smooth shifts, as shares of half of that part; `None` where no patch is bent.
+    border
+        (n, 2, 2): what x, and what y, are kept between.
     swaps_sides
         (n,)
     changes
-        Of each patch. They stay numpy's: what a change needs of them is small.
+        Of grey values, for each patch: few numbers, which come to the device when they are done.
     seed
         Of the noise, which is drawn on the device.
     preprocessing, patch_px, sides
         As of `training.augment.Augmenter`.
     """
 
-    pixels: Tensor
-    labels: Tensor
+    pixels: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
     to_crop: Tensor
     bend: Tensor | None
     border: Tensor
     swaps_sides: Tensor
-    changes: tuple[dict[str, Numbers], ...]
+    changes: tuple[Sequence[Change], ...]
     seed: int
     preprocessing: Preprocessing
     patch_px: int
@@ -94,24 +97,15 @@ class DrawnBatch:
         sides: tuple[int, int] | None,
     ) -> "DrawnBatch":
         """Put patches together."""
-        shape = np.max([patch.labels.shape for patch in drawn], axis=0) + 2 * FRAME_PX
-        of_pixels = np.result_type(*(patch.pixels for patch in drawn))
-        black = -preprocessing.mean / preprocessing.std
-        pixels = np.full((len(drawn), len(drawn[0].pixels), *shape), black, of_pixels)
-        labels = np.zeros((len(drawn), 1, *shape), np.uint8)
-        for index, patch in enumerate(drawn):
-            rows, columns = (slice(FRAME_PX, FRAME_PX + length) for length in patch.labels.shape)
-            pixels[index, :, rows, columns], labels[index, 0, rows, columns] = patch.pixels, patch.labels
-        per_px = 2.0 / shape[::-1]
-        to_crop = np.stack([patch.to_crop for patch in drawn]) + np.array([0, 0, FRAME_PX])
-        border = np.array([ANYWHERE if patch.border is None else patch.border for patch in drawn]).reshape(-1, 2, 2)
-        bend = np.stack([patch.bend_px for patch in drawn]) * per_px[:, None, None]
+        per_px = np.array([[2 / length for length in patch.labels.shape[::-1]] for patch in drawn])[..., np.newaxis]
+        to_crop = np.stack([patch.to_crop for patch in drawn]) * per_px - [0, 0, 1]
+        border = np.array([patch.border or ANYWHERE for patch in drawn]) * per_px - 1
         return cls(
-            pixels=torch.from_numpy(pixels),
-            labels=torch.from_numpy(labels),
-            to_crop=torch.from_numpy((to_crop * per_px[:, None] - [0, 0, 1]).astype(np.float32)),
-            bend=torch.from_numpy(bend.astype(np.float32)) if bend.any() else None,
-            border=torch.from_numpy(((border + FRAME_PX) * per_px[:, None] - 1).astype(np.float32)),
+            pixels=tuple(torch.from_numpy(np.ascontiguousarray(patch.pixels))[None] for patch in drawn),
+            labels=tuple(torch.from_numpy(np.ascontiguousarray(patch.labels))[None, None] for patch in drawn),
+            to_crop=torch.from_numpy(to_crop.astype(np.float32)),
+            bend=_smooth_bend(np.stack([patch.bend_px for patch in drawn]) * per_px[..., np.newaxis]),
+            border=torch.from_numpy(border.astype(np.float32)),
             swaps_sides=torch.tensor([patch.swaps_sides for patch in drawn]),
             changes=tuple(patch.changes for patch in drawn),
             seed=seed,
@@ -124,8 +118,8 @@ class DrawnBatch:
         """Bring it to a device."""
         return replace(
             self,
-            pixels=self.pixels.to(device),
-            labels=self.labels.to(device),
+            pixels=tuple(part.to(device) for part in self.pixels),
+            labels=tuple(part.to(device) for part in self.labels),
             to_crop=self.to_crop.to(device),
             bend=None if self.bend is None else self.bend.to(device),
             border=self.border.to(device),
@@ -141,19 +135,15 @@ class DrawnBatch:
         patches, labels
             (n, c, patch_px, patch_px) float32, normalised, and (n, patch_px, patch_px) int64.
         """
-        places = self._places()
-        first, last = (self.border[:, None, None, :, end] for end in (0, 1))
-        beside = places.clamp(first, last)
-        images = functional.grid_sample(self.pixels.float(), beside, padding_mode="border", align_corners=False)
-        truth = functional.grid_sample(
-            self.labels.float(), places, mode="nearest", padding_mode="border", align_corners=False
-        )
-        truth = truth[:, 0].long()
+        numbers, places = self.preprocessing, self._places()
+        beside = places.clamp(self.border[:, None, None, :, 0], self.border[:, None, None, :, 1])
+        # Planes differ in size: padded to one of them, they would take many times the memory. Outside of them is 0.
+        grey = numbers.std * _sampled([part.float() + numbers.mean / numbers.std for part in self.pixels], beside)
+        truth = _sampled([part.float() for part in self.labels], places, mode="nearest")[:, 0].long()
         if self.sides is not None:
             truth = torch.where(self.swaps_sides[:, None, None], _swapped(truth, self.sides), truth)
-        grey = images * self.preprocessing.std + self.preprocessing.mean
         grey = changed(grey, truth, self.changes, self.seed)
-        return (grey - self.preprocessing.mean) / self.preprocessing.std, truth
+        return (grey - numbers.mean) / numbers.std, truth
 
     def _places(self) -> Tensor:
         """Where each pixel of each patch lies, (n, patch, patch, 2), as `grid_sample` wants it."""
@@ -163,8 +153,24 @@ class DrawnBatch:
         places = (along[:, None] * of_x + fixed) + along[:, None, None] * of_y
         if self.bend is None:
             return places
-        bend = functional.interpolate(self.bend, (side, side), mode="bicubic", align_corners=True)
+        bend = functional.interpolate(self.bend, (side, side), mode="bilinear", align_corners=True)
         return places + bend.movedim(1, -1)
+
+
+def _sampled(parts: Iterable[Tensor], places: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample each picture (1, c, h, w) at the places (n, patch, patch, 2) of its patch; (n, c, patch, patch)."""
+    found = [
+        functional.grid_sample(part, own[None], mode=mode, padding_mode="zeros", align_corners=False)
+        for part, own in zip(parts, places, strict=True)
+    ]
+    return torch.cat(found)
+
+
+def _smooth_bend(coarse: NDArray[np.floating]) -> Tensor | None:
+    if not coarse.any():
+        return None
+    shifts = torch.from_numpy(coarse.astype(np.float32))
+    return functional.interpolate(shifts, (BEND_PX, BEND_PX), mode="bicubic", align_corners=True)
 
 
 def _swapped(labels: Tensor, sides: tuple[int, int]) -> Tensor:

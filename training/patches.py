@@ -1,18 +1,16 @@
-"""Patches of a batch that the same is done to, and what several changes of grey values need.
+"""Patches of a batch that the same change is done to, and what several changes need.
 
-Pictures are (k, c, h, w) tensors in [0, 1]; numbers (k,) or (k, ...) are numpy's until they are used.
+Pictures are (k, c, h, w) tensors, in [0, 1] before and after all changes but not always between them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
-
-Numbers = dict[str, NDArray[np.floating]]
-"""What was drawn for one patch, or for several of them, by name."""
 
 TISSUE_ABOVE = 0.3
 
@@ -25,21 +23,18 @@ class Patches:
     ----------
     grey, labels
         (k, c, h, w) float32 and (k, h, w) int64.
-    numbers
-        What was drawn for them, (k, ...) float32.
     generator
         Draws on the device what is too much to be drawn elsewhere: noise.
     """
 
     grey: Tensor
     labels: Tensor
-    numbers: Numbers
     generator: torch.Generator
 
-    def number(self, name: str, n_axes: int = 4) -> Tensor:
-        """Return numbers on the device of the patches, with axes of length 1 behind those that they have."""
-        numbers = torch.from_numpy(self.numbers[name]).to(self.grey.device)
-        return numbers.reshape(*numbers.shape, *(1,) * (n_axes - numbers.ndim))
+    def each(self, numbers: Sequence[ArrayLike]) -> Tensor:
+        """Return a number, or an array (m, ...), for each patch as a tensor on their device that fits `grey`."""
+        stacked = torch.from_numpy(np.stack([np.asarray(number, np.float32) for number in numbers]))
+        return stacked.reshape(*stacked.shape, *(1,) * (self.grey.ndim - stacked.ndim)).to(self.grey.device)
 
     @property
     def unlabelled(self) -> Tensor:
@@ -52,11 +47,11 @@ class Patches:
         return self.unlabelled & (self.grey.mean(dim=1, keepdim=True) > TISSUE_ABOVE)
 
 
-def blurred(grey: Tensor, sigmas_px: NDArray[np.floating]) -> Tensor:
+def blurred(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
     """Gaussian blur of (k, c, h, w) pictures, each with a sigma of its own (k,), one axis after the other."""
     n_patches, n_channels = grey.shape[:2]
-    groups, radius = n_patches * n_channels, max(1, round(3 * float(sigmas_px.max())))
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigmas_px[:, np.newaxis]) ** 2)
+    groups, radius = n_patches * n_channels, max(1, round(3 * max(sigmas_px)))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / np.array(sigmas_px)[:, np.newaxis]) ** 2)
     weights = np.repeat(weights / weights.sum(axis=1, keepdims=True), n_channels, axis=0)
     kernels = torch.from_numpy(weights.astype(np.float32)).to(grey.device)
     padded = functional.pad(grey.flatten(0, 1)[None], (radius, radius, radius, radius), mode="replicate")
@@ -70,3 +65,11 @@ def median_of(grey: Tensor, chosen: Tensor) -> Tensor:
     middle = ((chosen.flatten(2).sum(dim=-1, keepdim=True) - 1) // 2).clamp(min=0).expand(-1, grey.shape[1], -1)
     median = ordered.gather(-1, middle)[..., None]
     return torch.where(median.isfinite(), median, 0.0)
+
+
+def smooth_field(rng: np.random.Generator, cells: int, side_px: int) -> NDArray[np.float32]:
+    """Draw smooth noise (side, side) of unit variance at the middle of each of `cells` x `cells` cells."""
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
+    field = functional.interpolate(coarse, (side_px, side_px), mode="bicubic", align_corners=False)
+    smooth: NDArray[np.float32] = field[0, 0].numpy()
+    return smooth

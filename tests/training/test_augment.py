@@ -11,7 +11,6 @@ from napari_medseg.core.snapshots import IGNORED
 from napari_medseg.core.tasks import TASKS, Task
 from training.augment import Augmenter
 from training.augmentations import AUGMENTATIONS, Augmentation, augmentation_named, strengthened
-from training.grey_changes import restained
 
 SIDES = (1, 2)
 
@@ -140,26 +139,12 @@ def test_stain_and_tint_change_colours_and_leave_labels_alone() -> None:
         np.testing.assert_array_equal(truth.numpy(), labels)
 
 
-def test_a_stain_factor_of_one_changes_nothing() -> None:
-    colours = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    torch.testing.assert_close(restained(colours, np.ones((2, 3))), colours, atol=1e-4, rtol=1e-4)
-
-
-def test_more_haematoxylin_is_darker_where_there_is_any() -> None:
-    white = torch.ones(3, 4, 4)
-    nucleus = torch.tensor([0.4, 0.3, 0.6]).view(3, 1, 1).expand(3, 4, 4)
-    pair, factors = torch.stack([white, nucleus]), np.array([[1.4, 1.0, 1.0]] * 2)
-    still_white, darker = restained(pair, factors)
-    torch.testing.assert_close(still_white, white, atol=1e-3, rtol=1e-3)
-    assert float(darker.sum()) < float(nucleus.sum())
-
-
 def test_what_is_cut_out_is_grey_and_small() -> None:
     plane, labels = plane_and_labels()
     settings = Augmentation(cutout_share=1.0)
     patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(0))
     changed = (patch.numpy() - plane)[0] != 0
-    assert 0.01 < np.mean(np.abs(patch.numpy() - plane)[0] > 1e-3) < 0.2
+    assert 0.01 < np.mean(np.abs(patch.numpy() - plane)[0] > 1e-3) < 0.12
     assert np.allclose(patch.numpy()[0][changed & (np.abs(patch.numpy() - plane)[0] > 1e-3)], 0.0, atol=1e-5)
     np.testing.assert_array_equal(truth.numpy(), labels)
 

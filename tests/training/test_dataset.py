@@ -121,3 +121,8 @@ def test_patches_of_a_partly_reviewed_image_show_that_part() -> None:
 
 def _two_channels(image: LabelledImage) -> tuple[LabelledPlane, ...]:
     return tuple(LabelledPlane((np.repeat(plane.views[0], 2, axis=0),), plane.labels) for plane in image.planes)
+
+
+def test_noise_is_another_one_in_each_step() -> None:
+    seeds = [batches().drawn(step).seed for step in (7, 8, 7)]
+    assert seeds[0] == seeds[2] != seeds[1]

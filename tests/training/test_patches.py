@@ -10,9 +10,9 @@ from training.patches import blurred, median_of
 
 def test_each_patch_is_blurred_with_its_own_sigma() -> None:
     grey = torch.rand(3, 2, 40, 48, generator=torch.Generator().manual_seed(0))
-    sigmas = np.array([0.4, 1.0, 2.5])
+    sigmas = [0.4, 1.0, 2.5]
     found = blurred(grey, sigmas).numpy()
-    for index, sigma in enumerate(sigmas.tolist()):
+    for index, sigma in enumerate(sigmas):
         for channel in range(2):
             wanted = ndimage.gaussian_filter(grey[index, channel].numpy(), sigma, mode="nearest")
             np.testing.assert_allclose(found[index, channel], wanted, atol=3e-3)
