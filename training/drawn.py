@@ -138,8 +138,8 @@ class DrawnBatch:
         numbers, places = self.preprocessing, self._places()
         beside = places.clamp(self.border[:, None, None, :, 0], self.border[:, None, None, :, 1])
         # Planes differ in size: padded to one of them, they would take many times the memory. Outside of them is 0.
-        grey = numbers.std * _sampled([part.float() + numbers.mean / numbers.std for part in self.pixels], beside)
-        truth = _sampled([part.float() for part in self.labels], places, mode="nearest")[:, 0].long()
+        grey = numbers.std * _sampled((part.float() + numbers.mean / numbers.std for part in self.pixels), beside)
+        truth = _sampled((part.float() for part in self.labels), places, mode="nearest")[:, 0].long()
         if self.sides is not None:
             truth = torch.where(self.swaps_sides[:, None, None], _swapped(truth, self.sides), truth)
         grey = changed(grey, truth, self.changes, self.seed)
