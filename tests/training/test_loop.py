@@ -25,7 +25,8 @@ class SpoiltBatches(Batches):
 
     def drawn(self, step: int) -> DrawnBatch:
         drawn = super().drawn(step)
-        return replace(drawn, pixels=drawn.pixels * torch.nan) if step in self.spoilt else drawn
+        spoilt = tuple(part * torch.nan for part in drawn.pixels)
+        return replace(drawn, pixels=spoilt) if step in self.spoilt else drawn
 
 
 def trained(run_dir: Path, spoilt: range) -> tuple[Setup, list[Event]]:
