@@ -1,6 +1,6 @@
 """Old against new on every hold-out case, the worst change on top."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor
@@ -13,6 +13,8 @@ HEADERS = ("hold-out case", "old", "new", "change")
 ROW_HEIGHT_PX = 20
 ROWS_SHOWN = 4
 NOTICEABLE = 0.0005
+IN_PART = "◩ "
+JUDGED_IN_PART = ": only a part of it was reviewed, and both versions are judged by that part"
 
 
 class ComparisonTable(QTableView):
@@ -40,9 +42,9 @@ class ComparisonTable(QTableView):
         """What is shown, from top to bottom."""
         return self._model.rows
 
-    def show_rows(self, rows: Sequence[ComparedCase]) -> None:
-        """Show these rows in this order."""
-        self._model.show_rows(rows)
+    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str] = frozenset()) -> None:
+        """Show these rows in this order; those cases are marked that were reviewed, and are judged, in part."""
+        self._model.show_rows(rows, in_part)
         metric = rows[0].metric if rows else ""
         self.setToolTip(f"{metric} of the live and the new version. Click a case to see both labels on it")
         n_shown = max(1, min(len(rows), ROWS_SHOWN))
@@ -53,10 +55,11 @@ class _Rows(QAbstractTableModel):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.rows: tuple[ComparedCase, ...] = ()
+        self.in_part: Set[str] = frozenset()
 
-    def show_rows(self, rows: Sequence[ComparedCase]) -> None:
+    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str]) -> None:
         self.beginResetModel()
-        self.rows = tuple(rows)
+        self.rows, self.in_part = tuple(rows), in_part
         self.endResetModel()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
@@ -74,11 +77,16 @@ class _Rows(QAbstractTableModel):
         row = self.rows[index.row()]
         change = row.new - row.old
         if role == Qt.ItemDataRole.DisplayRole:
-            return (row.case, f"{row.old:.3f}", f"{row.new:.3f}", f"{change:+.3f}")[index.column()]
+            return (
+                f"{IN_PART * (row.case in self.in_part)}{row.case}",
+                f"{row.old:.3f}",
+                f"{row.new:.3f}",
+                f"{change:+.3f}",
+            )[index.column()]
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= NOTICEABLE:
             return QBrush(QColor(theme.GOOD if change > 0 else theme.BAD))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == 0:
-            return row.case
+            return f"{row.case}{JUDGED_IN_PART * (row.case in self.in_part)}"
         return None

@@ -209,7 +209,8 @@ class ImprovePanel(Section):
 
     def _show_comparison(self, run: Run, view: ComparisonView) -> None:
         self._compared = run, view
-        self.table.show_rows([row.compared for row in view.rows])
+        in_part = frozenset(row.compared.case for row in view.rows if row.in_part)
+        self.table.show_rows([row.compared for row in view.rows], in_part)
         self.table.setVisible(bool(view.rows))
         self._verdict.setText(view.verdict.answer)
         self._verdict.setProperty("decision", view.verdict.decision.value)

@@ -112,7 +112,13 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
 def _entry(view: improve.ComparisonView) -> dict[str, object]:
     told = view.verdict
     cases = [
-        {"case": row.compared.case, "old": row.compared.old, "new": row.compared.new, "metric": row.compared.metric}
+        {
+            "case": row.compared.case,
+            "old": row.compared.old,
+            "new": row.compared.new,
+            "metric": row.compared.metric,
+            "in_part": row.in_part,
+        }
         for row in view.rows
     ]
     return {
@@ -130,7 +136,7 @@ def _say_comparison(view: improve.ComparisonView) -> None:
     table = Table("case", f"old {metric}", f"new {metric}", "change")
     for row in view.rows:
         scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.change:+.4f}")
-        table.add_row(row.compared.case, *scores)
+        table.add_row(f"{row.compared.case}{', in part' * row.in_part}", *scores)
     if view.rows:
         Console().print(table)
     places.say(view.verdict.text)

@@ -35,11 +35,15 @@ WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """Old against new on one hold-out case; `case` and `labels_file` are those of the project."""
+    """Old against new on one hold-out case; `case` and `labels_file` are those of the project.
+
+    `in_part`: only a part of it was reviewed, and both are judged by that part.
+    """
 
     case: Case | None
     labels_file: str
     compared: Compared
+    in_part: bool = False
 
     @property
     def change(self) -> float:
@@ -134,7 +138,10 @@ def comparison(ws: Workspace, run: Run) -> ComparisonView:
     for event in compared:
         correction = corrections.get(files.get(event.case, ""))
         case = None if correction is None else cases.get(correction.case_id)
-        rows.append(ComparisonRow(case, "" if correction is None else correction.labels_file, event))
+        labels_file, in_part = "", False
+        if correction is not None:
+            labels_file, in_part = correction.labels_file, bool(correction.reviewed_file)
+        rows.append(ComparisonRow(case, labels_file, event, in_part))
     rows.sort(key=lambda row: row.change)
     doubt = folder / DOUBT_FILE
     why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""

@@ -233,6 +233,13 @@ def test_the_table_shows_the_rows_as_given_and_tells_which_was_clicked(qtbot: Qt
     with qtbot.waitSignal(table.chosen) as chosen:
         table.clicked.emit(model.index(1, 2))
     assert chosen.args == ["better"]
+    table.show_rows(rows, in_part=frozenset(["better"]))
+    assert [model.index(row, 0).data() for row in range(2)] == ["worse", "◩ better"]
+    assert "only a part" in model.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole) == "worse"
+    with qtbot.waitSignal(table.chosen) as chosen:
+        table.clicked.emit(model.index(1, 0))
+    assert chosen.args == ["better"], "the name without the mark"
 
 
 def test_the_curve_marks_the_best_epoch_and_survives_a_loss_that_is_no_number(qtbot: QtBot) -> None:

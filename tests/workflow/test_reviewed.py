@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted
+from workflow_phantoms import SHAPE, accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.core import formats
 from napari_medseg.core.areas import WHOLE, Area, Outline
 from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Correction
-from napari_medseg.core.snapshots import IGNORED, Role
+from napari_medseg.core.records import Correction, Run, RunState
+from napari_medseg.core.snapshots import IGNORED, Role, write_snapshot
 from napari_medseg.core.tasks import task_named
+from napari_medseg.workflow import improve
 from napari_medseg.workflow.cases import add_cases, set_held_out
 from napari_medseg.workflow.copies import read_labels
 from napari_medseg.workflow.export import accepted_rows, items_of
@@ -25,6 +26,7 @@ from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.reviewed import draft_area_path, read_reviewed
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluate import found_in, judge_cases
+from training.events import Compared, append_event
 from training.judge import labelled_case
 from training.losses import loss_named
 from training.reading import Reader
@@ -180,6 +182,23 @@ def test_a_held_out_case_is_judged_by_its_reviewed_part(ws: Workspace, tmp_path:
     # 28 x 20 of the 48 x 30 pixels that count, and the one stroke
     assert one.score.agreement == pytest.approx(1 - 560 / (48 * 30))
     assert one.score.accuracy["right lung"] == one.score.agreement
+
+
+def test_a_comparison_says_which_cases_were_judged_in_part(ws: Workspace) -> None:
+    accepted(ws, 0)
+    accepted_in_part(ws, 1)
+    accepted(ws, 2)
+    for number in (1, 2):
+        set_held_out(ws, f"patient {number}", True)
+    snapshot, _ = snapshot_of(ws, "lungs")
+    folder = ws.project.folder / "runs" / "r1"
+    folder.mkdir(parents=True)
+    write_snapshot(snapshot, folder / "snapshot.json")
+    for item in snapshot.with_role(Role.HOLD_OUT):
+        append_event(folder, Compared(item.name, item.source, 0.8, 0.9, {"right lung": 0.8}, {"right lung": 0.9}))
+    run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.FINISHED, 1, None, "2025"))
+    rows = improve.comparison(ws, run).rows
+    assert {row.case.name: row.in_part for row in rows if row.case is not None} == {"slice 1": True, "slice 2": False}
 
 
 def test_another_mask_is_another_snapshot_and_a_changed_file_is_refused(ws: Workspace) -> None:
