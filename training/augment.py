@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from napari_medseg.core.cards import Preprocessing
 from napari_medseg.core.snapshots import IGNORED
 from training.augmentations import Augmentation
+from training.changes import draw_changes
 from training.drawn import DrawnBatch, DrawnPatch
-from training.grey_changes import draw_changes
 
 FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
 FRAME_JITTER = 0.1

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
+from napari_medseg.inference import image_steps
 from training.augmentations import Augmentation
 from training.patches import Patches
-
-DARKEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,6 @@ class Stain:
     @staticmethod
     def done(patches: Patches, drawn: Sequence["Stain"]) -> Tensor:
         """Return patches stained otherwise."""
-        density = -torch.log(patches.grey.clamp(DARKEST, 1.0))
+        density = -torch.log(patches.grey.clamp(image_steps.DARKEST, 1.0))
         mixing = patches.each([hed_from_rgb @ (one.factors[:, np.newaxis] * rgb_from_hed) for one in drawn])[..., 0]
         return torch.exp(-torch.einsum("kcyx,kcd->kdyx", density, mixing))

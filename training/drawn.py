@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.cards import Preprocessing
-from training.grey_changes import Change, changed
+from training.changes import Change, changed
 
 ANYWHERE = ((-np.inf, np.inf), (-np.inf, np.inf))
 BEND_PX = 64

@@ -37,7 +37,7 @@ def spread_evenly(grey: Tensor) -> Tensor:
 
 
 def spread_in_tiles(grey: Tensor) -> Tensor:
-    """CLAHE of each picture (k, 1, h, w), about as skimage's ``equalize_adapthist``; kornia's bins are coarser."""
+    """CLAHE of each picture (k, 1, h, w), about as skimage's ``equalize_adapthist``."""
     low, size = _range(grey)
     # The clip limit is a share of a tile's pixels there, and a multiple of the mean count of a bin here.
     limit = image_steps.CLIP_LIMIT * BINS

@@ -1,11 +1,8 @@
-"""What may be done to the grey values and colours of patches: one class, and its name in `GREY_CHANGES`, adds a change.
-
-Each change is drawn for a patch, as a few numbers, and done to all patches of a batch that drew it, on their device.
-"""
+"""Changes of grey values: another window, preparation, focus, contrast, brightness, noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,65 +10,10 @@ from torch import Tensor
 
 from napari_medseg.inference import image_steps
 from training.augmentations import Augmentation
-from training.colour_changes import Stain, Tint
-from training.disguises import Cutout, Gas, Shadows
 from training.equalising import on_brightness, spread_evenly, spread_in_tiles
 from training.patches import Patches, blurred
 
-DARKEST = 1e-3
 UNCHANGED = (1.0, 1.0)
-
-
-class Change(Protocol):
-    """One change as it was drawn for one patch."""
-
-    @staticmethod
-    def share(settings: Augmentation) -> float:
-        """How often it is drawn."""
-
-    @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, n_channels: int) -> Self:
-        """Draw how much of it a patch gets."""
-
-    @staticmethod
-    def done(patches: Patches, drawn: Sequence[Any]) -> Tensor:
-        """Return the changed grey values; `drawn` is one for each patch."""
-
-
-def draw_changes(settings: Augmentation, rng: np.random.Generator, n_channels: int) -> tuple[Change, ...]:
-    """Draw which changes a patch gets, each as often as the settings say, and how much of them."""
-    drawn: list[Change] = []
-    for kind in GREY_CHANGES:
-        share = kind.share(settings)
-        if share and rng.random() < share:
-            drawn.append(kind.draw(settings, rng, n_channels))
-    return tuple(drawn)
-
-
-def changed(grey: Tensor, labels: Tensor, changes: Sequence[Sequence[Change]], seed: int) -> Tensor:
-    """Do to each patch what was drawn for it; the result in [0, 1].
-
-    Parameters
-    ----------
-    grey, labels
-        (n, c, h, w) and (n, h, w), on one device; labels are not changed.
-    changes
-        Of each patch.
-    seed
-        Of the noise.
-    """
-    generator = _generator(grey.device, seed)
-    for kind in GREY_CHANGES:
-        drawn = {place: one for place, some in enumerate(changes) for one in some if isinstance(one, kind)}
-        if drawn:
-            chosen = torch.tensor(list(drawn), device=grey.device)
-            done = kind.done(Patches(grey[chosen], labels[chosen], generator), list(drawn.values()))
-            grey = grey.index_copy(0, chosen, done)
-    return grey.clamp(0, 1)
-
-
-def _generator(device: torch.device, seed: int) -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed)
 
 
 @dataclass(frozen=True)
@@ -96,7 +38,7 @@ class Window:
     def done(patches: Patches, drawn: Sequence["Window"]) -> Tensor:
         """Return what is seen through them."""
         low, high = patches.each([one.low for one in drawn]), patches.each([one.high for one in drawn])
-        return ((patches.grey - low) / (high - low).clamp(min=DARKEST)).clamp(0, 1)
+        return ((patches.grey - low) / (high - low).clamp(min=image_steps.DARKEST)).clamp(0, 1)
 
 
 class _Step:
@@ -261,12 +203,3 @@ class Noise:
         """Return noisy patches."""
         noise = torch.empty_like(patches.grey, memory_format=torch.contiguous_format)
         return patches.grey + patches.each([one.strength for one in drawn]) * noise.normal_(generator=patches.generator)
-
-
-GREY_CHANGES: tuple[type[Change], ...] = (
-    *(Gas, Shadows),
-    *(Window, Equalise, Clahe, Smooth),
-    *(Blur, Contrast, Saturation, Gamma, Noise),
-    *(Tint, Stain, Cutout),
-)
-"""In the order in which they are done."""

@@ -55,9 +55,10 @@ def score_base(setup: Setup) -> list[CaseScore]:
     for case in _hold_out(setup):
         if len(scores) >= MIN_COMPARED and clock.elapsed_s() - began > limit_s:
             break
-        if not setup.is_first or clock.budget_s is not None:  # its time is all that is wanted of an empty start
-            score = judge_case(predictor, case, setup.task).score
-        scores.append(judge_nothing(case, setup.task).score if setup.is_first else score)
+        if setup.is_first and clock.budget_s is not None:
+            judge_case(predictor, case, setup.task)  # for its time alone
+        judged = judge_nothing(case, setup.task) if setup.is_first else judge_case(predictor, case, setup.task)
+        scores.append(judged.score)
     clock.reserved_s += RESERVE * setup.recipe.n_members * (clock.elapsed_s() - began)
     return scores
 

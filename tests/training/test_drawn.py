@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from napari_medseg.core.cards import Preprocessing
 from napari_medseg.inference.image_steps import apply_image_steps
-from training import augment, grey_changes
+from training import augment, changes
 from training.augment import Augmenter
 from training.augmentations import AUGMENTATIONS, Augmentation
 from training.drawn import DrawnPatch
@@ -118,7 +118,7 @@ def test_steps_of_preparation_are_those_of_the_predictor(step: str, channels: in
 def test_everything_is_done_on_the_device_that_the_batch_is_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors that only pretend to be on a GPU refuse to meet one that stayed on the CPU, and to be looked into."""
     augmenter, patches = drawn(replace(AUGMENTATIONS[name], intensity_share=1.0))
-    monkeypatch.setattr(grey_changes, "_generator", lambda device, seed: None)  # there is none without a GPU
+    monkeypatch.setattr(changes, "_generator", lambda device, seed: None)  # there is none without a GPU
     batch = augmenter.together(patches, seed=1)
     with FakeTensorMode(allow_non_fake_inputs=True):
         images, labels = batch.to(torch.device("cuda")).patches()

@@ -8,20 +8,10 @@ import torch
 
 from napari_medseg.core.snapshots import IGNORED
 from training.augmentations import AUGMENTATIONS
+from training.changes import GREY_CHANGES, Change, changed, draw_changes
 from training.colour_changes import Stain, Tint
 from training.disguises import FIELD_PX, Cutout, Gas, Shadows
-from training.grey_changes import (
-    GREY_CHANGES,
-    Blur,
-    Change,
-    Contrast,
-    Gamma,
-    Noise,
-    Saturation,
-    Window,
-    changed,
-    draw_changes,
-)
+from training.grey_changes import Blur, Contrast, Gamma, Noise, Saturation, Window
 
 BRIGHT, DARK = 0.8, 0.1
 
