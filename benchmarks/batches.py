@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from napari_medseg.core.cards import Preprocessing
-from training.augment import Augmenter
-from training.augmentations import augmentation_named
-from training.drawn import DrawnPatch
+from napari_medseg.core.model_card import Preprocessing
+from training.augmentation.patch_batch import DrawnPatch
+from training.augmentation.presets import augmentation_named
+from training.augmentation.spatial import Augmenter
 
 PATCH_PX, N_PATCHES = 256, 8
 PLANES = {"chest": (1, 512, 512), "ct_rich": (1, 512, 512), "histology": (3, 1000, 1000), "endoscopy": (3, 540, 960)}

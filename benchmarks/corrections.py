@@ -21,11 +21,11 @@ import drawing
 from retraining import DOMAINS, Domain, Place, add_row, corrected, lessons_of, recipe_of, retrain, rows_of
 from strategies import STRATEGIES
 
-from napari_medseg.core.snapshots import SnapshotItem
+from napari_medseg.core.snapshot import SnapshotItem
 from napari_medseg.core.tasks import task_named
 from napari_medseg.inference.predictor import Predictor
-from training.evaluate import judge_case
-from training.pairs import LabelledCase
+from training.data.labelled_cases import LabelledCase
+from training.evaluation.evaluate import judge_case
 
 RESULTS = "fine_tuning.jsonl"
 BASE = "base"

@@ -22,15 +22,15 @@ from retraining import DOMAINS, PACKAGE, Domain, Place, add_row, corrected, reci
 from strategies import STRATEGIES
 
 from napari_medseg.core import formats
-from napari_medseg.core.checks import check_labels, swap_sides
-from napari_medseg.core.gate import Decision, judge
-from napari_medseg.core.mixups import mixed_up, sketch
-from napari_medseg.core.snapshots import SnapshotItem
+from napari_medseg.core.quality.label_checks import check_labels, swap_sides
+from napari_medseg.core.quality.label_mixups import mixed_up, sketch
+from napari_medseg.core.quality.promotion_gate import Decision, judge
+from napari_medseg.core.snapshot import SnapshotItem
 from napari_medseg.core.tasks import task_named
 from napari_medseg.inference.predictor import Predictor
-from training.evaluate import judge_case
-from training.events import Compared
-from training.pairs import LabelledCase
+from training.data.labelled_cases import LabelledCase
+from training.evaluation.evaluate import judge_case
+from training.run_folder import Compared
 
 RESULTS = "corrupted.jsonl"
 SOUND = "sound"

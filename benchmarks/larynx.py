@@ -20,19 +20,19 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from napari_medseg.core.own_tasks import own_task
-from napari_medseg.core.registry import Registry
+from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.model_registry import Registry
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.workflow.workspace import BUNDLED
-from training.evaluate import judge_cases, predicted_by
-from training.events import Failed, read_events
-from training.mask_values import Meaning
-from training.matching import Matched
-from training.own_data import OwnData, fill_run, match
-from training.own_recipe import Changes
-from training.pairs import LabelledCase
-from training.setup import best_device
+from training.data.labelled_cases import LabelledCase
+from training.evaluation.evaluate import judge_cases, predicted_by
+from training.from_folders.default_recipe import Changes
+from training.from_folders.folder_run import OwnData, fill_run, match
+from training.from_folders.mask_pairing import Matched
+from training.from_folders.mask_values import Meaning
+from training.run_folder import Failed, read_events
+from training.run_setup import best_device
 
 SEQUENCE = r"_(seq\d+)_"
 LABELS = {

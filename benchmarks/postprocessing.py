@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_medseg
-from napari_medseg.core.cards import Instances, Step, read_card
-from napari_medseg.core.metrics import per_label_dice
-from napari_medseg.core.object_metrics import object_scores
-from napari_medseg.inference.instances import DEEPEST, separate
+from napari_medseg.core.model_card import Instances, Step, read_card
+from napari_medseg.core.quality.instance_metrics import object_scores
+from napari_medseg.core.quality.metrics import per_label_dice
 from napari_medseg.inference.postprocess import postprocess
-from training.targets import depth_classes
+from napari_medseg.inference.watershed import DEEPEST, separate
+from training.data.instance_targets import depth_classes
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 N_NUCLEI, SIDE_PX, PITCH_PX = 2000, 1400, 31

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.compiled_network import Runner
 from napari_medseg.inference.device import autocast_dtype
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.inference.runner import Runner
-from napari_medseg.inference.transforms import prepare
+from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version
 
 PACKAGE = Path(napari_medseg.__file__).parent

@@ -27,20 +27,20 @@ from strategies import Strategy
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import read_card
 from napari_medseg.core.image import Image
-from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, in_turn, read_snapshot, write_snapshot
+from napari_medseg.core.model_card import read_card
+from napari_medseg.core.replay import replay_items
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, in_turn, read_snapshot, write_snapshot
 from napari_medseg.core.tasks import task_named
-from napari_medseg.workflow.replay import replay_items
 from training.__main__ import main as train_run
-from training.base_model import make_run
-from training.base_recipe import BaseRecipe, read_base_recipe
-from training.events import append_event
+from training.data.labelled_cases import pair_by_stem
+from training.evaluation.holdout_comparison import finish, score_base
+from training.from_folders.base_model import make_run
+from training.from_folders.base_recipe import BaseRecipe, read_base_recipe
 from training.loop import resume, train
-from training.pairs import pair_by_stem
 from training.recipe import Recipe, fine_tuning_recipe, read_recipe, write_recipe
-from training.result import finish, score_base
-from training.setup import read_setup
+from training.run_folder import append_event
+from training.run_setup import read_setup
 
 PACKAGE = Path(napari_medseg.__file__).parent
 SAMPLES = PACKAGE / "samples"

@@ -20,14 +20,14 @@ import numpy as np
 from napari.components import ViewerModel
 
 import napari_medseg
+from napari_medseg.cli.options import load_predictor
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks import task_named
+from napari_medseg.inference.engine.client import Engine, PredictResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin import layers
 from napari_medseg.workflow import cases
-from napari_medseg.workflow.cli_places import load_predictor
-from napari_medseg.workflow.engine import Engine, PredictResult
 from napari_medseg.workflow.workspace import Workspace
 
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"

@@ -21,10 +21,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.demo import open_window
-from napari_medseg.plugin.io import layer_data
+from napari_medseg.plugin.demo.demo import open_window
+from napari_medseg.plugin.demo.window_driver import Stage
+from napari_medseg.plugin.reader_writer import layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
-from napari_medseg.plugin.stage import Stage
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medseg.core.errors import MedSegError
-from training.events import Event, Failed, Finished, Notice, Paused, Started, append_event, read_events
-from training.pausing import is_paused, pausing_on_signals
 from training.recipe import read_recipe
+from training.run_folder import (
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Paused,
+    Started,
+    append_event,
+    is_paused,
+    pausing_on_signals,
+    read_events,
+)
 
 if TYPE_CHECKING:
-    from training.setup import Setup
-    from training.team import Team
+    from training.distributed import Team
+    from training.run_setup import Setup
 
 LOG_FILE = "log.txt"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -65,10 +75,10 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
     MedSegError
         If the folder is not complete, the hold-out leaks, or there is nothing to learn from.
     """
-    from training.setup import RECIPE_FILE, read_setup
-    from training.start import make_start
-    from training.team import Team
-    from training.tensorboard import recorded
+    from training.distributed import Team
+    from training.evaluation.tensorboard import recorded
+    from training.run_setup import RECIPE_FILE, read_setup
+    from training.start_weights import make_start
 
     team = team or Team()
     began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if team.is_first else ""
@@ -79,9 +89,9 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
 
 
 def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
+    from training.evaluation.holdout_comparison import finish, score_base
+    from training.evaluation.provenance import write_provenance
     from training.loop import resume, train
-    from training.provenance import write_provenance
-    from training.result import finish, score_base
 
     yield Started(
         n_train=len(setup.batches.train),
@@ -113,7 +123,7 @@ def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
 
 def _follow(run_dir: Path, started: float) -> int:
     """Run a folder and write down what the run says; only the first of several processes writes."""
-    from training.team import joined_team
+    from training.distributed import joined_team
 
     last: Event | None = None
     with joined_team() as team:

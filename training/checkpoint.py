@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.guard import whole_file
+from napari_medseg.core.formats.decode_errors import whole_file
 from training.learner import Learner
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.low_rank import make_low_rank, merged_state
-from training.mixing import Mixer, mixer_of
-from training.objective import Objective, objective_of
+from training.augmentation.mixing import Mixer, mixer_of
+from training.distributed import PROCESSES_APART, Team
+from training.lora import make_low_rank, merged_state
+from training.losses.composite import Objective, objective_of
 from training.optimisers import optimiser_of
 from training.recipe import Recipe
-from training.team import PROCESSES_APART, Team
 
 AVERAGE_WARM_UP_STEPS = 10
 SEEDS_APART = 1_000_003

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
 
-from training.ahead import made_ahead
+from training.augmentation.patch_batch import DrawnBatch
 from training.checkpoint import (
     Progress,
     load_best,
@@ -15,14 +15,12 @@ from training.checkpoint import (
     save_checkpoint,
     save_cycle,
 )
-from training.drawn import DrawnBatch
-from training.events import EpochEnded, Event, Notice
-from training.low_rank import merged_state
-from training.pausing import is_cancelled, is_paused
-from training.schedule import cycle_at, schedule_named
-from training.setup import Setup
-from training.stages import changes_of
-from training.validation import validate
+from training.data.prefetch import made_ahead
+from training.lora import merged_state
+from training.model_selection import validate
+from training.run_folder import EpochEnded, Event, Notice, is_cancelled, is_paused
+from training.run_setup import Setup
+from training.schedule import changes_of, cycle_at, schedule_named
 
 VALIDATION_RESERVE = 1.5
 FINAL_WORK_S = 1.5

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.registry import Registry
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.model_registry import Registry
 from napari_medseg.core.tasks import Task
 from napari_medseg.networks.pretrained import RANDOM, NoWeightsError, best_published
-from training.base_model import make_run
-from training.base_recipe import BaseRecipe
-from training.first_model import ADVICE, RANDOM_START
-from training.own_recipe import Changes, Donor, Sizes, default_start
+from training.from_folders.base_model import make_run
+from training.from_folders.base_recipe import BaseRecipe
+from training.from_folders.default_recipe import Changes, Donor, Sizes, default_start
+from training.start_plan import ADVICE, RANDOM_START
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,47 @@
 """How to train, as data. No torch here: the window and the command line read and write recipes too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
-from training.loss_terms import LossTerm
+from napari_medseg.core.model_card import Step
+
+WEIGHT_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda _: 1.0,
+    "rising": lambda progress: min(1.0, max(0.0, progress)),
+    "falling": lambda progress: 1.0 - min(1.0, max(0.0, progress)),
+}
+"""Factor of a term's weight by the share of the run that is over, in [0, 1]."""
+
+
+class LossTerm(BaseModel):
+    """One term of a weighted sum.
+
+    `name` is a key of `training.losses.losses.LOSSES`, `options` are numbers of that loss. The weight is fixed, follows
+    a schedule of `WEIGHT_SCHEDULES`, or is `trainable`: it starts as `weight` and is learnt with the network.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    weight: float = Field(1.0, gt=0)
+    schedule: Literal["constant", "rising", "falling"] = "constant"
+    trainable: bool = False
+    options: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _one_way_to_change(self) -> Self:
+        if self.trainable and self.schedule != "constant":
+            raise ValueError(f"the weight of {self.name!r} is trainable, so it has no schedule; leave out one of them")
+        return self
+
+    def weight_at(self, progress: float) -> float:
+        """Weight at a share of the run, in [0, 1]; of a trainable term the one that it starts with."""
+        return self.weight * WEIGHT_SCHEDULES[self.schedule](progress)
+
 
 KEEP = "^(best|last|cycles|cycle_average|cycle_ensemble)$"
 FOR_THE_WHOLE_RUN = frozenset(
@@ -51,7 +84,7 @@ class Recipe(BaseModel):
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
     loss: str | Annotated[tuple[LossTerm, ...], Field(min_length=1)] = Field(
-        "cross_entropy_dice", description="a key of training.losses.LOSSES, or terms of a weighted sum"
+        "cross_entropy_dice", description="a key of training.losses.losses.LOSSES, or terms of a weighted sum"
     )
     class_weights: str = Field(
         "none", pattern="^(none|inverse_frequency)$", description="of the terms that average over pixels"
@@ -59,14 +92,16 @@ class Recipe(BaseModel):
     foreground_share: float = Field(
         0.0, ge=0, le=1, description="share of new patches whose centre is labelled, each class in turn"
     )
-    augmentation: str = Field("ct", description="a key of training.augmentations.AUGMENTATIONS")
+    augmentation: str = Field("ct", description="a key of training.augmentation.presets.AUGMENTATIONS")
     replay_augmentation: str = Field("replay", description="the same for replayed older data")
     augmentation_strength: float = Field(1.0, ge=0, description="scales all ranges of both; 0 changes nothing")
     sampling: str = Field(
         "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
     )
     window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
-    label_steps: tuple[Step, ...] = Field((), description="keys of training.label_steps, but not for the hold-out")
+    label_steps: tuple[Step, ...] = Field(
+        (), description="keys of training.data.label_transforms; not for the hold-out"
+    )
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     distillation: float = Field(

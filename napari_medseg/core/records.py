@@ -1,6 +1,7 @@
 """The words of the project, as frozen types: one meaning each, the same in code, database, window and README."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -114,3 +115,8 @@ class Run:
     n_corrections: int
     result_model: str | None
     created: str
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

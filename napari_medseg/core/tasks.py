@@ -50,7 +50,7 @@ class Task:
     default_model
         Name of the model family that predicts first.
     augmentation, replay_augmentation
-        Keys of `training.augmentations.AUGMENTATIONS`: how corrections and older images are varied.
+        Keys of `training.augmentation.presets.AUGMENTATIONS`: how corrections and older images are varied.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

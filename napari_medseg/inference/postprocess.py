@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.touching import reassign_stray_parts
+from napari_medseg.core.model_card import Step
+from napari_medseg.inference.lung_sides import reassign_stray_parts
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Spacing = tuple[float, ...] | None

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.inference.answer import Answer, Bands
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.accumulator import Answer, Bands
+from napari_medseg.inference.compiled_network import Runner
 from napari_medseg.inference.device import (
     LIMITS,
     Limits,
@@ -25,12 +26,11 @@ from napari_medseg.inference.device import (
     is_out_of_memory,
 )
 from napari_medseg.inference.events import Clock, Notice, Options, Progress, Result
-from napari_medseg.inference.field import Box, cropped, drop_outside, field_box
-from napari_medseg.inference.instances import separate_planes
 from napari_medseg.inference.postprocess import apply_step
-from napari_medseg.inference.runner import Runner
-from napari_medseg.inference.tiles import ALIGNMENT_PX, Span, spans
-from napari_medseg.inference.transforms import Prepared, plane_shape_for, prepare
+from napari_medseg.inference.preprocess import Prepared, plane_shape_for, prepare
+from napari_medseg.inference.roi import Box, cropped, drop_outside, field_box
+from napari_medseg.inference.tiling import ALIGNMENT_PX, Span, spans
+from napari_medseg.inference.watershed import separate_planes
 from napari_medseg.networks import load_version
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.networks import dilated
-from napari_medseg.networks.any_size import any_size
+from napari_medseg.core.model_card import Architecture
+from napari_medseg.networks import fcn_deeplab
 from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
+from napari_medseg.networks.padding import any_size
 from napari_medseg.networks.segnet import SegNet
 from napari_medseg.networks.unets import ConvUNet, InceptionUNet
 
@@ -131,8 +131,8 @@ def _check_encoder(name: str) -> None:
 
 _OWN: dict[str, type[nn.Module]] = {
     "segnet": SegNet,
-    "fcn": dilated.Fcn,
-    "deeplabv3_tv": dilated.DeepLabV3,
+    "fcn": fcn_deeplab.Fcn,
+    "deeplabv3_tv": fcn_deeplab.DeepLabV3,
     "conv_unet": ConvUNet,
     "inception_unet": InceptionUNet,
 }

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture
 
 ENSEMBLE = "ensemble"
 MEMBER, N_MEMBERS = "member", "n_members"

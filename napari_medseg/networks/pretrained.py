@@ -14,13 +14,13 @@ import torch
 from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
-from napari_medseg.core.cards import Architecture
-from napari_medseg.core.durable import sha256_of
+from napari_medseg.core.atomic_io import sha256_of
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.registry import Registry
+from napari_medseg.core.model_card import Architecture
+from napari_medseg.core.model_registry import Registry
 from napari_medseg.networks.architectures import default_encoder, free_of_size
 from napari_medseg.networks.ensemble import ENSEMBLE
-from napari_medseg.networks.versions import load_strictly, load_version, read_weights
+from napari_medseg.networks.model_files import load_strictly, load_version, read_weights
 
 IMAGENET = "imagenet"
 RANDOM = "none"

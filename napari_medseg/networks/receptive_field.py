@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.networks.any_size import alignment_px
+from napari_medseg.networks.padding import alignment_px
 
 PROBE_PX = (1024, 4096)
 """Lengths of the strips, the next only where the whole of one before it was seen."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_medseg.core.cards import Architecture
+from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks.receptive_field import ReceptiveField, receptive_field
-from napari_medseg.networks.step_cost import StepCost, StepSize, step_cost
+from napari_medseg.networks.step_profile import StepCost, StepSize, step_cost
 
 FLOPS_PER_MULTIPLY_ADD = 2
 

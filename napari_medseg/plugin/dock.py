@@ -8,23 +8,24 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_medseg.plugin import layers, painting
-from napari_medseg.plugin.activity import Activity
-from napari_medseg.plugin.case_panel import NO_MODEL, CasePanel
-from napari_medseg.plugin.desk import Desk
-from napari_medseg.plugin.exporting import Exporter
-from napari_medseg.plugin.guests import Comparing, Doubt, Guests
-from napari_medseg.plugin.improve_panel import ImprovePanel
-from napari_medseg.plugin.keys import N_LABEL_KEYS, Key, KeyMap, KeyPage
-from napari_medseg.plugin.labels_panel import LabelsPanel
-from napari_medseg.plugin.notify import told
-from napari_medseg.plugin.predicting import Predictions
-from napari_medseg.plugin.question import Question
-from napari_medseg.plugin.review_panel import ReviewPanel
-from napari_medseg.plugin.reviewed_area import ReviewedArea
-from napari_medseg.plugin.run_watch import RunWatch
-from napari_medseg.plugin.worklist import Worklist
-from napari_medseg.workflow import review, runs
+from napari_medseg.plugin import layers
+from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.exporter import Exporter
+from napari_medseg.plugin.controllers.idle_timer import Activity
+from napari_medseg.plugin.controllers.overlays import Comparing, Doubt, Guests
+from napari_medseg.plugin.controllers.prediction_queue import Predictions
+from napari_medseg.plugin.controllers.review_region import ReviewedArea
+from napari_medseg.plugin.controllers.run_monitor import RunWatch
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.keymap import N_LABEL_KEYS, Key, KeyMap, KeyPage
+from napari_medseg.plugin.panels.case_panel import NO_MODEL, CasePanel
+from napari_medseg.plugin.panels.labels_panel import LabelsPanel
+from napari_medseg.plugin.panels.retrain_panel import ImprovePanel
+from napari_medseg.plugin.panels.review_panel import ReviewPanel
+from napari_medseg.plugin.widgets.inline_prompt import Question
+from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.workflow import review, run_control
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Dock(QWidget):
 
     def _tell_paused(self) -> None:
         """Say where a run of another task waits; that of this task is offered in its section."""
-        waiting = runs.paused(self._workspace)
+        waiting = run_control.paused(self._workspace)
         if waiting is not None and waiting.task != self.worklist.task.name:
             title = self._workspace.tasks.named(waiting.task).title
             show_info(f"A training run is paused: choose the task {title} to go on with it.")
@@ -191,11 +192,11 @@ class Dock(QWidget):
     def _hide_while_held(self) -> Generator[None]:
         current = self.desk.current
         if current is not None and current.labels_layer is not None:
-            yield from painting.hidden_while_held(current.labels_layer)
+            yield from labels_tools.hidden_while_held(current.labels_layer)
 
     def _toggle_contour(self) -> None:
         if self.desk.current is not None and self.desk.current.labels_layer is not None:
-            painting.toggle_contour(self.desk.current.labels_layer)
+            labels_tools.toggle_contour(self.desk.current.labels_layer)
 
     def _key_list(self) -> list[Key]:
         return [

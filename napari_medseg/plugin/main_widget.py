@@ -5,17 +5,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.plugin import theme
-from napari_medseg.plugin.canvas import CanvasContext
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.notify import tell
-from napari_medseg.plugin.preferences import prefer_our_reader
-from napari_medseg.plugin.section import row_of
+from napari_medseg.plugin.gl_context import CanvasContext
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import row_of
+from napari_medseg.plugin.widgets.notifications import tell
 from napari_medseg.workflow.workspace import Workspace, user_data
 
 if TYPE_CHECKING:
@@ -191,3 +191,20 @@ class MedSegWidget(QWidget):
     def _on_open_project(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Open a project, or make one in an empty folder"):
             self.open_project(Path(folder))
+
+
+PLUGIN = "napari-medseg"
+MEDICAL = ("*.dcm", "*.dicom", "*.ima", "*.nii", "*.nii.gz")
+
+
+def prefer_our_reader() -> list[str]:
+    """Let medical files open with our reader wherever the user has no preference; return the patterns that are new.
+
+    napari's builtin reader takes them too, without orientation, spacing or Hounsfield units, and napari would ask for
+    each file which of the two to use. Pictures and TIFFs are left alone: they are not ours by nature.
+    """
+    settings = get_settings().plugins
+    new = [pattern for pattern in MEDICAL if pattern not in settings.extension2reader]
+    if new:
+        settings.extension2reader = {**settings.extension2reader, **dict.fromkeys(new, PLUGIN)}
+    return new

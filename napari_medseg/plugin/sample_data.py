@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core import formats
-from napari_medseg.core.phantoms import with_drawn_lesions
-from napari_medseg.plugin.io import LayerData, layer_data
+from napari_medseg.core.synthetic_lesions import with_drawn_lesions
 from napari_medseg.plugin.layers import KEY
+from napari_medseg.plugin.reader_writer import LayerData, layer_data
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 _MIDDLE_SLICE = "A0001_z031.dcm"

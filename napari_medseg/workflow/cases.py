@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from napari_medseg.core import formats
-from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.gate import MIN_GROUPS
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+from napari_medseg.core.project.case_files import image_copy, read_copy
+from napari_medseg.core.project.stroke_journal import has_own_strokes, journal_path
+from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.core.replay import replay_groups
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.copies import image_copy, read_copy
-from napari_medseg.workflow.journal import has_own_strokes, journal_path
-from napari_medseg.workflow.own_tasks import keep_with_project
-from napari_medseg.workflow.replay import replay_groups
+from napari_medseg.workflow.custom_tasks import keep_with_project
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)

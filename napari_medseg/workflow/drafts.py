@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_medseg.core.areas import WHOLE, Area
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.review_region_files import draft_area_path, read_draft_area, write_draft_area
+from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.core.records import Case, Review
-from napari_medseg.workflow.journal import Journal
-from napari_medseg.workflow.reviewed import draft_area_path, read_draft_area, write_draft_area
-from napari_medseg.workflow.strokes import Stroke, StrokeKind
+from napari_medseg.core.review_region import WHOLE, Area
 
 
 class Draft:

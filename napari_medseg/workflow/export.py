@@ -18,17 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.checks import check_labels
-from napari_medseg.core.clock import now
-from napari_medseg.core.durable import sha256_of, write_text
+from napari_medseg.core.atomic_io import sha256_of, write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.measure import measure
-from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.core.project.case_files import read_field, read_labels
+from napari_medseg.core.project.review_region_files import read_reviewed
+from napari_medseg.core.quality.label_checks import check_labels
+from napari_medseg.core.quality.measurements import measure
+from napari_medseg.core.records import Case, Correction, Prediction, now
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.cases import corrections_in_force, load_image
-from napari_medseg.workflow.copies import read_field, read_labels
-from napari_medseg.workflow.reviewed import read_reviewed
 from napari_medseg.workflow.workspace import Workspace
 
 PROVENANCE_FILE = "provenance.json"

@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.areas import Area
-from napari_medseg.core.checks import check_labels
-from napari_medseg.core.clock import now
+from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.own_tasks import extends
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+from napari_medseg.core.project.case_files import StoredLabels, read_labels, write_copy, write_labels
+from napari_medseg.core.project.review_region_files import area_of, write_area
+from napari_medseg.core.project.stroke_journal import Journal, journal_path
+from napari_medseg.core.quality.label_checks import check_labels
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.core.review_region import Area
 from napari_medseg.core.tasks import Task
+from napari_medseg.inference.engine.client import EngineEvent, PredictResult
 from napari_medseg.workflow.cases import case_list
-from napari_medseg.workflow.copies import StoredLabels, read_labels, write_copy, write_labels
 from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.engine import EngineEvent, PredictResult
-from napari_medseg.workflow.journal import Journal, journal_path
-from napari_medseg.workflow.reviewed import area_of, write_area
 from napari_medseg.workflow.workspace import Workspace
 
 

@@ -7,10 +7,10 @@ from typing import Self
 import platformdirs
 
 import napari_medseg
-from napari_medseg.core.registry import Registry
-from napari_medseg.core.store import DATABASE, Project
-from napari_medseg.core.task_book import TASKS_FOLDER, TaskBook
-from napari_medseg.workflow.engine import Engine
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.project.database import DATABASE, Project
+from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskBook
+from napari_medseg.inference.engine.client import Engine
 
 BUNDLED = Path(napari_medseg.__file__).parent
 APP = "napari-medseg"

@@ -10,7 +10,7 @@ from retraining import Domain, Place, add_row, lessons_of, old_parts, recipe_of,
 from strategies import STRATEGIES
 from training_phantoms import item, small_card
 
-from napari_medseg.core.snapshots import Role, SnapshotItem
+from napari_medseg.core.snapshot import Role, SnapshotItem
 from napari_medseg.networks import build, save_version
 
 TINY = {"n_epochs": 1, "steps_per_epoch": 1, "patch_px": 64, "batch_size": 4, "precision": "fp32"}

@@ -9,10 +9,10 @@ from torch import nn
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import ModelCard
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.inference.transforms import prepare
+from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version
 
 PACKAGE = Path(napari_medseg.__file__).parent

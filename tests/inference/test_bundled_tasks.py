@@ -11,12 +11,12 @@ from skimage.transform import rescale
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.checks import check_labels
 from napari_medseg.core.image import Image
-from napari_medseg.core.metrics import dice
-from napari_medseg.core.object_metrics import object_scores
-from napari_medseg.core.phantoms import with_drawn_lesions
-from napari_medseg.core.registry import Registry
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.quality.instance_metrics import object_scores
+from napari_medseg.core.quality.label_checks import check_labels
+from napari_medseg.core.quality.metrics import dice
+from napari_medseg.core.synthetic_lesions import with_drawn_lesions
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.device import Limits
 from napari_medseg.inference.predictor import Predictor

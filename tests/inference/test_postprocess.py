@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_medseg.core.cards import Step
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Step
 from napari_medseg.inference.postprocess import postprocess
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing, Step
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, Step
 from napari_medseg.inference.device import Limits
 from napari_medseg.inference.events import Notice, Options, Progress, Result
 from napari_medseg.inference.predictor import Predictor

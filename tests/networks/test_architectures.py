@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.networks import ARCHITECTURES, architecture_named, build
 from napari_medseg.networks.architectures import default_encoder
-from napari_medseg.networks.growth import with_classes
+from napari_medseg.networks.class_expansion import with_classes
 
 REFERENCES = {
     "A": ["pspnet:resnet101"],

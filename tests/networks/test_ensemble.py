@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_medseg.core.cards import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
+from napari_medseg.inference.compiled_network import fused
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build, load_version, save_version
+from napari_medseg.networks.class_expansion import with_classes
 from napari_medseg.networks.ensemble import Ensemble, ensemble_of, joined
-from napari_medseg.networks.fusion import fused
-from napari_medseg.networks.growth import with_classes
 
 MEMBER = Architecture(
     name="unet",

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import napari_medseg
-from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.registry import Registry
+from napari_medseg.core.model_card import Architecture
+from napari_medseg.core.model_registry import Registry
 from napari_medseg.networks import architecture_named, build, load_version, start_encoder
 from napari_medseg.networks.pretrained import best_published, described_start, load_encoder, with_channels
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_medseg.networks import architecture_named, build
-from napari_medseg.networks.step_cost import StepSize
+from napari_medseg.networks.step_profile import StepSize
 from napari_medseg.networks.summary import LayerRow, layer_rows, summarise
 
 

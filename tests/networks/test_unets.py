@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from napari_medseg.core.cards import Architecture
+from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import build
 from napari_medseg.networks.unets import ConvUNet, InceptionBlock, InceptionUNet
 

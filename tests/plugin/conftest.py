@@ -11,12 +11,12 @@ from plugin_phantoms import PhantomEngine, Texts, write_version
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
-from napari_medseg.core.registry import Registry
-from napari_medseg.core.store import Project
-from napari_medseg.plugin.desk import Desk
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.project.database import Project
+from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.prediction_queue import Predictions
+from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.predicting import Predictions
-from napari_medseg.plugin.worklist import Worklist
 from napari_medseg.workflow.workspace import Workspace
 
 PATIENCE_MS = 60_000

@@ -16,15 +16,14 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.cards import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
-from napari_medseg.core.clock import now
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Run, RunState
-from napari_medseg.core.snapshots import Snapshot, write_snapshot
-from napari_medseg.workflow import runs
-from napari_medseg.workflow.engine import Cancelled, EngineEvent, PredictProgress, PredictResult
+from napari_medseg.core.model_card import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
+from napari_medseg.core.records import Run, RunState, now
+from napari_medseg.core.snapshot import Snapshot, write_snapshot
+from napari_medseg.inference.engine.client import Cancelled, EngineEvent, PredictProgress, PredictResult
+from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
-from training.events import Event, append_event
+from training.run_folder import Event, append_event
 
 ACTION = Qt.DropAction.CopyAction
 NO_KEY = Qt.KeyboardModifier.NoModifier
@@ -191,7 +190,7 @@ class RunFolder:
 
     def __init__(self, ws: Workspace, task: str = "lungs") -> None:
         self.run = Run("20260102-x", task, "lungs-unet@1", "runs/20260102-x", RunState.RUNNING, 1, None, now())
-        self.folder = runs.run_folder(ws, self.run)
+        self.folder = run_control.run_folder(ws, self.run)
         self.folder.mkdir(parents=True)
         write_snapshot(Snapshot(task="lungs", items=()), self.folder / "snapshot.json")
         process = psutil.Process(os.getpid())

@@ -17,12 +17,12 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.plugin import painting
+from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.io import layer_data
-from napari_medseg.workflow import cases, improve
+from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.workflow import cases, retrain
 from napari_medseg.workflow.workspace import Workspace
-from training.events import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
+from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
     drop(dock, qtbot, tmp_path, 1)
     qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "140 mm²")
     began, finish = threading.Event(), threading.Event()
-    measured = painting.measured
+    measured = labels_tools.measured
 
     def measured_slowly(*of: Any) -> Generator[Any]:
         (sizes,) = measured(*of)
@@ -103,7 +103,7 @@ def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
         finish.wait()
         yield sizes
 
-    monkeypatch.setattr(painting, "measured", measured_slowly)
+    monkeypatch.setattr(labels_tools, "measured", measured_slowly)
     layer = dock.desk.current.labels_layer
     layer.brush_size = 1
     layer.paint((2, 2), 2)
@@ -376,7 +376,7 @@ def test_a_row_opens_its_case_with_both_labels(
     accept_all(dock, qtbot)
     run = RunFolder(ws)
     case = dock.worklist.rows[0].case
-    row = improve.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
+    row = retrain.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
     dock.improve.row_chosen.emit(run.run, row)
     viewer = dock._viewer
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers][2:] == ["old lungs-unet@1: case1", "new: case1"])

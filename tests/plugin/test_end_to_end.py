@@ -19,7 +19,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_medseg.core import formats
-from napari_medseg.core.metrics import dice
+from napari_medseg.core.quality.metrics import dice
 from napari_medseg.core.records import Correction, RunState
 from napari_medseg.plugin.main_widget import AtClose, MedSegWidget
 from napari_medseg.plugin.sample_data import SAMPLES

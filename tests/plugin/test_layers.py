@@ -8,7 +8,8 @@ from plugin_phantoms import SHAPE, phantom, phantom_labels
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks import TASKS
-from napari_medseg.plugin import layers, painting
+from napari_medseg.plugin import layers
+from napari_medseg.plugin.controllers import labels_tools
 
 CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False, "2026")
 
@@ -116,17 +117,17 @@ def test_tools_go_over_to_the_next_case() -> None:
     viewer = ViewerModel()
     _, before = shown(viewer, phantom(0))
     before.mode, before.brush_size, before.selected_label, before.contour = "paint", 33, 2, 2
-    tools = painting.tools_of(before)
+    tools = labels_tools.tools_of(before)
     _, after = shown(viewer, phantom(1))
-    painting.give_tools(after, tools)
+    labels_tools.give_tools(after, tools)
     assert (after.mode, after.brush_size, after.selected_label, after.contour) == ("paint", 33, 2, 2)
 
 
 def test_a_layer_that_is_added_meanwhile_takes_neither_selection_nor_tool() -> None:
     viewer = ViewerModel()
     image_layer, labels_layer = shown(viewer, phantom())
-    painting.paint_with(viewer, labels_layer, 2)
-    with painting.selected(viewer, labels_layer):
+    labels_tools.paint_with(viewer, labels_layer, 2)
+    with labels_tools.selected(viewer, labels_layer):
         layers.add_doubt(viewer, phantom_labels(), image_layer, CASE)
     assert viewer.layers.selection.active is labels_layer
     assert labels_layer.mode == "paint"
@@ -135,8 +136,8 @@ def test_a_layer_that_is_added_meanwhile_takes_neither_selection_nor_tool() -> N
 def test_labels_hide_while_a_key_is_held_and_the_brush_stays_in_hand() -> None:
     viewer = ViewerModel()
     _, layer = shown(viewer, phantom())
-    painting.paint_with(viewer, layer, 1)
-    held = painting.hidden_while_held(layer)
+    labels_tools.paint_with(viewer, layer, 1)
+    held = labels_tools.hidden_while_held(layer)
     next(held)
     assert layer.opacity == 0
     assert list(held) == []
@@ -145,9 +146,9 @@ def test_labels_hide_while_a_key_is_held_and_the_brush_stays_in_hand() -> None:
 
 def test_contour_and_fill_take_turns() -> None:
     _, layer = shown(ViewerModel(), phantom())
-    painting.toggle_contour(layer)
+    labels_tools.toggle_contour(layer)
     assert layer.contour > 0
-    painting.toggle_contour(layer)
+    labels_tools.toggle_contour(layer)
     assert (layer.contour, layer.opacity) == (0, layers.LABEL_OPACITY)
 
 

@@ -17,11 +17,10 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_medseg.plugin.main_widget import AtClose, MedSegWidget
-from napari_medseg.plugin.preferences import prefer_our_reader
+from napari_medseg.plugin.main_widget import AtClose, MedSegWidget, prefer_our_reader
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
-from training.events import EpochEnded, Started
+from training.run_folder import EpochEnded, Started
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("QT_QPA_PLATFORM") == "offscreen" or (sys.platform == "linux" and not os.environ.get("DISPLAY")),
@@ -205,7 +204,7 @@ def test_removing_layers_does_not_crash_the_renderer() -> None:
 import time, numpy, napari
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
-from napari_medseg.plugin.canvas import CanvasContext
+from napari_medseg.plugin.gl_context import CanvasContext
 viewer = napari.Viewer()
 def live():
     end = time.monotonic() + 0.3

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from napari_medseg.core.guess import fits
 from napari_medseg.core.image import Image
+from napari_medseg.core.task_detection import fits
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.plugin.sample_data import (
     chest_xrays,

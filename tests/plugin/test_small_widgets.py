@@ -15,16 +15,16 @@ from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_medseg.core.image import Image
-from napari_medseg.plugin import theme
-from napari_medseg.plugin.activity import IDLE_AFTER_S, Activity
-from napari_medseg.plugin.card_view import CardWindow, card_html, summary
-from napari_medseg.plugin.comparison_table import ComparisonTable
-from napari_medseg.plugin.curve import TrainingCurve
-from napari_medseg.plugin.keys import Key, KeyMap, page_html
-from napari_medseg.plugin.question import Question
-from napari_medseg.plugin.section import Pages, Section
-from napari_medseg.plugin.thumbnails import SIDE_PX, thumbnail
-from training.events import Compared, EpochEnded
+from napari_medseg.plugin.controllers.idle_timer import IDLE_AFTER_S, Activity
+from napari_medseg.plugin.keymap import Key, KeyMap, page_html
+from napari_medseg.plugin.panels.case_list import SIDE_PX, thumbnail
+from napari_medseg.plugin.panels.comparison_table import ComparisonTable
+from napari_medseg.plugin.panels.model_card_view import CardWindow, card_html, summary
+from napari_medseg.plugin.panels.training_curve import TrainingCurve
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import Pages, Section
+from napari_medseg.plugin.widgets.inline_prompt import Question
+from training.run_folder import Compared, EpochEnded
 
 
 def test_a_folded_section_keeps_its_state_in_view(qtbot: QtBot) -> None:

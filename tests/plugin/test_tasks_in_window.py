@@ -10,8 +10,8 @@ from plugin_phantoms import Texts, write_phantom, write_version
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.cards import FieldOfView, Instances
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import FieldOfView, Instances
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.sample_data import SAMPLES, drawn_lesions
 from napari_medseg.workflow import cases, review

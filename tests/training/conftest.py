@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_phantoms import item, small_card, small_recipe
 
-from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_snapshot
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.networks import build, save_version
 from training.recipe import write_recipe
 

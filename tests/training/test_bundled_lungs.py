@@ -10,13 +10,13 @@ import pytest
 
 import napari_medseg
 from napari_medseg.core import formats
-from napari_medseg.core.cards import read_card
-from napari_medseg.core.checks import sides_swapped
+from napari_medseg.core.model_card import read_card
+from napari_medseg.core.quality.label_checks import sides_swapped
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
-from training.base_recipe import read_base_recipe
-from training.evaluate import judge_case
-from training.pairs import LabelledCase
+from training.data.labelled_cases import LabelledCase
+from training.evaluation.evaluate import judge_case
+from training.from_folders.base_recipe import read_base_recipe
 
 PACKAGE = Path(napari_medseg.__file__).parent
 VERSION = PACKAGE / "models" / "lungs-unet" / "1"

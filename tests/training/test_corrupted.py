@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from training_phantoms import phantom, small_card, small_recipe
 
-from napari_medseg.core.checks import swap_sides
-from napari_medseg.core.gate import Decision, Verdict, judge
-from napari_medseg.core.snapshots import Role, Snapshot, SnapshotItem, write_snapshot
+from napari_medseg.core.quality.label_checks import swap_sides
+from napari_medseg.core.quality.promotion_gate import Decision, Verdict, judge
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import build, save_version
 from training.__main__ import main
-from training.events import Compared, read_events
 from training.recipe import write_recipe
+from training.run_folder import Compared, read_events
 
 Labels = list[NDArray[np.uint8]]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.augmentation.patch_batch import DrawnBatch
 from training.checkpoint import load_best
-from training.dataset import Batches
-from training.drawn import DrawnBatch
-from training.events import EpochEnded, Event, Notice
+from training.data.dataset import Batches
 from training.loop import resume, train
-from training.setup import Setup, read_setup
+from training.run_folder import EpochEnded, Event, Notice
+from training.run_setup import Setup, read_setup
 
 MakeRun = Callable[..., Path]
 

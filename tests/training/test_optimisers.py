@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from training_phantoms import small_card, small_recipe
 
-from napari_medseg.core.cards import Architecture
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import build
 from training.learner import Learner
 from training.optimisers import OPTIMISERS, freeze_stages, optimiser_of

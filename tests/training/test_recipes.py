@@ -9,18 +9,18 @@ import tifffile
 from training_phantoms import SIDE, phantom
 
 import training
-from napari_medseg.core.snapshots import read_snapshot
+from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks import task_named
 from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main as train
-from training.base_model import make_run
-from training.base_recipe import BaseRecipe, Source, read_base_recipe
-from training.evaluate import judge_case
-from training.judge import labelled_case
-from training.mask_values import Meaning
-from training.own_data import OwnData, fill_run, match, task_for
-from training.own_recipe import read_changes
-from training.suite import read_suite
+from training.benchmark.suite import read_suite
+from training.evaluation.evaluate import judge_case
+from training.evaluation.model_evaluation import labelled_case
+from training.from_folders.base_model import make_run
+from training.from_folders.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.from_folders.default_recipe import read_changes
+from training.from_folders.folder_run import OwnData, fill_run, match, task_for
+from training.from_folders.mask_values import Meaning
 
 HERE = Path(training.__file__).parent
 BUNDLED = {path.stem: read_base_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}

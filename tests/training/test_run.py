@@ -13,14 +13,15 @@ import tifffile
 import torch
 from training_phantoms import item, small_card
 
-from napari_medseg.core.cards import Instances, read_card
-from napari_medseg.core.durable import sha256_of
-from napari_medseg.core.snapshots import Box, Role
+from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.model_card import Instances, read_card
+from napari_medseg.core.snapshot import Box, Role
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import build, load_version, save_version
 from training.__main__ import main, run
 from training.checkpoint import CHECKPOINT_FILE
-from training.events import (
+from training.evaluation.model_evaluation import judge
+from training.run_folder import (
     CANCEL_FILE,
     Compared,
     EpochEnded,
@@ -32,8 +33,7 @@ from training.events import (
     append_event,
     read_events,
 )
-from training.judge import judge
-from training.setup import read_setup
+from training.run_setup import read_setup
 
 MakeRun = Callable[..., Path]
 

@@ -6,8 +6,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_medseg.core.cards import Architecture, Lineage, ModelCard, Preprocessing
-from napari_medseg.core.snapshots import Role, SnapshotItem
+from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
+from napari_medseg.core.snapshot import Role, SnapshotItem
 from training.recipe import Recipe
 
 SIDE = 64

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from workflow_phantoms import phantom, write_version
 
+from napari_medseg.cli.main import main
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.registry import Registry
-from napari_medseg.core.store import Project
-from napari_medseg.workflow.cli import main
-from napari_medseg.workflow.engine import Engine
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.project.database import Project
+from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow.workspace import BUNDLED, Workspace
 
 

@@ -10,11 +10,11 @@ from workflow_phantoms import phantom, phantom_labels, predicted
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.case_files import write_copy
+from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.core.rows import RunItem
-from napari_medseg.core.snapshots import Role
+from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, case_list, load_image, set_held_out
-from napari_medseg.workflow.copies import write_copy
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import BUNDLED, Workspace
 

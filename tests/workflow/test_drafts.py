@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_medseg.core.clock import now
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.records import Case, Review, ReviewState
+from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.records import Case, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.journal import Journal
 
 SHAPE = (3, 8, 10)
 CASE = Case(1, "lungs", "stack", "patient 1", "c0", "ZYX", SHAPE, None, (), False, "2025")

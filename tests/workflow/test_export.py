@@ -12,9 +12,9 @@ import pytest
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
-from napari_medseg.core.checks import swap_sides
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks import task_named
 from napari_medseg.workflow.export import ExportItem, export_corrections

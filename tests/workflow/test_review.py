@@ -15,10 +15,10 @@ from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted, real_ve
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.case_files import read_labels
 from napari_medseg.core.records import Correction, Review, ReviewState
+from napari_medseg.inference.engine.client import PredictResult
 from napari_medseg.workflow.cases import add_cases, case_list, corrections_in_force, load_image
-from napari_medseg.workflow.copies import read_labels
-from napari_medseg.workflow.engine import PredictResult
 from napari_medseg.workflow.review import (
     accept,
     drafts_waiting,

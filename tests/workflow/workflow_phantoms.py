@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_medseg.core.cards import Architecture, Lineage, ModelCard, Preprocessing, write_card
-from napari_medseg.core.clock import now
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing, write_card
+from napari_medseg.core.records import Case, Prediction, now
+from napari_medseg.inference.engine.client import PredictResult
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.engine import PredictResult
 from napari_medseg.workflow.review import accept, open_review, remember_prediction
 from napari_medseg.workflow.workspace import Workspace
 

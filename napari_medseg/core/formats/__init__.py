@@ -5,13 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.decode_errors import readable_errors
 from napari_medseg.core.formats.dicom import read_dicom, read_series
 from napari_medseg.core.formats.dicom_headers import is_dicom
-from napari_medseg.core.formats.guard import readable_errors
-from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
-from napari_medseg.core.formats.nifti import read_nifti
-from napari_medseg.core.formats.pictures import read_picture
-from napari_medseg.core.formats.sources import (
+from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -22,6 +19,9 @@ from napari_medseg.core.formats.sources import (
     listing,
     suffix_of,
 )
+from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
+from napari_medseg.core.formats.nifti import read_nifti
+from napari_medseg.core.formats.png_jpeg import read_picture
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.image import Image
 

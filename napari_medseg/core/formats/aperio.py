@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.guard import readable_errors
-from napari_medseg.core.formats.outlines import Outline
+from napari_medseg.core.formats.decode_errors import readable_errors
+from napari_medseg.core.formats.polygons import Outline
 
 APERIO_SUFFIX = ".xml"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.outlines import Outline
+from napari_medseg.core.formats.polygons import Outline
 
 COCO_SUFFIX = ".json"
 MOST_PIXELS = 1 << 28

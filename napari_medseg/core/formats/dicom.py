@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from napari_medseg.core.errors import MedSegError, SlicesApartError
+from napari_medseg.core.formats.decode_errors import readable_errors, refuse_unusable
 from napari_medseg.core.formats.dicom_headers import Header, Plane, is_dicom, read_header
 from napari_medseg.core.formats.dicom_pixels import bright_for_dense, decode, has_rescale, rescaled
-from napari_medseg.core.formats.geometry import Layout, canonical_pixels, lay_out, plain_storage, shear_degrees
-from napari_medseg.core.formats.guard import readable_errors, refuse_unusable
+from napari_medseg.core.formats.orientation import Layout, canonical_pixels, lay_out, plain_storage, shear_degrees
 from napari_medseg.core.image import Image, Storage
 
 _POSITION_TOLERANCE = 0.02

@@ -11,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.guard import readable_errors
+from napari_medseg.core.formats.decode_errors import readable_errors
 
 _MAGIC_OFFSET = 128
 _DIRECTION_TOLERANCE = 1e-3

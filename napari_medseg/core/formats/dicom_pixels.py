@@ -12,7 +12,7 @@ from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.dicom_headers import functional_group, number_of, text_of
-from napari_medseg.core.formats.values import as_compact
+from napari_medseg.core.formats.pixel_types import as_compact
 
 # What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)

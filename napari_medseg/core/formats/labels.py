@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError, OtherGridError
-from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
-from napari_medseg.core.formats.grid_text import Grid, grid_json
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, suffix_of
+from napari_medseg.core.formats.grid_metadata import Grid, grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
-from napari_medseg.core.formats.pictures import png_grid, read_indexed_picture, read_picture, write_png
-from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, TIFF_SUFFIXES, suffix_of
+from napari_medseg.core.formats.orientation import canonical_pixels, file_pixels, plain_storage
+from napari_medseg.core.formats.png_jpeg import png_grid, read_indexed_picture, read_picture, write_png
 from napari_medseg.core.formats.tiff import read_tiff, tiff_grid, write_tiff
 from napari_medseg.core.image import Image, Storage
 

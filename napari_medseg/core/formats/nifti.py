@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.geometry import Layout, canonical_pixels, file_pixels, lay_out
-from napari_medseg.core.formats.guard import readable_errors, refuse_too_large, refuse_unusable, whole_file
-from napari_medseg.core.formats.sources import NIFTI_SUFFIXES, suffix_of
-from napari_medseg.core.formats.values import as_compact, as_native, looks_like_hu
+from napari_medseg.core.formats.decode_errors import readable_errors, refuse_too_large, refuse_unusable, whole_file
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, suffix_of
+from napari_medseg.core.formats.orientation import Layout, canonical_pixels, file_pixels, lay_out
+from napari_medseg.core.formats.pixel_types import as_compact, as_native, looks_like_hu
 from napari_medseg.core.image import Image, Storage
 
 _NO_ORIENTATION = "The file does not say how it lies in the patient; right and left are as nibabel assumes them."

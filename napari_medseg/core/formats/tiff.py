@@ -8,12 +8,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.geometry import canonical_pixels, file_pixels, plain_storage
-from napari_medseg.core.formats.grid_text import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
-from napari_medseg.core.formats.guard import readable_errors, refuse_too_large, refuse_unusable, whole_file
-from napari_medseg.core.formats.pictures import grey_if_equal
-from napari_medseg.core.formats.tiff_pages import refuse_truncated
-from napari_medseg.core.formats.values import as_native, looks_like_hu
+from napari_medseg.core.formats.decode_errors import readable_errors, refuse_too_large, refuse_unusable, whole_file
+from napari_medseg.core.formats.grid_metadata import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
+from napari_medseg.core.formats.orientation import canonical_pixels, file_pixels, plain_storage
+from napari_medseg.core.formats.pixel_types import as_native, looks_like_hu
+from napari_medseg.core.formats.png_jpeg import grey_if_equal
+from napari_medseg.core.formats.tiff_truncation import refuse_truncated
 from napari_medseg.core.image import Image, Storage
 
 _MM_PER = {

@@ -1,0 +1,75 @@
+"""`medseg benchmark`: every recipe of a suite on one data set with one split, as one table."""
+
+import contextlib
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_medseg.cli import options as places
+from napari_medseg.core.errors import MedSegError
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of runs and tables; run again, it goes on.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder that the suite's images lie in.")]
+WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of pretrained encoders.")]
+RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change all rows, as recipe.n_epochs=5; may be given again.")
+]
+ModelsOption = Annotated[str, typer.Option("--models", help="Networks instead of the rows, as unet,deeplabv3plus.")]
+BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for --models, as resnet50,resnet101.")]
+
+
+def benchmark(
+    suite: Annotated[Path, typer.Argument(help="Suite as TOML; a to e are those of training/suites.")],
+    out: OutOption,
+    data: DataOption = Path("."),
+    weights: WeightsOption = Path("."),
+    reduced: Annotated[bool, typer.Option("--reduced", help="At the smaller size that the suite states.")] = False,
+    row: RowOption = None,
+    models: ModelsOption = "",
+    backbones: BackbonesOption = "",
+    changes: SetOption = None,
+    at_once: Annotated[int, typer.Option(help="Rows beside one another; default: one for each GPU.", min=0)] = 0,
+) -> None:
+    """Train and score the rows of a suite; write table.csv, table.md and table.html.
+
+    A row that is done is not done again. Exit code 1 where a row failed; the others are in the table.
+    """
+    import torch
+
+    from training.benchmark.runner import Places, plan, run_rows
+    from training.benchmark.suite import read_suite, setting
+    from training.benchmark.table import lines_of, pictures_of, write_tables
+
+    whole = read_suite(_bundled(suite))
+    chosen = (whole.smaller() if reduced else whole).crossed(_words(models), _words(backbones)).named(row or [])
+    planned, n_gpus = plan(chosen, [setting(text) for text in changes or ()], out), torch.cuda.device_count()
+    where, console = Places(data.absolute(), weights.absolute(), out), places.progress_console(quiet=False)
+    console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
+    failures: dict[str, str] = {}
+    with contextlib.suppress(KeyboardInterrupt):
+        for ended in run_rows(planned, where, at_once or max(1, n_gpus), n_gpus):
+            if ended.message:
+                failures[ended.planned.row.name] = ended.message
+            console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
+    lines, pictures = lines_of(planned, failures), dict(pictures_of(planned))
+    for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
+        places.say(str(path))
+    if failures:
+        raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; their reasons are in the table.")
+
+
+def _bundled(suite: Path) -> Path:
+    """Return the file that is meant; a single letter is one of the suites that come with the program."""
+    if suite.exists() or len(suite.name) != 1:
+        return suite
+    import training
+
+    return Path(training.__file__).parent / "suites" / f"{suite.name.lower()}.toml"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,129 @@
+"""`medseg models summary`: what a network is made of, how far it looks, and what a step of training costs here."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from napari_medseg.cli import options as places
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_medseg.core.model_card import Architecture
+    from napari_medseg.networks.summary import Summary
+
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(help="An architecture, such as segnet or deeplabv3plus:resnet50, or a version, as lungs-unet@3."),
+]
+ChannelsOption = Annotated[
+    int | None, typer.Option(min=1, help="Of the planes that go in; a version says it itself.", show_default="3")
+]
+ClassesOption = Annotated[
+    int | None, typer.Option(min=2, help="Labels and background; a version says it itself.", show_default="2")
+]
+MEGA = 1_000_000
+
+
+def summary(
+    name: NetworkArgument,
+    channels: ChannelsOption = None,
+    classes: ClassesOption = None,
+    depth: Annotated[int, typer.Option(min=0, help="How deep layers are told apart.")] = 2,
+    side: Annotated[int, typer.Option(min=32, help="Side of the planes, in pixels.")] = 256,
+    batch: Annotated[int, typer.Option(min=2, help="Planes in a step of training.")] = 2,
+    precision: Annotated[str, typer.Option(help="Of the step: bf16 or fp32.")] = "bf16",
+    device: places.DeviceOption = None,
+    as_json: places.JsonOption = False,
+    registry: places.RegistryOption = None,
+) -> None:
+    """Show layers, parameters, multiply-adds, receptive field, and the time and memory of one step."""
+    from napari_medseg.inference.device import choose_device, device_title
+    from napari_medseg.networks.step_profile import StepSize
+    from napari_medseg.networks.summary import summarise
+
+    if precision not in ("bf16", "fp32"):
+        raise MedSegError(f"unknown precision {precision!r}; choose bf16 or fp32")
+    network, architecture = _network(name, (channels, classes), places.open_registry(registry))
+    chosen = choose_device(device)
+    size = StepSize(batch_size=batch, side_px=side, device=str(chosen), precision=precision)
+    with places.progress_console(quiet=as_json).status(f"measuring {name}"):
+        found = summarise(network, architecture, size, depth)
+    if as_json:
+        places.say_json(_as_json(found))
+        return
+    Console().print(_table(name, found))
+    for line in _lines(found, device_title(chosen)):
+        places.say(line)
+
+
+def _network(name: str, planes: tuple[int | None, int | None], models: Registry) -> "tuple[nn.Module, Architecture]":
+    from napari_medseg.networks import architecture_named, build, load_version
+
+    if "@" in name:
+        if planes != (None, None):
+            raise MedSegError(f"{name} has its channels and classes already. Leave --channels and --classes out.")
+        network, card = load_version(models.folder(name))
+        return network, card.architecture
+    architecture = architecture_named(name, planes[0] or 3, planes[1] or 2)
+    return build(architecture), architecture
+
+
+def _table(name: str, found: "Summary") -> Table:
+    side, made_of = found.step_size.side_px, found.architecture
+    on = f" on {made_of.encoder}" if made_of.encoder else ""
+    table = Table(
+        Column("layer", no_wrap=True),
+        "kind",
+        "output",
+        Column("parameters", justify="right", no_wrap=True),
+        Column("multiply-adds", justify="right", no_wrap=True),
+        title=f"{name}: {made_of.name}{on}, {made_of.in_channels} x {side} x {side} to {made_of.classes} classes",
+    )
+    for row in found.rows[1:]:
+        shape = " x ".join(map(str, row.output_shape or ()))
+        layer = "  " * (row.depth - 1) + row.path.rpartition(".")[2]
+        adds = f"{row.n_multiply_adds / MEGA:,.1f} M" if row.n_multiply_adds else ""
+        table.add_row(layer, row.kind.lstrip("_"), shape, f"{row.n_parameters:,}" if row.n_parameters else "", adds)
+    return table
+
+
+def _lines(found: "Summary", device: str) -> list[str]:
+    whole, field, size = found.rows[0], found.receptive_field, found.step_size
+    reach = f"{field.side_px} px"
+    if field.is_everything:
+        reach = f"all of a strip of {field.probe_px} px: pooling over the plane, attention, or a still larger field"
+    return [
+        f"parameters: {whole.n_parameters:,}",
+        f"multiply-adds: {whole.n_multiply_adds / MEGA:,.0f} M for one plane of {size.side_px} x {size.side_px}",
+        f"receptive field: {reach}; 95 % of the gradient comes from the middle {field.core_px} px",
+        f"one training step: {found.step.seconds:.3f} s and {found.step.peak_bytes / MEGA:,.0f} MB for "
+        f"{size.batch_size} planes of {size.side_px} px in {size.precision} on {device}",
+    ]
+
+
+def _as_json(found: "Summary") -> dict[str, object]:
+    whole, field = found.rows[0], found.receptive_field
+    return {
+        "architecture": found.architecture.model_dump(mode="json"),
+        "parameters": whole.n_parameters,
+        "multiply_adds": whole.n_multiply_adds,
+        "receptive_field_px": None if field.is_everything else field.side_px,
+        "receptive_field_core_px": field.core_px,
+        "receptive_field_probe_px": field.probe_px,
+        "step": found.step_size.model_dump() | found.step.model_dump(),
+        "layers": [
+            {
+                "path": row.path,
+                "kind": row.kind,
+                "output": row.output_shape,
+                "parameters": row.n_parameters,
+                "multiply_adds": row.n_multiply_adds,
+            }
+            for row in found.rows[1:]
+        ],
+    }

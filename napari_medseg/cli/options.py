@@ -1,0 +1,100 @@
+"""Where commands find the project and the models, and how they speak: results on stdout, progress on stderr."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.workflow.workspace import BUNDLED, Workspace, user_data
+
+if TYPE_CHECKING:
+    from napari_medseg.inference.predictor import Predictor
+
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option("--project", help="Folder of the project (default: that of the window).", show_default=False),
+]
+RegistryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry", help="Folder of the models you trained (default: that of the window).", show_default=False
+    ),
+]
+TaskOption = Annotated[str, typer.Option("--task", "-t", help="What is to be segmented.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Such as lungs-unet@3; the live one without it.", show_default=False)
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or mps; the fastest there is without it.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+
+
+def project_dir(project: Path | None) -> Path:
+    """Folder of the project that is meant."""
+    return project or user_data() / "project"
+
+
+def registry_dir(registry: Path | None) -> Path:
+    """Folder of the person's models that is meant."""
+    return registry or user_data() / "registry"
+
+
+def open_registry(registry: Path | None) -> Registry:
+    """Return the models without opening a project, so that it works beside an open window."""
+    return Registry(registry_dir(registry), BUNDLED / "models")
+
+
+@contextlib.contextmanager
+def opened(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
+    """Open the workspace for one command.
+
+    Raises
+    ------
+    MedSegError
+        If a window has the project open.
+    """
+    ws = Workspace.open(project_dir(project), registry_dir(registry))
+    try:
+        yield ws
+    finally:
+        ws.close()
+
+
+def chosen_model(models: Registry, task: str, model: str | None) -> ModelCard:
+    """Card of the version that is meant; raise `MedSegError` where it is for another task."""
+    card = models.live(task) if model is None else models.card(model)
+    if card.task != task:
+        raise MedSegError(f"{card.id} is for the task {card.task!r}, not {task!r}. Add --task {card.task}.")
+    return card
+
+
+def load_predictor(models: Registry, model: str, device: str | None) -> "Predictor":
+    """Load a version, and the one that finds its field where it looks into one."""
+    from napari_medseg.inference.predictor import Predictor
+
+    field = models.field_model(model)
+    finder = Predictor.load(models.folder(field), device) if field else None
+    return Predictor.load(models.folder(model), device, finder)
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result."""
+    typer.echo(text)
+
+
+def say_json(content: Any) -> None:  # noqa: ANN401 -- whatever JSON can hold
+    """Print one JSON document."""
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def progress_console(*, quiet: bool) -> Console:
+    """Where progress goes: stderr, or nowhere."""
+    return Console(stderr=True, quiet=quiet)

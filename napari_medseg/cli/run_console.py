@@ -1,0 +1,81 @@
+"""Show a training run in the terminal until it ends, wherever its events come from."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from napari_medseg.cli import options as places
+from napari_medseg.core.errors import MedSegError
+from training.run_folder import EpochEnded, Event, Failed, Finished, Notice, Paused, Started
+
+POLL_S = 0.3
+EXIT_PAUSED = 3
+"""Of a command whose run was paused: as that of the training process, so that a script can tell."""
+
+Poll = Callable[[int], tuple[list[Event], int]]
+"""From the offset of the last call to what was said since, and the offset for the next call."""
+
+
+def watch(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> Finished | Paused:
+    """Show a run until it ends or has paused; Ctrl-C asks it to stop and keep its best.
+
+    Returns
+    -------
+    Finished or Paused
+        Its last word.
+
+    Raises
+    ------
+    MedSegError
+        If it fails.
+    """
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
+    shown = bar.add_task("reading", total=budget_s)
+    offset, began = 0, time.monotonic()
+    with bar:
+        while True:
+            try:
+                events, offset = poll(offset)
+                for event in events:
+                    if isinstance(event, Failed):
+                        raise MedSegError(event.message)
+                    if isinstance(event, Finished):
+                        bar.update(shown, completed=budget_s, description=f"best Dice {event.val_dice:.4f}")
+                        return event
+                    _show(event, bar, console)
+                if events and isinstance(events[-1], Paused):
+                    return events[-1]
+                if budget_s is not None:
+                    bar.update(shown, completed=min(time.monotonic() - began, budget_s))
+                time.sleep(POLL_S)
+            except KeyboardInterrupt:
+                cancel()
+                console.print("stopping; the best so far is kept")
+
+
+def _show(event: Event, bar: Progress, console: Console) -> None:
+    match event:
+        case Started():
+            counts = f"{event.n_train} to learn from, {event.n_replay} replayed, {event.n_hold_out} held out"
+            console.print(f"{counts}, on {event.device}")
+        case EpochEnded():
+            text = f"epoch {event.epoch} of {event.n_epochs}  loss {event.train_loss:.3f}  Dice {event.val_dice:.4f}"
+            bar.update(bar.task_ids[0], description=text)
+        case Notice():
+            console.print(event.text)
+
+
+def say_paused(paused: Paused, command: str, run_dir: Path, *, as_json: bool) -> NoReturn:
+    """Say where a paused run stands and how it goes on, and end the command with `EXIT_PAUSED`."""
+    if as_json:
+        stands = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": str(run_dir.absolute())}
+        places.say_json(stands | {"continue": f"{command} --continue"})
+    else:
+        places.say(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {run_dir.absolute()}")
+        places.say(f"Go on with it, to the same result: {command} --continue")
+    raise typer.Exit(EXIT_PAUSED)

@@ -1,0 +1,122 @@
+"""`medseg tasks`: which things can be labelled, and new ones."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_medseg.cli import options as places
+from napari_medseg.core.custom_task import KIND_OF_CHANNELS, KINDS, in_channels, own_task, with_more_labels
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.task_catalog import TASKS_FOLDER
+from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, own_named, remove_task
+
+app = typer.Typer(no_args_is_help=True, help="List, make, extend and remove tasks: what is to be labelled.")
+
+NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as in larynx or knee-bones.")]
+
+
+@app.command("list")
+def list_tasks(as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
+    """List the tasks with their labels, and which model is live for each."""
+    models = places.open_registry(registry)
+    book = models.book()
+    live = {task.name: models.live_id(task.name) for task in book}
+    if as_json:
+        places.say_json([_entry(task, live[task.name]) for task in book])
+        return
+    table = Table("task", "title", "labels", "channels", "live model")
+    for task in book:
+        labels = ", ".join(f"{label.value} {label.name}" for label in task.labels)
+        table.add_row(task.name, task.title, labels, str(in_channels(task)), live[task.name] or "none yet")
+    Console().print(table)
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    labels: Annotated[str, typer.Option(help='Without background, as in "vocal_folds,tissue": values 1, 2 ...')],
+    colours: Annotated[str, typer.Option(help='One for each label, as in "#E69F00,#56B4E9".')] = "",
+    channels: Annotated[
+        int | None, typer.Option(help="3 for colour pictures, 1 for grey ones.", show_default=False)
+    ] = None,
+    modality: Annotated[
+        str, typer.Option("--modality", help=f"Kind of images: {', '.join(KINDS)}. Says the channels, too.")
+    ] = "",
+    title: Annotated[str, typer.Option(help="Text in the window.")] = "",
+    instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
+    registry: places.RegistryOption = None,
+) -> None:
+    """Make a task; an open window sees it as soon as it is looked at."""
+    task = own_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
+    models = places.open_registry(registry)
+    add_to_registry(models, models.book(), task)
+    places.say(_listed(task))
+    places.say(
+        f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
+        f"With masks already: medseg train --task {name} --images DIR --masks DIR"
+    )
+
+
+@app.command()
+def extend(
+    name: NameArgument,
+    labels: Annotated[str, typer.Option(help='New ones, as in "pathology,tool": they get the next values.')],
+    colours: Annotated[str, typer.Option(help='One for each new label, as in "#E69F00,#56B4E9".')] = "",
+    project: places.ProjectOption = None,
+    registry: places.RegistryOption = None,
+) -> None:
+    """Add labels behind those that a task has; corrections and models keep theirs.
+
+    An open window sees them as soon as it is looked at.
+    """
+    models = places.open_registry(registry)
+    book = models.book(places.project_dir(project) / TASKS_FOLDER)
+    if not (words := _words(labels)):
+        raise MedSegError("name the new labels, as in --labels pathology,tool.")
+    task = with_more_labels(own_named(book, name), words, _words(colours))
+    extend_in_registry(models, book, task)
+    places.say(_listed(task))
+    places.say("What was accepted before says nothing of the new labels: accept cases that show them anew.")
+    if live := models.live_id(name):
+        places.say(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
+
+
+@app.command()
+def remove(name: NameArgument, project: places.ProjectOption = None, registry: places.RegistryOption = None) -> None:
+    """Forget a task that no case of the project and no version uses."""
+    with places.opened(project, registry) as ws:
+        remove_task(ws, name)
+    places.say(f"{name} is removed.")
+
+
+def _kind(channels: int | None, modality: str) -> str:
+    """Return the kind of images that is meant; the two may not contradict each other."""
+    if channels is not None and channels not in KIND_OF_CHANNELS:
+        raise MedSegError(f"images have 1 or 3 channels, not {channels}.")
+    kind = modality.lower() or KIND_OF_CHANNELS[channels or 3]
+    if kind in KINDS and channels is not None and (channels == 1) != ("grey" in KINDS[kind].looks):
+        raise MedSegError(f"{kind} images do not have {channels} channels. Leave --channels out.")
+    return kind
+
+
+def _listed(task: Task) -> str:
+    return f"{task.name}: " + ", ".join(f"{label.value} {label.name} {label.colour}" for label in task.labels)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")] if text.strip() else []
+
+
+def _entry(task: Task, live: str) -> dict[str, object]:
+    return {
+        "task": task.name,
+        "title": task.title,
+        "own": task.name not in TASKS,
+        "labels": [{"value": label.value, "name": label.name, "colour": label.colour} for label in task.labels],
+        "instances": task.instances,
+        "channels": in_channels(task),
+        "live": live or None,
+    }

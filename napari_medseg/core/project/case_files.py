@@ -1,0 +1,168 @@
+"""Files of the project: copies of images and label files, named by their content, so that one is never written twice.
+
+All of it lies in the canonical order of `Image`, and none of it touches the database: worker threads may call it.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import sha256_of, sync_folder, write_text
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.records import Case, Correction, Prediction
+
+
+class _Origin(BaseModel):
+    """What a TIFF cannot say of where an image came from; `affine` and `nifti_header` as hexadecimal, bit for bit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modality: str
+    units: str
+    series: str
+    notes: tuple[str, ...] = ()
+    permutation: tuple[int, ...] | None = None
+    flips: tuple[bool, ...] = ()
+    affine: str = ""
+    nifti_header: str = ""
+
+
+@dataclass(frozen=True)
+class StoredLabels:
+    """A label file, relative to the project folder, and the SHA-256 of its bytes."""
+
+    file: str
+    sha256: str
+
+
+def image_copy(folder: Path, content_hash: str) -> Path:
+    """Where the project's copy of an image lies, if it has one."""
+    return folder / "images" / f"{content_hash}.tif"
+
+
+def write_copy(folder: Path, image: Image) -> str:
+    """Copy an image into the project (lossless, compressed) unless it is there; return its file, relative.
+
+    Where it came from is kept beside it, so that an export from the copy is exact, too.
+    """
+    path = image_copy(folder, image.content_hash)
+    if not path.exists():
+        write_text(path.with_suffix(".json"), _origin_of(image).model_dump_json() + "\n")
+        formats.write_image(path, replace(image, storage=None))
+        sync_folder(path.parent)
+    return path.relative_to(folder).as_posix()
+
+
+def read_copy(folder: Path, case: Case) -> Image:
+    """Read the project's copy of a case's image, with everything that the original said.
+
+    Raises
+    ------
+    MedSegError
+        If the copy is damaged.
+    """
+    path = image_copy(folder, case.content_hash)
+    try:
+        origin = _Origin.model_validate_json(path.with_suffix(".json").read_text(encoding="utf-8"))
+        image = formats.read(path)
+        # A stack of one slice comes back from TIFF as a plane.
+        image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
+    except (OSError, ValueError, ValidationError, MedSegError) as error:
+        raise MedSegError(f"the project's copy of {case.name} is damaged ({error}). Put the files back.") from error
+    if image.content_hash != case.content_hash:
+        raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Put the original files back.")
+    return replace(
+        image,
+        name=case.name,
+        group=case.group,
+        modality=origin.modality,
+        units=origin.units,
+        series=origin.series,
+        notes=origin.notes,
+        sources=tuple(Path(source) for source in case.sources),
+        storage=_storage_of(origin),
+    )
+
+
+def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> StoredLabels:
+    """Write labels of a case unless the same are there.
+
+    Parameters
+    ----------
+    folder
+        Of the project.
+    case
+        Whose grid the labels are on.
+    kind
+        First word of the file name: ``"prediction"``, ``"field"``, ``"correction"`` or ``"reviewed"``.
+    labels
+        On the canonical grid.
+    """
+    labels = np.ascontiguousarray(labels)
+    digest = hashlib.sha256(labels.dtype.str.encode())
+    digest.update(labels.data)
+    path = folder / "labels" / f"{kind}-{case.id}-{digest.hexdigest()[:16]}.tif"
+    if not path.exists():
+        formats.write_labels(path, labels, _grid(case, labels))
+        sync_folder(path.parent)
+    return StoredLabels(path.relative_to(folder).as_posix(), sha256_of(path))
+
+
+def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> NDArray[Any]:
+    """Read the labels of a prediction or correction of a case, on the canonical grid.
+
+    Raises
+    ------
+    MedSegError
+        If the file is gone or is not the one that was written.
+    """
+    path = folder / record.labels_file
+    if not path.exists():
+        raise MedSegError(f"{path} is gone, which holds labels of {case.name}. Put it back from a backup.")
+    if sha256_of(path) != record.sha256:
+        raise MedSegError(f"{path}, which holds labels of {case.name}, is damaged. Put it back from a backup.")
+    labels = formats.read_labels(path, None)
+    wanted = case.shape[: len(case.axes.replace("C", ""))]
+    if labels.size != np.prod(wanted):
+        raise MedSegError(f"{path} has shape {labels.shape}, but {case.name} has {wanted}. Predict again.")
+    return labels.reshape(wanted)
+
+
+def read_field(path: Path, case: Case) -> NDArray[Any] | None:
+    """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
+    if not path.exists():
+        return None
+    return formats.read_labels(path, None).reshape(case.shape[: len(case.axes.replace("C", ""))])
+
+
+def _grid(case: Case, labels: NDArray[Any]) -> Image:
+    return Image(pixels=labels, axes=case.axes.replace("C", ""), spacing_mm=case.spacing_mm, name=case.name)
+
+
+def _origin_of(image: Image) -> _Origin:
+    origin = _Origin(modality=image.modality, units=image.units, series=image.series, notes=image.notes)
+    if image.storage is None:
+        return origin
+    return origin.model_copy(
+        update={
+            "permutation": image.storage.permutation,
+            "flips": image.storage.flips,
+            "affine": "" if image.storage.affine is None else image.storage.affine.astype("<f8").tobytes().hex(),
+            "nifti_header": image.storage.nifti_header.hex(),
+        }
+    )
+
+
+def _storage_of(origin: _Origin) -> Storage | None:
+    if origin.permutation is None:
+        return None
+    data = bytes.fromhex(origin.affine)
+    affine = np.frombuffer(data, "<f8").reshape(4, 4).copy() if data else None
+    return Storage(origin.permutation, origin.flips, affine, bytes.fromhex(origin.nifti_header))

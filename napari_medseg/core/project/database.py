@@ -1,0 +1,214 @@
+"""The project: one SQLite file for what happened, and folders for images, labels, journals and runs beside it.
+
+Files come first and rows second, so that a crash leaves an orphan file but never a dangling row. Rows are inserted and
+not updated, except the states of reviews and runs. Only the thread that opened a project may touch it.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Self
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.lock import FolderLock
+from napari_medseg.core.project.migrations import migrate
+from napari_medseg.core.project.rows import TABLES, Record, RunItem, columns_of, quoted, record_from
+from napari_medseg.core.records import Review, ReviewState, Run, RunState, now
+from napari_medseg.core.snapshot import Role
+
+DATABASE = "project.sqlite"
+FOLDERS = ("images", "labels", "journal", "runs", "exports")
+
+
+class Project:
+    """An open project; made by `Project.open` or `Project.create`."""
+
+    def __init__(self, folder: Path, lock: FolderLock, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._lock = lock
+        self._connection = connection
+
+    @classmethod
+    def create(cls, folder: Path) -> Self:
+        """Make a project in a folder that holds none.
+
+        Raises
+        ------
+        MedSegError
+            If one is there already, or the folder cannot be written.
+        """
+        if (folder / DATABASE).exists():
+            raise MedSegError(f"{folder} already holds a project. Open it, or choose another folder.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MedSegError(f"cannot make {folder}: {error.strerror}. Choose a folder you may write in.") from error
+        return cls._connect(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a project and bring its database to this program's version.
+
+        Raises
+        ------
+        MedSegError
+            If there is none, another window has it, it is damaged, or a newer program wrote it.
+        """
+        if not (folder / DATABASE).is_file():
+            raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder or make one.")
+        return cls._connect(folder)
+
+    @classmethod
+    def _connect(cls, folder: Path) -> Self:
+        lock = FolderLock(folder)
+        try:
+            for name in FOLDERS:
+                (folder / name).mkdir(exist_ok=True)
+            return cls(folder, lock, _open_database(folder / DATABASE))
+        except (MedSegError, OSError):
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Close the database and let others open the project. Doing so twice is harmless."""
+        self._connection.close()
+        self._lock.release()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All rows written inside are kept, or none.
+
+        Raises
+        ------
+        MedSegError
+            If the disk is full or the database is damaged.
+        """
+        if self._connection.in_transaction:
+            yield
+            return
+        with _readable_errors(self.folder / DATABASE):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def insert(self, record: Record) -> Record:
+        """Write a new row and return the record with its id; a run brings its own id, others come with id 0."""
+        columns = columns_of(record)
+        with self.transaction():
+            row_id = self._connection.execute(
+                f"INSERT INTO {TABLES[type(record)].write} ({', '.join(map(quoted, columns))}) "
+                f"VALUES ({', '.join('?' * len(columns))})",
+                list(columns.values()),
+            ).lastrowid
+        return record if isinstance(record, Run) else replace(record, id=int(row_id or 0))
+
+    def rows(self, kind: type[Record], column: str = "", value: str | int = "") -> list[Record]:
+        """All records of a kind in the order of their making, or those whose `column` equals `value`."""
+        order = "rowid" if kind is Run else "id"
+        where = f"WHERE {quoted(column)} = ?" if column else ""
+        names = [field.name for field in fields(kind)]
+        query = f"SELECT {', '.join(map(quoted, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
+        with _readable_errors(self.folder / DATABASE):
+            found = self._connection.execute(query, [value] if column else []).fetchall()
+        return [record_from(kind, dict(zip(names, row, strict=True))) for row in found]
+
+    def one(self, kind: type[Record], record_id: int | str) -> Record:
+        """Return the record with that id; raise `MedSegError` where there is none."""
+        found = self.rows(kind, "id", record_id)
+        if not found:
+            raise MedSegError(f"the project has no {kind.__name__.lower()} {record_id}. Choose one that it lists.")
+        return found[0]
+
+    def close_review(self, review: Review) -> None:
+        """Write the state, seconds, changed voxels and end of a review that was open.
+
+        Raises
+        ------
+        MedSegError
+            If it was closed before.
+        """
+        with self.transaction():
+            changed = self._connection.execute(
+                "UPDATE reviews SET state = ?, seconds = ?, changed_voxels = ?, closed = ? WHERE id = ? AND state = ?",
+                [review.state, review.seconds, review.changed_voxels, review.closed, review.id, ReviewState.OPEN],
+            ).rowcount
+        if changed != 1:
+            raise MedSegError("this review is closed already. Open the case again to change its labels once more.")
+
+    def set_run_state(self, run: Run, state: RunState, result_model: str | None = None) -> Run:
+        """Write where a run stands and, where given, the version that it became."""
+        after = replace(run, state=state, result_model=result_model or run.result_model)
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE runs SET state = ?, result_model = ? WHERE id = ?", [after.state, after.result_model, run.id]
+            )
+        return after
+
+    def add_run_items(self, items: Sequence[RunItem]) -> None:
+        """Write which corrections a run sees."""
+        rows = [(item.run_id, item.correction_id, item.group, item.role) for item in items]
+        with self.transaction():
+            self._connection.executemany("INSERT INTO run_items VALUES (?, ?, ?, ?)", rows)
+
+    def run_items(self) -> list[RunItem]:
+        """Return what all runs saw that did not fail and were not discarded."""
+        with _readable_errors(self.folder / DATABASE):
+            found = self._connection.execute(
+                'SELECT run_id, correction_id, run_items."group", role FROM run_items JOIN runs ON runs.id = run_id '
+                "WHERE state NOT IN (?, ?) ORDER BY run_items.rowid",
+                [RunState.FAILED, RunState.DISCARDED],
+            ).fetchall()
+        return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
+
+    def decide_hold_out(self, group: str, held_out: bool) -> None:
+        """Write on which side a group stands from now on; earlier decisions stay as history."""
+        with self.transaction():
+            self._connection.execute(
+                'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
+            )
+
+    def hold_out_decisions(self) -> dict[str, bool]:
+        """Each group's side: the last decision."""
+        with _readable_errors(self.folder / DATABASE):
+            found = self._connection.execute('SELECT "group", held_out FROM hold_out ORDER BY id').fetchall()
+        return {group: bool(held_out) for group, held_out in found}
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    with _readable_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            migrate(connection, path)
+        except (sqlite3.Error, MedSegError):
+            connection.close()
+            raise
+    return connection
+
+
+@contextlib.contextmanager
+def _readable_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.OperationalError as error:
+        raise MedSegError(
+            f"cannot use {path}: {error}. Make room on the disk or close what else uses the file, then do it again."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise MedSegError(
+            f"{path} is damaged: {error}. Labels, images and journals lie whole in the folders beside it. Put back a "
+            "copy of the file from a backup, or move it away and start a new project."
+        ) from error

@@ -1,0 +1,116 @@
+"""What was reviewed of an image, on disk: with a draft while it is drawn, beside the correction once it is accepted.
+
+A correction's area is two files of one name, which no program writes again: what was reviewed as pixels (`.tif`), for
+training and export, and the outlines (`.json`), so that a person can go on with them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import sha256_of, write_text
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.case_files import StoredLabels, write_labels
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.review_region import WHOLE, Area
+
+EVERYTHING = StoredLabels("", "")
+
+
+def write_area(folder: Path, case: Case, area: Area) -> StoredLabels:
+    """Write what was reviewed of a case into the project folder; nothing where it is the whole image.
+
+    Raises
+    ------
+    MedSegError
+        If no pixel lies inside of the area.
+    """
+    if area.is_everything:
+        return EVERYTHING
+    seen = area.covered(_grid_of(case))
+    if not seen.any():
+        raise MedSegError(
+            f"no pixel of {case.name} lies in the reviewed area, so that nothing of it would count. Draw the area on "
+            "the image, or say that the whole image was reviewed; your labels are as they were."
+        )
+    if seen.all():
+        return EVERYTHING
+    stored = write_labels(folder, case, "reviewed", seen.astype(np.uint8))
+    outlines = (folder / stored.file).with_suffix(".json")
+    if not outlines.exists():
+        write_text(outlines, area.model_dump_json() + "\n")
+    return stored
+
+
+def area_of(folder: Path, case: Case, correction: Correction) -> Area:
+    """Return the area of a correction as it was drawn.
+
+    Raises
+    ------
+    MedSegError
+        If its file is gone or damaged.
+    """
+    if not correction.reviewed_file:
+        return WHOLE
+    path = (folder / correction.reviewed_file).with_suffix(".json")
+    try:
+        return Area.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise MedSegError(
+            f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
+        ) from error
+
+
+def read_reviewed(folder: Path, case: Case, correction: Correction) -> NDArray[np.bool_] | None:
+    """Read what was reviewed, on the canonical grid of the labels; `None` where it is everything.
+
+    Raises
+    ------
+    MedSegError
+        If the file is gone or is not the one that was written.
+    """
+    if not correction.reviewed_file:
+        return None
+    path = folder / correction.reviewed_file
+    if not path.exists() or sha256_of(path) != correction.reviewed_sha256:
+        raise MedSegError(
+            f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
+        )
+    seen: NDArray[Any] = formats.read_labels(path, None)
+    return seen.reshape(_grid_of(case)) > 0
+
+
+def draft_area_path(journal: Path) -> Path:
+    """Where the area of the draft with this journal lies, once one was drawn."""
+    return journal.with_suffix(".area.json")
+
+
+def write_draft_area(path: Path, area: Area) -> None:
+    """Write the area of a draft, in place of the one that was there; raise `MedSegError` where the disk refuses."""
+    write_text(path, area.model_dump_json() + "\n")
+
+
+def read_draft_area(path: Path) -> Area | None:
+    """Read the area of a draft; `None` where none was drawn.
+
+    Raises
+    ------
+    MedSegError
+        If the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return Area.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise MedSegError(
+            f"{path} is no reviewed area: {error}. Move it away, then draw the area again; the labels are whole."
+        ) from error
+
+
+def _grid_of(case: Case) -> tuple[int, ...]:
+    return case.shape[: len(case.axes.replace("C", ""))]

@@ -1,0 +1,84 @@
+"""How the frozen records lie in the tables of `project.sqlite`: one column for each field, of the same name."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, Run, RunState
+from napari_medseg.core.snapshot import Role
+
+Record = TypeVar("Record", Case, Prediction, Review, Correction, Run)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a kind of record lies: the table written to, the table or view read from, fields that are derived."""
+
+    write: str
+    read: str
+    derived: tuple[str, ...] = ()
+
+
+TABLES: dict[type, Table] = {
+    Case: Table("cases", "cases_with_side", ("held_out",)),
+    Prediction: Table("predictions", "predictions"),
+    Review: Table("reviews", "reviews"),
+    Correction: Table("corrections", "corrections"),
+    Run: Table("runs", "runs"),
+}
+
+
+@dataclass(frozen=True)
+class RunItem:
+    """One correction that a run saw, its group, and what for."""
+
+    run_id: str
+    correction_id: int
+    group: str
+    role: Role
+
+
+def columns_of(record: Record) -> dict[str, object]:
+    """Return what an insert writes, by column; a run brings its own id, others get theirs from the database."""
+    derived = TABLES[type(record)].derived + (() if isinstance(record, Run) else ("id",))
+    return {
+        field.name: _to_column(field.name, getattr(record, field.name))
+        for field in fields(record)
+        if field.name not in derived
+    }
+
+
+def record_from(kind: type[Record], row: Mapping[str, Any]) -> Record:
+    """Rebuild a record from its row."""
+    states = {Review: ReviewState, Run: RunState}
+    values = {name: _from_column(name, value) for name, value in row.items()}
+    if kind in states:
+        values["state"] = states[kind](values["state"])
+    return kind(**values)
+
+
+def quoted(column: str) -> str:
+    """Quote a column name: ``group`` is a word of SQL."""
+    return f'"{column}"'
+
+
+def _tuple_or_none(text: str) -> tuple[Any, ...] | None:
+    values = json.loads(text)
+    return None if values is None else tuple(values)
+
+
+DECODERS: dict[str, Callable[[Any], Any]] = {
+    "shape": _tuple_or_none,
+    "spacing_mm": _tuple_or_none,
+    "sources": _tuple_or_none,
+    "held_out": bool,
+}
+
+
+def _to_column(name: str, value: object) -> object:
+    return json.dumps(value) if name in DECODERS else value
+
+
+def _from_column(name: str, value: object) -> Any:  # noqa: ANN401 -- a column holds what its field holds
+    return DECODERS[name](value) if name in DECODERS else value

@@ -1,0 +1,221 @@
+"""Every stroke on disk as it is made: an append-only file that survives `kill -9`, with undo and redo as records.
+
+A file is a magic word and records of ``length, CRC-32, kind, payload``. Each is handed to the operating system at once,
+so that the end of the process loses nothing, and synced within a second, so that a power cut loses a second at most.
+A torn last record is cut off when the file is opened again and kept beside it.
+"""
+
+import logging
+import os
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.strokes import RUN, Stroke, StrokeKind
+
+logger = logging.getLogger(__name__)
+
+MAGIC = b"medseg journal 2\n"
+HEAD = struct.Struct("<II")
+STROKE_HEAD = struct.Struct("<BH")
+SECONDS = struct.Struct("<d")
+SYNC_AFTER_S = 0.5
+OWN_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
+
+
+class _Record(IntEnum):
+    STROKE = 1
+    UNDO = 2
+    REDO = 3
+    SECONDS = 4
+
+
+class Journal:
+    """The strokes of one review, those undone, and the seconds worked; read from the file where there is one.
+
+    Parameters
+    ----------
+    path
+        Of the journal; made when the first record is written.
+
+    Raises
+    ------
+    MedSegError
+        If the file is no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done: list[Stroke] = []
+        self.undone: list[Stroke] = []
+        self.seconds = 0.0
+        self.saved_at: float | None = None
+        self._guard = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._file: FileIO | None = None
+        self._size = self._replay() if path.exists() else 0
+
+    def add(self, stroke: Stroke) -> None:
+        """Write a stroke; what was undone before it can no longer be redone.
+
+        Raises
+        ------
+        MedSegError
+            If the disk is full or refuses; the journal is then as it was.
+        """
+        model = stroke.model.encode()
+        self._append(_Record.STROKE, STROKE_HEAD.pack(stroke.kind, len(model)) + model + stroke.runs.tobytes())
+        self.done.append(stroke)
+        self.undone.clear()
+
+    def undo(self) -> Stroke | None:
+        """Take back the last stroke and return it; `None` where there is none."""
+        if not self.done:
+            return None
+        self._append(_Record.UNDO, b"")
+        self.undone.append(self.done.pop())
+        return self.undone[-1]
+
+    def redo(self) -> Stroke | None:
+        """Make the stroke last undone again and return it; `None` where there is none."""
+        if not self.undone:
+            return None
+        self._append(_Record.REDO, b"")
+        self.done.append(self.undone.pop())
+        return self.done[-1]
+
+    def add_seconds(self, seconds: float) -> None:
+        """Add to the seconds that a person worked."""
+        self._append(_Record.SECONDS, SECONDS.pack(seconds))
+        self.seconds += seconds
+
+    def sync(self) -> None:
+        """Wait until all of it is on the disk."""
+        with self._guard:
+            self._timer = None
+            if self._file is None:
+                return
+            descriptor = os.dup(self._file.fileno())
+        try:  # outside the guard: the next stroke must not wait for the disk
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Sync and close the file; a later record opens it again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.sync()
+        with self._guard:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _append(self, kind: _Record, payload: bytes) -> None:
+        body = bytes([kind]) + payload
+        record = HEAD.pack(len(body), zlib.crc32(body)) + body
+        with self._guard:
+            try:
+                self._write(record if self._size else MAGIC + record)
+            except OSError as error:
+                raise MedSegError(
+                    f"the last change is not on the disk: {error.strerror}. Make room for {self.path}, then change "
+                    "something once more."
+                ) from error
+            if self._timer is None:
+                # A thread of its own, as a sync may take a second on a busy disk and the window must not wait for it.
+                self._timer = threading.Timer(SYNC_AFTER_S, self._sync_late)
+                self._timer.daemon = True
+                self._timer.start()
+        self.saved_at = time.time()
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = FileIO(self.path, "ab")
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self._size)
+            raise
+        self._size += len(data)
+
+    def _sync_late(self) -> None:
+        try:
+            self.sync()
+        except OSError as error:
+            logger.warning("%s is written but not synced: %s", self.path, error)
+
+    def _replay(self) -> int:
+        """Read what is there; cut off what is torn, and keep it beside. Returns the size of the whole records."""
+        data = self.path.read_bytes()
+        if data[: len(MAGIC)] != MAGIC[: len(data)]:
+            raise MedSegError(f"{self.path} is no journal of strokes. Move it away; the prediction itself is whole.")
+        end = len(MAGIC) if len(data) >= len(MAGIC) else 0
+        for kind, payload, behind in _records(data, end):
+            self._apply(kind, payload)
+            end = behind
+        if end < len(data):
+            self.path.with_suffix(".torn").write_bytes(data[end:])
+            os.truncate(self.path, end)
+            logger.warning("%s ended in a torn record of %d bytes", self.path, len(data) - end)
+        self.saved_at = self.path.stat().st_mtime
+        return end
+
+    def _apply(self, kind: _Record, payload: bytes) -> None:
+        match kind:
+            case _Record.STROKE:
+                self.done.append(_stroke_from(payload))
+                self.undone.clear()
+            case _Record.UNDO:
+                self.undone.append(self.done.pop())
+            case _Record.REDO:
+                self.done.append(self.undone.pop())
+            case _Record.SECONDS:
+                self.seconds += SECONDS.unpack(payload)[0]
+
+
+def journal_path(project_folder: Path, review_id: int) -> Path:
+    """Where the journal of a review lies, if anything was recorded."""
+    return project_folder / "journal" / f"{review_id}.journal"
+
+
+def has_own_strokes(path: Path) -> bool:
+    """Whether a person changed something in this journal, beyond what was carried over; reads its first bytes only."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(len(MAGIC))
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            length, _ = HEAD.unpack(head)
+            start = file.read(2)
+            if len(start) > 1 and start[0] == _Record.STROKE and start[1] in OWN_KINDS:
+                return True
+            file.seek(length - len(start), os.SEEK_CUR)
+    return False
+
+
+def _records(data: bytes, position: int) -> Iterator[tuple[_Record, bytes, int]]:
+    while position + HEAD.size <= len(data):
+        length, checksum = HEAD.unpack_from(data, position)
+        body = data[position + HEAD.size : position + HEAD.size + length]
+        if len(body) != length or zlib.crc32(body) != checksum or not body:
+            return
+        position += HEAD.size + length
+        yield _Record(body[0]), body[1:], position
+
+
+def _stroke_from(payload: bytes) -> Stroke:
+    kind, model_length = STROKE_HEAD.unpack_from(payload)
+    runs_at = STROKE_HEAD.size + model_length
+    model = payload[STROKE_HEAD.size : runs_at].decode()
+    return Stroke(StrokeKind(kind), np.frombuffer(payload, RUN, offset=runs_at), model)

@@ -1,0 +1,1 @@
+"""How labels are measured, scored and checked, and when a model may be promoted."""

@@ -1,0 +1,218 @@
+"""Labels are checked before they are accepted, exported or learnt from: left stays left, and slips are named."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.quality.instance_checks import count_broken, count_joined
+from napari_medseg.core.tasks import Label, Task
+
+_FULL_SHARE = 0.99
+_SPECK_SHARE = 0.002
+_OFF_SHARE = 0.05
+_RAS_X = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or looks wrong, with labels.
+
+    `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
+    (beside what the image shows) or ``"joined"`` (several objects as one); of corrections also ``"unseen"``,
+    ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (another case's labels). A `blocking` one must not become
+    ground truth; the others are for a person to look at.
+    """
+
+    kind: str
+    text: str
+    blocking: bool
+
+
+def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
+    """Find what is wrong with labels.
+
+    Parameters
+    ----------
+    labels
+        On the canonical grid of `image`.
+    task
+        What was to be labelled.
+    image
+        The image they belong to.
+
+    Returns
+    -------
+    list of Finding
+        Blocking ones first; empty where all is well. Another shape is the only finding, where it is one.
+    """
+    if labels.shape != image.spatial_shape:
+        text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
+        return [Finding("shape", text, blocking=True)]
+    if task.instances:
+        return [*_check_objects(labels, task), *_off_the_image(labels, image)]
+    return [*_check_regions(labels, task, image), *_off_the_image(labels, image)]
+
+
+def sides_swapped(labels: NDArray[Any], task: Task) -> bool:
+    """Whether the label of the patient's right lies, by its centre of mass, to the left of that of the patient's left.
+
+    Canonical images grow to the patient's left along their last axis, so the right one must have the smaller mean
+    there. Nothing can be said, and nothing is, where one of the two is empty or the task has no sides.
+    """
+    if task.sides is None:
+        return False
+    right, left = (_mean_column(labels == side) for side in task.sides)
+    return right is not None and left is not None and right > left
+
+
+def swap_sides(labels: NDArray[Any], task: Task) -> NDArray[Any]:
+    """Exchange the labels of right and left; a copy. Without sides the labels stay as they are."""
+    if task.sides is None:
+        return labels.copy()
+    right, left = task.sides
+    numbers = np.arange(max(int(labels.max(initial=0)), right, left) + 1, dtype=labels.dtype)
+    numbers[[right, left]] = left, right
+    swapped: NDArray[Any] = numbers[labels]
+    return swapped
+
+
+def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
+    counts = _counts(labels, task)
+    n_labelled = int(np.count_nonzero(labels))
+    findings = []
+    if sum(counts.values()) != n_labelled:
+        findings.append(_unknown_values(labels, task))
+    if _shows_both_sides(image) and sides_swapped(labels, task):
+        findings.append(_swapped(task))
+    if n_labelled == 0:
+        findings.append(Finding("empty", "nothing is labelled", blocking=False))
+    for label in task.labels:
+        if counts[label.value] > _FULL_SHARE * labels.size:
+            findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
+        elif counts[label.value]:
+            findings += _specks_and_holes(labels, label)
+    return findings
+
+
+def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
+    """Find what is wrong with numbered objects: none, one over all, or some in several pieces."""
+    if not labels.any():
+        return [Finding("empty", "nothing is labelled", blocking=False)]
+    name = task.labels[0].name
+    findings = []
+    if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
+        findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
+    if n_broken := count_broken(labels):
+        text = f"{_objects(n_broken, name)} in several pieces: give each piece a number of its own"
+        findings.append(Finding("specks", text, blocking=False))
+    if n_joined := count_joined(labels):
+        text = f"{_objects(n_joined, name)} with a waist: touching ones may have been drawn as one"
+        findings.append(Finding("joined", text, blocking=False))
+    return findings
+
+
+def _off_the_image(labels: NDArray[Any], image: Image) -> list[Finding]:
+    """Find labels on the frame of one flat grey around what was imaged, as that of a rotated or padded picture."""
+    grey = image.pixels.max(axis=-1) if image.axes.endswith("C") else image.pixels
+    n_off = sum(
+        int(np.count_nonzero(plane_labels[_empty_frame(plane)]))
+        for plane, plane_labels in zip(_planes(grey), _planes(labels), strict=True)
+        if plane_labels.any()
+    )
+    share = n_off / max(1, int(np.count_nonzero(labels)))
+    if share <= _OFF_SHARE:
+        return []
+    return [
+        Finding("off", f"{share:.0%} of what is labelled lies beside the image, on its empty frame", blocking=False)
+    ]
+
+
+def _planes(array: NDArray[Any]) -> NDArray[Any]:
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of the border's most frequent value that hang together with the border; none in a plane of one value."""
+    if plane.min() == plane.max():
+        return np.zeros(plane.shape, bool)
+    border = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+    values, counts = np.unique(border, return_counts=True)
+    pieces, n_pieces = ndimage.label(plane == values[counts.argmax()])
+    at_border = np.zeros(n_pieces + 1, bool)
+    at_border[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
+    at_border[0] = False
+    frame: NDArray[np.bool_] = at_border[pieces]
+    return frame
+
+
+def _counts(labels: NDArray[Any], task: Task) -> dict[int, int]:
+    return {label.value: int(np.count_nonzero(labels == label.value)) for label in task.labels}
+
+
+def _unknown_values(labels: NDArray[Any], task: Task) -> Finding:
+    known = [0, *(label.value for label in task.labels)]
+    unknown = sorted(int(value) for value in np.setdiff1d(labels, known))
+    names = ", ".join(f"{label.value} ({label.name})" for label in task.labels)
+    shown = ", ".join(map(str, unknown[:5]))
+    return Finding("values", f"the values {shown} are no labels of {task.title}, which has {names}", blocking=True)
+
+
+def _swapped(task: Task) -> Finding:
+    assert task.sides is not None
+    right, left = (task.label_name(side) for side in task.sides)
+    text = f"{right} and {left} are exchanged: {right} lies on the patient's left, which is the image's right"
+    return Finding("sides", text, blocking=True)
+
+
+def _shows_both_sides(image: Image) -> bool:
+    """Whether columns run from right to left in the patient: not in a sagittal plane."""
+    if image.affine is None:
+        return True
+    return int(np.abs(image.affine[:3, 2]).argmax()) == _RAS_X
+
+
+def _mean_column(inside: NDArray[np.bool_]) -> float | None:
+    per_column = np.count_nonzero(inside, axis=tuple(range(inside.ndim - 1)))
+    total = int(per_column.sum())
+    return float(per_column @ np.arange(per_column.size)) / total if total else None
+
+
+def _specks_and_holes(labels: NDArray[Any], label: Label) -> list[Finding]:
+    inside = labels == label.value
+    inside = inside[_bounding_box(inside)]
+    findings = []
+    components, n_components = ndimage.label(inside)
+    if n_components > 1:
+        sizes = np.bincount(components.ravel())[1:]
+        specks = sizes[sizes < max(2.0, _SPECK_SHARE * float(sizes.sum()))]
+        if specks.size:
+            text = f"{label.name} has {_counted(specks.size, 'speck')} (smallest {specks.min():,} px)"
+            findings.append(Finding("specks", text, blocking=False))
+    n_holes = _count_holes(inside)
+    if n_holes:
+        findings.append(Finding("holes", f"{label.name} has {_counted(n_holes, 'hole')}", blocking=False))
+    return findings
+
+
+def _bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+    box: tuple[slice, ...] = ndimage.find_objects(inside.astype(np.uint8))[0]
+    return box
+
+
+def _count_holes(inside: NDArray[np.bool_]) -> int:
+    """Count pieces of background that the region encloses: within the plane, or on all sides in a volume."""
+    background = np.pad(~inside, 1, constant_values=True)
+    n_pieces: int = ndimage.label(background)[1]
+    return n_pieces - 1
+
+
+def _objects(number: int, name: str) -> str:
+    return f"1 {name}" if number == 1 else f"{number} objects"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

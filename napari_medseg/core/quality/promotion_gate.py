@@ -1,0 +1,174 @@
+"""Whether a new version may replace the old one: compared case by case on a hold-out that neither was trained on.
+
+"It cannot be told" is an answer: with few patients, or where the change is smaller than its own uncertainty.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+from typing import Protocol
+
+from napari_medseg.core.quality.confidence import change_interval, least_pairs, pairs_needed
+
+DEFAULT_MARGIN = 0.02
+CONFIDENCE = 0.90
+"""Two-sided, so that a version which is no better passes at most once in twenty times."""
+MIN_GROUPS = least_pairs(CONFIDENCE)
+"""Patients, slides or videos; fewer in the hold-out prove nothing, however well the new version does on them."""
+MIN_GAIN = 0.002
+"""A smaller gain is not worth that labels of one version differ from those of the next."""
+
+
+class Decision(StrEnum):
+    """What the hold-out says about the new version."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot_tell"
+
+
+class ComparedCase(Protocol):
+    """Old and new score of one hold-out case, as in `training.run_folder.Compared`."""
+
+    @property
+    def case(self) -> str:
+        """Name of the case."""
+
+    @property
+    def old(self) -> float:
+        """Figure of the live version."""
+
+    @property
+    def new(self) -> float:
+        """Figure of the candidate."""
+
+    @property
+    def group(self) -> str:
+        """Patient, slide or video; empty where each case is its own."""
+
+    @property
+    def metric(self) -> str:
+        """What the figures are: ``"Dice"``, or ``"AJI"`` where objects are compared."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer.
+
+    Parameters
+    ----------
+    decision
+        Better, worse, or it cannot be told.
+    n_cases, n_groups
+        Hold-out cases compared, and of how many patients, slides or videos.
+    mean_old, mean_new
+        Mean figure of both versions; each group counts the same.
+    worst_change, worst_case
+        The most negative change of one case, and its name.
+    ci
+        90 % interval of the mean change over groups; `None` where they are too few for one.
+    n_needed
+        Groups in the hold-out that would be needed to tell; 0 where it is told, or no number would do.
+    answer
+        The decision and its reason, in a few words for people.
+    figures
+        What the answer rests on, in one sentence.
+    """
+
+    decision: Decision
+    n_cases: int
+    n_groups: int
+    mean_old: float
+    mean_new: float
+    worst_change: float
+    worst_case: str
+    ci: tuple[float, float] | None
+    n_needed: int
+    answer: str
+    figures: str
+
+    @property
+    def text(self) -> str:
+        """The answer and its figures."""
+        return f"{self.answer}. {self.figures}"
+
+
+def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0, doubt: str = "") -> Verdict:
+    """Judge a candidate from paired scores; the cases of one group count as one, for they are alike.
+
+    Worse: the mean falls, or one case falls by more than `margin` (also where cases are few: a loss seen is a loss).
+    Better: at least `MIN_GROUPS` groups, a mean gain of at least `MIN_GAIN`, and its interval lies above 0.
+
+    Parameters
+    ----------
+    rows
+        One per hold-out case.
+    margin
+        What a single case may lose.
+    seed
+        Of the bootstrap.
+    doubt
+        Why the labels themselves are not to be believed; then nothing is called better.
+    """
+    if not rows:
+        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
+        figures = "Nothing says whether the new version is better."
+        return Verdict(Decision.CANNOT_TELL, 0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS, answer, figures)
+    groups: dict[str, list[ComparedCase]] = {}
+    for row in rows:
+        groups.setdefault(row.group or row.case, []).append(row)
+    changes = [fmean(row.new - row.old for row in group) for group in groups.values()]
+    mean_old = fmean(fmean(row.old for row in group) for group in groups.values())
+    mean_new = fmean(fmean(row.new for row in group) for group in groups.values())
+    worst = min(rows, key=lambda row: row.new - row.old)
+    ci = change_interval(changes, CONFIDENCE, seed)
+    decision, n_needed, answer = _decide(changes, ci, worst, margin)
+    if doubt and decision is Decision.BETTER:
+        decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {doubt}"
+    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
+    counted += f" of {_groups(len(groups))}" * (len(groups) != len(rows))
+    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
+    figures = (
+        f"Mean {worst.metric} {mean_old:.3f} -> {mean_new:.3f} on {counted}, "
+        f"change {mean_new - mean_old:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
+    )
+    return Verdict(
+        decision=decision,
+        n_cases=len(rows),
+        n_groups=len(groups),
+        mean_old=mean_old,
+        mean_new=mean_new,
+        worst_change=worst.new - worst.old,
+        worst_case=worst.case,
+        ci=ci,
+        n_needed=n_needed,
+        answer=answer,
+        figures=figures,
+    )
+
+
+def _decide(
+    changes: Sequence[float], ci: tuple[float, float] | None, worst: ComparedCase, margin: float
+) -> tuple[Decision, int, str]:
+    mean = fmean(changes)
+    if worst.new - worst.old < -margin:
+        return Decision.WORSE, 0, f"Worse: a case loses more than {margin:g}"
+    if mean < 0:
+        return Decision.WORSE, 0, "Worse on average"
+    if ci is None:
+        there = f"there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
+        answer = f"Not enough hold-out cases to tell: {_groups(MIN_GROUPS)} are needed, {there}"
+        return Decision.CANNOT_TELL, MIN_GROUPS, answer
+    if mean < MIN_GAIN:
+        return Decision.CANNOT_TELL, 0, f"No better: the gain is below {MIN_GAIN:g}"
+    if ci[0] > 0:
+        return Decision.BETTER, 0, "Better"
+    needed = max(len(changes) + 1, pairs_needed(changes, CONFIDENCE))
+    answer = f"Not enough hold-out cases to tell so uneven a change: about {_groups(needed)} are needed"
+    return Decision.CANNOT_TELL, needed, answer
+
+
+def _groups(number: int) -> str:
+    """Count patients; a slide and a video come from one, too."""
+    return f"{number} patient{'s' * (number != 1)}"

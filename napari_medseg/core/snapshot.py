@@ -1,0 +1,148 @@
+"""A snapshot: a frozen, hashed list of labelled cases with their split by group. What a training run may see.
+
+`snapshot.json` in a run folder is the only thing that the trainer knows of a project.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_medseg.core.custom_task import OwnTask
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks import Task, task_named
+
+IGNORED = 255
+"""Class of a pixel on the network's grid that nobody has looked at: no loss counts it, and no validation."""
+
+
+class Role(StrEnum):
+    """What an item is for. `HOLD_OUT` is compared, old against new, and never trained on."""
+
+    TRAIN = "train"
+    VALIDATE = "validate"
+    REPLAY = "replay"
+    HOLD_OUT = "hold_out"
+
+
+class Box(BaseModel):
+    """Rows `top` to `bottom` and columns `left` to `right` of an image's own grid, the last ones excluded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top: int = Field(ge=0)
+    bottom: int = Field(ge=1)
+    left: int = Field(ge=0)
+    right: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if self.top >= self.bottom or self.left >= self.right:
+            raise ValueError(f"the box {self.model_dump()} is empty; its end must lie behind its beginning")
+        return self
+
+
+class SnapshotItem(BaseModel):
+    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
+
+    `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
+    `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field that
+    the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
+    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes, with
+    its hash where it is known), and labels of `ignored_value` mark what nobody decided on: a run learns from the rest,
+    and validates on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    image: str
+    labels: str
+    group: str
+    role: Role
+    source: str = ""
+    labels_sha256: str = ""
+    edited_planes: tuple[int, ...] = ()
+    weight: float = Field(1.0, gt=0)
+    field_labels: str = ""
+    reviewed: Box | None = None
+    reviewed_mask: str = ""
+    reviewed_sha256: str = ""
+    ignored_value: int | None = Field(None, ge=1)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there is a part of the image that does not count."""
+        return self.reviewed is not None or bool(self.reviewed_mask) or self.ignored_value is not None
+
+
+class Snapshot(BaseModel):
+    """The items of one run; immutable. `own_task` is the task in full, where it is not one of the program's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    items: tuple[SnapshotItem, ...]
+    own_task: OwnTask | None = None
+
+    @property
+    def labelled_as(self) -> Task:
+        """The task in full: a run folder needs nothing beside it to know what its labels mean."""
+        return self.own_task or task_named(self.task)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the task and every item (paths left out, so that moving a project changes nothing)."""
+        digest = hashlib.sha256(self.task.encode())
+        for item in self.items:
+            digest.update(f"{item.name}|{item.group}|{item.role}|{item.labels_sha256}".encode())
+            if item.is_partial:
+                part = (item.reviewed, Path(item.reviewed_mask).name, item.ignored_value)
+                digest.update("|".join(map(str, part)).encode())
+        return digest.hexdigest()
+
+    def with_role(self, *roles: Role) -> list[SnapshotItem]:
+        """Items with one of these roles, in order."""
+        return [item for item in self.items if item.role in roles]
+
+    def check_split(self) -> None:
+        """Refuse a snapshot in which one group stands on both sides of the hold-out.
+
+        Raises
+        ------
+        MedSegError
+            Naming the groups.
+        """
+        held_out = {item.group for item in self.with_role(Role.HOLD_OUT)}
+        learnt = {item.group for item in self.items if item.role is not Role.HOLD_OUT}
+        if both := sorted(held_out & learnt):
+            raise MedSegError(
+                f"the groups {both} are in the hold-out and in the training set. "
+                "A patient, slide or video belongs to one side only; freeze or release the whole group."
+            )
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read `snapshot.json`; raise `MedSegError` where it is not one."""
+    try:
+        return Snapshot.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise MedSegError(f"{path} is not a snapshot: {error}. Make the run again.") from error
+
+
+def write_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """Write a snapshot as indented JSON."""
+    path.write_text(snapshot.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+    """Order items so that each group has its turn before any has a second one."""
+    groups: dict[str, list[SnapshotItem]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    rounds = itertools.zip_longest(*groups.values())
+    return [item for one_round in rounds for item in one_round if item is not None]

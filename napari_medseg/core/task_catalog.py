@@ -1,0 +1,104 @@
+"""Which tasks there are here: the program's own, and those that a person made, each a small file.
+
+A task lies in `<registry>/tasks/<name>.json` so that every project knows it, in `<project>/tasks/` as soon as a case of
+it is there, so that a project can be moved, and on the card of each version made for it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from napari_medseg.core.atomic_io import write_text
+from napari_medseg.core.custom_task import OwnTask, extends
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks import TASKS, Task
+
+logger = logging.getLogger(__name__)
+
+TASKS_FOLDER = "tasks"
+_FILE: TypeAdapter[Task] = TypeAdapter(OwnTask)
+
+
+@dataclass(frozen=True)
+class TaskBook:
+    """All tasks by name; `own` are those that a person made. Passed to whoever needs to know what a name means."""
+
+    own: Mapping[str, Task] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Task]:
+        yield from TASKS.values()
+        yield from self.own.values()
+
+    def named(self, name: str) -> Task:
+        """Return the task of that name.
+
+        Raises
+        ------
+        MedSegError
+            If there is none; the text lists the choices.
+        """
+        task = TASKS.get(name) or self.own.get(name)
+        if task is None:
+            choices = sorted(task.name for task in self)
+            raise MedSegError(f"unknown task {name!r}; choose one of {choices}, or make it: medseg tasks add {name}")
+        return task
+
+    def __contains__(self, name: str) -> bool:
+        return name in TASKS or name in self.own
+
+
+def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -> TaskBook:
+    """Read all tasks.
+
+    Parameters
+    ----------
+    folders
+        With files of tasks, the most important last: a project's own word on what its labels mean comes after the
+        registry's. Where one says the same as another and names labels behind, though, the longer one holds, so that
+        labels added in one place are known in all. A folder that is missing holds none; a damaged file is left out with
+        a warning.
+    from_cards
+        Tasks on the cards of versions, for those that came with a version only.
+    """
+    own: dict[str, Task] = {}
+    for known in from_cards:
+        if known is not None:
+            own[known.name] = _the_longer(own.get(known.name), known)
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                task = read_task(path)
+            except MedSegError as error:
+                logger.warning("%s", error)
+            else:
+                own[task.name] = _the_longer(own.get(task.name), task)
+    return TaskBook(dict(sorted(own.items())))
+
+
+def read_task(path: Path) -> Task:
+    """Read one task; raise `MedSegError` where the file is no sound one."""
+    try:
+        task = _FILE.validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise MedSegError(f"{path} is no task: {reason}. Correct the file, or make the task anew.") from error
+    if task.name != path.stem:
+        raise MedSegError(f"{path} describes the task {task.name!r}. Rename the file to {task.name}.json.")
+    return task
+
+
+def _the_longer(before: Task | None, task: Task) -> Task:
+    """Return the later word, unless the one before says that too and more."""
+    if before is not None and extends(before, task) and len(before.labels) > len(task.labels):
+        return before
+    return task
+
+
+def write_task(task: Task, folder: Path) -> Path:
+    """Write a task into a folder of tasks; it is whole or not there."""
+    path = folder / f"{task.name}.json"
+    write_text(path, _FILE.dump_json(task, indent=2).decode() + "\n")
+    return path

@@ -1,0 +1,283 @@
+"""The window's side of the engine process: one warm process that predicts, without torch in the window.
+
+It is started in the background, restarted when it dies, and asked from a worker thread, one request at a time.
+"""
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
+from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
+from napari_medseg.inference.engine.protocol import (
+    NoticeReply,
+    PredictRequest,
+    ProgressReply,
+    Ready,
+    Reply,
+    ResultReply,
+)
+from napari_medseg.inference.engine.shared_memory import Segment
+
+logger = logging.getLogger(__name__)
+
+EngineState = Literal["starting", "ready", "busy", "crashed", "stopped"]
+
+POLL_SECONDS = 0.02
+GIVE_WAY_SECONDS = 5.0
+"""How long a prediction that nobody waits for may take to make room: starting a killed engine again takes longer."""
+
+
+@dataclass(frozen=True)
+class PredictProgress:
+    """How far a prediction is; `seconds_left` is `None` while the engine starts."""
+
+    done: int
+    total: int
+    text: str
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class PredictNotice:
+    """Something a person should know; the prediction goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class PredictResult:
+    """Labels on the image's own grid; see `inference.events.Result` for the others."""
+
+    labels: NDArray[np.uint8 | np.uint16 | np.uint32]
+    uncertainty: float
+    uncertainty_map: NDArray[np.uint8] | None
+    seconds: float
+    device: str
+    field: NDArray[np.uint8] | None = None
+
+
+EngineEvent = PredictProgress | PredictNotice | PredictResult
+
+
+class Cancelled(MedSegError):
+    """The prediction was cancelled, as the person asked."""
+
+
+class Engine:
+    """One warm inference process and the requests to it.
+
+    Parameters
+    ----------
+    python
+        Interpreter to run it with.
+    """
+
+    state_changed = Signal(str)
+    """Emitted with the new state, from whatever thread noticed it."""
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+        self._process: EngineProcess | None = None
+        self._guard = threading.RLock()
+        self._turn = threading.Lock()
+        self._n_cancels = 0
+        self._patience_s = CANCEL_SECONDS
+        self._n_requests = 0
+        self._state: EngineState = "stopped"
+        self._device = ""
+
+    @property
+    def state(self) -> EngineState:
+        """What it is doing."""
+        return self._state
+
+    @property
+    def device(self) -> str:
+        """What it computes on, as in ``CPU`` or ``CUDA: ...``; empty until it was ready once."""
+        return self._device
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; `None` where it is stopped."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process, unless it runs; returns at once, `state` becomes ready after a few seconds."""
+        with self._guard:
+            if self._state in ("stopped", "crashed"):
+                self._process = EngineProcess(self._python, self._on_reply)
+                self._set_state("starting")
+
+    def close(self) -> None:
+        """End the process; whatever it was doing is cancelled."""
+        with self._guard:
+            process, self._process = self._process, None
+            self._n_cancels += 1
+            self._set_state("stopped")
+        if process is not None:
+            process.close()
+
+    def cancel(self) -> None:
+        """Cancel the prediction that runs and those that wait, within half a second; from any thread."""
+        self._cancel_within(CANCEL_SECONDS)
+
+    def give_way(self) -> None:
+        """Cancel like `cancel`, but rather wait for the end of a pass than kill a warm process; from any thread."""
+        self._cancel_within(GIVE_WAY_SECONDS)
+
+    def predict(
+        self,
+        image: Image,
+        version_folder: Path,
+        *,
+        with_uncertainty_map: bool = False,
+        field_folder: Path | None = None,
+    ) -> Iterator[EngineEvent]:
+        """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
+
+        `field_folder` is the version that finds the field first, for a model that looks into one.
+
+        Yields
+        ------
+        EngineEvent
+            Progress and notices, and last the `PredictResult`.
+
+        Raises
+        ------
+        Cancelled
+            After `cancel`.
+        MedSegError
+            If the image or the version cannot be used, or the process died; it is restarted then.
+        """
+        card = read_card(version_folder / CARD_FILE)
+        ticket = self._n_cancels
+        with contextlib.ExitStack() as stack:
+            yield from self._wait_for_turn(ticket)
+            stack.callback(self._turn.release)
+            process = yield from self._wait_until_ready(ticket)
+            pixels = stack.enter_context(Segment.holding(image.pixels))
+
+            def room(dtype: type[np.generic], wanted: bool = True) -> Segment | None:
+                return stack.enter_context(Segment.create(image.spatial_shape, dtype)) if wanted else None
+
+            labels = stack.enter_context(Segment.create(image.spatial_shape, _label_type(card)))
+            unsure, field = room(np.uint8, with_uncertainty_map), room(np.uint8, field_folder is not None)
+            request = self._request(image, version_folder, pixels, labels, unsure)
+            if field is not None and field_folder is not None:
+                folder = str(field_folder.resolve())
+                request = request.model_copy(update={"field_folder": folder, "field": field.ref})
+            result = yield from self._follow(process, request, ticket)
+            doubt, found = (None if segment is None else segment.read() for segment in (unsure, field))
+            answer = PredictResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device, found)
+        yield answer
+
+    def _cancel_within(self, seconds: float) -> None:
+        with self._guard:
+            self._patience_s = seconds
+            self._n_cancels += 1
+
+    def _request(
+        self, image: Image, folder: Path, pixels: Segment, labels: Segment, unsure: Segment | None
+    ) -> PredictRequest:
+        self._n_requests += 1
+        return PredictRequest(
+            id=self._n_requests,
+            pixels=pixels.ref,
+            axes=image.axes,
+            spacing_mm=image.spacing_mm,
+            units=image.units,
+            image_name=image.name,
+            version_folder=str(folder.resolve()),
+            labels=labels.ref,
+            uncertainty_map=None if unsure is None else unsure.ref,
+        )
+
+    def _wait_for_turn(self, ticket: int) -> Iterator[EngineEvent]:
+        if self._turn.acquire(blocking=False):
+            return
+        yield PredictProgress(0, 1, "waiting for the prediction before", None)
+        while not self._turn.acquire(timeout=POLL_SECONDS):
+            self._check_ticket(ticket)
+
+    def _wait_until_ready(self, ticket: int) -> Generator[EngineEvent, None, EngineProcess]:
+        self.start()
+        if self._state == "starting":
+            yield PredictProgress(0, 1, "starting the prediction process", None)
+        while True:
+            self._check_ticket(ticket)
+            with self._guard:
+                process, state = self._process, self._state
+            if process is not None and state == "ready":
+                return process
+            if process is not None and state == "crashed":
+                raise MedSegError(
+                    f"the prediction process cannot start ({process.how_it_ended()}). "
+                    "Predict again; if that does not help, install the program again."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _follow(
+        self, process: EngineProcess, request: PredictRequest, ticket: int
+    ) -> Generator[EngineEvent, None, ResultReply]:
+        self._set_busy(process, True)
+        try:
+            conversation = process.converse(request, lambda: self._check_ticket(ticket), lambda: self._patience_s)
+            while True:
+                match next(conversation):
+                    case ProgressReply() as reply:
+                        yield PredictProgress(reply.done, reply.total, reply.text, reply.seconds_left)
+                    case NoticeReply(text=text):
+                        yield PredictNotice(text)
+                    case ResultReply() as reply:
+                        return reply
+        finally:
+            conversation.close()
+            self._set_busy(process, False)
+
+    def _check_ticket(self, ticket: int) -> None:
+        if ticket != self._n_cancels:
+            raise Cancelled("the prediction was cancelled")
+
+    def _on_reply(self, process: EngineProcess, reply: Reply | None) -> None:
+        """Follow the life of the process; called in its reader thread."""
+        with self._guard:
+            if process is not self._process:
+                return
+            if isinstance(reply, Ready):
+                self._device = reply.device
+                self._set_state("ready")
+                logger.info("engine %d is ready on %s", process.pid, reply.device)
+            elif reply is None:
+                was_ready = self._state in ("ready", "busy")
+                self._set_state("crashed")
+                if was_ready:  # one that never came up would not come up the next time either
+                    self.start()
+
+    def _set_busy(self, process: EngineProcess, busy: bool) -> None:
+        with self._guard:
+            if process is self._process and not process.is_dying and self._state in ("ready", "busy"):
+                self._set_state("busy" if busy else "ready")
+
+    def _set_state(self, state: EngineState) -> None:
+        if state != self._state:
+            self._state = state
+            self.state_changed.emit(state)
+
+
+def _label_type(card: ModelCard) -> type[np.unsignedinteger[Any]]:
+    if card.instances is not None:
+        return np.uint32
+    return np.uint8 if card.architecture.classes <= 256 else np.uint16

@@ -1,0 +1,197 @@
+"""One life of the engine process: its pipes, its last words, its end."""
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import IO
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.inference.engine.protocol import (
+    CancelledReply,
+    CancelRequest,
+    ErrorReply,
+    NoticeReply,
+    PredictRequest,
+    ProgressReply,
+    Reply,
+    Request,
+    ResultReply,
+    decode_reply,
+    encode,
+)
+
+logger = logging.getLogger(__name__)
+
+LAST_LINES = 40
+EXIT_SECONDS = 2.0
+POLL_SECONDS = 0.02
+CANCEL_SECONDS = 0.3
+"""How long the engine may take to obey before it is killed: cancel is to work within half a second."""
+
+LAST_REPLIES = (ResultReply, ErrorReply, CancelledReply)
+
+
+class EngineProcess:
+    """A running (or ended) engine.
+
+    Parameters
+    ----------
+    python
+        Interpreter to run it with.
+    on_reply
+        Called in a thread of this object for every reply, and last with `None` when the process has ended.
+
+    Attributes
+    ----------
+    is_dying
+        It was killed, and its end, which takes a while, will be told. No request should meet it any more.
+    """
+
+    def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
+        self._on_reply = on_reply
+        self.is_dying = False
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
+        try:
+            self._popen = _spawn(python)
+        except OSError as error:
+            raise MedSegError(f"cannot start {python}: {error.strerror}. Install the program again.") from error
+        stdout, stderr = _pipe(self._popen.stdout), _pipe(self._popen.stderr)
+        self._listener = threading.Thread(target=self._collect, args=(stderr,), name="engine stderr", daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._read, args=(stdout,), name="engine replies", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._popen.pid
+
+    def converse(
+        self, request: PredictRequest, check: Callable[[], None], patience_s: Callable[[], float]
+    ) -> Generator[ProgressReply | NoticeReply | ResultReply, None, None]:
+        """Send a request and yield its replies; the last one is the result.
+
+        However this ends - `check`, called every few milliseconds, raises; the caller closes it -, the engine has
+        stopped working on the request, or it did not do so within `patience_s()` and is dying.
+
+        Raises
+        ------
+        MedSegError
+            If the engine refuses the request or dies.
+        """
+        self._send(request)
+        stopped = False
+        try:
+            while not stopped:
+                reply = self._next_reply(check)
+                stopped = reply is None or isinstance(reply, LAST_REPLIES)
+                if isinstance(reply, ProgressReply | NoticeReply | ResultReply):
+                    yield reply
+                elif isinstance(reply, ErrorReply):
+                    raise MedSegError(reply.text)
+                elif reply is None:
+                    raise MedSegError(
+                        f"the prediction process ended unexpectedly ({self.how_it_ended()}). "
+                        "It was restarted and nothing is lost: predict again."
+                    )
+        finally:
+            if not stopped:
+                self._stop(request.id, patience_s())
+
+    def close(self) -> None:
+        """End it by ending its input; kill it where that does not help."""
+        try:
+            _pipe(self._popen.stdin).close()
+            self._popen.wait(EXIT_SECONDS)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            self._popen.kill()
+            self._popen.wait()
+
+    def how_it_ended(self) -> str:
+        """Say in words why it is no more."""
+        code = self._popen.wait()
+        self._listener.join(EXIT_SECONDS)
+        if code == -getattr(signal, "SIGKILL", 9):
+            return "it was killed, perhaps because memory ran out"
+        if code < 0:
+            return f"signal {-code}"
+        return self._last_lines[-1] if self._last_lines else f"exit status {code}"
+
+    def _send(self, request: Request) -> None:
+        """Write a request. A process that has just died is not noticed here, but by the `None` in `replies`."""
+        stdin = _pipe(self._popen.stdin)
+        try:
+            stdin.write(encode(request))
+            stdin.flush()
+        except (BrokenPipeError, ValueError, OSError) as error:
+            logger.info("the engine no longer listens: %s", error)
+
+    def _next_reply(self, check: Callable[[], None]) -> Reply | None:
+        while True:
+            check()
+            with contextlib.suppress(queue.Empty):
+                return self._replies.get(timeout=POLL_SECONDS)
+
+    def _stop(self, request_id: int, patience_s: float) -> None:
+        """Have a request stopped; where the engine does not obey in time, in the midst of a long pass, kill it."""
+        self._send(CancelRequest(id=request_id))
+        until = time.monotonic() + patience_s
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                reply = self._replies.get(timeout=left)
+                if reply is None or isinstance(reply, LAST_REPLIES):
+                    return
+        logger.warning("the engine did not stop within %.2f s and is killed", patience_s)
+        self.is_dying = True
+        self._popen.kill()
+
+    def _read(self, stdout: IO[bytes]) -> None:
+        with stdout:
+            for line in stdout:
+                self._tell(decode_reply(line))
+        self._popen.wait()
+        self._tell(None)
+
+    def _tell(self, reply: Reply | None) -> None:
+        self._on_reply(self, reply)
+        self._replies.put(reply)
+
+    def _collect(self, stderr: IO[bytes]) -> None:
+        with stderr:
+            for line in stderr:
+                if text := line.decode(errors="replace").rstrip():
+                    self._last_lines.append(text)
+                    logger.debug("engine: %s", text)
+
+
+def _spawn(python: str) -> subprocess.Popen[bytes]:
+    # -P: a file called like one of our packages in the user's folder must not shadow it.
+    command = [python, "-P", "-m", "napari_medseg.inference.engine.server"]
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        creationflags=flags,
+        start_new_session=os.name == "posix",  # Ctrl-C in the window's terminal is for the window
+        # torch asks for huge pages: large layers are allocated anew in every pass, and page faults cost up to a quarter
+        # of its time (measured with 1024 x 1024 planes)
+        env=os.environ | {"THP_MEM_ALLOC_ENABLE": "1"},
+    )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise RuntimeError("the engine was started without pipes")
+    return stream

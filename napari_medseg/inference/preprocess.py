@@ -1,0 +1,234 @@
+"""From an image to what a network sees, and back onto the image's own grid. The only preprocessing in the program.
+
+Window, command line, training and evaluation call `prepare(image, card)`; the numbers are the card's.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard, Preprocessing
+from napari_medseg.inference.contrast import apply_image_steps
+
+STRIDE_PX = 32
+"""Networks halve the plane up to five times, so its sides are padded to multiples of this."""
+
+PERCENTILE_SAMPLE = 1 << 20
+"""Percentiles of a larger plane are taken from about this many pixels on a regular grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Planes as the network sees them, with what is needed to go back.
+
+    Parameters
+    ----------
+    planes
+        float32 (n, c, h, w); h and w are multiples of `STRIDE_PX`. Grey channels may be one array seen c times.
+    plane_shape
+        (h, w) of the resampled plane inside the padding, which lies below and to the right.
+    native_plane_shape
+        (y, x) of the image's own planes.
+    spatial_shape
+        Shape of the labels of the planes that were prepared: (y, x), or (n, y, x) for a stack.
+    """
+
+    planes: NDArray[np.float32]
+    plane_shape: tuple[int, int]
+    native_plane_shape: tuple[int, int]
+    spatial_shape: tuple[int, ...]
+
+
+def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = None) -> Prepared:
+    """Make network input of an image, or of the planes `first` to `last` (excluded) of a stack.
+
+    Every plane is normalised on its own, so that a slice gets the same labels alone and in its stack, and a stack
+    need never lie in memory as floats.
+
+    Raises
+    ------
+    MedSegError
+        If the image's axes or channels are not what the network takes.
+    """
+    pixels = image.pixels if len(image.spatial_axes) == 3 else image.pixels[np.newaxis]
+    pixels = pixels[first:last]
+    in_channels = card.architecture.in_channels
+    native = (int(pixels.shape[1]), int(pixels.shape[2]))
+    if len(pixels) == 0 or 0 in native:
+        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {pixels.shape}). Open another file.")
+    plane_shape = plane_shape_for(native, card.preprocessing)
+    padded = (_padded(plane_shape[0]), _padded(plane_shape[1]))
+    channels = _channels_of(image, in_channels)
+    planes = np.empty((len(pixels), channels, *padded), np.float32)
+    for index, plane in enumerate(pixels):
+        normalised = normalise_plane(plane, card.preprocessing, image.units)
+        planes[index] = _fit(_to_channels(normalised, channels), plane_shape, padded)
+    if channels != in_channels:
+        planes = np.broadcast_to(planes, (len(pixels), in_channels, *padded))
+    spatial = (len(pixels), *native) if len(image.spatial_axes) == 3 else native
+    return Prepared(planes, plane_shape, native, spatial)
+
+
+def normalise_plane(plane: NDArray[Any], numbers: Preprocessing, units: str) -> NDArray[np.float32]:
+    """Scale one plane (y, x) or (y, x, c) to what the network was trained on: [low, high] to [0, 1], then mean and std.
+
+    HU are windowed by the card's fixed numbers; anything else by its own percentiles, since an 8-bit picture of a CT
+    says nothing of the window that it was made with.
+    """
+    if units == "HU":
+        low, high = numbers.hu_low, numbers.hu_high
+    else:
+        low, high = _percentiles(plane, numbers)
+    if numbers.steps:
+        shown = np.clip((plane.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+        return (apply_image_steps(shown, numbers.steps) - np.float32(numbers.mean)) / np.float32(numbers.std)
+    scale = 1.0 / ((high - low) * numbers.std)
+    result = plane.astype(np.float32)
+    np.clip(result, low, high, out=result)
+    result -= np.float32(low + numbers.mean * (high - low))
+    result *= np.float32(scale)
+    return result
+
+
+def plane_shape_for(native: tuple[int, int], numbers: Preprocessing) -> tuple[int, int]:
+    """Resampled (h, w): the longer side is brought into [min_side_px, max_side_px], the aspect is kept."""
+    longer = max(native)
+    wanted = min(max(longer, numbers.min_side_px), numbers.max_side_px)
+    if wanted == longer:
+        return native
+    return max(1, round(native[0] * wanted / longer)), max(1, round(native[1] * wanted / longer))
+
+
+def prepare_labels(labels: NDArray[Any], prepared: Prepared) -> NDArray[np.uint8]:
+    """Bring labels of the image's grid onto the prepared planes, for training.
+
+    Parameters
+    ----------
+    labels
+        Of shape `prepared.spatial_shape`.
+
+    Returns
+    -------
+    NDArray
+        uint8 (n, h, w), nearest neighbour, the border repeated into the padding as in the image.
+    """
+    if labels.shape != prepared.spatial_shape:
+        raise MedSegError(
+            f"labels of shape {labels.shape} do not lie on an image of shape {prepared.spatial_shape}. "
+            "Use the labels that belong to the image."
+        )
+    planes = torch.from_numpy(np.ascontiguousarray(labels, dtype=np.uint8)).reshape(-1, 1, *labels.shape[-2:])
+    if prepared.plane_shape != prepared.native_plane_shape:
+        planes = functional.interpolate(planes, size=prepared.plane_shape, mode="nearest-exact")
+    return _pad_edge(planes.numpy()[:, 0], prepared.planes.shape[-2:])
+
+
+def restore(probabilities: Tensor, prepared: Prepared) -> Tensor:
+    """Bring (n, classes, h, w) from the prepared planes back to (n, classes, y, x) on the image's own planes.
+
+    Works on logits as well; linear, so that an edge between two labels falls where they are equally likely.
+    """
+    height, width = prepared.plane_shape
+    inside = probabilities[..., :height, :width]
+    if prepared.plane_shape == prepared.native_plane_shape:
+        return inside
+    return functional.interpolate(inside, size=prepared.native_plane_shape, mode="bilinear", align_corners=False)
+
+
+def restore_labels(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 | np.uint16]:
+    """Most likely label of each voxel on the image's own grid, of shape `prepared.spatial_shape`; as `most_likely`."""
+    return most_likely(probabilities, prepared).reshape(prepared.spatial_shape)
+
+
+def most_likely(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 | np.uint16]:
+    """Label of the largest class at each pixel of the native planes.
+
+    One class is restored at a time and compared: a 4000 x 4000 picture never lies in memory once for each class, and
+    it takes a tenth of the time of torch's argmax over a short dimension.
+
+    Returns
+    -------
+    NDArray
+        (n, y, x), uint8, or uint16 where there are more than 256 classes; of equal classes the first.
+    """
+    n_classes = probabilities.shape[1]
+    if n_classes == 2:
+        more = restore(probabilities[:, 1:] - probabilities[:, :1], prepared)[:, 0] > 0
+        return np.asarray(more.cpu().numpy().view(np.uint8))
+    best = restore(probabilities[:, :1], prepared)
+    labels = torch.zeros(best.shape, dtype=torch.uint8 if n_classes <= 256 else torch.int32, device=best.device)
+    for value in range(1, n_classes):
+        candidate = restore(probabilities[:, value : value + 1], prepared)
+        labels = torch.where(candidate > best, value, labels)
+        best = torch.maximum(candidate, best)
+    array: NDArray[Any] = labels[:, 0].cpu().numpy()
+    return array if n_classes <= 256 else array.astype(np.uint16)
+
+
+def _percentiles(plane: NDArray[Any], numbers: Preprocessing) -> tuple[float, float]:
+    step = max(1, math.isqrt(plane.shape[0] * plane.shape[1] // PERCENTILE_SAMPLE))
+    sample = plane[::step, ::step]
+    wanted = (numbers.percentile_low, numbers.percentile_high)
+    low, high = _byte_percentiles(sample, wanted) if sample.dtype == np.uint8 else np.percentile(sample, wanted)
+    if high > low:
+        return float(low), float(high)
+    low, high = float(plane.min()), float(plane.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _byte_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) -> tuple[float, float]:
+    """As `np.percentile`, from a histogram, which takes a twentieth of its time; torch counts bytes as they are."""
+    up_to = torch.bincount(torch.from_numpy(sample.reshape(-1)), minlength=256).numpy().cumsum()
+
+    def percentile(per_cent: float) -> float:
+        below, share = divmod(per_cent / 100.0 * (sample.size - 1), 1.0)
+        low, high = np.searchsorted(up_to, [below, min(below + 1, sample.size - 1)], side="right")
+        return float(low + share * (int(high) - int(low)))
+
+    return percentile(wanted[0]), percentile(wanted[1])
+
+
+def _channels_of(image: Image, in_channels: int) -> int:
+    """Channels that have to be computed: grey ones are all alike, so one is enough."""
+    if "C" not in image.axes or in_channels == 1:
+        return 1
+    if image.pixels.shape[-1] != in_channels:
+        raise MedSegError(
+            f"{image.name or 'the image'} has {image.pixels.shape[-1]} channels, but the model takes {in_channels}. "
+            "Choose another model, or save the picture as RGB or grey."
+        )
+    return in_channels
+
+
+def _to_channels(plane: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """(y, x) or (y, x, c) to (channels, y, x)."""
+    if plane.ndim == 2:
+        return plane[np.newaxis]
+    return plane.mean(axis=-1)[np.newaxis] if channels == 1 else np.moveaxis(plane, -1, 0)
+
+
+def _fit(plane: NDArray[np.float32], shape: tuple[int, int], padded: tuple[int, int]) -> NDArray[np.float32]:
+    """Resample (c, y, x) to `shape` (smoothed when it shrinks) and pad it with its border."""
+    if plane.shape[1:] != shape:
+        source = torch.from_numpy(plane)[None]  # colours may lie innermost: torch resamples that as it is
+        plane = functional.interpolate(source, size=shape, mode="bilinear", antialias=True)[0].numpy()
+    return _pad_edge(plane, padded)
+
+
+def _pad_edge(planes: NDArray[Any], padded: tuple[int, ...]) -> NDArray[Any]:
+    rows, columns = padded[0] - planes.shape[-2], padded[1] - planes.shape[-1]
+    if rows == columns == 0:
+        return planes
+    return np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="edge")
+
+
+def _padded(side: int) -> int:
+    return -(-side // STRIDE_PX) * STRIDE_PX

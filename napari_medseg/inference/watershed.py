@@ -1,0 +1,75 @@
+"""From how deep the network thinks each pixel lies in its object to objects, each with a number of its own.
+
+A watershed on the expected depth, over the whole plane at once: tiles are blended before, so an object on their seam is
+one object. Beucher & Lantuéjoul (1979) for the watershed, HoVer-Net (Graham et al., MedIA 2019) for the landscape.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from napari_medseg.core.model_card import Instances
+
+DEEPEST = 255
+"""Value of `depth` for a pixel that surely lies in a core."""
+
+Objects = NDArray[np.uint32]
+
+
+def separate_planes(inside: NDArray[Any], depth: NDArray[np.uint8], numbers: Instances) -> Objects:
+    """Return numbered objects of planes (n, y, x) one after the other; as `separate`."""
+    objects = np.empty(inside.shape, np.uint32)
+    first = 1
+    for index, plane in enumerate(inside):
+        objects[index] = separate(plane > 0, depth[index], numbers, first)
+        first = max(first, int(objects[index].max()) + 1)
+    return objects
+
+
+def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Instances, first: int = 1) -> Objects:
+    """Return the numbered objects of a plane.
+
+    Parameters
+    ----------
+    inside
+        (y, x); whether a pixel belongs to any object.
+    depth
+        (y, x); expected depth, 0 for background to `DEEPEST` for a core.
+    numbers
+        Of the card.
+    first
+        Number of the first object; the others follow without a gap.
+
+    Returns
+    -------
+    NDArray
+        uint32 (y, x); 0 is background.
+    """
+    smooth = ndimage.gaussian_filter(depth.astype(np.float32), numbers.smoothing_px) if numbers.smoothing_px else depth
+    cores, n_cores = ndimage.label(inside & (smooth >= numbers.marker_depth * DEEPEST))
+    bodies, n_bodies = ndimage.label(inside)
+    body_of_core = np.zeros(n_cores + 1, np.intp)
+    body_of_core[cores] = bodies  # a core lies in one body
+    n_cores_in = np.bincount(body_of_core[1:], minlength=n_bodies + 1)
+    # a body with one core, or with none, as if pale or tiny, is one object: most of the picture needs no watershed
+    object_of_body = np.arange(n_bodies + 1) + n_cores
+    object_of_body[0] = 0
+    objects = object_of_body[bodies]
+    shared = inside & (n_cores_in > 1)[bodies]
+    if shared.any():
+        parted = watershed(-smooth, np.where(shared, cores, 0), mask=shared)
+        objects[shared] = parted[shared]
+    return _renumbered(objects, numbers.min_area_px, first)
+
+
+def _renumbered(objects: NDArray[Any], min_area_px: int, first: int) -> Objects:
+    areas = np.bincount(objects.ravel())
+    kept = areas >= max(1, min_area_px)
+    kept[0] = False
+    number = np.zeros(len(areas), np.uint32)
+    number[kept] = np.arange(first, first + np.count_nonzero(kept), dtype=np.uint32)
+    numbered: Objects = number[objects]
+    return numbered

@@ -1,0 +1,36 @@
+"""A network for more labels than it was made for: what it knows stays as it is, new labels begin as unlikely."""
+
+import torch
+from torch import Tensor, nn
+
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.networks.architectures import build
+
+UNLIKELY = 4.0
+"""How far below the background's logit a new label begins."""
+
+
+def with_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple[nn.Module, ModelCard]:
+    """Return a network with `n_classes` classes that says of the old ones what `network` says, and its card.
+
+    A new class gets the background's weights and a bias that keeps it unlikely, so that labels change by training
+    only. Nothing is done where there are that many classes already.
+    """
+    n_before = card.architecture.classes
+    if n_classes <= n_before:
+        return network, card
+    architecture = card.architecture.model_copy(update={"classes": n_classes})
+    grown = build(architecture)
+    known = network.state_dict()
+    state = {name: _grown(known[name], tensor, n_before) for name, tensor in grown.state_dict().items()}
+    grown.load_state_dict(state)
+    return grown.eval(), card.model_copy(update={"architecture": architecture})
+
+
+def _grown(old: Tensor, new: Tensor, n_before: int) -> Tensor:
+    if old.shape == new.shape:
+        return old
+    result = torch.empty_like(new)
+    result[:n_before] = old
+    result[n_before:] = old[0] - (UNLIKELY if old.ndim == 1 else 0.0)
+    return result

@@ -1,0 +1,100 @@
+"""A version on disk: `card.json` and `model.safetensors`.
+
+Never a pickle, and never a byte that the card does not vouch for.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
+from napari_medseg.networks.architectures import build
+
+
+def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
+    """Rebuild a version's network, in evaluation mode, fp32, on the CPU.
+
+    Raises
+    ------
+    MedSegError
+        If the card or the weights are missing, damaged, or do not belong together.
+    """
+    card = read_card(folder / CARD_FILE)
+    network = build(card.architecture)
+    data = _read_bytes(folder / WEIGHTS_FILE)
+    if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
+        raise MedSegError(
+            f"the weights of {card.id} are damaged: SHA-256 {found[:12]}, but its card says "
+            f"{card.weights_sha256[:12] or 'none'}. Install the model again or roll back to another version."
+        )
+    load_strictly(network, _parse(data, folder / WEIGHTS_FILE), card.id)
+    return network.eval(), card
+
+
+def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard:
+    """Write weights and card into a folder, which is made where it is missing.
+
+    Returns
+    -------
+    ModelCard
+        The card as written, with the weights' SHA-256.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = save({name: _compact(tensor) for name, tensor in network.state_dict().items()})
+    card = card.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
+    weights_tmp, card_tmp = folder / f"{WEIGHTS_FILE}.tmp", folder / f"{CARD_FILE}.tmp"
+    with weights_tmp.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    write_card(card, card_tmp)
+    os.replace(weights_tmp, folder / WEIGHTS_FILE)
+    os.replace(card_tmp, folder / CARD_FILE)  # last: a folder with a card is complete
+    return card
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file as fp32; raise `MedSegError` where it is missing or is something else."""
+    return _parse(_read_bytes(path), path)
+
+
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Put weights into a module; raise `MedSegError` naming their source where not every key fits."""
+    try:
+        module.load_state_dict(dict(weights))  # some encoders take no `strict`, and drop keys; it is strict by default
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise MedSegError(
+            f"the weights of {source} do not fit {type(module).__name__}: {reason}. "
+            "Use the architecture that they were trained with."
+        ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MedSegError(f"cannot read {path}: {error.strerror}. Install the model again.") from error
+
+
+def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        weights: dict[str, Tensor] = load(data)
+    except SafetensorError as error:
+        raise MedSegError(f"{path} is no safetensors file: {error}. Weights come as safetensors only.") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """Store kernels as fp16, which halves the file; vectors stay fp32, as a normalisation's variance can underflow."""
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.ndim < 2 or tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if bool(torch.isfinite(half).all()) else tensor

@@ -1,0 +1,162 @@
+"""What one step of training costs on this machine, measured in a process of its own.
+
+Of its own, because the memory that a process has given back it takes again unseen. `python -P -m
+napari_medseg.networks.step_profile ORDER` is that process: an order as JSON in, the cost as JSON out.
+"""
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import psutil
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture
+from napari_medseg.networks.architectures import build
+
+N_TIMED = 3
+ENOUGH_S = 10.0
+SAMPLE_EVERY_S = 0.002
+
+
+class StepSize(BaseModel):
+    """What goes through the network at once, where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(2, ge=2, description="planes; normalisation by the batch needs two")
+    side_px: int = Field(256, ge=1, description="of the square planes")
+    device: str = "cpu"
+    precision: str = Field("bf16", pattern="^(fp32|bf16)$")
+
+
+class StepCost(BaseModel):
+    """Cost of one step: seconds, the median of a few after a first one, and memory.
+
+    `peak_bytes` are weights, gradients, the optimiser's state and activations at their most: on a GPU as its allocator
+    counts them, on the CPU as the growth of the process.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float
+    peak_bytes: int
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Architecture
+    size: StepSize
+
+
+def step_cost(architecture: Architecture, size: StepSize) -> StepCost:
+    """Train a network on noise for a few steps of AdamW, in another process, and measure.
+
+    Raises
+    ------
+    MedSegError
+        If it cannot be built or trained, or the memory does not suffice.
+    """
+    order = _Order(architecture=architecture, size=size).model_dump_json()
+    command = [sys.executable, "-P", "-m", "napari_medseg.networks.step_profile", order]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode == 0:
+        return StepCost.model_validate_json(answer.stdout.splitlines()[-1])
+    if answer.returncode == 1:
+        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+    else:
+        reason = f"its process was ended from outside ({answer.returncode}), as systems do where memory runs out"
+    raise MedSegError(
+        f"a step of {architecture.name} with {size.batch_size} planes of {size.side_px} px on {size.device} failed: "
+        f"{reason}. Take fewer or smaller planes."
+    )
+
+
+def measured_here(architecture: Architecture, size: StepSize) -> StepCost:
+    """Do it in this process, which should have done nothing else yet."""
+    with _peak_bytes(torch.device(size.device)) as peak:
+        seconds = _timed(build(architecture).to(size.device).train(), architecture, size)
+    return StepCost(seconds=seconds, peak_bytes=peak[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the one argument orders; 1 after an error, which is the last line of stderr."""
+    order = _Order.model_validate_json((sys.argv[1:] if arguments is None else arguments)[0])
+    try:
+        cost = measured_here(order.architecture, order.size)
+    except (MedSegError, RuntimeError, ValueError, MemoryError) as error:  # torch: no such device, no memory
+        sys.stderr.write(f"{' '.join(str(error).split())[:300]}\n")
+        return 1
+    sys.stdout.write(f"{cost.model_dump_json()}\n")
+    return 0
+
+
+def _timed(network: nn.Module, architecture: Architecture, size: StepSize) -> float:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
+    plane = (size.batch_size, size.side_px, size.side_px)
+    labels = torch.randint(architecture.classes, plane, device=size.device)
+    images = torch.randn(plane[0], architecture.in_channels, *plane[1:], device=size.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    _step(network, optimiser, (images, labels), size)  # buys memory and chooses kernels
+    seconds: list[float] = []
+    while len(seconds) < N_TIMED and sum(seconds) < ENOUGH_S:
+        began = time.perf_counter()
+        _step(network, optimiser, (images, labels), size)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], size: StepSize) -> None:
+    kind = torch.device(size.device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=size.precision == "bf16"):
+        logits = network(batch[0])
+    loss = functional.cross_entropy(logits.float(), batch[1])
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    if kind != "cpu":
+        torch.accelerator.synchronize(size.device)
+
+
+@contextlib.contextmanager
+def _peak_bytes(device: torch.device) -> Iterator[list[int]]:
+    """Watch the memory in use from a thread; the list holds, at the end, by how much it grew at most."""
+    used, grown, ended = _counter(device), [0], threading.Event()
+    before = used()
+
+    def look() -> None:
+        while not ended.wait(SAMPLE_EVERY_S):
+            grown[0] = max(grown[0], used() - before)
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield grown
+    finally:
+        ended.set()
+        watch.join()
+        grown[0] = max(grown[0], used() - before)
+
+
+def _counter(device: torch.device) -> Callable[[], int]:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory
+    process = psutil.Process()
+    return lambda: int(process.memory_info().rss)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

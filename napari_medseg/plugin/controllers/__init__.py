@@ -1,0 +1,1 @@
+"""What reacts: controllers between the workflow and the viewer, without any layout."""

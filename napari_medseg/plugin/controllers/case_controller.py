@@ -1,0 +1,301 @@
+"""The open case: its image and labels in the viewer, its draft on disk. Panels ask it to act and listen to it."""
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image as ImageLayer
+from napari.utils.events import Event
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.project.strokes import Stroke
+from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.review_region import Area
+from napari_medseg.plugin import layers
+from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers.open_case import OpenCase, Work
+from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+UNDO_KEY = "Control-Z"
+REDO_KEY = "Control-Shift-Z"
+
+
+class Desk(QObject):
+    """At most one open case.
+
+    Notes
+    -----
+    `opened` says that another case, or none, is on the desk; `labels_changed` that its labels did; `state_changed` that
+    a case stands elsewhere than before; `decided` carries a case that was accepted or rejected.
+    """
+
+    opened = Signal()
+    labels_changed = Signal()
+    state_changed = Signal()
+    decided = Signal(object)
+
+    def __init__(self, viewer: "Viewer", workspace: Workspace) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._workspace = workspace
+        self.current: OpenCase | None = None
+        self._worker: Worker | None = None
+        self._shown_state = ""
+        self._tools: dict[str, Any] = {}
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an image is being read or labels are being accepted."""
+        return self._worker is not None
+
+    def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
+        """Put a case on the desk, in place of the one that lies there, which stays until the image is read.
+
+        Parameters
+        ----------
+        case
+            To open.
+        image
+            Its image where it is in memory; read in a thread otherwise.
+        layer
+            That shows it already.
+        """
+        if self.current is not None and self.current.case.id == case.id:
+            return
+        self._abandon()
+        if image is not None:
+            self._show(case, image, layer)
+        else:
+            self._run(_loaded(self._workspace, case), lambda loaded: self._show(case, loaded, None))
+
+    def clear(self) -> None:
+        """Save what lies on the desk and take it away."""
+        self._abandon()
+        if (current := self.current) is not None:
+            self._let_go(current)
+            self.current = None
+            self._take_away(current)
+            self.opened.emit()
+
+    def close(self) -> None:
+        """Save the draft and listen no more; the layers stay in view, and are taken again by the next dock."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._abandon()
+        if (current := self.current) is not None:
+            self._let_go(current)
+            layers.leave_behind(current.image_layer, current.labels_layer)
+            self.current = None
+
+    def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
+        """Show a prediction for correction; a blank start with `None`. Voxels that a person edited keep their value."""
+        current = self.current
+        if current is None:
+            return
+        work = current.work
+        if work is not None and work.draft.edited.size and prediction is not None and labels is not None:
+            review.merge_prediction(work.draft, labels, prediction.model)
+            work.recorder.show_draft()
+        else:
+            self._let_go(current)
+            self._begin(current, review.open_review(self._workspace, current.case, prediction))
+        if current.decided == "new" and prediction is not None:
+            current.decided = "predicted"
+        if prediction is not None and prediction.field_file:
+            current.look_into(self._workspace.project.folder / prediction.field_file)
+        self._on_labels_changed()
+
+    def begin_again(self) -> None:
+        """Open a review of the open case: from what was accepted, else from its prediction, else a blank one."""
+        if self.current is not None:
+            with told():
+                self.show_prediction(self._row(self.current.case).prediction)
+
+    def accept(self) -> None:
+        """Make the labels a correction; `decided` follows when it is on disk. If it is refused, everything stays."""
+        if (current := self.current) is None or (work := current.work) is None:
+            return
+        with told():
+            work.recorder.catch_up()
+            labels = layers.labels_in(work.layer)
+            self._tools = labels_tools.tools_of(work.layer)
+            work.layer.editable = False
+            writing = _accepted(self._workspace, current, labels, work.draft.area)
+            self._run(writing, lambda done: self._remember(current, labels, done))
+            self.state_changed.emit()
+
+    def reject(self) -> None:
+        """Close the review without a correction."""
+        with told():
+            if self.current is not None and self.current.work is None:
+                self.show_prediction(None)
+            if (current := self.current) is not None and (work := current.work) is not None:
+                work.recorder.catch_up()
+                review.reject(self._workspace, work.draft)
+                self._put_away(current, "rejected")
+
+    def reset(self) -> None:
+        """Bring the prediction back; undo brings the edits back."""
+        if self.current is not None and (work := self.current.work) is not None:
+            with told():
+                review.reset(self._workspace, work.draft)
+                work.recorder.show_draft()
+
+    def undo(self) -> None:
+        """Take the last stroke back and show where it was."""
+        if self.current is not None and (work := self.current.work) is not None:
+            with told():
+                self._show_place(work.recorder.undo())
+
+    def redo(self) -> None:
+        """Make the stroke again that was taken back last."""
+        if self.current is not None and (work := self.current.work) is not None:
+            with told():
+                self._show_place(work.recorder.redo())
+
+    def _show(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
+        before, self.current = self.current, None
+        if before is not None:
+            if before.work is not None:
+                self._tools = labels_tools.tools_of(before.work.layer)
+            self._let_go(before)
+            if layers.units_of(before.image) != layers.units_of(image):
+                self._take_away(before)  # napari warns of layers in millimetres and in pixels side by side
+        row = self._row(case)
+        borrowed = layer is not None and layers.is_someone_elses(layer)
+        task = self._workspace.tasks.named(case.task)
+        if layer is None:
+            shown = layers.add_image(self._viewer, image, case, task)
+        else:
+            shown = layers.adopt(layer, image, case, task)
+        self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
+        if before is not None:  # removed only now, so that the viewer keeps its zoom for a stack of equal pictures
+            self._take_away(before)
+            layers.fit_if_other_size(self._viewer, before.image_layer, shown)
+        with told():
+            if row.prediction is not None or row.review is not None:
+                self.show_prediction(row.prediction)
+        layers.show_middle(self._viewer, shown, self.current.labels_layer)
+        self.opened.emit()
+
+    def _begin(self, current: OpenCase, draft: Draft) -> None:
+        if (layer := current.labels_layer) is None:
+            layer = layers.add_labels(self._viewer, draft.labels, current.image_layer, current.case)
+            labels_tools.give_tools(layer, self._tools)
+            layer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
+            layer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
+        else:
+            labels_tools.replace_labels(layer, draft.labels)
+            layer.editable = True
+        current.labels_layer = layer
+        current.work = Work(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
+        self._shown_state = ""
+
+    def _show_place(self, stroke: Stroke | None) -> None:
+        if stroke is not None and self.current is not None:
+            layers.show_voxels(self._viewer, self.current.image_layer, stroke.indices)
+
+    def _on_labels_changed(self) -> None:
+        current = self.current
+        if current is not None and current.state != self._shown_state:
+            self._shown_state = current.state
+            if current.labels_layer is not None:
+                layers.show_state(current.labels_layer, current.case, current.state)
+            self.state_changed.emit()
+        self.labels_changed.emit()
+
+    def _remember(self, current: OpenCase, labels: NDArray[Any], accepted: review.Accepted) -> None:
+        if current.work is None:
+            return
+        with told():
+            review.remember_accepted(self._workspace, current.work.draft, labels, accepted)
+            self._put_away(current, "accepted")
+
+    def _put_away(self, current: OpenCase, state: str) -> None:
+        """Forget a review that is closed; the case stays in view until another one is opened."""
+        if (work := current.work) is not None:
+            work.recorder.close()
+            work.layer.editable = False
+            layers.show_state(work.layer, current.case, state)
+        current.work, current.decided = None, state
+        self.state_changed.emit()
+        self.decided.emit(current.case)
+
+    def _row(self, case: Case) -> cases.CaseRow:
+        return next(row for row in cases.case_list(self._workspace, case.task) if row.case.id == case.id)
+
+    def _abandon(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _let_go(self, current: OpenCase) -> None:
+        work, current.work = current.work, None
+        if work is not None:
+            with told():
+                work.recorder.close()
+            work.draft.close()
+
+    def _take_away(self, before: OpenCase) -> None:
+        layers.remove(self._viewer, before.labels_layer)
+        if before.borrowed:
+            layers.give_back(before.image_layer)
+        else:
+            layers.remove(self._viewer, before.image_layer)
+
+    def _on_removed(self, event: Event) -> None:
+        current = self.current
+        # A person deleted one of our layers: the draft is on disk and comes back when the case is opened again.
+        if current is None or event.value not in (current.labels_layer, current.image_layer):
+            return
+        if event.value is current.image_layer:
+            self.clear()
+        else:
+            self._let_go(current)
+            current.labels_layer = None
+            self._on_labels_changed()
+
+    def _run(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
+        """Do work that yields one item, in a thread, and go on with the item."""
+        worker = Worker(work, self)
+
+        def let_go() -> None:
+            if self._worker is worker:
+                self._worker = None
+
+        def delivered(item: object) -> None:
+            let_go()  # now, not when the thread has ended: whoever sees the new case may accept it at once
+            then(item)
+
+        def ended() -> None:
+            let_go()
+            self.state_changed.emit()
+
+        worker.yielded.connect(delivered)
+        worker.failed.connect(self._on_failed)
+        worker.ended.connect(ended)
+        self._worker = worker.start()
+
+    def _on_failed(self, error: MedSegError) -> None:
+        if self.current is not None and self.current.labels_layer is not None:
+            self.current.labels_layer.editable = True
+        tell(error)
+
+
+def _loaded(workspace: Workspace, case: Case) -> Generator[Image]:
+    yield cases.load_image(workspace, case)
+
+
+def _accepted(workspace: Workspace, current: OpenCase, labels: NDArray[Any], area: Area) -> Generator[review.Accepted]:
+    task = workspace.tasks.named(current.case.task)
+    yield review.write_accepted(workspace.project.folder, task, current.case, labels, current.image, area)

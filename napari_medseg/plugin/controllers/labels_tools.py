@@ -1,0 +1,80 @@
+"""What a person does on the labels layer: the tool in hand, the look, and how large the labels are."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_medseg.core.quality.measurements import Measurement, measure
+from napari_medseg.core.tasks import Task
+from napari_medseg.plugin.controllers.open_case import OpenCase
+from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+KEPT_TOOLS = (
+    "brush_size",
+    "contiguous",
+    "contour",
+    "mode",
+    "n_edit_dimensions",
+    "opacity",
+    "preserve_labels",
+    "selected_label",
+)
+
+
+def paint_with(viewer: "Viewer", layer: Labels, value: int) -> None:
+    """Select the layer, and paint on it with this label."""
+    viewer.layers.selection.active = layer
+    layer.selected_label = value
+    layer.mode = "paint"
+
+
+def tools_of(layer: Labels) -> dict[str, Any]:
+    """Return the tool, brush, label and look that a person has on a layer."""
+    return {name: getattr(layer, name) for name in KEPT_TOOLS}
+
+
+def give_tools(layer: Labels, tools: dict[str, Any]) -> None:
+    """Let a person go on with what they had on another layer."""
+    for name, value in tools.items():
+        setattr(layer, name, value)
+
+
+@contextmanager
+def selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
+    """Keep a layer selected and its tool in hand while others are added, which napari would select instead."""
+    mode = None if layer is None else layer.mode
+    yield
+    if layer is not None and layer in viewer.layers:
+        viewer.layers.selection.active = layer
+        layer.mode = mode
+
+
+def hidden_while_held(layer: Labels) -> Generator[None]:
+    """Make the labels transparent until the generator goes on; not invisible, as napari would drop the tool then."""
+    opacity, layer.opacity = layer.opacity, 0.0
+    yield
+    layer.opacity = opacity
+
+
+def toggle_contour(layer: Labels) -> None:
+    """Switch between filled labels and contours."""
+    layer.contour = 0 if layer.contour else CONTOUR_PX
+    layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
+
+
+def measured(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
+    """Measure the labels of a layer, as work for a thread."""
+    yield measure(np.asarray(layer.data), current.image, task, current.field_labels())
+
+
+def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:
+    """Put other labels of the same shape into the layer's array, and show them."""
+    layer.data[...] = labels
+    layer.refresh()

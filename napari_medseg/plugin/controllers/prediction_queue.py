@@ -1,0 +1,138 @@
+"""Predictions without a click: the open case first, then, in the background, those that will be opened next."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.inference.engine.client import Cancelled, PredictNotice, PredictProgress, PredictResult
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One case to predict; `image` is read in the thread where it is `None`; `urgent`: a person waits for it."""
+
+    case: Case
+    model: str
+    image: Image | None = None
+    urgent: bool = True
+
+
+class Predictions(QObject):
+    """One prediction at a time; an urgent one interrupts one in the background.
+
+    Notes
+    -----
+    `changed` says that something began or ended, `progressed` carries `PredictProgress` of an urgent prediction,
+    `predicted` the case, its new `Prediction` and the labels, `read` a case and its image, `failed` a case and one
+    text, and `noticed` one text.
+    """
+
+    changed = Signal()
+    progressed = Signal(object)
+    predicted = Signal(object, object, object)
+    read = Signal(object, object)
+    failed = Signal(object, str)
+    noticed = Signal(str)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._worker: Worker | None = None
+        self._running: Request | None = None
+        self._waiting: Request | None = None
+        self._cancelled = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a person waits for a prediction."""
+        return any(request is not None and request.urgent for request in (self._running, self._waiting))
+
+    @property
+    def running(self) -> Request | None:
+        """What is being predicted."""
+        return self._running
+
+    def predict(self, request: Request) -> None:
+        """Predict now; the same prediction, if it runs in the background already, becomes the urgent one."""
+        running = self._running
+        if running is not None and (running.case.id, running.model) == (request.case.id, request.model):
+            self._running = replace(running, urgent=running.urgent or request.urgent)
+            self.changed.emit()
+        elif running is None:
+            self._start(request)
+        elif request.urgent:
+            self._waiting, self._cancelled = request, True
+            if running.urgent:
+                self._workspace.engine.cancel()
+            else:
+                self._workspace.engine.give_way()
+            self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop what a person waits for; nothing is kept of it."""
+        self._waiting = None
+        if self._running is not None and self._running.urgent:
+            self._interrupt()
+
+    def close(self) -> None:
+        """Stop everything and wait for the thread, a second at most."""
+        self._waiting = None
+        if self._worker is not None:
+            self._interrupt()
+            self._worker.stop()
+            self._worker.wait(timeout_s=1.0)
+
+    def _start(self, request: Request) -> None:
+        self._running, self._waiting, self._cancelled = request, None, False
+        self._worker = Worker(_work(self._workspace, request), self)
+        self._worker.yielded.connect(self._on_item)
+        self._worker.failed.connect(self._on_failed)
+        self._worker.ended.connect(self._on_ended)
+        self._worker.start()
+        self.changed.emit()
+
+    def _interrupt(self) -> None:
+        self._cancelled = True
+        self._workspace.engine.cancel()
+
+    def _on_item(self, item: object) -> None:
+        request = self._running
+        if request is None or self._cancelled:
+            return
+        match item:
+            case Image():
+                self.read.emit(request.case, item)
+            case PredictProgress() if request.urgent:
+                self.progressed.emit(item)
+            case PredictNotice(text=text) if request.urgent:
+                self.noticed.emit(text)
+            case PredictResult():
+                prediction = review.remember_prediction(self._workspace, request.case, item, request.model)
+                self.predicted.emit(request.case, prediction, item.labels)
+
+    def _on_failed(self, error: MedSegError) -> None:
+        if self._running is not None and not isinstance(error, Cancelled):
+            self.failed.emit(self._running.case, str(error))
+
+    def _on_ended(self) -> None:
+        waiting, self._running, self._worker = self._waiting, None, None
+        if waiting is not None:
+            self._start(waiting)
+        else:
+            self.changed.emit()
+
+
+def _work(workspace: Workspace, request: Request) -> Generator[Any]:
+    image = request.image
+    if image is None:
+        image = cases.load_image(workspace, request.case)
+    yield image
+    yield from review.predict(workspace, request.case, image, request.model)

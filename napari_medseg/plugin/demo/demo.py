@@ -1,0 +1,69 @@
+"""The whole loop on bundled real data: for a person with a display, else as a play that leaves its pictures behind."""
+
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import napari
+
+from napari_medseg.plugin.demo.demo_script import play
+from napari_medseg.plugin.demo.window_driver import Stage
+from napari_medseg.plugin.main_widget import MedSegWidget
+from napari_medseg.workflow.workspace import Workspace
+
+WINDOW_SIZE = (1280, 720)
+CT_ONLY = "lungs-unet@1"
+FOLDER_MARK = ".medseg-demo"
+
+
+def show() -> None:
+    """Open napari with the MedSeg dock and a chest CT of the samples; blocks until the window is closed.
+
+    The project is a temporary one, so that a demo leaves no case in anybody's work.
+    """
+    with tempfile.TemporaryDirectory(prefix="medseg-demo-") as folder:
+        workspace = Workspace.open(Path(folder) / "project", Path(folder) / "registry")
+        viewer, _ = open_window(workspace)
+        viewer.open_sample("napari-medseg", "ct_slice")
+        napari.run()
+        workspace.close()
+
+
+def play_to(folder: Path) -> list[Path]:
+    """Let the same window go through the whole loop by itself; return the files that it left in `folder`."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / FOLDER_MARK).exists():
+        folder = folder / "medseg-demo"  # somebody's own files are never cleared away
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / FOLDER_MARK).touch()
+    workspace = Workspace.open(folder / "project", folder / "registry")
+    workspace.registry.promote(CT_ONLY, "the play begins before X-rays were learnt, to have something to learn")
+    viewer, widget = open_window(workspace)
+    stage = Stage(viewer, widget, folder)
+    try:
+        play(stage)
+    finally:
+        viewer.close()
+        workspace.close()
+    return stage.files
+
+
+def open_window(workspace: Workspace) -> tuple[napari.Viewer, MedSegWidget]:
+    """Open a napari window with the dock on the right, as the Plugins menu does."""
+    viewer = napari.Viewer(title="napari-medseg")
+    viewer.window.resize(*WINDOW_SIZE)
+    widget = MedSegWidget(viewer, workspace)
+    viewer.window.add_dock_widget(widget, name="MedSeg", area="right")
+    return viewer, widget
+
+
+def run(folder: Path | None) -> None:
+    """Show the demo to a person where `folder` is `None`; else play it there and name its files on the terminal."""
+    logging.basicConfig(level=logging.WARNING)
+    if folder is None:
+        show()
+        return
+    for path in play_to(folder):
+        sys.stdout.write(f"{path}\n")

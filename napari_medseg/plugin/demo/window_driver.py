@@ -1,0 +1,130 @@
+"""A real window that a program plays on: do something, wait until the window shows it, take its picture."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin import layers
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from napari_medseg.plugin.controllers.open_case import OpenCase
+    from napari_medseg.plugin.dock import Dock
+    from napari_medseg.plugin.main_widget import MedSegWidget
+    from napari_medseg.workflow.workspace import Workspace
+
+PATIENCE_S = 240.0
+STEP_S = 0.02
+REPAINT_S = 0.4
+
+
+class Stage:
+    """The window, the dock, and the folder for what is left behind.
+
+    Parameters
+    ----------
+    viewer, widget
+        The window and the MedSeg dock in it.
+    folder
+        Where pictures and exports go.
+    """
+
+    def __init__(self, viewer: "Viewer", widget: "MedSegWidget", folder: Path) -> None:
+        if widget.dock is None or widget.workspace is None:
+            raise MedSegError("no project is open in the dock. Look at the messages above.")
+        self.viewer = viewer
+        self.widget = widget
+        self.folder = folder
+        self.dock: Dock = widget.dock
+        self.workspace: Workspace = widget.workspace
+        self.files: list[Path] = []
+
+    @property
+    def current(self) -> "OpenCase":
+        """The open case; `MedSegError` where there is none."""
+        if self.dock.desk.current is None:
+            raise MedSegError("no case is open now. Look at the last picture.")
+        return self.dock.desk.current
+
+    @property
+    def labels_layer(self) -> Labels:
+        """The labels of the open case; `MedSegError` where there are none yet."""
+        if self.current.labels_layer is None:
+            raise MedSegError(f"{self.current.case.name} has no labels now. Look at the last picture.")
+        return self.current.labels_layer
+
+    def say(self, text: str) -> None:
+        """Tell the terminal what happens."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def drop(self, paths: Iterable[Path]) -> None:
+        """Read files as a drop on the canvas does."""
+        self.dock.worklist.arrivals.read(list(paths))
+
+    def click(self, text: str) -> None:
+        """Click the visible button whose text begins with `text`; it must be there and not be greyed out."""
+        for button in self.widget.findChildren(QPushButton):
+            if button.isVisible() and button.isEnabled() and button.text().startswith(text):
+                button.click()
+                return
+        raise MedSegError(f"there is no button {text!r} that can be clicked now. Look at the last picture.")
+
+    def choose(self, text: str) -> None:
+        """Choose an entry of the visible list that has it."""
+        for box in self.widget.findChildren(QComboBox):
+            if box.isVisible() and (index := box.findText(text)) >= 0:
+                box.setCurrentIndex(index)
+                return
+        raise MedSegError(f"no list offers {text!r} now. Look at the last picture.")
+
+    def wait_until(self, what: str, is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        """Let the window live until `is_so()`; raise `MedSegError` naming `what` where that takes too long."""
+        end = time.monotonic() + patience_s
+        while not is_so():
+            if time.monotonic() > end:
+                raise MedSegError(
+                    f"the demo waited {patience_s:.0f} s for {what}, in vain. "
+                    f"Look at the last picture in {self.folder.name}, and at the messages above."
+                )
+            self.live(STEP_S)
+
+    def live(self, seconds: float) -> None:
+        """Let the window react for some seconds."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            QApplication.processEvents()
+            time.sleep(min(STEP_S, left))
+
+    def picture(self, name: str) -> None:
+        """Save what the whole window shows."""
+        self.live(REPAINT_S)
+        path = self.folder / f"{name}.png"
+        self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+        self.leave(path)
+
+    def leave(self, *paths: Path) -> None:
+        """Count files among those that are left behind."""
+        self.files.extend(paths)
+
+    def correct(self, truth: NDArray[Any]) -> int:
+        """Correct the open labels to `truth`, one stroke a label; return how many voxels that changed."""
+        layer = self.labels_layer
+        shown = layers.labels_in(layer)
+        n_changed = 0
+        for value in np.unique(truth):
+            where = np.nonzero((truth == value) & (shown != value))
+            if where[0].size:
+                layer.data_setitem(where, value)
+                n_changed += where[0].size
+        self.live(STEP_S)
+        return n_changed

@@ -1,0 +1,1 @@
+"""What is seen in the dock: its sections, lists and dialogs."""

@@ -1,0 +1,251 @@
+"""The case section: which case, task and model, the engine's state, and predicting."""
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
+from superqt import QElidingLabel
+
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.records import Case
+from napari_medseg.inference.engine.client import PredictProgress
+from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.image_importer import Reading
+from napari_medseg.plugin.controllers.prediction_queue import Predictions
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.panels.case_list import CaseList, thumbnail
+from napari_medseg.plugin.panels.model_card_view import CardWindow, summary
+from napari_medseg.plugin.panels.task_selector import TaskChoice
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import Section, row_of
+from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.workflow.workspace import Workspace
+
+ENGINE_POLL_MS = 400
+NO_CASE = "No case is open"
+INFO = "Model card: data, hold-out scores, parent, licence"
+PAINT_FIRST = "No model yet: paint, accept, train below."
+NO_MODEL = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
+HINT = (
+    "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
+    "or try File > Open Sample > MedSeg."
+)
+
+
+class CasePanel(Section):
+    """Shows and changes what is worked on.
+
+    Notes
+    -----
+    `asked_to_predict` is emitted by the button: the dock decides whether to ask first. `task_chosen` follows the choice
+    of another task.
+    """
+
+    asked_to_predict = Signal()
+    task_chosen = Signal()
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        worklist: Worklist,
+        desk: Desk,
+        predictions: Predictions,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__("Case", parent)
+        self._workspace = workspace
+        self._worklist = worklist
+        self._desk = desk
+        self._predictions = predictions
+        self._cards: list[ModelCard] = []
+        self._make_case_rows()
+        self._make_model_rows()
+        self._make_predict_rows()
+        self._connect()
+        self.refresh_models()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show where the list and the open case stand."""
+        current, rows = self._desk.current, self._worklist.rows
+        names = [row.case.id for row in rows]
+        if current is not None and current.case.id in names:
+            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Place of this case in the list")
+            self._name.setText(current.case.name)
+            self._name.setToolTip(_whereabouts(current.case))
+        else:
+            self.set_status(f"{len(rows)} in the list" if rows else "")
+            self._name.setText("reading ..." if self._desk.busy else NO_CASE)
+            self._name.setToolTip("")
+        self._hint.setVisible(current is None and not rows)
+        several = bool(rows) and (len(rows) > 1 or current is None)
+        for way, (text, key) in ((self._previous, ("previous", "S")), (self._next, ("next", "D"))):
+            theme.enable(
+                way, several, f"Open the {text} case of the list ({key})", "There is no other case in the list"
+            )
+        self._list.show_rows(rows, None if current is None else current.case.id)
+        self.refresh_predict()
+
+    def refresh_models(self) -> None:
+        """List the versions for the task, and mark the live one."""
+        with told():
+            self._cards = self._workspace.registry.versions(self._worklist.task.name)
+            live = self._workspace.registry.live_id(self._worklist.task.name)
+            self._model.blockSignals(True)
+            self._model.clear()
+            if not live:
+                self._model.addItem("none is live: choose one" if self._cards else "no model yet", "")
+                self._model.setItemData(0, NO_MODEL, Qt.ItemDataRole.ToolTipRole)
+            for card in self._cards:
+                self._model.addItem(f"{card.id} live" if card.id == live else card.id, card.id)
+                self._model.setItemData(self._model.count() - 1, summary(card), Qt.ItemDataRole.ToolTipRole)
+            self._model.setCurrentIndex(max(0, self._model.findData(self._worklist.chosen_model)))
+            self._model.blockSignals(False)
+            self._refresh_model_tooltip()
+
+    def show_card(self) -> None:
+        """Open the card of the chosen version in a window of its own."""
+        if (card := self._chosen_card()) is not None:
+            with told():
+                CardWindow(card, self._workspace.registry.folder(card.id), self.window()).show()
+
+    def _make_case_rows(self) -> None:
+        self._name = QElidingLabel(NO_CASE)
+        self._name.setObjectName("medseg-title")
+        self._previous = theme.tool("‹", "")
+        self._next = theme.tool("›", "")
+        self._open = theme.tool("Open ▾", "Open files or a folder: DICOM, NIfTI, TIFF, PNG, JPEG")
+        self._open.setPopupMode(self._open.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self._open)
+        menu.addAction("Files…", self._on_open_files)
+        menu.addAction("Folder…", self._on_open_folder)
+        self._open.setMenu(menu)
+        self._unfold = theme.tool("≡", "Show or hide the list of cases")
+        self._unfold.setCheckable(True)
+        self._list = CaseList()
+        self._list.hide()
+        self._hint = QLabel(HINT)
+        self._hint.setWordWrap(True)
+        self._hint.setObjectName("medseg-muted")
+        self.add_row(self._name, self._previous, self._next, self._unfold, self._open)
+        self.add(self._hint)
+        self.add(self._list)
+
+    def _make_model_rows(self) -> None:
+        self.tasks = TaskChoice(self._workspace, self._worklist)
+        self._model = theme.Choice()
+        self._info = theme.tool("i", INFO)
+        self._engine = QLabel()
+        self._engine.setObjectName("medseg-muted")
+        self._engine.setMinimumWidth(70)
+        self.add_row(QLabel("Task"), self.tasks, self._engine, stretch=1)
+        self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
+        self._no_model = QLabel(PAINT_FIRST)
+        self._no_model.setWordWrap(True)
+        self._no_model.setToolTip(NO_MODEL)
+        self._no_model.setObjectName("medseg-muted")
+        self.add(self._no_model)
+
+    def _make_predict_rows(self) -> None:
+        self._predict = theme.button("Predict", "", main=True)
+        self._auto = QCheckBox("predict what I drop")
+        self._auto.setChecked(self._worklist.predicts_arrivals)
+        self._auto.setToolTip(
+            "Labels appear without a click, and the next case is predicted while you correct this one"
+        )
+        self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._progress = QProgressBar()
+        self._cancel = theme.button("Cancel", "Stop this prediction; nothing of it is kept")
+        self._pages = QStackedWidget()
+        self._pages.addWidget(row_of(self._predict, self._auto))
+        self._pages.addWidget(row_of(self._progress, self._cancel))
+        self._pages.setFixedHeight(theme.BUTTON_HEIGHT_PX + 2)
+        self.add(self._pages)
+
+    def _connect(self) -> None:
+        self._previous.clicked.connect(lambda: self._worklist.step(-1))
+        self._next.clicked.connect(lambda: self._worklist.step(+1))
+        self._unfold.toggled.connect(self._list.setVisible)
+        self._list.chosen.connect(self._worklist.open)
+        self._list.hold_out_asked.connect(self._worklist.set_held_out)
+        self.tasks.chosen.connect(self._worklist.choose_task)
+        self.tasks.versions_changed.connect(self.refresh_models)
+        self._model.activated.connect(self._on_model)
+        self._info.clicked.connect(self.show_card)
+        self._predict.clicked.connect(self.asked_to_predict)
+        self._cancel.clicked.connect(self._predictions.cancel)
+        self._auto.toggled.connect(self._worklist.set_predicts_arrivals)
+        self._worklist.changed.connect(self.refresh)
+        self._worklist.task_changed.connect(self._on_task_changed)
+        self._worklist.seen.connect(lambda case, image: self._list.set_thumbnail(case.id, thumbnail(image)))
+        self._worklist.arrivals.reading.connect(self._on_reading)
+        self._worklist.arrivals.finished.connect(self.refresh)
+        self._predictions.changed.connect(self.refresh_predict)
+        self._predictions.progressed.connect(self._on_progress)
+        self._poll = QTimer(self)
+        self._poll.timeout.connect(self._refresh_engine)
+        self._poll.start(ENGINE_POLL_MS)
+
+    def refresh_predict(self, _event: object = None) -> None:
+        """Show whether a prediction runs, and whether one can be asked for."""
+        busy = self._predictions.urgent
+        if busy and self._pages.currentIndex() == 0:
+            self._progress.setRange(0, 1)
+            self._progress.setValue(0)
+            self._progress.setFormat("waiting for the engine")
+        self._pages.setCurrentIndex(int(busy))
+        why_not = "Open an image first: drop a file, or select an image layer"
+        if not self._worklist.chosen_model:
+            why_not = NO_MODEL
+        self._no_model.setVisible(not self._worklist.chosen_model)
+        theme.enable(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
+        self._refresh_engine()
+
+    def _refresh_engine(self) -> None:
+        engine = self._workspace.engine
+        words = {"starting": "loading", "ready": "ready", "busy": "busy", "crashed": "restarting", "stopped": "stopped"}
+        device = engine.device.split(":")[0].strip()
+        state = words.get(engine.state, engine.state)
+        self._engine.setText(f"{device} {state}".strip())
+        self._engine.setToolTip(f"The prediction process: {engine.device or 'device not known yet'}, {state}")
+
+    def _on_progress(self, progress: PredictProgress) -> None:
+        self._progress.setRange(0, max(1, progress.total))
+        self._progress.setValue(progress.done)
+        left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+        self._progress.setFormat(f"{progress.text}{left}")
+
+    def _on_reading(self, reading: Reading) -> None:
+        if self._desk.current is None or reading.total > 1:
+            self.set_status(f"reading {reading.number} of {reading.total}", reading.name)
+
+    def _on_task_changed(self) -> None:
+        self.tasks.show_present()
+        self.refresh_models()
+        self.task_chosen.emit()
+
+    def _on_model(self, _index: int) -> None:
+        self._worklist.model = self._model.currentData() or None
+        self._refresh_model_tooltip()
+        self.refresh_predict()
+
+    def _on_open_files(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(self, "Open images")
+        self._worklist.arrivals.read([Path(file) for file in files])
+
+    def _on_open_folder(self) -> None:
+        if folder := QFileDialog.getExistingDirectory(self, "Open a folder of images"):
+            self._worklist.arrivals.read([Path(folder)])
+
+    def _chosen_card(self) -> ModelCard | None:
+        return next((card for card in self._cards if card.id == self._model.currentData()), None)
+
+    def _refresh_model_tooltip(self) -> None:
+        card = self._chosen_card()
+        self._model.setToolTip(NO_MODEL if card is None else summary(card))
+        theme.enable(self._info, card is not None, INFO, NO_MODEL)
+
+
+def _whereabouts(case: Case) -> str:
+    held_out = "held out: it judges models and never trains one" if case.held_out else ""
+    return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)

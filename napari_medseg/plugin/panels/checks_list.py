@@ -1,0 +1,113 @@
+"""What to look at before training, above the button that trains: a click opens the case."""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.notifications import tell
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.data_checks import CaseFinding, Evidence, checked, evidence, in_order
+from napari_medseg.workflow.workspace import Workspace
+
+ROW_HEIGHT_PX = 20
+ROWS_SHOWN = 3
+
+
+class FindingsList(QWidget):
+    """The findings in the corrections of a task, looked for in a thread; hidden where there are none.
+
+    Notes
+    -----
+    `changed` says that other findings are shown; `chosen` carries the case of the one that was clicked.
+    """
+
+    changed = Signal()
+    chosen = Signal(object)
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._checked: tuple[Evidence, ...] = ()
+        self._worker: Worker | None = None
+        self._found: list[CaseFinding] = []
+        self._waiting: Callable[[], None] | None = None
+        self._wanted = True
+        self.rows: list[CaseFinding] = []
+        self._title = QLabel("")
+        self._title.setObjectName("medseg-title")
+        self._list = QListWidget()
+        self._list.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setUniformItemSizes(True)
+        self._list.itemClicked.connect(lambda item: self.chosen.emit(self.rows[self._list.row(item)].case))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._title)
+        layout.addWidget(self._list)
+        self.hide()
+
+    @property
+    def stops(self) -> str:
+        """Why no model may learn from these corrections; empty where one may."""
+        return "; ".join(row.text for row in self.rows if row.finding.blocking)
+
+    def set_wanted(self, wanted: bool) -> None:
+        """Show the list, if it has rows, or make room for something else."""
+        self._wanted = wanted
+        self.setVisible(bool(self.rows) and wanted)
+
+    def check(self, task: str) -> None:
+        """Look at the corrections of a task, unless they are those that were looked at last."""
+        pieces = evidence(self._workspace, task)
+        if pieces == self._checked:
+            return
+        self.close_down()
+        self._checked, self._found = pieces, []
+        worker = Worker(checked(self._workspace.project.folder, pieces), self)
+        worker.yielded.connect(self._found.extend)
+        worker.failed.connect(tell)
+        worker.ended.connect(lambda: self._on_ended(worker))
+        self._worker = worker.start()
+
+    def when_checked(self, then: Callable[[], None]) -> None:
+        """Call `then` when all corrections are looked at: now, or soon."""
+        if self._worker is None:
+            then()
+        else:
+            self._waiting = then
+
+    def close_down(self) -> None:
+        """Look no further; what waits for the end is forgotten."""
+        self._waiting = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _on_ended(self, worker: Worker) -> None:
+        if worker is not self._worker:
+            return
+        self._worker = None
+        self._show(in_order(self._found))
+        if self._waiting is not None:
+            then, self._waiting = self._waiting, None
+            then()
+
+    def _show(self, rows: list[CaseFinding]) -> None:
+        self.rows = rows
+        self._list.clear()
+        for row in rows:
+            item = QListWidgetItem(row.text)
+            item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
+            item.setToolTip(f"{row.text}\nClick to open the case")
+            if row.finding.blocking:
+                item.setForeground(QColor(theme.BAD))
+            self._list.addItem(item)
+        self._list.setFixedHeight(max(1, min(len(rows), ROWS_SHOWN)) * ROW_HEIGHT_PX + 2 * self._list.frameWidth())
+        self._title.setText(f"Look before you train: {len(rows)} finding{'s' * (len(rows) != 1)}")
+        self.setVisible(bool(rows) and self._wanted)
+        self.changed.emit()

@@ -1,0 +1,92 @@
+"""Old against new on every hold-out case, the worst change on top."""
+
+from collections.abc import Sequence, Set
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtGui import QBrush, QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from napari_medseg.core.quality.promotion_gate import ComparedCase
+from napari_medseg.plugin.widgets import theme
+
+HEADERS = ("hold-out case", "old", "new", "change")
+ROW_HEIGHT_PX = 20
+ROWS_SHOWN = 4
+NOTICEABLE = 0.0005
+IN_PART = "◩ "
+JUDGED_IN_PART = ": only a part of it was reviewed, and both versions are judged by that part"
+
+
+class ComparisonTable(QTableView):
+    """A row for each hold-out case; a click emits `chosen` with the name of the case."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = _Rows(self)
+        self.setModel(self._model)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setShowGrid(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(ROW_HEIGHT_PX)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.clicked.connect(lambda index: self.chosen.emit(self._model.rows[index.row()].case))
+
+    @property
+    def rows(self) -> tuple[ComparedCase, ...]:
+        """What is shown, from top to bottom."""
+        return self._model.rows
+
+    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str] = frozenset()) -> None:
+        """Show these rows in this order; those cases are marked that were reviewed, and are judged, in part."""
+        self._model.show_rows(rows, in_part)
+        metric = rows[0].metric if rows else ""
+        self.setToolTip(f"{metric} of the live and the new version. Click a case to see both labels on it")
+        n_shown = max(1, min(len(rows), ROWS_SHOWN))
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + n_shown * ROW_HEIGHT_PX + 4)
+
+
+class _Rows(QAbstractTableModel):
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.rows: tuple[ComparedCase, ...] = ()
+        self.in_part: Set[str] = frozenset()
+
+    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str]) -> None:
+        self.beginResetModel()
+        self.rows, self.in_part = tuple(rows), in_part
+        self.endResetModel()
+
+    def rowCount(self, _parent: QModelIndex | None = None) -> int:
+        return len(self.rows)
+
+    def columnCount(self, _parent: QModelIndex | None = None) -> int:
+        return len(HEADERS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return f"{HEADERS[section]}, {self.rows[0].metric}" if self.rows and section == 0 else HEADERS[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = 0) -> object:
+        row = self.rows[index.row()]
+        change = row.new - row.old
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (
+                f"{IN_PART * (row.case in self.in_part)}{row.case}",
+                f"{row.old:.3f}",
+                f"{row.new:.3f}",
+                f"{change:+.3f}",
+            )[index.column()]
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= NOTICEABLE:
+            return QBrush(QColor(theme.GOOD if change > 0 else theme.BAD))
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ToolTipRole and index.column() == 0:
+            return f"{row.case}{JUDGED_IN_PART * (row.case in self.in_part)}"
+        return None

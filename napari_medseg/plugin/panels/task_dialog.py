@@ -1,0 +1,220 @@
+"""A small window for a task: its name, the kind of images, and its labels with their colours in one table.
+
+It makes a new one; for one that there is, it changes colours and adds labels.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QColorDialog,
+    QDialog,
+    QFormLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medseg.core.custom_task import KINDS, colour_of, kind_of, own_task, with_labels
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks import Task
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import row_of
+
+SIZE_PX = (440, 430)
+FIRST_ROWS = 3
+COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
+
+
+class TaskDialog(QDialog):
+    """Asks for a task; it blocks nothing.
+
+    Parameters
+    ----------
+    make
+        Called with the task; what it raises as `MedSegError` is shown in the dialog, which stays open then.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, make: Callable[[Task], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("New task")
+        self._make = make
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("small letters, as in larynx or knee-bones")
+        self.kind = theme.Choice("Decides which images are taken for this task, and how many channels its model has")
+        for word, kind in KINDS.items():
+            self.kind.addItem(kind.title, word)
+        self.instances = QCheckBox("number each object, as with nuclei")
+        self.instances.setToolTip("One label only: what all objects are. The model then tells neighbours apart")
+        self._make_table()
+        self._problem = QLabel("")
+        self._problem.setWordWrap(True)
+        self._problem.setObjectName("medseg-verdict")
+        self._problem.setProperty("good", "false")
+        self._problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._lay_out()
+        self._refresh()
+        self.resize(*SIZE_PX)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the task as it is typed; empty where nothing is."""
+        return self._problem.text()
+
+    def add_label(self, name: str = "", colour: str = "") -> None:
+        """Add a row for one more label; its colour is the next of the palette where none is given."""
+        row = self.table.rowCount()
+        self.table.insertRow(row)
+        swatch = QPushButton()
+        swatch.setToolTip("Choose another colour")
+        swatch.clicked.connect(partial(self._ask_colour, swatch))
+        _paint(swatch, colour or self._next_colour())
+        remove = theme.tool("✕", "Remove this label")
+        remove.clicked.connect(partial(self._remove, remove))
+        self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
+        self.table.setCellWidget(row, REMOVE_COLUMN, remove)
+        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
+
+    def task(self) -> Task:
+        """Return the task as it is typed; rows without a name are left out. Raises as `own_task` does."""
+        rows = [(self._name_in(row), self._colour_in(row)) for row in range(self.table.rowCount())]
+        named = [(name, colour) for name, colour in rows if name]
+        return self._with([name for name, _ in named], [colour for _, colour in named])
+
+    def accept(self) -> None:
+        """Make the task, or say what is wrong with it."""
+        try:
+            self._make(self.task())
+        except MedSegError as error:
+            self._problem.setText(str(error))
+        else:
+            super().accept()
+
+    def _with(self, names: list[str], colours: list[str]) -> Task:
+        kind, instances = self.kind.currentData(), self.instances.isChecked()
+        return own_task(self.name.text().strip(), names, colours, kind=kind, instances=instances)
+
+    def _make_table(self) -> None:
+        self.table = QTableWidget(0, 3)
+        self.table.setHorizontalHeaderLabels(["colour", "label", ""])
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.AllEditTriggers)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(NAME_COLUMN, QHeaderView.ResizeMode.Stretch)
+        for column in (COLOUR_COLUMN, REMOVE_COLUMN):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        for _ in range(FIRST_ROWS):
+            self.add_label()
+        self.table.itemChanged.connect(self._refresh)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.addRow("Name", self.name)
+        form.addRow("Images", self.kind)
+        form.addRow("", self.instances)
+        more = theme.button("Add a label", "One more row; its value is its place in the table")
+        more.clicked.connect(lambda: self.add_label())
+        self.made = theme.button("Make task", "", main=True)
+        cancel = theme.button("Cancel", "Leave everything as it is")
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.table, stretch=1)
+        layout.addWidget(row_of(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
+        layout.addWidget(self._problem)
+        layout.addWidget(row_of(QLabel(""), cancel, self.made))
+        self.made.clicked.connect(self.accept)
+        cancel.clicked.connect(self.reject)
+        self.name.textChanged.connect(self._refresh)
+        self.kind.currentIndexChanged.connect(self._refresh)
+        self.instances.toggled.connect(self._refresh)
+
+    def _refresh(self, _changed: object = None) -> None:
+        """Say what is wrong as soon as something was typed, and grey the button out until it is right."""
+        try:
+            self.task()
+            problem = ""
+        except MedSegError as error:
+            problem = str(error)
+        theme.enable(self.made, not problem, "Work with this task and these labels", problem)
+        self._problem.setText(problem if self.name.text().strip() else "")
+
+    def _remove(self, button: QWidget) -> None:
+        for row in range(self.table.rowCount()):
+            if self.table.cellWidget(row, REMOVE_COLUMN) is button:
+                self.table.removeRow(row)
+                break
+        self._refresh()
+
+    def _ask_colour(self, swatch: QPushButton) -> None:
+        chosen = QColorDialog.getColor(QColor(swatch.property("colour")), self, "Colour of the label")
+        if chosen.isValid():
+            _paint(swatch, chosen.name().upper())
+
+    def _next_colour(self) -> str:
+        taken = {self._colour_in(row) for row in range(self.table.rowCount() - 1)}
+        return next(colour for colour in map(colour_of, range(len(taken) + 1)) if colour not in taken)
+
+    def _name_in(self, row: int) -> str:
+        item = self.table.item(row, NAME_COLUMN)
+        return "" if item is None else item.text().strip()
+
+    def _colour_in(self, row: int) -> str:
+        return str(self.table.cellWidget(row, COLOUR_COLUMN).property("colour"))
+
+
+class LabelsDialog(TaskDialog):
+    """Changes the labels of a task that there is; they keep their values, and its name and images stay.
+
+    Parameters
+    ----------
+    task
+        As it is now.
+    change
+        Called with the task and its other labels, as `make` of a new one.
+    names_are_fixed
+        Whether cases or models use the labels: then none is renamed here, and new ones come behind.
+    parent
+        Qt parent.
+    """
+
+    def __init__(
+        self, task: Task, change: Callable[[Task], None], names_are_fixed: bool, parent: QWidget | None = None
+    ) -> None:
+        self._task = task
+        super().__init__(change, parent)
+        self.setWindowTitle(f"Labels of {task.title}")
+        self.made.setText("Save labels")
+        self.name.setText(task.name)
+        self.kind.setCurrentIndex(self.kind.findData(kind_of(task)))
+        self.instances.setChecked(task.instances)
+        for fixed in (self.name, self.kind, self.instances):
+            theme.enable(fixed, False, "", "This stays as it is while there is the task. Make another one instead")
+        self.table.setRowCount(0)
+        for label in task.labels:
+            self.add_label(label.name, label.colour)
+        if names_are_fixed:
+            for row in range(len(task.labels)):
+                item = self.table.item(row, NAME_COLUMN)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+                item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
+        self._refresh()
+
+    def _with(self, names: list[str], colours: list[str]) -> Task:
+        return with_labels(self._task, names, colours)
+
+
+def _paint(swatch: QPushButton, colour: str) -> None:
+    swatch.setProperty("colour", colour)
+    swatch.setStyleSheet(f"background-color: {colour}; border-radius: 2px; margin: 4px;")

@@ -1,0 +1,83 @@
+"""The reviewed area as a napari Shapes layer: outlines in, outlines out."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.layers import Shapes
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case
+from napari_medseg.core.review_region import Area, Outline
+from napari_medseg.plugin.layers import KEY, placed_like
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+EDGE_COLOUR = "#0072B2"  # Okabe-Ito's blue: seen on black and on stained tissue, and no label of ours
+FILL_COLOUR = "transparent"  # the colours of stain and labels must stay as they are
+EDGE_SHARE = 1 / 200
+CLOSED = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
+DECIMALS = 2
+
+
+def add_area(viewer: "Viewer", area: Area, beside: ImageLayer, case: Case) -> Shapes:
+    """Add the outlines of an area, to be changed by hand, on the grid of an image layer."""
+    edge_width = max(1, round(max(beside.data.shape[beside.ndim - 2 : beside.ndim]) * EDGE_SHARE))
+    layer = viewer.add_shapes(
+        [_corners(outline, beside.ndim) for outline in area.outlines] or None,
+        ndim=beside.ndim,
+        shape_type=[outline.kind for outline in area.outlines] or "rectangle",
+        edge_color=EDGE_COLOUR,
+        edge_width=edge_width,
+        face_color=FILL_COLOUR,
+        opacity=1.0,
+        name=f"reviewed area: {case.name}",
+        metadata={KEY: {"case": case.id}},
+        **placed_like(beside),
+    )
+    # What is drawn by hand shall look like what was there.
+    layer.current_edge_color, layer.current_face_color = EDGE_COLOUR, FILL_COLOUR
+    layer.current_edge_width = edge_width
+    return layer
+
+
+def area_in(layer: Shapes) -> Area:
+    """Return the area that a layer shows; lines have no inside and do not count.
+
+    Raises
+    ------
+    MedSegError
+        If an outline lies across the slices of a volume.
+    """
+    drawn = zip(layer.data, layer.shape_type, strict=True)
+    return Area(outlines=tuple(_outline(corners, CLOSED[kind]) for corners, kind in drawn if kind in CLOSED))
+
+
+def plane_shown(viewer: "Viewer", image_layer: ImageLayer) -> int:
+    """Return the index of the slice of a volume that is in view."""
+    place = float(image_layer.world_to_data(viewer.dims.point[-image_layer.ndim :])[0])
+    return int(np.clip(round(place), 0, image_layer.data.shape[0] - 1))
+
+
+def draw_with(viewer: "Viewer", layer: Shapes, tool: str) -> None:
+    """Select the layer and take a tool of it in hand."""
+    viewer.layers.selection.active = layer
+    layer.selected_data = set()
+    layer.mode = tool
+
+
+def _corners(outline: Outline, ndim: int) -> NDArray[np.float64]:
+    corners = np.array(outline.corners, np.float64)
+    return corners if ndim == 2 else np.insert(corners, 0, outline.plane, axis=1)
+
+
+def _outline(corners: NDArray[Any], kind: Any) -> Outline:  # noqa: ANN401 - one of the kinds of an outline
+    planes = np.unique(corners[:, 0].round()) if corners.shape[1] > len("YX") else np.zeros(1)
+    if len(planes) > 1:
+        raise MedSegError(
+            "the outline lies across slices, so that it was not taken. Turn the view back to the slices, then draw it."
+        )
+    drawn = corners[:, -2:].astype(float).round(DECIMALS).tolist()
+    return Outline(corners=tuple((y, x) for y, x in drawn), kind=kind, plane=int(planes[0]))

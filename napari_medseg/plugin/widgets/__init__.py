@@ -1,0 +1,1 @@
+"""Generic Qt widgets and workers that know nothing of cases and models."""

@@ -1,0 +1,81 @@
+"""A question in the dock itself, so that nothing modal stands in the way of daily work."""
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+
+from napari_medseg.plugin.widgets import theme
+
+Answer = tuple[str, Callable[[], None]]
+
+
+class Question(QFrame):
+    """One question at a time with its answers as buttons; hidden while there is nothing to ask."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("medseg-question")
+        self._text = QLabel(self)
+        self._text.setWordWrap(True)
+        self._reason = QLineEdit(self)
+        self._reason.textChanged.connect(self._on_typed)
+        self._buttons = QHBoxLayout()
+        self._buttons.setSpacing(4)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 4, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self._text)
+        layout.addWidget(self._reason)
+        layout.addLayout(self._buttons)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """The question that is shown, empty where there is none."""
+        return "" if self.isHidden() else self._text.text()
+
+    def ask(self, text: str, answers: Sequence[Answer]) -> None:
+        """Show a question; a click on an answer hides it and calls its function."""
+        self._reason.hide()
+        self._show(text, [(label, self._then(call)) for label, call in answers])
+
+    def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
+        """Ask for a typed reason; the answer stays grey until something is typed."""
+        self._reason.hide()
+        self._reason.clear()
+        self._reason.setPlaceholderText(placeholder)
+        self._show(text, [(answer, self._then(lambda: then(self._reason.text().strip()))), ("Cancel", self.hide)])
+        self._reason.show()
+        self._on_typed("")
+        self._reason.setFocus()
+
+    def answer(self, label: str) -> None:
+        """Press the answer with this label."""
+        for index in range(self._buttons.count()):
+            pressed = self._buttons.itemAt(index).widget()
+            if pressed.text() == label:
+                pressed.click()
+                return
+        raise ValueError(f"no answer {label!r} to {self._text.text()!r}")
+
+    def _on_typed(self, typed: str) -> None:
+        if not self._reason.isHidden():
+            why_not = "Type the reason first; it goes on the model card"
+            theme.enable(self._buttons.itemAt(0).widget(), bool(typed.strip()), "", why_not)
+
+    def _show(self, text: str, answers: Sequence[Answer]) -> None:
+        while (item := self._buttons.takeAt(0)) is not None:
+            item.widget().deleteLater()
+        self._text.setText(text)
+        for index, (label, call) in enumerate(answers):
+            pressed = theme.button(label, "", main=index == 0)
+            pressed.clicked.connect(call)
+            self._buttons.addWidget(pressed)
+        self.show()
+
+    def _then(self, call: Callable[[], None]) -> Callable[[], None]:
+        def answered() -> None:
+            self.hide()
+            call()
+
+        return answered

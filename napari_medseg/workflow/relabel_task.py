@@ -1,0 +1,63 @@
+"""Change the labels of a task that is in use, so that whatever was labelled keeps its meaning."""
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.case_files import read_labels
+from napari_medseg.core.records import Case, Correction, Review
+from napari_medseg.core.task_catalog import TASKS_FOLDER, write_task
+from napari_medseg.core.tasks import Task
+from napari_medseg.workflow.custom_tasks import own_named, reread
+from napari_medseg.workflow.review import drafts_waiting
+from napari_medseg.workflow.workspace import Workspace
+
+MOST_NAMED = 3
+
+
+def change_labels(ws: Workspace, task: Task) -> Task:
+    """Put other labels in place of those of the task of that name, and let this workspace know them at once.
+
+    Labels behind the present ones, and other colours, are always possible. A label is renamed or removed only while
+    nothing in this project and no version uses it.
+
+    Raises
+    ------
+    MedSegError
+        If it is a task of the program itself or unknown, or a label that is in use would be lost.
+    """
+    before = own_named(ws.tasks, task.name)
+    names = {label.value: label.name for label in task.labels}
+    lost = [label for label in before.labels if names.get(label.value) != label.name]
+    used = [(label, users) for label in lost if (users := _users_of(ws, task.name, label.value))]
+    if used:
+        stay = "; ".join(f"label {label.value} {label.name!r} is used by {users}" for label, users in used)
+        raise MedSegError(f"{stay}. It keeps its name and value; labels can be added behind it.")
+    write_task(task, ws.registry.tasks_dir)
+    if (ws.project.folder / TASKS_FOLDER / f"{task.name}.json").exists():
+        write_task(task, ws.project.folder / TASKS_FOLDER)
+    reread(ws)
+    return ws.tasks.named(task.name)
+
+
+def names_are_fixed(ws: Workspace, name: str) -> bool:
+    """Whether something carries labels of a task: a case with accepted labels, a draft, or a version."""
+    cases = {case.id for case in ws.project.rows(Case, "task", name)}
+    reviews = [review for review in ws.project.rows(Review) if review.case_id in cases]
+    return bool(reviews or ws.registry.versions(name))
+
+
+def _users_of(ws: Workspace, name: str, value: int) -> str:
+    """Say who uses a label; empty where nobody does. A draft may use any label of its task."""
+    known = [(card.id, card.labelled_as) for card in ws.registry.versions(name)]
+    versions = [model for model, task in known if any(label.value == value for label in task.labels)]
+    cases = {case.id: case for case in ws.project.rows(Case, "task", name)}
+    drafts = [row.name for row in drafts_waiting(ws) if row.id in cases]
+    accepted = [
+        cases[one.case_id].name
+        for one in ws.project.rows(Correction)
+        if one.case_id in cases and _has(ws, cases[one.case_id], one, value)
+    ]
+    users = {"the correction of": accepted, "the draft of": drafts, "the model": versions}
+    return " and ".join(f"{what} {', '.join(names[:MOST_NAMED])}" for what, names in users.items() if names)
+
+
+def _has(ws: Workspace, case: Case, correction: Correction, value: int) -> bool:
+    return bool((read_labels(ws.project.folder, case, correction) == value).any())

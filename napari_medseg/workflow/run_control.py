@@ -1,0 +1,240 @@
+"""The life of a training run: its process started, followed by its folder, paused, taken up again, or given up."""
+
+import json
+import logging
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from napari_medseg.core.atomic_io import write_text
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import (
+    CANCEL_FILE,
+    PAUSE_FILE,
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Paused,
+    append_event,
+    read_events,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run_folder(ws: Workspace, run: Run) -> Path:
+    """Folder of a run."""
+    return ws.project.folder / run.folder
+
+
+def launch(ws: Workspace, run: Run) -> Run:
+    """Start the process of a run that is written down as running; raises `MedSegError` where it does not start."""
+    folder = run_folder(ws, run)
+    try:
+        process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
+    except OSError as error:
+        ws.project.set_run_state(run, RunState.FAILED)
+        raise MedSegError(
+            f"the training process did not start: {error}. Close other programs, then try again."
+        ) from error
+    ws.children[run.id] = process
+    logger.info("training run %s started as process %d", run.id, process.pid)
+    return run
+
+
+def follow(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
+    """Return what a run said behind the byte `offset` of its events, and the offset for the next call.
+
+    The state of the run is written when it ends or has paused. A process that died without a last word gives a `Failed`
+    that quotes the end of its log.
+    """
+    alive = _alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
+    events, offset = said_since(run_folder(ws, run), offset, alive=alive)
+    _settle(ws, run, alive, offset)
+    return events + _unsaid_failure(ws, run), offset
+
+
+def said_since(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
+    """Return the events behind a byte and the offset behind them.
+
+    That it paused is a run's last word only when its process has ended, so it is held back till then; a run that has
+    gone on since has said more behind it.
+    """
+    read = list(read_events(run_dir, offset))
+    if alive and read and isinstance(read[-1][0], Paused):
+        read.pop()
+    return [event for event, _ in read], read[-1][1] if read else offset
+
+
+def cancel(ws: Workspace, run: Run) -> None:
+    """Ask a run to stop and keep its best so far."""
+    (run_folder(ws, run) / CANCEL_FILE).touch()
+
+
+def pause(ws: Workspace, run: Run) -> None:
+    """Ask a run to end its process, so that it can go on later; a process that has only just started may miss it."""
+    (run_folder(ws, run) / PAUSE_FILE).touch()
+
+
+def resume(ws: Workspace, run: Run) -> Run:
+    """Let a run that was paused, or whose process died, go on from its last checkpoint, to the same result.
+
+    Raises
+    ------
+    MedSegError
+        If it was neither, or another run is under way.
+    """
+    if not can_go_on(ws, run):
+        raise MedSegError(f"the run {run.id} was neither paused nor interrupted. Train again to make another.")
+    refuse_beside_another(ws)
+    # Behind this line the pause is no longer the last word: a process that dies at once is not taken for a paused one.
+    append_event(run_folder(ws, run), Notice("the run is taken up again"))
+    return launch(ws, ws.project.set_run_state(run, RunState.RUNNING))
+
+
+def discard(ws: Workspace, run: Run) -> None:
+    """Give up a run that was paused or interrupted; its folder stays, and its corrections wait to be learnt again.
+
+    Raises
+    ------
+    MedSegError
+        If it was neither.
+    """
+    if not can_go_on(ws, run):
+        raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
+    ws.project.set_run_state(run, RunState.DISCARDED)
+
+
+def running(ws: Workspace) -> Run | None:
+    """Return the run under way, also one that an earlier window started; `None` where there is none."""
+    for run in ws.project.rows(Run, "state", RunState.RUNNING):
+        _settle(ws, run, _alive(ws, run))
+    left = ws.project.rows(Run, "state", RunState.RUNNING)
+    return left[-1] if left else None
+
+
+def refuse_beside_another(ws: Workspace) -> None:
+    """Raise `MedSegError` while a run is under way: two would share the cores."""
+    if (other := running(ws)) is not None:
+        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+
+
+def paused(ws: Workspace, task: str = "") -> Run | None:
+    """Return the newest run that waits to go on, of one task or of all; `None` where there is none."""
+    running(ws)  # one that paused while nobody looked is written down first
+    waiting = [run for run in ws.project.rows(Run, "state", RunState.PAUSED) if task in ("", run.task)]
+    return waiting[-1] if waiting else None
+
+
+def can_go_on(ws: Workspace, run: Run) -> bool:
+    """Whether a run was paused, or its process died without a last word."""
+    state = ws.project.one(Run, run.id).state
+    return state is RunState.PAUSED or bool(_unsaid_failure(ws, run))
+
+
+def last_run(ws: Workspace, task: str) -> Run | None:
+    """Return the newest run of a task, whatever its state; `None` before the first."""
+    runs = ws.project.rows(Run, "task", task)
+    return runs[-1] if runs else None
+
+
+def _alive(ws: Workspace, run: Run) -> bool:
+    return is_alive(run_folder(ws, run), ws.children.get(run.id))
+
+
+def _settle(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> None:
+    """Write the state of a run that has ended, with or without a word, or has paused.
+
+    Only what was heard counts, up to the byte `heard`: nobody asks an ended run for what it said in the meantime.
+    """
+    if ws.project.one(Run, run.id).state is not RunState.RUNNING:
+        return
+    match _last_word(ws, run, heard):
+        case Finished(cancelled=cancelled):
+            ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
+        case Failed():
+            ws.project.set_run_state(run, RunState.FAILED)
+        case Paused() if not alive:
+            ws.project.set_run_state(run, RunState.PAUSED)
+        case None if not alive:
+            ws.project.set_run_state(run, RunState.FAILED)
+
+
+def _last_word(ws: Workspace, run: Run, heard: float = math.inf) -> Finished | Failed | Paused | None:
+    events = [event for event, end in read_events(run_folder(ws, run)) if end <= heard]
+    words = [event for event in events if isinstance(event, Finished | Failed)]
+    if words:
+        return words[-1]
+    return events[-1] if events and isinstance(events[-1], Paused) else None
+
+
+def _unsaid_failure(ws: Workspace, run: Run) -> list[Event]:
+    if ws.project.one(Run, run.id).state is not RunState.FAILED or isinstance(_last_word(ws, run), Finished | Failed):
+        return []
+    reason = last_words(run_folder(ws, run))
+    return [Failed(f"the training process ended without a result: {reason}. Continue it, or train again.")]
+
+
+LOG_FILE = "log.txt"
+PROCESS_FILE = "process.json"
+NICENESS = 10
+N_LOG_LINES = 5
+
+
+def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[bytes]:
+    """Start a command that outlives this process, at low priority, with its output in `log.txt`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+    with (run_dir / LOG_FILE).open("ab") as log:
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+            flags |= subprocess.BELOW_NORMAL_PRIORITY_CLASS
+            process = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir, creationflags=flags
+            )
+        else:
+            nice = ["nice", "-n", str(NICENESS)] if shutil.which("nice") else []
+            process = subprocess.Popen(
+                [*nice, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir, start_new_session=True
+            )
+    write_text(
+        run_dir / PROCESS_FILE, json.dumps({"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+    )
+    return process
+
+
+def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
+    """Whether the process of a run still works, be it our child or that of a window of earlier."""
+    if child is not None:
+        return child.poll() is None
+    path = run_dir / PROCESS_FILE
+    if not path.exists():
+        return False
+    known = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        process = psutil.Process(known["pid"])
+        # The number may have been given to another process since.
+        same = bool(abs(process.create_time() - known["started"]) < 1.0)
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def last_words(run_dir: Path) -> str:
+    """Return the last lines of a run's log, for a message."""
+    path = run_dir / LOG_FILE
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-N_LOG_LINES:]) or "its log is empty"

@@ -1,0 +1,134 @@
+"""Outlines of other programs become labels: every pixel counted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.aperio import read_aperio
+from napari_medseg.core.formats.coco import decode_runs, read_coco
+from napari_medseg.core.formats.polygons import painted
+
+
+def square(y: float, x: float, side: float) -> list[float]:
+    """COCO's x, y, x, y ..."""
+    return [x, y, x + side, y, x + side, y + side, x, y + side]
+
+
+def coco(folder: Path, annotations: list[dict[str, object]]) -> Path:
+    path = folder / "annotations.json"
+    content = {
+        "info": {},
+        "images": [
+            {"id": 7, "file_name": "set/a.png", "height": 40, "width": 60},
+            {"id": 8, "file_name": "b.png", "height": 40, "width": 60},
+        ],
+        "annotations": [{"id": n, "iscrowd": 0, **one} for n, one in enumerate(annotations)],
+        "categories": [{"id": 5, "name": "cell"}, {"id": 2, "name": "vessel"}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_polygons_have_as_many_pixels_as_their_area_and_later_ones_lie_on_top(tmp_path: Path) -> None:
+    path = coco(
+        tmp_path,
+        [
+            {"image_id": 7, "category_id": 5, "segmentation": [square(10, 20, 10), square(30, 50, 4)]},
+            {"image_id": 7, "category_id": 2, "segmentation": [square(15, 25, 10)]},
+        ],
+    )
+    found = read_coco(path)
+    assert found.categories == ("vessel", "cell")
+    assert [(picture.file_name, picture.shape, len(picture.outlines)) for picture in found.pictures] == [
+        ("a.png", (40, 60), 2),
+        ("b.png", (40, 60), 0),
+    ]
+    labels = painted(found.pictures[0].outlines, (40, 60), {"cell": 1, "vessel": 2})
+    assert np.bincount(labels.ravel()).tolist() == [2400 - 75 - 16 - 100, 75 + 16, 100]
+    assert labels[10, 20] == labels[19, 24] == 1
+    assert labels[9, 20] == labels[10, 30] == 0
+    numbered = painted(found.pictures[0].outlines, (40, 60), None)
+    assert numbered.max() == 2
+
+
+def test_runs_go_down_the_columns_and_may_be_compressed(tmp_path: Path) -> None:
+    # Two columns of three rows; the object is the middle of the first.
+    np.testing.assert_array_equal(decode_runs([1, 1, 4], (3, 2)), [[0, 0], [1, 0], [0, 0]])
+    counts = [5, 3, 37, 3, 2352]
+    expected = np.zeros((40, 60), bool)
+    expected[5:8, 0] = expected[5:8, 1] = True
+    path = coco(
+        tmp_path,
+        [
+            {"image_id": 7, "category_id": 5, "segmentation": {"size": [40, 60], "counts": counts}},
+            {"image_id": 7, "category_id": 5, "segmentation": {"size": [40, 60], "counts": compressed(counts)}},
+        ],
+    )
+    for outline in read_coco(path).pictures[0].outlines:
+        np.testing.assert_array_equal(outline.mask, expected)
+
+
+def compressed(counts: list[int]) -> str:
+    """The other way round, as its description says: differences from the third on, five bits at a time."""
+    text = ""
+    for index, count in enumerate(counts):
+        number = count - counts[index - 2] if index > 2 else count
+        more = True
+        while more:
+            bits, number = number & 0x1F, number >> 5
+            more = number != (-1 if bits & 0x10 else 0)
+            text += chr((bits | (0x20 if more else 0)) + 48)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "said"),
+    [
+        ({"size": [40, 60], "counts": [5, 3]}, "annotation 0 is damaged: the runs cover 8 pixels of 2400"),
+        ({"size": [40, 60], "counts": "~~"}, "is damaged: '~' is no character"),
+        ({"size": [0, 60], "counts": [0]}, "holds no COCO annotations"),
+        ([[1.0, 2.0, 3.0]], "annotation 0 is damaged"),
+    ],
+)
+def test_damaged_masks_are_named(tmp_path: Path, segmentation: object, said: str) -> None:
+    path = coco(tmp_path, [{"image_id": 7, "category_id": 5, "segmentation": segmentation}])
+    with pytest.raises(MedSegError, match=said):
+        read_coco(path)
+
+
+def test_an_annotation_of_no_picture_is_named(tmp_path: Path) -> None:
+    path = coco(tmp_path, [{"image_id": 9, "category_id": 5, "segmentation": []}])
+    with pytest.raises(MedSegError, match="annotation 0 belongs to a picture"):
+        read_coco(path)
+
+
+def region(points: list[tuple[float, float]], negative: int = 0) -> str:
+    vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for y, x in points)
+    return f'<Region Id="1" NegativeROA="{negative}"><Vertices>{vertices}</Vertices></Region>'
+
+
+def test_regions_of_monuseg_are_numbered_and_holes_cut_out(tmp_path: Path) -> None:
+    box = [(5, 5), (5, 15), (15, 15), (15, 5)]
+    inner = [(8, 8), (8, 10), (10, 10), (10, 8)]
+    other = [(20, 20), (20, 24), (24, 24), (24, 20)]
+    body = region(box) + region(inner, negative=1) + region(other)
+    path = tmp_path / "slide.xml"
+    path.write_text(
+        f'<Annotations MicronsPerPixel="0.25"><Annotation Id="1" Name="nuclei"><Regions>{body}</Regions></Annotation>'
+        "</Annotations>"
+    )
+    outlines = read_aperio(path)
+    assert [outline.name for outline in outlines] == ["nuclei"] * 3
+    labels = painted(outlines, (30, 30), None)
+    assert np.bincount(labels.ravel()).tolist() == [900 - 96 - 16, 96, 16]
+
+
+@pytest.mark.parametrize("text", ["<html/>", "<Annotations>", '<!DOCTYPE x [<!ENTITY a "b">]><Annotations/>'])
+def test_other_xml_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "slide.xml"
+    path.write_text(text)
+    with pytest.raises(MedSegError, match=r"slide\.xml"):
+        read_aperio(path)

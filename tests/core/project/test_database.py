@@ -1,0 +1,243 @@
+"""The project's database: what is written stays, what is unreadable says so."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.database import DATABASE, Project
+from napari_medseg.core.project.migrations import MIGRATIONS
+from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, Run, RunState, now
+from napari_medseg.core.snapshot import Role
+
+
+def a_case(content: str = "c0", group: str = "patient 1") -> Case:
+    return Case(0, "lungs", "slice", group, content, "YX", (4, 5), (0.7, 0.7), ("/data/slice.dcm",), False, now())
+
+
+def a_review(case: Case) -> Review:
+    return Review(0, case.id, None, ReviewState.OPEN, 0.0, 0, "ann", now(), None)
+
+
+def a_correction(review: Review) -> Correction:
+    return Correction(0, review.id, review.case_id, "lungs-unet@1", "i.tif", "l.tif", "ab", 12.5, 7, "ann", now())
+
+
+def test_records_come_back_as_they_went_after_reopening(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    case = project.insert(a_case())
+    bare = project.insert(replace(a_case("c1"), spacing_mm=None, sources=()))
+    prediction = project.insert(Prediction(0, case.id, "lungs-unet@1", "labels/x.tif", "ab", 1.5, None, now()))
+    review = project.insert(replace(a_review(case), prediction_id=prediction.id))
+    correction = project.insert(a_correction(review))
+    run = project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
+    project.close()
+
+    project = Project.open(tmp_path / "p")
+    assert project.rows(Case) == [case, bare]
+    assert project.rows(Prediction, "case_id", case.id) == [prediction]
+    assert project.one(Review, review.id) == review
+    assert project.one(Correction, correction.id) == correction
+    assert project.one(Run, "r1") == run
+    assert project.rows(Prediction, "case_id", bare.id) == []
+    project.close()
+
+
+def test_states_of_reviews_and_runs_change_once_and_survive(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    review = project.insert(a_review(project.insert(a_case())))
+    closed = replace(review, state=ReviewState.ACCEPTED, seconds=61.0, changed_voxels=12, closed=now())
+    project.close_review(closed)
+    assert project.one(Review, review.id) == closed
+    with pytest.raises(MedSegError, match="closed already"):
+        project.close_review(replace(closed, state=ReviewState.REJECTED))
+    run = project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
+    after = project.set_run_state(run, RunState.PROMOTED, "lungs-unet@2")
+    assert project.one(Run, "r1") == after
+    assert after.result_model == "lungs-unet@2"
+    project.close()
+
+
+def test_corrections_and_what_runs_saw_are_immutable(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    correction = project.insert(a_correction(project.insert(a_review(project.insert(a_case())))))
+    project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
+    project.add_run_items([RunItem("r1", correction.id, "patient 1", Role.TRAIN)])
+    project.close()
+    database = sqlite3.connect(tmp_path / DATABASE)
+    for statement in (
+        "UPDATE corrections SET labels_file = 'other.tif'",
+        "DELETE FROM corrections",
+        "UPDATE run_items SET role = 'hold_out'",
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match="immutable"):
+            database.execute(statement)
+    database.close()
+
+
+def test_transaction_keeps_all_or_nothing(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+
+    def fail_half_way() -> None:
+        with project.transaction():
+            project.insert(a_case())
+            raise RuntimeError("the power is gone")
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert project.rows(Case) == []
+    with pytest.raises(sqlite3.IntegrityError):
+        project.insert(a_review(replace(a_case(), id=99)))
+    project.close()
+
+
+def test_last_decision_on_a_group_counts_for_all_its_cases(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    first, second = project.insert(a_case("a")), project.insert(a_case("b"))
+    other = project.insert(a_case("c", group="patient 2"))
+    project.decide_hold_out("patient 1", True)
+    assert [case.held_out for case in project.rows(Case)] == [True, True, False]
+    project.decide_hold_out("patient 1", False)
+    assert not project.one(Case, first.id).held_out
+    assert not project.one(Case, second.id).held_out
+    assert project.hold_out_decisions() == {"patient 1": False}
+    assert other.group == "patient 2"
+    project.close()
+
+
+def test_items_of_failed_runs_do_not_count_as_seen(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    correction = project.insert(a_correction(project.insert(a_review(project.insert(a_case())))))
+    run = project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
+    item = RunItem("r1", correction.id, "patient 1", Role.TRAIN)
+    project.add_run_items([item])
+    assert project.run_items() == [item]
+    project.set_run_state(run, RunState.FAILED)
+    assert project.run_items() == []
+    project.close()
+
+
+def test_database_of_version_1_is_migrated_and_a_copy_kept(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / DATABASE)
+    for statement in MIGRATIONS[0]:
+        database.execute(statement)
+    database.execute(
+        "INSERT INTO cases VALUES (7, 'lungs', 'old', 'patient 1', 'c0', 'YX', '[4, 5]', 'null', '[]', '2025')"
+    )
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+
+    project = Project.open(tmp_path)
+    assert project.one(Case, 7).name == "old"
+    review = project.insert(a_review(project.one(Case, 7)))
+    project.insert(a_correction(review))
+    project.close()
+
+    database = sqlite3.connect(tmp_path / DATABASE)
+    assert database.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+    with pytest.raises(sqlite3.IntegrityError, match="immutable"):
+        database.execute("DELETE FROM corrections")
+    database.close()
+    copy = sqlite3.connect(tmp_path / f"project.before-version-{len(MIGRATIONS)}.sqlite")
+    assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert copy.execute("SELECT name FROM cases").fetchall() == [("old",)]
+    copy.close()
+
+
+def test_project_of_a_newer_program_is_refused_and_untouched(tmp_path: Path) -> None:
+    Project.create(tmp_path).close()
+    database = sqlite3.connect(tmp_path / DATABASE)
+    database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    database.close()
+    with pytest.raises(MedSegError, match=r"newer napari-medseg .* Update"):
+        Project.open(tmp_path)
+    database = sqlite3.connect(tmp_path / DATABASE)
+    assert database.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
+    database.close()
+
+
+def test_second_window_is_refused_until_the_first_closes(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    with pytest.raises(MedSegError, match="open in another window"):
+        Project.open(tmp_path)
+    project.close()
+    project.close()
+    Project.open(tmp_path).close()
+
+
+def test_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from napari_medseg.core.project.database import Project\n"
+        "project = Project.create(Path(sys.argv[1])); sys.stdout.write('open\\n'); sys.stdout.flush(); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(MedSegError, match=f"process {other.pid}"):
+            Project.open(tmp_path)
+        other.kill()
+        other.wait()
+    Project.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("damage", [b"this is not a database" * 100, b""])
+def test_damaged_database_is_named(tmp_path: Path, damage: bytes) -> None:
+    Project.create(tmp_path).close()
+    (tmp_path / DATABASE).write_bytes(damage)
+    if not damage:
+        Project.open(tmp_path).close()  # an empty file is an empty database
+        return
+    with pytest.raises(MedSegError, match=r"is damaged.*backup"):
+        Project.open(tmp_path)
+
+
+def test_overwritten_page_is_noticed_at_opening(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    for number in range(300):
+        project.insert(a_case(f"c{number}"))
+    project.close()
+    data = bytearray((tmp_path / DATABASE).read_bytes())
+    half = len(data) // 2 // 4096 * 4096
+    data[half : half + 3 * 4096] = b"\xa5" * (3 * 4096)
+    (tmp_path / DATABASE).write_bytes(data)
+    with pytest.raises(MedSegError, match="is damaged"):
+        Project.open(tmp_path)
+
+
+def test_folder_without_project_and_with_one(tmp_path: Path) -> None:
+    with pytest.raises(MedSegError, match="holds no project"):
+        Project.open(tmp_path / "nowhere")
+    Project.create(tmp_path).close()
+    with pytest.raises(MedSegError, match="already holds"):
+        Project.create(tmp_path)
+
+
+def test_other_threads_may_not_touch_the_store(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    caught: list[BaseException] = []
+
+    def intrude() -> None:
+        try:
+            project.rows(Case)
+        except sqlite3.ProgrammingError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=intrude)
+    thread.start()
+    thread.join()
+    assert len(caught) == 1
+    project.close()
+
+
+def test_missing_record_is_named(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    with pytest.raises(MedSegError, match="no case 12"):
+        project.one(Case, 12)
+    project.close()

@@ -1,0 +1,242 @@
+"""Every stroke is on disk when it counts, whatever happens to the process, and can be undone for ever."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project import stroke_journal as journal_module
+from napari_medseg.core.project.stroke_journal import MAGIC, Journal, has_own_strokes
+from napari_medseg.core.project.strokes import Stroke, StrokeKind
+
+PAINTER = """
+import sys, time
+from pathlib import Path
+from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.strokes import Stroke, StrokeKind
+journal = Journal(Path(sys.argv[1]))
+number = 0
+while True:
+    journal.add(Stroke.from_voxels(StrokeKind.PAINT, [number, number + 1], 0, 1))
+    if number % 10 == 9:
+        journal.undo()
+    number += 1
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+"""
+
+
+def paint(indices: object, old: object = 0, new: object = 1) -> Stroke:
+    return Stroke.from_voxels(StrokeKind.PAINT, indices, old, new)
+
+
+def test_stroke_packs_voxels_and_gives_them_back() -> None:
+    rng = np.random.default_rng(0)
+    indices = np.sort(rng.choice(10_000, 3_000, replace=False))
+    old, new = rng.integers(0, 3, 3_000), rng.integers(0, 70_000, 3_000) % 65_536
+    stroke = paint(indices, old, new)
+    np.testing.assert_array_equal(stroke.indices, indices)
+    np.testing.assert_array_equal(stroke.old, old)
+    np.testing.assert_array_equal(stroke.new, new)
+    shuffled = rng.permutation(3_000)
+    again = paint(indices[shuffled], old[shuffled], new[shuffled])
+    np.testing.assert_array_equal(again.runs, stroke.runs)
+
+
+def test_voxel_painted_twice_in_a_stroke_keeps_its_first_old_and_last_new_value() -> None:
+    stroke = paint([5, 4, 5, 6, 5], [0, 0, 1, 0, 2], [1, 1, 2, 1, 3])
+    assert stroke.indices.tolist() == [4, 5, 6]
+    assert stroke.old.tolist() == [0, 0, 0]
+    assert stroke.new.tolist() == [1, 3, 1]
+
+
+def test_a_large_fill_is_a_small_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "1.journal")
+    journal.add(paint(np.arange(10_000_000)))
+    journal.close()
+    assert (tmp_path / "1.journal").stat().st_size < 100
+
+
+def test_empty_stroke_has_no_voxels() -> None:
+    assert paint([]).indices.size == 0
+
+
+def test_undo_and_redo_go_on_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    journal = Journal(path)
+    for number in range(300):
+        journal.add(paint([number]))
+    for _ in range(250):
+        journal.undo()
+    journal.add_seconds(12.5)
+    journal.add_seconds(0.5)
+    journal.close()
+
+    journal = Journal(path)
+    assert len(journal.done) == 50
+    assert len(journal.undone) == 250
+    assert journal.seconds == 13.0
+    redone = journal.redo()
+    assert redone is not None
+    assert redone.indices.tolist() == [50]
+    for _ in range(51):
+        assert journal.undo() is not None
+    assert journal.undo() is None
+    journal.close()
+
+    journal = Journal(path)
+    assert len(journal.undone) == 300
+    journal.add(paint([1000]))
+    assert journal.redo() is None, "a new stroke ends what could be redone"
+    journal.close()
+
+
+def test_kill_9_in_the_middle_of_painting_loses_no_finished_stroke(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    with subprocess.Popen([sys.executable, "-c", PAINTER, str(path)], stdout=subprocess.PIPE, text=True) as painter:
+        assert painter.stdout is not None
+        told = 0
+        while told < 200:
+            told = int(painter.stdout.readline())
+        painter.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+        rest = painter.stdout.read().split("\n")[:-1]
+        told = int(rest[-1]) if rest else told
+    journal = Journal(path)
+    last_whole = max(stroke.indices[0] for stroke in [*journal.done, *journal.undone[:1]])
+    assert last_whole >= told - 1
+    kept = [int(stroke.indices[0]) for stroke in journal.done if stroke.indices[0] < told]
+    assert kept == [number for number in range(told) if number % 10 != 9 or number in kept]
+    assert len(kept) >= told * 9 // 10
+    journal.close()
+
+
+@pytest.mark.parametrize("n_bytes", [1, 7, 8, 9, 20, 27])
+def test_torn_last_record_is_cut_off_and_kept_beside(tmp_path: Path, n_bytes: int) -> None:
+    path = tmp_path / "1.journal"
+    journal = Journal(path)
+    journal.add(paint([1, 2, 3]))
+    whole = path.stat().st_size
+    journal.add(paint([7]))
+    journal.close()
+    torn = path.read_bytes()[: whole + n_bytes]
+    path.write_bytes(torn)
+
+    journal = Journal(path)
+    assert [stroke.indices.tolist() for stroke in journal.done] == [[1, 2, 3]]
+    assert path.with_suffix(".torn").read_bytes() == torn[whole:]
+    journal.add(paint([9]))
+    journal.close()
+    assert [stroke.indices.tolist() for stroke in Journal(path).done] == [[1, 2, 3], [9]]
+
+
+def test_record_of_noise_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    journal = Journal(path)
+    journal.add(paint([1]))
+    journal.add(paint([2]))
+    journal.close()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(data)
+    assert [stroke.indices.tolist() for stroke in Journal(path).done] == [[1]]
+
+
+def test_file_torn_in_its_first_word_is_an_empty_journal(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    path.write_bytes(MAGIC[:5])
+    journal = Journal(path)
+    assert journal.done == []
+    journal.add(paint([4]))
+    journal.close()
+    assert len(Journal(path).done) == 1
+
+
+def test_other_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    path.write_bytes(b"P6 a picture, really")
+    with pytest.raises(MedSegError, match="no journal"):
+        Journal(path)
+    assert path.read_bytes() == b"P6 a picture, really"
+
+
+FILLER = """
+import resource, signal, sys
+from pathlib import Path
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.strokes import Stroke, StrokeKind
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+journal = Journal(Path(sys.argv[1]))
+try:
+    while True:
+        journal.add(Stroke.from_voxels(StrokeKind.PAINT, [1, 3, 5], 0, 1))
+except MedSegError as error:
+    sys.stdout.write(f"{len(journal.done)} {error}")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is POSIX")
+def test_full_disk_is_told_and_the_stroke_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    answer = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=True)
+    n_done, message = answer.stdout.split(" ", 1)
+    assert "not on the disk" in message
+    journal = Journal(path)
+    assert len(journal.done) == int(n_done) > 5
+    assert not path.with_suffix(".torn").exists(), "the half-written record was taken back at once"
+    journal.close()
+
+
+def test_sync_follows_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[float] = []
+    fsync = journal_module.os.fsync
+
+    def watched_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(time.monotonic())
+
+    monkeypatch.setattr(journal_module.os, "fsync", watched_fsync)
+    journal = Journal(tmp_path / "1.journal")
+    began = time.monotonic()
+    journal.add(paint([1]))
+    assert synced == [], "a stroke does not wait for the disk"
+    while not synced and time.monotonic() - began < 5:
+        time.sleep(0.01)
+    assert synced[0] - began < 1.0
+    journal.close()
+
+
+def test_a_stroke_of_a_large_brush_is_written_in_20_ms(tmp_path: Path) -> None:
+    shape = (300, 512, 512)
+    z, y, x = np.ogrid[-20:20, -20:20, -20:20]
+    ball = np.argwhere(z**2 + y**2 + x**2 < 400) + np.array((100, 200, 200))
+    indices = np.ravel_multi_index(tuple(ball.T), shape)
+    journal = Journal(tmp_path / "1.journal")
+    seconds = []
+    for _ in range(20):
+        began = time.perf_counter()
+        journal.add(paint(indices, np.zeros(indices.size, np.uint8), 1))
+        seconds.append(time.perf_counter() - began)
+    journal.close()
+    assert float(np.median(seconds)) < 0.020
+
+
+def test_only_a_persons_strokes_make_a_draft(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    assert not has_own_strokes(path)
+    journal = Journal(path)
+    journal.add(Stroke.from_voxels(StrokeKind.CARRIED, [1, 2], 0, 1))
+    journal.add_seconds(3.0)
+    journal.add(Stroke.from_voxels(StrokeKind.PREDICTION, [8], 0, 1, model="lungs-unet@2"))
+    journal.sync()
+    assert not has_own_strokes(path)
+    journal.add(paint([3]))
+    journal.close()
+    assert has_own_strokes(path)
+    assert [stroke.model for stroke in Journal(path).done] == ["", "lungs-unet@2", ""]

@@ -1,0 +1,74 @@
+"""Model cards: complete, and with no unknown word."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import (
+    Architecture,
+    Lineage,
+    ModelCard,
+    Preprocessing,
+    Score,
+    Step,
+    read_card,
+    write_card,
+)
+
+CARD = ModelCard(
+    name="lungs-unet",
+    version=3,
+    task="lungs",
+    architecture=Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options={"depth": [1, 2]}),
+    preprocessing=Preprocessing(hu_low=-1200.0),
+    postprocessing=[Step(name="fill_holes", options={"max_area_mm2": 30.5})],
+    hold_out=[
+        Score(
+            dataset="lidc_one_patient",
+            n_images=69,
+            n_groups=1,
+            mean=0.97,
+            worst=0.9,
+            ci_low=0.96,
+            ci_high=0.98,
+            per_label={"right lung": 0.97},
+            labels_by="automatic, checked by eye",
+        )
+    ],
+    lineage=Lineage(parent="lungs-unet@2", n_corrections=8, seed=1),
+)
+
+
+def test_a_card_comes_back_from_its_file(tmp_path: Path) -> None:
+    write_card(CARD, tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == CARD
+    assert CARD.id == "lungs-unet@3"
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"version": 0}, "version"),
+        ({"name": "Lungs UNet"}, "name"),
+        ({"task": None}, "task"),
+        ({"preprocessing": {"std": 0}}, r"preprocessing\.std"),
+        ({"architecture": {"name": "unet", "in_channels": 1, "classes": 1}}, r"architecture\.classes"),
+        ({"precision": "int8"}, "precision"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, object], place: str) -> None:
+    content = json.loads(CARD.model_dump_json()) | change
+    (tmp_path / "card.json").write_text(json.dumps(content))
+    with pytest.raises(MedSegError, match=rf"card\.json is no valid model card: .*{place}"):
+        read_card(tmp_path / "card.json")
+
+
+def test_missing_and_broken_cards(tmp_path: Path) -> None:
+    with pytest.raises(MedSegError, match=r"cannot read the model card card\.json"):
+        read_card(tmp_path / "card.json")
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(MedSegError, match="no valid model card"):
+        read_card(tmp_path / "card.json")

@@ -1,0 +1,65 @@
+"""Snapshots: frozen, hashed, and never with one patient on both sides."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+
+
+def item(name: str, group: str, role: Role, sha256: str = "") -> SnapshotItem:
+    return SnapshotItem(
+        name=name, image=f"{name}.tif", labels=f"{name}_l.tif", group=group, role=role, labels_sha256=sha256
+    )
+
+
+SNAPSHOT = Snapshot(
+    task="lungs",
+    items=(
+        item("a", "p1", Role.TRAIN),
+        item("b", "p2", Role.VALIDATE),
+        item("c", "p3", Role.HOLD_OUT),
+        item("d", "p4", Role.REPLAY),
+    ),
+)
+
+
+def test_a_snapshot_comes_back_from_its_file(tmp_path: Path) -> None:
+    write_snapshot(SNAPSHOT, tmp_path / "snapshot.json")
+    back = read_snapshot(tmp_path / "snapshot.json")
+    assert back == SNAPSHOT
+    assert back.sha256 == SNAPSHOT.sha256
+    assert [each.name for each in back.with_role(Role.TRAIN, Role.REPLAY)] == ["a", "d"]
+
+
+@pytest.mark.parametrize("role", [Role.TRAIN, Role.VALIDATE, Role.REPLAY])
+def test_a_group_on_both_sides_of_the_hold_out_is_refused(role: Role) -> None:
+    SNAPSHOT.check_split()
+    leaky = Snapshot(task="lungs", items=(*SNAPSHOT.items, item("e", "p3", role)))
+    with pytest.raises(MedSegError, match=r"groups \['p3'\] are in the hold-out and in the training set"):
+        leaky.check_split()
+
+
+def test_the_hash_follows_labels_roles_and_groups_but_not_paths() -> None:
+    moved = [each.model_copy(update={"image": f"/elsewhere/{each.image}"}) for each in SNAPSHOT.items]
+    assert Snapshot(task="lungs", items=tuple(moved)).sha256 == SNAPSHOT.sha256
+    first, *rest = SNAPSHOT.items
+    changes = [{"labels_sha256": "1"}, {"role": Role.VALIDATE}, {"group": "p9"}, {"name": "z"}]
+    hashes = {Snapshot(task="lungs", items=(first.model_copy(update=c), *rest)).sha256 for c in changes}
+    assert len(hashes | {SNAPSHOT.sha256, Snapshot(task="covid", items=SNAPSHOT.items).sha256}) == 6
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        SNAPSHOT.items[0].group = "p9"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"task": "lungs", "items": [], "extra": 1}', "no json"])
+def test_what_is_no_snapshot_is_a_readable_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "snapshot.json").write_text(text)
+    with pytest.raises(MedSegError, match="is not a snapshot"):
+        read_snapshot(tmp_path / "snapshot.json")
+    with pytest.raises(MedSegError, match="is not a snapshot"):
+        read_snapshot(tmp_path / "gone.json")

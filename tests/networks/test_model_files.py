@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card
+from napari_medseg.networks import build, load_encoder_weights, load_version, save_version
+
+ENCODER_WEIGHTS = Path(__file__).parents[3] / "shared/weights/mobilenet_v2_imagenet.safetensors"
+ARCHITECTURE = Architecture(
+    name="unet",
+    encoder="mobilenet_v2",
+    in_channels=1,
+    classes=3,
+    options={"decoder_channels": [16, 16, 8, 8, 8]},
+)
+CARD = ModelCard(name="tiny", version=1, task="lungs", architecture=ARCHITECTURE, preprocessing=Preprocessing())
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return build(ARCHITECTURE).eval()
+
+
+def test_a_saved_version_comes_back_as_the_same_function(network: nn.Module, tmp_path: Path) -> None:
+    written = save_version(network.to(memory_format=torch.channels_last), CARD, tmp_path / "1")
+    loaded, card = load_version(tmp_path / "1")
+    assert card == written == read_card(tmp_path / "1" / "card.json")
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["card.json", "model.safetensors"]
+    plane = torch.randn(1, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(plane), network(plane), atol=5e-3, rtol=5e-3)
+    assert not loaded.training
+    assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
+
+
+def test_saving_what_was_loaded_changes_no_byte(network: nn.Module, tmp_path: Path) -> None:
+    first = save_version(network, CARD, tmp_path / "1")
+    second = save_version(load_version(tmp_path / "1")[0], CARD, tmp_path / "2")
+    assert first.weights_sha256 == second.weights_sha256
+
+
+def test_kernels_are_halved_and_statistics_are_not(network: nn.Module, tmp_path: Path) -> None:
+    tiny_variance = network.get_buffer("encoder.features.0.1.running_var").fill_(1e-9)
+    network.get_parameter("segmentation_head.0.weight").data.mul_(1e6)
+    save_version(network, CARD, tmp_path)
+    loaded, _ = load_version(tmp_path)
+    assert torch.equal(loaded.get_buffer("encoder.features.0.1.running_var"), tiny_variance)
+    assert torch.isfinite(loaded.get_parameter("segmentation_head.0.weight")).all()
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert (tmp_path / "model.safetensors").stat().st_size < 2.3 * n_parameters
+
+
+def test_damaged_weights_are_refused(network: nn.Module, tmp_path: Path) -> None:
+    save_version(network, CARD, tmp_path)
+    weights = tmp_path / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(MedSegError, match=r"tiny@1 are damaged.*roll back"):
+        load_version(tmp_path)
+
+
+def test_missing_weights_are_named(network: nn.Module, tmp_path: Path) -> None:
+    save_version(network, CARD, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(MedSegError, match=r"model\.safetensors"):
+        load_version(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(network: nn.Module, tmp_path: Path) -> None:
+    other = CARD.model_copy(update={"architecture": ARCHITECTURE.model_copy(update={"classes": 5})})
+    save_version(network, other, tmp_path)
+    with pytest.raises(MedSegError, match="do not fit Unet"):
+        load_version(tmp_path)
+
+
+def test_a_pickle_is_refused_as_encoder_weights(network: nn.Module, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(MedSegError, match="safetensors only"):
+        load_encoder_weights(network, tmp_path / "weights.pt")
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not ENCODER_WEIGHTS.exists(), reason="needs ../shared/weights")
+def test_one_channel_encoder_answers_like_the_rgb_one_to_grey() -> None:
+    grey, rgb = build(ARCHITECTURE).eval(), build(ARCHITECTURE.model_copy(update={"in_channels": 3})).eval()
+    for network in (grey, rgb):
+        load_encoder_weights(network, ENCODER_WEIGHTS)
+    plane = torch.randn(1, 1, 64, 64)
+    with torch.inference_mode():
+        from_grey, from_rgb = (
+            network.get_submodule("encoder")(pixels)[-1]
+            for network, pixels in ((grey, plane), (rgb, plane.expand(-1, 3, -1, -1)))
+        )
+    torch.testing.assert_close(from_grey, from_rgb, atol=1e-4, rtol=1e-4)

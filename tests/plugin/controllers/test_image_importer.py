@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from plugin_phantoms import drop_of, phantom, write_phantom
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QWidget
+
+from napari_medseg.core.image import Image
+from napari_medseg.plugin.controllers.image_importer import Arrivals, Reading, Refused, images_in
+from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.plugin.sample_data import SAMPLES
+
+CT = sorted((SAMPLES / "ct_a0001" / "dicom").glob("*.dcm"))
+
+
+def kinds(paths: list[Path]) -> tuple[list[Image], list[str]]:
+    items = list(images_in(paths))
+    images = [item for item in items if isinstance(item, Image)]
+    return images, [item.text for item in items if isinstance(item, Refused)]
+
+
+def test_slices_of_one_series_are_one_volume_whatever_their_order() -> None:
+    images, refused = kinds([CT[3], CT[0], CT[2], CT[1]])
+    assert not refused
+    assert [image.pixels.shape[0] for image in images] == [4]
+
+
+def test_slices_picked_here_and_there_are_read_one_by_one() -> None:
+    images, refused = kinds([CT[0], CT[1], CT[7]])
+    assert not refused
+    assert [image.axes for image in images] == ["YX"] * 3
+    assert sorted(image.name for image in images) == sorted(path.stem for path in (CT[0], CT[1], CT[7]))
+
+
+def test_a_folder_with_a_slice_missing_is_no_volume_and_says_where(tmp_path: Path) -> None:
+    for path in (CT[0], CT[1], CT[2], CT[4]):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    images, refused = kinds([tmp_path])
+    assert not images
+    assert CT[2].name in refused[0]
+    assert CT[4].name in refused[0]
+
+
+def test_what_cannot_be_used_is_one_text_each_and_the_rest_is_read(tmp_path: Path) -> None:
+    truncated = tmp_path / "truncated.dcm"
+    truncated.write_bytes(CT[0].read_bytes()[:2000])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "words.tif").write_text("no image at all")
+    good = write_phantom(tmp_path, 1)
+    images, refused = kinds([truncated, tmp_path / "empty.png", tmp_path / "words.tif", good])
+    assert [image.name for image in images] == ["case1"]
+    assert len(refused) == 3
+    assert all(name in " ".join(refused) for name in ("truncated.dcm", "empty.png", "words.tif"))
+
+
+def test_a_folder_is_read_and_one_without_images_says_so(tmp_path: Path) -> None:
+    for number in range(3):
+        write_phantom(tmp_path / "some", number)
+    images, _ = kinds([tmp_path / "some"])
+    assert len(images) == 3
+    (tmp_path / "none").mkdir()
+    images, refused = kinds([tmp_path / "none"])
+    assert not images
+    assert "holds no image" in refused[0]
+    assert "does not exist" in kinds([tmp_path / "gone"])[1][0]
+
+
+def test_reading_says_how_far_it_is(tmp_path: Path) -> None:
+    paths = [write_phantom(tmp_path, number) for number in range(2)]
+    said = [(item.number, item.total) for item in images_in(paths) if isinstance(item, Reading)]
+    assert said == [(1, 2), (2, 2)]
+
+
+@pytest.fixture
+def arrivals(qtbot: QtBot) -> Arrivals:
+    return Arrivals(ViewerModel())
+
+
+def heard(arrivals: Arrivals) -> list[tuple[Image, object]]:
+    images: list[tuple[Image, object]] = []
+    arrivals.arrived.connect(lambda image, layer: images.append((image, layer)))
+    return images
+
+
+def test_a_real_drop_event_is_taken_and_read(arrivals: Arrivals, tmp_path: Path, qtbot: QtBot) -> None:
+    canvas = QWidget()
+    qtbot.addWidget(canvas)
+    images = heard(arrivals)
+    arrivals.watch_drops([canvas])
+    event, _mime = drop_of(write_phantom(tmp_path, 1), write_phantom(tmp_path, 2))
+    with qtbot.waitSignal(arrivals.finished):
+        assert arrivals.eventFilter(canvas, event)
+    assert [image.name for image, _ in images] == ["case1", "case2"]
+    assert event.isAccepted()
+
+
+def test_what_we_cannot_read_is_left_to_napari(arrivals: Arrivals, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b")
+    event, _mime = drop_of(tmp_path / "table.csv")
+    assert not arrivals.eventFilter(None, event)
+    assert not arrivals.eventFilter(None, QEvent(QEvent.Type.MouseMove))
+
+
+def test_layers_of_the_reader_arrive_in_one_batch(arrivals: Arrivals, qtbot: QtBot) -> None:
+    images = heard(arrivals)
+    with qtbot.waitSignal(arrivals.finished):
+        for number in range(3):
+            data, arguments, _ = layer_data(phantom(number))
+            arrivals._viewer.add_image(data, **arguments)
+    assert [image.name for image, _ in images] == ["slice 0", "slice 1", "slice 2"]
+    assert [layer for _, layer in images] == list(arrivals._viewer.layers)
+
+
+def test_single_slices_of_a_series_become_one_volume(arrivals: Arrivals, qtbot: QtBot) -> None:
+    images = heard(arrivals)
+    with qtbot.waitSignal(arrivals.finished):
+        for path in (CT[1], CT[0], CT[2]):
+            for image in images_in([path]):
+                if isinstance(image, Image):
+                    data, arguments, _ = layer_data(image)
+                    arrivals._viewer.add_image(data, **arguments)
+    assert [image.pixels.shape[0] for image, _ in images] == [3]
+    assert len(arrivals._viewer.layers) == 0
+
+
+def test_other_layers_are_no_arrivals_and_existing_ones_are_adopted(qtbot: QtBot) -> None:
+    viewer = ViewerModel()
+    data, arguments, _ = layer_data(phantom())
+    ours = viewer.add_image(data, **arguments)
+    viewer.add_image(np.zeros((4, 4)))
+    arrivals = Arrivals(viewer)
+    images = heard(arrivals)
+    arrivals.adopt_existing()
+    assert [layer for _, layer in images] == [ours]

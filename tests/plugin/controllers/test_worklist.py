@@ -1,0 +1,198 @@
+"""Drop, next, and what is predicted before it is asked for."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from plugin_phantoms import N_RIGHT, Texts, phantom, write_phantom, write_version
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Prediction
+from napari_medseg.plugin.reader_writer import layer_data
+
+
+def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
+    with qtbot.waitSignal(window.worklist.arrivals.finished):
+        window.worklist.arrivals.read([write_phantom(tmp_path / "in", number) for number in numbers])
+
+
+def wait_for(window: SimpleNamespace, qtbot: QtBot, *states: str) -> None:
+    qtbot.waitUntil(lambda: window.predictions.running is None)
+    qtbot.waitUntil(lambda: [row.state for row in window.worklist.rows] == list(states))
+
+
+def names(window: SimpleNamespace) -> list[str]:
+    return [layer.name for layer in window.viewer.layers]
+
+
+def test_a_dropped_file_is_predicted_without_a_click(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1)
+    wait_for(window, qtbot, "predicted")
+    assert names(window) == ["case1", "lungs: case1 (predicted)"]
+    assert np.count_nonzero(window.desk.current.labels_layer.data == 1) == N_RIGHT
+
+
+def test_of_several_the_first_is_open_and_all_get_predicted(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    assert window.desk.current.case.name == "case1"
+    assert len(window.viewer.layers) == 2
+    assert "3 images in the list" in told
+
+
+def test_the_same_file_again_is_the_same_case(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    drop(window, qtbot, tmp_path, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    assert window.desk.current.case.name == "case2"
+    assert len(window.ws.engine.asked) == 2
+
+
+def test_without_the_tick_nothing_is_predicted_until_asked(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    window.worklist.set_predicts_arrivals(False)
+    drop(window, qtbot, tmp_path, 1, 2)
+    qtbot.wait(30)
+    assert not window.ws.engine.asked
+    assert window.worklist.can_predict
+    window.worklist.predict()
+    wait_for(window, qtbot, "predicted", "new")
+
+
+def test_accepting_opens_the_next_until_all_are_done(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(window, qtbot, tmp_path, 1, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    window.desk.accept()
+    wait_for(window, qtbot, "accepted", "predicted")
+    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
+    assert window.desk.current.labels_layer.editable
+    window.desk.reject()
+    wait_for(window, qtbot, "accepted", "rejected")
+    assert "All cases are done" in told
+
+
+def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    for by, expected in ((1, "case2"), (1, "case3"), (1, "case1"), (-1, "case3")):
+        window.worklist.step(by)
+        qtbot.waitUntil(lambda expected=expected: window.desk.current.case.name == expected)
+
+
+def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    window.desk.clear()
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.desk.current is not None)
+    assert window.desk.current.case.name == "case1"
+    window.desk.clear()
+    window.worklist.step(-1)
+    qtbot.waitUntil(lambda: window.desk.current is not None)
+    assert window.desk.current.case.name == "case2"
+
+
+def test_an_image_that_the_task_does_not_take_is_refused_and_the_window_stays(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(window, qtbot, tmp_path, 1)
+    wait_for(window, qtbot, "predicted")
+    before = names(window)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
+    with qtbot.waitSignal(window.worklist.arrivals.finished):
+        window.worklist.arrivals.read([tmp_path / "broken.png"])
+    assert names(window) == before
+    assert len([text for text in told if "broken.png" in text]) == 1
+
+
+def test_a_failed_prediction_is_one_message_and_the_case_stays_open(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    window.ws.engine.error = MedSegError("the prediction process ended; it was restarted, predict again")
+    drop(window, qtbot, tmp_path, 1)
+    wait_for(window, qtbot, "new")
+    qtbot.wait(50)
+    assert len([text for text in told if "predict again" in text]) == 1
+    assert names(window) == ["case1"]
+    window.ws.engine.error = None
+    window.worklist.predict()
+    wait_for(window, qtbot, "predicted")
+
+
+def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNamespace, qtbot: QtBot) -> None:
+    image = phantom(9)
+    layer = window.viewer.add_image(image.pixels, scale=(2, 2), name="from a script")
+    qtbot.wait(20)
+    assert not window.ws.engine.asked
+    assert window.worklist.can_predict
+    window.worklist.predict()
+    wait_for(window, qtbot, "predicted")
+    assert names(window) == ["from a script", "lungs: from a script (predicted)"]
+    assert np.array_equal(window.viewer.layers[1].scale, layer.scale)
+    case = window.desk.current.case
+    window.desk.clear()
+    assert names(window) == ["from a script"], "somebody else's layer is theirs"
+    layer.name = "theirs"
+    window.worklist.open(case)
+    qtbot.waitUntil(lambda: window.desk.current is not None)
+    assert names(window) == ["theirs", "from a script", "lungs: from a script (predicted)"]
+
+
+def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: SimpleNamespace, qtbot: QtBot) -> None:
+    for number in range(3):
+        data, arguments, _ = layer_data(phantom(number))
+        window.viewer.add_image(data, **arguments)
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
+    qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
+
+
+def test_a_case_whose_image_is_gone_is_left_alone_in_the_background(
+    window: SimpleNamespace, qtbot: QtBot, told: Texts
+) -> None:
+    for number in range(2):
+        data, arguments, _ = layer_data(phantom(number))
+        window.viewer.add_image(data, **arguments)
+    wait_for(window, qtbot, "predicted", "new")
+    qtbot.wait(50)
+    assert "cannot be shown" not in told
+
+
+def test_a_new_live_version_predicts_anew_what_nobody_touched(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
+    window.desk.current.labels_layer.paint((2, 2), 1)
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.desk.current.case.name == "case3")
+    window.ws.registry.add(write_version(tmp_path / "made", 2))
+    window.ws.registry.promote("lungs-unet@2")
+    window.worklist.use_live_model()
+    wait_for(window, qtbot, "predicted", "draft", "predicted")
+    qtbot.waitUntil(lambda: len(window.ws.project.rows(Prediction)) == 5)
+    models = {row.case.name: row.prediction.model for row in window.worklist.rows}
+    assert models == {"case1": "lungs-unet@2", "case2": "lungs-unet@1", "case3": "lungs-unet@2"}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_was_predicted_ahead_opens_at_once(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, held: bool
+) -> None:
+    drop(window, qtbot, tmp_path, 1, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    window.ws.engine.gate = threading.Event() if held else None  # nothing more is asked of the engine
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
+    assert window.desk.current.labels_layer is not None
+    assert len(window.ws.engine.asked) == 2

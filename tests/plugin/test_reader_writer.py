@@ -1,0 +1,93 @@
+"""The reader and writer that napari calls, with real files and the dock closed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari._app_model.constants._menus import is_menu_contributable
+from napari.components import ViewerModel
+from napari.layers import Labels
+from npe2 import PluginManager, PluginManifest
+from plugin_phantoms import Texts, phantom_labels, write_phantom
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin import layers, reader_writer
+from napari_medseg.plugin.sample_data import SAMPLES
+
+CT = sorted((SAMPLES / "ct_a0001" / "dicom").glob("*.dcm"))
+
+
+def test_a_dicom_slice_becomes_a_layer_with_its_geometry() -> None:
+    ((data, arguments, kind),) = reader_writer.get_reader(str(CT[5]))(str(CT[5]))
+    assert kind == "image"
+    assert data.shape == (512, 512)
+    assert arguments["units"] == ("mm", "mm")
+    assert arguments["contrast_limits"] == (-1350.0, 150.0)
+    assert ViewerModel().add_image(data, **arguments).metadata["medseg"]["image"].modality == "CT"
+
+
+def test_a_stack_of_slices_and_a_folder_are_one_volume() -> None:
+    paths = [str(path) for path in CT[:4]]
+    ((data, arguments, _),) = reader_writer.get_reader(paths)(paths)
+    assert data.shape == (4, 512, 512)
+    assert len(arguments["scale"]) == 3
+    ((data, _, _),) = reader_writer.get_reader(str(CT[0].parent))(str(CT[0].parent))
+    assert data.shape[0] == len(CT)
+
+
+def test_a_folder_of_several_images_gives_them_one_by_one(tmp_path: Path) -> None:
+    for number in range(3):
+        write_phantom(tmp_path, number)
+    read = reader_writer.get_reader(str(tmp_path))(str(tmp_path))
+    assert [arguments["name"] for _, arguments, _ in read] == ["case0", "case1", "case2"]
+
+
+def test_what_is_no_image_of_ours_is_left_to_others(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b")
+    assert reader_writer.get_reader(str(tmp_path / "table.csv")) is None
+    assert reader_writer.get_reader([]) is None
+
+
+def test_an_unusable_file_is_an_error_in_a_script_and_one_message_in_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    path = tmp_path / "truncated.dcm"
+    path.write_bytes(CT[0].read_bytes()[:2000])
+    with pytest.raises(MedSegError, match=r"truncated\.dcm"):
+        reader_writer.get_reader(str(path))(str(path))
+    monkeypatch.setattr(reader_writer, "current_viewer", lambda: ViewerModel())
+    assert reader_writer.get_reader(str(path))(str(path)) == [(None,)]
+    assert len(list(told)) == 1
+    assert "truncated.dcm" in told
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii.gz", ".png"])
+def test_saving_labels_goes_through_our_writer_and_reads_back(tmp_path: Path, suffix: str) -> None:
+    image = formats.read(write_phantom(tmp_path, 1))
+    layer = Labels(phantom_labels(), metadata={layers.KEY: {"image": image}}, name="lungs: case1 (draft)")
+    data, meta, _ = layer.as_layer_data_tuple()
+    (written,) = reader_writer.write_labels(str(tmp_path / f"saved{suffix}"), data, meta)
+    assert np.array_equal(formats.read_labels(Path(written), image), phantom_labels())
+
+
+def test_labels_without_an_image_of_ours_keep_their_millimetres(tmp_path: Path) -> None:
+    layer = Labels(phantom_labels(), scale=(0.5, 0.25), units=("mm", "mm"))
+    data, meta, _ = layer.as_layer_data_tuple()
+    (written,) = reader_writer.write_labels(str(tmp_path / "saved.tif"), data, meta)
+    assert formats.read(Path(written)).spacing_mm == pytest.approx((0.5, 0.25))
+    with pytest.raises(MedSegError, match="4 dimensions"):
+        reader_writer.write_labels(str(tmp_path / "x.tif"), np.zeros((1, 1, 2, 2), int), {})
+
+
+def test_the_manifest_offers_reader_writer_samples_and_the_dock() -> None:
+    manager = PluginManager()
+    manifest = PluginManifest.from_file(Path(layers.__file__).parents[1] / "napari.yaml")
+    manager.register(manifest)
+    readers = {reader.command for reader in manager.iter_compatible_readers(str(CT[0]))}
+    assert "napari-medseg.read" in readers
+    writers = [writer.command for writer in manager.iter_compatible_writers(["labels"])]
+    assert "napari-medseg.write_labels" in writers
+    assert [widget.display_name for widget in manifest.contributions.widgets] == ["MedSeg"]
+    assert len(manifest.contributions.sample_data) == 6
+    assert [menu for menu in manifest.contributions.menus if is_menu_contributable(menu)] == ["napari/layers/segment"]

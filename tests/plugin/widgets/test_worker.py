@@ -1,0 +1,69 @@
+import threading
+from collections.abc import Generator
+from typing import Any
+
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin.widgets.worker import Worker
+
+
+def collected(worker: Worker) -> tuple[list[Any], list[Any]]:
+    items: list[Any] = []
+    errors: list[Any] = []
+    worker.yielded.connect(lambda item: items.append((item, threading.current_thread() is threading.main_thread())))
+    worker.failed.connect(errors.append)
+    return items, errors
+
+
+def test_items_are_made_in_a_thread_and_delivered_on_the_main_one(qtbot: QtBot) -> None:
+    made_in: list[threading.Thread] = []
+
+    def work() -> Generator[int]:
+        made_in.append(threading.current_thread())
+        yield 1
+        yield 2
+
+    worker = Worker(work())
+    items, errors = collected(worker)
+    with qtbot.waitSignal(worker.ended):
+        worker.start()
+    assert items == [(1, True), (2, True)]
+    assert not errors
+    assert made_in[0] is not threading.main_thread()
+
+
+def test_an_error_a_person_can_act_on_is_delivered_and_the_job_ends(qtbot: QtBot) -> None:
+    def work() -> Generator[int]:
+        yield 1
+        raise MedSegError("no room. Make room.")
+
+    worker = Worker(work())
+    items, errors = collected(worker)
+    with qtbot.waitSignal(worker.ended):
+        worker.start()
+    assert len(items) == 1
+    assert str(errors[0]) == "no room. Make room."
+
+
+def test_a_stopped_job_delivers_nothing_more_and_closes_its_generator(qtbot: QtBot) -> None:
+    goes_on, closed = threading.Event(), threading.Event()
+
+    def work() -> Generator[int]:
+        try:
+            goes_on.wait(5)
+            yield 1
+            yield 2
+        finally:
+            closed.set()
+
+    worker = Worker(work())
+    items, _ = collected(worker)
+    worker.start()
+    worker.stop()
+    with qtbot.waitSignal(worker.ended):
+        goes_on.set()
+    assert closed.is_set()
+    assert not items
+    assert worker.wait(1.0)
+    assert not worker.running

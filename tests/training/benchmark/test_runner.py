@@ -1,0 +1,96 @@
+import csv
+
+import numpy as np
+import pytest
+import tifffile
+from training_phantoms import phantom, small_card, small_recipe
+
+from napari_medseg.core.model_card import Lineage
+from training.benchmark.runner import Places, environment_of, plan, run_rows
+from training.benchmark.suite import Row, Suite
+from training.benchmark.table import lines_of, pictures_of, write_tables
+from training.from_folders.base_recipe import BaseRecipe, Source
+
+N_IMAGES = 6
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    data = tmp_path_factory.mktemp("data")
+    for folder in ("images", "labels"):
+        (data / folder).mkdir()
+    for seed in range(N_IMAGES):
+        pixels, labels = phantom(seed)
+        tifffile.imwrite(data / "images" / f"p{seed}.tif", pixels)
+        tifffile.imwrite(data / "labels" / f"p{seed}.tif", labels)
+    return Places(data, data, tmp_path_factory.mktemp("out"))
+
+
+def toy_suite() -> Suite:
+    base = BaseRecipe(
+        card=small_card().model_copy(update={"lineage": Lineage()}),
+        sources=(Source(name="phantoms", images="images", labels="labels", group="^(.*)$", hold_out=("p4", "p5")),),
+        recipe=small_recipe(n_epochs=1, steps_per_epoch=2, replay_share=0.0),
+    )
+    rows = (
+        Row(name="Cross-entropy", set={"recipe": {"loss": "cross_entropy"}}, theirs="Dice 0.9"),
+        Row(name="Dice", set={"recipe": {"loss": "dice"}}, recommended=True),
+        Row(name="No such loss", set={"recipe": {"loss": "guesswork"}}),
+    )
+    return Suite(title="Losses on phantoms", about="Two lungs.", base=base.model_dump(mode="json"), rows=rows)
+
+
+@pytest.fixture(scope="module")
+def ended(places: Places) -> dict[str, str]:
+    return {end.planned.row.name: end.message for end in run_rows(plan(toy_suite(), [], places.out), places, 2)}
+
+
+def test_a_row_that_fails_says_why_and_the_others_go_on(ended: dict[str, str]) -> None:
+    assert ended.keys() == {"Cross-entropy", "Dice", "No such loss"}
+    assert ended["Cross-entropy"] == ended["Dice"] == ""
+    assert "unknown loss 'guesswork'" in ended["No such loss"]
+
+
+def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: Places) -> None:
+    planned = plan(toy_suite(), [], places.out)
+    lines = lines_of(planned, {name: text for name, text in ended.items() if text})
+    pictures = dict(pictures_of(planned))
+    table, markdown, page = write_tables(toy_suite(), lines, "medseg benchmark toy.toml", places.out, pictures)
+    rows = list(csv.DictReader(table.open()))
+    assert [row["row"] for row in rows[:2]] == ["Cross-entropy", "Dice (recommended)"]
+    assert rows[2]["row"].startswith("No such loss: failed, ")
+    assert rows[2]["Dice"] == ""
+    for row in rows[:2]:
+        assert row["images"] == "2"
+        per_label = [float(row["Dice right lung"]), float(row["Dice left lung"])]
+        assert float(row["Dice"]) == pytest.approx(np.mean(per_label))
+        assert 0 < float(row["accuracy"]) <= 1
+        correct = [float(row["accuracy right lung"]), float(row["accuracy left lung"])]
+        assert min(correct) >= float(row["accuracy"]) - 1e-9, "a pixel that is right is right for each label"
+        distances = [float(row[f"HD95 {side} lung px"]) for side in ("right", "left")]
+        assert min(distances) <= float(row["HD95 px"]) <= max(distances)
+        assert float(row["parameters, millions"]) > 0
+        assert float(row["memory MB"]) > 50
+        assert row["epochs"] == "1"
+    assert "| Cross-entropy |" in markdown.read_text()
+    assert "Dice 0.9 |" in markdown.read_text()
+    html = page.read_text()
+    assert html.count("<img") == 4  # two cases of each row that is done
+    assert "Validation Dice by epoch" in html
+
+
+def test_what_is_done_is_not_done_again_but_another_recipe_is(ended: dict[str, str], places: Places) -> None:
+    planned = plan(toy_suite().named(["Dice"]), [], places.out)
+    before = (planned[0].run_dir / "model.safetensors").stat().st_mtime_ns
+    assert [end.message for end in run_rows(planned, places)] == [""]
+    assert (planned[0].run_dir / "model.safetensors").stat().st_mtime_ns == before
+    (other,) = plan(toy_suite().named(["Dice"]), [{"recipe": {"seed": 7}}], places.out)
+    assert not other.is_done
+    assert other.run_dir != planned[0].run_dir
+
+
+def test_rows_share_the_gpus_that_a_scheduler_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [environment_of(slot, 3, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["2", "5", "2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [environment_of(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0", "1"]

@@ -1,0 +1,89 @@
+"""Two processes that train together, as torchrun starts them."""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from training_phantoms import item
+
+from napari_medseg.core.snapshot import Role
+from training.__main__ import main
+from training.distributed import Team
+from training.run_folder import Compared, EpochEnded, Event, Finished, Started, read_events
+
+MakeRun = Callable[..., Path]
+
+
+def events_of(run_dir: Path) -> list[Event]:
+    return [event for event, _ in read_events(run_dir)]
+
+
+def train_together(run_dir: Path, n_processes: int = 2) -> None:
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", f"--nproc-per-node={n_processes}"]
+    command += ["--master-addr=127.0.0.1", "--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    command += ["-m", "training", str(run_dir)]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def many_items(folder: Path) -> list:
+    items = [item(folder, f"train{n}", Role.TRAIN, seed=n) for n in range(6)]
+    items += [item(folder, f"check{n}", Role.VALIDATE, seed=60 + n) for n in range(4)]
+    return [*items, *(item(folder, f"held{n}", Role.HOLD_OUT, seed=30 + n) for n in range(3))]
+
+
+def test_two_processes_are_as_good_as_one_with_the_doubled_batch(make_run: MakeRun, tmp_path: Path) -> None:
+    recipe = {"items": many_items(tmp_path), "n_epochs": 12, "steps_per_epoch": 8}
+    together, alone = make_run("together", batch_size=2, **recipe), make_run("alone", batch_size=4, **recipe)
+    train_together(together)
+    assert main([str(alone)]) == 0
+    scores = {}
+    for run_dir in (together, alone):
+        events = events_of(run_dir)
+        for kind, count in ((Started, 1), (EpochEnded, 12), (Compared, 3), (Finished, 1)):
+            assert sum(isinstance(event, kind) for event in events) == count
+        scores[run_dir] = statistics.fmean(event.val_dice for event in events if isinstance(event, Finished))
+    assert min(scores.values()) > 0.8
+    assert scores[together] == pytest.approx(scores[alone], abs=0.05)
+    assert (together / "report.html").exists()
+
+
+def test_alone_nothing_is_changed() -> None:
+    team, tensor = Team(), torch.ones(3)
+    team.average([tensor])
+    team.average_gradients([tensor])
+    assert team.is_first
+    assert team.agreed(0.3) == 0.3
+    assert tensor.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_gradients_and_decisions_are_shared(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, torch\n"
+        "from training.distributed import joined_team\n"
+        "with joined_team() as team:\n"
+        "    used = torch.zeros(2, 2, requires_grad=True)\n"
+        "    unused = torch.zeros(1, requires_grad=True)\n"
+        "    used.grad = torch.full((2, 2), float(team.rank))\n"
+        "    if team.rank == 1: unused.grad = torch.tensor([4.0])\n"
+        "    team.average_gradients([used, unused])\n"
+        "    said = [team.agreed(7.0 + team.rank), float(team.mean(torch.tensor(float(team.rank))))]\n"
+        "    text = f'{used.grad.flatten().tolist()} {unused.grad.tolist()} {said}'\n"
+        "    pathlib.Path(sys.argv[1], f'{team.rank}.txt').write_text(text)\n"
+    )
+    script = tmp_path / "share.py"
+    script.write_text(program)
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", str(script), str(tmp_path)]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second == "[0.5, 0.5, 0.5, 0.5] [2.0] [7.0, 0.5]"

@@ -1,0 +1,113 @@
+"""A run that is told to end, from inside of an epoch, goes on later as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_medseg.core.atomic_io import sha256_of
+from training.__main__ import main, run
+from training.checkpoint import CHECKPOINT_FILE, read_progress
+from training.run_folder import (
+    CANCEL_FILE,
+    PAUSE_FILE,
+    EpochEnded,
+    Event,
+    Finished,
+    Paused,
+    append_event,
+    is_paused,
+    pausing_on_signals,
+    read_events,
+)
+
+MakeRun = Callable[..., Path]
+
+
+def events_of(run_dir: Path) -> list[Event]:
+    return [event for event, _ in read_events(run_dir)]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_is_a_wish_to_pause(tmp_path: Path, name: str) -> None:
+    before = signal.getsignal(getattr(signal, name))
+    (tmp_path / PAUSE_FILE).touch()
+    with pausing_on_signals(tmp_path):
+        assert not is_paused(tmp_path), "a wish of an earlier process is forgotten"
+        os.kill(os.getpid(), getattr(signal, name))
+        assert is_paused(tmp_path)
+    assert signal.getsignal(getattr(signal, name)) == before
+    (tmp_path / CANCEL_FILE).touch()
+    assert not is_paused(tmp_path), "what is cancelled ends for good"
+
+
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun) -> None:
+    recipe = {"n_epochs": 3, "steps_per_epoch": 40, "ema_decay": 0.5}
+    whole, paused = make_run("whole", **recipe), make_run("paused", checkpoint_every_steps=2, **recipe)
+    assert main([str(whole)]) == 0
+    command = [sys.executable, "-P", "-m", "training", str(paused)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (paused / CHECKPOINT_FILE).exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 3
+    last = events_of(paused)[-1]
+    assert isinstance(last, Paused)
+    assert last.step % 40 > 0, "it did not wait for the end of an epoch"
+    assert main([str(paused)]) == 0
+    assert isinstance(events_of(paused)[-1], Finished)
+    assert sha256_of(whole / "model.safetensors") == sha256_of(paused / "model.safetensors")
+    epochs = [[event for event in events_of(each) if isinstance(event, EpochEnded)] for each in (whole, paused)]
+    assert [event.train_loss for event in epochs[0]] == [event.train_loss for event in epochs[1]]
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(make_run: MakeRun) -> None:
+    recipe = {"n_epochs": 2, "steps_per_epoch": 6}
+    whole, killed = make_run("whole", **recipe), make_run("killed", checkpoint_every_steps=2, **recipe)
+    assert main([str(whole)]) == 0
+    program = (
+        "import os, sys, pathlib\n"
+        "from training import loop\n"
+        "save = loop.save_checkpoint\n"
+        "def save_then_die(run_dir, learner, progress):\n"
+        "    save(run_dir, learner, progress)\n"
+        "    if progress.step == 4:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "loop.save_checkpoint = save_then_die\n"
+        "from training.__main__ import main\n"
+        "main([sys.argv[1]])\n"
+    )
+    dead = subprocess.run([sys.executable, "-P", "-c", program, str(killed)], check=False, capture_output=True)
+    assert dead.returncode == -9
+    assert (read_progress(killed).epoch, read_progress(killed).step) == (0, 4)
+    assert main([str(killed)]) == 0
+    assert sha256_of(whole / "model.safetensors") == sha256_of(killed / "model.safetensors")
+
+
+def test_checkpoints_come_by_the_clock_too(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=1, steps_per_epoch=3, checkpoint_every_s=1e-3)
+    steps = []
+    for event in run(run_dir, time.monotonic()):
+        append_event(run_dir, event)
+        if isinstance(event, EpochEnded):
+            steps.append(read_progress(run_dir).step)
+    assert steps == [3]
+
+
+def test_a_pause_while_the_hold_out_is_compared_loses_nothing(make_run: MakeRun) -> None:
+    whole, paused = make_run("whole"), make_run("paused")
+    assert main([str(whole)]) == 0
+    for event in run(paused, time.monotonic()):
+        append_event(paused, event)
+        if isinstance(event, EpochEnded) and event.epoch == 3:
+            (paused / PAUSE_FILE).touch()
+    assert isinstance(events_of(paused)[-1], Paused)
+    assert not (paused / "report.html").exists()
+    assert main([str(paused)]) == 0
+    assert sha256_of(whole / "model.safetensors") == sha256_of(paused / "model.safetensors")

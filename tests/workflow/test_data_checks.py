@@ -1,0 +1,143 @@
+"""What is found before a model learns, and that each finding names the case to open."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.core.review_region import Area, Outline
+from napari_medseg.workflow import retrain
+from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.workflow.data_checks import CHECKS_FOLDER, doubt_of, evidence, findings
+from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.workspace import Workspace
+
+
+def accepted_as(
+    ws: Workspace, image: Image, labels: np.ndarray, seconds: float = 30.0, area: Area | None = None
+) -> Case:
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.add_seconds(seconds)
+    if area is not None:
+        draft.keep_area(area)
+    draft.catch_up(labels)
+    accept(ws, draft, labels, image)
+    return case
+
+
+def found(ws: Workspace) -> list[tuple[str, str]]:
+    return [(one.case.name, one.finding.kind) for one in findings(ws, "lungs")]
+
+
+def test_sound_corrections_have_no_findings(ws: Workspace) -> None:
+    labels = phantom_labels()
+    labels[10, 6:26] = 0
+    for number in range(3):
+        accepted_as(ws, phantom(number), labels)
+    assert found(ws) == []
+
+
+def test_slips_name_their_case(ws: Workspace) -> None:
+    sound = phantom_labels()
+    sound[10, 6:26] = 0
+    holed, specked = sound.copy(), sound.copy()
+    holed[20, 15] = 0
+    specked[2, 2] = 1
+    for number, labels in enumerate((np.zeros_like(sound), holed, specked, np.ones_like(sound), sound)):
+        accepted_as(ws, phantom(number), labels)
+    assert found(ws) == [("slice 0", "empty"), ("slice 1", "holes"), ("slice 2", "specks"), ("slice 3", "full")]
+
+
+def test_what_nobody_reviewed_is_not_looked_at(ws: Workspace) -> None:
+    specked = phantom_labels()
+    specked[10, 6:26] = 0
+    specked[2, 2] = 1
+    below = Area(outlines=(Outline(corners=((6, 0), (6, 63), (47, 63), (47, 0))),))
+    above = Area(outlines=(Outline(corners=((0, 0), (0, 63), (40, 63), (40, 0))),))
+    case = accepted_as(ws, phantom(0), specked, area=below)
+    assert found(ws) == []
+    accepted_as(ws, phantom(1), specked, area=above)
+    assert found(ws) == [("slice 1", "specks")]
+    draft = open_review(ws, case, None)
+    draft.keep_area(above)
+    accept(ws, draft, specked, phantom(0))
+    assert found(ws) == [("slice 0", "specks"), ("slice 1", "specks")], "the same labels, another part of them"
+
+
+def test_a_prediction_accepted_at_once_was_not_looked_at(ws: Workspace) -> None:
+    accepted_as(ws, phantom(0), phantom_labels(), seconds=1.2)
+    accepted_as(ws, phantom(1), phantom_labels(), seconds=4.0)
+    changed = phantom_labels()
+    changed[10, 6:26] = 0
+    accepted_as(ws, phantom(2), changed, seconds=1.2)
+    (one,) = findings(ws, "lungs")
+    assert (one.case.name, one.finding.kind) == ("slice 0", "unseen")
+    assert "slice 0: accepted unchanged after 1.2 s" in one.text
+
+
+def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> None:
+    labels = phantom_labels()
+    labels[10, 6:26] = 0
+    first = accepted_as(ws, phantom(0), labels)
+    set_held_out(ws, first.group, True)
+    copy = phantom(0)
+    again = replace(copy, name="again", group="another", spacing_mm=(0.9, 0.9))
+    accepted_as(ws, again, labels)
+    set_held_out(ws, "another", False)
+    brighter = replace(copy, pixels=(copy.pixels * 1.2).clip(0, 255).astype(np.uint8), name="brighter", group="third")
+    accepted_as(ws, brighter, labels)
+    set_held_out(ws, "third", False)
+    one, other = findings(ws, "lungs")
+    assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", True)
+    assert (other.case.name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
+    assert "slice 0 in the hold-out" in one.text
+    with pytest.raises(MedSegError, match="again: the same picture as slice 0"):
+        retrain.start_run(ws, "lungs")
+    set_held_out(ws, "another", True)
+    set_held_out(ws, "third", True)
+    assert found(ws) == [], "pictures that stand on one side may be alike"
+
+
+def test_answers_are_kept_and_damaged_ones_found_again(ws: Workspace) -> None:
+    accepted(ws, 0)
+    first = findings(ws, "lungs")
+    kept = sorted((ws.project.folder / CHECKS_FOLDER).iterdir())
+    assert len(kept) == 2
+    (piece,) = evidence(ws, "lungs")
+    (ws.project.folder / piece.correction.labels_file).rename(ws.project.folder / "labels" / "away")
+    assert findings(ws, "lungs") == first, "nothing is read twice"
+    (ws.project.folder / "labels" / "away").rename(ws.project.folder / piece.correction.labels_file)
+    for path in kept:
+        path.write_bytes(b"torn")
+    assert findings(ws, "lungs") == first
+
+
+def test_groups_that_can_judge_are_counted(ws: Workspace) -> None:
+    for number in range(5):
+        accepted(ws, number, group=f"patient {number // 2}")
+    held = {case.group for case in ws.project.rows(Case) if case.held_out}
+    assert retrain.judging_groups(ws, "lungs") == len(held) == 1
+
+
+def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Workspace) -> None:
+    shifts = [(0, 0), (7, 0), (-7, 3), (3, -5), (-4, -6), (8, 5)]
+    images, sound = [], []
+    for number, shift in enumerate(shifts):
+        image = phantom(number)
+        images.append(replace(image, pixels=np.roll(image.pixels, shift, (0, 1))))
+        sound.append(np.roll(phantom_labels(), shift, (0, 1)))
+    for number, image in enumerate(images):
+        accepted_as(ws, image, sound[(number + 1) % 6])
+    mixed = [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"]
+    assert len(mixed) >= 3
+    assert all("fit its picture better: mixed up?" in one.text for one in mixed)
+    assert doubt_of(mixed).startswith("labels seem to be mixed up between cases (slice ")
+    assert doubt_of([]) == ""
+    for number, image in enumerate(images):
+        accepted_as(ws, image, sound[number])
+    assert not [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"

@@ -1,0 +1,140 @@
+"""A run between its start and its end: paused, taken up again, given up."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workflow_phantoms import accepted, real_version
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.snapshot import Role
+from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.run_control import start_detached
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import EpochEnded, Event, Failed, Finished, Paused, append_event
+
+Reopen = Callable[[], Workspace]
+
+
+def dead_run(ws: Workspace, *said: Event) -> Run:
+    """A run whose process has said this and is gone."""
+    folder = ws.project.folder / "runs" / "r1"
+    folder.mkdir()
+    start_detached([sys.executable, "-c", "import sys; sys.stderr.write('killed\\n')"], folder).wait()
+    for event in said:
+        append_event(folder, event)
+    return ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, "2025"))
+
+
+def until(ws: Workspace, run: Run, kind: type[Event], offset: int = 0) -> tuple[list[Event], int]:
+    """Follow until something of that kind is said."""
+    events: list[Event] = []
+    began = time.monotonic()
+    while not any(isinstance(event, kind) for event in events):
+        assert time.monotonic() - began < 240, events
+        time.sleep(0.1)
+        said, offset = run_control.follow(ws, run, offset)
+        events += said
+    return events, offset
+
+
+def test_a_pause_that_nobody_saw_is_written_down_by_the_next_window(open_workspace: Reopen) -> None:
+    dead_run(open_workspace(), EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0), Paused(1, 13, 6.0))
+    ws = open_workspace()
+    assert run_control.running(ws) is None
+    waiting = run_control.paused(ws, "lungs")
+    assert waiting is not None
+    assert (waiting.id, waiting.state) == ("r1", RunState.PAUSED)
+    assert run_control.paused(ws, "covid") is None
+    assert [type(event) for event in run_control.follow(ws, waiting)[0]] == [EpochEnded, Paused], "and no failure"
+    with pytest.raises(MedSegError, match="no candidate"):
+        retrain.promote(ws, waiting)
+
+
+def test_a_last_word_between_two_looks_is_heard_before_the_run_counts_as_ended(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
+    monkeypatch.setattr(run_control, "is_alive", lambda *of: True)  # it dies a moment after this question
+    read = run_control.said_since
+
+    def read_then_fail(folder: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
+        said = read(folder, offset, alive=alive)
+        append_event(folder, Failed("no recipe.json"))
+        return said
+
+    with monkeypatch.context() as between:
+        between.setattr(run_control, "said_since", read_then_fail)
+        events, offset = run_control.follow(ws, run)
+    assert [type(event) for event in events] == [EpochEnded]
+    assert ws.project.one(Run, "r1").state is RunState.RUNNING
+    assert run_control.follow(ws, run, offset)[0] == [Failed("no recipe.json")]
+    assert ws.project.one(Run, "r1").state is RunState.FAILED
+
+
+def test_another_run_of_the_task_waits_until_it_is_decided_on(ws: Workspace) -> None:
+    run = dead_run(ws, Paused(1, 13, 6.0))
+    accepted(ws, 0)
+    with pytest.raises(MedSegError, match="the run r1 is paused"):
+        retrain.start_run(ws, "lungs")
+    run_control.discard(ws, run)
+    assert ws.project.one(Run, "r1").state is RunState.DISCARDED
+    for act in (run_control.discard, run_control.resume):
+        with pytest.raises(MedSegError, match="neither paused nor interrupted"):
+            act(ws, run)
+
+
+def test_what_a_discarded_run_saw_is_not_counted_as_learnt(ws: Workspace) -> None:
+    accepted(ws, 0)
+    run = dead_run(ws, Paused(1, 13, 6.0))
+    ws.project.add_run_items([RunItem("r1", 1, "patient 0", Role.TRAIN)])
+    assert len(ws.project.run_items()) == 1
+    run_control.running(ws)
+    run_control.discard(ws, run)
+    assert ws.project.run_items() == []
+
+
+def test_a_process_that_dies_at_once_is_not_taken_for_a_paused_one(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = dead_run(ws, Paused(1, 13, 6.0))
+    run_control.running(ws)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    run_control.resume(ws, run)
+    events, _ = until(ws, run, Failed)
+    assert "ended without a result" in events[-1].message
+    assert ws.project.one(Run, "r1").state is RunState.FAILED
+    assert run_control.can_go_on(ws, run), "its checkpoint is still there"
+
+
+def test_a_real_run_pauses_and_goes_on_in_another_window(
+    open_workspace: Reopen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    ws = open_workspace()
+    real_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    for number in range(3):
+        accepted(ws, number)
+    run = retrain.start_run(ws, "lungs", budget_s=600.0)
+    _, offset = until(ws, run, EpochEnded)
+    with pytest.raises(MedSegError, match="neither paused nor interrupted"):
+        run_control.resume(ws, run)
+    run_control.pause(ws, run)
+    events, offset = until(ws, run, Paused, offset)
+    (stood,) = (event for event in events if isinstance(event, Paused))
+    assert ws.children[run.id].returncode == 3
+    assert ws.project.one(Run, run.id).state is RunState.PAUSED
+
+    ws = open_workspace()
+    again = run_control.resume(ws, run_control.paused(ws))
+    assert again.id == run.id
+    events, offset = until(ws, again, EpochEnded, offset)
+    assert next(event for event in events if isinstance(event, EpochEnded)).epoch == stood.epoch + 1
+    run_control.cancel(ws, again)
+    events, _ = until(ws, again, Finished, offset)
+    assert ws.project.one(Run, run.id).state is RunState.CANCELLED
+    assert retrain.keep_old(ws, again).id == "lungs-unet@2"

@@ -1,0 +1,124 @@
+"""What is done to a whole batch: patches are mixed with one another, on the device that the batch is on.
+
+Patches keep their places in what is made of them, so that the right lung stays on the image's left. Replayed patches
+are left as they are: the parent teaches them, and knows nothing of what is new.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from training.augmentation.presets import Augmentation, augmentation_named, strengthened
+from training.losses.composite import Truth
+from training.recipe import Recipe
+
+STREAM = 0x6D6978
+"""Tells the draws for mixing from those that made the batch of the same seed and step."""
+
+MIXUP_ALPHA = 0.4
+MOSAIC_CROSSING = (0.25, 0.75)
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes the new patches of a batch; what it draws depends on seed and step alone.
+
+    Parameters
+    ----------
+    settings
+        Shares of patches for CutMix and mosaics, of batches for MixUp.
+    seed
+        Of the run.
+    """
+
+    settings: Augmentation
+    seed: int
+
+    def mixed(self, images: Tensor, labels: Tensor, step: int, n_replayed: int = 0) -> tuple[Tensor, Truth]:
+        """Return the batch with some of its patches mixed; the tensors that are given stay as they are.
+
+        Parameters
+        ----------
+        images, labels
+            (n, c, h, w) and (n, h, w), on one device.
+        step
+            Of the run.
+        n_replayed
+            How many patches at the front are left alone.
+        """
+        settings = self.settings
+        n_new = len(images) - n_replayed
+        if n_new < 2 or not (settings.cutmix_share or settings.mosaic_share or settings.mixup_share):
+            return images, Truth(labels)
+        rng = np.random.default_rng([self.seed, step, STREAM])
+        images, labels = images.clone(), labels.clone()
+        new = images[n_replayed:], labels[n_replayed:]
+        if settings.mosaic_share:
+            _mosaic(new, settings.mosaic_share, rng)
+        if settings.cutmix_share:
+            _cutmix(new, settings.cutmix_share, rng)
+        if settings.mixup_share and rng.random() < settings.mixup_share:
+            return _mixup(images, labels, n_replayed, rng)
+        return images, Truth(labels)
+
+
+def mixer_of(recipe: Recipe) -> Mixer:
+    """Return the mixer of a recipe's augmentation."""
+    return Mixer(strengthened(augmentation_named(recipe.augmentation), recipe.augmentation_strength), recipe.seed)
+
+
+def _cutmix(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:
+    """Paste a rectangle of another patch, and its labels, at its own place (Yun et al., CutMix, ICCV 2019)."""
+    sources = [tensor.clone() for tensor in batch]
+    partners = _partners(len(sources[0]), rng)
+    for index, partner in enumerate(partners):
+        box = _rectangle(sources[0].shape[-2:], rng)
+        if rng.random() < share:
+            for tensor, source in zip(batch, sources, strict=True):
+                tensor[(index, ..., *box)] = source[(partner, ..., *box)]
+
+
+def _mosaic(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:
+    """Make a patch of the quarters of four, which meet at a random point (Bochkovskiy et al., YOLOv4, 2020).
+
+    Quarters are cut and not shrunk: the size of things means something here.
+    """
+    sources = [tensor.clone() for tensor in batch]
+    height, width = sources[0].shape[-2:]
+    others = [_partners(len(sources[0]), rng) for _ in range(3)]
+    for index in range(len(sources[0])):
+        row, column = (round(side * rng.uniform(*MOSAIC_CROSSING)) for side in (height, width))
+        if rng.random() >= share:
+            continue
+        above, below, left, right = slice(0, row), slice(row, height), slice(0, column), slice(column, width)
+        for quarter, partners in zip(((above, right), (below, left), (below, right)), others, strict=True):
+            for tensor, source in zip(batch, sources, strict=True):
+                tensor[(index, ..., *quarter)] = source[(partners[index], ..., *quarter)]
+
+
+def _mixup(images: Tensor, labels: Tensor, n_replayed: int, rng: np.random.Generator) -> tuple[Tensor, Truth]:
+    """Average each new patch with another one; both labels count, by their shares (Zhang et al., mixup, ICLR 2018)."""
+    share = float(rng.beta(MIXUP_ALPHA, MIXUP_ALPHA))
+    share = max(share, 1.0 - share)  # so that the batch's own patches prevail, and replayed ones are what they were
+    partners = [n_replayed + partner for partner in _partners(len(images) - n_replayed, rng)]
+    other = labels.clone()
+    other[n_replayed:] = labels[partners]
+    images[n_replayed:] = share * images[n_replayed:] + (1.0 - share) * images[partners]
+    return images, Truth(labels, other, share)
+
+
+def _partners(n_patches: int, rng: np.random.Generator) -> list[int]:
+    """Another patch for each patch."""
+    return [int(place) for place in np.roll(np.arange(n_patches), int(rng.integers(1, n_patches)))]
+
+
+def _rectangle(shape: Sequence[int], rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle of a random share of the area, cut off at the border as in CutMix's paper."""
+    side = np.sqrt(rng.random())
+    rows, columns = (
+        (round(centre - length * side / 2), round(centre + length * side / 2))
+        for length, centre in ((length, rng.uniform(0, length)) for length in shape)
+    )
+    return slice(max(0, rows[0]), min(shape[0], rows[1])), slice(max(0, columns[0]), min(shape[1], columns[1]))

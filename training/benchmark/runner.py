@@ -1,0 +1,140 @@
+"""Train and score every row of a suite, each in a process of its own; a row that is done is not done again.
+
+A row is a run folder like any other, called by its name and the hash of its recipe: a suite that is run again after a
+stop goes on, and a row whose recipe has changed is trained anew beside the old one.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from training.benchmark.suite import Row, Suite, folder_name
+from training.evaluation.run_cost import COST_FILE
+from training.from_folders.base_recipe import BaseRecipe
+from training.run_folder import Failed, read_events
+
+RECIPE_COPY = "base_recipe.json"
+EVALUATION_FILE = "evaluation.json"
+LOG_FILE = "suite.log"
+LAST_WORDS = 400
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of a benchmark: images, pretrained encoders, and where the runs go."""
+
+    data: Path
+    weights: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row with its whole recipe and its run folder."""
+
+    row: Row
+    recipe: BaseRecipe
+    run_dir: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been trained, judged and measured."""
+        return all((self.run_dir / name).exists() for name in (EVALUATION_FILE, COST_FILE))
+
+
+@dataclass(frozen=True)
+class RowEnded:
+    """A row is done, or it failed for the reason that `message` gives; the others go on."""
+
+    planned: Planned
+    message: str = ""
+
+
+def plan(suite: Suite, changes: Sequence[dict[str, object]], out: Path) -> list[Planned]:
+    """Return what is to be run; raise `MedSegError` where a row is no recipe."""
+    planned = []
+    for row, recipe in suite.recipes(changes):
+        digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:8]
+        planned.append(Planned(row, recipe, out / "runs" / f"{folder_name(row.name)}-{digest}"))
+    return planned
+
+
+def run_rows(planned: Sequence[Planned], places: Places, n_at_once: int = 1, n_gpus: int = 0) -> Iterator[RowEnded]:
+    """Run what is not done yet.
+
+    Parameters
+    ----------
+    planned
+        From `plan`.
+    places
+        Where images and encoders lie.
+    n_at_once
+        Rows that run beside one another; on the CPU they share its cores evenly.
+    n_gpus
+        GPUs to spread them over, 0 for none.
+
+    Yields
+    ------
+    RowEnded
+        In the order in which they end; those done before come first.
+    """
+    for one in planned:
+        if one.is_done:
+            yield RowEnded(one)
+    slots: SimpleQueue[int] = SimpleQueue()
+    for slot in range(n_at_once):
+        slots.put(slot)
+
+    def run(one: Planned) -> RowEnded:
+        slot = slots.get()
+        try:
+            return RowEnded(one, _run_row(one, places, environment_of(slot, n_at_once, n_gpus)))
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(n_at_once) as pool:
+        waiting = [pool.submit(run, one) for one in planned if not one.is_done]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _run_row(one: Planned, places: Places, environment: dict[str, str]) -> str:
+    """Run one row; return its last words where it failed. A stop from the keyboard reaches it as well."""
+    one.run_dir.mkdir(parents=True, exist_ok=True)
+    recipe = one.run_dir / RECIPE_COPY
+    recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "training.from_folders.base_model", "--data", str(places.data)]
+    command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir)]
+    log = one.run_dir / LOG_FILE
+    with log.open("ab") as file:
+        ended = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
+    if ended.returncode == 0:
+        return ""
+    for event, _ in read_events(one.run_dir):
+        if isinstance(event, Failed):
+            return event.message
+    return log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() or f"exit code {ended.returncode}"
+
+
+def environment_of(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
+    """Give each slot a GPU of its own, or its share of the cores: threads that fight over cores halve one another."""
+    environment = dict(os.environ)
+    if n_gpus:
+        # Where a scheduler lent some of the GPUs, only those may be used, and torch counts them from 0.
+        lent = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = lent if len(lent) >= n_gpus and all(lent) else [str(number) for number in range(n_gpus)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % n_gpus].strip()
+    elif n_at_once > 1:
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // n_at_once))
+        environment["OMP_WAIT_POLICY"] = "passive"
+    return environment

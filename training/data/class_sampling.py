@@ -1,0 +1,53 @@
+"""Where most pixels are background: classes that are rare count more, or are drawn more often."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_medseg.core.snapshot import IGNORED
+
+
+def inverse_frequencies(
+    planes: Sequence[Sequence[NDArray[np.integer]]], weights: Sequence[float], n_classes: int
+) -> Tensor:
+    """Weight of each class: the inverse of its share of the pixels that count, scaled so that a mean pixel weighs 1.
+
+    Parameters
+    ----------
+    planes
+        Labels of the planes of each image that is learnt from.
+    weights
+        How often each image is drawn, against 1.
+    n_classes
+        Of the network, background included. A class that no image has weighs 1.
+
+    Returns
+    -------
+    Tensor
+        (n_classes,) float32.
+    """
+    shares = np.zeros(n_classes)
+    for labels, weight in zip(planes, weights, strict=True):
+        counts = np.sum([np.bincount(plane.ravel(), minlength=IGNORED + 1)[:n_classes] for plane in labels], axis=0)
+        shares += weight * counts / max(1, counts.sum())
+    present = shares > 0
+    frequent = np.ones(n_classes)
+    frequent[present] = shares.sum() / (present.sum() * shares[present])
+    return torch.tensor(frequent, dtype=torch.float32)
+
+
+def classes_in(labels: NDArray[np.integer]) -> tuple[int, ...]:
+    """Classes of a plane, but background and what is ignored, ascending."""
+    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)
+    counts[[0, IGNORED]] = 0
+    return tuple(int(value) for value in np.flatnonzero(counts))
+
+
+def random_pixel(inside: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
+    """Return the centre (row, column) in pixels of one of the pixels of a mask, all alike likely."""
+    places = np.flatnonzero(inside)
+    row, column = divmod(int(places[rng.integers(len(places))]), inside.shape[1])
+    return row + 0.5, column + 0.5

@@ -1,0 +1,193 @@
+"""Labelled planes in memory, and the batches drawn from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_medseg.core.snapshot import IGNORED
+from training.augmentation.patch_batch import DrawnBatch, DrawnPatch
+from training.augmentation.spatial import Augmenter
+from training.data.class_sampling import classes_in, random_pixel
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPlane:
+    """One plane on the network's grid.
+
+    Parameters
+    ----------
+    views
+        float16 (c, h, w) each, normalised; the first as the predictor sees it, the others under other grey windows.
+    labels
+        uint8 (h, w); `IGNORED` where nobody looked.
+    inside
+        (h, w) of the picture in the plane, which is padded below and to the right; the whole plane where `None`.
+    """
+
+    views: tuple[NDArray[np.float16], ...]
+    labels: NDArray[np.uint8]
+    inside: tuple[int, int] | None = None
+
+    def view(self, rng: np.random.Generator) -> NDArray[np.float16]:
+        """Return the predictor's own view as often as all others together."""
+        if len(self.views) == 1 or rng.random() < 0.5:
+            return self.views[0]
+        return self.views[rng.integers(1, len(self.views))]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """The planes of one image that a run learns from or is judged by; `weight` is how often it is drawn."""
+
+    name: str
+    planes: tuple[LabelledPlane, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches that depend on the seed and the step alone, so that a resumed run sees what it would have seen.
+
+    Parameters
+    ----------
+    train, replay
+        What is to be learnt, and older data that must not be forgotten; images are drawn by their weights, then
+        their planes evenly.
+    augmenter, replay_augmenter
+        Cut patches from what is to be learnt and from what is replayed.
+    batch_size, replay_share
+        Patches in a batch, and the share of them that is replayed where there is anything to replay.
+    seed
+        Of all draws.
+    foreground_share
+        Share of new patches about a labelled pixel: each class in turn, then an image that has it, then a pixel.
+    window_overlap_px
+        Where it is a number, new patches are not drawn: they are windows that overlap by at least so much, each once
+        in a pass, in an order of its own in each pass; weights and `foreground_share` mean nothing then.
+    """
+
+    train: Sequence[LabelledImage]
+    replay: Sequence[LabelledImage]
+    augmenter: Augmenter
+    replay_augmenter: Augmenter
+    batch_size: int
+    replay_share: float
+    seed: int
+    foreground_share: float = 0.0
+    window_overlap_px: int | None = None
+
+    @property
+    def n_replayed(self) -> int:
+        """How many patches of each batch are replayed; they come first."""
+        return round(self.batch_size * self.replay_share) if self.replay else 0
+
+    @property
+    def n_new(self) -> int:
+        """How many patches of each batch are of what is to be learnt."""
+        return self.batch_size - self.n_replayed
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Steps until every window was seen; in the last one a few come for a second time."""
+        return max(1, -(-len(self.windows) // self.n_new))
+
+    @cached_property
+    def windows(self) -> list[tuple[LabelledPlane, tuple[float, float]]]:
+        """Plane and centre of every window of which something counts; empty where patches are drawn."""
+        if self.window_overlap_px is None:
+            return []
+        side = self.augmenter.patch_px
+        return [
+            (plane, centre)
+            for image in self.train
+            for plane in image.planes
+            for centre in window_centres(plane.inside or plane.labels.shape, side, self.window_overlap_px)
+            if (_around(plane.labels, centre, side) != IGNORED).any()
+        ]
+
+    def drawn(self, step: int) -> DrawnBatch:
+        """Draw the patches of one step; what is replayed comes first."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
+        drawn += [self._new(step, place, rng) for place in range(self.n_new)]
+        return self.augmenter.together(drawn, seed=int(rng.integers(2**62)))
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step, made on the CPU."""
+        return self.drawn(step).patches()
+
+    def _new(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
+        if self.window_overlap_px is not None:
+            return self._window(step, place, rng)
+        if self.foreground_share and self._with_class and rng.random() < self.foreground_share:
+            return self._labelled(step * self.n_new + place, rng)
+        return _draw(self.train, self.augmenter, rng)
+
+    def _window(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
+        passes, step_of_pass = divmod(step, self.steps_per_pass)
+        order = np.random.default_rng([self.seed, passes]).permutation(len(self.windows))
+        plane, centre = self.windows[order[(step_of_pass * self.n_new + place) % len(order)]]
+        return self.augmenter.draw(plane.view(rng), plane.labels, rng, centre)
+
+    def _labelled(self, turn: int, rng: np.random.Generator) -> DrawnPatch:
+        classes = sorted(self._with_class)
+        value = classes[turn % len(classes)]
+        image = _one_of(self._with_class[value], rng)
+        plane = image.planes[int(rng.integers(len(image.planes)))]
+        return self.augmenter.draw(plane.view(rng), plane.labels, rng, random_pixel(plane.labels == value, rng))
+
+    @cached_property
+    def _with_class(self) -> dict[int, list[LabelledImage]]:
+        """Of each class the images that have it, with those of their planes that do."""
+        found: dict[int, list[LabelledImage]] = {}
+        for image in self.train:
+            present = [(plane, classes_in(plane.labels)) for plane in image.planes]
+            for value in {value for _, classes in present for value in classes}:
+                planes = tuple(plane for plane, classes in present if value in classes)
+                found.setdefault(value, []).append(LabelledImage(image.name, planes, image.weight))
+        return found
+
+
+def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> DrawnPatch:
+    """Draw a patch from anywhere; where a part only was looked at, about a pixel of that part."""
+    image = _one_of(pool, rng)
+    plane = image.planes[int(rng.integers(len(image.planes)))]
+    looked_at = plane.labels != IGNORED
+    centre = None if looked_at.all() else random_pixel(looked_at, rng)
+    return augmenter.draw(plane.view(rng), plane.labels, rng, centre)
+
+
+def _one_of(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:
+    shares = np.cumsum([image.weight for image in pool])
+    return pool[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
+
+
+def _around(labels: NDArray[np.uint8], centre: tuple[float, float], side_px: int) -> NDArray[np.uint8]:
+    top, left = (max(0, round(place - side_px / 2)) for place in centre)
+    return labels[top : top + side_px, left : left + side_px]
+
+
+def window_centres(shape: tuple[int, ...], side_px: int, overlap_px: int) -> list[tuple[float, float]]:
+    """Row and column of the centres of all windows, row by row.
+
+    Parameters
+    ----------
+    shape
+        (h, w) of the picture. A side shorter than the window has one window about its middle.
+    side_px, overlap_px
+        Side of a window; the least that two neighbours share. There are as few windows as that allows, evenly spread,
+        the outer ones at the picture's border.
+    """
+    rows, columns = (_centres(length, side_px, overlap_px) for length in shape[:2])
+    return [(row, column) for row in rows for column in columns]
+
+
+def _centres(length: int, side_px: int, overlap_px: int) -> list[float]:
+    if length <= side_px:
+        return [length / 2]
+    count = -(-(length - overlap_px) // (side_px - overlap_px))
+    return [float(start) + side_px / 2 for start in np.linspace(0, length - side_px, count).round()]

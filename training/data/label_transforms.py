@@ -1,0 +1,129 @@
+"""What is done to labels before a network learns from them; a source or a recipe names the steps, in order.
+
+The hold-out is never changed: a model that learnt from dilated masks is judged by what people drew.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import expand_labels, find_boundaries, watershed
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Step
+from training.data.instance_targets import depth_classes
+
+OBJECT_SMOOTHING_PX = 2.0
+OBJECT_RADIUS_PX = 6
+
+Labels = NDArray[np.integer[Any]]
+
+
+def apply_label_steps(labels: Labels, steps: Sequence[Step], ignored_value: int | None = None) -> Labels:
+    """Apply steps to each plane, in order.
+
+    Parameters
+    ----------
+    labels
+        (y, x) or (n, y, x) on the image's own grid: label values or numbers of objects. Not changed.
+    steps
+        Their names are keys of `LABEL_STEPS`.
+    ignored_value
+        Value of what nobody decided on: background to all steps, and put back at the end.
+
+    Raises
+    ------
+    MedSegError
+        If there is no step or no option of a name; the text lists the choices.
+    """
+    if not steps:
+        return labels
+    ignored = labels == ignored_value if ignored_value is not None else np.zeros(labels.shape, bool)
+    planes = np.where(ignored, 0, labels).reshape(-1, *labels.shape[-2:]).astype(labels.dtype)
+    for step in steps:
+        function = _step_named(step)
+        planes = np.stack([function(plane, **step.options) for plane in planes])
+    changed = planes.reshape(labels.shape)
+    if ignored_value is not None:
+        changed = np.where(ignored, ignored_value, changed).astype(np.result_type(changed, labels))
+    return changed
+
+
+def binarise(labels: Labels) -> Labels:
+    """Label 1 wherever there is any."""
+    return (labels > 0).astype(np.uint8)
+
+
+def dilate(labels: Labels, radius_px: float = 3.0) -> Labels:
+    """Let labels grow into the background, not into each other; a pixel goes to the nearest."""
+    grown: Labels = expand_labels(labels, distance=radius_px)
+    return grown
+
+
+def boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
+    """Class 1 inside of objects and 2 on their rims, so that touching objects are told apart (Caicedo et al., 2019).
+
+    The rim lies within the object and is `width_px` wide; the picture's border is none.
+    """
+    rim = find_boundaries(labels, mode="inner")
+    classes = (labels > 0).astype(np.uint8)
+    if rim.any():
+        classes[(labels > 0) & (ndimage.distance_transform_edt(~rim) < width_px)] = 2
+    return classes
+
+
+def distance(labels: Labels, n_levels: int = 2) -> Labels:
+    """Class 1 to `n_levels` by the depth below the object's border, as a share of the object's largest depth."""
+    return depth_classes(labels, [level / n_levels for level in range(n_levels)])
+
+
+def split_touching(labels: Labels) -> Labels:
+    """Give each object of a mask a number of its own; touching ones are parted where they are narrow, by a watershed.
+
+    A guess, good enough to learn from where people drew a mask without telling objects apart.
+    """
+    mask = labels > 0
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), OBJECT_SMOOTHING_PX)
+    tops = peak_local_max(depth, min_distance=OBJECT_RADIUS_PX, labels=ndimage.label(mask)[0], exclude_border=False)
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
+    objects: NDArray[np.uint16] = watershed(-depth, markers, mask=mask).astype(np.uint16)
+    return objects
+
+
+def without_outside_air(labels: Labels) -> Labels:
+    """Drop pieces of a label that touch the picture's border and are not its largest.
+
+    Thresholds take the air beside the chest for lung where a slice is cropped; a network would learn to repeat it.
+    """
+    kept = labels.copy()
+    for value in np.unique(labels[labels > 0]):
+        pieces, n_pieces = ndimage.label(labels == value, structure=np.ones((3, 3)))
+        sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
+        border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+        doomed = [piece for piece in border if piece > 0 and piece != int(np.argmax(sizes)) + 1]
+        kept[np.isin(pieces, doomed)] = 0
+    return kept
+
+
+LABEL_STEPS: dict[str, Callable[..., Labels]] = {
+    "binarise": binarise,
+    "boundaries": boundaries,
+    "dilate": dilate,
+    "distance": distance,
+    "drop_outside_air": without_outside_air,
+    "split_touching": split_touching,
+}
+
+
+def _step_named(step: Step) -> Callable[..., Labels]:
+    if step.name not in LABEL_STEPS:
+        raise MedSegError(f"unknown step for labels {step.name!r}; choose one of {sorted(LABEL_STEPS)}")
+    choices = list(inspect.signature(LABEL_STEPS[step.name]).parameters)[1:]
+    if unknown := sorted(step.options.keys() - set(choices)):
+        raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")
+    return LABEL_STEPS[step.name]

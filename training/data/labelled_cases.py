@@ -1,0 +1,50 @@
+"""Images and the reference labels that belong to them, found by file name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.discovery import suffix_of
+from training.data.ignore_regions import Part
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """An image with reference labels, both as files; `part` is what of it counts, where that is not all."""
+
+    name: str
+    image: Path
+    labels: Path
+    group: str = ""
+    source: str = ""
+    part: Part | None = None
+
+
+def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
+    """Pair images with labels of the same stem (`.nii.gz` counts as one suffix), sorted by name.
+
+    Raises
+    ------
+    MedSegError
+        If a folder is missing or empty, or labels have no image.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise MedSegError(f"{folder} is no folder. Give a folder of images and one of labels of the same names.")
+    image_of = {stem_of(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
+    labels_of = {stem_of(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
+    if not labels_of:
+        raise MedSegError(f"{labels} holds no labels (.png, .tif, .nii, .nii.gz). Choose another folder.")
+    if orphans := sorted(labels_of.keys() - image_of.keys()):
+        raise MedSegError(
+            f"{len(orphans)} of {len(labels_of)} labels have no image of the same name in {images}: "
+            f"{', '.join(orphans[:5])}. Rename the files, or choose another folder."
+        )
+    return [LabelledCase(stem, image_of[stem], path, source=images.name) for stem, path in labels_of.items()]
+
+
+def stem_of(path: Path) -> str:
+    """Return the name without a suffix that is one; a DICOM file may be called by its UID, which has dots."""
+    suffix = suffix_of(path)
+    return path.name[: -len(suffix)] if suffix in formats.READERS else path.name

@@ -1,0 +1,97 @@
+"""What a run was made with: `environment.json` and `split.json` in its folder. No host name, no user, no paths."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.run_setup import Setup, Split
+
+ENVIRONMENT_FILE = "environment.json"
+SPLIT_FILE = "split.json"
+PACKAGES = (
+    "imagecodecs",
+    "monai",
+    "nibabel",
+    "numpy",
+    "pydantic",
+    "pydicom",
+    "safetensors",
+    "scikit-image",
+    "scipy",
+    "segmentation-models-pytorch",
+    "tifffile",
+    "timm",
+    "torch",
+    "torchvision",
+)
+
+
+def write_provenance(setup: Setup) -> None:
+    """Write what the run is made with and on; a run that goes on elsewhere says where it ends."""
+    _write(setup.run_dir / ENVIRONMENT_FILE, environment(setup))
+    _write(setup.run_dir / SPLIT_FILE, used_for(setup.split))
+
+
+def environment(setup: Setup) -> dict[str, Any]:
+    """Return code, packages and machine, as far as they can change a result."""
+    device = setup.learner.device
+    return {
+        "code": code_version(),
+        "seed": setup.recipe.seed,
+        "snapshot_sha256": setup.snapshot.sha256,
+        "base": setup.base.id,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "processes": setup.team.size,
+        "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def used_for(split: Split) -> dict[str, list[dict[str, str]]]:
+    """Return which item of the snapshot was used for what, with the group that it stands for."""
+    parts = {"train": split.train, "replay": split.replay, "validate": split.validate, "hold_out": split.hold_out}
+    return {
+        part: [{"name": item.name, "group": item.group, "source": item.source} for item in items]
+        for part, items in parts.items()
+    }
+
+
+def code_version() -> str:
+    """Return the package's version, with the commit where it runs from a checkout, and a plus where that is changed."""
+    version = importlib.metadata.version("napari-medseg")
+    commit = _git("rev-parse", "--short", "HEAD")
+    if not commit:
+        return version
+    return f"{version}+{commit}" + ("+changed" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*words: str) -> str:
+    try:
+        answer = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

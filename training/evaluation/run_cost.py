@@ -1,0 +1,55 @@
+"""What a run cost: seconds, memory and parameters, in `cost.json`. No torch here but where a network is counted."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from training.run_folder import Finished, read_events
+
+COST_FILE = "cost.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run; `peak_mb` is the most memory that its process had, and on a GPU what it took there."""
+
+    seconds: float
+    peak_mb: float
+    parameters: int
+    device: str
+
+
+def write_cost(run_dir: Path) -> Cost:
+    """Measure this process and the version in the run folder, and write `cost.json` beside it."""
+    import torch
+
+    from napari_medseg.networks import load_version
+
+    network, _ = load_version(run_dir)
+    on_gpu = torch.cuda.is_available()
+    cost = Cost(
+        seconds=max(event.seconds for event, _ in read_events(run_dir) if isinstance(event, Finished)),
+        peak_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_mb(),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+    )
+    (run_dir / COST_FILE).write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
+    return cost
+
+
+def read_cost(run_dir: Path) -> Cost:
+    """Read what `write_cost` wrote."""
+    return Cost(**json.loads((run_dir / COST_FILE).read_text(encoding="utf-8")))
+
+
+def _peak_mb() -> float:
+    """Most memory of this process so far; where the system does not tell, what it has now."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,51 @@
+"""Curves for TensorBoard, on request: `tensorboard: true` in the recipe, then `tensorboard --logdir RUN_DIR`."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_medseg.core.errors import MedSegError
+from training.run_folder import Compared, EpochEnded, Event, Notice
+
+FOLDER = "tensorboard"
+
+
+def recorded(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
+    """Pass the events of a run on, and write their figures into its folder as they come.
+
+    Raises
+    ------
+    MedSegError
+        If TensorBoard is not installed.
+    """
+    with _writer(run_dir / FOLDER) as writer:
+        for event in events:
+            _write(writer, event)
+            yield event
+
+
+def _writer(folder: Path) -> Any:  # noqa: ANN401 - its class is there only where it is installed
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MedSegError(
+            "the recipe asks for TensorBoard's files, but TensorBoard is not installed. "
+            "Install it (pip install napari-medseg[tensorboard]), or leave `tensorboard` out of the recipe."
+        ) from error
+    return SummaryWriter(str(folder))
+
+
+def _write(writer: Any, event: Event) -> None:  # noqa: ANN401 - as above
+    match event:
+        case EpochEnded():
+            for name, value in (
+                ("loss/train", event.train_loss),
+                ("dice/validation", event.val_dice),
+                ("learning rate", event.rate),
+            ):
+                writer.add_scalar(name, value, event.epoch)
+            writer.flush()
+        case Compared():
+            writer.add_text("hold-out", f"{event.case}: {event.old:.4f} -> {event.new:.4f}")
+        case Notice():
+            writer.add_text("notices", event.text)

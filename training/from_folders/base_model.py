@@ -1,0 +1,197 @@
+"""Make, train and judge a base model from folders of labelled images, by the same loop as every retrain.
+
+python -P -m training.from_folders.base_model --data DATA --weights WEIGHTS --recipe RECIPE.json RUN_DIR
+"""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, Step, read_card
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
+from napari_medseg.core.tasks import task_named
+from napari_medseg.networks import build, load_version, save_version, start_encoder
+from napari_medseg.networks.pretrained import RANDOM, described_start
+from training.__main__ import main as train_run
+from training.data.label_transforms import apply_label_steps
+from training.data.labelled_cases import LabelledCase, pair_by_stem, stem_of
+from training.evaluation.model_evaluation import judge
+from training.evaluation.run_cost import write_cost
+from training.from_folders.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.recipe import write_recipe
+from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
+from training.start_plan import RANDOM_START, START_FOLDER, FirstStart
+from training.start_weights import MODELS, save_start
+
+LABELS_FOLDER = "labels"
+
+logger = logging.getLogger(__name__)
+
+
+def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path, registry: Registry | None = None) -> ModelCard:
+    """Fill a run folder, and return the card that it starts with, which says what its weights began with.
+
+    Parameters
+    ----------
+    base
+        What to train, on what.
+    data, weights
+        Folders that the recipe's paths start from.
+    run_dir
+        Made where it is missing.
+    registry
+        Whose versions can be started from; where there is none, those below `weights` and the bundled ones.
+
+    Raises
+    ------
+    MedSegError
+        If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    registry = registry or Registry(weights, MODELS)
+    card = _save_start(base, weights, registry, run_dir / START_FOLDER)
+    items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
+    snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
+    snapshot.check_split()
+    write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
+    changes = {"base": START_FOLDER, "field_base": _newest_bundled(base.card.field.task) if base.card.field else ""}
+    write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
+    logger.info("%d images in %s", len(items), run_dir)
+    return card
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a run folder from the command line; 1 after an error that the text explains."""
+    parser = argparse.ArgumentParser(prog="python -m training.from_folders.base_model", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's images lie in")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with pretrained encoders or versions")
+    parser.add_argument("--recipe", type=Path, required=True, help="as training/recipes/lungs.json")
+    parser.add_argument("--prepare", action="store_true", help="make the run folder only, and train later")
+    parser.add_argument("run_dir", type=Path, help="a run that was stopped goes on")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        base = read_base_recipe(options.recipe)
+        if not (options.run_dir / SNAPSHOT_FILE).exists():
+            make_run(base, options.data, options.weights, options.run_dir)
+        if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
+            write_cost(options.run_dir)
+            judge(options.run_dir, base.labels_by, base.images_may_be_shown)
+        return 0 if options.prepare else code
+    except MedSegError as error:
+        logger.error("%s", error)
+        return 1
+
+
+def _save_start(base: BaseRecipe, weights: Path, registry: Registry, folder: Path) -> ModelCard:
+    lineage = Lineage(parent=base.parent or None, began_with=base.card.lineage.began_with)
+    card = base.card.model_copy(update={"lineage": lineage})
+    if base.weights_from:
+        began_with = lineage.began_with or read_card(Path(base.weights_from) / CARD_FILE).id
+        card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
+        save_start(FirstStart(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
+        return card
+    torch.manual_seed(base.recipe.seed)
+    network = build(card.architecture)
+    if base.parent:
+        network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
+    else:
+        start_encoder(network, card.architecture, base.encoder_weights or RANDOM, weights, registry)
+        card = _with_beginning(card, base.encoder_weights, weights, registry)
+    save_version(network, card, folder)
+    return card
+
+
+def _with_beginning(card: ModelCard, source: str, weights: Path, registry: Registry) -> ModelCard:
+    """Return the card with what its encoder began with; that everything began at random is a weakness, too."""
+    changes: dict[str, Any] = {}
+    if source not in ("", RANDOM):
+        began_with = described_start(card.architecture, source, weights)
+        if began_with == source and not card.licence:  # a version
+            changes["licence"] = f"began with weights of {source}: {registry.card(source).licence or 'not stated'}"
+    else:
+        reason = "as asked for" if source else "as the recipe names neither parent nor encoder_weights"
+        began_with = card.lineage.began_with or f"{RANDOM_START}, {reason}"
+        changes["weaknesses"] = [*card.weaknesses, f"its training began with {began_with}"]
+        if not source:
+            logger.warning("all of the network begins at random: %s", began_with)
+    changes["lineage"] = card.lineage.model_copy(update={"began_with": began_with})
+    return card.model_copy(update=changes)
+
+
+def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
+    own_labels = run_dir / LABELS_FOLDER / source.name
+    images = (data / source.images).resolve()
+    if not source.labels:
+        _write_empty_labels(images, own_labels, source.only)
+    cases = pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels)
+    cases = [case for case in cases if not source.labels or re.search(source.only, case.name)]
+    fields = _field_labels(source, images, data)
+    roles = source.roles([case.name for case in cases], data)
+    for case in cases:
+        group, role = roles[case.name]
+        labels = _labels_of(case, own_labels, source, role).absolute()
+        is_own = own_labels.absolute() in labels.parents
+        yield SnapshotItem(
+            name=f"{source.name}/{case.name}",
+            image=str(case.image),
+            labels=str(labels.relative_to(run_dir.absolute())) if is_own else str(labels),
+            group=f"{source.name}/{group}",
+            role=role,
+            source=source.name,
+            labels_sha256=sha256_of(labels),
+            weight=source.weight,
+            field_labels=str(fields[case.name]) if fields else "",
+            ignored_value=source.ignored_value,
+        )
+
+
+def _newest_bundled(task: str) -> str:
+    versions = (MODELS / task_named(task).default_model).iterdir()
+    return str(max((folder for folder in versions if folder.is_dir()), key=lambda folder: int(folder.name)))
+
+
+def _field_labels(source: Source, images: Path, data: Path) -> dict[str, Path]:
+    if not source.field_labels:
+        return {}
+    return {case.name: case.labels for case in pair_by_stem(images, (data / source.field_labels).resolve())}
+
+
+def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(images.iterdir()):
+        if re.search(only, path.name) and formats.can_read(path):
+            image = formats.read(path)
+            formats.write_labels(folder / f"{stem_of(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
+
+
+def _labels_of(case: LabelledCase, folder: Path, source: Source, role: Role) -> Path:
+    """Return the labels as they are, or where the source asks for it a changed copy in `folder`."""
+    steps = [Step(name="binarise")] if source.binarise else []
+    if role is not Role.HOLD_OUT:
+        steps += [Step(name="split_touching")] if source.split_touching else []
+        steps += [Step(name="drop_outside_air")] if source.drop_outside_air else []
+        steps += source.label_steps
+    if not steps:
+        return case.labels
+    folder.mkdir(parents=True, exist_ok=True)
+    image = formats.read(case.image)
+    labels = apply_label_steps(formats.read_labels(case.labels, image), steps, source.ignored_value)
+    path = folder / f"{case.name}.tif"
+    formats.write_labels(path, labels, image)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

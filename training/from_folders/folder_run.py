@@ -1,0 +1,280 @@
+"""A model from anybody's own images and masks: everything is checked first, then one run folder is filled and trained.
+
+`match` tells what fits, `fill_run` makes the run folder, `train` trains and judges it; `medseg train --images` and the
+benchmarks call these three.
+"""
+
+import hashlib
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from napari_medseg.core import formats
+from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import DataSource, ModelCard, read_card
+from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.replay import leave_older
+from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.tasks import Task
+from training.from_folders import mask_pairing
+from training.from_folders.base_recipe import BaseRecipe, Source
+from training.from_folders.default_recipe import Changes, Donor, Sizes, default_recipe
+from training.from_folders.image_kind import kind_of
+from training.from_folders.mask_pairing import Matched, Mismatch, OwnCase
+from training.from_folders.mask_values import Meaning
+from training.run_folder import Failed, read_events
+
+LABELS_FOLDER = "labels"
+LABELS_BY = "the masks that came with the images"
+ONE_GROUP_HELD_OUT_IN = 5
+ONE_GROUP_VALIDATES_IN = 5
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Images and masks of a person.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    images, masks
+        Folders; `masks` may be a COCO file.
+    meaning
+        The task, and what the values of the masks mean.
+    group_by
+        Regular expression whose match in an image's name, or its first parenthesis, is the patient, slide or video;
+        each image is one of its own where it is empty.
+    hold_out
+        Groups that judge the model; one in five, chosen by a hash of their names, where it is empty.
+    train_on
+        Names of the images to learn from; all that are not held out where it is empty.
+    """
+
+    name: str
+    images: Path
+    masks: Path
+    meaning: Meaning
+    group_by: str = ""
+    hold_out: tuple[str, ...] = ()
+    train_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which groups are for what."""
+
+    hold_out: tuple[str, ...]
+    validate: tuple[str, ...]
+    group_of: dict[str, str] = field(default_factory=dict)
+
+
+def task_for(name: str, labels: Sequence[str], images: Path, *, instances: bool = False) -> Task:
+    """Make the task of labels, for the kind of images that a folder holds.
+
+    Raises
+    ------
+    MedSegError
+        If a label or the name cannot be, or the folder holds no image.
+    """
+    return own_task(name, labels, kind=kind_of(images), instances=instances)
+
+
+def match(data: OwnData) -> Matched:
+    """Look at all images and masks; see `matching.match`. Names in which `group_by` matches nothing are mismatches."""
+    found = mask_pairing.match(data.images, data.masks, data.meaning)
+    lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
+    mismatches = [Mismatch("group", name, f"{data.group_by!r} matches nothing in its name") for name in lost]
+    cases = tuple(case for case in found.cases if case.name not in set(lost))
+    return replace(found, cases=cases, mismatches=(*found.mismatches, *mismatches))
+
+
+def fill_run(
+    data: OwnData,
+    cases: Sequence[OwnCase],
+    donors: Sequence[Donor],
+    run_dir: Path,
+    changes: Changes | None = None,
+    registry: Registry | None = None,
+) -> BaseRecipe:
+    """Fill a run folder: labels, recipe, snapshot with its split, and the version to start from.
+
+    Parameters
+    ----------
+    data
+        Whose cases they are.
+    cases
+        What `match` found to fit.
+    donors
+        Versions whose weights the model may begin with, and their folders.
+    run_dir
+        New or empty.
+    changes
+        Of the defaults.
+    registry
+        Knows the version that the changes name to begin with, if they do; the bundled ones without.
+
+    Returns
+    -------
+    BaseRecipe
+        With the card that the run starts with; its `lineage.began_with` says what its weights began as.
+
+    Raises
+    ------
+    MedSegError
+        If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
+        cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
+    """
+    from training.own_start import make_own_run
+
+    changes = changes or Changes()
+    return make_own_run(recipe_for(data, cases, donors, run_dir, changes), changes, run_dir, registry)
+
+
+def recipe_for(
+    data: OwnData, cases: Sequence[OwnCase], donors: Sequence[Donor], run_dir: Path, changes: Changes
+) -> BaseRecipe:
+    """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
+    from training.own_start import own_start
+
+    if (run_dir / "recipe.json").exists():
+        raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
+    chosen, split = _chosen(data, cases)
+    labels = _write_labels(data.meaning, chosen, run_dir / LABELS_FOLDER / data.meaning.task.name)
+    learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
+    sizes = _sizes(learnt, split)
+    task = data.meaning.task
+    start = own_start(task, data.name, donors, sizes, changes)
+    described = DataSource(
+        name=data.meaning.task.name,
+        n_images=len(learnt),
+        groups=len({split.group_of[case.name] for case in learnt}),
+        labels=LABELS_BY,
+        licence="the user's own data",
+    )
+    return BaseRecipe(
+        card=start.card.model_copy(update={"training_data": [described]}),
+        encoder_weights=start.encoder_weights,
+        weights_from=start.weights_from,
+        labels_by=LABELS_BY,
+        sources=(_source(data, chosen, split, labels),),
+        recipe=default_recipe(task, data.name, sizes, changes),
+    )
+
+
+def train(run_dir: Path) -> ModelCard:
+    """Train a filled run folder in this process, or go on with it, and judge the result on what was held out.
+
+    Raises
+    ------
+    MedSegError
+        If the run fails; its folder tells the rest.
+    """
+    from training.__main__ import main as train_run
+
+    if train_run([str(run_dir)]):
+        said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
+        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its log.txt tells why.")
+    return judged(run_dir)
+
+
+def judged(run_dir: Path) -> ModelCard:
+    """Write all figures of a finished run on its card, where it holds something out, and return the card.
+
+    Beside it lies the list of images that its descendants replay.
+    """
+    from training.evaluation.model_evaluation import judge
+
+    leave_older(run_dir)
+    if read_snapshot(run_dir / "snapshot.json").with_role(Role.HOLD_OUT):
+        return judge(run_dir, LABELS_BY, images_may_be_shown=False)
+    return read_card(run_dir / "card.json")
+
+
+def groups_to_hold_out(groups: Iterable[str]) -> tuple[str, ...]:
+    """Choose one group in five to judge the model, at least one where there are two.
+
+    The choice goes by a hash of the names, so that it stays much the same as others come.
+    """
+    shuffled = _shuffled(groups)
+    return tuple(shuffled[: max(1, len(shuffled) // ONE_GROUP_HELD_OUT_IN)]) if len(shuffled) > 1 else ()
+
+
+def groups_to_validate(groups: Iterable[str]) -> tuple[str, ...]:
+    """Choose one group in five of those that are learnt from to choose the best epoch; none of less than five."""
+    shuffled = _shuffled(groups)
+    return tuple(shuffled[: len(shuffled) // ONE_GROUP_VALIDATES_IN])
+
+
+def _chosen(data: OwnData, cases: Sequence[OwnCase]) -> tuple[list[OwnCase], Split]:
+    """Return the cases to train and judge on, with their groups."""
+    pattern = _with_parenthesis(data.group_by)
+    group_of = {case.name: _group(pattern, case.name) for case in cases}
+    if unknown := sorted(set(data.hold_out) - set(group_of.values())):
+        raise MedSegError(f"there are no groups {unknown} to hold out; there are {sorted(set(group_of.values()))[:8]}")
+    if unknown := sorted(set(data.train_on) - group_of.keys()):
+        raise MedSegError(f"there are no images {unknown[:5]} to train on. Their names have no suffix.")
+    held = data.hold_out or groups_to_hold_out(group_of.values())
+    learnt = [case for case in cases if group_of[case.name] not in held]
+    learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
+    if not learnt:
+        raise MedSegError("nothing is left to learn from. Give more images, or hold fewer groups out.")
+    validate = groups_to_validate(group_of[case.name] for case in learnt)
+    judging = [case for case in cases if group_of[case.name] in held]
+    return [*learnt, *judging], Split(held, validate, group_of)
+
+
+def _sizes(learnt: Sequence[OwnCase], split: Split) -> Sizes:
+    facts = [case.facts for case in learnt if case.facts is not None]
+    planes = [fact.shape[0] if len(fact.shape) > 2 else 1 for fact in facts]
+    n_validate = sum(split.group_of[case.name] in split.validate for case in learnt)
+    return Sizes(
+        n_train=len(learnt) - n_validate,
+        n_validate=n_validate,
+        n_planes=sum(planes),
+        side_px=round(statistics.median(max(fact.shape[-2:]) for fact in facts)),
+        look=Counter(fact.look for fact in facts).most_common(1)[0][0],
+    )
+
+
+def _source(data: OwnData, chosen: Sequence[OwnCase], split: Split, labels: Path) -> Source:
+    names = "|".join(re.escape(case.name) for case in chosen)
+    return Source(
+        name=data.meaning.task.name,
+        images=str(data.images.absolute()),
+        labels=str(labels.absolute()),
+        only=f"^({names})$",
+        group=_with_parenthesis(data.group_by),
+        hold_out=split.hold_out,
+        validate_on=split.validate,
+        ignored_value=data.meaning.ignored_value,
+    )
+
+
+def _write_labels(meaning: Meaning, cases: Sequence[OwnCase], folder: Path) -> Path:
+    """Write the masks as labels under the names of their images; the run folder needs the masks no more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        image, labels = mask_pairing.labels_of(case, meaning)
+        formats.write_labels(folder / f"{case.name}.tif", labels, image)
+    return folder
+
+
+def _shuffled(groups: Iterable[str]) -> list[str]:
+    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+
+
+def _group(pattern: str, name: str) -> str:
+    found = re.search(pattern, name)
+    return found.group(1) if found else ""
+
+
+def _with_parenthesis(pattern: str) -> str:
+    """Return a pattern whose first parenthesis is the group; the whole name without one."""
+    if not pattern:
+        return "^(.*)$"
+    return pattern if re.compile(pattern).groups else f"({pattern})"

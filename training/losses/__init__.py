@@ -1,0 +1,1 @@
+"""What is minimised: losses, their sums, and the pixels that count."""

@@ -1,0 +1,182 @@
+"""The folder of a training run, seen from outside: its files, its events, and how it is paused or cancelled. No torch.
+
+A run writes its events as one JSON object a line into `events.jsonl`: a file survives a crash of the window. It is
+paused or cancelled by an empty file in its folder, or by a signal, which makes such a file.
+"""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+
+EVENTS_FILE = "events.jsonl"
+CANCEL_FILE = "cancel"
+PAUSE_FILE = "pause"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run has read its data and begins. Counts are images; `time` is seconds since the Unix epoch."""
+
+    n_train: int
+    n_replay: int
+    n_validate: int
+    n_hold_out: int
+    device: str
+    budget_s: float | None
+    time: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start.
+
+    `rate` is the learning rate of its last step; stages count from 0. `loss_weights`: of each term of a loss
+    whose weights change, at the epoch's end.
+    """
+
+    epoch: int
+    n_epochs: int
+    train_loss: float
+    val_dice: float
+    best: bool
+    seconds: float
+    seconds_left: float
+    rate: float = 0.0
+    stage: int = 0
+    loss_weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Considered:
+    """One of the ways to make a version of the weights at the cycles' ends; `cost` is its forward passes an image."""
+
+    name: str
+    val_dice: float
+    cost: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Old against new on one hold-out case, by the figure that is named, and the Dice per label name.
+
+    The figure is the mean Dice over labels, of a task of instances the AJI. `group` is the patient, slide or video.
+    """
+
+    case: str
+    source: str
+    old: float
+    new: float
+    old_per_label: dict[str, float]
+    new_per_label: dict[str, float]
+    group: str = ""
+    metric: str = "Dice"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know; the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`card.json`, `model.safetensors` and `report.html` are in the folder. `cancelled`: it is the best so far."""
+
+    best_epoch: int
+    val_dice: float
+    cancelled: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The process ends, as it was told to, and the same command goes on from here; the run is not over."""
+
+    epoch: int
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended without a model; `message` says what to do."""
+
+    message: str
+
+
+Event = Started | EpochEnded | Considered | Compared | Notice | Finished | Paused | Failed
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (Started, EpochEnded, Considered, Compared, Notice, Finished, Paused, Failed)
+}
+
+
+def append_event(run_dir: Path, event: Event) -> None:
+    """Add one line to the run's `events.jsonl` and flush it."""
+    line = json.dumps({"event": type(event).__name__, **asdict(event)})
+    with (run_dir / EVENTS_FILE).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """Yield each event from the byte `offset` on, with the offset behind it. A half-written line is left for later."""
+    path = run_dir / EVENTS_FILE
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            fields = json.loads(line)
+            yield KINDS[fields.pop("event")](**fields), offset
+
+
+def end_of_events(run_dir: Path) -> int:
+    """Return the offset behind what was said so far: whoever reads from there on learns what is new."""
+    path = run_dir / EVENTS_FILE
+    return path.stat().st_size if path.exists() else 0
+
+
+SIGNALS = ("SIGTERM", "SIGUSR1")
+"""What schedulers of clusters send before they take the machine away; Windows lacks the second."""
+
+
+def is_cancelled(run_dir: Path) -> bool:
+    """Whether the file `cancel` lies in the run folder: the run is over, and its best so far is the result."""
+    return (run_dir / CANCEL_FILE).exists()
+
+
+def is_paused(run_dir: Path) -> bool:
+    """Whether the file `pause` lies in the run folder: this process ends, and the same command goes on later.
+
+    A run that is cancelled ends for good.
+    """
+    return (run_dir / PAUSE_FILE).exists() and not is_cancelled(run_dir)
+
+
+@contextmanager
+def pausing_on_signals(run_dir: Path) -> Iterator[None]:
+    """Take SIGTERM and SIGUSR1 for a wish to pause; a wish that an earlier process left is forgotten."""
+    (run_dir / PAUSE_FILE).unlink(missing_ok=True)
+    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
+        yield
+        return
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        (run_dir / PAUSE_FILE).touch()
+
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = [signal.signal(number, pause) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,273 @@
+"""From a run folder to everything that the loop needs: recipe, split, data, network."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_medseg.core.custom_task import extends
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.core.tasks import Task
+from napari_medseg.inference.predictor import Predictor
+from napari_medseg.networks import load_version
+from napari_medseg.networks.class_expansion import with_classes
+from training.augmentation.presets import augmentation_named, strengthened
+from training.augmentation.spatial import Augmenter
+from training.data.class_sampling import inverse_frequencies
+from training.data.dataset import Batches, LabelledImage, LabelledPlane
+from training.data.sample_reader import Reader, largest_label
+from training.distributed import PROCESSES_APART, Team
+from training.learner import Learner
+from training.losses.composite import objective_of
+from training.recipe import Recipe, read_recipe
+from training.schedule import Clock, Stage, schedule_named, stages_of
+
+RECIPE_FILE = "recipe.json"
+SNAPSHOT_FILE = "snapshot.json"
+MIN_GROUPS_FOR_VALIDATION = 10
+VALIDATE_EVERY_NTH_GROUP = 5
+MAX_VALIDATION_PLANES = 24
+WINDOWS_PER_CT = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What each item of a snapshot is used for in this run; `notice` tells a person where that may surprise."""
+
+    train: tuple[SnapshotItem, ...]
+    replay: tuple[SnapshotItem, ...]
+    validate: tuple[SnapshotItem, ...]
+    hold_out: tuple[SnapshotItem, ...]
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run, ready to go. `base` is the card of the version that it starts from; `stage` is the one under way."""
+
+    run_dir: Path
+    recipe: Recipe
+    snapshot: Snapshot
+    split: Split
+    task: Task
+    base: ModelCard
+    learner: Learner
+    batches: Batches
+    validation: tuple[LabelledPlane, ...]
+    clock: Clock = field(compare=False)
+    stage: Stage
+    team: Team
+
+    def at_stage(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "Setup":
+        """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
+        stage = stages_of(self.recipe)[number]
+        if stage.recipe == self.recipe and weights is None:
+            return self
+        train, replay = list(self.batches.train), list(self.batches.replay)
+        class_weights = _class_weights(stage.recipe, train, self.base)
+        learner = Learner.starting_from(
+            self.learner.parent, stage.recipe, self.learner.device, class_weights, self.team
+        )
+        if weights is not None:
+            learner.go_on_from(weights)
+        batches = _of_process(batches_of(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.team)
+        return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches)
+
+    @property
+    def base_folder(self) -> Path:
+        """Folder of the version that the result is compared with: what the run starts from, or a version to beat."""
+        return self.run_dir / (self.recipe.compare_with or self.recipe.base)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing learnt the task before: then the result is compared with an empty answer."""
+        starts_anew = not self.base.lineage.created and self.base.lineage.parent is None
+        return starts_anew and not self.recipe.compare_with
+
+
+def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    run_dir
+        Holds `recipe.json` and `snapshot.json`.
+    started
+        `time.monotonic()` at the start of the process.
+    team
+        The processes that train together; this one alone by default.
+
+    Raises
+    ------
+    MedSegError
+        If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn from.
+    """
+    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
+    check_names(recipe)
+    snapshot.check_split()
+    task = snapshot.labelled_as
+    if recipe.n_threads is not None:
+        torch.set_num_threads(recipe.n_threads)
+    network, base = load_version(run_dir / recipe.base)
+    if base.task != task.name:
+        raise MedSegError(
+            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
+            "Start from a model of the same task."
+        )
+    if not extends(task, base.labelled_as):
+        raise MedSegError(f"the labels of {task.name!r} are other ones than those of {base.id}. Train a first model.")
+    split = split_by_role(snapshot)
+    if base.instances is None and base.architecture.classes < task.n_classes:
+        largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))
+        network, base = with_classes(network, base, largest + 1)
+    team = team or Team()
+    device = team.device or best_device()
+
+    finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
+    reader = Reader(run_dir, base, task, recipe.seed, finder, recipe.label_steps)
+
+    def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
+        return [reader.image(item, n_windows) for item in items]
+
+    train, replay = read(split.train), read(split.replay)
+    validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
+    batches = _of_process(batches_of(recipe, train, replay, base, task), recipe, team)
+    if batches.windows:
+        logger.info(
+            "%d windows: a pass over all takes %d steps, an epoch has %d",
+            len(batches.windows),
+            batches.steps_per_pass,
+            recipe.steps_per_epoch,
+        )
+    learner = Learner.starting_from(network, recipe, device, _class_weights(recipe, train, base), team)
+    clock, stage = Clock(started, recipe.budget_s), stages_of(recipe)[0]
+    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, team)
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `MedSegError` where a stage names a loss, set or schedule that there is not, before its turn comes."""
+    for stage in recipe.staged():
+        objective_of(stage, None if stage.class_weights == "none" else torch.ones(1))
+        for name in (stage.augmentation, stage.replay_augmentation):
+            augmentation_named(name)
+        schedule_named(stage.schedule, stage.n_cycles)
+
+
+def split_by_role(snapshot: Snapshot) -> Split:
+    """Decide what is learnt from and what chooses the best checkpoint.
+
+    Items with the role `VALIDATE` are used as they are. Without any, every fifth group is held back where there are
+    at least ten; with fewer, nothing can be spared, and the training images choose the checkpoint themselves.
+
+    Raises
+    ------
+    MedSegError
+        If there is nothing to learn from.
+    """
+    train, replay = snapshot.with_role(Role.TRAIN), tuple(snapshot.with_role(Role.REPLAY))
+    validate, hold_out = snapshot.with_role(Role.VALIDATE), tuple(snapshot.with_role(Role.HOLD_OUT))
+    if not train:
+        raise MedSegError(
+            "there is no correction to learn from: all accepted cases are in the hold-out, or none is accepted. "
+            "Accept a case of another patient first."
+        )
+    notice = ""
+    groups = sorted({item.group for item in train})
+    if not validate and len(groups) >= MIN_GROUPS_FOR_VALIDATION:
+        held_back = set(groups[::VALIDATE_EVERY_NTH_GROUP])
+        validate = [item for item in train if item.group in held_back]
+        train = [item for item in train if item.group not in held_back]
+    elif not validate:
+        notice = (
+            f"{len(groups)} corrected patients are too few to hold some back for validation: the validation Dice is "
+            "that of the training images without augmentation, and looks better than it is."
+        )
+    return Split(tuple(train), replay, tuple(validate), hold_out, notice)
+
+
+def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[LabelledPlane]:
+    """Take planes of as many images as possible, spread over each image."""
+    shown = _thinned(images, at_most)
+    per_image = max(1, at_most // max(1, len(shown)))
+    return [image.planes[index] for image in shown for index in _spread(len(image.planes), per_image)]
+
+
+def batches_of(
+    recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
+) -> Batches:
+    """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
+    augmenter, replay_augmenter = (
+        Augmenter(
+            strengthened(augmentation_named(name), recipe.augmentation_strength),
+            card.preprocessing,
+            recipe.patch_px,
+            task.sides,
+        )
+        for name in (recipe.augmentation, recipe.replay_augmentation)
+    )
+    return Batches(
+        train,
+        replay,
+        augmenter,
+        replay_augmenter,
+        recipe.batch_size,
+        recipe.replay_share,
+        recipe.seed,
+        recipe.foreground_share,
+        recipe.window_overlap_px if recipe.sampling == "windows" else None,
+    )
+
+
+def best_device() -> torch.device:
+    """Return CUDA, Apple's GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _of_process(batches: Batches, recipe: Recipe, team: Team) -> Batches:
+    """Return batches as large as a step needs, and other ones in each process of a team."""
+    size, seed = recipe.batch_size * recipe.accumulate, recipe.seed + PROCESSES_APART * team.rank
+    return replace(batches, batch_size=size, seed=seed)
+
+
+def _class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:
+    if recipe.class_weights == "none":
+        return None
+    n_classes = card.architecture.classes
+    weights = inverse_frequencies(
+        [[plane.labels for plane in image.planes] for image in images], [image.weight for image in images], n_classes
+    )
+    logger.info("class weights %s", [round(float(weight), 3) for weight in weights])
+    return weights
+
+
+def _validation_images(
+    split: Split,
+    train: list[LabelledImage],
+    replay: list[LabelledImage],
+    read: Callable[[Sequence[SnapshotItem], int], list[LabelledImage]],
+) -> list[LabelledImage]:
+    """Return the images that choose the best checkpoint: new skills and old ones count the same."""
+    new = read(split.validate, 0) if split.validate else train
+    if not replay:
+        return new
+    n_each = max(1, min(len(new), MAX_VALIDATION_PLANES // 2))
+    return _thinned(new, n_each) + _thinned(replay, n_each)
+
+
+def _thinned(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
+    return [images[index] for index in _spread(len(images), at_most)]
+
+
+def _spread(length: int, at_most: int) -> list[int]:
+    """Return at most that many indices below `length`, evenly spread, none twice."""
+    count = min(length, at_most)
+    return [(2 * index + 1) * length // (2 * count) for index in range(count)]
