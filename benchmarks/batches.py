@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from napari_medseg.core.model_card import Preprocessing
-from training.augmentation.patch_batch import DrawnPatch
-from training.augmentation.presets import augmentation_named
+from training.augmentation.patch_batch import PatchSpec
+from training.augmentation.presets import get_augmentation
 from training.augmentation.spatial import Augmenter
 
 PATCH_PX, N_PATCHES = 256, 8
 PLANES = {"chest": (1, 512, 512), "ct_rich": (1, 512, 512), "histology": (3, 1000, 1000), "endoscopy": (3, 540, 960)}
 
 
-def plane_of(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def make_random_plane(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return random grey values and two rectangles with labels."""
     labels = np.zeros(shape[1:], np.uint8)
     rows, columns = shape[1:]
@@ -32,7 +32,7 @@ def plane_of(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float16), labels
 
 
-def milliseconds(work: Callable[[], object], device: torch.device) -> float:
+def time_call_ms(work: Callable[[], object], device: torch.device) -> float:
     """Return how long it takes until the device has done it."""
     began = time.perf_counter()
     work()
@@ -41,22 +41,24 @@ def milliseconds(work: Callable[[], object], device: torch.device) -> float:
     return 1e3 * (time.perf_counter() - began)
 
 
-def measured(name: str, device: torch.device, repeats: int) -> tuple[float, float, float]:
+def measure_augmentation(name: str, device: torch.device, repeats: int) -> tuple[float, float, float]:
     """Return the medians of drawing, and of making the patches alone and together, in turn."""
-    augmenter = Augmenter(augmentation_named(name), Preprocessing(), PATCH_PX, (1, 2))
-    plane, labels = plane_of(PLANES[name])
+    augmenter = Augmenter(get_augmentation(name), Preprocessing(), PATCH_PX, (1, 2))
+    plane, labels = make_random_plane(PLANES[name])
     rows = []
     for seed in range(-2, repeats):
         rng = np.random.default_rng(seed + 2)
-        drawn: list[DrawnPatch] = []
-        drawing = milliseconds(
-            lambda rng=rng, drawn=drawn: drawn.extend(augmenter.draw(plane, labels, rng) for _ in range(N_PATCHES)),
+        drawn: list[PatchSpec] = []
+        drawing = time_call_ms(
+            lambda rng=rng, drawn=drawn: drawn.extend(
+                augmenter.sample_patch(plane, labels, rng) for _ in range(N_PATCHES)
+            ),
             torch.device("cpu"),
         )
-        alone = milliseconds(
-            lambda drawn=drawn: [augmenter.together([patch], 0).to(device).patches() for patch in drawn], device
+        alone = time_call_ms(
+            lambda drawn=drawn: [augmenter.collate([patch], 0).to(device).make_patches() for patch in drawn], device
         )
-        together = milliseconds(lambda drawn=drawn: augmenter.together(drawn, 0).to(device).patches(), device)
+        together = time_call_ms(lambda drawn=drawn: augmenter.collate(drawn, 0).to(device).make_patches(), device)
         if seed >= 0:  # the first ones warm up
             rows.append((drawing, alone, together))
     drawing, alone, together = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -75,7 +77,7 @@ def main() -> None:
     print(f"{'set':<12}{'device':<8}{'drawn':>8}{'alone':>9}{'together':>10}{'alone / together':>18}")
     for device in devices:
         for name in PLANES:
-            drawing, alone, together = measured(name, torch.device(device), options.repeats)
+            drawing, alone, together = measure_augmentation(name, torch.device(device), options.repeats)
             print(f"{name:<12}{device:<8}{drawing:>8.1f}{alone:>9.1f}{together:>10.1f}{alone / together:>18.2f}")
 
 

@@ -18,14 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import drawing
-from retraining import DOMAINS, Domain, Place, add_row, corrected, lessons_of, recipe_of, retrain, rows_of
+from retraining import (
+    DOMAINS,
+    BenchmarkSetup,
+    Domain,
+    add_row,
+    choose_corrected_items,
+    make_recipe,
+    make_training_items,
+    read_rows,
+    retrain,
+)
 from strategies import STRATEGIES
 
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
-from training.evaluation.evaluate import judge_case
+from training.evaluation.evaluate import evaluate_case
 
 RESULTS = "fine_tuning.jsonl"
 BASE = "base"
@@ -34,10 +44,10 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, then write table and plot."""
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     results = options.out / RESULTS
     if not options.report:
-        place = Place(
+        place = BenchmarkSetup(
             data=options.data.resolve(),
             weights=options.weights.resolve(),
             work=options.work.resolve(),
@@ -45,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             n_threads=options.n_threads,
         )
         for task in options.tasks:
-            measure(task, DOMAINS[task](place), place, options)
-    rows = [row for row in rows_of(results) if row["budget_s"] in (0.0, options.budget_s)]
-    (options.out / "fine_tuning.md").write_text(table(rows, options.budget_s), encoding="utf-8")
-    (options.out / "fine_tuning.svg").write_text(drawing.panels(rows, STRATEGIES), encoding="utf-8")
+            run_missing(task, DOMAINS[task](place), place, options)
+    rows = [row for row in read_rows(results) if row["budget_s"] in (0.0, options.budget_s)]
+    (options.out / "fine_tuning.md").write_text(format_table(rows, options.budget_s), encoding="utf-8")
+    (options.out / "fine_tuning.svg").write_text(drawing.draw_panels(rows, STRATEGIES), encoding="utf-8")
     return 0
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -71,39 +81,39 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(task: str, domain: Domain, place: Place, options: argparse.Namespace) -> None:
+def run_missing(task: str, domain: Domain, place: BenchmarkSetup, options: argparse.Namespace) -> None:
     """Make the runs of one task that are not in the results yet."""
     results = options.out / RESULTS
-    judged = domain.new_judged[: options.n_judged], domain.old_judged[: options.n_judged]
-    if not any(row["task"] == task and row["strategy"] == BASE for row in rows_of(results)):
+    judged = domain.new_hold_out[: options.n_judged], domain.old_hold_out[: options.n_judged]
+    if not any(row["task"] == task and row["strategy"] == BASE for row in read_rows(results)):
         named = {"task": task, "strategy": BASE, "n": 0, "seed": 0, "budget_s": 0.0, "read_s": 0.0, "train_s": 0.0}
-        add_row(results, named | scores(domain.parent, domain.task, judged))
+        add_row(results, named | compute_scores(domain.parent, domain.task, judged))
     for seed, count, name in ((s, c, n) for s in options.seeds for c in options.counts for n in options.strategies):
         key = {"task": task, "strategy": name, "n": count, "seed": seed, "budget_s": options.budget_s}
-        if any(all(row[part] == value for part, value in key.items()) for row in rows_of(results)):
+        if any(all(row[part] == value for part, value in key.items()) for row in read_rows(results)):
             continue
-        recipe = recipe_of(domain, STRATEGIES[name], options.budget_s, seed, place)
+        recipe = make_recipe(domain, STRATEGIES[name], options.budget_s, seed, place)
         with tempfile.TemporaryDirectory() as folder:
-            items = lessons_of(domain, STRATEGIES[name], corrected(domain, count, seed))
+            items = make_training_items(domain, STRATEGIES[name], choose_corrected_items(domain, count, seed))
             read_s, train_s = retrain(Path(folder), recipe, domain, items)
-            row = key | {"read_s": read_s, "train_s": train_s} | scores(Path(folder), domain.task, judged)
+            row = key | {"read_s": read_s, "train_s": train_s} | compute_scores(Path(folder), domain.task, judged)
         add_row(results, row)
         print(f"{task} {name} n={count} seed={seed}: new {row['new']:.4f}, old {row['old']:.4f}", flush=True)
 
 
-def scores(version: Path, task: str, judged: tuple[Sequence[SnapshotItem], Sequence[SnapshotItem]]) -> Row:
+def compute_scores(version: Path, task: str, judged: tuple[Sequence[SnapshotItem], Sequence[SnapshotItem]]) -> Row:
     """Mean Dice, and of instances the AJI, on the new source and on the old one."""
     predictor = Predictor.load(version)
     row: Row = {}
     for name, items in zip(("new", "old"), judged, strict=True):
         cases = [LabelledCase(item.name, Path(item.image), Path(item.labels), item.group) for item in items]
-        found = [judge_case(predictor, case, task_named(task)).score for case in cases]
+        found = [evaluate_case(predictor, case, get_task(task)).score for case in cases]
         row |= {name: statistics.fmean(score.mean_dice for score in found), f"n_{name}": len(found)}
-        row |= {f"{name}_figure": statistics.fmean(score.figure for score in found), "metric": found[0].metric}
+        row |= {f"{name}_figure": statistics.fmean(score.metric_value for score in found), "metric": found[0].metric}
     return row
 
 
-def table(rows: Sequence[Row], budget_s: float) -> str:
+def format_table(rows: Sequence[Row], budget_s: float) -> str:
     """Return the results as Markdown: one table for each task."""
     lines = [f"Hold-out Dice after retraining for {budget_s:g} s on one thread, mean over seeds (range).", ""]
     for task in dict.fromkeys(row["task"] for row in rows):

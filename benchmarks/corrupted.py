@@ -18,29 +18,39 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from retraining import DOMAINS, PACKAGE, Domain, Place, add_row, corrected, recipe_of, retrain, rows_of
+from retraining import (
+    DOMAINS,
+    PACKAGE,
+    BenchmarkSetup,
+    Domain,
+    add_row,
+    choose_corrected_items,
+    make_recipe,
+    read_rows,
+    retrain,
+)
 from strategies import STRATEGIES
 
 from napari_medseg.core import formats
 from napari_medseg.core.quality.label_checks import check_labels, swap_sides
-from napari_medseg.core.quality.label_mixups import mixed_up, sketch
-from napari_medseg.core.quality.promotion_gate import Decision, judge
+from napari_medseg.core.quality.label_mixups import find_label_mixups, make_edge_thumbnail
+from napari_medseg.core.quality.promotion_gate import Decision, decide_promotion
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
-from training.evaluation.evaluate import judge_case
+from training.evaluation.evaluate import evaluate_case
 from training.run_folder import Compared
 
 RESULTS = "corrupted.jsonl"
-SOUND = "sound"
+UNCORRUPTED = "sound"
 Labels = list[NDArray[Any]]
 
 CORRUPTIONS: dict[str, Callable[[Labels, int], Labels]] = {
-    "shuffled": lambda labels, seed: _fitted(labels, 1 + seed % (len(labels) - 1)),
+    "shuffled": lambda labels, seed: _shuffle_labels(labels, 1 + seed % (len(labels) - 1)),
     "empty": lambda labels, seed: [np.zeros_like(one) for one in labels],
-    "sides": lambda labels, seed: [swap_sides(one, task_named("lungs")) for one in labels],
-    SOUND: lambda labels, seed: labels,
+    "sides": lambda labels, seed: [swap_sides(one, get_task("lungs")) for one in labels],
+    UNCORRUPTED: lambda labels, seed: labels,
 }
 
 
@@ -59,48 +69,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget-s", type=float, default=90.0)
     parser.add_argument("--n-threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    place = Place(
+    place = BenchmarkSetup(
         options.data.resolve(), options.weights.resolve(), options.work.resolve(), n_threads=options.n_threads
     )
     domain = replace(DOMAINS["lungs"](place), parent=PACKAGE.joinpath("models", *options.base.split("@")))
     results = options.out / RESULTS
-    for seed, name in planned(options.trials, options.first_seed):
+    for seed, name in plan_trials(options.trials, options.first_seed):
         key = {"base": options.base, "seed": seed, "corruption": name, "budget_s": options.budget_s}
-        if any(all(row[part] == value for part, value in key.items()) for row in rows_of(results)):
+        if any(all(row[part] == value for part, value in key.items()) for row in read_rows(results)):
             continue
-        row = key | trial(domain, place, seed, name, options)
+        row = key | run_trial(domain, place, seed, name, options)
         add_row(results, row)
         print(f"{seed:2d} {name:9s} {row['decision']:12s} {row['text']} Findings: {row['findings']}", flush=True)
-    rows = [row for row in rows_of(results) if (row["base"], row["budget_s"]) == (options.base, options.budget_s)]
-    corrupted_rows = [row for row in rows if row["corruption"] != SOUND]
+    rows = [row for row in read_rows(results) if (row["base"], row["budget_s"]) == (options.base, options.budget_s)]
+    corrupted_rows = [row for row in rows if row["corruption"] != UNCORRUPTED]
     passed = [row for row in corrupted_rows if row["decision"] == Decision.BETTER]
-    n_sound = sum(row["corruption"] == SOUND and row["decision"] == Decision.BETTER for row in rows)
+    n_sound = sum(row["corruption"] == UNCORRUPTED and row["decision"] == Decision.BETTER for row in rows)
     print(f"refused {len(corrupted_rows) - len(passed)} of {len(corrupted_rows)} corrupted; {n_sound} controls passed")
     return 1 if passed else 0
 
 
-def planned(n_trials: int, first_seed: int = 0) -> list[tuple[int, str]]:
+def plan_trials(n_trials: int, first_seed: int = 0) -> list[tuple[int, str]]:
     """Return seed and corruption of each trial."""
-    names = [name for name in CORRUPTIONS if name != SOUND]
+    names = [name for name in CORRUPTIONS if name != UNCORRUPTED]
     plan = []
     for turn, seed in enumerate(range(first_seed, first_seed + n_trials)):
         plan.append((seed, names[turn % len(names)]))
         if turn % 4 == 3:
-            plan.append((seed, SOUND))
+            plan.append((seed, UNCORRUPTED))
     return plan
 
 
-def trial(domain: Domain, place: Place, seed: int, name: str, options: argparse.Namespace) -> dict[str, Any]:
+def run_trial(
+    domain: Domain, place: BenchmarkSetup, seed: int, name: str, options: argparse.Namespace
+) -> dict[str, Any]:
     """Retrain on corrupted corrections, ask the gate, and count what the checks before training would have said."""
-    lessons = corrected(domain, options.n_corrected, seed)
-    order = np.random.default_rng(seed).permutation(len(domain.new_judged))
-    judged = [domain.new_judged[index] for index in order]
+    lessons = choose_corrected_items(domain, options.n_corrected, seed)
+    order = np.random.default_rng(seed).permutation(len(domain.new_hold_out))
+    judged = [domain.new_hold_out[index] for index in order]
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder)
-        spoilt, findings, doubt = _spoilt(lessons, name, seed, run_dir / "corrections")
-        recipe = recipe_of(domain, STRATEGIES["default"], options.budget_s, seed, place)
+        spoilt, findings, doubt = _write_corrupted_items(lessons, name, seed, run_dir / "corrections")
+        recipe = make_recipe(domain, STRATEGIES["default"], options.budget_s, seed, place)
         retrain(run_dir, recipe, domain, [*spoilt, *domain.sample])
-        verdict = judge(compared(domain.parent, run_dir, judged[: options.n_held_out]), doubt=doubt)
+        verdict = decide_promotion(
+            compare_versions(domain.parent, run_dir, judged[: options.n_held_out]), label_problem=doubt
+        )
     return {
         "decision": verdict.decision,
         "old": verdict.mean_old,
@@ -113,22 +127,33 @@ def trial(domain: Domain, place: Place, seed: int, name: str, options: argparse.
     }
 
 
-def compared(parent: Path, candidate: Path, items: Sequence[SnapshotItem]) -> list[Compared]:
+def compare_versions(parent: Path, candidate: Path, items: Sequence[SnapshotItem]) -> list[Compared]:
     """Compare two versions as a run does at its end, but outside the budget: short trials, too, learn."""
     old, new = Predictor.load(parent), Predictor.load(candidate)
     rows = []
     for item in items:
         case = LabelledCase(item.name, Path(item.image), Path(item.labels), item.group)
-        before, after = (judge_case(predictor, case, task_named("lungs")).score for predictor in (old, new))
+        before, after = (evaluate_case(predictor, case, get_task("lungs")).score for predictor in (old, new))
         rows.append(
-            Compared(item.name, "", before.figure, after.figure, before.dice, after.dice, item.group, before.metric)
+            Compared(
+                item.name,
+                "",
+                before.metric_value,
+                after.metric_value,
+                before.dice,
+                after.dice,
+                item.group,
+                before.metric,
+            )
         )
     return rows
 
 
-def _spoilt(items: Sequence[SnapshotItem], name: str, seed: int, folder: Path) -> tuple[list[SnapshotItem], int, str]:
+def _write_corrupted_items(
+    items: Sequence[SnapshotItem], name: str, seed: int, folder: Path
+) -> tuple[list[SnapshotItem], int, str]:
     """Write corrupted labels; return the items with them, in how many the checks find something, and their doubt."""
-    task = task_named("lungs")
+    task = get_task("lungs")
     images = [formats.read(Path(item.image)) for item in items]
     sound = [formats.read_labels(Path(item.labels), image) for item, image in zip(items, images, strict=True)]
     folder.mkdir()
@@ -137,12 +162,12 @@ def _spoilt(items: Sequence[SnapshotItem], name: str, seed: int, folder: Path) -
         path = folder / f"{item.name}.tif"
         formats.write_labels(path, labels, image)
         n_found += bool(check_labels(labels, task, image))
-        sketches.append(sketch(image, labels))
+        sketches.append(make_edge_thumbnail(image, labels))
         made.append(item.model_copy(update={"labels": str(path)}))
-    return made, n_found, "labels seem to be mixed up between cases" * bool(mixed_up(sketches))
+    return made, n_found, "labels seem to be mixed up between cases" * bool(find_label_mixups(sketches))
 
 
-def _fitted(labels: Labels, by: int) -> Labels:
+def _shuffle_labels(labels: Labels, by: int) -> Labels:
     """Give each case the labels of another, stretched to its own size."""
     moved = [labels[(index + by) % len(labels)] for index in range(len(labels))]
     fitted = []

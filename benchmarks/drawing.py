@@ -11,7 +11,7 @@ WIDTH, HEIGHT, GAP, LEFT, TOP = 300, 200, 70, 60, 40
 Row = Mapping[str, Any]
 
 
-def panels(rows: Sequence[Row], strategies: Mapping[str, Strategy]) -> str:
+def draw_panels(rows: Sequence[Row], strategies: Mapping[str, Strategy]) -> str:
     """Return the plot as SVG."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     colours = dict(zip(strategies, COLOURS, strict=True))
@@ -20,7 +20,9 @@ def panels(rows: Sequence[Row], strategies: Mapping[str, Strategy]) -> str:
         own = [row for row in rows if row["task"] == task]
         x = LEFT + column * (WIDTH + GAP)
         for line, (key, title) in enumerate((("new", "new source"), ("old", "old source"))):
-            parts.append(_panel(own, key, f"{task}: Dice on the {title}", (x, TOP + line * (HEIGHT + GAP)), colours))
+            parts.append(
+                _draw_panel(own, key, f"{task}: Dice on the {title}", (x, TOP + line * (HEIGHT + GAP)), colours)
+            )
     below = TOP + 2 * (HEIGHT + GAP)
     for index, (name, strategy) in enumerate(strategies.items()):
         x, y = LEFT + (index % 3) * (WIDTH + GAP), below + 22 * (index // 3)
@@ -31,7 +33,7 @@ def panels(rows: Sequence[Row], strategies: Mapping[str, Strategy]) -> str:
     return f'{frame} font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
 
 
-def _panel(rows: Sequence[Row], key: str, title: str, place: tuple[int, int], colours: Mapping[str, str]) -> str:
+def _draw_panel(rows: Sequence[Row], key: str, title: str, place: tuple[int, int], colours: Mapping[str, str]) -> str:
     x0, y0 = place
     counts = sorted({row["n"] for row in rows})
     low, high = min(row[key] for row in rows), max(row[key] for row in rows)

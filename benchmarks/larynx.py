@@ -20,22 +20,22 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from napari_medseg.core.custom_task import own_task
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.custom_task import make_custom_task
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.workflow.workspace import BUNDLED
+from napari_medseg.workflow.workspace import PACKAGE_DIR
 from training.data.labelled_cases import LabelledCase
-from training.evaluation.evaluate import judge_cases, predicted_by
-from training.from_folders.default_recipe import Changes
-from training.from_folders.folder_run import OwnData, fill_run, match
-from training.from_folders.mask_pairing import Matched
-from training.from_folders.mask_values import Meaning
+from training.evaluation.evaluate import evaluate_cases, make_predictor_source
+from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+from training.from_folders.mask_pairing import PairingResult
+from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import Failed, read_events
-from training.run_setup import best_device
+from training.run_setup import choose_training_device
 
-SEQUENCE = r"_(seq\d+)_"
-LABELS = {
+SEQUENCE_PATTERN = r"_(seq\d+)_"
+LABEL_COLOURS = {
     "vocal_folds": "#E69F00",
     "other_tissue": "#CC79A7",
     "glottal_space": "#0072B2",
@@ -47,7 +47,7 @@ SUMMARY = "mean"
 
 
 @dataclass(frozen=True)
-class Point:
+class LearningCurvePoint:
     """One model: Dice per label, averaged over the held-out frames that show the label, and the mean of those."""
 
     n_frames: int
@@ -75,49 +75,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--changes", type=json.loads, default={}, help='of the recipe, as {"foreground_share": 0.5}')
     parser.add_argument("--keep", type=Path, help="new folder for the run folders, as 4, 8 ...; else they are deleted")
     options = parser.parse_args(arguments)
-    task = own_task("larynx", list(LABELS), list(LABELS.values()), kind="endoscopy")
-    data = OwnData("larynx-unet", options.data / "images", options.data / "labels", Meaning(task), SEQUENCE)
-    matched = match(data)
+    task = make_custom_task("larynx", list(LABEL_COLOURS), list(LABEL_COLOURS.values()), kind="endoscopy")
+    data = FolderData(
+        "larynx-unet", options.data / "images", options.data / "labels", MaskEncoding(task), SEQUENCE_PATTERN
+    )
+    matched = check_folder_data(data)
     judged = [case for case in matched.cases if options.hold_out in case.name][:: options.judge_every]
-    frames = in_turn(sequences(matched, options.hold_out))
+    frames = interleave_sequences(group_frames_by_sequence(matched, options.hold_out))
     points = []
     for count in options.counts:
         chosen = frames[: count or len(frames)]
-        point = measured(data, [*chosen, *(case.name for case in judged)], len(chosen), matched, options)
+        point = train_and_score(data, [*chosen, *(case.name for case in judged)], len(chosen), matched, options)
         points.append(point)
         print(json.dumps({"frames": point.n_frames, **point.dice, "mean": point.mean, "seconds": point.seconds}))
-    write(points, task, options, len(judged))
+    write_results(points, task, options, len(judged))
     return 0
 
 
-def sequences(matched: Matched, held_out: str) -> list[list[str]]:
+def group_frames_by_sequence(matched: PairingResult, held_out: str) -> list[list[str]]:
     """Names of the frames of each sequence but the one that judges, in the order of the file names."""
     names = sorted(case.name for case in matched.cases if held_out not in case.name)
     keys = sorted({name.split("_")[1] for name in names})
     return [[name for name in names if f"_{key}_" in name] for key in keys]
 
 
-def in_turn(groups: Sequence[Sequence[str]]) -> list[str]:
+def interleave_sequences(groups: Sequence[Sequence[str]]) -> list[str]:
     """One frame of each sequence in turn, and in each sequence so that the first few are spread all over it."""
-    spread = [[group[index] for index in _halving(len(group))] for group in groups]
+    spread = [[group[index] for index in _order_by_bisection(len(group))] for group in groups]
     return [name for name in chain.from_iterable(zip_longest(*spread)) if name is not None]
 
 
-def measured(
-    data: OwnData, names: Sequence[str], n_frames: int, matched: Matched, options: argparse.Namespace
-) -> Point:
+def train_and_score(
+    data: FolderData, names: Sequence[str], n_frames: int, matched: PairingResult, options: argparse.Namespace
+) -> LearningCurvePoint:
     """Train on the first `n_frames` names in a process of its own, and judge on the others."""
     budget = {"n_epochs": max(1, options.steps // 10)} if options.steps else {"budget_s": options.budget}
     changes = {"n_epochs": 2000, "patience": 2000, "steps_per_epoch": 10, "keep": "last", "seed": options.seed}
     cases = [case for case in matched.cases if case.name in set(names)]
-    registry = Registry(Path(), BUNDLED / "models")
-    donors = [(card, registry.folder(card.id)) for card in registry.versions()]
+    registry = ModelRegistry(Path(), PACKAGE_DIR / "models")
+    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) if options.keep is None else options.keep / str(n_frames)
-        wanted = OwnData(
-            data.name, data.images, data.masks, data.meaning, SEQUENCE, (options.hold_out,), tuple(names[:n_frames])
+        wanted = FolderData(
+            data.name,
+            data.images,
+            data.masks,
+            data.encoding,
+            SEQUENCE_PATTERN,
+            (options.hold_out,),
+            tuple(names[:n_frames]),
         )
-        fill_run(wanted, cases, donors, run_dir, Changes(recipe={**changes, **budget, **options.changes}))
+        fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe={**changes, **budget, **options.changes}))
         began = time.monotonic()
         subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began
@@ -126,23 +134,27 @@ def measured(
             raise RuntimeError(failed[-1])
         judged = [case for case in cases if case.name in set(names[n_frames:])]
         n_steps = 10 * sum(type(event).__name__ == "EpochEnded" for event in events)
-        dice = per_label(run_dir, [(case.name, case.image, case.mask.path) for case in judged], data.meaning.task)
-    return Point(n_frames, dice, n_steps, round(seconds, 1))
+        dice = compute_mean_dice_per_label(
+            run_dir, [(case.name, case.image, case.mask.path) for case in judged], data.encoding.task
+        )
+    return LearningCurvePoint(n_frames, dice, n_steps, round(seconds, 1))
 
 
-def per_label(run_dir: Path, frames: Sequence[tuple[str, Path, Path]], task: Task) -> dict[str, float]:
+def compute_mean_dice_per_label(
+    run_dir: Path, frames: Sequence[tuple[str, Path, Path]], task: Task
+) -> dict[str, float]:
     """Mean Dice of each label over the frames whose reference has it."""
-    predictor = Predictor.load(run_dir, str(best_device()))
+    predictor = Predictor.load(run_dir, str(choose_training_device()))
     cases = [LabelledCase(name, image, labels) for name, image, labels in frames]
     found: dict[str, list[float]] = {label.name: [] for label in task.labels}
-    for judged in judge_cases(predicted_by(predictor), cases, task):
+    for judged in evaluate_cases(make_predictor_source(predictor), cases, task):
         for label in task.labels:
             if (judged.reference == label.value).any():
                 found[label.name].append(judged.score.dice[label.name])
     return {name: statistics.fmean(scores) for name, scores in found.items() if scores}
 
 
-def write(points: Sequence[Point], task: Task, options: argparse.Namespace, n_judged: int) -> None:
+def write_results(points: Sequence[LearningCurvePoint], task: Task, options: argparse.Namespace, n_judged: int) -> None:
     """Write the table for people and for programs, and the curves."""
     options.out.mkdir(parents=True, exist_ok=True)
     names = list(points[0].dice)
@@ -155,15 +167,16 @@ def write(points: Sequence[Point], task: Task, options: argparse.Namespace, n_ju
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
     lines = [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]
     effort = f"{options.steps} steps" if options.steps else f"{options.budget:.0f} s"
-    title = f"Dice on {n_judged} frames of {options.hold_out}, never seen; {effort} for each model on {best_device()}"
+    where = f"{effort} for each model on {choose_training_device()}"
+    title = f"Dice on {n_judged} frames of {options.hold_out}, never seen; {where}"
     note = "Each figure is the mean over the frames that show the label."
     (options.out / "larynx.md").write_text("\n".join([f"{title}. {note}", "", *lines, ""]), encoding="utf-8")
     content = {"title": title, "seed": options.seed, "rows": [dict(zip(head, row, strict=True)) for row in rows]}
     (options.out / "larynx.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (options.out / "larynx.svg").write_text(svg(points, task, title), encoding="utf-8")
+    (options.out / "larynx.svg").write_text(draw_curves_svg(points, task, title), encoding="utf-8")
 
 
-def svg(points: Sequence[Point], task: Task, title: str) -> str:
+def draw_curves_svg(points: Sequence[LearningCurvePoint], task: Task, title: str) -> str:
     """Draw the Dice of each label, and their mean in black, over the number of frames."""
     width, height, left, right, top, bottom = 760, 420, 60, 170, 50, 50
     across = (width - left - right) / max(1, len(points) - 1)
@@ -180,7 +193,7 @@ def svg(points: Sequence[Point], task: Task, title: str) -> str:
     colours = {label.name: label.colour for label in task.labels} | {SUMMARY: "#000000"}
     curves = {name: [point.dice[name] for point in points] for name in points[0].dice}
     curves[SUMMARY] = [point.mean for point in points]
-    label_y = _apart({name: top + (1.0 - values[-1]) * down for name, values in curves.items()})
+    label_y = _spread_label_positions({name: top + (1.0 - values[-1]) * down for name, values in curves.items()})
     for name, values in curves.items():
         places = [(left + index * across, top + (1.0 - value) * down) for index, value in enumerate(values)]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -192,7 +205,7 @@ def svg(points: Sequence[Point], task: Task, title: str) -> str:
     return f'{frame} font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
 
 
-def _apart(wanted_y: dict[str, float], at_least: float = 16.0) -> dict[str, float]:
+def _spread_label_positions(wanted_y: dict[str, float], at_least: float = 16.0) -> dict[str, float]:
     """Move the names beside the curves down where they would lie on each other."""
     placed: dict[str, float] = {}
     lowest = float("-inf")
@@ -202,7 +215,7 @@ def _apart(wanted_y: dict[str, float], at_least: float = 16.0) -> dict[str, floa
     return placed
 
 
-def _halving(length: int) -> list[int]:
+def _order_by_bisection(length: int) -> list[int]:
     """All indices below `length`, the middle first, then the middles of what is left on both sides, and so on."""
     order, parts = [], [(0, length)]
     while parts:

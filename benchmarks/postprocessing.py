@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_medseg
-from napari_medseg.core.model_card import Instances, Step, read_card
-from napari_medseg.core.quality.instance_metrics import object_scores
-from napari_medseg.core.quality.metrics import per_label_dice
+from napari_medseg.core.model_card import InstanceSeparation, PostprocessingStep, read_card
+from napari_medseg.core.quality.instance_metrics import compute_object_scores
+from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.inference.postprocess import postprocess
-from napari_medseg.inference.watershed import DEEPEST, separate
-from training.data.instance_targets import depth_classes
+from napari_medseg.inference.watershed import CORE_DEPTH, separate_objects
+from training.data.instance_targets import compute_depth_classes
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 N_NUCLEI, SIDE_PX, PITCH_PX = 2000, 1400, 31
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     sys.path.append(str(options.extra))
-    rows = [*nuclei(options.repeats), *lungs(options.repeats)]
+    rows = [*benchmark_nuclei(options.repeats), *benchmark_lungs(options.repeats)]
     print(f"{'input':10} {'program':12} {'seconds':>9} {'ratio':>7} {'agreement with the drawing':>28}")
     for row in rows:
         print(f"{row['input']:10} {row['program']:12} {row['seconds']:9.3f} {row['ratio']:7.3f} {row['agreement']:>28}")
@@ -52,43 +52,45 @@ def main() -> int:
     return 0
 
 
-def nuclei(repeats: int) -> list[dict[str, Any]]:
+def benchmark_nuclei(repeats: int) -> list[dict[str, Any]]:
     """Compare with cellpose on its own flows."""
     from cellpose.dynamics import compute_masks, labels_to_flows
 
-    truth = drawn_nuclei()
-    numbers = read_card(MODELS / "nuclei-unet" / "1" / "card.json").instances or Instances(levels=[0.0, 0.5])
-    depth = depth_classes(truth, numbers.levels) / len(numbers.levels) * DEEPEST
+    truth = make_nuclei_phantom()
+    numbers = read_card(MODELS / "nuclei-unet" / "1" / "card.json").instances or InstanceSeparation(levels=[0.0, 0.5])
+    depth = compute_depth_classes(truth, numbers.levels) / len(numbers.levels) * CORE_DEPTH
     depth = ndimage.gaussian_filter(depth, 1.0).round().astype(np.uint8)  # as soft as a network's
     inside = truth > 0
     flows = 5.0 * labels_to_flows([truth.astype(np.int32)], device=torch.device("cpu"))[0][2:].astype(np.float32)
     probability = np.where(inside, 5.0, -5.0).astype(np.float32)
     contenders = {
-        "napari-medseg": lambda: separate(inside, depth, numbers),
-        "cellpose": lambda: first_of(compute_masks(flows, probability, niter=200)),
+        "napari-medseg": lambda: separate_objects(inside, depth, numbers),
+        "cellpose": lambda: get_masks(compute_masks(flows, probability, niter=200)),
     }
-    return compared("nuclei", contenders, repeats, lambda found: f"AJI {object_scores(found, truth).aji:.3f}")
+    return compare_programs(
+        "nuclei", contenders, repeats, lambda found: f"AJI {compute_object_scores(found, truth).aji:.3f}"
+    )
 
 
-def lungs(repeats: int) -> list[dict[str, Any]]:
+def benchmark_lungs(repeats: int) -> list[dict[str, Any]]:
     """Compare with lungmask on the same raw labels."""
     from lungmask.utils import postprocessing
 
-    truth, raw = drawn_lungs()
-    steps: list[Step] = read_card(newest(MODELS / "lungs-unet") / "card.json").postprocessing
+    truth, raw = make_lungs_phantom()
+    steps: list[PostprocessingStep] = read_card(find_newest_version(MODELS / "lungs-unet") / "card.json").postprocessing
 
     def text(found: NDArray[Any]) -> str:
-        dice = per_label_dice(found, truth, (1, 2))
+        dice = compute_dice_per_label(found, truth, (1, 2))
         return f"Dice {dice[1]:.4f} {dice[2]:.4f}"
 
     contenders = {
         "napari-medseg": lambda: postprocess(raw, steps, LUNG_SPACING_MM),
         "lungmask": lambda: postprocessing(raw, disable_tqdm=True),
     }
-    return compared("lungs", contenders, repeats, text)
+    return compare_programs("lungs", contenders, repeats, text)
 
 
-def compared(
+def compare_programs(
     name: str, contenders: dict[str, Callable[[], Any]], repeats: int, agreement: Callable[[Any], str]
 ) -> list[dict[str, Any]]:
     """Let the contenders take turns, and return a row for each; the ratio is to the other program."""
@@ -113,7 +115,7 @@ def compared(
     ]
 
 
-def drawn_nuclei() -> NDArray[np.uint16]:
+def make_nuclei_phantom() -> NDArray[np.uint16]:
     """Ellipses on a jittered grid, many of which touch."""
     rng = np.random.default_rng(0)
     objects = np.zeros((SIDE_PX, SIDE_PX), np.uint16)
@@ -128,7 +130,7 @@ def drawn_nuclei() -> NDArray[np.uint16]:
     return objects
 
 
-def drawn_lungs() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def make_lungs_phantom() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Two lungs that nearly touch, and the same as a network leaves them: specks, holes, a patch of the other side."""
     rng = np.random.default_rng(0)
     z, y, x = np.ogrid[: LUNG_SHAPE[0], : LUNG_SHAPE[1], : LUNG_SHAPE[2]]
@@ -145,12 +147,12 @@ def drawn_lungs() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return truth, raw
 
 
-def newest(family: Path) -> Path:
+def find_newest_version(family: Path) -> Path:
     """Folder of a family's newest bundled version."""
     return max((folder for folder in family.iterdir() if folder.is_dir()), key=lambda folder: int(folder.name))
 
 
-def first_of(result: Any) -> Any:  # noqa: ANN401 -- cellpose returned a tuple in some versions
+def get_masks(result: Any) -> Any:  # noqa: ANN401 -- cellpose returned a tuple in some versions
     """Return the masks."""
     return result[0] if isinstance(result, tuple) else result
 

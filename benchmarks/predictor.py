@@ -28,8 +28,8 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.compiled_network import Runner
-from napari_medseg.inference.device import autocast_dtype
+from napari_medseg.inference.compiled_network import CompiledNetwork
+from napari_medseg.inference.device import choose_autocast_dtype
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version
@@ -42,12 +42,12 @@ BARE = "bare passes"
 OURS = "predictor"
 AIMS = {"slice": 0.3, "stack": 0.25, "picture": 0.6}
 """Share of the reference's time."""
-MOST_OVERHEAD = 1.15
+MAX_OVERHEAD = 1.15
 """Of the bare forward passes' time."""
 
 CLEAR_PEAK = Path("/proc/self/clear_refs")
 
-Answer = NDArray[np.uint8 | np.uint16] | Tensor
+LabelsOrLogits = NDArray[np.uint8 | np.uint16] | Tensor
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ def _compare(network: nn.Module, card: ModelCard, name: str, options: argparse.N
     return rows
 
 
-def _contenders(network: nn.Module, card: ModelCard, image: Image) -> dict[str, Callable[[], Answer]]:
+def _contenders(network: nn.Module, card: ModelCard, image: Image) -> dict[str, Callable[[], LabelsOrLogits]]:
     predictor = Predictor(network, card, "cpu")
-    runner = Runner(network, predictor.device, autocast_dtype(predictor.device, card.precision))
+    runner = CompiledNetwork(network, predictor.device, choose_autocast_dtype(predictor.device, card.precision))
     batches = _batches(card, image)
 
     def monai(overlap: float) -> Tensor:
@@ -137,13 +137,13 @@ def _contenders(network: nn.Module, card: ModelCard, image: Image) -> dict[str, 
         return logits
 
     def bare() -> Tensor:
-        return [runner.logits(batch) for batch in batches][-1]
+        return [runner.compute_logits(batch) for batch in batches][-1]
 
     return {
         REFERENCE: lambda: monai(0.25),
         "monai 0.5": lambda: monai(0.5),
         BARE: bare,
-        OURS: lambda: predictor.labels_of(image),
+        OURS: lambda: predictor.predict_labels(image),
     }
 
 
@@ -163,7 +163,7 @@ class _Recorder(nn.Module):
 def _batches(card: ModelCard, image: Image) -> list[NDArray[np.float32]]:
     """Noise of the shapes that the predictor gives to the network."""
     shapes: list[tuple[int, ...]] = []
-    Predictor(_Recorder(card.architecture.classes, shapes), card, "cpu").labels_of(image)
+    Predictor(_Recorder(card.architecture.classes, shapes), card, "cpu").predict_labels(image)
     noise = np.random.default_rng(0).normal(size=max(shapes, key=np.prod)).astype(np.float32)
     return [np.resize(noise, shape) for shape in shapes]
 
@@ -187,7 +187,7 @@ def _whole_fp32(network: nn.Module, card: ModelCard, image: Image) -> NDArray[np
     return _labels(torch.cat(logits), image)
 
 
-def _labels(answer: Answer, image: Image) -> NDArray[Any]:
+def _labels(answer: LabelsOrLogits, image: Image) -> NDArray[Any]:
     """Labels of logits (n, classes, y, x), without the padding; labels stay what they are."""
     if not isinstance(answer, Tensor):
         return answer
@@ -244,7 +244,7 @@ def _verdict(by_contender: dict[str, Row]) -> str:
     aims = {
         f"time {ours.share_of_reference:.2f} of MONAI's (at most {AIMS[ours.image]})": ours.share_of_reference
         <= AIMS[ours.image],
-        f"{overhead:.2f} x bare passes (at most {MOST_OVERHEAD})": overhead <= MOST_OVERHEAD,
+        f"{overhead:.2f} x bare passes (at most {MAX_OVERHEAD})": overhead <= MAX_OVERHEAD,
     }
     if ours.peak_mb is not None and monai.peak_mb is not None:
         aims[f"memory {ours.peak_mb / monai.peak_mb:.2f} of MONAI's (at most 1)"] = ours.peak_mb <= monai.peak_mb

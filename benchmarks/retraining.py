@@ -29,16 +29,16 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card
-from napari_medseg.core.replay import replay_items
-from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, in_turn, read_snapshot, write_snapshot
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.replay import read_replay_samples
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, round_robin, write_snapshot
+from napari_medseg.core.tasks import get_task
 from training.__main__ import main as train_run
 from training.data.labelled_cases import pair_by_stem
-from training.evaluation.holdout_comparison import finish, score_base
+from training.evaluation.holdout_comparison import finish_run, score_base
 from training.from_folders.base_model import make_run
-from training.from_folders.base_recipe import BaseRecipe, read_base_recipe
+from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
 from training.loop import resume, train
-from training.recipe import Recipe, fine_tuning_recipe, read_recipe, write_recipe
+from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, write_recipe
 from training.run_folder import append_event
 from training.run_setup import read_setup
 
@@ -58,13 +58,13 @@ class Domain:
     encoder: Path
     old: tuple[SnapshotItem, ...]
     sample: tuple[SnapshotItem, ...]
-    old_judged: tuple[SnapshotItem, ...]
+    old_hold_out: tuple[SnapshotItem, ...]
     new: tuple[SnapshotItem, ...]
-    new_judged: tuple[SnapshotItem, ...]
+    new_hold_out: tuple[SnapshotItem, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class BenchmarkSetup:
     """Where data and weights lie, where the work goes, and how long a base that is trained here may take."""
 
     data: Path
@@ -75,13 +75,13 @@ class Place:
     recipe: Mapping[str, object] = field(default_factory=dict)
 
 
-def lungs(place: Place) -> Domain:
+def make_lungs_domain(place: BenchmarkSetup) -> Domain:
     """CT to X-ray, from the bundled version that learnt from CT only."""
     parent = PACKAGE / "models" / "lungs-unet" / "1"
-    folder, old = _prepared(read_base_recipe(RECIPES / "lungs.json"), place, "lungs")
+    folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
         _item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
-        for one in replay_items(SAMPLES, read_card(parent / "card.json"))
+        for one in read_replay_samples(SAMPLES, read_card(parent / "card.json"))
     )
     source = place.data / "lungs" / "xray_kermany"
     with (source / "index.csv").open(newline="", encoding="utf-8") as file:
@@ -90,28 +90,30 @@ def lungs(place: Place) -> Domain:
         (_item(case.name, case.image, case.labels, rows[case.name]["patient"], Role.TRAIN), rows[case.name]["split"])
         for case in pair_by_stem(source / "images", source / "labels")
     ]
-    new, judged = (in_turn([item for item, split in pictures if split == name]) for name in ("train", "val"))
-    return Domain("lungs", parent, folder / "start", *old_parts(old, sample), tuple(new), tuple(judged))
+    new, judged = (round_robin([item for item, split in pictures if split == name]) for name in ("train", "val"))
+    return Domain("lungs", parent, folder / "start", *split_old_items(old, sample), tuple(new), tuple(judged))
 
 
-def nuclei(place: Place) -> Domain:
+def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
     """Tissue of the Data Science Bowl to slides of MoNuSeg."""
-    base = read_base_recipe(RECIPES / "nuclei.json")
+    base = read_model_recipe(RECIPES / "nuclei.json")
     held_out = {*base.sources[0].hold_out, *base.sources[0].validate_on}
     base = base.model_copy(update={"sources": tuple(one for one in base.sources if one.name == "dsb2018")})
-    folder, old = _prepared(base, place, "nuclei")
-    tiles = _tiles(place.data / "nuclei" / "monuseg", place.work / "nuclei" / "tiles")
-    new, judged = (in_turn([tile for tile in tiles if (tile.group in held_out) is wanted]) for wanted in (False, True))
-    parent = _trained(folder, place)
-    return Domain("nuclei", parent, folder / "start", *old_parts(old), tuple(new), tuple(judged))
+    folder, old = _prepare_base_run(base, place, "nuclei")
+    tiles = _cut_tiles(place.data / "nuclei" / "monuseg", place.work / "nuclei" / "tiles")
+    new, judged = (
+        round_robin([tile for tile in tiles if (tile.group in held_out) is wanted]) for wanted in (False, True)
+    )
+    parent = _train_base(folder, place)
+    return Domain("nuclei", parent, folder / "start", *split_old_items(old), tuple(new), tuple(judged))
 
 
-def lesions(place: Place) -> Domain:
+def make_lesions_domain(place: BenchmarkSetup) -> Domain:
     """Half of the medseg slices to the other half as of another scanner."""
-    base = read_base_recipe(RECIPES / "covid.json")
+    base = read_model_recipe(RECIPES / "covid.json")
     card = base.card.model_copy(update={"field": None})
     sources = tuple(one for one in base.sources if one.name == "medseg")
-    whole, items = _prepared(base.model_copy(update={"card": card, "sources": sources}), place, "lesions-all")
+    whole, items = _prepare_base_run(base.model_copy(update={"card": card, "sources": sources}), place, "lesions-all")
     lessons = [item for item in items if item.role is Role.TRAIN]
     first, second = lessons[: len(lessons) // 2], lessons[len(lessons) // 2 :]
     names = {item.name for item in first}
@@ -123,15 +125,19 @@ def lesions(place: Place) -> Domain:
         recipe = read_recipe(whole / "recipe.json")
         write_recipe(recipe.model_copy(update={"base": str((whole / "start").resolve())}), folder / "recipe.json")
     judged = [item for item in items if item.role is Role.HOLD_OUT]
-    parent = _trained(folder, place)
-    shifted = [[_of_another_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
-    return Domain("covid", parent, whole / "start", *old_parts(half), *(tuple(part) for part in shifted))
+    parent = _train_base(folder, place)
+    shifted = [[_simulate_other_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
+    return Domain("covid", parent, whole / "start", *split_old_items(half), *(tuple(part) for part in shifted))
 
 
-DOMAINS: dict[str, Callable[[Place], Domain]] = {"lungs": lungs, "nuclei": nuclei, "lesions": lesions}
+DOMAINS: dict[str, Callable[[BenchmarkSetup], Domain]] = {
+    "lungs": make_lungs_domain,
+    "nuclei": make_nuclei_domain,
+    "lesions": make_lesions_domain,
+}
 
 
-def old_parts(
+def split_old_items(
     items: Sequence[SnapshotItem], sample: Sequence[SnapshotItem] = ()
 ) -> tuple[tuple[SnapshotItem, ...], tuple[SnapshotItem, ...], tuple[SnapshotItem, ...]]:
     """Part old items into those learnt from, a sample of them to replay (unless it is given), those to judge on."""
@@ -139,26 +145,26 @@ def old_parts(
     if not sample:
         chosen = np.random.default_rng(0).permutation(len(learnt))[:N_SAMPLE]
         sample = [learnt[index].model_copy(update={"role": Role.REPLAY}) for index in chosen]
-    return learnt, tuple(sample), tuple(in_turn([item for item in items if item.role is Role.HOLD_OUT]))
+    return learnt, tuple(sample), tuple(round_robin([item for item in items if item.role is Role.HOLD_OUT]))
 
 
-def corrected(domain: Domain, count: int, seed: int) -> list[SnapshotItem]:
+def choose_corrected_items(domain: Domain, count: int, seed: int) -> list[SnapshotItem]:
     """Choose the images that the oracle corrects: of as many groups as there are, in an order of the seed."""
     shuffled = [domain.new[index] for index in np.random.default_rng(seed).permutation(len(domain.new))]
-    return [item.model_copy(update={"role": Role.TRAIN}) for item in in_turn(shuffled)[:count]]
+    return [item.model_copy(update={"role": Role.TRAIN}) for item in round_robin(shuffled)[:count]]
 
 
-def recipe_of(domain: Domain, strategy: Strategy, budget_s: float, seed: int, place: Place) -> Recipe:
+def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, place: BenchmarkSetup) -> Recipe:
     """Return the recipe of a run."""
-    task = task_named(domain.task)
+    task = get_task(domain.task)
     base = domain.parent if strategy.start == "parent" else domain.encoder
-    recipe = fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
+    recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
     look = {"augmentation": task.augmentation, "replay_augmentation": task.replay_augmentation}
     changes = {**look, "n_threads": place.n_threads, **strategy.recipe, **place.recipe}
     return Recipe.model_validate({**recipe.model_dump(), **changes})
 
 
-def lessons_of(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+def make_training_items(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
     """Put what a strategy learns from together; where all data are mixed, one old image stands in for validation."""
     older: dict[str, list[SnapshotItem]] = {
         "none": [],
@@ -168,7 +174,7 @@ def lessons_of(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) 
             for index, item in enumerate(domain.old)
         ],
     }
-    return [*new, *older[strategy.older]]
+    return [*new, *older[strategy.old_data]]
 
 
 def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[SnapshotItem]) -> tuple[float, float]:
@@ -181,17 +187,17 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
     write_recipe(recipe, run_dir / "recipe.json")
     began = time.monotonic()
     setup = read_setup(run_dir, began)
-    setup.clock.started = read = time.monotonic()
+    setup.time_budget.started = read = time.monotonic()
     progress = resume(setup)
     old = score_base(setup)
     for event in train(setup, progress):
         append_event(run_dir, event)
-    for event in finish(setup, progress, old):
+    for event in finish_run(setup, progress, old):
         append_event(run_dir, event)
     return read - began, time.monotonic() - read
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a file of results; none where there is no file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
@@ -203,22 +209,22 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def _prepared(base: BaseRecipe, place: Place, name: str) -> tuple[Path, list[SnapshotItem]]:
+def _prepare_base_run(base: ModelRecipe, place: BenchmarkSetup, name: str) -> tuple[Path, list[SnapshotItem]]:
     """Return the run folder of a base recipe, made where it is missing, and its items with absolute paths."""
     folder = place.work / name
     if not (folder / "recipe.json").exists():
         make_run(base, place.data, place.weights, folder)
-    return folder, [_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    return folder, [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
 
 
-def _trained(folder: Path, place: Place) -> Path:
+def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
     """Train the base in a run folder, unless it is there."""
     version = folder / "trained"
     if (version / "card.json").exists():
         return version
     run_dir = folder / f"run-{os.getpid()}"
     run_dir.mkdir(exist_ok=True)
-    items = [_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    items = [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
     lessons = [item for item in items if item.role is not Role.HOLD_OUT]
     task = read_snapshot(folder / "snapshot.json").task
     write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / "snapshot.json")
@@ -243,7 +249,7 @@ def _trained(folder: Path, place: Place) -> Path:
     return version
 
 
-def _absolute(item: SnapshotItem, folder: Path) -> SnapshotItem:
+def _make_paths_absolute(item: SnapshotItem, folder: Path) -> SnapshotItem:
     places = {name: str((folder / getattr(item, name)).resolve()) for name in ("image", "labels")}
     return item.model_copy(update={**places, "field_labels": "", "labels_sha256": ""})
 
@@ -252,7 +258,7 @@ def _item(name: str, image: Path, labels: Path, group: str, role: Role) -> Snaps
     return SnapshotItem(name=name, image=str(image.resolve()), labels=str(labels.resolve()), group=group, role=role)
 
 
-def _tiles(source: Path, folder: Path) -> list[SnapshotItem]:
+def _cut_tiles(source: Path, folder: Path) -> list[SnapshotItem]:
     """Cut the slides that have instances into fields; a field's group is its slide's patient."""
     tiles = []
     for case in pair_by_stem(source / "images", source / "instances"):
@@ -262,11 +268,11 @@ def _tiles(source: Path, folder: Path) -> list[SnapshotItem]:
             for column in range(0, image.pixels.shape[1], TILE_PX):
                 box = slice(row, row + TILE_PX), slice(column, column + TILE_PX)
                 stem = f"{case.name}_{row}_{column}"
-                tiles.append(_written(folder, stem, image.pixels[box], labels[box], case.name))
+                tiles.append(_write_item(folder, stem, image.pixels[box], labels[box], case.name))
     return tiles
 
 
-def _of_another_scanner(item: SnapshotItem, folder: Path) -> SnapshotItem:
+def _simulate_other_scanner(item: SnapshotItem, folder: Path) -> SnapshotItem:
     image = formats.read(Path(item.image))
     labels = formats.read_labels(Path(item.labels), image)
     rng = np.random.default_rng(int.from_bytes(item.name.encode()[-4:], "little"))
@@ -277,10 +283,10 @@ def _of_another_scanner(item: SnapshotItem, folder: Path) -> SnapshotItem:
     rows, columns = (
         np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(labels.shape, coarse.shape, strict=True)
     )
-    return _written(folder, Path(item.name).name, pixels, labels[::-1][np.ix_(rows, columns)], item.group)
+    return _write_item(folder, Path(item.name).name, pixels, labels[::-1][np.ix_(rows, columns)], item.group)
 
 
-def _written(folder: Path, stem: str, pixels: NDArray[Any], labels: NDArray[Any], group: str) -> SnapshotItem:
+def _write_item(folder: Path, stem: str, pixels: NDArray[Any], labels: NDArray[Any], group: str) -> SnapshotItem:
     image = Image(
         np.ascontiguousarray(pixels), "YXC" if pixels.ndim == 3 else "YX", units="rgb" if pixels.ndim == 3 else "grey"
     )

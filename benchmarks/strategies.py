@@ -14,7 +14,7 @@ class Strategy:
         For the table.
     recipe
         What differs from the recipe of the window.
-    older
+    old_data
         What of the older data there is: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new.
     start
         ``"parent"``, or ``"encoder"`` for a network that knows ImageNet only.
@@ -22,14 +22,14 @@ class Strategy:
 
     title: str
     recipe: Mapping[str, object]
-    older: str = "sample"
+    old_data: str = "sample"
     start: str = "parent"
 
 
 _PLAIN = {"replay_share": 0.0, "distillation": 0.0, "average_with_parent": 0.0}
 STRATEGIES: dict[str, Strategy] = {
-    "new": Strategy("(a) new cases only", _PLAIN, older="none"),
-    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, older="all"),
+    "new": Strategy("(a) new cases only", _PLAIN, old_data="none"),
+    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, old_data="all"),
     "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
     "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
     "default": Strategy("(d') the same with distillation: the default", {}),
@@ -38,7 +38,7 @@ STRATEGIES: dict[str, Strategy] = {
     "scratch": Strategy(
         "(e) all data, from scratch",
         {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
-        older="all",
+        old_data="all",
         start="encoder",
     ),
 }

@@ -23,8 +23,8 @@ import napari_medseg
 from napari_medseg.cli.options import load_predictor
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import task_named
-from napari_medseg.inference.engine.client import Engine, PredictResult
+from napari_medseg.core.tasks import get_task
+from napari_medseg.inference.engine.client import Engine, EngineResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin import layers
 from napari_medseg.workflow import cases
@@ -33,7 +33,7 @@ from napari_medseg.workflow.workspace import Workspace
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"
 AIMS_S = {"H&E 1000x1000": 3.0, "CT slice 512x512": 0.5, "CT series of 64": 15.0, "lesions, CT slice": 1.0}
 AIMS_S |= {"laparoscopy frame": 1.0, "first prediction": 8.0}
-MOST_OVERHEAD = 0.25
+MAX_OVERHEAD = 0.25
 
 
 @dataclass(frozen=True)
@@ -55,66 +55,68 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder) / "project", Path(folder) / "registry")
         try:
-            rows = list(measured(workspace, Path(folder), options.repeats))
+            rows = list(measure_tasks(workspace, Path(folder), options.repeats))
         finally:
             workspace.close()
     for row in rows:
         overhead = "" if row.overhead is None else f"{row.overhead:6.0%} beside the network"
-        met = "met" if row.seconds <= row.aim_s and (row.overhead or 0) <= MOST_OVERHEAD else "MISSED"
+        met = "met" if row.seconds <= row.aim_s and (row.overhead or 0) <= MAX_OVERHEAD else "MISSED"
         print(f"{row.image:20} {row.seconds:7.2f} s (aim {row.aim_s:4.1f} s) {overhead:28} {met}")
     if options.out:
         options.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def measured(workspace: Workspace, folder: Path, repeats: int) -> Iterator[Row]:
+def measure_tasks(workspace: Workspace, folder: Path, repeats: int) -> Iterator[Row]:
     """Yield a row for each kind of image; the first prediction first, as it starts the engine."""
     files = write_images(folder)
     began = time.perf_counter()
-    whole_way(workspace, workspace.engine, files["CT slice 512x512"][0], "lungs")
+    predict_file_to_layer(workspace, workspace.engine, files["CT slice 512x512"][0], "lungs")
     yield Row("first prediction", time.perf_counter() - began, AIMS_S["first prediction"], None)
     for name, (path, task) in files.items():
-        whole_way(workspace, workspace.engine, path, task)
+        predict_file_to_layer(workspace, workspace.engine, path, task)
         times = []
         for _ in range(repeats if "series" not in name else 3):
             began = time.perf_counter()
-            whole_way(workspace, workspace.engine, path, task)
+            predict_file_to_layer(workspace, workspace.engine, path, task)
             times.append(time.perf_counter() - began)
-        yield Row(name, statistics.median(times), AIMS_S[name], overhead_of(workspace, path, task))
+        yield Row(name, statistics.median(times), AIMS_S[name], measure_overhead(workspace, path, task))
 
 
-def whole_way(workspace: Workspace, engine: Engine, path: Path, task: str) -> None:
+def predict_file_to_layer(workspace: Workspace, engine: Engine, path: Path, task: str) -> None:
     """Go from a file to its labels in a layer."""
     image = formats.read(path)
-    model = workspace.registry.live(task).id
-    folder, field = workspace.registry.folder(model), workspace.field_folder(model)
-    events = engine.predict(image, folder, field_folder=field)
-    result = next(event for event in events if isinstance(event, PredictResult))
+    model = workspace.registry.get_live_card(task).id
+    folder, field = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
+    events = engine.predict(image, folder, roi_folder=field)
+    result = next(event for event in events if isinstance(event, EngineResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()
-    layers.add_labels(viewer, result.labels, layers.add_image(viewer, image, case, workspace.tasks.named(task)), case)
+    layers.add_labels(
+        viewer, result.labels, layers.add_image(viewer, image, case, workspace.tasks.get_task(task)), case
+    )
 
 
-def overhead_of(workspace: Workspace, path: Path, task: str) -> float:
+def measure_overhead(workspace: Workspace, path: Path, task: str) -> float:
     """Share of a prediction, reading included, that is not spent in forward passes; in this process."""
-    predictor = load_predictor(workspace.registry, workspace.registry.live(task).id, None)
+    predictor = load_predictor(workspace.registry, workspace.registry.get_live_card(task).id, None)
     spent: list[float] = []
-    for each in (predictor, predictor.field):
+    for each in (predictor, predictor.roi_predictor):
         if each is not None:
-            clocked(each, spent)
-    predictor.labels_of(formats.read(path))
+            record_forward_seconds(each, spent)
+    predictor.predict_labels(formats.read(path))
     shares = []
     for _ in range(3):
         spent.clear()
         began = time.perf_counter()
-        predictor.labels_of(formats.read(path))
+        predictor.predict_labels(formats.read(path))
         shares.append(1.0 - sum(spent) / (time.perf_counter() - began))
     return statistics.median(shares)
 
 
-def clocked(predictor: Predictor, spent: list[float]) -> None:
+def record_forward_seconds(predictor: Predictor, spent: list[float]) -> None:
     """Let a predictor note the seconds of each forward pass."""
-    bare = predictor._runner.logits
+    bare = predictor._compiled_network.compute_logits
 
     def logits(planes: np.ndarray) -> object:
         began = time.perf_counter()
@@ -122,7 +124,7 @@ def clocked(predictor: Predictor, spent: list[float]) -> None:
         spent.append(time.perf_counter() - began)
         return answer
 
-    predictor._runner.logits = logits  # type: ignore[method-assign,assignment]
+    predictor._compiled_network.compute_logits = logits  # type: ignore[method-assign,assignment]
 
 
 def write_images(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -139,7 +141,7 @@ def write_images(folder: Path) -> dict[str, tuple[Path, str]]:
         "CT slice 512x512": (slice_, "lungs"),
         "CT series of 64": (folder / "series.nii.gz", "lungs"),
         "lesions, CT slice": (slice_, "covid"),
-        "H&E 1000x1000": (folder / "tissue.png", task_named("nuclei").name),
+        "H&E 1000x1000": (folder / "tissue.png", get_task("nuclei").name),
         "laparoscopy frame": (frame, "instruments"),
     }
 

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import QApplication
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.demo.demo import open_window
-from napari_medseg.plugin.demo.window_driver import Stage
-from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.plugin.demo.window_driver import WindowDriver
+from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -36,10 +36,10 @@ N_SLICES = 64
 BUDGET_TEXT = "≤ 30 s"
 
 
-class Pauses:
+class PauseMeter:
     """Milliseconds between two calls of a timer of the window, while a brush stroke is made now and then."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: WindowDriver) -> None:
         self._stage = stage
         self._rng = np.random.default_rng(0)
         self._gaps_ms: list[float] = []
@@ -49,7 +49,7 @@ class Pauses:
         self._ticks.timeout.connect(self._tick)
         self._strokes.timeout.connect(self._stroke)
 
-    def during(self, goes_on: Callable[[], bool]) -> dict[str, float]:
+    def measure_while(self, goes_on: Callable[[], bool]) -> dict[str, float]:
         """Let the window's own event loop run for as long as something goes on, and return what the timer saw."""
         self._gaps_ms, self._last = [], None
         began = time.perf_counter()
@@ -102,33 +102,37 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     _accept_some_corrections(workspace)
     viewer, widget = open_window(workspace)
     try:
-        return _measure(Stage(viewer, widget, folder))
+        return _measure(WindowDriver(viewer, widget, folder))
     finally:
         viewer.close()
         workspace.close()
 
 
-def _measure(stage: Stage) -> dict[str, dict[str, float]]:
-    pixels, arguments, _ = layer_data(_stack())
+def _measure(stage: WindowDriver) -> dict[str, dict[str, float]]:
+    pixels, arguments, _ = make_layer_data(_stack())
     stage.viewer.add_image(pixels, **arguments)
     stage.wait_until("the stack's prediction", lambda: _is_predicted(stage))
     stage.labels_layer.brush_size = BRUSH_PX
-    stage.live(2.0)
-    pauses = Pauses(stage)
+    stage.process_events(2.0)
+    pauses = PauseMeter(stage)
     ends = time.perf_counter() + SECONDS
-    results = {"nothing else": pauses.during(lambda: time.perf_counter() < ends)}
+    results = {"nothing else": pauses.measure_while(lambda: time.perf_counter() < ends)}
     stage.dock.worklist.predict()
-    results[f"a {N_SLICES}-slice stack is predicted"] = pauses.during(lambda: stage.dock.predictions.urgent)
-    stage.live(1.0)
-    stage.choose(BUDGET_TEXT)
-    stage.click("Retrain on corrections")
-    stage.wait_until("the run", lambda: stage.dock.watch.running)
-    results[f"a model retrains ({BUDGET_TEXT})"] = pauses.during(lambda: stage.dock.watch.running)
+    results[f"a {N_SLICES}-slice stack is predicted"] = pauses.measure_while(
+        lambda: stage.dock.prediction_queue.has_urgent_request
+    )
+    stage.process_events(1.0)
+    stage.choose_entry(BUDGET_TEXT)
+    stage.click_button("Retrain on corrections")
+    stage.wait_until("the run", lambda: stage.dock.run_monitor.is_running)
+    results[f"a model retrains ({BUDGET_TEXT})"] = pauses.measure_while(lambda: stage.dock.run_monitor.is_running)
     return results
 
 
-def _is_predicted(stage: Stage) -> bool:
-    return stage.dock.desk.current is not None and stage.dock.desk.current.labels_layer is not None
+def _is_predicted(stage: WindowDriver) -> bool:
+    return (
+        stage.dock.case_controller.current is not None and stage.dock.case_controller.current.labels_layer is not None
+    )
 
 
 def _stack() -> Image:

@@ -21,17 +21,17 @@ from training.run_folder import (
     Started,
     append_event,
     is_paused,
-    pausing_on_signals,
+    pause_on_signals,
     read_events,
 )
 
 if TYPE_CHECKING:
-    from training.distributed import Team
-    from training.run_setup import Setup
+    from training.distributed import RankContext
+    from training.run_setup import TrainingSetup
 
 LOG_FILE = "log.txt"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-PAUSED = 3
+EXIT_PAUSED = 3
 
 logger = logging.getLogger("training")
 
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
         logger.info("the run is finished already")
         return 0
-    with pausing_on_signals(run_dir):
-        return _follow(run_dir, started)
+    with pause_on_signals(run_dir):
+        return _run_and_log(run_dir, started)
 
 
-def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[Event]:
+def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None) -> Iterator[Event]:
     """Train as the folder says, from its beginning or from its checkpoint.
 
     Parameters
@@ -67,7 +67,7 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
         With `recipe.json` and `snapshot.json`; with `start.json` where it trains the first model of its task.
     started
         `time.monotonic()` when the process began, so that importing torch counts against the budget.
-    team
+    rank_context
         The processes that train together; this one alone by default.
 
     Raises
@@ -75,21 +75,21 @@ def run(run_dir: Path, started: float, team: "Team | None" = None) -> Iterator[E
     MedSegError
         If the folder is not complete, the hold-out leaks, or there is nothing to learn from.
     """
-    from training.distributed import Team
-    from training.evaluation.tensorboard import recorded
+    from training.distributed import RankContext
+    from training.evaluation.tensorboard import record_events
     from training.run_setup import RECIPE_FILE, read_setup
-    from training.start_weights import make_start
+    from training.start_weights import ensure_start_version
 
-    team = team or Team()
-    began_with = make_start(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if team.is_first else ""
-    team.wait()
-    setup = read_setup(run_dir, started, team)
-    events = _events(setup, began_with)
-    yield from recorded(events, run_dir) if setup.recipe.tensorboard and setup.team.is_first else events
+    rank_context = rank_context or RankContext()
+    began_with = ensure_start_version(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if rank_context.is_main else ""
+    rank_context.wait()
+    setup = read_setup(run_dir, started, rank_context)
+    events = _generate_events(setup, began_with)
+    yield from record_events(events, run_dir) if setup.recipe.tensorboard and setup.rank_context.is_main else events
 
 
-def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
-    from training.evaluation.holdout_comparison import finish, score_base
+def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
+    from training.evaluation.holdout_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
     from training.loop import resume, train
 
@@ -107,7 +107,7 @@ def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
         yield Notice(began_with)
     if progress.step:
         yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
-    if not setup.team.is_first:  # it learns, and leaves all else to the first
+    if not setup.rank_context.is_main:  # it learns, and leaves all else to the first
         yield from train(setup, progress)
         return
     write_provenance(setup)
@@ -117,32 +117,34 @@ def _events(setup: "Setup", began_with: str) -> Iterator[Event]:
     if len(old) < len(setup.split.hold_out):
         yield Notice(f"the budget suffices to compare {len(old)} of {len(setup.split.hold_out)} hold-out cases")
     yield from train(setup, progress)
-    if is_paused(setup.run_dir) or not (yield from finish(setup, progress, old)):
-        yield Paused(progress.epoch, progress.step, setup.clock.elapsed_s())
+    if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
+        yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
 
 
-def _follow(run_dir: Path, started: float) -> int:
+def _run_and_log(run_dir: Path, started: float) -> int:
     """Run a folder and write down what the run says; only the first of several processes writes."""
-    from training.distributed import joined_team
+    from training.distributed import join_process_group
 
     last: Event | None = None
-    with joined_team() as team:
-        if team.is_first:
+    with join_process_group() as team:
+        if team.is_main:
             logging.basicConfig(filename=run_dir / LOG_FILE, level=logging.INFO, format=LOG_FORMAT)
         try:
             for last in run(run_dir, started, team):
-                _say(run_dir, team, last)
+                _record_event(run_dir, team, last)
         except MedSegError as error:
-            _say(run_dir, team, Failed(str(error)))
+            _record_event(run_dir, team, Failed(str(error)))
             return 1
         except Exception as error:
-            _say(run_dir, team, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}."))
+            _record_event(
+                run_dir, team, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
+            )
             raise
-    return PAUSED if isinstance(last, Paused) else 0
+    return EXIT_PAUSED if isinstance(last, Paused) else 0
 
 
-def _say(run_dir: Path, team: "Team", event: Event) -> None:
-    if team.is_first:
+def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> None:
+    if rank_context.is_main:
         logger.info("%s", event)
         append_event(run_dir, event)
 

@@ -14,16 +14,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import whole_file
+from napari_medseg.core.formats.decode_errors import atomic_write
 from training.learner import Learner
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
-CYCLE_FILES = "cycle-*.safetensors"
+CYCLE_PATTERN = "cycle-*.safetensors"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands; seconds count all its processes, epochs all its stages.
 
     Parameters
@@ -58,28 +58,28 @@ class Progress:
     n_lowered: int = 0
 
 
-def save_checkpoint(run_dir: Path, learner: Learner, progress: Progress) -> None:
+def save_checkpoint(run_dir: Path, learner: Learner, progress: TrainingProgress) -> None:
     """Write the run's state."""
     tensors = {
         f"{part}.{name}": tensor
-        for part, module in _modules(learner).items()
+        for part, module in _collect_modules(learner).items()
         for name, tensor in module.state_dict().items()
     }
     for index, state in learner.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
-    _replace(run_dir / CHECKPOINT_FILE, tensors, {"progress": json.dumps(asdict(progress))})
+    _write_tensors(run_dir / CHECKPOINT_FILE, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def read_progress(run_dir: Path) -> Progress:
+def read_progress(run_dir: Path) -> TrainingProgress:
     """Return where a run stands; a fresh one where it has no checkpoint. Raises `MedSegError` where that is damaged."""
     path = run_dir / CHECKPOINT_FILE
     if not path.exists():
-        return Progress()
+        return TrainingProgress()
     try:
         with safe_open(path, framework="pt") as file:
-            return Progress(**json.loads(file.metadata()["progress"]))
+            return TrainingProgress(**json.loads(file.metadata()["progress"]))
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise _cannot_go_on(path, error) from error
+        raise _make_resume_error(path, error) from error
 
 
 def load_checkpoint(run_dir: Path, learner: Learner) -> None:
@@ -95,12 +95,12 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
         return
     try:
         tensors = load_file(path)
-        for part, module in _modules(learner).items():
-            module.load_state_dict(_under(tensors, f"{part}."))
+        for part, module in _collect_modules(learner).items():
+            module.load_state_dict(_select_prefix(tensors, f"{part}."))
     except (SafetensorError, RuntimeError) as error:
-        raise _cannot_go_on(path, error) from error
+        raise _make_resume_error(path, error) from error
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _under(tensors, "optimiser.").items():
+    for key, tensor in _select_prefix(tensors, "optimiser.").items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
     groups = learner.optimiser.state_dict()["param_groups"]
@@ -109,7 +109,7 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
 
 def save_best(run_dir: Path, network: nn.Module) -> None:
     """Write the weights of the best network so far."""
-    _replace(run_dir / BEST_FILE, network.state_dict(), {})
+    _write_tensors(run_dir / BEST_FILE, network.state_dict(), {})
 
 
 def load_best(run_dir: Path) -> dict[str, Tensor]:
@@ -119,36 +119,36 @@ def load_best(run_dir: Path) -> dict[str, Tensor]:
 
 def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> None:
     """Write the weights at the end of a cycle."""
-    _replace(run_dir / CYCLE_FILES.replace("*", f"{stage:02d}-{cycle:03d}"), network.state_dict(), {})
+    _write_tensors(run_dir / CYCLE_PATTERN.replace("*", f"{stage:02d}-{cycle:03d}"), network.state_dict(), {})
 
 
 def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
     """Read the weights at the ends of all cycles, in order."""
-    return [load_file(path) for path in sorted(run_dir.glob(CYCLE_FILES))]
+    return [load_file(path) for path in sorted(run_dir.glob(CYCLE_PATTERN))]
 
 
-def clear(run_dir: Path) -> None:
+def delete_checkpoints(run_dir: Path) -> None:
     """Delete what only an unfinished run needs."""
-    for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_FILES)):
+    for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_PATTERN)):
         path.unlink(missing_ok=True)
 
 
-def _modules(learner: Learner) -> dict[str, nn.Module]:
+def _collect_modules(learner: Learner) -> dict[str, nn.Module]:
     """Return all that learns, by its place in the file."""
     modules = {"network": learner.network, "average": learner.average, "loss": learner.loss}
     return {part: module for part, module in modules.items() if module is not None}
 
 
-def _cannot_go_on(path: Path, error: Exception) -> MedSegError:
+def _make_resume_error(path: Path, error: Exception) -> MedSegError:
     return MedSegError(
         f"{path} cannot be continued ({str(error)[:200]}). Delete it to start the run from its beginning."
     )
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _replace(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    with whole_file(path) as beside:
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    with atomic_write(path) as beside:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside, metadata)

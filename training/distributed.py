@@ -15,14 +15,14 @@ from torch import Tensor, distributed
 
 from napari_medseg.core.errors import MedSegError
 
-PROCESSES_APART = 7_368_787
+RANK_SEED_STRIDE = 7_368_787
 """Between the seeds of the processes, so that no two of them draw the same."""
-LONGEST_WAIT = timedelta(hours=12)
+PROCESS_GROUP_TIMEOUT = timedelta(hours=12)
 """Others wait this long for the first process, which measures the hold-out alone."""
 
 
 @dataclass(frozen=True)
-class Team:
+class RankContext:
     """One process among all of them; by default it is alone."""
 
     rank: int = 0
@@ -30,11 +30,11 @@ class Team:
     device: torch.device | None = None
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes, and decides for all."""
         return self.rank == 0
 
-    def agreed(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """Return the first process's value."""
         if self.size == 1:
             return value
@@ -44,7 +44,7 @@ class Team:
 
     def wait(self) -> None:
         """Return when all processes are here."""
-        self.agreed(0.0)
+        self.broadcast(0.0)
 
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Make every gradient the mean over all processes; one that a process has none of counts as 0 there."""
@@ -67,7 +67,7 @@ class Team:
         for tensor, piece in zip(moving, torch.split(flat, [each.numel() for each in moving]), strict=True):
             tensor.copy_(piece.view_as(tensor))
 
-    def mean(self, value: Tensor) -> Tensor:
+    def average_scalar(self, value: Tensor) -> Tensor:
         """Return the mean over all processes of one number, which is no number where it is none in any of them."""
         if self.size == 1:
             return value
@@ -77,7 +77,7 @@ class Team:
 
 
 @contextmanager
-def joined_team() -> Iterator[Team]:
+def join_process_group() -> Iterator[RankContext]:
     """Join the other processes where `torchrun` started this one; alone otherwise.
 
     Raises
@@ -86,7 +86,7 @@ def joined_team() -> Iterator[Team]:
         If there are more processes than GPUs on this machine.
     """
     if not distributed.is_available() or not distributed.is_torchelastic_launched():
-        yield Team()
+        yield RankContext()
         return
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -97,8 +97,8 @@ def joined_team() -> Iterator[Team]:
                 "Lower --nproc-per-node."
             )
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PROCESS_GROUP_TIMEOUT)
     try:
-        yield Team(distributed.get_rank(), distributed.get_world_size(), device)
+        yield RankContext(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()

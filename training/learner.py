@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.augmentation.mixing import Mixer, mixer_of
-from training.distributed import PROCESSES_APART, Team
-from training.lora import make_low_rank, merged_state
-from training.losses.composite import Objective, objective_of
-from training.optimisers import optimiser_of
+from training.augmentation.mixing import Mixer, build_mixer
+from training.distributed import RANK_SEED_STRIDE, RankContext
+from training.lora import apply_lora, merge_lora
+from training.losses.composite import CompositeLoss, build_loss
+from training.optimisers import build_optimiser
 from training.recipe import Recipe
 
 AVERAGE_WARM_UP_STEPS = 10
-SEEDS_APART = 1_000_003
+SEED_STRIDE = 1_000_003
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Learner:
         As their names say.
     mixer
         Mixes the patches of a batch with each other, on the device.
-    team
+    rank_context
         The processes that learn the same.
     last_step_s
         Seconds that the last step took.
@@ -49,39 +49,39 @@ class Learner:
     parent: nn.Module
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
-    loss: Objective
+    loss: CompositeLoss
     device: torch.device
     mixer: Mixer
-    team: Team
+    rank_context: RankContext
     last_step_s: float = field(default=0.0)
 
     @classmethod
-    def starting_from(
+    def from_parent(
         cls,
         parent: nn.Module,
         recipe: Recipe,
         device: torch.device,
         class_weights: Tensor | None = None,
-        team: Team | None = None,
+        rank_context: RankContext | None = None,
     ) -> "Learner":
         """Make a learner whose network is a copy of the parent; `class_weights` (classes,) where the recipe has any."""
-        team = team or Team()
+        rank_context = rank_context or RankContext()
         parent = parent.to(device=device).eval()
-        network, average = _in_training(parent, parent.state_dict(), recipe)
-        loss = objective_of(recipe, class_weights).to(device)
-        optimiser = optimiser_of(network, recipe, loss.parameters())
-        mixer = replace(mixer_of(recipe), seed=recipe.seed + PROCESSES_APART * team.rank)
-        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, team)
+        network, average = _make_trainable(parent, parent.state_dict(), recipe)
+        loss = build_loss(recipe, class_weights).to(device)
+        optimiser = build_optimiser(network, recipe, loss.parameters())
+        mixer = replace(build_mixer(recipe), seed=recipe.seed + RANK_SEED_STRIDE * rank_context.rank)
+        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, rank_context)
 
     @property
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """Learning rate of the last step, without the encoder's share."""
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def go_on_from(self, weights: Mapping[str, Tensor]) -> None:
+    def restart_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take other weights, by the names of the parent's, and forget what the optimiser remembers of the present."""
-        self.network, self.average = _in_training(self.parent, weights, self.recipe)
-        self.optimiser = optimiser_of(self.network, self.recipe, self.loss.parameters())
+        self.network, self.average = _make_trainable(self.parent, weights, self.recipe)
+        self.optimiser = build_optimiser(self.network, self.recipe, self.loss.parameters())
 
     def step(
         self,
@@ -112,24 +112,24 @@ class Learner:
             The loss; `None` where it was not finite: then nothing was learnt from this batch.
         """
         began = time.monotonic()
-        self._set_training()
+        self._set_train_mode()
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
         measured = [buffer.clone() for buffer in self.network.buffers()]
         images = batch[0].to(self.device, memory_format=torch.channels_last)
-        images, truth = self.mixer.mixed(images, batch[1].to(self.device), step, n_replayed)
+        images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
 
         def loss_of(logits: Tensor) -> Tensor:
             loss: Tensor = self.loss(logits, truth, progress)
             if self.recipe.distillation and n_replayed:
-                distance = self._distance_to_parent(images[:n_replayed], logits[:n_replayed])
+                distance = self._compute_distillation_loss(images[:n_replayed], logits[:n_replayed])
                 loss = loss + self.recipe.distillation * distance
             return loss
 
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.team.mean(self._find_gradients(images, loss_of, step))
+        loss = self.rank_context.average_scalar(self._compute_gradients(images, loss_of, step))
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        self.team.average_gradients(learning)
+        self.rank_context.average_gradients(learning)
         # Those of loss weights are as large as the losses: clipped together, they would leave the network none.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_gradient_norm)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
@@ -137,12 +137,12 @@ class Learner:
             self.optimiser.step()
             self._update_average(step)
         else:
-            _put_back(self.network, measured)  # normalisation has measured a batch that is no number, too
+            _restore_buffers(self.network, measured)  # normalisation has measured a batch that is no number, too
         self.last_step_s = time.monotonic() - began
         return float(loss) if finite else None
 
     @torch.no_grad()
-    def candidate(self) -> nn.Module:
+    def make_candidate(self) -> nn.Module:
         """Return the network that would be kept now, an ordinary one in evaluation mode.
 
         The average of the run where there is one, mixed with the parent by `recipe.average_with_parent`: a straight
@@ -150,9 +150,9 @@ class Learner:
         fine-tuning of zero-shot models, CVPR 2022).
         """
         learning = [self.network, self.average] if self.average is not None else [self.network]
-        self.team.average([buffer for network in learning for buffer in network.buffers()])
+        self.rank_context.average([buffer for network in learning for buffer in network.buffers()])
         kept = copy.deepcopy(self.parent).to(memory_format=torch.channels_last)
-        kept.load_state_dict(merged_state(learning[-1]))
+        kept.load_state_dict(merge_lora(learning[-1]))
         share = self.recipe.average_with_parent
         if share:
             old = self.parent.state_dict()
@@ -161,7 +161,7 @@ class Learner:
                     tensor.lerp_(old[name], share)
         return kept
 
-    def _find_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
+    def _compute_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
         """Return the loss of a batch and leave its gradients on the parameters.
 
         A batch in several parts goes through the network twice: first for all logits, so that a loss that pools over
@@ -170,29 +170,31 @@ class Learner:
         """
         n_parts = self.recipe.accumulate
         if n_parts == 1:
-            loss = loss_of(self._logits(images, step))
+            loss = loss_of(self._compute_logits(images, step))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         parts = [torch.arange(first, len(images), n_parts, device=self.device) for first in range(n_parts)]
         measured = [buffer.clone() for buffer in self.network.buffers()]
         with torch.no_grad():
-            said = [self._logits(images[part], step, index) for index, part in enumerate(parts)]
-        _put_back(self.network, measured)
+            said = [self._compute_logits(images[part], step, index) for index, part in enumerate(parts)]
+        _restore_buffers(self.network, measured)
         logits = torch.cat(said)[torch.cat(parts).argsort()].requires_grad_()
         loss = loss_of(logits)
         loss.backward()  # type: ignore[no-untyped-call]
         assert logits.grad is not None
         for index, part in enumerate(parts):
-            self._logits(images[part], step, index).backward(logits.grad[part])  # type: ignore[no-untyped-call]
+            self._compute_logits(images[part], step, index).backward(logits.grad[part])  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _logits(self, images: Tensor, step: int, part: int = 0) -> Tensor:
-        torch.manual_seed(self.recipe.seed * SEEDS_APART + step + (self.team.rank + part * self.team.size) * 2**32)
+    def _compute_logits(self, images: Tensor, step: int, part: int = 0) -> Tensor:
+        torch.manual_seed(
+            self.recipe.seed * SEED_STRIDE + step + (self.rank_context.rank + part * self.rank_context.size) * 2**32
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits: Tensor = self.network(images)
         return logits
 
-    def _distance_to_parent(self, images: Tensor, logits: Tensor) -> Tensor:
+    def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
         """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             taught = self.parent(images)
@@ -200,7 +202,7 @@ class Learner:
         found = functional.log_softmax(logits.float(), dim=1)
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
 
-    def _set_training(self) -> None:
+    def _set_train_mode(self) -> None:
         """Let the network learn, but for normalisation that is frozen: by the recipe, or with its encoder's stage."""
         self.network.train()
         for module in self.network.modules():
@@ -222,18 +224,18 @@ class Learner:
                 tensor.copy_(new[name])
 
 
-def _in_training(
+def _make_trainable(
     parent: nn.Module, weights: Mapping[str, Tensor], recipe: Recipe
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return the network that learns and its running average; both begin with the weights."""
     network = copy.deepcopy(parent)
     network.load_state_dict(dict(weights))
     if recipe.low_rank:
-        make_low_rank(network, recipe.low_rank, recipe.seed)
+        apply_lora(network, recipe.low_rank, recipe.seed)
     average = copy.deepcopy(network) if recipe.ema_decay else None
     return network.to(memory_format=torch.channels_last), average
 
 
-def _put_back(network: nn.Module, measured: Sequence[Tensor]) -> None:
+def _restore_buffers(network: nn.Module, measured: Sequence[Tensor]) -> None:
     for buffer, old in zip(network.buffers(), measured, strict=True):
         buffer.copy_(old)

@@ -12,7 +12,7 @@ KERNEL = "weight"
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-class LowRankChange(nn.Module):
+class LoraParametrization(nn.Module):
     """A kernel plus `up @ down`, which begins as nothing.
 
     Parameters
@@ -38,16 +38,16 @@ class LowRankChange(nn.Module):
         return kernel + (self.up @ self.down).view_as(kernel)
 
 
-def make_low_rank(network: nn.Module, rank: int, seed: int) -> None:
+def apply_lora(network: nn.Module, rank: int, seed: int) -> None:
     """Let kernels of a network change by a low rank only; biases and normalisation, which are few, learn as ever."""
     generator = torch.Generator().manual_seed(seed)
     for layer in list(network.modules()):
         if isinstance(layer, LAYERS) and layer.weight.requires_grad:
             layer.weight.requires_grad_(False)
-            parametrize.register_parametrization(layer, KERNEL, LowRankChange(layer.weight, rank, generator))
+            parametrize.register_parametrization(layer, KERNEL, LoraParametrization(layer.weight, rank, generator))
 
 
-def merged_state(network: nn.Module) -> dict[str, Tensor]:
+def merge_lora(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights with all changes added to their kernels, by the names that an ordinary network has."""
     kernels = {
         f"{name}.{KERNEL}": layer.weight.detach()

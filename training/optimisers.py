@@ -15,10 +15,10 @@ LOSS_WEIGHT_RATE_FACTOR = 10.0
 """Of the learning rate, for trainable weights of losses: a few numbers that have to go far in a short run."""
 PROBE_PX = 64
 
-Groups = list[dict[str, Any]]
-Maker = Callable[[Groups, Recipe], Optimizer]
+ParameterGroups = list[dict[str, Any]]
+OptimiserFactory = Callable[[ParameterGroups, Recipe], Optimizer]
 
-OPTIMISERS: dict[str, Maker] = {
+OPTIMISERS: dict[str, OptimiserFactory] = {
     "adamw": lambda groups, recipe: AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
     "adam": lambda groups, recipe: Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
     "sgd": lambda groups, recipe: SGD(
@@ -30,7 +30,7 @@ OPTIMISERS: dict[str, Maker] = {
 }
 
 
-def optimiser_of(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.Parameter] = ()) -> Optimizer:
+def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.Parameter] = ()) -> Optimizer:
     """Freeze what the recipe freezes, and return the optimiser of the rest.
 
     The encoder learns at its own share of the rate, not at all where that is 0; weights of the loss learn faster
@@ -45,14 +45,14 @@ def optimiser_of(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.P
         raise MedSegError(f"unknown optimiser {recipe.optimiser!r}; choose one of {sorted(OPTIMISERS)}")
     if recipe.freeze_encoder_stages:
         freeze_stages(network, recipe.freeze_encoder_stages)
-    encoder = [parameter for name, parameter in network.named_parameters() if _is_of_encoder(name)]
-    rest = [parameter for name, parameter in network.named_parameters() if not _is_of_encoder(name)]
+    encoder = [parameter for name, parameter in network.named_parameters() if _is_encoder_parameter(name)]
+    rest = [parameter for name, parameter in network.named_parameters() if not _is_encoder_parameter(name)]
     if not recipe.encoder_rate_factor:
         for parameter in encoder:
             parameter.requires_grad_(False)
     pairs = [(rest, 1.0), (encoder, recipe.encoder_rate_factor)]
-    groups: Groups = [_group(parameters, recipe.learning_rate * factor) for parameters, factor in pairs]
-    groups.append({**_group(loss_weights, recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
+    groups: ParameterGroups = [_make_group(parameters, recipe.learning_rate * factor) for parameters, factor in pairs]
+    groups.append({**_make_group(loss_weights, recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
     return OPTIMISERS[recipe.optimiser]([group for group in groups if group["params"]], recipe)
 
 
@@ -77,11 +77,13 @@ def freeze_stages(network: nn.Module, n_stages: int) -> None:
     images = torch.zeros(1, kernel.shape[1], PROBE_PX, PROBE_PX, device=kernel.device)
     features = getattr(network, "encoder_features", encoder)(images)
     encoder.train(was_training)
-    for used in _used_by_stages(features, parameters, n_stages):
+    for used in _find_stage_parameters(features, parameters, n_stages):
         used.requires_grad_(False)
 
 
-def _used_by_stages(features: Sequence[Tensor], parameters: list[nn.Parameter], n_stages: int) -> list[nn.Parameter]:
+def _find_stage_parameters(
+    features: Sequence[Tensor], parameters: list[nn.Parameter], n_stages: int
+) -> list[nn.Parameter]:
     """Return what the first feature maps are made with; many encoders hand on the image itself before them."""
     stages = features if features[0].requires_grad else features[1:]
     if n_stages > len(stages):
@@ -94,10 +96,10 @@ def _used_by_stages(features: Sequence[Tensor], parameters: list[nn.Parameter], 
     return used
 
 
-def _group(parameters: Iterable[nn.Parameter], full_rate: float) -> dict[str, Any]:
+def _make_group(parameters: Iterable[nn.Parameter], full_rate: float) -> dict[str, Any]:
     return {"params": [parameter for parameter in parameters if parameter.requires_grad], "full_rate": full_rate}
 
 
-def _is_of_encoder(name: str) -> bool:
+def _is_encoder_parameter(name: str) -> bool:
     """Tell by its name whether a parameter is the encoder's, also in a member of an ensemble."""
     return name.startswith("encoder.") or ".encoder." in name

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Step
+from napari_medseg.core.model_card import PostprocessingStep
 
 WEIGHT_SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
@@ -33,18 +33,18 @@ class LossTerm(BaseModel):
     options: dict[str, float] = {}
 
     @model_validator(mode="after")
-    def _one_way_to_change(self) -> Self:
+    def _check_weight_change(self) -> Self:
         if self.trainable and self.schedule != "constant":
             raise ValueError(f"the weight of {self.name!r} is trainable, so it has no schedule; leave out one of them")
         return self
 
-    def weight_at(self, progress: float) -> float:
+    def compute_weight(self, progress: float) -> float:
         """Weight at a share of the run, in [0, 1]; of a trainable term the one that it starts with."""
         return self.weight * WEIGHT_SCHEDULES[self.schedule](progress)
 
 
-KEEP = "^(best|last|cycles|cycle_average|cycle_ensemble)$"
-FOR_THE_WHOLE_RUN = frozenset(
+KEEP_PATTERN = "^(best|last|cycles|cycle_average|cycle_ensemble)$"
+RUN_LEVEL_KEYS = frozenset(
     (
         "base",
         "budget_s",
@@ -99,7 +99,7 @@ class Recipe(BaseModel):
         "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
     )
     window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
-    label_steps: tuple[Step, ...] = Field(
+    label_steps: tuple[PostprocessingStep, ...] = Field(
         (), description="keys of training.data.label_transforms; not for the hold-out"
     )
     schedule: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
@@ -112,7 +112,7 @@ class Recipe(BaseModel):
     freeze_batch_norm: bool = True
     keep: str = Field(
         "best",
-        pattern=KEEP,
+        pattern=KEEP_PATTERN,
         description="best or last epoch: few validation images choose badly; cycles: whichever validates best "
         "of the weights at the cycles' ends, their average and their ensemble; cycle_average, cycle_ensemble: that one",
     )
@@ -140,9 +140,9 @@ class Recipe(BaseModel):
     @property
     def n_members(self) -> int:
         """How many networks the version may consist of: as many as cycles whose weights are kept, else one."""
-        return sum(stage.n_cycles for stage in self.staged() if stage.keeps_cycles) or 1
+        return sum(stage.n_cycles for stage in self.resolve_stages() if stage.keeps_cycles) or 1
 
-    def staged(self) -> tuple["Recipe", ...]:
+    def resolve_stages(self) -> tuple["Recipe", ...]:
         """Return one recipe for each stage; the recipe itself where it has none."""
         whole = self.model_dump(exclude={"stages"})
         resolved = [{**whole, **stage} for stage in self.stages]
@@ -154,9 +154,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for number, stage in enumerate(self.stages, start=1):
-            if fixed := sorted(FOR_THE_WHOLE_RUN & stage.keys()):
+            if fixed := sorted(RUN_LEVEL_KEYS & stage.keys()):
                 raise ValueError(f"stage {number} changes {fixed}, which hold for the whole run; move them out of it")
-        if any(recipe.n_cycles > recipe.n_epochs * recipe.steps_per_epoch for recipe in self.staged()):
+        if any(recipe.n_cycles > recipe.n_epochs * recipe.steps_per_epoch for recipe in self.resolve_stages()):
             raise ValueError("there are more cycles than steps; lower n_cycles or raise n_epochs")
         if self.keeps_cycles and self.n_members == 1:
             raise ValueError(f"keep {self.keep!r} needs cycles; set n_cycles to 2 or more, in a stage or for all")
@@ -172,15 +172,15 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise MedSegError(f"cannot read {path}: {error.strerror}. A run folder needs recipe.json.") from error
     except ValidationError as error:
-        raise MedSegError(f"{path.name} is not a valid recipe: {_places(error)}") from error
+        raise MedSegError(f"{path.name} is not a valid recipe: {_format_errors(error)}") from error
 
 
-def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return a copy with some keys changed; raise `MedSegError` naming every unknown or wrong key."""
     try:
         return Recipe.model_validate(recipe.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the recipe cannot be changed so: {_places(error)}") from error
+        raise MedSegError(f"the recipe cannot be changed so: {_format_errors(error)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -188,7 +188,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
+def make_fine_tuning_recipe(base: str, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe of *Retrain on corrections*; its numbers are those that `benchmarks/corrections.py` measured.
 
     Parameters
@@ -224,5 +224,5 @@ def fine_tuning_recipe(base: str, name: str, version: int, budget_s: float | Non
     )
 
 
-def _places(error: ValidationError) -> str:
+def _format_errors(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

@@ -112,7 +112,7 @@ class Failed:
 
 
 Event = Started | EpochEnded | Considered | Compared | Notice | Finished | Paused | Failed
-KINDS: dict[str, type[Event]] = {
+EVENT_TYPES: dict[str, type[Event]] = {
     kind.__name__: kind for kind in (Started, EpochEnded, Considered, Compared, Notice, Finished, Paused, Failed)
 }
 
@@ -136,16 +136,16 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
                 return
             offset += len(line)
             fields = json.loads(line)
-            yield KINDS[fields.pop("event")](**fields), offset
+            yield EVENT_TYPES[fields.pop("event")](**fields), offset
 
 
-def end_of_events(run_dir: Path) -> int:
+def get_events_offset(run_dir: Path) -> int:
     """Return the offset behind what was said so far: whoever reads from there on learns what is new."""
     path = run_dir / EVENTS_FILE
     return path.stat().st_size if path.exists() else 0
 
 
-SIGNALS = ("SIGTERM", "SIGUSR1")
+PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")
 """What schedulers of clusters send before they take the machine away; Windows lacks the second."""
 
 
@@ -163,7 +163,7 @@ def is_paused(run_dir: Path) -> bool:
 
 
 @contextmanager
-def pausing_on_signals(run_dir: Path) -> Iterator[None]:
+def pause_on_signals(run_dir: Path) -> Iterator[None]:
     """Take SIGTERM and SIGUSR1 for a wish to pause; a wish that an earlier process left is forgotten."""
     (run_dir / PAUSE_FILE).unlink(missing_ok=True)
     if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
@@ -173,7 +173,7 @@ def pausing_on_signals(run_dir: Path) -> Iterator[None]:
     def pause(number: int, frame: FrameType | None) -> None:
         (run_dir / PAUSE_FILE).touch()
 
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in PAUSE_SIGNALS if hasattr(signal, name)]
     before = [signal.signal(number, pause) for number in numbers]
     try:
         yield

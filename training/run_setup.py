@@ -15,17 +15,17 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snaps
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
-from napari_medseg.networks.class_expansion import with_classes
-from training.augmentation.presets import augmentation_named, strengthened
+from napari_medseg.networks.class_expansion import expand_classes
+from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
-from training.data.class_sampling import inverse_frequencies
-from training.data.dataset import Batches, LabelledImage, LabelledPlane
-from training.data.sample_reader import Reader, largest_label
-from training.distributed import PROCESSES_APART, Team
+from training.data.class_sampling import compute_inverse_frequency_weights
+from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
+from training.data.sample_reader import SampleReader, find_largest_label
+from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
-from training.losses.composite import objective_of
+from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
-from training.schedule import Clock, Stage, schedule_named, stages_of
+from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
 RECIPE_FILE = "recipe.json"
 SNAPSHOT_FILE = "snapshot.json"
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Split:
+class SnapshotSplit:
     """What each item of a snapshot is used for in this run; `notice` tells a person where that may surprise."""
 
     train: tuple[SnapshotItem, ...]
@@ -49,35 +49,37 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Setup:
+class TrainingSetup:
     """A run, ready to go. `base` is the card of the version that it starts from; `stage` is the one under way."""
 
     run_dir: Path
     recipe: Recipe
     snapshot: Snapshot
-    split: Split
+    split: SnapshotSplit
     task: Task
     base: ModelCard
     learner: Learner
-    batches: Batches
+    batches: BatchSampler
     validation: tuple[LabelledPlane, ...]
-    clock: Clock = field(compare=False)
+    time_budget: TimeBudget = field(compare=False)
     stage: Stage
-    team: Team
+    rank_context: RankContext
 
-    def at_stage(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "Setup":
+    def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
-        stage = stages_of(self.recipe)[number]
+        stage = make_stages(self.recipe)[number]
         if stage.recipe == self.recipe and weights is None:
             return self
         train, replay = list(self.batches.train), list(self.batches.replay)
-        class_weights = _class_weights(stage.recipe, train, self.base)
-        learner = Learner.starting_from(
-            self.learner.parent, stage.recipe, self.learner.device, class_weights, self.team
+        class_weights = _compute_class_weights(stage.recipe, train, self.base)
+        learner = Learner.from_parent(
+            self.learner.parent, stage.recipe, self.learner.device, class_weights, self.rank_context
         )
         if weights is not None:
-            learner.go_on_from(weights)
-        batches = _of_process(batches_of(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.team)
+            learner.restart_from(weights)
+        batches = _adapt_to_rank(
+            make_batches(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.rank_context
+        )
         return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches)
 
     @property
@@ -86,13 +88,13 @@ class Setup:
         return self.run_dir / (self.recipe.compare_with or self.recipe.base)
 
     @property
-    def is_first(self) -> bool:
+    def is_first_model(self) -> bool:
         """Whether nothing learnt the task before: then the result is compared with an empty answer."""
         starts_anew = not self.base.lineage.created and self.base.lineage.parent is None
         return starts_anew and not self.recipe.compare_with
 
 
-def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup:
+def read_setup(run_dir: Path, started: float, rank_context: RankContext | None = None) -> TrainingSetup:
     """Read a run folder.
 
     Parameters
@@ -101,7 +103,7 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
         Holds `recipe.json` and `snapshot.json`.
     started
         `time.monotonic()` at the start of the process.
-    team
+    rank_context
         The processes that train together; this one alone by default.
 
     Raises
@@ -110,9 +112,9 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
         If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn from.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
-    check_names(recipe)
+    check_recipe_names(recipe)
     snapshot.check_split()
-    task = snapshot.labelled_as
+    task = snapshot.task_definition
     if recipe.n_threads is not None:
         torch.set_num_threads(recipe.n_threads)
     network, base = load_version(run_dir / recipe.base)
@@ -121,24 +123,24 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
             f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
             "Start from a model of the same task."
         )
-    if not extends(task, base.labelled_as):
+    if not extends(task, base.task_definition):
         raise MedSegError(f"the labels of {task.name!r} are other ones than those of {base.id}. Train a first model.")
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:
-        largest = max(largest_label(item, run_dir) for item in (*split.train, *split.validate))
-        network, base = with_classes(network, base, largest + 1)
-    team = team or Team()
-    device = team.device or best_device()
+        largest = max(find_largest_label(item, run_dir) for item in (*split.train, *split.validate))
+        network, base = expand_classes(network, base, largest + 1)
+    rank_context = rank_context or RankContext()
+    device = rank_context.device or choose_training_device()
 
     finder = Predictor.load(run_dir / recipe.field_base, str(device)) if recipe.field_base else None
-    reader = Reader(run_dir, base, task, recipe.seed, finder, recipe.label_steps)
+    reader = SampleReader(run_dir, base, task, recipe.seed, finder, recipe.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
-        return [reader.image(item, n_windows) for item in items]
+        return [reader.read_image(item, n_windows) for item in items]
 
     train, replay = read(split.train), read(split.replay)
-    validation = choose_planes(_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
-    batches = _of_process(batches_of(recipe, train, replay, base, task), recipe, team)
+    validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
+    batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
     if batches.windows:
         logger.info(
             "%d windows: a pass over all takes %d steps, an epoch has %d",
@@ -146,21 +148,23 @@ def read_setup(run_dir: Path, started: float, team: Team | None = None) -> Setup
             batches.steps_per_pass,
             recipe.steps_per_epoch,
         )
-    learner = Learner.starting_from(network, recipe, device, _class_weights(recipe, train, base), team)
-    clock, stage = Clock(started, recipe.budget_s), stages_of(recipe)[0]
-    return Setup(run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, team)
+    learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
+    clock, stage = TimeBudget(started, recipe.budget_s), make_stages(recipe)[0]
+    return TrainingSetup(
+        run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, rank_context
+    )
 
 
-def check_names(recipe: Recipe) -> None:
+def check_recipe_names(recipe: Recipe) -> None:
     """Raise `MedSegError` where a stage names a loss, set or schedule that there is not, before its turn comes."""
-    for stage in recipe.staged():
-        objective_of(stage, None if stage.class_weights == "none" else torch.ones(1))
+    for stage in recipe.resolve_stages():
+        build_loss(stage, None if stage.class_weights == "none" else torch.ones(1))
         for name in (stage.augmentation, stage.replay_augmentation):
-            augmentation_named(name)
-        schedule_named(stage.schedule, stage.n_cycles)
+            get_augmentation(name)
+        get_schedule(stage.schedule, stage.n_cycles)
 
 
-def split_by_role(snapshot: Snapshot) -> Split:
+def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     """Decide what is learnt from and what chooses the best checkpoint.
 
     Items with the role `VALIDATE` are used as they are. Without any, every fifth group is held back where there are
@@ -171,8 +175,8 @@ def split_by_role(snapshot: Snapshot) -> Split:
     MedSegError
         If there is nothing to learn from.
     """
-    train, replay = snapshot.with_role(Role.TRAIN), tuple(snapshot.with_role(Role.REPLAY))
-    validate, hold_out = snapshot.with_role(Role.VALIDATE), tuple(snapshot.with_role(Role.HOLD_OUT))
+    train, replay = snapshot.filter_by_role(Role.TRAIN), tuple(snapshot.filter_by_role(Role.REPLAY))
+    validate, hold_out = snapshot.filter_by_role(Role.VALIDATE), tuple(snapshot.filter_by_role(Role.HOLD_OUT))
     if not train:
         raise MedSegError(
             "there is no correction to learn from: all accepted cases are in the hold-out, or none is accepted. "
@@ -189,30 +193,30 @@ def split_by_role(snapshot: Snapshot) -> Split:
             f"{len(groups)} corrected patients are too few to hold some back for validation: the validation Dice is "
             "that of the training images without augmentation, and looks better than it is."
         )
-    return Split(tuple(train), replay, tuple(validate), hold_out, notice)
+    return SnapshotSplit(tuple(train), replay, tuple(validate), hold_out, notice)
 
 
 def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[LabelledPlane]:
     """Take planes of as many images as possible, spread over each image."""
-    shown = _thinned(images, at_most)
+    shown = _thin_images(images, at_most)
     per_image = max(1, at_most // max(1, len(shown)))
-    return [image.planes[index] for image in shown for index in _spread(len(image.planes), per_image)]
+    return [image.planes[index] for image in shown for index in _spread_indices(len(image.planes), per_image)]
 
 
-def batches_of(
+def make_batches(
     recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
-) -> Batches:
+) -> BatchSampler:
     """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
     augmenter, replay_augmenter = (
         Augmenter(
-            strengthened(augmentation_named(name), recipe.augmentation_strength),
+            scale_augmentation(get_augmentation(name), recipe.augmentation_strength),
             card.preprocessing,
             recipe.patch_px,
             task.sides,
         )
         for name in (recipe.augmentation, recipe.replay_augmentation)
     )
-    return Batches(
+    return BatchSampler(
         train,
         replay,
         augmenter,
@@ -225,32 +229,32 @@ def batches_of(
     )
 
 
-def best_device() -> torch.device:
+def choose_training_device() -> torch.device:
     """Return CUDA, Apple's GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _of_process(batches: Batches, recipe: Recipe, team: Team) -> Batches:
+def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankContext) -> BatchSampler:
     """Return batches as large as a step needs, and other ones in each process of a team."""
-    size, seed = recipe.batch_size * recipe.accumulate, recipe.seed + PROCESSES_APART * team.rank
+    size, seed = recipe.batch_size * recipe.accumulate, recipe.seed + RANK_SEED_STRIDE * rank_context.rank
     return replace(batches, batch_size=size, seed=seed)
 
 
-def _class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:
+def _compute_class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:
     if recipe.class_weights == "none":
         return None
     n_classes = card.architecture.classes
-    weights = inverse_frequencies(
+    weights = compute_inverse_frequency_weights(
         [[plane.labels for plane in image.planes] for image in images], [image.weight for image in images], n_classes
     )
     logger.info("class weights %s", [round(float(weight), 3) for weight in weights])
     return weights
 
 
-def _validation_images(
-    split: Split,
+def _choose_validation_images(
+    split: SnapshotSplit,
     train: list[LabelledImage],
     replay: list[LabelledImage],
     read: Callable[[Sequence[SnapshotItem], int], list[LabelledImage]],
@@ -260,14 +264,14 @@ def _validation_images(
     if not replay:
         return new
     n_each = max(1, min(len(new), MAX_VALIDATION_PLANES // 2))
-    return _thinned(new, n_each) + _thinned(replay, n_each)
+    return _thin_images(new, n_each) + _thin_images(replay, n_each)
 
 
-def _thinned(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
-    return [images[index] for index in _spread(len(images), at_most)]
+def _thin_images(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
+    return [images[index] for index in _spread_indices(len(images), at_most)]
 
 
-def _spread(length: int, at_most: int) -> list[int]:
+def _spread_indices(length: int, at_most: int) -> list[int]:
     """Return at most that many indices below `length`, evenly spread, none twice."""
     count = min(length, at_most)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]

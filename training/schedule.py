@@ -17,7 +17,7 @@ WARM_UP_SHARE = 0.05
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4
 
-ROUNDING = 1e-9
+ROUNDING_TOLERANCE = 1e-9
 """So that 3 of 9 steps are a third."""
 
 Schedule = Callable[[float], float]
@@ -48,7 +48,7 @@ def one_cycle(progress: float) -> float:
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear, "one_cycle": one_cycle}
 
 
-def schedule_named(name: str, n_cycles: int = 1) -> Schedule:
+def get_schedule(name: str, n_cycles: int = 1) -> Schedule:
     """Return a schedule that is gone through `n_cycles` times, after one short warm-up at the very beginning.
 
     Raises
@@ -62,19 +62,19 @@ def schedule_named(name: str, n_cycles: int = 1) -> Schedule:
 
     def factor(progress: float) -> float:
         progress = min(1.0, progress)
-        position = progress * n_cycles - cycle_at(progress, n_cycles)
-        return _warm_up(progress) * shape(min(1.0, max(0.0, position)))
+        position = progress * n_cycles - get_cycle(progress, n_cycles)
+        return _compute_warm_up(progress) * shape(min(1.0, max(0.0, position)))
 
     return factor
 
 
-def cycle_at(progress: float, n_cycles: int) -> int:
+def get_cycle(progress: float, n_cycles: int) -> int:
     """Return the cycle, from 0, that a share of the training lies in; at the very end it is still the last one."""
-    return min(n_cycles - 1, int(progress * n_cycles + ROUNDING))
+    return min(n_cycles - 1, int(progress * n_cycles + ROUNDING_TOLERANCE))
 
 
 @dataclass
-class Clock:
+class TimeBudget:
     """Seconds of one run, over all its processes.
 
     Parameters
@@ -101,17 +101,17 @@ class Clock:
         """Seconds since the run began."""
         return self.carried_s + time.monotonic() - self.started
 
-    def left_for_training_s(self) -> float:
+    def remaining_training_s(self) -> float:
         """Seconds until the last step must have ended; infinite without a budget."""
         if self.budget_s is None:
             return math.inf
         return self.budget_s - self.reserved_s - self.elapsed_s()
 
-    def is_over(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether the budget is used up."""
         return self.budget_s is not None and self.elapsed_s() > self.budget_s
 
-    def progress(self, step: int, n_steps: int) -> float:
+    def compute_progress(self, step: int, n_steps: int) -> float:
         """Share of the training that is over, in [0, 1], by steps or by seconds, whichever is further."""
         by_steps = step / max(1, n_steps)
         if self.budget_s is None:
@@ -120,7 +120,7 @@ class Clock:
         return min(1.0, max(by_steps, (self.elapsed_s() - self.training_started_s) / available))
 
 
-def _warm_up(progress: float) -> float:
+def _compute_warm_up(progress: float) -> float:
     return min(1.0, (progress + 1e-3) / WARM_UP_SHARE)
 
 
@@ -147,29 +147,29 @@ class Stage:
     n_epochs: int
     n_steps: int
 
-    def last_step(self, n_epochs: int) -> int:
+    def compute_end_step(self, n_epochs: int) -> int:
         """Return the number of steps that are done when so many epochs of this stage are over."""
         return self.first_step + n_epochs * self.recipe.steps_per_epoch
 
-    def epochs_after(self, n_epochs: int) -> int:
+    def compute_total_epochs(self, n_epochs: int) -> int:
         """Return how many epochs the run has where so many are over when this stage begins."""
         return n_epochs + self.n_epochs - self.first_epoch
 
-    def progress(self, of_run: float) -> float:
+    def compute_progress(self, run_progress: float) -> float:
         """Return the share of this stage that is over, in [0, 1], when a share of the run is."""
-        start, end = (step / self.n_steps for step in (self.first_step, self.last_step(self.recipe.n_epochs)))
-        return min(1.0, max(0.0, (of_run - start) / (end - start)))
+        start, end = (step / self.n_steps for step in (self.first_step, self.compute_end_step(self.recipe.n_epochs)))
+        return min(1.0, max(0.0, (run_progress - start) / (end - start)))
 
 
-def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+def make_stages(recipe: Recipe) -> tuple[Stage, ...]:
     """Return the stages of a run: one where the recipe names none."""
-    recipes = recipe.staged()
+    recipes = recipe.resolve_stages()
     epochs = list(accumulate((each.n_epochs for each in recipes), initial=0))
     steps = list(accumulate((each.n_epochs * each.steps_per_epoch for each in recipes), initial=0))
     return tuple(Stage(n, each, epochs[n], steps[n], epochs[-1], steps[-1]) for n, each in enumerate(recipes))
 
 
-def changes_of(recipe: Recipe, number: int) -> str:
+def describe_stage_changes(recipe: Recipe, number: int) -> str:
     """Return what a stage changes, for people."""
     changes = (f"{key.replace('_', ' ')} {value}" for key, value in recipe.stages[number].items())
     return ", ".join(changes) or "as the run's recipe says"

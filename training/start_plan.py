@@ -5,19 +5,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.custom_task import in_channels
+from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture, Instances, Lineage, ModelCard, Preprocessing
+from napari_medseg.core.model_card import Architecture, InstanceSeparation, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.tasks import TASKS, Task
-from training.recipe import Recipe, fine_tuning_recipe
+from training.recipe import Recipe, make_fine_tuning_recipe
 
-FIRST_START_FILE = "start.json"
+START_PLAN_FILE = "start.json"
 START_FOLDER = "start"
 RANDOM_START = "random weights"
-ADVICE = (
+WEIGHTS_ADVICE = (
     'In the file of --recipe that is: weights = "file.safetensors", or weights = "none" to begin at random on purpose.'
 )
-INSTANCES = Instances(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
+DEFAULT_INSTANCES = InstanceSeparation(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
 _SMALL_UNET = Architecture(
     name="unet",
     encoder="mobilenet_v2",
@@ -27,12 +27,13 @@ _SMALL_UNET = Architecture(
 )
 
 
-class FirstStart(BaseModel):
+class StartPlan(BaseModel):
     """The version that a first model starts from, before there is one: its card, and whose weights it takes.
 
     `weights_from` is the folder of a version; every tensor of it that fits is taken, in practice all but the last
-    layer. Empty: the encoder begins with `encoder_weights`, a source that `networks.start_encoder` knows (versions are
-    those of the folder `registry`), or with what is published for it; unless the card says that it begins otherwise.
+    layer. Empty: the encoder begins with `encoder_weights`, a source that `networks.initialise_encoder` knows (versions
+    are those of the folder `registry`), or with what is published for it; unless the card says that it begins
+    otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +44,7 @@ class FirstStart(BaseModel):
     registry: str = ""
 
 
-def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]]) -> FirstStart:
+def make_start_plan(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]]) -> StartPlan:
     """Choose the best start there is for a task without a model.
 
     Parameters
@@ -56,17 +57,17 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
         Versions with their folders. The one whose images are most like those of the task lends its network and its
         weights, among those with as many channels; without any, a small U-Net with random weights begins.
     """
-    fitting = [donor for donor in donors if donor[0].architecture.in_channels == in_channels(task)]
-    donor, folder = max(fitting, key=lambda donor: _likeness(donor[0], task), default=(None, None))
+    fitting = [donor for donor in donors if donor[0].architecture.in_channels == count_input_channels(task)]
+    donor, folder = max(fitting, key=lambda donor: _score_similarity(donor[0], task), default=(None, None))
     network = _SMALL_UNET if donor is None else donor.architecture
-    instances = INSTANCES if task.instances else None
-    classes = len(INSTANCES.levels) + 1 if task.instances else task.n_classes
+    instances = DEFAULT_INSTANCES if task.instances else None
+    classes = len(DEFAULT_INSTANCES.levels) + 1 if task.instances else task.n_classes
     card = ModelCard(
         name=name,
         version=1,
         task=task.name,
         own_task=None if task.name in TASKS else task,
-        architecture=network.model_copy(update={"in_channels": in_channels(task), "classes": classes}),
+        architecture=network.model_copy(update={"in_channels": count_input_channels(task), "classes": classes}),
         preprocessing=Preprocessing() if donor is None else donor.preprocessing,
         instances=instances,
         precision="bf16" if donor is None else donor.precision,
@@ -74,10 +75,10 @@ def first_start(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]])
         lineage=Lineage(began_with=f"{RANDOM_START}, as no model fitted" if donor is None else donor.id),
         licence="" if donor is None else f"began with weights of {donor.id}: {donor.licence or 'not stated'}",
     )
-    return FirstStart(card=card, weights_from="" if folder is None else str(folder.absolute()))
+    return StartPlan(card=card, weights_from="" if folder is None else str(folder.absolute()))
 
 
-def first_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
+def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
     changes = {
         "learning_rate": 2e-3,
@@ -88,24 +89,24 @@ def first_recipe(task: Task, name: str, version: int, budget_s: float | None, se
         "average_with_parent": 0.0,
         "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
     }
-    return fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
+    return make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
 
 
-def write_first_start(start: FirstStart, run_dir: Path) -> None:
+def write_start_plan(start: StartPlan, run_dir: Path) -> None:
     """Write `start.json` into a run folder."""
-    (run_dir / FIRST_START_FILE).write_text(start.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (run_dir / START_PLAN_FILE).write_text(start.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def read_first_start(run_dir: Path) -> FirstStart:
+def read_start_plan(run_dir: Path) -> StartPlan:
     """Read `start.json`; raise `MedSegError` naming every unknown or wrong key."""
-    path = run_dir / FIRST_START_FILE
+    path = run_dir / START_PLAN_FILE
     try:
-        return FirstStart.model_validate_json(path.read_text(encoding="utf-8"))
+        return StartPlan.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise MedSegError(f"{path} does not say how a first model begins: {error}. Make the run again.") from error
 
 
-def _likeness(donor: ModelCard, task: Task) -> tuple[int, int, int]:
+def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
     """How much a version's images are like those of a task; of one family the newest version comes first."""
     made_for = donor.own_task or TASKS.get(donor.task)
     if made_for is None:

@@ -9,17 +9,22 @@ from torch import nn
 import napari_medseg
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Lineage, ModelCard, read_card
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.networks import CARD_FILE, build, load_version, save_version, start_encoder
-from napari_medseg.networks.pretrained import RANDOM, NoWeightsError, best_published, described_start
-from training.start_plan import ADVICE, FIRST_START_FILE, RANDOM_START, START_FOLDER, FirstStart, read_first_start
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.networks import CARD_FILE, build_network, initialise_encoder, load_version, save_version
+from napari_medseg.networks.pretrained import (
+    RANDOM,
+    NoWeightsError,
+    choose_pretrained_weights,
+    describe_encoder_weights,
+)
+from training.start_plan import RANDOM_START, START_FOLDER, START_PLAN_FILE, WEIGHTS_ADVICE, StartPlan, read_start_plan
 
-MODELS = Path(napari_medseg.__file__).parent / "models"
+BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
 
 logger = logging.getLogger(__name__)
 
 
-def make_start(run_dir: Path, seed: int) -> str:
+def ensure_start_version(run_dir: Path, seed: int) -> str:
     """Write `start/` into a run folder that says by `start.json` how its first model begins, unless it is there.
 
     Returns
@@ -33,37 +38,37 @@ def make_start(run_dir: Path, seed: int) -> str:
         If the network cannot be built, or nothing of the weights that it should begin with fits.
     """
     card_path = run_dir / START_FOLDER / CARD_FILE
-    if (run_dir / FIRST_START_FILE).exists() and not card_path.exists():
-        save_start(read_first_start(run_dir), run_dir / START_FOLDER, seed)
+    if (run_dir / START_PLAN_FILE).exists() and not card_path.exists():
+        save_start_version(read_start_plan(run_dir), run_dir / START_FOLDER, seed)
     lineage = read_card(card_path).lineage if card_path.exists() else Lineage()
     return f"the model begins with {lineage.began_with}" if lineage.began_with else ""
 
 
-def save_start(start: FirstStart, folder: Path, seed: int) -> None:
+def save_start_version(start: StartPlan, folder: Path, seed: int) -> None:
     """Build the network of a start, give it the weights that it begins with, and write it as a version."""
     torch.manual_seed(seed)
-    network = build(start.card.architecture)
+    network = build_network(start.card.architecture)
     if start.weights_from:
         donor, card = load_version(Path(start.weights_from))
-        n_taken, n_all = take_what_fits(network, donor)
+        n_taken, n_all = copy_matching_tensors(network, donor)
         logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
         if not n_taken:
             raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
     elif start.encoder_weights or not start.card.lineage.began_with:
-        start = start.model_copy(update={"card": _with_encoder(network, start, folder.parent)})
+        start = start.model_copy(update={"card": _initialise_encoder(network, start, folder.parent)})
     save_version(network, start.card, folder)
 
 
-def _with_encoder(network: nn.Module, start: FirstStart, run_dir: Path) -> ModelCard:
+def _initialise_encoder(network: nn.Module, start: StartPlan, run_dir: Path) -> ModelCard:
     """Let the encoder begin as the start says, else with what is published for it; return the card that says so."""
-    card, registry = start.card, Registry(Path(start.registry or MODELS), MODELS)
-    source = start.encoder_weights or best_published(card.architecture)
+    card, registry = start.card, ModelRegistry(Path(start.registry or BUNDLED_MODELS), BUNDLED_MODELS)
+    source = start.encoder_weights or choose_pretrained_weights(card.architecture)
     try:
-        start_encoder(network, card.architecture, source, run_dir, registry)
+        initialise_encoder(network, card.architecture, source, run_dir, registry)
     except NoWeightsError as error:
-        raise MedSegError(str(error) if start.encoder_weights else f"{error} {ADVICE}") from error
+        raise MedSegError(str(error) if start.encoder_weights else f"{error} {WEIGHTS_ADVICE}") from error
     if source != RANDOM:
-        began_with = described_start(card.architecture, source, run_dir)
+        began_with = describe_encoder_weights(card.architecture, source, run_dir)
     else:
         reason = "as asked for" if start.encoder_weights else "as nobody publishes any for this network"
         began_with = f"{RANDOM_START}, {reason}"
@@ -72,7 +77,7 @@ def _with_encoder(network: nn.Module, start: FirstStart, run_dir: Path) -> Model
     return card.model_copy(update={"lineage": lineage, "weaknesses": [*card.weaknesses, *random]})
 
 
-def take_what_fits(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
+def copy_matching_tensors(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
     """Copy each tensor of the same name and shape; return how many were, and how many there are."""
     given, wanted = donor.state_dict(), network.state_dict()
     fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}

@@ -40,14 +40,21 @@ def benchmark(
     """
     import torch
 
-    from training.benchmark.runner import Places, plan, run_rows
-    from training.benchmark.suite import read_suite, setting
-    from training.benchmark.table import lines_of, pictures_of, write_tables
+    from training.benchmark.runner import BenchmarkFolders, plan_suite_runs, run_rows
+    from training.benchmark.suite import parse_setting, read_suite
+    from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
 
     whole = read_suite(_bundled(suite))
-    chosen = (whole.smaller() if reduced else whole).crossed(_words(models), _words(backbones)).named(row or [])
-    planned, n_gpus = plan(chosen, [setting(text) for text in changes or ()], out), torch.cuda.device_count()
-    where, console = Places(data.absolute(), weights.absolute(), out), places.progress_console(quiet=False)
+    chosen = (
+        (whole.make_reduced() if reduced else whole)
+        .expand_grid(_words(models), _words(backbones))
+        .select_rows(row or [])
+    )
+    planned, n_gpus = (
+        plan_suite_runs(chosen, [parse_setting(text) for text in changes or ()], out),
+        torch.cuda.device_count(),
+    )
+    where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), places.progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):
@@ -55,7 +62,7 @@ def benchmark(
             if ended.message:
                 failures[ended.planned.row.name] = ended.message
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
-    lines, pictures = lines_of(planned, failures), dict(pictures_of(planned))
+    lines, pictures = read_table_rows(planned, failures), dict(draw_suite_figures(planned))
     for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
         places.say(str(path))
     if failures:

@@ -19,6 +19,6 @@ def demo(
     With --scripted: predict, correct, accept, export, retrain within 60 s, compare and promote, without a person.
     """
     # Not at the top of the file: the other commands must run where no Qt is installed.
-    from napari_medseg.plugin.demo.demo import run
+    from napari_medseg.plugin.demo.demo import run_demo
 
-    run(out if scripted else None)
+    run_demo(out if scripted else None)

@@ -12,7 +12,7 @@ from napari_medseg.cli import options as places
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
 app.command()(network_summary.summary)
@@ -29,9 +29,9 @@ def list_versions(
     """List the versions, newest first; the live ones are marked."""
     models = places.open_registry(registry)
     live = _live(models)
-    cards = models.versions(task)
+    cards = models.list_versions(task)
     if as_json:
-        places.say_json([_entry(card, live) | {"folder": str(models.folder(card.id))} for card in cards])
+        places.say_json([_entry(card, live) | {"folder": str(models.get_folder(card.id))} for card in cards])
         return
     table = Table(Column("version", no_wrap=True), "task", "live", "parent", "hold-out Dice", "made")
     for card in cards:
@@ -46,7 +46,7 @@ def list_versions(
 def show(model: ModelArgument, as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
     """Show what a version was made from, how good it is and where it is weak."""
     models = places.open_registry(registry)
-    card = models.card(model)
+    card = models.get_card(model)
     if as_json:
         places.say_json(card.model_dump(mode="json"))
         return
@@ -54,7 +54,7 @@ def show(model: ModelArgument, as_json: places.JsonOption = False, registry: pla
         f"{card.id}{' (live)' if card.id in _live(models) else ''}: {card.architecture.name} "
         f"{card.architecture.encoder}, task {card.task}, licence {card.licence or 'not stated'}"
     )
-    places.say(f"folder: {models.folder(model)}")
+    places.say(f"folder: {models.get_folder(model)}")
     lineage = card.lineage
     places.say(f"from: {lineage.parent or 'scratch'}, {lineage.n_corrections} corrections, seed {lineage.seed}")
     if lineage.promotion_reason:
@@ -79,10 +79,10 @@ def add(
     """Put a version that was trained elsewhere beside the others; its task comes with it."""
     models = places.open_registry(registry)
     card = read_card(folder / CARD_FILE)
-    before = models.live_id(card.task)
-    known = models.book()
-    here = known.named(card.task) if card.task in known else card.labelled_as
-    if not (extends(here, card.labelled_as) or extends(card.labelled_as, here)):
+    before = models.get_live_id(card.task)
+    known = models.read_task_catalog()
+    here = known.get_task(card.task) if card.task in known else card.task_definition
+    if not (extends(here, card.task_definition) or extends(card.task_definition, here)):
         raise MedSegError(f"the task {card.task!r} has other labels here than on the card of {card.id}.")
     if promote_it and before and not reason.strip():
         raise MedSegError(f"{before} predicts for {card.task!r}. Add --reason why {card.id} may take its place.")
@@ -101,9 +101,9 @@ def promote(
 ) -> None:
     """Make a version live for its task; `medseg train --promote` asks the hold-out first, this does not."""
     models = places.open_registry(registry)
-    was_live_before = any(change.model == model for change in models.history(models.card(model).task))
-    bundled = models.folder(model).is_relative_to(models.bundled_dir)
-    first = not models.live_id(models.card(model).task)
+    was_live_before = any(change.model == model for change in models.read_history(models.get_card(model).task))
+    bundled = models.get_folder(model).is_relative_to(models.bundled_dir)
+    first = not models.get_live_id(models.get_card(model).task)
     if not (reason.strip() or was_live_before or bundled or first):
         raise MedSegError(f"{model} was never live. Add --reason with the reason why it may be; it goes on its card.")
     places.say(f"{models.promote(model, reason.strip()).id} is live.")
@@ -115,8 +115,8 @@ def roll_back(task: places.TaskOption = "lungs", registry: places.RegistryOption
     places.say(f"{places.open_registry(registry).roll_back(task).id} is live.")
 
 
-def _live(models: Registry) -> set[str]:
-    return {models.live_id(task) for task in {card.task for card in models.versions()}}
+def _live(models: ModelRegistry) -> set[str]:
+    return {models.get_live_id(task) for task in {card.task for card in models.list_versions()}}
 
 
 def _entry(card: ModelCard, live: set[str]) -> dict[str, object]:

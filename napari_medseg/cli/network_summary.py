@@ -8,13 +8,13 @@ from rich.table import Column, Table
 
 from napari_medseg.cli import options as places
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
     from torch import nn
 
     from napari_medseg.core.model_card import Architecture
-    from napari_medseg.networks.summary import Summary
+    from napari_medseg.networks.summary import NetworkSummary
 
 NetworkArgument = Annotated[
     str,
@@ -42,38 +42,40 @@ def summary(
     registry: places.RegistryOption = None,
 ) -> None:
     """Show layers, parameters, multiply-adds, receptive field, and the time and memory of one step."""
-    from napari_medseg.inference.device import choose_device, device_title
-    from napari_medseg.networks.step_profile import StepSize
-    from napari_medseg.networks.summary import summarise
+    from napari_medseg.inference.device import choose_device, describe_device
+    from napari_medseg.networks.step_profile import StepSettings
+    from napari_medseg.networks.summary import summarise_network
 
     if precision not in ("bf16", "fp32"):
         raise MedSegError(f"unknown precision {precision!r}; choose bf16 or fp32")
     network, architecture = _network(name, (channels, classes), places.open_registry(registry))
     chosen = choose_device(device)
-    size = StepSize(batch_size=batch, side_px=side, device=str(chosen), precision=precision)
+    size = StepSettings(batch_size=batch, side_px=side, device=str(chosen), precision=precision)
     with places.progress_console(quiet=as_json).status(f"measuring {name}"):
-        found = summarise(network, architecture, size, depth)
+        found = summarise_network(network, architecture, size, depth)
     if as_json:
         places.say_json(_as_json(found))
         return
     Console().print(_table(name, found))
-    for line in _lines(found, device_title(chosen)):
+    for line in _lines(found, describe_device(chosen)):
         places.say(line)
 
 
-def _network(name: str, planes: tuple[int | None, int | None], models: Registry) -> "tuple[nn.Module, Architecture]":
-    from napari_medseg.networks import architecture_named, build, load_version
+def _network(
+    name: str, planes: tuple[int | None, int | None], models: ModelRegistry
+) -> "tuple[nn.Module, Architecture]":
+    from napari_medseg.networks import build_network, load_version, parse_architecture
 
     if "@" in name:
         if planes != (None, None):
             raise MedSegError(f"{name} has its channels and classes already. Leave --channels and --classes out.")
-        network, card = load_version(models.folder(name))
+        network, card = load_version(models.get_folder(name))
         return network, card.architecture
-    architecture = architecture_named(name, planes[0] or 3, planes[1] or 2)
-    return build(architecture), architecture
+    architecture = parse_architecture(name, planes[0] or 3, planes[1] or 2)
+    return build_network(architecture), architecture
 
 
-def _table(name: str, found: "Summary") -> Table:
+def _table(name: str, found: "NetworkSummary") -> Table:
     side, made_of = found.step_size.side_px, found.architecture
     on = f" on {made_of.encoder}" if made_of.encoder else ""
     table = Table(
@@ -92,10 +94,10 @@ def _table(name: str, found: "Summary") -> Table:
     return table
 
 
-def _lines(found: "Summary", device: str) -> list[str]:
+def _lines(found: "NetworkSummary", device: str) -> list[str]:
     whole, field, size = found.rows[0], found.receptive_field, found.step_size
     reach = f"{field.side_px} px"
-    if field.is_everything:
+    if field.is_unbounded:
         reach = f"all of a strip of {field.probe_px} px: pooling over the plane, attention, or a still larger field"
     return [
         f"parameters: {whole.n_parameters:,}",
@@ -106,13 +108,13 @@ def _lines(found: "Summary", device: str) -> list[str]:
     ]
 
 
-def _as_json(found: "Summary") -> dict[str, object]:
+def _as_json(found: "NetworkSummary") -> dict[str, object]:
     whole, field = found.rows[0], found.receptive_field
     return {
         "architecture": found.architecture.model_dump(mode="json"),
         "parameters": whole.n_parameters,
         "multiply_adds": whole.n_multiply_adds,
-        "receptive_field_px": None if field.is_everything else field.side_px,
+        "receptive_field_px": None if field.is_unbounded else field.side_px,
         "receptive_field_core_px": field.core_px,
         "receptive_field_probe_px": field.probe_px,
         "step": found.step_size.model_dump() | found.step.model_dump(),

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.workflow.workspace import BUNDLED, Workspace, user_data
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -39,17 +39,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def project_dir(project: Path | None) -> Path:
     """Folder of the project that is meant."""
-    return project or user_data() / "project"
+    return project or get_user_data_dir() / "project"
 
 
 def registry_dir(registry: Path | None) -> Path:
     """Folder of the person's models that is meant."""
-    return registry or user_data() / "registry"
+    return registry or get_user_data_dir() / "registry"
 
 
-def open_registry(registry: Path | None) -> Registry:
+def open_registry(registry: Path | None) -> ModelRegistry:
     """Return the models without opening a project, so that it works beside an open window."""
-    return Registry(registry_dir(registry), BUNDLED / "models")
+    return ModelRegistry(registry_dir(registry), PACKAGE_DIR / "models")
 
 
 @contextlib.contextmanager
@@ -68,21 +68,21 @@ def opened(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
         ws.close()
 
 
-def chosen_model(models: Registry, task: str, model: str | None) -> ModelCard:
+def chosen_model(models: ModelRegistry, task: str, model: str | None) -> ModelCard:
     """Card of the version that is meant; raise `MedSegError` where it is for another task."""
-    card = models.live(task) if model is None else models.card(model)
+    card = models.get_live_card(task) if model is None else models.get_card(model)
     if card.task != task:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, not {task!r}. Add --task {card.task}.")
     return card
 
 
-def load_predictor(models: Registry, model: str, device: str | None) -> "Predictor":
+def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Predictor":
     """Load a version, and the one that finds its field where it looks into one."""
     from napari_medseg.inference.predictor import Predictor
 
-    field = models.field_model(model)
-    finder = Predictor.load(models.folder(field), device) if field else None
-    return Predictor.load(models.folder(model), device, finder)
+    field = models.get_roi_model(model)
+    finder = Predictor.load(models.get_folder(field), device) if field else None
+    return Predictor.load(models.get_folder(model), device, finder)
 
 
 def say(text: str = "") -> None:

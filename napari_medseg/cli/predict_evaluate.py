@@ -15,7 +15,7 @@ from napari_medseg.cli import options as places
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.quality.measurements import Measurement, measure
+from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def predict(
         raise MedSegError(f"labels cannot be written as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
     sources, errors = _sources(files)
     models = places.open_registry(registry)
-    wanted = models.book().named(task)
+    wanted = models.read_task_catalog().get_task(task)
     card = places.chosen_model(models, task, model)
     predictor = places.load_predictor(models, card.id, device)
     targets = _targets(sources, output, suffix)
     written = []
     console = places.progress_console(quiet=as_json)
-    for source, target in track(targets, description=f"{card.id} on {predictor.title}", console=console):
+    for source, target in track(targets, description=f"{card.id} on {predictor.device_title}", console=console):
         try:
             if target.exists() and not overwrite:
                 raise MedSegError(f"{target} exists already. Choose another folder with -o, or add --overwrite.")
@@ -56,7 +56,7 @@ def predict(
         except MedSegError as error:
             errors.append(str(error))
     if as_json:
-        places.say_json({"model": card.id, "device": predictor.title, "files": written, "errors": errors})
+        places.say_json({"model": card.id, "device": predictor.device_title, "files": written, "errors": errors})
     else:
         _say_written(written, errors)
     if errors:
@@ -85,31 +85,31 @@ def evaluate(
 
     Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; of instances AJI, PQ and F1 too.
     """
-    from training.evaluation.case_figure import picture_of
-    from training.evaluation.evaluate import cases_in, found_in, judge_cases, predicted_by
-    from training.evaluation.evaluation_report import telling, write_evaluation
+    from training.evaluation.case_figure import draw_case_figure
+    from training.evaluation.evaluate import evaluate_cases, find_cases, make_folder_source, make_predictor_source
+    from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
     from training.evaluation.scores import Evaluation
 
     models = places.open_registry(registry)
-    chosen = models.book().named(task)
+    chosen = models.read_task_catalog().get_task(task)
     if predictions is not None:
-        name, source, n_classes = predictions.name, found_in(predictions), None
+        name, source, n_classes = predictions.name, make_folder_source(predictions), None
     else:
         card = places.chosen_model(models, task, model)
         name, n_classes = card.id, card.architecture.classes
-        source = predicted_by(places.load_predictor(models, card.id, device))
-    cases = cases_in(images, labels, only, group)
+        source = make_predictor_source(places.load_predictor(models, card.id, device))
+    cases = find_cases(images, labels, only, group)
     console = places.progress_console(quiet=as_json)
-    judged = track(judge_cases(source, cases, chosen, n_classes), name, total=len(cases), console=console)
+    judged = track(evaluate_cases(source, cases, chosen, n_classes), name, total=len(cases), console=console)
     evaluation = Evaluation(name, task, tuple(one.score for one in judged))
     paths = []
     if output is not None:  # made once more: thousands of images would not fit into memory
-        shown = [case for case in cases if case.name in telling(evaluation.scores)]
-        pictures = [picture_of(one, chosen) for one in judge_cases(source, shown, chosen, n_classes)]
+        shown = [case for case in cases if case.name in choose_cases_to_show(evaluation.scores)]
+        pictures = [draw_case_figure(one, chosen) for one in evaluate_cases(source, shown, chosen, n_classes)]
         paths = write_evaluation(evaluation, output, pictures)
     if as_json:
         rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
-        summary = [score.model_dump() for score in evaluation.summary()]
+        summary = [score.model_dump() for score in evaluation.summarise()]
         places.say_json({"model": name, "task": task, "summary": summary, "images": rows})
         return
     _say_evaluation(evaluation)
@@ -147,14 +147,14 @@ def _targets(
 
 
 def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predictor", task: Task) -> dict[str, Any]:
-    from napari_medseg.inference.events import Result
+    from napari_medseg.inference.events import PredictionResult
 
     image = formats.read_source(source)
     if image.axes not in task.axes and image.spatial_axes not in task.axes:
         raise MedSegError(f"{source.name} has axes {image.axes!r}, but task {task.name!r} needs {list(task.axes)}.")
-    result = next(event for event in predictor.predict(image) if isinstance(event, Result))
+    result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
     formats.write_labels(target, result.labels, image)
-    sizes = measure(result.labels, image, task, result.field)
+    sizes = measure_labels(result.labels, image, task, result.roi)
     return {
         "image": [str(file) for file in source.paths],
         "labels": str(target),
@@ -186,7 +186,7 @@ def _say_evaluation(evaluation: "Evaluation") -> None:
     table = Table(title=f"{evaluation.model} on {evaluation.task}", title_justify="left")
     for column in ("measure", "source", "images", "mean", "95 %", "worst", "sides swapped"):
         table.add_column(column, justify="left" if column in ("measure", "source") else "right")
-    for score in evaluation.summary():
+    for score in evaluation.summarise():
         interval = f"{score.ci_low:.4f}-{score.ci_high:.4f}"
         cells = (
             score.metric,
@@ -199,6 +199,6 @@ def _say_evaluation(evaluation: "Evaluation") -> None:
         )
         table.add_row(*map(str, cells))
     Console().print(table)
-    last_dice = [score for score in evaluation.summary() if score.per_label][-1]
+    last_dice = [score for score in evaluation.summarise() if score.per_label][-1]
     for name, value in last_dice.per_label.items():
         places.say(f"{name}: {value:.4f}")

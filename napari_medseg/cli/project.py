@@ -10,9 +10,9 @@ from napari_medseg.cli import options as places
 from napari_medseg.core import formats
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.workflow import retrain
-from napari_medseg.workflow.case_ranking import waiting
-from napari_medseg.workflow.data_checks import CaseFinding, findings
-from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
+from napari_medseg.workflow.case_ranking import rank_undecided_cases
+from napari_medseg.workflow.data_checks import CaseFinding, check_corrections
+from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -24,7 +24,7 @@ def queue(
 ) -> None:
     """List the cases that nobody has decided on, the one that teaches most per minute first."""
     with places.opened(project, registry) as ws:
-        rows = waiting(ws, task)
+        rows = rank_undecided_cases(ws, task)
     if as_json:
         entries = [
             {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}
@@ -51,7 +51,9 @@ def export(
 ) -> None:
     """Write accepted labels with provenance.json and measurements.csv."""
     with places.opened(project, registry) as ws:
-        paths = export_corrections(items_of(ws, accepted_rows(ws, task)), output, suffix, with_images=with_images)
+        paths = export_corrections(
+            read_export_items(ws, list_accepted_rows(ws, task)), output, suffix, with_images=with_images
+        )
     if as_json:
         places.say_json([str(path) for path in paths])
         return
@@ -70,9 +72,9 @@ def check(
     Exit code 1 where something is found that must not train a model.
     """
     with places.opened(project, registry) as ws:
-        found = findings(ws, task)
+        found = check_corrections(ws, task)
         lines = lines_of(ws, task, found)
-        n_judging = retrain.judging_groups(ws, task)
+        n_judging = retrain.count_hold_out_groups(ws, task)
     if as_json:
         entries = [
             {"case": one.case.id, "name": one.case.name, "sources": list(one.case.sources)}
@@ -92,7 +94,7 @@ def check(
 def lines_of(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:
     """Say the findings, and whether the hold-out can tell better from worse, one line each."""
     lines = [f"{'STOP  ' if one.finding.blocking else 'look  '}{one.text}" for one in found]
-    n_judging = retrain.judging_groups(ws, task)
+    n_judging = retrain.count_hold_out_groups(ws, task)
     if n_judging < MIN_GROUPS:
         lines.append(f"look  the hold-out has accepted cases of {n_judging} patients; {MIN_GROUPS} are needed to tell")
     return lines

@@ -7,11 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_medseg.cli import options as places
-from napari_medseg.core.custom_task import KIND_OF_CHANNELS, KINDS, in_channels, own_task, with_more_labels
+from napari_medseg.core.custom_task import (
+    FALLBACK_KINDS,
+    IMAGE_KINDS,
+    append_task_labels,
+    count_input_channels,
+    make_custom_task,
+)
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.task_catalog import TASKS_FOLDER
 from napari_medseg.core.tasks import TASKS, Task
-from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, own_named, remove_task
+from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
 app = typer.Typer(no_args_is_help=True, help="List, make, extend and remove tasks: what is to be labelled.")
 
@@ -22,15 +28,15 @@ NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as 
 def list_tasks(as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
     """List the tasks with their labels, and which model is live for each."""
     models = places.open_registry(registry)
-    book = models.book()
-    live = {task.name: models.live_id(task.name) for task in book}
+    book = models.read_task_catalog()
+    live = {task.name: models.get_live_id(task.name) for task in book}
     if as_json:
         places.say_json([_entry(task, live[task.name]) for task in book])
         return
     table = Table("task", "title", "labels", "channels", "live model")
     for task in book:
         labels = ", ".join(f"{label.value} {label.name}" for label in task.labels)
-        table.add_row(task.name, task.title, labels, str(in_channels(task)), live[task.name] or "none yet")
+        table.add_row(task.name, task.title, labels, str(count_input_channels(task)), live[task.name] or "none yet")
     Console().print(table)
 
 
@@ -43,16 +49,16 @@ def add(
         int | None, typer.Option(help="3 for colour pictures, 1 for grey ones.", show_default=False)
     ] = None,
     modality: Annotated[
-        str, typer.Option("--modality", help=f"Kind of images: {', '.join(KINDS)}. Says the channels, too.")
+        str, typer.Option("--modality", help=f"Kind of images: {', '.join(IMAGE_KINDS)}. Says the channels, too.")
     ] = "",
     title: Annotated[str, typer.Option(help="Text in the window.")] = "",
     instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
     registry: places.RegistryOption = None,
 ) -> None:
     """Make a task; an open window sees it as soon as it is looked at."""
-    task = own_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
+    task = make_custom_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
     models = places.open_registry(registry)
-    add_to_registry(models, models.book(), task)
+    add_to_registry(models, models.read_task_catalog(), task)
     places.say(_listed(task))
     places.say(
         f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
@@ -73,14 +79,14 @@ def extend(
     An open window sees them as soon as it is looked at.
     """
     models = places.open_registry(registry)
-    book = models.book(places.project_dir(project) / TASKS_FOLDER)
+    book = models.read_task_catalog(places.project_dir(project) / TASKS_FOLDER)
     if not (words := _words(labels)):
         raise MedSegError("name the new labels, as in --labels pathology,tool.")
-    task = with_more_labels(own_named(book, name), words, _words(colours))
+    task = append_task_labels(get_custom_task(book, name), words, _words(colours))
     extend_in_registry(models, book, task)
     places.say(_listed(task))
     places.say("What was accepted before says nothing of the new labels: accept cases that show them anew.")
-    if live := models.live_id(name):
+    if live := models.get_live_id(name):
         places.say(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
 
 
@@ -94,10 +100,10 @@ def remove(name: NameArgument, project: places.ProjectOption = None, registry: p
 
 def _kind(channels: int | None, modality: str) -> str:
     """Return the kind of images that is meant; the two may not contradict each other."""
-    if channels is not None and channels not in KIND_OF_CHANNELS:
+    if channels is not None and channels not in FALLBACK_KINDS:
         raise MedSegError(f"images have 1 or 3 channels, not {channels}.")
-    kind = modality.lower() or KIND_OF_CHANNELS[channels or 3]
-    if kind in KINDS and channels is not None and (channels == 1) != ("grey" in KINDS[kind].looks):
+    kind = modality.lower() or FALLBACK_KINDS[channels or 3]
+    if kind in IMAGE_KINDS and channels is not None and (channels == 1) != ("grey" in IMAGE_KINDS[kind].looks):
         raise MedSegError(f"{kind} images do not have {channels} channels. Leave --channels out.")
     return kind
 
@@ -117,6 +123,6 @@ def _entry(task: Task, live: str) -> dict[str, object]:
         "own": task.name not in TASKS,
         "labels": [{"value": label.value, "name": label.name, "colour": label.colour} for label in task.labels],
         "instances": task.instances,
-        "channels": in_channels(task),
+        "channels": count_input_channels(task),
         "live": live or None,
     }

@@ -12,18 +12,18 @@ from rich.console import Console
 from napari_medseg.cli import batch_preview
 from napari_medseg.cli import options as places
 from napari_medseg.cli.run_console import say_paused, watch
-from napari_medseg.core.custom_task import same_labels
+from napari_medseg.core.custom_task import have_same_labels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
-from napari_medseg.core.task_catalog import TaskBook
+from napari_medseg.core.task_catalog import TaskCatalog
 from napari_medseg.core.tasks import TASKS, Task
-from napari_medseg.workflow.run_control import last_words, said_since, start_detached
+from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
 from training.recipe import read_recipe
-from training.run_folder import CANCEL_FILE, Event, Failed, Finished, Paused, end_of_events, read_events
+from training.run_folder import CANCEL_FILE, Event, Failed, Finished, Paused, get_events_offset, read_events
 
 if TYPE_CHECKING:
-    from training.from_folders.default_recipe import Changes
-    from training.from_folders.folder_run import OwnData
+    from training.from_folders.default_recipe import RecipeOverrides
+    from training.from_folders.folder_run import FolderData
 
 RUNS_FOLDER = "medseg-runs"
 RECIPE_FILE = "recipe.json"
@@ -65,25 +65,25 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
         asked for.
     """
     from training.from_folders.base_model import make_run
-    from training.from_folders.folder_run import fill_run, match, recipe_for
+    from training.from_folders.folder_run import check_folder_data, fill_run, prepare_model_recipe
 
     if wishes.check_only + wishes.prepare + (wishes.show_batch is not None) > 1:
         raise MedSegError("--check, --prepare and --show-batch each end before training. Give one of them.")
     models = places.open_registry(registry)
     console = places.progress_console(quiet=as_json)
-    data = _data(wishes, models.book())
-    matched = match(data)
+    data = _data(wishes, models.read_task_catalog())
+    matched = check_folder_data(data)
     _say_mismatches(matched, wishes, console)
     if wishes.check_only:
         places.say(f"{len(matched.cases)} pairs fit; nothing was trained.")
         return
     run_dir = wishes.out or Path(RUNS_FOLDER) / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    donors = [(card, models.folder(card.id)) for card in models.versions()]
+    donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
     changes = changes_of(wishes.recipe, wishes.epochs, wishes.budget_s, wishes.seed)
     if wishes.show_batch is not None:
         with tempfile.TemporaryDirectory() as folder:
             picture_of = Path(folder) / "run"
-            base = recipe_for(data, matched.cases, donors, picture_of, changes)
+            base = prepare_model_recipe(data, matched.cases, donors, picture_of, changes)
             random = base.model_copy(update={"encoder_weights": "none"})  # a picture needs no weights
             make_run(random, picture_of, picture_of, picture_of)
             batch_preview.show_batch(wishes.show_batch, picture_of, None)
@@ -117,11 +117,11 @@ def continue_own(run_dir: Path, *, as_json: bool) -> None:
     _train(run_dir, budget_s, places.progress_console(quiet=as_json), as_json=as_json)
 
 
-def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "Changes":
+def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "RecipeOverrides":
     """Return what a file changes, and the command's own options on top of it; raises `MedSegError` as reading does."""
-    from training.from_folders.default_recipe import Changes, read_changes
+    from training.from_folders.default_recipe import RecipeOverrides, read_recipe_overrides
 
-    changes = Changes() if recipe is None else read_changes(recipe)
+    changes = RecipeOverrides() if recipe is None else read_recipe_overrides(recipe)
     asked: dict[str, Any] = {"seed": seed} if seed else {}
     if epochs is not None:
         asked |= {"n_epochs": epochs, "patience": epochs}
@@ -130,45 +130,45 @@ def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, 
     return changes.model_copy(update={"recipe": changes.recipe | asked})
 
 
-def _data(wishes: Wishes, book: TaskBook) -> "OwnData":
-    from training.from_folders.folder_run import OwnData, task_for
-    from training.from_folders.mask_files import categories_in
-    from training.from_folders.mask_values import Meaning
+def _data(wishes: Wishes, book: TaskCatalog) -> "FolderData":
+    from training.from_folders.folder_run import FolderData, make_folder_task
+    from training.from_folders.mask_files import read_categories
+    from training.from_folders.mask_values import MaskEncoding
 
     name = wishes.name or _default_name(wishes.task, book)
-    labels = _words(wishes.labels) or ([] if wishes.task else list(categories_in(wishes.masks)))
+    labels = _words(wishes.labels) or ([] if wishes.task else list(read_categories(wishes.masks)))
     if labels and wishes.task:
         raise MedSegError("give either --labels, for a new task, or --task, for one that there is.")
     if labels:
-        task = _known_or_new(task_for(name, labels, wishes.images, instances=wishes.instances), book)
+        task = _known_or_new(make_folder_task(name, labels, wishes.images, instances=wishes.instances), book)
     elif wishes.task:
-        task = book.named(wishes.task)
+        task = book.get_task(wishes.task)
     else:
         raise MedSegError("say what the values of the masks mean: --labels right_lung,left_lung, or --task lungs.")
     values = tuple(tuple(_whole(part) for part in word.split("+")) for word in _words(wishes.values))
-    return OwnData(
+    return FolderData(
         name=name,
         images=wishes.images,
         masks=wishes.masks,
-        meaning=Meaning(task, values, wishes.binarise, wishes.ignore),
+        encoding=MaskEncoding(task, values, wishes.binarise, wishes.ignore),
         group_by=wishes.group_by,
         hold_out=tuple(_words(wishes.hold_out)),
     )
 
 
-def _default_name(task: str, book: TaskBook) -> str:
+def _default_name(task: str, book: TaskCatalog) -> str:
     """Return the family of a person's own task; beside one of the program's own models a name that tells them apart."""
     if not task:
         return "my-model"
-    return f"{task}-own" if task in TASKS else book.named(task).default_model
+    return f"{task}-own" if task in TASKS else book.get_task(task).default_model
 
 
-def _known_or_new(task: Task, book: TaskBook) -> Task:
+def _known_or_new(task: Task, book: TaskCatalog) -> Task:
     """Return the task of that name that there is already, so that a second training is for the same task."""
     if task.name not in book:
         return task
-    known = book.named(task.name)
-    if not same_labels(known, task):
+    known = book.get_task(task.name)
+    if not have_same_labels(known, task):
         raise MedSegError(
             f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
             f"Choose another --name, or add labels behind them: medseg tasks extend {task.name}"
@@ -177,9 +177,9 @@ def _known_or_new(task: Task, book: TaskBook) -> Task:
 
 
 def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # noqa: ANN401 -- a type behind torch
-    from training.from_folders.mask_pairing import listing
+    from training.from_folders.mask_pairing import format_mismatches
 
-    lines = listing(matched.mismatches)
+    lines = format_mismatches(matched.mismatches)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     n_blocking = len(matched.blocking)
@@ -192,33 +192,33 @@ def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # 
 
 def _train(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
     """Train in a process of its own, so that Ctrl-C can stop it and keep the best so far; then say the result."""
-    from training.from_folders.folder_run import judged
+    from training.from_folders.folder_run import evaluate_folder_run
 
     command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
-    begin = end_of_events(run_dir)
+    begin = get_events_offset(run_dir)
     process = start_detached(command, run_dir)
 
     def poll(offset: int) -> tuple[list[Event], int]:
         alive = process.poll() is None  # asked before reading, so that its last word is read
-        events, offset = said_since(run_dir, max(offset, begin), alive=alive)
+        events, offset = read_events_after(run_dir, max(offset, begin), alive=alive)
         if not alive and not events:
-            events = [Failed(f"the training process ended without a result: {last_words(run_dir)}. Train again.")]
+            events = [Failed(f"the training process ended without a result: {read_log_tail(run_dir)}. Train again.")]
         return events, offset
 
     last = watch(poll, lambda: (run_dir / CANCEL_FILE).touch(), console, budget_s)
     process.wait()
     if isinstance(last, Paused):
         say_paused(last, f"medseg train {run_dir.absolute()}", run_dir, as_json=as_json)
-    _say_result(judged(run_dir), run_dir, as_json=as_json)
+    _say_result(evaluate_folder_run(run_dir), run_dir, as_json=as_json)
 
 
 def _judge_finished(run_dir: Path, *, as_json: bool) -> None:
-    from training.from_folders.folder_run import LABELS_BY, judged
+    from training.from_folders.folder_run import LABELS_BY, evaluate_folder_run
 
     card = read_card(run_dir / CARD_FILE)
     if any(score.labels_by == LABELS_BY for score in card.hold_out):  # training names others, and judging comes last
         raise MedSegError(f"the run in {run_dir} is finished and judged. Train again to make another.")
-    _say_result(judged(run_dir), run_dir, as_json=as_json)
+    _say_result(evaluate_folder_run(run_dir), run_dir, as_json=as_json)
 
 
 def _say_prepared(folder: Path, *, as_json: bool) -> None:

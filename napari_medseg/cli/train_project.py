@@ -16,11 +16,11 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.data_checks import findings
+from napari_medseg.workflow.data_checks import check_corrections
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import Changes
+from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe import read_recipe
-from training.run_folder import Paused, end_of_events
+from training.run_folder import Paused, get_events_offset
 
 Where = tuple[Path | None, Path | None]
 """Folders of the project and of the registry, where they are not the window's."""
@@ -44,7 +44,7 @@ def retrain_project(wanted: Retraining, where: Where, *, as_json: bool) -> None:
     """Retrain on the corrections of a project; raises as `retrain.start_run` does, and where it is not promoted."""
     with places.opened(*where) as ws:
         console = places.progress_console(quiet=as_json)
-        found = findings(ws, wanted.task)
+        found = check_corrections(ws, wanted.task)
         for line in lines_of(ws, wanted.task, found):
             console.print(line, markup=False)
         changes = changes_of(wanted.recipe, wanted.epochs, wanted.budget_s, wanted.seed)
@@ -57,8 +57,8 @@ def continue_run(wanted: Retraining, where: Where, *, as_json: bool) -> None:
     """Let the task's run go on that was paused or interrupted; raises where there is none."""
     with places.opened(*where) as ws:
         run = _waiting_run(ws, wanted.task)
-        folder = run_control.run_folder(ws, run)
-        offset = end_of_events(folder)
+        folder = run_control.get_run_folder(ws, run)
+        offset = get_events_offset(folder)
         run = run_control.resume(ws, run)
         _follow(ws, run, wanted, offset, [], as_json=as_json)
 
@@ -71,15 +71,15 @@ def discard_run(task: str, where: Where) -> None:
     places.say(f"The run {run.id} is discarded; its corrections wait to be learnt again.")
 
 
-def _says_how_long(changes: Changes) -> bool:
+def _says_how_long(changes: RecipeOverrides) -> bool:
     """Whether seconds or epochs are named, so that the usual budget does not cut them short."""
     named = [changes.recipe.keys(), *(stage.keys() for stage in changes.recipe.get("stages", ()))]
     return any({"n_epochs", "budget_s"} & keys for keys in named)
 
 
 def _waiting_run(ws: Workspace, task: str) -> Run:
-    run = run_control.paused(ws, task) or run_control.last_run(ws, task)
-    if run is None or not run_control.can_go_on(ws, run):
+    run = run_control.find_paused_run(ws, task) or run_control.get_last_run(ws, task)
+    if run is None or not run_control.can_resume(ws, run):
         raise MedSegError(f"no run of the task {task!r} was paused or interrupted. Start one: medseg train -t {task}")
     return run
 
@@ -87,18 +87,18 @@ def _waiting_run(ws: Workspace, task: str) -> Run:
 def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Sequence[str], *, as_json: bool) -> None:
     """Show what a run says behind `offset`, and decide on its candidate as asked for; a pause ends the command."""
     last = watch(
-        lambda since: run_control.follow(ws, run, max(since, offset)),
+        lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
         places.progress_console(quiet=as_json),
-        read_recipe(run_control.run_folder(ws, run) / "recipe.json").budget_s,
+        read_recipe(run_control.get_run_folder(ws, run) / "recipe.json").budget_s,
     )
     if isinstance(last, Paused):
-        say_paused(last, f"medseg train --task {wanted.task}", run_control.run_folder(ws, run), as_json=as_json)
-    view = retrain.comparison(ws, run)
+        say_paused(last, f"medseg train --task {wanted.task}", run_control.get_run_folder(ws, run), as_json=as_json)
+    view = retrain.read_comparison(ws, run)
     refused = wanted.promote and view.verdict.decision is not Decision.BETTER and not wanted.reason.strip()
     goes_live = wanted.promote and not refused
     card = retrain.promote(ws, run, wanted.reason) if goes_live else retrain.keep_old(ws, run)
-    live = ws.registry.live_id(wanted.task)
+    live = ws.registry.get_live_id(wanted.task)
     if as_json:
         answer = {"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": _entry(view)}
         places.say_json(answer | {"findings": found})
@@ -109,7 +109,7 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
         raise MedSegError(f"{card.id} is not promoted: {view.verdict.text} Give a --reason to promote it all the same.")
 
 
-def _entry(view: retrain.ComparisonView) -> dict[str, object]:
+def _entry(view: retrain.CandidateComparison) -> dict[str, object]:
     told = view.verdict
     cases = [
         {
@@ -117,7 +117,7 @@ def _entry(view: retrain.ComparisonView) -> dict[str, object]:
             "old": row.compared.old,
             "new": row.compared.new,
             "metric": row.compared.metric,
-            "in_part": row.in_part,
+            "in_part": row.is_partly_reviewed,
         }
         for row in view.rows
     ]
@@ -131,12 +131,12 @@ def _entry(view: retrain.ComparisonView) -> dict[str, object]:
     }
 
 
-def _say_comparison(view: retrain.ComparisonView) -> None:
+def _say_comparison(view: retrain.CandidateComparison) -> None:
     metric = view.rows[0].compared.metric if view.rows else ""
     table = Table("case", f"old {metric}", f"new {metric}", "change")
     for row in view.rows:
-        scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.change:+.4f}")
-        table.add_row(f"{row.compared.case}{', in part' * row.in_part}", *scores)
+        scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.score_change:+.4f}")
+        table.add_row(f"{row.compared.case}{', in part' * row.is_partly_reviewed}", *scores)
     if view.rows:
         Console().print(table)
     places.say(view.verdict.text)

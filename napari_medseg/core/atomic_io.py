@@ -5,14 +5,14 @@ import hashlib
 import os
 from pathlib import Path
 
-from napari_medseg.core.formats.decode_errors import whole_file
+from napari_medseg.core.formats.decode_errors import atomic_write
 
 CHUNK_BYTES = 1 << 20
 
 
-def write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) that is whole or not there; raise `MedSegError` where the disk refuses."""
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
     sync_folder(path.parent)
 
@@ -33,7 +33,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def sha256_of(path: Path) -> str:
+def compute_file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

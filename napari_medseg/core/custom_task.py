@@ -11,19 +11,19 @@ from pydantic import AfterValidator
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import TASKS, Label, Task
 
-MOST_LABELS = 254
-MOST_LETTERS = 40
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+MAX_LABELS = 254
+MAX_NAME_LENGTH = 40
+NAME_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+COLOUR_PATTERN = re.compile(r"#[0-9A-Fa-f]{6}")
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 """Okabe-Ito, safe for colour-blind eyes; further labels get hues a golden angle apart."""
 GOLDEN_ANGLE = 0.381966
-_SLICES = ("YX", "ZYX")
-_COLOURS = ("YX", "YXC", "ZYXC")
+_GREY_AXES = ("YX", "ZYX")
+_COLOUR_AXES = ("YX", "YXC", "ZYXC")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ImageKind:
     """What kind of images a task is for: how it is called in the window, and the fields of `Task` that follow."""
 
     title: str
@@ -34,20 +34,24 @@ class Kind:
     window: tuple[float, float] | None = None
 
 
-KINDS: dict[str, Kind] = {
-    "colour": Kind("Colour pictures", _COLOURS, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"),
-    "endoscopy": Kind("Endoscopy", _COLOURS, ("ES", "GM", "XC"), ("endoscopic",), "endoscopy"),
-    "histology": Kind("Histology, H&E", _COLOURS, ("SM",), ("stained",), "histology"),
-    "grey": Kind("Grey pictures or slices", _SLICES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"),
-    "ct": Kind("CT", _SLICES, ("CT",), ("grey",), "gentle", (40.0, 400.0)),
-    "mr": Kind("MR", _SLICES, ("MR",), ("grey",), "gentle"),
-    "x-ray": Kind("X-ray", _SLICES, ("CR", "DX", "MG"), ("grey",), "gentle"),
-    "ultrasound": Kind("Ultrasound", _SLICES, ("US",), ("grey",), "gentle"),
+IMAGE_KINDS: dict[str, ImageKind] = {
+    "colour": ImageKind(
+        "Colour pictures", _COLOUR_AXES, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"
+    ),
+    "endoscopy": ImageKind("Endoscopy", _COLOUR_AXES, ("ES", "GM", "XC"), ("endoscopic",), "endoscopy"),
+    "histology": ImageKind("Histology, H&E", _COLOUR_AXES, ("SM",), ("stained",), "histology"),
+    "grey": ImageKind(
+        "Grey pictures or slices", _GREY_AXES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"
+    ),
+    "ct": ImageKind("CT", _GREY_AXES, ("CT",), ("grey",), "gentle", (40.0, 400.0)),
+    "mr": ImageKind("MR", _GREY_AXES, ("MR",), ("grey",), "gentle"),
+    "x-ray": ImageKind("X-ray", _GREY_AXES, ("CR", "DX", "MG"), ("grey",), "gentle"),
+    "ultrasound": ImageKind("Ultrasound", _GREY_AXES, ("US",), ("grey",), "gentle"),
 }
-KIND_OF_CHANNELS = {1: "grey", 3: "colour"}
+FALLBACK_KINDS = {1: "grey", 3: "colour"}
 
 
-def own_task(
+def make_custom_task(
     name: str,
     labels: Sequence[str],
     colours: Sequence[str] = (),
@@ -78,10 +82,10 @@ def own_task(
     MedSegError
         Naming what is wrong with name, labels, colours or kind.
     """
-    if kind not in KINDS:
-        raise MedSegError(f"unknown kind of images {kind!r}; choose one of {sorted(KINDS)}")
-    made_for = KINDS[kind]
-    named = _labels(labels, colours)
+    if kind not in IMAGE_KINDS:
+        raise MedSegError(f"unknown kind of images {kind!r}; choose one of {sorted(IMAGE_KINDS)}")
+    made_for = IMAGE_KINDS[kind]
+    named = _make_labels(labels, colours)
     task = Task(
         name=name,
         title=title.strip() or name.replace("-", " ").capitalize(),
@@ -90,31 +94,31 @@ def own_task(
         modalities=made_for.modalities,
         looks=made_for.looks,
         display_window=made_for.window,
-        sides=None if instances or "grey" not in made_for.looks else _sides([label.name for label in named]),
+        sides=None if instances or "grey" not in made_for.looks else _find_sides([label.name for label in named]),
         instances=instances,
         default_model=f"{name}-unet",
         augmentation=made_for.augmentation,
         replay_augmentation=made_for.augmentation,
     )
-    return _sound(task)
+    return _check_or_refuse(task)
 
 
-def with_labels(task: Task, labels: Sequence[str], colours: Sequence[str]) -> Task:
-    """Return a task with these labels in place of its own, one colour for each; raises like `own_task`.
+def replace_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str]) -> Task:
+    """Return a task with these labels in place of its own, one colour for each; raises like `make_custom_task`.
 
     Whether it may take the other's place where that one is in use is asked of `extends`.
     """
-    named = _labels(labels, colours)
-    sides = None if task.instances or "grey" not in task.looks else _sides([label.name for label in named])
-    return _sound(replace(task, labels=named, sides=task.sides or sides))
+    named = _make_labels(labels, colours)
+    sides = None if task.instances or "grey" not in task.looks else _find_sides([label.name for label in named])
+    return _check_or_refuse(replace(task, labels=named, sides=task.sides or sides))
 
 
-def with_more_labels(task: Task, labels: Sequence[str], colours: Sequence[str] = ()) -> Task:
+def append_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str] = ()) -> Task:
     """Return a task with labels behind its own, in colours that it has not yet where none are given."""
     taken = {label.colour for label in task.labels}
-    free = [colour for colour in map(colour_of, range(len(taken) + len(labels))) if colour not in taken]
-    more = [*task.labels, *_labels(labels, list(colours) or free[: len(labels)])]
-    return with_labels(task, [label.name for label in more], [label.colour for label in more])
+    free = [colour for colour in map(get_default_colour, range(len(taken) + len(labels))) if colour not in taken]
+    more = [*task.labels, *_make_labels(labels, list(colours) or free[: len(labels)])]
+    return replace_task_labels(task, [label.name for label in more], [label.colour for label in more])
 
 
 def extends(task: Task, other: Task) -> bool:
@@ -124,26 +128,26 @@ def extends(task: Task, other: Task) -> bool:
     return known and (task.name, task.instances) == (other.name, other.instances)
 
 
-def kind_of(task: Task) -> str:
+def find_image_kind(task: Task) -> str:
     """Return the kind of images that a task of one's own was made for, a key of `KINDS`."""
-    like = [word for word, kind in KINDS.items() if (kind.axes, kind.looks) == (task.axes, task.looks)]
-    exact = [word for word in like if KINDS[word].modalities == task.modalities]
-    return next(iter([*exact, *like, KIND_OF_CHANNELS[in_channels(task)]]))
+    like = [word for word, kind in IMAGE_KINDS.items() if (kind.axes, kind.looks) == (task.axes, task.looks)]
+    exact = [word for word in like if IMAGE_KINDS[word].modalities == task.modalities]
+    return next(iter([*exact, *like, FALLBACK_KINDS[count_input_channels(task)]]))
 
 
-def checked(task: Task) -> Task:
+def check_custom_task(task: Task) -> Task:
     """Return the task as it is; raise `ValueError` where it could be confused with another or its labels do not fit."""
-    for problem in (_name_problem(task.name), _labels_problem(task)):
+    for problem in (_find_name_problem(task.name), _find_labels_problem(task)):
         if problem:
             raise ValueError(problem)
     return task
 
 
-OwnTask = Annotated[Task, AfterValidator(checked)]
+CustomTask = Annotated[Task, AfterValidator(check_custom_task)]
 """A task as a field of a file: read with all its checks."""
 
 
-def colour_of(index: int) -> str:
+def get_default_colour(index: int) -> str:
     """Colour of label number `index`, counted from 0, where nobody chose one."""
     if index < len(PALETTE):
         return PALETTE[index]
@@ -151,21 +155,21 @@ def colour_of(index: int) -> str:
     return f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
 
 
-def in_channels(task: Task) -> int:
+def count_input_channels(task: Task) -> int:
     """Channels of a network for the task: 3 where it takes colour pictures."""
     return 3 if any(axes.endswith("C") for axes in task.axes) else 1
 
 
-def same_labels(one: Task, other: Task) -> bool:
+def have_same_labels(one: Task, other: Task) -> bool:
     """Whether a value means the same in both tasks; colours may differ."""
     values = [{label.value: label.name for label in task.labels} for task in (one, other)]
     return values[0] == values[1] and one.instances == other.instances
 
 
-def _labels(names: Sequence[str], colours: Sequence[str]) -> tuple[Label, ...]:
+def _make_labels(names: Sequence[str], colours: Sequence[str]) -> tuple[Label, ...]:
     """Give labels their values, in order, and without colours those of the palette."""
     words = [" ".join(name.replace("_", " ").split()) for name in names]
-    shown = list(colours) or [colour_of(index) for index in range(len(words))]
+    shown = list(colours) or [get_default_colour(index) for index in range(len(words))]
     if len(shown) != len(words):
         raise MedSegError(f"there are {len(words)} labels, but {len(shown)} colours. Give one colour for each label.")
     return tuple(
@@ -173,32 +177,32 @@ def _labels(names: Sequence[str], colours: Sequence[str]) -> tuple[Label, ...]:
     )
 
 
-def _sound(task: Task) -> Task:
+def _check_or_refuse(task: Task) -> Task:
     try:
-        return checked(task)
+        return check_custom_task(task)
     except ValueError as error:
         raise MedSegError(f"{error}.") from error
 
 
-def _name_problem(name: str) -> str:
+def _find_name_problem(name: str) -> str:
     if name in TASKS:
         return f"{name!r} is a task of the program itself; choose another name"
-    if len(name) > MOST_LETTERS or not NAME.fullmatch(name):
+    if len(name) > MAX_NAME_LENGTH or not NAME_PATTERN.fullmatch(name):
         return (
             f"{name!r} is no name of a task: use small letters and digits, parted by single hyphens, "
-            f"at most {MOST_LETTERS}, as in 'larynx' or 'knee-bones'"
+            f"at most {MAX_NAME_LENGTH}, as in 'larynx' or 'knee-bones'"
         )
     return ""
 
 
-def _labels_problem(task: Task) -> str:
+def _find_labels_problem(task: Task) -> str:
     names = [label.name.casefold() for label in task.labels]
     values = [label.value for label in task.labels]
     double = sorted({name for name in names if names.count(name) > 1})
-    bad_colours = [label.colour for label in task.labels if not COLOUR.fullmatch(label.colour)]
+    bad_colours = [label.colour for label in task.labels if not COLOUR_PATTERN.fullmatch(label.colour)]
     problems = {
         "a task needs at least one label": not names,
-        f"a task has at most {MOST_LABELS} labels, not {len(names)}": len(names) > MOST_LABELS,
+        f"a task has at most {MAX_LABELS} labels, not {len(names)}": len(names) > MAX_LABELS,
         "a label has no name": "" in names,
         f"two labels are called {', '.join(double)}; give each a name of its own": bool(double),
         "background is always 0 and needs no label; leave it out": "background" in names,
@@ -209,7 +213,7 @@ def _labels_problem(task: Task) -> str:
     return next((text for text, holds in problems.items() if holds), "")
 
 
-def _sides(names: Sequence[str]) -> tuple[int, int] | None:
+def _find_sides(names: Sequence[str]) -> tuple[int, int] | None:
     """Return the values of the first pair of labels that differ in "right" and "left" only."""
     words = [label.casefold().split() for label in names]
     for index, right in enumerate(words):

@@ -8,9 +8,9 @@ class MedSegError(Exception):
     """
 
 
-class OtherGridError(MedSegError):
+class GridMismatchError(MedSegError):
     """Labels and image differ in size or place."""
 
 
-class SlicesApartError(MedSegError):
+class IrregularSlicesError(MedSegError):
     """Slices of one series that are no regular volume, but can still be opened one by one."""

@@ -1,8 +1,8 @@
 """An image that never leaves home without its geometry.
 
 Pixels are kept in one canonical order, the radiologist's: x grows to the patient's left (so the patient's right lung is
-on the picture's left), y grows to the back, z grows to the head. How the file itself lies is kept in `Storage`, so that
-every way in has an exact way back.
+on the picture's left), y grows to the back, z grows to the head. How the file itself lies is kept in `StorageLayout`,
+so that every way in has an exact way back.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ GRID_TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Storage:
+class StorageLayout:
     """How the pixels lie in the file, next to the canonical order of `Image`.
 
     Parameters
@@ -43,14 +43,14 @@ class Storage:
 
     def to_canonical(self, file_array: NDArray[Any]) -> NDArray[Any]:
         """Bring a spatial array from the file's order to the canonical one (a view)."""
-        return np.transpose(file_array, self.permutation)[self._reversal()]
+        return np.transpose(file_array, self.permutation)[self._get_flip_slices()]
 
     def to_file(self, canonical_array: NDArray[Any]) -> NDArray[Any]:
         """Bring a spatial array from the canonical order back to the file's (a view); inverse of `to_canonical`."""
         inverse = tuple(int(axis) for axis in np.argsort(self.permutation))
-        return np.transpose(canonical_array[self._reversal()], inverse)
+        return np.transpose(canonical_array[self._get_flip_slices()], inverse)
 
-    def _reversal(self) -> tuple[slice, ...]:
+    def _get_flip_slices(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)
 
 
@@ -96,7 +96,7 @@ class Image:
     name: str = ""
     series: str = ""
     sources: tuple[Path, ...] = ()
-    storage: Storage | None = field(default=None, repr=False)
+    storage: StorageLayout | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ class Image:
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
 
-    def same_grid_as(self, other: "Image") -> bool:
+    def has_same_grid(self, other: "Image") -> bool:
         """Whether labels of one lie voxel on voxel on the other: shape, spacing and affine."""
         if self.spatial_axes != other.spatial_axes or self.spatial_shape != other.spatial_shape:
             return False
@@ -151,6 +151,6 @@ class Image:
                 return False
         return True
 
-    def with_pixels(self, pixels: NDArray[Any]) -> "Image":
+    def replace_pixels(self, pixels: NDArray[Any]) -> "Image":
         """Other pixels on the same grid."""
         return replace(self, pixels=pixels)

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_medseg.core.custom_task import OwnTask
+from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task, get_task
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -45,14 +45,14 @@ class Preprocessing(_Frozen):
     max_side_px: int = Field(512, ge=32, description="planes with a longer long side are reduced to it")
 
 
-class Step(_Frozen):
+class PostprocessingStep(_Frozen):
     """One named step of postprocessing with its numbers; the name is a key of `inference.postprocess.STEPS`."""
 
     name: str
     options: dict[str, Scalar] = {}
 
 
-class Instances(_Frozen):
+class InstanceSeparation(_Frozen):
     """How the classes of a network tell touching objects apart: as levels of depth below an object's border.
 
     A pixel's depth is its distance from the border of its object as a share of the largest in that object (the
@@ -66,7 +66,7 @@ class Instances(_Frozen):
     min_area_px: int = Field(10, ge=0, description="smaller objects are dropped")
 
 
-class FieldOfView(_Frozen):
+class RegionOfInterest(_Frozen):
     """Where a model looks: in the labels of another task, found first. Outside of them it labels nothing."""
 
     task: str
@@ -131,12 +131,12 @@ class ModelCard(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: int = Field(ge=1)
     task: str
-    own_task: OwnTask | None = Field(None, description="the task in full, where it is not one of the program's own")
+    own_task: CustomTask | None = Field(None, description="the task in full, where it is not one of the program's own")
     architecture: Architecture
     preprocessing: Preprocessing
-    field: FieldOfView | None = None
-    instances: Instances | None = None
-    postprocessing: list[Step] = []
+    field: RegionOfInterest | None = None
+    instances: InstanceSeparation | None = None
+    postprocessing: list[PostprocessingStep] = []
     precision: Literal["fp32", "bf16"] = Field("bf16", description="on the CPU and on a GPU that has it")
     training_data: list[DataSource] = []
     hold_out: list[Score] = []
@@ -152,12 +152,12 @@ class ModelCard(_Frozen):
         return f"{self.name}@{self.version}"
 
     @property
-    def labelled_as(self) -> Task:
+    def task_definition(self) -> Task:
         """The task in full; raises `MedSegError` where the program has none of that name and the card brings none."""
-        return self.own_task or task_named(self.task)
+        return self.own_task or get_task(self.task)
 
     @model_validator(mode="after")
-    def _one_task(self) -> "ModelCard":
+    def _check_custom_task_name(self) -> "ModelCard":
         if self.own_task is not None and self.own_task.name != self.task:
             raise ValueError(f"the card is for task {self.task!r}, but brings {self.own_task.name!r}")
         return self

@@ -14,19 +14,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.atomic_io import sha256_of, sync_file, sync_folder, write_text
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
-from napari_medseg.core.replay import OLDER_FILE
-from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskBook, read_book
+from napari_medseg.core.replay import REPLAY_IMAGES_FILE
+from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
 from napari_medseg.core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-CARD = "card.json"
-WEIGHTS = "model.safetensors"
-LIVE = "live.json"
+CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.safetensors"
+LIVE_FILE = "live.json"
 
 
 class LiveChange(BaseModel):
@@ -52,7 +52,7 @@ class _Version:
     folder: Path
 
 
-class Registry:
+class ModelRegistry:
     """The user's versions over the bundled ones.
 
     Parameters
@@ -67,12 +67,12 @@ class Registry:
         self.user_dir = user_dir
         self.bundled_dir = bundled_dir
 
-    def versions(self, task: str | None = None) -> list[ModelCard]:
+    def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """Cards of a task's versions (of all tasks without one), newest first; the task's default family leads."""
-        cards = [version.card for version in self._all() if task in (None, version.card.task)]
+        cards = [version.card for version in self._read_versions() if task in (None, version.card.task)]
         return sorted(cards, key=lambda card: (not _is_default(card), card.name, -card.version))
 
-    def card(self, model: str) -> ModelCard:
+    def get_card(self, model: str) -> ModelCard:
         """Card of the version written like ``lungs-unet@3``, with the reason typed when it was promoted.
 
         Raises
@@ -80,27 +80,29 @@ class Registry:
         MedSegError
             If there is no such version; the text lists the choices.
         """
-        return self._version(model).card
+        return self._get_version(model).card
 
-    def folder(self, model: str) -> Path:
+    def get_folder(self, model: str) -> Path:
         """Folder of a version; raises like `card`."""
-        return self._version(model).folder
+        return self._get_version(model).folder
 
-    def field_model(self, model: str) -> str:
-        """Return the live version that finds the field which `model` looks into; empty where it looks everywhere."""
-        field = self.card(model).field
-        return "" if field is None else self.live(field.task).id
+    def get_roi_model(self, model: str) -> str:
+        """Return the live version that finds the field which `model` looks into; empty where it looks
+        everywhere.
+        """
+        field = self.get_card(model).field
+        return "" if field is None else self.get_live_card(field.task).id
 
     @property
     def tasks_dir(self) -> Path:
         """Folder of the tasks that a person made."""
         return self.user_dir / TASKS_FOLDER
 
-    def book(self, *more: Path) -> TaskBook:
+    def read_task_catalog(self, *more: Path) -> TaskCatalog:
         """All tasks: the program's, those of versions and of this registry, and those in `more` folders of tasks."""
-        return read_book((self.tasks_dir, *more), (card.own_task for card in self.versions()))
+        return read_task_catalog((self.tasks_dir, *more), (card.own_task for card in self.list_versions()))
 
-    def live(self, task: str) -> ModelCard:
+    def get_live_card(self, task: str) -> ModelCard:
         """Card of the version that predicts for a task: the one last promoted, else the newest bundled one.
 
         Raises
@@ -108,30 +110,30 @@ class Registry:
         MedSegError
             If the task has none.
         """
-        if (card := self.live_or_none(task)) is not None:
+        if (card := self.find_live_card(task)) is not None:
             return card
-        waiting = [card.id for card in self.versions(task)]
+        waiting = [card.id for card in self.list_versions(task)]
         advice = f"Promote one of {waiting}, or train another." if waiting else "Train its first model."
         raise MedSegError(f"there is no model for the task {task!r} that predicts yet. {advice}")
 
-    def live_or_none(self, task: str) -> ModelCard | None:
+    def find_live_card(self, task: str) -> ModelCard | None:
         """Card of the version that predicts for a task; `None` for a task whose first model is still to be promoted."""
-        cards = {card.id: card for card in self.versions(task)}
-        for model in reversed(self._stack(task)):
+        cards = {card.id: card for card in self.list_versions(task)}
+        for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
             logger.warning("%s was live but is gone from %s; the one before it is used", model, self.user_dir)
-        bundled = [card for card in cards.values() if self.folder(card.id).is_relative_to(self.bundled_dir)]
+        bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
         return bundled[0] if bundled else None
 
-    def live_id(self, task: str) -> str:
+    def get_live_id(self, task: str) -> str:
         """Return the live version written like ``lungs-unet@3``; empty where none is."""
-        card = self.live_or_none(task)
+        card = self.find_live_card(task)
         return "" if card is None else card.id
 
-    def history(self, task: str) -> tuple[LiveChange, ...]:
+    def read_history(self, task: str) -> tuple[LiveChange, ...]:
         """All promotions and roll-backs of a task, oldest first."""
-        return self._live_file().tasks.get(task, ())
+        return self._read_live_file().tasks.get(task, ())
 
     def add(self, folder: Path, reason: str = "") -> ModelCard:
         """Copy a trained version into the user's folder under the next free number; it does not go live.
@@ -148,20 +150,20 @@ class Registry:
         MedSegError
             If the weights are not those that the card names.
         """
-        card = read_card(folder / CARD)
-        _verify(card, folder)
+        card = read_card(folder / CARD_FILE)
+        _check_version_folder(card, folder)
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
             beside.mkdir(parents=True)
-            shutil.copyfile(folder / WEIGHTS, beside / WEIGHTS)
-            for name in (WORST_CASE_FILE, OLDER_FILE):
+            shutil.copyfile(folder / WEIGHTS_FILE, beside / WEIGHTS_FILE)
+            for name in (WORST_CASE_FILE, REPLAY_IMAGES_FILE):
                 if (folder / name).exists():
                     shutil.copyfile(folder / name, beside / name)
-            card = _with_reason(card.model_copy(update={"version": self.next_version(card.name)}), reason)
+            card = _add_promotion_reason(card.model_copy(update={"version": self.find_next_version(card.name)}), reason)
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)
-            write_card(card, beside / CARD)
-            for name in (WEIGHTS, CARD):
+            write_card(card, beside / CARD_FILE)
+            for name in (WEIGHTS_FILE, CARD_FILE):
                 sync_file(beside / name)
             beside.rename(target)
             sync_folder(target.parent)
@@ -174,19 +176,19 @@ class Registry:
         logger.info("added %s to %s", card.id, self.user_dir)
         return card
 
-    def next_version(self, name: str) -> int:
+    def find_next_version(self, name: str) -> int:
         """Return the first version number of a family that was never given away."""
-        taken = [card.version for card in self.versions() if card.name == name]
+        taken = [card.version for card in self.list_versions() if card.name == name]
         folders = [int(path.name) for path in (self.user_dir / name).glob("*") if path.name.isdecimal()]
         return max([*taken, *folders, 0]) + 1
 
     def promote(self, model: str, reason: str = "") -> ModelCard:
         """Make a version live for its task; `reason` is kept in the history and shown on the card."""
-        card = self.card(model)
-        if self.live_id(card.task) == model:
+        card = self.get_card(model)
+        if self.get_live_id(card.task) == model:
             return card
-        self._append(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
-        return self.card(model)
+        self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
+        return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
         """Make the version live that was live before the present one.
@@ -196,51 +198,51 @@ class Registry:
         MedSegError
             If nothing was live before.
         """
-        stack = self._stack(task)
-        bundled = any(self.folder(card.id).is_relative_to(self.bundled_dir) for card in self.versions(task))
+        stack = self._build_live_stack(task)
+        bundled = any(self.get_folder(card.id).is_relative_to(self.bundled_dir) for card in self.list_versions(task))
         if not stack or (len(stack) == 1 and not bundled):
             which = "is the first model of its task" if stack else "is the model the program came with"
-            raise MedSegError(f"{self.live(task).id} {which}; there is no earlier one to roll back to.")
-        before = self.live(task)
-        self._append(task, LiveChange(action="roll_back", model=before.id, at=now()))
-        return self.live(task)
+            raise MedSegError(f"{self.get_live_card(task).id} {which}; there is no earlier one to roll back to.")
+        before = self.get_live_card(task)
+        self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
+        return self.get_live_card(task)
 
-    def _all(self) -> list[_Version]:
+    def _read_versions(self) -> list[_Version]:
         """Every readable version; a person's version hides a bundled one of the same id, as their work names it."""
         found: dict[str, _Version] = {}
-        reasons = self._reasons()
+        reasons = self._read_reasons()
         for root in (self.bundled_dir, self.user_dir):
-            for path in sorted(root.glob(f"[!.]*/*/{CARD}")):
+            for path in sorted(root.glob(f"[!.]*/*/{CARD_FILE}")):
                 try:
                     card = read_card(path)
                 except MedSegError as error:
                     logger.warning("%s is left out: %s", path.parent, error)
                     continue
-                found[card.id] = _Version(_with_reason(card, reasons.get(card.id, "")), path.parent)
+                found[card.id] = _Version(_add_promotion_reason(card, reasons.get(card.id, "")), path.parent)
         return list(found.values())
 
-    def _version(self, model: str) -> _Version:
-        versions = {version.card.id: version for version in self._all()}
+    def _get_version(self, model: str) -> _Version:
+        versions = {version.card.id: version for version in self._read_versions()}
         if model not in versions:
             raise MedSegError(f"there is no model {model!r}; choose one of {sorted(versions)}")
         return versions[model]
 
-    def _stack(self, task: str) -> list[str]:
+    def _build_live_stack(self, task: str) -> list[str]:
         """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""
         stack: list[str] = []
-        for change in self.history(task):
+        for change in self.read_history(task):
             if change.action == "promote":
                 stack.append(change.model)
             elif stack:
                 stack.pop()
         return stack
 
-    def _reasons(self) -> dict[str, str]:
-        changes = [change for history in self._live_file().tasks.values() for change in history]
+    def _read_reasons(self) -> dict[str, str]:
+        changes = [change for history in self._read_live_file().tasks.values() for change in history]
         return {change.model: change.reason for change in changes if change.reason}
 
-    def _live_file(self) -> _LiveFile:
-        path = self.user_dir / LIVE
+    def _read_live_file(self) -> _LiveFile:
+        path = self.user_dir / LIVE_FILE
         if not path.exists():
             return _LiveFile()
         try:
@@ -251,17 +253,17 @@ class Registry:
                 "is live then, and you can promote another."
             ) from error
 
-    def _append(self, task: str, change: LiveChange) -> None:
-        tasks = self._live_file().tasks
+    def _append_live_change(self, task: str, change: LiveChange) -> None:
+        tasks = self._read_live_file().tasks
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
-        write_text(self.user_dir / LIVE, after.model_dump_json(indent=2) + "\n")
+        atomic_write_text(self.user_dir / LIVE_FILE, after.model_dump_json(indent=2) + "\n")
 
 
-def _verify(card: ModelCard, folder: Path) -> None:
-    weights = folder / WEIGHTS
+def _check_version_folder(card: ModelCard, folder: Path) -> None:
+    weights = folder / WEIGHTS_FILE
     if not weights.is_file():
-        raise MedSegError(f"{folder} has no {WEIGHTS}. Train again; the run did not end with a model.")
-    if sha256_of(weights) != card.weights_sha256:
+        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
+    if compute_file_sha256(weights) != card.weights_sha256:
         raise MedSegError(
             f"the weights in {folder} are not those of the card {card.id}: they are damaged. Train again."
         )
@@ -274,7 +276,7 @@ def _is_default(card: ModelCard) -> bool:
     return task is not None and task.default_model == card.name
 
 
-def _with_reason(card: ModelCard, reason: str) -> ModelCard:
+def _add_promotion_reason(card: ModelCard, reason: str) -> ModelCard:
     if not reason:
         return card
     return card.model_copy(update={"lineage": card.lineage.model_copy(update={"promotion_reason": reason})})

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.snapshot import Role, SnapshotItem, in_turn, read_snapshot
+from napari_medseg.core.snapshot import Role, SnapshotItem, read_snapshot, round_robin
 
-OLDER_FILE = "older.json"
-MOST_OLDER = 16
+REPLAY_IMAGES_FILE = "older.json"
+MAX_REPLAY_IMAGES = 16
 
 
-class OlderImage(BaseModel):
+class ReplayImage(BaseModel):
     """One labelled image; both paths are absolute, `labels_sha256` is that of the labels' file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,23 +29,23 @@ class OlderImage(BaseModel):
     labels_sha256: str = ""
 
     @property
-    def is_there(self) -> bool:
+    def is_available(self) -> bool:
         """Whether neither file was moved or deleted."""
         return Path(self.image).exists() and Path(self.labels).exists()
 
 
-class _OlderFile(RootModel[tuple[OlderImage, ...]]):
+class _ReplayImagesFile(RootModel[tuple[ReplayImage, ...]]):
     """The list."""
 
 
-def write_older(folder: Path, images: Sequence[OlderImage]) -> None:
+def write_replay_images(folder: Path, images: Sequence[ReplayImage]) -> None:
     """Write the list beside a version; nothing where it is empty."""
     if images:
-        text = _OlderFile(tuple(images)).model_dump_json(indent=2)
-        (folder / OLDER_FILE).write_text(text + "\n", encoding="utf-8")
+        text = _ReplayImagesFile(tuple(images)).model_dump_json(indent=2)
+        (folder / REPLAY_IMAGES_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_older(folder: Path) -> tuple[OlderImage, ...]:
+def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:
     """Return the list of a version's folder, empty where it has none.
 
     Raises
@@ -53,29 +53,31 @@ def read_older(folder: Path) -> tuple[OlderImage, ...]:
     MedSegError
         If it is damaged.
     """
-    path = folder / OLDER_FILE
+    path = folder / REPLAY_IMAGES_FILE
     if not path.exists():
         return ()
     try:
-        return _OlderFile.model_validate_json(path.read_text(encoding="utf-8")).root
+        return _ReplayImagesFile.model_validate_json(path.read_text(encoding="utf-8")).root
     except (OSError, ValidationError) as error:
         raise MedSegError(
             f"{path} is no list of images: {error}. Delete it: then nothing older is replayed."
         ) from error
 
 
-def leave_older(run_dir: Path) -> None:
+def write_run_replay_images(run_dir: Path) -> None:
     """Write the list beside the run's version: of each group one image, then a second one, until there are enough.
 
     Partly labelled images are left out: a replayed image counts as a whole.
     """
     snapshot = read_snapshot(run_dir / "snapshot.json")
-    whole = [item for item in snapshot.with_role(Role.TRAIN) if not item.is_partial]
-    write_older(run_dir, [_image(item, run_dir.absolute()) for item in in_turn(whole)[:MOST_OLDER]])
+    whole = [item for item in snapshot.filter_by_role(Role.TRAIN) if not item.is_partial]
+    write_replay_images(
+        run_dir, [_make_replay_image(item, run_dir.absolute()) for item in round_robin(whole)[:MAX_REPLAY_IMAGES]]
+    )
 
 
-def _image(item: SnapshotItem, run_dir: Path) -> OlderImage:
-    return OlderImage(
+def _make_replay_image(item: SnapshotItem, run_dir: Path) -> ReplayImage:
+    return ReplayImage(
         name=item.name,
         image=str(run_dir / item.image),
         labels=str(run_dir / item.labels),
@@ -84,10 +86,10 @@ def _image(item: SnapshotItem, run_dir: Path) -> OlderImage:
     )
 
 
-REPLAY_FILE = "replay.json"
+REPLAY_SAMPLES_FILE = "replay.json"
 
 
-class ReplayItem(BaseModel):
+class ReplaySample(BaseModel):
     """One labelled sample; paths are relative to the folder of the samples.
 
     `source` is a name from the training data of a card: only versions that learnt from it replay the sample, and hold
@@ -102,11 +104,11 @@ class ReplayItem(BaseModel):
     source: str = ""
 
 
-class _ReplayFile(RootModel[dict[str, list[ReplayItem]]]):
+class _ReplaySamplesFile(RootModel[dict[str, list[ReplaySample]]]):
     """The samples by task."""
 
 
-def replay_items(samples: Path, base: ModelCard) -> list[ReplayItem]:
+def read_replay_samples(samples: Path, base: ModelCard) -> list[ReplaySample]:
     """Return the samples that a version learnt from; none where the folder has none.
 
     Raises
@@ -115,19 +117,19 @@ def replay_items(samples: Path, base: ModelCard) -> list[ReplayItem]:
         If `replay.json` is damaged.
     """
     learnt = {"", *(source.name for source in base.training_data)}
-    return [item for item in _read(samples).get(base.task, []) if item.source in learnt]
+    return [item for item in _read_samples_file(samples).get(base.task, []) if item.source in learnt]
 
 
-def replay_groups(samples: Path, bases: Iterable[ModelCard]) -> set[str]:
+def find_replay_groups(samples: Path, bases: Iterable[ModelCard]) -> set[str]:
     """Return the groups of samples that these versions learnt from: they can never be held out."""
-    return {item.group for base in bases for item in replay_items(samples, base)}
+    return {item.group for base in bases for item in read_replay_samples(samples, base)}
 
 
-def _read(samples: Path) -> dict[str, list[ReplayItem]]:
-    path = samples / REPLAY_FILE
+def _read_samples_file(samples: Path) -> dict[str, list[ReplaySample]]:
+    path = samples / REPLAY_SAMPLES_FILE
     if not path.exists():
         return {}
     try:
-        return _ReplayFile.model_validate_json(path.read_text(encoding="utf-8")).root
+        return _ReplaySamplesFile.model_validate_json(path.read_text(encoding="utf-8")).root
     except (OSError, ValidationError) as error:
         raise MedSegError(f"{path} is no list of samples: {error}. Install napari-medseg again.") from error

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-PIXELS_FOR_A_SHARE = 250_000
+MAX_SHARE_PIXELS = 250_000
 """Of one plane; a larger one is looked at coarsely, as a share is read in per cent and asked for while drawing."""
 ELLIPSE_CORNERS = 128
 
 Corner = tuple[float, float]
 
 
-class Outline(BaseModel):
+class RegionOutline(BaseModel):
     """One closed outline, in one plane of a volume.
 
     Parameters
@@ -37,21 +37,21 @@ class Outline(BaseModel):
     plane: int = 0
 
     @classmethod
-    def of_plane(cls, plane: int, height: int, width: int) -> Self:
+    def from_plane(cls, plane: int, height: int, width: int) -> Self:
         """Return the outline of a whole plane."""
         top, left, bottom, right = -0.5, -0.5, height - 0.5, width - 0.5
         return cls(corners=((top, left), (top, right), (bottom, right), (bottom, left)), plane=plane)
 
     def fill(self, plane: NDArray[np.bool_], step: int = 1) -> None:
         """Set the pixels of a plane (y, x) whose centres lie inside; of a plane of every `step`-th pixel alike."""
-        rows_and_columns = (self._drawn() - (step - 1) / 2) / step
+        rows_and_columns = (self._compute_polygon() - (step - 1) / 2) / step
         low, high = rows_and_columns.min(axis=0), rows_and_columns.max(axis=0)
         top, left = (max(0, math.ceil(place)) for place in low)
         bottom, right = (max(0, math.floor(place) + 1) for place in high)
         box = plane[top:bottom, left:right]
-        box |= _inside(rows_and_columns - (top, left), box.shape)
+        box |= _rasterise_polygon(rows_and_columns - (top, left), box.shape)
 
-    def _drawn(self) -> NDArray[np.float64]:
+    def _compute_polygon(self) -> NDArray[np.float64]:
         corners = np.array(self.corners, np.float64)
         if self.kind == "polygon":
             return corners
@@ -61,33 +61,33 @@ class Outline(BaseModel):
         return ellipse
 
 
-class Area(BaseModel):
+class ReviewRegion(BaseModel):
     """What of an image was reviewed: all that lies in any of the outlines, or everything where there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    outlines: tuple[Outline, ...] = ()
+    outlines: tuple[RegionOutline, ...] = ()
 
     @property
-    def is_everything(self) -> bool:
+    def is_whole_image(self) -> bool:
         """Whether no part is left out."""
         return not self.outlines
 
-    def covered(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    def compute_mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return what was reviewed of an image of `shape`, (y, x) or (z, y, x)."""
-        seen = np.full(shape, self.is_everything)
+        seen = np.full(shape, self.is_whole_image)
         planes = seen.reshape(-1, *shape[-2:])
         for outline in self.outlines:
             if 0 <= outline.plane < len(planes):
                 outline.fill(planes[outline.plane])
         return seen
 
-    def share(self, shape: tuple[int, ...]) -> float:
+    def compute_share(self, shape: tuple[int, ...]) -> float:
         """Return which part of an image of `shape` was reviewed, from 0 to 1; of a large one nearly so."""
-        if self.is_everything:
+        if self.is_whole_image:
             return 1.0
         n_planes, (height, width) = math.prod(shape[:-2]), shape[-2:]
-        step = max(1, math.ceil(math.sqrt(height * width / PIXELS_FOR_A_SHARE)))
+        step = max(1, math.ceil(math.sqrt(height * width / MAX_SHARE_PIXELS)))
         seen = 0.0
         for plane in {outline.plane for outline in self.outlines if 0 <= outline.plane < n_planes}:
             coarse = np.zeros((math.ceil(height / step), math.ceil(width / step)), bool)
@@ -97,23 +97,23 @@ class Area(BaseModel):
             seen += float(coarse.mean())
         return seen / n_planes
 
-    def with_planes(self, planes: list[int], height: int, width: int) -> "Area":
+    def add_planes(self, planes: list[int], height: int, width: int) -> "ReviewRegion":
         """Return this area and those whole planes of a volume, in which no smaller outline is left."""
         others = [outline for outline in self.outlines if outline.plane not in planes]
-        return Area(outlines=(*others, *(Outline.of_plane(plane, height, width) for plane in planes)))
+        return ReviewRegion(outlines=(*others, *(RegionOutline.from_plane(plane, height, width) for plane in planes)))
 
 
-WHOLE = Area()
+WHOLE_IMAGE = ReviewRegion()
 
 
-def share_text(share: float) -> str:
+def format_share(share: float) -> str:
     """Say a share of an image in per cent; a small one is not called nothing, and one that lacks a bit not all."""
     if 0 < share < 0.01:
         return "under 1 %"
     return f"{min(99, round(100 * share)) if share < 1 else 100} %"
 
 
-def _inside(corners: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _rasterise_polygon(corners: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which pixels of `shape` have an odd number of a polygon's edges on their left.
 
     Unlike `skimage.draw.polygon`, which asks for each pixel about each edge: a lasso about a slide has hundreds.

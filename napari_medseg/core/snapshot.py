@@ -12,11 +12,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_medseg.core.custom_task import OwnTask
+from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import Task, task_named
+from napari_medseg.core.tasks import Task, get_task
 
-IGNORED = 255
+IGNORE_INDEX = 255
 """Class of a pixel on the network's grid that nobody has looked at: no loss counts it, and no validation."""
 
 
@@ -50,11 +50,11 @@ class SnapshotItem(BaseModel):
     """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
 
     `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
-    `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field that
-    the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
-    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes, with
-    its hash where it is known), and labels of `ignored_value` mark what nobody decided on: a run learns from the rest,
-    and validates on it.
+    `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field
+    that the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
+    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes,
+    with its hash where it is known), and labels of `ignored_value` mark what nobody decided on: a run learns from the
+    rest, and validates on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,18 +81,20 @@ class SnapshotItem(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """The items of one run; immutable. `own_task` is the task in full, where it is not one of the program's own."""
+    """The items of one run; immutable. `own_task` is the task in full, where it is not one of the program's
+    own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
     items: tuple[SnapshotItem, ...]
-    own_task: OwnTask | None = None
+    own_task: CustomTask | None = None
 
     @property
-    def labelled_as(self) -> Task:
+    def task_definition(self) -> Task:
         """The task in full: a run folder needs nothing beside it to know what its labels mean."""
-        return self.own_task or task_named(self.task)
+        return self.own_task or get_task(self.task)
 
     @property
     def sha256(self) -> str:
@@ -105,7 +107,7 @@ class Snapshot(BaseModel):
                 digest.update("|".join(map(str, part)).encode())
         return digest.hexdigest()
 
-    def with_role(self, *roles: Role) -> list[SnapshotItem]:
+    def filter_by_role(self, *roles: Role) -> list[SnapshotItem]:
         """Items with one of these roles, in order."""
         return [item for item in self.items if item.role in roles]
 
@@ -117,7 +119,7 @@ class Snapshot(BaseModel):
         MedSegError
             Naming the groups.
         """
-        held_out = {item.group for item in self.with_role(Role.HOLD_OUT)}
+        held_out = {item.group for item in self.filter_by_role(Role.HOLD_OUT)}
         learnt = {item.group for item in self.items if item.role is not Role.HOLD_OUT}
         if both := sorted(held_out & learnt):
             raise MedSegError(
@@ -139,7 +141,7 @@ def write_snapshot(snapshot: Snapshot, path: Path) -> None:
     path.write_text(snapshot.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def in_turn(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+def round_robin(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
     """Order items so that each group has its turn before any has a second one."""
     groups: dict[str, list[SnapshotItem]] = {}
     for item in items:

@@ -11,14 +11,14 @@ from napari_medseg.core.image import Image
 
 GROUND_GLASS, CONSOLIDATION = 1, 2
 FLUID_HU = 35.0
-FILLED = {GROUND_GLASS: 0.36, CONSOLIDATION: 0.95}
+FLUID_FRACTION = {GROUND_GLASS: 0.36, CONSOLIDATION: 0.95}
 """How much of the air is replaced by fluid; the rest of a voxel stays what it was."""
 PATCHINESS = 0.12
 PATCH_PX = 2.5
 EDGE_PX = 2.5
 
 
-def with_drawn_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tuple[Image, NDArray[np.uint8]]:
+def draw_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tuple[Image, NDArray[np.uint8]]:
     """Draw ground-glass and consolidation into the lungs of one CT slice.
 
     Both lie at the pleura, as those of COVID-19 mostly do: ground-glass in both lungs, consolidation in one, where the
@@ -65,8 +65,8 @@ def with_drawn_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tupl
     pixels = image.pixels.astype(np.float32)
     patches = ndimage.gaussian_filter(rng.standard_normal(lungs.shape), PATCH_PX)
     patches *= PATCHINESS / patches.std()
-    for value, filled in FILLED.items():
+    for value, filled in FLUID_FRACTION.items():
         share = np.clip(ndimage.gaussian_filter((labels >= value).astype(np.float32), EDGE_PX), 0, 1)
         fluid = share * np.clip(filled + patches * (1 - filled), 0, 1)
         pixels = np.maximum(pixels, pixels * (1 - fluid) + FLUID_HU * fluid)  # what is denser, as a vessel, stays
-    return image.with_pixels(np.rint(pixels).astype(image.pixels.dtype)), labels
+    return image.replace_pixels(np.rint(pixels).astype(image.pixels.dtype)), labels

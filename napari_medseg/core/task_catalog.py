@@ -11,28 +11,28 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from napari_medseg.core.atomic_io import write_text
-from napari_medseg.core.custom_task import OwnTask, extends
+from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.custom_task import CustomTask, extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
 
 TASKS_FOLDER = "tasks"
-_FILE: TypeAdapter[Task] = TypeAdapter(OwnTask)
+_TASK_ADAPTER: TypeAdapter[Task] = TypeAdapter(CustomTask)
 
 
 @dataclass(frozen=True)
-class TaskBook:
+class TaskCatalog:
     """All tasks by name; `own` are those that a person made. Passed to whoever needs to know what a name means."""
 
-    own: Mapping[str, Task] = field(default_factory=dict)
+    custom: Mapping[str, Task] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Task]:
         yield from TASKS.values()
-        yield from self.own.values()
+        yield from self.custom.values()
 
-    def named(self, name: str) -> Task:
+    def get_task(self, name: str) -> Task:
         """Return the task of that name.
 
         Raises
@@ -40,17 +40,17 @@ class TaskBook:
         MedSegError
             If there is none; the text lists the choices.
         """
-        task = TASKS.get(name) or self.own.get(name)
+        task = TASKS.get(name) or self.custom.get(name)
         if task is None:
             choices = sorted(task.name for task in self)
             raise MedSegError(f"unknown task {name!r}; choose one of {choices}, or make it: medseg tasks add {name}")
         return task
 
     def __contains__(self, name: str) -> bool:
-        return name in TASKS or name in self.own
+        return name in TASKS or name in self.custom
 
 
-def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -> TaskBook:
+def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -> TaskCatalog:
     """Read all tasks.
 
     Parameters
@@ -66,7 +66,7 @@ def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -
     own: dict[str, Task] = {}
     for known in from_cards:
         if known is not None:
-            own[known.name] = _the_longer(own.get(known.name), known)
+            own[known.name] = _choose_longer(own.get(known.name), known)
     for folder in folders:
         for path in sorted(folder.glob("*.json")):
             try:
@@ -74,14 +74,14 @@ def read_book(folders: Iterable[Path], from_cards: Iterable[Task | None] = ()) -
             except MedSegError as error:
                 logger.warning("%s", error)
             else:
-                own[task.name] = _the_longer(own.get(task.name), task)
-    return TaskBook(dict(sorted(own.items())))
+                own[task.name] = _choose_longer(own.get(task.name), task)
+    return TaskCatalog(dict(sorted(own.items())))
 
 
 def read_task(path: Path) -> Task:
     """Read one task; raise `MedSegError` where the file is no sound one."""
     try:
-        task = _FILE.validate_json(path.read_text(encoding="utf-8"))
+        task = _TASK_ADAPTER.validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise MedSegError(f"{path} is no task: {reason}. Correct the file, or make the task anew.") from error
@@ -90,7 +90,7 @@ def read_task(path: Path) -> Task:
     return task
 
 
-def _the_longer(before: Task | None, task: Task) -> Task:
+def _choose_longer(before: Task | None, task: Task) -> Task:
     """Return the later word, unless the one before says that too and more."""
     if before is not None and extends(before, task) and len(before.labels) > len(task.labels):
         return before
@@ -100,5 +100,5 @@ def _the_longer(before: Task | None, task: Task) -> Task:
 def write_task(task: Task, folder: Path) -> Path:
     """Write a task into a folder of tasks; it is whole or not there."""
     path = folder / f"{task.name}.json"
-    write_text(path, _FILE.dump_json(task, indent=2).decode() + "\n")
+    atomic_write_text(path, _TASK_ADAPTER.dump_json(task, indent=2).decode() + "\n")
     return path

@@ -11,37 +11,37 @@ import numpy as np
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks import TASKS, Task
 
-SAMPLED = 40_000
-PALE_FROM = 0.31
-BLUE_FROM = 0.75
+MAX_SAMPLED_PIXELS = 40_000
+MIN_STAINED_BRIGHTNESS = 0.31
+MIN_STAINED_BLUE_TO_RED = 0.75
 """Mean brightness as a share of white, and blue as a share of red, from which on a picture is taken for stained."""
 
 
-def look_of(image: Image) -> str:
+def detect_look(image: Image) -> str:
     """Return ``"grey"``, ``"stained"`` or ``"endoscopic"``."""
     if not image.axes.endswith("C"):
         return "grey"
     pixels = image.pixels.reshape(-1, image.pixels.shape[-1])
-    sample = pixels[:: max(1, len(pixels) // SAMPLED), :3]
+    sample = pixels[:: max(1, len(pixels) // MAX_SAMPLED_PIXELS), :3]
     if sample.any() and bool((sample == sample[:, :1]).all()):
         return "grey"
     white = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "ui" else max(1.0, float(pixels.max()))
     red, green, blue = sample.mean(axis=0, dtype=np.float64) / white
-    pale = (red + green + blue) / 3.0 >= PALE_FROM
-    return "stained" if pale and green <= min(red, blue) and blue >= BLUE_FROM * red else "endoscopic"
+    pale = (red + green + blue) / 3.0 >= MIN_STAINED_BRIGHTNESS
+    return "stained" if pale and green <= min(red, blue) and blue >= MIN_STAINED_BLUE_TO_RED * red else "endoscopic"
 
 
-def fits(task: Task, image: Image) -> bool:
+def task_fits_image(task: Task, image: Image) -> bool:
     """Whether an image looks like one of those that a task is meant for."""
     if image.axes not in task.axes:
         return False
     if image.modality:
         return image.modality in task.modalities
-    return look_of(image) in task.looks
+    return detect_look(image) in task.looks
 
 
-def guess_task(image: Image, current: Task, tasks: Iterable[Task] = tuple(TASKS.values())) -> Task:
+def detect_task(image: Image, current: Task, tasks: Iterable[Task] = tuple(TASKS.values())) -> Task:
     """Return the task for an image: the current one if it fits, else the first that does, else the current one."""
-    if fits(current, image):
+    if task_fits_image(current, image):
         return current
-    return next((task for task in tasks if fits(task, image)), current)
+    return next((task for task in tasks if task_fits_image(task, image)), current)

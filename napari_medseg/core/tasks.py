@@ -38,7 +38,7 @@ class Task:
     modalities
         DICOM's words of the images that it is meant for, as in ``"CT"``.
     looks
-        How its pictures look where no modality is known, as `core.guess.look_of` says it.
+        How its pictures look where no modality is known, as `core.guess.detect_look` says it.
     display_window
         Centre and width, in HU, in which a CT is shown.
     sides
@@ -79,7 +79,7 @@ class Task:
         """Largest value that labels may have: a label's, or the number of an object."""
         return LARGEST_INSTANCE if self.instances else self.n_classes - 1
 
-    def label_name(self, value: int) -> str:
+    def get_label_name(self, value: int) -> str:
         """Name of a label value; background included."""
         names = {0: "background", **{label.value: label.name for label in self.labels}}
         if self.instances and value > 0:
@@ -88,7 +88,7 @@ class Task:
 
 
 LARGEST_INSTANCE = 2**32 - 2
-_PICTURES = ("YX", "YXC", "ZYXC")
+_IMAGE_AXES = ("YX", "YXC", "ZYXC")
 
 TASKS: dict[str, Task] = {
     "lungs": Task(
@@ -123,7 +123,7 @@ TASKS: dict[str, Task] = {
         name="nuclei",
         title="Nuclei (H&E)",
         labels=(Label(1, "nucleus", "#009E73"),),
-        axes=_PICTURES,
+        axes=_IMAGE_AXES,
         modalities=("SM",),
         looks=("stained",),
         instances=True,
@@ -135,7 +135,7 @@ TASKS: dict[str, Task] = {
         name="instruments",
         title="Instruments",
         labels=(Label(1, "instrument", "#56B4E9"),),
-        axes=_PICTURES,
+        axes=_IMAGE_AXES,
         modalities=("ES", "GM", "XC"),
         looks=("endoscopic",),
         default_model="instruments-unet",
@@ -145,8 +145,8 @@ TASKS: dict[str, Task] = {
 }
 
 
-def task_named(name: str) -> Task:
-    """Return the program's own task of that name; a person's are in a `TaskBook`.
+def get_task(name: str) -> Task:
+    """Return the program's own task of that name; a person's are in a `TaskCatalog`.
 
     Raises
     ------

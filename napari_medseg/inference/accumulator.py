@@ -7,12 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_medseg.inference.preprocess import Prepared, most_likely, restore
-from napari_medseg.inference.uncertainty import as_percent, case_uncertainty, doubt, sampled_doubt
-from napari_medseg.inference.watershed import DEEPEST
+from napari_medseg.inference.preprocess import PreparedImage, restore, restore_plane_labels
+from napari_medseg.inference.uncertainty import (
+    compute_case_uncertainty,
+    compute_uncertainty,
+    convert_to_percent,
+    sum_sampled_uncertainty,
+)
+from napari_medseg.inference.watershed import CORE_DEPTH
 
 
-class Answer:
+class PredictionAccumulator:
     """Labels of all planes of an image, filled in any order; a plane may be put again, as after an out-of-memory.
 
     Parameters
@@ -21,11 +26,11 @@ class Answer:
         (n, y, x) of the image's own planes.
     n_classes
         Labels and background.
-    with_map
-        Whether to keep the doubt of every voxel, as uint8 per cent, in `doubt_map`.
+    with_uncertainty_map
+        Whether to keep the doubt of every voxel, as uint8 per cent, in `uncertainty_map`.
     with_depth
         Whether the classes are levels of depth in objects: then labels are 1 inside of any object, and `depth` holds
-        the expected depth of every voxel, as uint8 up to `DEEPEST`.
+        the expected depth of every voxel, as uint8 up to `CORE_DEPTH`.
     temperature
         Of the card: doubt is that of logits divided by it.
     """
@@ -34,7 +39,7 @@ class Answer:
         self,
         shape: tuple[int, int, int],
         n_classes: int,
-        with_map: bool,
+        with_uncertainty_map: bool,
         with_depth: bool = False,
         temperature: float = 1.0,
     ) -> None:
@@ -42,31 +47,35 @@ class Answer:
         self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
         self.depth: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_depth else None
-        self.doubt_map: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_map else None
-        self._figures = np.zeros((shape[0], 3))
+        self.uncertainty_map: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_uncertainty_map else None
+        self._uncertainty_sums = np.zeros((shape[0], 3))
 
     @property
     def uncertainty(self) -> float:
         """The figure of the whole case."""
-        doubts, labelled, voxels = self._figures.sum(axis=0)
-        return case_uncertainty(float(doubts), int(labelled), int(voxels))
+        doubts, labelled, voxels = self._uncertainty_sums.sum(axis=0)
+        return compute_case_uncertainty(float(doubts), int(labelled), int(voxels))
 
-    def put_plane(self, plane: int, logits: Tensor, prepared: Prepared) -> None:
+    def put_plane(self, plane: int, logits: Tensor, prepared: PreparedImage) -> None:
         """Take the logits (1, classes, h, w) of one whole plane."""
         if self.depth is not None:
-            self.depth[plane] = restore(expected_depth(logits), prepared).round().to(torch.uint8).cpu().numpy()[0, 0]
-            logits = inside_or_not(logits)
-        self.labels[plane] = most_likely(logits, prepared)[0]
+            self.depth[plane] = (
+                restore(compute_expected_depth(logits), prepared).round().to(torch.uint8).cpu().numpy()[0, 0]
+            )
+            logits = merge_foreground_classes(logits)
+        self.labels[plane] = restore_plane_labels(logits, prepared)[0]
         inside = logits[..., : prepared.plane_shape[0], : prepared.plane_shape[1]]
-        self._figures[plane] = sampled_doubt(inside / self._temperature)
-        if self.doubt_map is not None:
-            self.doubt_map[plane] = as_percent(restore(doubt(logits / self._temperature)[:, None], prepared))[0, 0]
+        self._uncertainty_sums[plane] = sum_sampled_uncertainty(inside / self._temperature)
+        if self.uncertainty_map is not None:
+            self.uncertainty_map[plane] = convert_to_percent(
+                restore(compute_uncertainty(logits / self._temperature)[:, None], prepared)
+            )[0, 0]
 
-    def begin_plane(self, plane: int) -> None:
+    def reset_plane(self, plane: int) -> None:
         """Forget what was put of a plane that comes in bands."""
-        self._figures[plane] = 0
+        self._uncertainty_sums[plane] = 0
 
-    def put_rows(self, plane: int, first: int, rows: Tensor, prepared: Prepared) -> None:
+    def put_rows(self, plane: int, first: int, rows: Tensor, prepared: PreparedImage) -> None:
         """Take the finished rows (1, classes, rows, w) from `first` on, of a plane that is not resampled."""
         last = min(first + rows.shape[-2], prepared.plane_shape[0])
         if last <= first:
@@ -74,29 +83,31 @@ class Answer:
         band = (last - first, prepared.plane_shape[1])
         part = replace(prepared, plane_shape=band, native_plane_shape=band)
         if self.depth is not None:
-            depth = restore(expected_depth(rows), part).round().to(torch.uint8)
+            depth = restore(compute_expected_depth(rows), part).round().to(torch.uint8)
             self.depth[plane, first:last] = depth.cpu().numpy()[0, 0]
-            rows = inside_or_not(rows)
-        self.labels[plane, first:last] = most_likely(rows, part)[0]
+            rows = merge_foreground_classes(rows)
+        self.labels[plane, first:last] = restore_plane_labels(rows, part)[0]
         inside = restore(rows, part)
-        self._figures[plane] += sampled_doubt(inside / self._temperature)
-        if self.doubt_map is not None:
-            self.doubt_map[plane, first:last] = as_percent(doubt(inside / self._temperature))[0]
+        self._uncertainty_sums[plane] += sum_sampled_uncertainty(inside / self._temperature)
+        if self.uncertainty_map is not None:
+            self.uncertainty_map[plane, first:last] = convert_to_percent(
+                compute_uncertainty(inside / self._temperature)
+            )[0]
 
 
-def expected_depth(logits: Tensor) -> Tensor:
-    """Return the expected level of depth, (n, 1, h, w), from 0 for background to `DEEPEST` for the last class."""
+def compute_expected_depth(logits: Tensor) -> Tensor:
+    """Return the expected level of depth, (n, 1, h, w), from 0 for background to `CORE_DEPTH` for the last class."""
     n_classes = logits.shape[1]
-    steps = torch.linspace(0.0, DEEPEST, n_classes, device=logits.device)[:, None, None]
+    steps = torch.linspace(0.0, CORE_DEPTH, n_classes, device=logits.device)[:, None, None]
     return (torch.softmax(logits.float(), dim=1) * steps).sum(dim=1, keepdim=True)
 
 
-def inside_or_not(logits: Tensor) -> Tensor:
+def merge_foreground_classes(logits: Tensor) -> Tensor:
     """Two classes, (n, 2, h, w): background, and all the others as one."""
     return torch.cat([logits[:, :1], torch.logsumexp(logits[:, 1:], dim=1, keepdim=True)], dim=1)
 
 
-class Bands:
+class RowBlender:
     """Blends the tiles of one plane from top to bottom and gives each row away when nothing more can change it.
 
     Only one row of tiles is ever in memory, not a plane for each class.
@@ -104,17 +115,19 @@ class Bands:
 
     def __init__(self, n_classes: int, height: int, width: int, device: torch.device) -> None:
         self._sums = torch.zeros((1, n_classes, height, width), device=device)
-        self.first = 0
+        self.first_row = 0
 
-    def add(self, logits: Tensor, left: int, weights: Tensor) -> None:
+    def add_tile(self, logits: Tensor, left: int, weights: Tensor) -> None:
         """Blend in a tile (classes, height, w) whose first column is `left`."""
         self._sums[0, :, :, left : left + logits.shape[-1]].addcmul_(logits, weights)
 
-    def take(self, until: int) -> Tensor:
-        """Return the rows from `first` to `until` (excluded) as (1, classes, rows, width) and move down to `until`."""
-        n_rows = until - self.first
+    def pop_rows(self, until: int) -> Tensor:
+        """Return the rows from `first` to `until` (excluded) as (1, classes, rows, width) and move down to
+        `until`.
+        """
+        n_rows = until - self.first_row
         finished = self._sums[:, :, :n_rows]
         rest = torch.zeros_like(self._sums)
         rest[:, :, : self._sums.shape[2] - n_rows] = self._sums[:, :, n_rows:]
-        self._sums, self.first = rest, until
+        self._sums, self.first_row = rest, until
         return finished

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-class Runner:
+class CompiledNetwork:
     """Its own copy of a network on a device.
 
     Parameters
@@ -26,11 +26,11 @@ class Runner:
     def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
         self._device = device
         self._dtype = dtype
-        twin = fused(network).to(device)
+        twin = fuse_conv_bn(network).to(device)
         twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = twin
 
-    def logits(self, planes: NDArray[np.float32]) -> Tensor:
+    def compute_logits(self, planes: NDArray[np.float32]) -> Tensor:
         """Run planes (n, c, h, w) through the network; fp32 logits (n, classes, h, w) stay on the device."""
         batch = torch.empty(planes.shape, memory_format=torch.channels_last)
         batch.numpy()[...] = planes
@@ -39,7 +39,7 @@ class Runner:
             return answer.float().contiguous()
 
 
-def fused(network: nn.Module) -> nn.Module:
+def fuse_conv_bn(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode in which every Conv2d with a BatchNorm2d right behind it is one layer.
 
     Only pairs inside an `nn.Sequential` are fused, where the order of the layers is the order of the computation; so

@@ -12,22 +12,22 @@ from skimage import exposure, filters
 
 from napari_medseg.core.errors import MedSegError
 
-SMOOTHING_PX = 1.0
+SMOOTHING_SIGMA_PX = 1.0
 CLIP_LIMIT = 0.01
-DARKEST = 1e-3
+MIN_BRIGHTNESS = 1e-3
 
-Picture = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 
-def apply_image_steps(picture: Picture, names: Sequence[str]) -> Picture:
+def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
     """Apply steps in order.
 
     Parameters
     ----------
-    picture
+    pixels
         (y, x) or (y, x, c) in [0, 1].
     names
-        Keys of `IMAGE_STEPS`.
+        Keys of `PREPROCESSING_STEPS`.
 
     Raises
     ------
@@ -35,35 +35,41 @@ def apply_image_steps(picture: Picture, names: Sequence[str]) -> Picture:
         If there is no such step; the text lists the choices.
     """
     for name in names:
-        if name not in IMAGE_STEPS:
-            raise MedSegError(f"unknown step of preparation {name!r}; choose one of {sorted(IMAGE_STEPS)}")
-        picture = IMAGE_STEPS[name](picture).astype(np.float32)
-    return picture
+        if name not in PREPROCESSING_STEPS:
+            raise MedSegError(f"unknown step of preparation {name!r}; choose one of {sorted(PREPROCESSING_STEPS)}")
+        pixels = PREPROCESSING_STEPS[name](pixels).astype(np.float32)
+    return pixels
 
 
-def equalise(picture: Picture) -> NDArray[Any]:
+def equalise_histogram(pixels: Pixels) -> NDArray[Any]:
     """Spread brightness so that every value is as frequent."""
-    return _on_brightness(picture, exposure.equalize_hist)
+    return _apply_to_brightness(pixels, exposure.equalize_hist)
 
 
-def clahe(picture: Picture) -> NDArray[Any]:
+def apply_clahe(pixels: Pixels) -> NDArray[Any]:
     """Spread brightness region by region, with limited contrast (Zuiderveld, Graphics Gems IV, 1994)."""
-    return _on_brightness(picture, lambda brightness: exposure.equalize_adapthist(brightness, clip_limit=CLIP_LIMIT))
+    return _apply_to_brightness(
+        pixels, lambda brightness: exposure.equalize_adapthist(brightness, clip_limit=CLIP_LIMIT)
+    )
 
 
-def smooth(picture: Picture) -> NDArray[Any]:
+def smooth(pixels: Pixels) -> NDArray[Any]:
     """Blur by a Gaussian of one pixel."""
-    smoothed: NDArray[Any] = filters.gaussian(picture, SMOOTHING_PX, channel_axis=-1 if picture.ndim == 3 else None)
+    smoothed: NDArray[Any] = filters.gaussian(pixels, SMOOTHING_SIGMA_PX, channel_axis=-1 if pixels.ndim == 3 else None)
     return smoothed
 
 
-IMAGE_STEPS: dict[str, Callable[[Picture], NDArray[Any]]] = {"equalise": equalise, "clahe": clahe, "smooth": smooth}
+PREPROCESSING_STEPS: dict[str, Callable[[Pixels], NDArray[Any]]] = {
+    "equalise": equalise_histogram,
+    "clahe": apply_clahe,
+    "smooth": smooth,
+}
 
 
-def _on_brightness(picture: Picture, change: Callable[[Picture], NDArray[Any]]) -> NDArray[Any]:
-    if picture.ndim == 2:
-        return change(picture)
-    brightness = picture.max(axis=-1)
-    factor = change(brightness) / np.maximum(brightness, DARKEST)
-    changed: NDArray[Any] = np.clip(picture * factor[..., np.newaxis], 0.0, 1.0)
+def _apply_to_brightness(pixels: Pixels, change: Callable[[Pixels], NDArray[Any]]) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return change(pixels)
+    brightness = pixels.max(axis=-1)
+    factor = change(brightness) / np.maximum(brightness, MIN_BRIGHTNESS)
+    changed: NDArray[Any] = np.clip(pixels * factor[..., np.newaxis], 0.0, 1.0)
     return changed

@@ -11,14 +11,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """How much goes through the network in one forward pass.
 
     Parameters
     ----------
     batch_px
         Planes or tiles are put together up to this many pixels.
-    whole_px
+    max_untiled_px
         A plane of up to this many pixels goes through in one piece; a larger one in tiles.
     tile_px
         Longest side of a tile, a multiple of 32.
@@ -27,18 +27,18 @@ class Limits:
     """
 
     batch_px: int
-    whole_px: int
+    max_untiled_px: int
     tile_px: int
     overlap_px: int
 
 
-LIMITS = {
+DEVICE_LIMITS = {
     # Layers of a U-Net on more than 0.6 MP leave the caches and the allocator's pools: measured with MobileNetV2 in
     # bf16 on two cores, 0.15 s/MP for 2 x 512 x 512, 0.16 for 768 x 768, 0.21 for 1024 x 1024, 0.31 for 8 x 512 x 512.
     # It also keeps a forward pass at a tenth of a second, between two looks at Cancel.
-    "cpu": Limits(batch_px=600_000, whole_px=1_100_000, tile_px=768, overlap_px=112),
-    "cuda": Limits(batch_px=8_000_000, whole_px=9_000_000, tile_px=2048, overlap_px=112),
-    "mps": Limits(batch_px=2_200_000, whole_px=4_200_000, tile_px=1536, overlap_px=112),
+    "cpu": BatchLimits(batch_px=600_000, max_untiled_px=1_100_000, tile_px=768, overlap_px=112),
+    "cuda": BatchLimits(batch_px=8_000_000, max_untiled_px=9_000_000, tile_px=2048, overlap_px=112),
+    "mps": BatchLimits(batch_px=2_200_000, max_untiled_px=4_200_000, tile_px=1536, overlap_px=112),
 }
 
 
@@ -51,7 +51,7 @@ def choose_device(wanted: str | None = None) -> torch.device:
         If the device that was asked for is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    available = [name for name in there if there[name] and _works(name)]
+    available = [name for name in there if there[name] and _can_compute(name)]
     if wanted is None:
         return torch.device(available[0])
     if wanted.partition(":")[0] not in available:
@@ -59,14 +59,14 @@ def choose_device(wanted: str | None = None) -> torch.device:
     return torch.device(wanted)
 
 
-def device_title(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """Return what a person calls the device, as in ``CUDA: NVIDIA RTX 4070``."""
     if device.type == "cuda":
         return f"CUDA: {torch.cuda.get_device_name(device)}"
     return "GPU (Apple)" if device.type == "mps" else "CPU"
 
 
-def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
+def choose_autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
     """Return bf16 where the card allows it and the device computes with it, else `None` for fp32.
 
     A CPU without bf16 instructions emulates them several times more slowly than it computes in fp32.
@@ -93,7 +93,7 @@ def free_cached_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def _works(kind: str) -> bool:
+def _can_compute(kind: str) -> bool:
     """Whether it computes: torch also lists cards that are too old for it, or full, or lost by their driver."""
     try:
         return float(torch.ones(2, device=kind).sum()) == 2.0

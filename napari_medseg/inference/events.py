@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Options:
+class PredictionOptions:
     """What else a prediction should bring."""
 
     with_uncertainty_map: bool = False
 
 
 @dataclass(frozen=True)
-class Progress:
+class PredictionProgress:
     """How far a prediction is; `done` of `total` pieces of work, and a guess of the seconds that are left."""
 
     done: int
@@ -25,14 +25,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Notice:
+class PredictionNotice:
     """Something a person should know; the prediction goes on."""
 
     text: str
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class PredictionResult:
     """The prediction.
 
     Parameters
@@ -41,7 +41,7 @@ class Result:
         uint8 or uint16 on the image's own grid; uint32 numbers of objects from a model of instances.
     uncertainty
         Share of the labels that is expected to be wrong, in [0, 1].
-    field
+    roi
         uint8 labels of the field on the same grid, as the lungs of lesions; `None` where the model looks everywhere.
     uncertainty_map
         uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` where not asked for.
@@ -53,20 +53,20 @@ class Result:
     uncertainty: float
     uncertainty_map: NDArray[np.uint8] | None
     seconds: float
-    field: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
+    roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
 
 
-class Clock:
+class PredictionTimer:
     """Seconds since a prediction began, and how many are left at this pace."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     @property
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds since the prediction began."""
         return time.perf_counter() - self._began
 
-    def progress(self, done: int, total: int, text: str) -> Progress:
+    def make_progress(self, done: int, total: int, text: str) -> PredictionProgress:
         """Return how far it is, with the seconds that are left at this pace."""
-        return Progress(done, total, text, self.seconds * (total - done) / done)
+        return PredictionProgress(done, total, text, self.elapsed_seconds * (total - done) / done)

@@ -26,8 +26,8 @@ def reassign_stray_parts(plane: Plane, spacing_mm: tuple[float, float], bridge_m
     """
     if not _labels_touch(plane):
         return
-    parts, owners = _cut(plane, spacing_mm, bridge_mm / 2)
-    contacts = _contacts(parts, owners)
+    parts, owners = _split_at_bridges(plane, spacing_mm, bridge_mm / 2)
+    contacts = _count_contacts(parts, owners)
     contacts[:, 0] = 0
     neighbours = contacts.argmax(axis=1)
     strays = (neighbours != owners) & (contacts.max(axis=1) > 0)
@@ -45,7 +45,7 @@ def _labels_touch(plane: Plane) -> bool:
     return False
 
 
-def _cut(
+def _split_at_bridges(
     plane: Plane, spacing_mm: tuple[float, float], radius_mm: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return parts, numbered from 1, and the label that each belongs to (index 0 is background)."""
@@ -66,7 +66,7 @@ def _cut(
     return parts, np.array(owners)
 
 
-def _contacts(parts: NDArray[np.int32], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_contacts(parts: NDArray[np.int32], owners: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count the pixel sides that each part (rows) shares with other parts of each label (columns)."""
     n_values = int(owners.max()) + 1
     contacts = np.zeros((len(owners), n_values), np.int64)

@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Step
+from napari_medseg.core.model_card import PostprocessingStep
 from napari_medseg.inference.lung_sides import reassign_stray_parts
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Spacing = tuple[float, ...] | None
 
 
-def postprocess(labels: Labels, steps: Sequence[Step], spacing_mm: Spacing) -> Labels:
-    """Apply the steps of a card in order; `labels` (y, x) or (z, y, x) stay as they are, the result is a new array."""
+def postprocess(labels: Labels, steps: Sequence[PostprocessingStep], spacing_mm: Spacing) -> Labels:
+    """Apply the steps of a card in order; `labels` (y, x) or (z, y, x) stay as they are, the result is a new
+    array.
+    """
     result = labels.copy()
     for step in steps:
-        apply_step(result, step, spacing_mm)
+        apply_postprocessing_step(result, step, spacing_mm)
     return result
 
 
-def apply_step(labels: Labels, step: Step, spacing_mm: Spacing) -> None:
+def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_mm: Spacing) -> None:
     """Apply one step in place: to copy a large volume takes longer than to clean it.
 
     Raises
@@ -36,32 +38,34 @@ def apply_step(labels: Labels, step: Step, spacing_mm: Spacing) -> None:
     MedSegError
         If there is no such step, or it has no such option; the text lists the choices.
     """
-    if step.name not in STEPS:
-        raise MedSegError(f"unknown step of postprocessing {step.name!r}; choose one of {sorted(STEPS)}")
-    function = STEPS[step.name]
+    if step.name not in POSTPROCESSING_STEPS:
+        raise MedSegError(f"unknown step of postprocessing {step.name!r}; choose one of {sorted(POSTPROCESSING_STEPS)}")
+    function = POSTPROCESSING_STEPS[step.name]
     choices = list(inspect.signature(function).parameters)[2:]
     if unknown := sorted(step.options.keys() - set(choices)):
         raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")
     function(labels, spacing_mm, **step.options)
 
 
-def largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> None:
+def keep_largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> None:
     """Keep the largest connected part of each label, and parts of at least `min_share` of its size."""
-    for block in _blocks(labels, spacing_mm):
-        for value, box in _objects(block):
-            parts, sizes = _parts(block[box] == value)
-            _clear(block[box], parts, sizes < min_share * sizes.max())
+    for block in _iterate_blocks(labels, spacing_mm):
+        for value, box in _iterate_label_boxes(block):
+            parts, sizes = _find_components(block[box] == value)
+            _clear_components(block[box], parts, sizes < min_share * sizes.max())
 
 
-def drop_small(labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0) -> None:
+def drop_small_components(
+    labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0
+) -> None:
     """Drop connected parts below a size: an area in a plane, a volume in a volume."""
     in_volume = labels.ndim == 3 and spacing_mm is not None
     smallest = min_volume_ml * 1000.0 if in_volume else min_area_mm2
-    for block in _blocks(labels, spacing_mm):
+    for block in _iterate_blocks(labels, spacing_mm):
         voxel = float(np.prod(spacing_mm[-block.ndim :])) if spacing_mm else 1.0
-        for value, box in _objects(block):
-            parts, sizes = _parts(block[box] == value)
-            _clear(block[box], parts, sizes * voxel < smallest)
+        for value, box in _iterate_label_boxes(block):
+            parts, sizes = _find_components(block[box] == value)
+            _clear_components(block[box], parts, sizes * voxel < smallest)
 
 
 def dilate(labels: Labels, spacing_mm: Spacing, radius_mm: float = 1.0) -> None:
@@ -79,8 +83,8 @@ def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0)
     In planes also for a volume: vessels, which are to be part of a lung, are closed in a slice and open in space.
     """
     largest = max_area_mm2 / (float(np.prod(spacing_mm[-2:])) if spacing_mm else 1.0)
-    for plane in _planes(labels):
-        holes, sizes = _parts(plane == 0)
+    for plane in _iterate_planes(labels):
+        holes, sizes = _find_components(plane == 0)
         open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
         closed = np.setdiff1d(np.flatnonzero(sizes <= largest) + 1, open_)
         boxes = ndimage.find_objects(holes) if closed.size else []
@@ -99,11 +103,11 @@ def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: floa
     small component or, worse, join both lungs.
     """
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
-    for plane in _planes(labels):
+    for plane in _iterate_planes(labels):
         reassign_stray_parts(plane, spacing, bridge_mm)
 
 
-def consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: float = 0.6) -> None:
+def make_consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: float = 0.6) -> None:
     """Give a part of a slice the label that the neighbouring slice has at its place, as sides do not change in a body.
 
     From the slice with most labels outwards; parts that overlap the other label by at least `min_overlap` of their area
@@ -117,13 +121,13 @@ def consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: flo
     steps += [(plane, plane + 1) for plane in range(middle - 1, -1, -1)]
     for plane, before in steps:
         if areas[plane] and areas[before]:
-            _follow_neighbour(labels[plane], labels[before], min_overlap)
+            _relabel_from_neighbour(labels[plane], labels[before], min_overlap)
 
 
-def _follow_neighbour(plane: Labels, neighbour: Labels, min_overlap: float) -> None:
+def _relabel_from_neighbour(plane: Labels, neighbour: Labels, min_overlap: float) -> None:
     changes = []
-    for value, box in _objects(plane):
-        parts, sizes = _parts(plane[box] == value)
+    for value, box in _iterate_label_boxes(plane):
+        parts, sizes = _find_components(plane[box] == value)
         for number, part_box in enumerate(ndimage.find_objects(parts), start=1):
             inside = parts[part_box] == number
             votes = np.bincount(neighbour[box][part_box][inside], minlength=value + 1)
@@ -135,17 +139,17 @@ def _follow_neighbour(plane: Labels, neighbour: Labels, min_overlap: float) -> N
         view[inside] = winner
 
 
-STEPS: dict[str, Callable[..., None]] = {
-    "largest_component_per_label": largest_component_per_label,
+POSTPROCESSING_STEPS: dict[str, Callable[..., None]] = {
+    "largest_component_per_label": keep_largest_component_per_label,
     "dilate": dilate,
-    "drop_small": drop_small,
+    "drop_small": drop_small_components,
     "fill_holes": fill_holes,
     "separate_touching_lungs": separate_touching_lungs,
-    "consistent_over_slices": consistent_over_slices,
+    "consistent_over_slices": make_consistent_over_slices,
 }
 
 
-def _planes(labels: Labels) -> Iterator[Labels]:
+def _iterate_planes(labels: Labels) -> Iterator[Labels]:
     """Yield of each plane the view that holds all its labels, with a pixel of background around where there is one."""
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
@@ -153,29 +157,29 @@ def _planes(labels: Labels) -> Iterator[Labels]:
             yield plane[max(0, rows[0] - 1) : rows[-1] + 2, max(0, columns[0] - 1) : columns[-1] + 2]
 
 
-def _blocks(labels: Labels, spacing_mm: Spacing) -> Iterator[Labels]:
+def _iterate_blocks(labels: Labels, spacing_mm: Spacing) -> Iterator[Labels]:
     """Yield views of what is connected: the whole, or each plane of a stack of unknown spacing."""
     if spacing_mm is None:
-        yield from _planes(labels)
+        yield from _iterate_planes(labels)
     else:
         yield labels
 
 
-def _objects(block: Labels) -> Iterator[tuple[int, tuple[slice, ...]]]:
+def _iterate_label_boxes(block: Labels) -> Iterator[tuple[int, tuple[slice, ...]]]:
     """Each label that occurs, with its bounding box."""
     for index, box in enumerate(ndimage.find_objects(block)):
         if box is not None:
             yield index + 1, box
 
 
-def _parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _find_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return connected parts, numbered from 1, and their sizes in voxels."""
     parts, count = ndimage.label(mask)
     # of the mask alone: a volume is mostly background, and counting that takes longer than finding the parts
     return parts, np.bincount(parts[mask], minlength=count + 1)[1:]
 
 
-def _clear(view: Labels, parts: NDArray[np.int32], dropped: NDArray[np.bool_]) -> None:
+def _clear_components(view: Labels, parts: NDArray[np.int32], dropped: NDArray[np.bool_]) -> None:
     """Set the parts that are to be dropped to background, in place."""
     if dropped.any():
         view[np.concatenate([[False], dropped])[parts]] = 0

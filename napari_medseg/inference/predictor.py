@@ -14,23 +14,29 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.accumulator import Answer, Bands
-from napari_medseg.inference.compiled_network import Runner
+from napari_medseg.inference.accumulator import PredictionAccumulator, RowBlender
+from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import (
-    LIMITS,
-    Limits,
-    autocast_dtype,
+    DEVICE_LIMITS,
+    BatchLimits,
+    choose_autocast_dtype,
     choose_device,
-    device_title,
+    describe_device,
     free_cached_memory,
     is_out_of_memory,
 )
-from napari_medseg.inference.events import Clock, Notice, Options, Progress, Result
-from napari_medseg.inference.postprocess import apply_step
-from napari_medseg.inference.preprocess import Prepared, plane_shape_for, prepare
-from napari_medseg.inference.roi import Box, cropped, drop_outside, field_box
-from napari_medseg.inference.tiling import ALIGNMENT_PX, Span, spans
-from napari_medseg.inference.watershed import separate_planes
+from napari_medseg.inference.events import (
+    PredictionNotice,
+    PredictionOptions,
+    PredictionProgress,
+    PredictionResult,
+    PredictionTimer,
+)
+from napari_medseg.inference.postprocess import apply_postprocessing_step
+from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, prepare
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi
+from napari_medseg.inference.tiling import ALIGNMENT_PX, TileSpan, compute_tile_spans
+from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
 
 logger = logging.getLogger(__name__)
@@ -53,7 +59,7 @@ class Predictor:
         ``"cpu"``, ``"cuda"``, ``"mps"``; `None` for the fastest there is.
     limits
         How much goes through the network at once; `None` for what suits the device.
-    field
+    roi_predictor
         Finds the field that the card looks into; `None` to look everywhere.
     """
 
@@ -62,31 +68,35 @@ class Predictor:
         network: nn.Module,
         card: ModelCard,
         device: str | None = None,
-        limits: Limits | None = None,
-        field: "Predictor | None" = None,
+        limits: BatchLimits | None = None,
+        roi_predictor: "Predictor | None" = None,
     ) -> None:
         self.card = card
-        self.field = field if card.field is not None else None
+        self.roi_predictor = roi_predictor if card.field is not None else None
         self.device = choose_device(device)
-        self.limits = limits or LIMITS[self.device.type]
-        self._runner = Runner(network, self.device, autocast_dtype(self.device, card.precision))
+        self.limits = limits or DEVICE_LIMITS[self.device.type]
+        self._compiled_network = CompiledNetwork(
+            network, self.device, choose_autocast_dtype(self.device, card.precision)
+        )
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None, field: "Predictor | None" = None) -> "Predictor":
+    def load(cls, folder: Path, device: str | None = None, roi_predictor: "Predictor | None" = None) -> "Predictor":
         """Make the predictor of a version's folder; raise `MedSegError` where it is not whole."""
         network, card = load_version(folder)
-        return cls(network, card, device, field=field)
+        return cls(network, card, device, roi_predictor=roi_predictor)
 
     @property
-    def title(self) -> str:
+    def device_title(self) -> str:
         """What a person calls the device."""
-        return device_title(self.device)
+        return describe_device(self.device)
 
-    def labels_of(self, image: Image) -> AnyLabels:
+    def predict_labels(self, image: Image) -> AnyLabels:
         """Predict and return the labels only, on the image's own grid."""
-        return next(event.labels for event in self.predict(image) if isinstance(event, Result))
+        return next(event.labels for event in self.predict(image) if isinstance(event, PredictionResult))
 
-    def predict(self, image: Image, options: Options | None = None) -> Iterator[Progress | Notice | Result]:
+    def predict(
+        self, image: Image, options: PredictionOptions | None = None
+    ) -> Iterator[PredictionProgress | PredictionNotice | PredictionResult]:
         """Yield progress after every forward pass and step, notices, and last the result. Close it to cancel.
 
         Raises
@@ -94,31 +104,35 @@ class Predictor:
         MedSegError
             If the model does not take such an image, or memory does not suffice for the smallest tile.
         """
-        options = options or Options()
-        clock = Clock()
-        field = None if self.field is None else (yield from self._find_field(self.field, image))
-        view = None if field is None or self.card.field is None else field_box(field, self.card.field.margin)
-        answer = yield from self._answer(image if view is None else cropped(image, view), options, clock)
-        yield from self._finish(image, answer, clock, field, view)
+        options = options or PredictionOptions()
+        clock = PredictionTimer()
+        field = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
+        view = None if field is None or self.card.field is None else compute_roi_box(field, self.card.field.margin)
+        answer = yield from self._predict_all_planes(image if view is None else crop_image(image, view), options, clock)
+        yield from self._postprocess(image, answer, clock, field, view)
 
-    def _find_field(self, finder: "Predictor", image: Image) -> Generator[Progress | Notice, None, AnyLabels]:
-        for event in finder.predict(image):
-            if isinstance(event, Result):
+    def _predict_roi(
+        self, roi_predictor: "Predictor", image: Image
+    ) -> Generator[PredictionProgress | PredictionNotice, None, AnyLabels]:
+        for event in roi_predictor.predict(image):
+            if isinstance(event, PredictionResult):
                 return event.labels
-            if isinstance(event, Progress):
-                event = replace(event, text=f"{finder.card.task}: {event.text}")
+            if isinstance(event, PredictionProgress):
+                event = replace(event, text=f"{roi_predictor.card.task}: {event.text}")
             yield event
         raise AssertionError("a prediction ends with its result")
 
-    def _answer(self, image: Image, options: Options, clock: Clock) -> Generator[Progress | Notice, None, Answer]:
+    def _predict_all_planes(
+        self, image: Image, options: PredictionOptions, clock: PredictionTimer
+    ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
         """Send all planes through the network; answer an out-of-memory error by taking less at once."""
-        shape = _planes_shape(image)
+        shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
-        answer = Answer(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
+        answer = PredictionAccumulator(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
         first = 0
         while first < shape[0]:
-            prepared = prepare(image, self.card, first, first + self._planes_at_once(image))
+            prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
             shortage = False
             try:
                 yield from self._predict_planes(prepared, first, answer, clock)
@@ -127,52 +141,58 @@ class Predictor:
                     raise
                 shortage = True  # answered below: within this block the error still holds the tensors
             if shortage:
-                yield self._take_less(prepared)
+                yield self._reduce_batch_or_tile(prepared)
             else:
                 first += len(prepared.planes)
         return answer
 
-    def _planes_at_once(self, image: Image) -> int:
+    def _count_planes_per_batch(self, image: Image) -> int:
         """Count the planes of one batch; those too large for a batch come one at a time."""
-        _, *native = _planes_shape(image)
-        height, width = plane_shape_for((native[0], native[1]), self.card.preprocessing)
+        _, *native = _get_planes_shape(image)
+        height, width = compute_plane_shape((native[0], native[1]), self.card.preprocessing)
         return max(1, self.limits.batch_px // (height * width))
 
-    def _predict_planes(self, prepared: Prepared, first: int, answer: Answer, clock: Clock) -> Iterator[Progress]:
+    def _predict_planes(
+        self, prepared: PreparedImage, first: int, answer: PredictionAccumulator, clock: PredictionTimer
+    ) -> Iterator[PredictionProgress]:
         n_planes = len(answer.labels)
-        if prepared.planes[0, 0].size > self.limits.whole_px:
+        if prepared.planes[0, 0].size > self.limits.max_untiled_px:
             yield from self._predict_tiles(prepared, first, answer, clock)
             return
-        logits = self._runner.logits(prepared.planes)
+        logits = self._compiled_network.compute_logits(prepared.planes)
         for index in range(len(logits)):
             answer.put_plane(first + index, logits[index : index + 1], prepared)
         done = first + len(logits)
-        yield clock.progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
+        yield clock.make_progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
 
-    def _predict_tiles(self, prepared: Prepared, plane: int, answer: Answer, clock: Clock) -> Iterator[Progress]:
+    def _predict_tiles(
+        self, prepared: PreparedImage, plane: int, answer: PredictionAccumulator, clock: PredictionTimer
+    ) -> Iterator[PredictionProgress]:
         pixels = prepared.planes[0]
         limits, n_planes = self.limits, len(answer.labels)
-        rows, columns = (spans(side, limits.tile_px, limits.overlap_px) for side in pixels.shape[-2:])
+        rows, columns = (compute_tile_spans(side, limits.tile_px, limits.overlap_px) for side in pixels.shape[-2:])
         n_tiles = len(rows) * len(columns)
         resampled = prepared.plane_shape != prepared.native_plane_shape
         whole = torch.empty((1, answer.n_classes, *pixels.shape[-2:]), dtype=torch.float16) if resampled else None
-        bands = Bands(answer.n_classes, rows[0].stop, pixels.shape[-1], self.device)
-        answer.begin_plane(plane)
+        bands = RowBlender(answer.n_classes, rows[0].stop, pixels.shape[-1], self.device)
+        answer.reset_plane(plane)
         for index, row in enumerate(rows):
             for done in self._blend_row(pixels, row, columns, bands):
                 tile = index * len(columns) + done
                 text = f"tile {tile} of {n_tiles}" + (f", slice {plane + 1} of {n_planes}" if n_planes > 1 else "")
-                yield clock.progress(plane * n_tiles + tile, n_planes * n_tiles, text)
-            top = bands.first
-            finished = bands.take(rows[index + 1].start if index + 1 < len(rows) else row.stop)
+                yield clock.make_progress(plane * n_tiles + tile, n_planes * n_tiles, text)
+            top = bands.first_row
+            finished = bands.pop_rows(rows[index + 1].start if index + 1 < len(rows) else row.stop)
             if whole is None:
                 answer.put_rows(plane, top, finished, prepared)
             else:
-                whole[:, :, top : bands.first] = finished
+                whole[:, :, top : bands.first_row] = finished
         if whole is not None:
             answer.put_plane(plane, whole.float(), prepared)
 
-    def _blend_row(self, pixels: NDArray[np.float32], row: Span, columns: list[Span], bands: Bands) -> Iterator[int]:
+    def _blend_row(
+        self, pixels: NDArray[np.float32], row: TileSpan, columns: list[TileSpan], bands: RowBlender
+    ) -> Iterator[int]:
         """Predict one row of tiles, several at once where the device takes them; yield how many are done."""
         height, width = row.stop - row.start, columns[0].stop - columns[0].start
         at_once = max(1, self.limits.batch_px // (height * width))
@@ -180,11 +200,11 @@ class Predictor:
         for first in range(0, len(columns), at_once):
             group = columns[first : first + at_once]
             tiles = np.stack([pixels[:, row.start : row.stop, column.start : column.stop] for column in group])
-            for column, logits in zip(group, self._runner.logits(tiles), strict=True):
-                bands.add(logits, column.start, down * torch.from_numpy(column.weights).to(self.device))
+            for column, logits in zip(group, self._compiled_network.compute_logits(tiles), strict=True):
+                bands.add_tile(logits, column.start, down * torch.from_numpy(column.weights).to(self.device))
             yield first + len(group)
 
-    def _take_less(self, prepared: Prepared) -> Notice:
+    def _reduce_batch_or_tile(self, prepared: PreparedImage) -> PredictionNotice:
         """Answer an out-of-memory error: fewer planes at once, then tiles, then smaller tiles. It is remembered."""
         free_cached_memory(self.device)
         height, width = prepared.planes.shape[-2:]
@@ -192,41 +212,48 @@ class Predictor:
         at_once = len(prepared.planes)
         if at_once > 1:
             self.limits = replace(limits, batch_px=at_once // 2 * height * width)
-            return self._notice(f"{at_once // 2} slices at once")
-        longest = limits.tile_px if height * width > limits.whole_px else max(height, width)
+            return self._make_memory_notice(f"{at_once // 2} slices at once")
+        longest = limits.tile_px if height * width > limits.max_untiled_px else max(height, width)
         tile = longest // 2 // ALIGNMENT_PX * ALIGNMENT_PX
         if tile < SMALLEST_TILE_PX:
             raise MedSegError(
-                f"{self.title} has too little memory for {self.card.id}, even in tiles of {longest} px. "
+                f"{self.device_title} has too little memory for {self.card.id}, even in tiles of {longest} px. "
                 "Close other programs, or choose a smaller model."
             )
-        self.limits = Limits(0, min(limits.whole_px, height * width - 1), tile, min(limits.overlap_px, tile // 2))
-        return self._notice(f"tiles of {tile} px")
+        self.limits = BatchLimits(
+            0, min(limits.max_untiled_px, height * width - 1), tile, min(limits.overlap_px, tile // 2)
+        )
+        return self._make_memory_notice(f"tiles of {tile} px")
 
-    def _notice(self, smaller: str) -> Notice:
-        text = f"The memory of {self.title} ran out; going on with {smaller}."
+    def _make_memory_notice(self, smaller: str) -> PredictionNotice:
+        text = f"The memory of {self.device_title} ran out; going on with {smaller}."
         logger.info(text)
-        return Notice(text)
+        return PredictionNotice(text)
 
-    def _finish(
-        self, image: Image, answer: Answer, clock: Clock, field: AnyLabels | None, view: Box | None
-    ) -> Iterator[Progress | Result]:
+    def _postprocess(
+        self,
+        image: Image,
+        answer: PredictionAccumulator,
+        clock: PredictionTimer,
+        field: AnyLabels | None,
+        view: Box | None,
+    ) -> Iterator[PredictionProgress | PredictionResult]:
         shape = image.spatial_shape
         labels: NDArray[Any] = answer.labels
         if self.card.instances is not None and answer.depth is not None:
-            yield clock.progress(1, 1, "telling objects apart")
-            labels = separate_planes(labels, answer.depth, self.card.instances)
-        labels = _on_whole_image(labels, shape, view)
+            yield clock.make_progress(1, 1, "telling objects apart")
+            labels = separate_objects_in_planes(labels, answer.depth, self.card.instances)
+        labels = _paste_into_image(labels, shape, view)
         if field is not None and self.card.field is not None:
-            drop_outside(labels, field, self.card.field.keep_within_mm, image.spacing_mm)
+            drop_outside_roi(labels, field, self.card.field.keep_within_mm, image.spacing_mm)
         for step in self.card.postprocessing:
-            yield clock.progress(1, 1, step.name.replace("_", " "))
-            apply_step(labels, step, image.spacing_mm)
-        doubt_map = None if answer.doubt_map is None else _on_whole_image(answer.doubt_map, shape, view)
-        yield Result(labels, answer.uncertainty, doubt_map, clock.seconds, field)
+            yield clock.make_progress(1, 1, step.name.replace("_", " "))
+            apply_postprocessing_step(labels, step, image.spacing_mm)
+        doubt_map = None if answer.uncertainty_map is None else _paste_into_image(answer.uncertainty_map, shape, view)
+        yield PredictionResult(labels, answer.uncertainty, doubt_map, clock.elapsed_seconds, field)
 
 
-def _on_whole_image(part: NDArray[Any], shape: tuple[int, ...], view: Box | None) -> NDArray[Any]:
+def _paste_into_image(part: NDArray[Any], shape: tuple[int, ...], view: Box | None) -> NDArray[Any]:
     """Return planes (n, y, x) of a view as an array of the whole image's shape, 0 outside of the view."""
     if view is None:
         return part.reshape(shape)
@@ -235,7 +262,7 @@ def _on_whole_image(part: NDArray[Any], shape: tuple[int, ...], view: Box | None
     return whole
 
 
-def _planes_shape(image: Image) -> tuple[int, int, int]:
+def _get_planes_shape(image: Image) -> tuple[int, int, int]:
     """(n, y, x) of the image's planes; a single one is a stack of one."""
     depth, height, width = (1, *image.spatial_shape)[-3:]
     if 0 in (depth, height, width):

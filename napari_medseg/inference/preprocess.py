@@ -16,7 +16,7 @@ from torch.nn import functional
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard, Preprocessing
-from napari_medseg.inference.contrast import apply_image_steps
+from napari_medseg.inference.contrast import apply_preprocessing_steps
 
 STRIDE_PX = 32
 """Networks halve the plane up to five times, so its sides are padded to multiples of this."""
@@ -26,7 +26,7 @@ PERCENTILE_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedImage:
     """Planes as the network sees them, with what is needed to go back.
 
     Parameters
@@ -47,7 +47,7 @@ class Prepared:
     spatial_shape: tuple[int, ...]
 
 
-def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = None) -> Prepared:
+def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = None) -> PreparedImage:
     """Make network input of an image, or of the planes `first` to `last` (excluded) of a stack.
 
     Every plane is normalised on its own, so that a slice gets the same labels alone and in its stack, and a stack
@@ -64,50 +64,52 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     native = (int(pixels.shape[1]), int(pixels.shape[2]))
     if len(pixels) == 0 or 0 in native:
         raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {pixels.shape}). Open another file.")
-    plane_shape = plane_shape_for(native, card.preprocessing)
-    padded = (_padded(plane_shape[0]), _padded(plane_shape[1]))
-    channels = _channels_of(image, in_channels)
+    plane_shape = compute_plane_shape(native, card.preprocessing)
+    padded = (_round_up_to_stride(plane_shape[0]), _round_up_to_stride(plane_shape[1]))
+    channels = _count_channels(image, in_channels)
     planes = np.empty((len(pixels), channels, *padded), np.float32)
     for index, plane in enumerate(pixels):
         normalised = normalise_plane(plane, card.preprocessing, image.units)
-        planes[index] = _fit(_to_channels(normalised, channels), plane_shape, padded)
+        planes[index] = _resample_and_pad(_to_channels(normalised, channels), plane_shape, padded)
     if channels != in_channels:
         planes = np.broadcast_to(planes, (len(pixels), in_channels, *padded))
     spatial = (len(pixels), *native) if len(image.spatial_axes) == 3 else native
-    return Prepared(planes, plane_shape, native, spatial)
+    return PreparedImage(planes, plane_shape, native, spatial)
 
 
-def normalise_plane(plane: NDArray[Any], numbers: Preprocessing, units: str) -> NDArray[np.float32]:
+def normalise_plane(plane: NDArray[Any], preprocessing: Preprocessing, units: str) -> NDArray[np.float32]:
     """Scale one plane (y, x) or (y, x, c) to what the network was trained on: [low, high] to [0, 1], then mean and std.
 
     HU are windowed by the card's fixed numbers; anything else by its own percentiles, since an 8-bit picture of a CT
     says nothing of the window that it was made with.
     """
     if units == "HU":
-        low, high = numbers.hu_low, numbers.hu_high
+        low, high = preprocessing.hu_low, preprocessing.hu_high
     else:
-        low, high = _percentiles(plane, numbers)
-    if numbers.steps:
+        low, high = _compute_percentiles(plane, preprocessing)
+    if preprocessing.steps:
         shown = np.clip((plane.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-        return (apply_image_steps(shown, numbers.steps) - np.float32(numbers.mean)) / np.float32(numbers.std)
-    scale = 1.0 / ((high - low) * numbers.std)
+        return (apply_preprocessing_steps(shown, preprocessing.steps) - np.float32(preprocessing.mean)) / np.float32(
+            preprocessing.std
+        )
+    scale = 1.0 / ((high - low) * preprocessing.std)
     result = plane.astype(np.float32)
     np.clip(result, low, high, out=result)
-    result -= np.float32(low + numbers.mean * (high - low))
+    result -= np.float32(low + preprocessing.mean * (high - low))
     result *= np.float32(scale)
     return result
 
 
-def plane_shape_for(native: tuple[int, int], numbers: Preprocessing) -> tuple[int, int]:
+def compute_plane_shape(native: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
     """Resampled (h, w): the longer side is brought into [min_side_px, max_side_px], the aspect is kept."""
     longer = max(native)
-    wanted = min(max(longer, numbers.min_side_px), numbers.max_side_px)
+    wanted = min(max(longer, preprocessing.min_side_px), preprocessing.max_side_px)
     if wanted == longer:
         return native
     return max(1, round(native[0] * wanted / longer)), max(1, round(native[1] * wanted / longer))
 
 
-def prepare_labels(labels: NDArray[Any], prepared: Prepared) -> NDArray[np.uint8]:
+def prepare_labels(labels: NDArray[Any], prepared: PreparedImage) -> NDArray[np.uint8]:
     """Bring labels of the image's grid onto the prepared planes, for training.
 
     Parameters
@@ -131,7 +133,7 @@ def prepare_labels(labels: NDArray[Any], prepared: Prepared) -> NDArray[np.uint8
     return _pad_edge(planes.numpy()[:, 0], prepared.planes.shape[-2:])
 
 
-def restore(probabilities: Tensor, prepared: Prepared) -> Tensor:
+def restore(probabilities: Tensor, prepared: PreparedImage) -> Tensor:
     """Bring (n, classes, h, w) from the prepared planes back to (n, classes, y, x) on the image's own planes.
 
     Works on logits as well; linear, so that an edge between two labels falls where they are equally likely.
@@ -143,12 +145,14 @@ def restore(probabilities: Tensor, prepared: Prepared) -> Tensor:
     return functional.interpolate(inside, size=prepared.native_plane_shape, mode="bilinear", align_corners=False)
 
 
-def restore_labels(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 | np.uint16]:
-    """Most likely label of each voxel on the image's own grid, of shape `prepared.spatial_shape`; as `most_likely`."""
-    return most_likely(probabilities, prepared).reshape(prepared.spatial_shape)
+def restore_labels(probabilities: Tensor, prepared: PreparedImage) -> NDArray[np.uint8 | np.uint16]:
+    """Most likely label of each voxel on the image's own grid, of shape `prepared.spatial_shape`; as
+    `restore_plane_labels`.
+    """
+    return restore_plane_labels(probabilities, prepared).reshape(prepared.spatial_shape)
 
 
-def most_likely(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 | np.uint16]:
+def restore_plane_labels(probabilities: Tensor, prepared: PreparedImage) -> NDArray[np.uint8 | np.uint16]:
     """Label of the largest class at each pixel of the native planes.
 
     One class is restored at a time and compared: a 4000 x 4000 picture never lies in memory once for each class, and
@@ -173,18 +177,20 @@ def most_likely(probabilities: Tensor, prepared: Prepared) -> NDArray[np.uint8 |
     return array if n_classes <= 256 else array.astype(np.uint16)
 
 
-def _percentiles(plane: NDArray[Any], numbers: Preprocessing) -> tuple[float, float]:
+def _compute_percentiles(plane: NDArray[Any], preprocessing: Preprocessing) -> tuple[float, float]:
     step = max(1, math.isqrt(plane.shape[0] * plane.shape[1] // PERCENTILE_SAMPLE))
     sample = plane[::step, ::step]
-    wanted = (numbers.percentile_low, numbers.percentile_high)
-    low, high = _byte_percentiles(sample, wanted) if sample.dtype == np.uint8 else np.percentile(sample, wanted)
+    wanted = (preprocessing.percentile_low, preprocessing.percentile_high)
+    low, high = (
+        _compute_uint8_percentiles(sample, wanted) if sample.dtype == np.uint8 else np.percentile(sample, wanted)
+    )
     if high > low:
         return float(low), float(high)
     low, high = float(plane.min()), float(plane.max())
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _byte_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) -> tuple[float, float]:
+def _compute_uint8_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) -> tuple[float, float]:
     """As `np.percentile`, from a histogram, which takes a twentieth of its time; torch counts bytes as they are."""
     up_to = torch.bincount(torch.from_numpy(sample.reshape(-1)), minlength=256).numpy().cumsum()
 
@@ -196,7 +202,7 @@ def _byte_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) ->
     return percentile(wanted[0]), percentile(wanted[1])
 
 
-def _channels_of(image: Image, in_channels: int) -> int:
+def _count_channels(image: Image, in_channels: int) -> int:
     """Channels that have to be computed: grey ones are all alike, so one is enough."""
     if "C" not in image.axes or in_channels == 1:
         return 1
@@ -215,7 +221,9 @@ def _to_channels(plane: NDArray[np.float32], channels: int) -> NDArray[np.float3
     return plane.mean(axis=-1)[np.newaxis] if channels == 1 else np.moveaxis(plane, -1, 0)
 
 
-def _fit(plane: NDArray[np.float32], shape: tuple[int, int], padded: tuple[int, int]) -> NDArray[np.float32]:
+def _resample_and_pad(
+    plane: NDArray[np.float32], shape: tuple[int, int], padded: tuple[int, int]
+) -> NDArray[np.float32]:
     """Resample (c, y, x) to `shape` (smoothed when it shrinks) and pad it with its border."""
     if plane.shape[1:] != shape:
         source = torch.from_numpy(plane)[None]  # colours may lie innermost: torch resamples that as it is
@@ -230,5 +238,5 @@ def _pad_edge(planes: NDArray[Any], padded: tuple[int, ...]) -> NDArray[Any]:
     return np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="edge")
 
 
-def _padded(side: int) -> int:
+def _round_up_to_stride(side: int) -> int:
     return -(-side // STRIDE_PX) * STRIDE_PX

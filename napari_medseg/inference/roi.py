@@ -15,17 +15,17 @@ Box = tuple[slice, slice]
 """Rows and columns."""
 
 
-def field_box(field: Labels, margin: float) -> Box:
+def compute_roi_box(roi: Labels, margin: float) -> Box:
     """Return the box in the plane that holds the field in every plane; the whole plane where there is no field.
 
     Parameters
     ----------
-    field
+    roi
         (y, x) or (z, y, x).
     margin
         Added on each side, as a share of the field's longer side.
     """
-    plane: NDArray[np.bool_] = np.logical_or.reduce((field > 0).reshape(-1, *field.shape[-2:]), axis=0)
+    plane: NDArray[np.bool_] = np.logical_or.reduce((roi > 0).reshape(-1, *roi.shape[-2:]), axis=0)
     rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
     if not rows.size:
         return slice(0, plane.shape[0]), slice(0, plane.shape[1])
@@ -37,29 +37,29 @@ def field_box(field: Labels, margin: float) -> Box:
     return box[0], box[1]
 
 
-def cropped(image: Image, box: Box) -> Image:
+def crop_image(image: Image, box: Box) -> Image:
     """Return the image inside a box, for the network only: its affine and storage are left out."""
     inside = (slice(None), *box) if len(image.spatial_axes) == 3 else box
     return replace(image, pixels=image.pixels[inside], affine=None, storage=None)
 
 
-def drop_outside(labels: Labels, field: Labels, within_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
+def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
     """Drop labels farther than that from the field, plane by plane and in place.
 
     What fills a lung at its wall is easily taken for the wall, so each part of the field counts with its convex hull.
     """
     pixel = spacing_mm[-2:] if spacing_mm else (1.0, 1.0)
-    planes = zip(labels.reshape(-1, *labels.shape[-2:]), field.reshape(-1, *field.shape[-2:]), strict=True)
+    planes = zip(labels.reshape(-1, *labels.shape[-2:]), roi.reshape(-1, *roi.shape[-2:]), strict=True)
     for plane, inside in planes:
         if plane.any():
-            far = ndimage.distance_transform_edt(~_hulls(inside), sampling=pixel) > within_mm
+            far = ndimage.distance_transform_edt(~_compute_convex_hulls(inside), sampling=pixel) > max_distance_mm
             plane[far] = 0
 
 
-def _hulls(field: Labels) -> NDArray[np.bool_]:
+def _compute_convex_hulls(roi: Labels) -> NDArray[np.bool_]:
     """Return the convex hulls of the parts of a plane's field, together."""
-    hulls = np.zeros(field.shape, bool)
-    for index, box in enumerate(ndimage.find_objects(field)):
+    hulls = np.zeros(roi.shape, bool)
+    for index, box in enumerate(ndimage.find_objects(roi)):
         if box is not None:
-            hulls[box] |= convex_hull_image(field[box] == index + 1)
+            hulls[box] |= convex_hull_image(roi[box] == index + 1)
     return hulls

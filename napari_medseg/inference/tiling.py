@@ -16,7 +16,7 @@ SMALLEST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Span:
+class TileSpan:
     """One piece [start, stop) of a side, with its blending weights; weights of all pieces sum to 1 at every pixel."""
 
     start: int
@@ -24,7 +24,7 @@ class Span:
     weights: NDArray[np.float32]
 
 
-def spans(length: int, longest: int, overlap: int) -> list[Span]:
+def compute_tile_spans(length: int, longest: int, overlap: int) -> list[TileSpan]:
     """Cut a side into as few pieces as cover it, all of the same length, spread evenly.
 
     Parameters
@@ -35,21 +35,21 @@ def spans(length: int, longest: int, overlap: int) -> list[Span]:
         Pixels that neighbours share; at most `ALIGNMENT_PX` fewer are shared where a start is rounded.
     """
     if length <= longest:
-        return [Span(0, length, np.ones(length, np.float32))]
+        return [TileSpan(0, length, np.ones(length, np.float32))]
     count = math.ceil((length - overlap) / (longest - overlap))
-    size = _up((length + (count - 1) * overlap) / count)
-    starts = [_down(index * (length - size) / (count - 1)) for index in range(count)]
-    ramps = [_ramp(start, size, length, overlap) for start in starts]
+    size = _round_up((length + (count - 1) * overlap) / count)
+    starts = [_round_down(index * (length - size) / (count - 1)) for index in range(count)]
+    ramps = [_compute_blend_weights(start, size, length, overlap) for start in starts]
     total = np.zeros(length)
     for start, ramp in zip(starts, ramps, strict=True):
         total[start : start + size] += ramp
     return [
-        Span(start, start + size, (ramp / total[start : start + size]).astype(np.float32))
+        TileSpan(start, start + size, (ramp / total[start : start + size]).astype(np.float32))
         for start, ramp in zip(starts, ramps, strict=True)
     ]
 
 
-def _ramp(start: int, size: int, length: int, overlap: int) -> NDArray[np.float64]:
+def _compute_blend_weights(start: int, size: int, length: int, overlap: int) -> NDArray[np.float64]:
     """Weight 1 inside, falling to almost 0 over the overlap; no fall at the plane's own border."""
     edge = min(EDGE_PX, overlap // 4)
     positions = np.arange(size) + 0.5
@@ -60,9 +60,9 @@ def _ramp(start: int, size: int, length: int, overlap: int) -> NDArray[np.float6
     return weights
 
 
-def _up(pixels: float) -> int:
+def _round_up(pixels: float) -> int:
     return math.ceil(pixels / ALIGNMENT_PX) * ALIGNMENT_PX
 
 
-def _down(pixels: float) -> int:
+def _round_down(pixels: float) -> int:
     return math.floor(pixels / ALIGNMENT_PX) * ALIGNMENT_PX

@@ -11,25 +11,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from napari_medseg.core.model_card import Instances
+from napari_medseg.core.model_card import InstanceSeparation
 
-DEEPEST = 255
+CORE_DEPTH = 255
 """Value of `depth` for a pixel that surely lies in a core."""
 
 Objects = NDArray[np.uint32]
 
 
-def separate_planes(inside: NDArray[Any], depth: NDArray[np.uint8], numbers: Instances) -> Objects:
-    """Return numbered objects of planes (n, y, x) one after the other; as `separate`."""
+def separate_objects_in_planes(inside: NDArray[Any], depth: NDArray[np.uint8], settings: InstanceSeparation) -> Objects:
+    """Return numbered objects of planes (n, y, x) one after the other; as `separate_objects`."""
     objects = np.empty(inside.shape, np.uint32)
     first = 1
     for index, plane in enumerate(inside):
-        objects[index] = separate(plane > 0, depth[index], numbers, first)
+        objects[index] = separate_objects(plane > 0, depth[index], settings, first)
         first = max(first, int(objects[index].max()) + 1)
     return objects
 
 
-def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Instances, first: int = 1) -> Objects:
+def separate_objects(
+    inside: NDArray[np.bool_], depth: NDArray[np.uint8], settings: InstanceSeparation, first: int = 1
+) -> Objects:
     """Return the numbered objects of a plane.
 
     Parameters
@@ -37,8 +39,8 @@ def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Insta
     inside
         (y, x); whether a pixel belongs to any object.
     depth
-        (y, x); expected depth, 0 for background to `DEEPEST` for a core.
-    numbers
+        (y, x); expected depth, 0 for background to `CORE_DEPTH` for a core.
+    settings
         Of the card.
     first
         Number of the first object; the others follow without a gap.
@@ -48,8 +50,10 @@ def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Insta
     NDArray
         uint32 (y, x); 0 is background.
     """
-    smooth = ndimage.gaussian_filter(depth.astype(np.float32), numbers.smoothing_px) if numbers.smoothing_px else depth
-    cores, n_cores = ndimage.label(inside & (smooth >= numbers.marker_depth * DEEPEST))
+    smooth = (
+        ndimage.gaussian_filter(depth.astype(np.float32), settings.smoothing_px) if settings.smoothing_px else depth
+    )
+    cores, n_cores = ndimage.label(inside & (smooth >= settings.marker_depth * CORE_DEPTH))
     bodies, n_bodies = ndimage.label(inside)
     body_of_core = np.zeros(n_cores + 1, np.intp)
     body_of_core[cores] = bodies  # a core lies in one body
@@ -62,10 +66,10 @@ def separate(inside: NDArray[np.bool_], depth: NDArray[np.uint8], numbers: Insta
     if shared.any():
         parted = watershed(-smooth, np.where(shared, cores, 0), mask=shared)
         objects[shared] = parted[shared]
-    return _renumbered(objects, numbers.min_area_px, first)
+    return _renumber_objects(objects, settings.min_area_px, first)
 
 
-def _renumbered(objects: NDArray[Any], min_area_px: int, first: int) -> Objects:
+def _renumber_objects(objects: NDArray[Any], min_area_px: int, first: int) -> Objects:
     areas = np.bincount(objects.ravel())
     kept = areas >= max(1, min_area_px)
     kept[0] = False

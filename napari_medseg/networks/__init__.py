@@ -1,18 +1,18 @@
 """What models are made of: a card is rebuilt into a network here, without any training code and without a download."""
 
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE
-from napari_medseg.networks.architectures import ARCHITECTURES, architecture_named, build
+from napari_medseg.networks.architectures import ARCHITECTURES, build_network, parse_architecture
 from napari_medseg.networks.model_files import load_version, save_version
-from napari_medseg.networks.pretrained import load_encoder_weights, start_encoder
+from napari_medseg.networks.pretrained import initialise_encoder, load_encoder_file
 
 __all__ = [
     "ARCHITECTURES",
     "CARD_FILE",
     "WEIGHTS_FILE",
-    "architecture_named",
-    "build",
-    "load_encoder_weights",
+    "build_network",
+    "initialise_encoder",
+    "load_encoder_file",
     "load_version",
+    "parse_architecture",
     "save_version",
-    "start_encoder",
 ]

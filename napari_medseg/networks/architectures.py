@@ -12,7 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import fcn_deeplab
 from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
-from napari_medseg.networks.padding import any_size
+from napari_medseg.networks.padding import add_input_padding
 from napari_medseg.networks.segnet import SegNet
 from napari_medseg.networks.unets import ConvUNet, InceptionUNet
 
@@ -22,11 +22,11 @@ DILATION_ADVICE = (
     "This network dilates its encoder's last stages, which not every encoder allows; in the place of xception take "
     "tu-xception65, tu-xception41 or tu-xception71, the aligned Xceptions that DeepLabV3+ was published with. "
 )
-SMALLEST_PX = {"pan": 128}
+MIN_SIDE_PX = {"pan": 128}
 """Shortest side that an architecture can bear: PAN halves its coarsest features three times more."""
 
 
-def build(architecture: Architecture) -> nn.Module:
+def build_network(architecture: Architecture) -> nn.Module:
     """Make a network with random weights; nothing is downloaded.
 
     Parameters
@@ -50,7 +50,7 @@ def build(architecture: Architecture) -> nn.Module:
     return ARCHITECTURES[architecture.name](architecture)
 
 
-def architecture_named(text: str, in_channels: int, classes: int) -> Architecture:
+def parse_architecture(text: str, in_channels: int, classes: int) -> Architecture:
     """Return what ``"deeplabv3plus:tu-xception65"`` or ``"conv_unet"`` means: a name and, after a colon, its encoder.
 
     Without an encoder it is the one that the network's class has by default.
@@ -62,17 +62,17 @@ def architecture_named(text: str, in_channels: int, classes: int) -> Architectur
     """
     name, _, encoder = text.partition(":")
     _check_name(name)
-    encoder = encoder or default_encoder(name)
+    encoder = encoder or get_default_encoder(name)
     return Architecture(name=name, encoder=encoder, in_channels=in_channels, classes=classes)
 
 
-def default_encoder(name: str) -> str:
+def get_default_encoder(name: str) -> str:
     """Return the encoder that an architecture's class has by default; empty where there is none to choose."""
     parameters = inspect.signature(_NETWORKS[name].__init__).parameters
     return str(parameters["encoder_name"].default) if "encoder_name" in parameters else ""
 
 
-def free_of_size(architecture: Architecture) -> dict[str, bool]:
+def get_flexible_size_options(architecture: Architecture) -> dict[str, bool]:
     """Return what frees timm's transformers from the one size of planes that they were trained at."""
     if architecture.name == "dpt":
         return {"dynamic_img_size": True}
@@ -80,18 +80,18 @@ def free_of_size(architecture: Architecture) -> dict[str, bool]:
 
 
 def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Module:
-    encoder = architecture.encoder or default_encoder(architecture.name)
+    encoder = architecture.encoder or get_default_encoder(architecture.name)
     _check_encoder(encoder)
     choices = set(inspect.signature(network.__init__).parameters) - {"self", "kwargs"}
-    options = _checked_options(architecture, choices)  # smp itself would swallow unknown ones
+    options = _validate_options(architecture, choices)  # smp itself would swallow unknown ones
     try:
-        return any_size(network, SMALLEST_PX.get(architecture.name, 1))(
+        return add_input_padding(network, MIN_SIDE_PX.get(architecture.name, 1))(
             encoder_name=encoder,
             encoder_weights=None,  # a card's weights follow; a download would only cost time and need a network
             in_channels=architecture.in_channels,
             classes=architecture.classes,
             **options,
-            **free_of_size(architecture),
+            **get_flexible_size_options(architecture),
         )
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         advice = DILATION_ADVICE if "encoder_output_stride" in choices else ""
@@ -101,17 +101,17 @@ def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Modul
         ) from error
 
 
-def _build_own(network: type[nn.Module], architecture: Architecture) -> nn.Module:
+def _build_non_smp(network: type[nn.Module], architecture: Architecture) -> nn.Module:
     choices = set(inspect.signature(network).parameters)
-    options = _checked_options(architecture, choices - {"encoder_name", "in_channels", "classes"})
+    options = _validate_options(architecture, choices - {"encoder_name", "in_channels", "classes"})
     if "encoder_name" in choices:
-        options["encoder_name"] = architecture.encoder or default_encoder(architecture.name)
+        options["encoder_name"] = architecture.encoder or get_default_encoder(architecture.name)
     elif architecture.encoder:
         raise MedSegError(f"{architecture.name} has no encoder to choose, so {architecture.encoder!r} is wrong there")
-    return any_size(network)(in_channels=architecture.in_channels, classes=architecture.classes, **options)
+    return add_input_padding(network)(in_channels=architecture.in_channels, classes=architecture.classes, **options)
 
 
-def _checked_options(architecture: Architecture, choices: set[str]) -> dict[str, Any]:
+def _validate_options(architecture: Architecture, choices: set[str]) -> dict[str, Any]:
     if unknown := sorted(architecture.options.keys() - choices):
         raise MedSegError(f"{architecture.name} has no options {unknown}; choose among {sorted(choices)}")
     return dict(architecture.options)
@@ -129,16 +129,17 @@ def _check_encoder(name: str) -> None:
         raise MedSegError(f"unknown encoder {name!r}; choose one of {sorted(choices)}, or tu-<any model of timm>")
 
 
-_OWN: dict[str, type[nn.Module]] = {
+_NON_SMP_NETWORKS: dict[str, type[nn.Module]] = {
     "segnet": SegNet,
     "fcn": fcn_deeplab.Fcn,
     "deeplabv3_tv": fcn_deeplab.DeepLabV3,
     "conv_unet": ConvUNet,
     "inception_unet": InceptionUNet,
 }
-_NETWORKS: dict[str, type[nn.Module]] = smp.MODEL_ARCHITECTURES_MAPPING | _OWN
+_NETWORKS: dict[str, type[nn.Module]] = smp.MODEL_ARCHITECTURES_MAPPING | _NON_SMP_NETWORKS
 
 ARCHITECTURES: dict[str, Builder] = {
-    name: partial(_build_own if name in _OWN else _build_smp, network) for name, network in _NETWORKS.items()
+    name: partial(_build_non_smp if name in _NON_SMP_NETWORKS else _build_smp, network)
+    for name, network in _NETWORKS.items()
 }
-ARCHITECTURES[ENSEMBLE] = partial(build_ensemble, build_member=build)
+ARCHITECTURES[ENSEMBLE] = partial(build_ensemble, build_member=build_network)

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.networks.architectures import build
+from napari_medseg.networks.architectures import build_network
 
-UNLIKELY = 4.0
+NEW_CLASS_LOGIT_MARGIN = 4.0
 """How far below the background's logit a new label begins."""
 
 
-def with_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple[nn.Module, ModelCard]:
+def expand_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple[nn.Module, ModelCard]:
     """Return a network with `n_classes` classes that says of the old ones what `network` says, and its card.
 
     A new class gets the background's weights and a bias that keeps it unlikely, so that labels change by training
@@ -20,17 +20,17 @@ def with_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple[n
     if n_classes <= n_before:
         return network, card
     architecture = card.architecture.model_copy(update={"classes": n_classes})
-    grown = build(architecture)
+    grown = build_network(architecture)
     known = network.state_dict()
-    state = {name: _grown(known[name], tensor, n_before) for name, tensor in grown.state_dict().items()}
+    state = {name: _expand_tensor(known[name], tensor, n_before) for name, tensor in grown.state_dict().items()}
     grown.load_state_dict(state)
     return grown.eval(), card.model_copy(update={"architecture": architecture})
 
 
-def _grown(old: Tensor, new: Tensor, n_before: int) -> Tensor:
+def _expand_tensor(old: Tensor, new: Tensor, n_before: int) -> Tensor:
     if old.shape == new.shape:
         return old
     result = torch.empty_like(new)
     result[:n_before] = old
-    result[n_before:] = old[0] - (UNLIKELY if old.ndim == 1 else 0.0)
+    result[n_before:] = old[0] - (NEW_CLASS_LOGIT_MARGIN if old.ndim == 1 else 0.0)
     return result

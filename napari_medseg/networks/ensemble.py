@@ -40,7 +40,7 @@ class Ensemble(nn.Module):
         return together - math.log(len(self.members))
 
 
-def ensemble_of(member: Architecture, n_members: int) -> Architecture:
+def make_ensemble_architecture(member: Architecture, n_members: int) -> Architecture:
     """Return the architecture of several networks of one kind.
 
     Raises
@@ -80,6 +80,6 @@ def build_ensemble(architecture: Architecture, build_member: Callable[[Architect
     return Ensemble([build_member(member) for _ in range(n_members)])
 
 
-def joined(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def merge_member_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the weights of an ensemble from those of its members, in order."""
     return {f"members.{index}.{name}": tensor for index, state in enumerate(states) for name, tensor in state.items()}

@@ -15,7 +15,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": torchvision.models.resnet50,
     "resnet101": torchvision.models.resnet101,
 }
-FEATURES = 2048
+N_FEATURES = 2048
 
 
 class DilatedResNet(nn.Module):
@@ -67,7 +67,7 @@ class Fcn(DilatedResNet):
     """A ResNet, one 3x3 convolution and a classifier."""
 
     def __init__(self, encoder_name: str = "resnet50", in_channels: int = 3, classes: int = 2) -> None:
-        super().__init__(encoder_name, in_channels, FCNHead(FEATURES, classes))
+        super().__init__(encoder_name, in_channels, FCNHead(N_FEATURES, classes))
 
 
 class DeepLabV3(DilatedResNet):
@@ -80,4 +80,4 @@ class DeepLabV3(DilatedResNet):
         classes: int = 2,
         atrous_rates: Sequence[int] = (12, 24, 36),
     ) -> None:
-        super().__init__(encoder_name, in_channels, DeepLabHead(FEATURES, classes, tuple(atrous_rates)))
+        super().__init__(encoder_name, in_channels, DeepLabHead(N_FEATURES, classes, tuple(atrous_rates)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
-from napari_medseg.networks.architectures import build
+from napari_medseg.networks.architectures import build_network
 
 
 def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -26,14 +26,14 @@ def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
         If the card or the weights are missing, damaged, or do not belong together.
     """
     card = read_card(folder / CARD_FILE)
-    network = build(card.architecture)
+    network = build_network(card.architecture)
     data = _read_bytes(folder / WEIGHTS_FILE)
     if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
         raise MedSegError(
             f"the weights of {card.id} are damaged: SHA-256 {found[:12]}, but its card says "
             f"{card.weights_sha256[:12] or 'none'}. Install the model again or roll back to another version."
         )
-    load_strictly(network, _parse(data, folder / WEIGHTS_FILE), card.id)
+    load_weights_strictly(network, _parse_weights(data, folder / WEIGHTS_FILE), card.id)
     return network.eval(), card
 
 
@@ -46,7 +46,7 @@ def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
         The card as written, with the weights' SHA-256.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data = save({name: _compact(tensor) for name, tensor in network.state_dict().items()})
+    data = save({name: _convert_to_half(tensor) for name, tensor in network.state_dict().items()})
     card = card.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
     weights_tmp, card_tmp = folder / f"{WEIGHTS_FILE}.tmp", folder / f"{CARD_FILE}.tmp"
     with weights_tmp.open("wb") as file:
@@ -61,10 +61,10 @@ def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file as fp32; raise `MedSegError` where it is missing or is something else."""
-    return _parse(_read_bytes(path), path)
+    return _parse_weights(_read_bytes(path), path)
 
 
-def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+def load_weights_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Put weights into a module; raise `MedSegError` naming their source where not every key fits."""
     try:
         module.load_state_dict(dict(weights))  # some encoders take no `strict`, and drop keys; it is strict by default
@@ -83,7 +83,7 @@ def _read_bytes(path: Path) -> bytes:
         raise MedSegError(f"cannot read {path}: {error.strerror}. Install the model again.") from error
 
 
-def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
+def _parse_weights(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = load(data)
     except SafetensorError as error:
@@ -91,7 +91,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
-def _compact(tensor: Tensor) -> Tensor:
+def _convert_to_half(tensor: Tensor) -> Tensor:
     """Store kernels as fp16, which halves the file; vectors stay fp32, as a normalisation's variance can underflow."""
     tensor = tensor.detach().cpu().contiguous()
     if tensor.ndim < 2 or tensor.dtype != torch.float32:

@@ -10,7 +10,7 @@ ALIGNMENT_PX = 32
 """What the predictor pads to as well: most networks halve a plane five times."""
 
 
-def any_size(network: type[nn.Module], smallest_px: int = 1) -> type[nn.Module]:
+def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn.Module]:
     """Return a class of the same name, arguments and weights that takes planes (n, c, h, w) of any h and w.
 
     A plane is continued to the right and below by its last pixels, as `inference.transforms.prepare` does, and the
@@ -21,27 +21,27 @@ def any_size(network: type[nn.Module], smallest_px: int = 1) -> type[nn.Module]:
     ----------
     network
         Its class.
-    smallest_px
+    min_side_px
         Shortest side that it can bear.
     """
     base: Any = network
 
-    class AnySize(base):  # type: ignore[misc]
+    class PaddedNetwork(base):  # type: ignore[misc]
         def forward(self, planes: Tensor) -> Tensor:
             height, width = planes.shape[-2:]
-            alignment = alignment_px(self)
-            down, right = (-(-max(side, smallest_px) // alignment) * alignment - side for side in (height, width))
+            alignment = get_alignment_px(self)
+            down, right = (-(-max(side, min_side_px) // alignment) * alignment - side for side in (height, width))
             if down == right == 0:
                 answer: Tensor = super().forward(planes)
                 return answer
             answer = super().forward(functional.pad(planes, (0, right, 0, down), mode="replicate"))
             return answer[..., :height, :width]
 
-    AnySize.__name__ = AnySize.__qualname__ = network.__name__
-    return AnySize
+    PaddedNetwork.__name__ = PaddedNetwork.__qualname__ = network.__name__
+    return PaddedNetwork
 
 
-def alignment_px(network: nn.Module) -> int:
+def get_alignment_px(network: nn.Module) -> int:
     """Sides of planes that pass through a network as they are divide by this: 32, or more with large patches."""
     strides = [getattr(part, "output_stride", 1) for part in (network, getattr(network, "encoder", None))]
     return math.lcm(ALIGNMENT_PX, *(int(stride) for stride in strides))

@@ -14,24 +14,24 @@ import torch
 from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.networks.architectures import default_encoder, free_of_size
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.networks.architectures import get_default_encoder, get_flexible_size_options
 from napari_medseg.networks.ensemble import ENSEMBLE
-from napari_medseg.networks.model_files import load_strictly, load_version, read_weights
+from napari_medseg.networks.model_files import load_version, load_weights_strictly, read_weights
 
 IMAGENET = "imagenet"
 RANDOM = "none"
 HUB_FILE = "model.safetensors"
 
-STARTS = (
+WEIGHT_SOURCES_TEXT = (
     f'"{IMAGENET}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@3), '
     f'or "{RANDOM}" to start from random numbers'
 )
 
-_VERSION = r"[a-z0-9-]+@[0-9]+"
+_VERSION_PATTERN = r"[a-z0-9-]+@[0-9]+"
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class NoWeightsError(MedSegError):
     """Weights that are published cannot be had here and now."""
 
 
-def start_encoder(
-    network: nn.Module, architecture: Architecture, source: str, weights_dir: Path, registry: Registry
+def initialise_encoder(
+    network: nn.Module, architecture: Architecture, source: str, weights_dir: Path, registry: ModelRegistry
 ) -> None:
     """Put pretrained weights into a network's encoder.
 
@@ -66,42 +66,47 @@ def start_encoder(
     if source == RANDOM:
         logger.info("%s starts from random numbers, as asked for", architecture.name)
         return
-    architecture = architecture.model_copy(update={"encoder": _encoder_name(architecture)})
-    if source in {IMAGENET, *_settings_of(architecture.encoder)}:
-        load_encoder(network, _hub_weights(architecture, source), f"{architecture.encoder} ({source})")
-    elif re.fullmatch(_VERSION, source):
+    architecture = architecture.model_copy(update={"encoder": _get_encoder_name(architecture)})
+    if source in {IMAGENET, *_get_smp_weight_settings(architecture.encoder)}:
+        load_encoder_state(network, _load_hub_weights(architecture, source), f"{architecture.encoder} ({source})")
+    elif re.fullmatch(_VERSION_PATTERN, source):
         _load_from_version(network, architecture, source, registry)
     elif source.strip():
-        load_encoder_weights(network, weights_dir / Path(source).expanduser())
+        load_encoder_file(network, weights_dir / Path(source).expanduser())
     else:
-        raise MedSegError(f"it is not said what {architecture.name} starts from. Name {STARTS}.")
+        raise MedSegError(f"it is not said what {architecture.name} starts from. Name {WEIGHT_SOURCES_TEXT}.")
     logger.info("the encoder of %s starts from %s", architecture.name, source)
 
 
-def best_published(architecture: Architecture) -> str:
-    """Return what `start_encoder` should be asked for where nobody says: ``"imagenet"``, or what comes close to it.
+def choose_pretrained_weights(architecture: Architecture) -> str:
+    """Return what `initialise_encoder` should be asked for where nobody says: ``"imagenet"``, or what comes close to
+    it.
 
     ``"none"`` where nobody publishes weights of this encoder, or the network has none that could be chosen.
     """
-    encoder = _encoder_name(architecture)
+    encoder = _get_encoder_name(architecture)
     if encoder.startswith("tu-"):
         config = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
         return IMAGENET if config is not None and config.hf_hub_id else RANDOM
-    return min(_settings_of(encoder), key=lambda name: (name != IMAGENET, IMAGENET not in name, name), default=RANDOM)
+    return min(
+        _get_smp_weight_settings(encoder),
+        key=lambda name: (name != IMAGENET, IMAGENET not in name, name),
+        default=RANDOM,
+    )
 
 
-def described_start(architecture: Architecture, source: str, weights_dir: Path) -> str:
-    """Say for a card what `start_encoder` made the encoder begin with; arguments as there."""
-    encoder = _encoder_name(architecture)
-    if source in {IMAGENET, *_settings_of(encoder)}:
+def describe_encoder_weights(architecture: Architecture, source: str, weights_dir: Path) -> str:
+    """Say for a card what `initialise_encoder` made the encoder begin with; arguments as there."""
+    encoder = _get_encoder_name(architecture)
+    if source in {IMAGENET, *_get_smp_weight_settings(encoder)}:
         return f"{source} ({encoder})"
-    if re.fullmatch(_VERSION, source):
+    if re.fullmatch(_VERSION_PATTERN, source):
         return source
     path = weights_dir / Path(source).expanduser()
-    return f"file {path.name} (sha256 {sha256_of(path)})"
+    return f"file {path.name} (sha256 {compute_file_sha256(path)})"
 
 
-def load_encoder_weights(network: nn.Module, path: Path) -> None:
+def load_encoder_file(network: nn.Module, path: Path) -> None:
     """Put the weights of a safetensors file into `network.encoder`; every key has to fit.
 
     Raises
@@ -110,11 +115,11 @@ def load_encoder_weights(network: nn.Module, path: Path) -> None:
         If the file cannot be read, or belongs to another encoder.
     """
     if not path.is_file():
-        raise MedSegError(f"there is no file {path} with an encoder's weights. Name {STARTS}.")
-    load_encoder(network, read_weights(path), path.name)
+        raise MedSegError(f"there is no file {path} with an encoder's weights. Name {WEIGHT_SOURCES_TEXT}.")
+    load_encoder_state(network, read_weights(path), path.name)
 
 
-def load_encoder(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+def load_encoder_state(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Put weights into `network.encoder`; those of its first layer are fitted to its number of channels.
 
     Raises
@@ -122,19 +127,21 @@ def load_encoder(network: nn.Module, weights: dict[str, Tensor], source: str) ->
     MedSegError
         If the network has no encoder, or a key is missing, too many or of another shape; `source` is named.
     """
-    encoder = _encoder_of(network, source)
+    encoder = _get_encoder(network, source)
     first = next((name for name, tensor in encoder.state_dict().items() if tensor.ndim == 4), "")
     if first in weights and weights[first].ndim == 4:
         wanted = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
         before, after = weights[first].shape[1], wanted[first][1]
         weights = {  # an encoder may see the plane with several kernels
-            name: with_channels(kernels, after) if _differ(kernels, wanted.get(name), before, after) else kernels
+            name: adapt_input_channels(kernels, after)
+            if _differ_in_channels(kernels, wanted.get(name), before, after)
+            else kernels
             for name, kernels in weights.items()
         }
-    load_strictly(encoder, weights, source)
+    load_weights_strictly(encoder, weights, source)
 
 
-def with_channels(kernels: Tensor, channels: int) -> Tensor:
+def adapt_input_channels(kernels: Tensor, channels: int) -> Tensor:
     """Return kernels (out, c, h, w) of a first layer for another number of channels.
 
     A grey plane in all channels gets the answer that it got before. Fewer channels share the sum of all; of more, each
@@ -148,78 +155,80 @@ def with_channels(kernels: Tensor, channels: int) -> Tensor:
     return kernels[:, taken] / shares[:, None, None]
 
 
-def _differ(kernels: Tensor, wanted: torch.Size | None, before: int, after: int) -> bool:
+def _differ_in_channels(kernels: Tensor, wanted: torch.Size | None, before: int, after: int) -> bool:
     """Whether kernels are as wanted but for the number of channels of the plane."""
     return wanted is not None and before != after and kernels.shape[1:2] == (before,) and wanted[1:2] == (after,)
 
 
-def _encoder_of(network: nn.Module, source: str) -> nn.Module:
+def _get_encoder(network: nn.Module, source: str) -> nn.Module:
     if not isinstance(encoder := getattr(network, "encoder", None), nn.Module):
         raise MedSegError(f"{type(network).__name__} has no encoder to put {source} into. Leave the weights out.")
     return encoder
 
 
-def _encoder_name(architecture: Architecture) -> str:
+def _get_encoder_name(architecture: Architecture) -> str:
     """Return the encoder by name; an ensemble has none."""
     if architecture.encoder or architecture.name == ENSEMBLE:
         return architecture.encoder
-    return default_encoder(architecture.name)
+    return get_default_encoder(architecture.name)
 
 
-def _load_from_version(network: nn.Module, wanted: Architecture, version: str, registry: Registry) -> None:
-    parent, card = load_version(registry.folder(version))
+def _load_from_version(network: nn.Module, wanted: Architecture, version: str, registry: ModelRegistry) -> None:
+    parent, card = load_version(registry.get_folder(version))
     if card.architecture.encoder != wanted.encoder:
         raise MedSegError(
             f"the encoder of {version} is {card.architecture.encoder or card.architecture.name}, that of this network "
             f"is {wanted.encoder or wanted.name}. Choose a version with the same encoder, or another encoder."
         )
-    load_encoder(network, _encoder_of(parent, version).state_dict(), version)
+    load_encoder_state(network, _get_encoder(parent, version).state_dict(), version)
 
 
-def _settings_of(encoder: str) -> dict[str, dict[str, str]]:
+def _get_smp_weight_settings(encoder: str) -> dict[str, dict[str, str]]:
     """Return what smp knows of an encoder's weights on the hub, by name."""
     settings: dict[str, dict[str, str]] = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
     return settings
 
 
-def _hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
+def _load_hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
     """Return an RGB encoder's weights by their names in it, from the hub or its cache on this machine."""
     encoder = architecture.encoder
     if encoder.startswith("tu-"):
-        return _timm_weights(architecture)
-    settings = _settings_of(encoder)
+        return _load_timm_weights(architecture)
+    settings = _get_smp_weight_settings(encoder)
     if "repo_id" not in settings.get(source, {}):
         known = f" smp lists {sorted(settings)}." if settings else ""
-        raise NoWeightsError(f'{encoder or architecture.name} has no weights "{source}".{known} Name {STARTS}.')
-    path = _download(encoder, settings[source]["repo_id"], settings[source].get("revision"))
+        raise NoWeightsError(
+            f'{encoder or architecture.name} has no weights "{source}".{known} Name {WEIGHT_SOURCES_TEXT}.'
+        )
+    path = _download_weights(encoder, settings[source]["repo_id"], settings[source].get("revision"))
     twin = smp.encoders.get_encoder(encoder, weights=None)
     twin.load_state_dict(read_weights(path))  # it drops the classifier, and renames what other versions named else
     weights: dict[str, Tensor] = twin.state_dict()
     return weights
 
 
-def _timm_weights(architecture: Architecture) -> dict[str, Tensor]:
+def _load_timm_weights(architecture: Architecture) -> dict[str, Tensor]:
     config = timm.models.get_pretrained_cfg(architecture.encoder.removeprefix("tu-"))
     if config is None or not config.hf_hub_id:
-        raise NoWeightsError(f"timm offers no safetensors of {architecture.encoder}. Name {STARTS}.")
-    path = _download(architecture.encoder, config.hf_hub_id, None)
+        raise NoWeightsError(f"timm offers no safetensors of {architecture.encoder}. Name {WEIGHT_SOURCES_TEXT}.")
+    path = _download_weights(architecture.encoder, config.hf_hub_id, None)
     twin = smp.MODEL_ARCHITECTURES_MAPPING[architecture.name](
         encoder_name=architecture.encoder,
         encoder_weights=True,
         pretrained_cfg_overlay={"file": str(path), "custom_load": False},  # timm itself would take a pickle as well
         **architecture.options,
-        **free_of_size(architecture),
+        **get_flexible_size_options(architecture),
     )
     weights: dict[str, Tensor] = twin.encoder.state_dict()
     return weights
 
 
-def _download(encoder: str, repository: str, revision: str | None) -> Path:
+def _download_weights(encoder: str, repository: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision))
     except OSError as error:  # of all kinds: no network, no such file, no access, no room
         reason = " ".join(str(error).split())[:200]
         raise NoWeightsError(
             f"cannot get the weights of {encoder}: tried {HUB_FILE} of {repository} at Hugging Face, and its cache on "
-            f"this machine ({reason}). Nothing was started. Try again with a connection, or name {STARTS}."
+            f"this machine ({reason}). Nothing was started. Try again with a connection, or name {WEIGHT_SOURCES_TEXT}."
         ) from error

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.networks.padding import alignment_px
+from napari_medseg.networks.padding import get_alignment_px
 
-PROBE_PX = (1024, 4096)
+PROBE_LENGTHS_PX = (1024, 4096)
 """Lengths of the strips, the next only where the whole of one before it was seen."""
 
 SMALLEST_STRIP_PX = 32
@@ -39,7 +39,7 @@ class ReceptiveField:
     probe_px: int
 
     @property
-    def is_everything(self) -> bool:
+    def is_unbounded(self) -> bool:
         """Whether both ends of the strip were seen, so that there is no telling where it ends.
 
         Pooling over the whole plane or attention does that, or a field that is larger than the strip.
@@ -47,7 +47,7 @@ class ReceptiveField:
         return self.side_px >= self.probe_px - 1  # the centre of an even side has one pixel less behind it
 
 
-def receptive_field(network: nn.Module, in_channels: int) -> ReceptiveField:
+def measure_receptive_field(network: nn.Module, in_channels: int) -> ReceptiveField:
     """Measure the gradient of the centre of a network's logits with respect to the pixels of a long strip of noise.
 
     Weights are those that the network has, normalisations in evaluation mode; in fp64, as at the rim the gradient is a
@@ -57,19 +57,19 @@ def receptive_field(network: nn.Module, in_channels: int) -> ReceptiveField:
     twin = copy.deepcopy(network).double().eval().requires_grad_(requires_grad=False)
     twin.to(torch.device("cpu"))
     found = ReceptiveField(0, 0, 0)
-    for length in PROBE_PX if _widest_dilation(twin) < SAFE_DILATION else PROBE_PX[1:]:
-        reach = _reach(twin, in_channels, length)
+    for length in PROBE_LENGTHS_PX if _find_max_dilation(twin) < SAFE_DILATION else PROBE_LENGTHS_PX[1:]:
+        reach = _compute_gradient_profile(twin, in_channels, length)
         seen = torch.nonzero(reach)
         side = int(seen.max() - seen.min()) + 1 if len(seen) else 0
-        found = ReceptiveField(side, _core_px(reach), length)
-        if not found.is_everything:
+        found = ReceptiveField(side, _compute_core_px(reach), length)
+        if not found.is_unbounded:
             break
     return found
 
 
-def _reach(network: nn.Module, in_channels: int, length: int) -> Tensor:
+def _compute_gradient_profile(network: nn.Module, in_channels: int, length: int) -> Tensor:
     """Return the gradient's absolute sum for each column of the strip."""
-    height = max(SMALLEST_STRIP_PX, alignment_px(network))
+    height = max(SMALLEST_STRIP_PX, get_alignment_px(network))
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(length, dtype=torch.float64)
     for _ in range(N_DRAWS):
@@ -80,12 +80,12 @@ def _reach(network: nn.Module, in_channels: int, length: int) -> Tensor:
     return total
 
 
-def _widest_dilation(network: nn.Module) -> int:
+def _find_max_dilation(network: nn.Module) -> int:
     spread = (part.dilation for part in network.modules() if isinstance(part, nn.Conv2d))
     return max((max(dilation) for dilation in spread), default=1)
 
 
-def _core_px(reach: Tensor) -> int:
+def _compute_core_px(reach: Tensor) -> int:
     """Return the side of the smallest middle part that holds `CORE_SHARE` of the gradient."""
     centre = len(reach) // 2
     distance = (torch.arange(len(reach)) - centre).abs()

@@ -39,11 +39,11 @@ class SegNet(nn.Module):
         if encoder_name not in ENCODERS:
             raise MedSegError(f"unknown encoder {encoder_name!r}; SegNet is the mirror image of one of {ENCODERS}")
         self.encoder = get_encoder(encoder_name, in_channels=in_channels, weights=None)
-        stages = _widths_of(self.encoder.features)
+        stages = _get_stage_widths(self.encoder.features)
         outputs = [stage[0] for stage in stages]  # a stage ends with the width that the stage above it needs
         above = [outputs[0], *(stage[-1] for stage in stages[:-1])]
         self.decoder = nn.ModuleList(
-            _stage([*reversed(widths), out]) for widths, out in reversed(list(zip(stages, above, strict=True)))
+            _build_stage([*reversed(widths), out]) for widths, out in reversed(list(zip(stages, above, strict=True)))
         )
         self.head = nn.Conv2d(outputs[0], classes, 3, padding=1)
 
@@ -62,7 +62,7 @@ class SegNet(nn.Module):
         return logits
 
 
-def _widths_of(layers: nn.Sequential) -> list[list[int]]:
+def _get_stage_widths(layers: nn.Sequential) -> list[list[int]]:
     """Return the channels of the convolutions of each stage; a stage ends with its pooling."""
     stages: list[list[int]] = [[]]
     for layer in layers:
@@ -73,7 +73,7 @@ def _widths_of(layers: nn.Sequential) -> list[list[int]]:
     return stages[:-1]
 
 
-def _stage(widths: list[int]) -> nn.Sequential:
+def _build_stage(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)

@@ -20,14 +20,14 @@ from torch.nn import functional
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.networks.architectures import build
+from napari_medseg.networks.architectures import build_network
 
 N_TIMED = 3
-ENOUGH_S = 10.0
+MAX_TIMING_S = 10.0
 SAMPLE_EVERY_S = 0.002
 
 
-class StepSize(BaseModel):
+class StepSettings(BaseModel):
     """What goes through the network at once, where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,14 +51,14 @@ class StepCost(BaseModel):
     peak_bytes: int
 
 
-class _Order(BaseModel):
+class _ProfileRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Architecture
-    size: StepSize
+    size: StepSettings
 
 
-def step_cost(architecture: Architecture, size: StepSize) -> StepCost:
+def measure_step_cost(architecture: Architecture, size: StepSettings) -> StepCost:
     """Train a network on noise for a few steps of AdamW, in another process, and measure.
 
     Raises
@@ -66,7 +66,7 @@ def step_cost(architecture: Architecture, size: StepSize) -> StepCost:
     MedSegError
         If it cannot be built or trained, or the memory does not suffice.
     """
-    order = _Order(architecture=architecture, size=size).model_dump_json()
+    order = _ProfileRequest(architecture=architecture, size=size).model_dump_json()
     command = [sys.executable, "-P", "-m", "napari_medseg.networks.step_profile", order]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode == 0:
@@ -81,18 +81,18 @@ def step_cost(architecture: Architecture, size: StepSize) -> StepCost:
     )
 
 
-def measured_here(architecture: Architecture, size: StepSize) -> StepCost:
+def measure_step_cost_in_process(architecture: Architecture, size: StepSettings) -> StepCost:
     """Do it in this process, which should have done nothing else yet."""
-    with _peak_bytes(torch.device(size.device)) as peak:
-        seconds = _timed(build(architecture).to(size.device).train(), architecture, size)
+    with _watch_peak_bytes(torch.device(size.device)) as peak:
+        seconds = _time_steps(build_network(architecture).to(size.device).train(), architecture, size)
     return StepCost(seconds=seconds, peak_bytes=peak[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the one argument orders; 1 after an error, which is the last line of stderr."""
-    order = _Order.model_validate_json((sys.argv[1:] if arguments is None else arguments)[0])
+    order = _ProfileRequest.model_validate_json((sys.argv[1:] if arguments is None else arguments)[0])
     try:
-        cost = measured_here(order.architecture, order.size)
+        cost = measure_step_cost_in_process(order.architecture, order.size)
     except (MedSegError, RuntimeError, ValueError, MemoryError) as error:  # torch: no such device, no memory
         sys.stderr.write(f"{' '.join(str(error).split())[:300]}\n")
         return 1
@@ -100,23 +100,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _timed(network: nn.Module, architecture: Architecture, size: StepSize) -> float:
+def _time_steps(network: nn.Module, architecture: Architecture, size: StepSettings) -> float:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
     plane = (size.batch_size, size.side_px, size.side_px)
     labels = torch.randint(architecture.classes, plane, device=size.device)
     images = torch.randn(plane[0], architecture.in_channels, *plane[1:], device=size.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    _step(network, optimiser, (images, labels), size)  # buys memory and chooses kernels
+    _run_training_step(network, optimiser, (images, labels), size)  # buys memory and chooses kernels
     seconds: list[float] = []
-    while len(seconds) < N_TIMED and sum(seconds) < ENOUGH_S:
+    while len(seconds) < N_TIMED and sum(seconds) < MAX_TIMING_S:
         began = time.perf_counter()
-        _step(network, optimiser, (images, labels), size)
+        _run_training_step(network, optimiser, (images, labels), size)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 
 
-def _step(network: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], size: StepSize) -> None:
+def _run_training_step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], size: StepSettings
+) -> None:
     kind = torch.device(size.device).type
     with torch.autocast(kind, torch.bfloat16, enabled=size.precision == "bf16"):
         logits = network(batch[0])
@@ -129,9 +131,9 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Ten
 
 
 @contextlib.contextmanager
-def _peak_bytes(device: torch.device) -> Iterator[list[int]]:
+def _watch_peak_bytes(device: torch.device) -> Iterator[list[int]]:
     """Watch the memory in use from a thread; the list holds, at the end, by how much it grew at most."""
-    used, grown, ended = _counter(device), [0], threading.Event()
+    used, grown, ended = _make_memory_counter(device), [0], threading.Event()
     before = used()
 
     def look() -> None:
@@ -148,7 +150,7 @@ def _peak_bytes(device: torch.device) -> Iterator[list[int]]:
         grown[0] = max(grown[0], used() - before)
 
 
-def _counter(device: torch.device) -> Callable[[], int]:
+def _make_memory_counter(device: torch.device) -> Callable[[], int]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return lambda: torch.cuda.max_memory_allocated(device)

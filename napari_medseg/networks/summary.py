@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.networks.receptive_field import ReceptiveField, receptive_field
-from napari_medseg.networks.step_profile import StepCost, StepSize, step_cost
+from napari_medseg.networks.receptive_field import ReceptiveField, measure_receptive_field
+from napari_medseg.networks.step_profile import StepCost, StepSettings, measure_step_cost
 
 FLOPS_PER_MULTIPLY_ADD = 2
 
@@ -49,17 +49,17 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetworkSummary:
     """All that `medseg models summary` tells; the first row is the whole network."""
 
     architecture: Architecture
     rows: tuple[LayerRow, ...]
     receptive_field: ReceptiveField
-    step_size: StepSize
+    step_size: StepSettings
     step: StepCost
 
 
-def summarise(network: nn.Module, architecture: Architecture, size: StepSize, depth: int) -> Summary:
+def summarise_network(network: nn.Module, architecture: Architecture, size: StepSettings, depth: int) -> NetworkSummary:
     """Measure a network.
 
     Parameters
@@ -76,17 +76,17 @@ def summarise(network: nn.Module, architecture: Architecture, size: StepSize, de
     MedSegError
         If a step of training is not possible.
     """
-    rows = layer_rows(network, architecture.in_channels, size.side_px, depth)
-    reach = receptive_field(network, architecture.in_channels)
-    return Summary(architecture, tuple(rows), reach, size, step_cost(architecture, size))
+    rows = list_layers(network, architecture.in_channels, size.side_px, depth)
+    reach = measure_receptive_field(network, architecture.in_channels)
+    return NetworkSummary(architecture, tuple(rows), reach, size, measure_step_cost(architecture, size))
 
 
-def layer_rows(network: nn.Module, in_channels: int, side_px: int, depth: int) -> list[LayerRow]:
+def list_layers(network: nn.Module, in_channels: int, side_px: int, depth: int) -> list[LayerRow]:
     """List the parts of a network down to a depth, in the order in which they are built; the network comes first."""
     network = copy.deepcopy(network).eval()
     shapes: dict[str, tuple[int, ...]] = {}
     for path, part in network.named_modules():
-        part.register_forward_hook(_note_shape(shapes, path))
+        part.register_forward_hook(_make_shape_hook(shapes, path))
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(torch.zeros(1, in_channels, side_px, side_px, device=next(network.parameters()).device))
@@ -102,41 +102,41 @@ def layer_rows(network: nn.Module, in_channels: int, side_px: int, depth: int) -
             type(part).__name__,
             shapes.get(path),
             sum(parameter.numel() for parameter in part.parameters() if parameter.requires_grad),
-            _flops(part, path, flops) // FLOPS_PER_MULTIPLY_ADD,
+            _count_flops(part, path, flops) // FLOPS_PER_MULTIPLY_ADD,
         )
-        for path, part in _parts(network, "", depth)
+        for path, part in _iterate_parts(network, "", depth)
     ]
 
 
-def _parts(part: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
+def _iterate_parts(part: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
     yield path, part
     if depth > 0:
         for name, child in part.named_children():
             if not isinstance(child, nn.Identity):
-                yield from _parts(child, f"{path}.{name}".lstrip("."), depth - 1)
+                yield from _iterate_parts(child, f"{path}.{name}".lstrip("."), depth - 1)
 
 
-def _note_shape(shapes: dict[str, tuple[int, ...]], path: str) -> Any:  # noqa: ANN401 -- a hook, as torch types it
+def _make_shape_hook(shapes: dict[str, tuple[int, ...]], path: str) -> Any:  # noqa: ANN401 -- a hook, as torch types it
     def note(_part: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-        tensors = [tensor for tensor in _flat(output) if tensor.ndim > 1]
+        tensors = [tensor for tensor in _flatten_tensors(output) if tensor.ndim > 1]
         if tensors:
             shapes[path] = tuple(tensors[-1].shape[1:])
 
     return note
 
 
-def _flat(output: Any) -> Iterator[Tensor]:  # noqa: ANN401 -- whatever a layer returns
+def _flatten_tensors(output: Any) -> Iterator[Tensor]:  # noqa: ANN401 -- whatever a layer returns
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, dict):
-        yield from _flat(list(output.values()))
+        yield from _flatten_tensors(list(output.values()))
     elif isinstance(output, list | tuple):
         for item in output:
-            yield from _flat(item)
+            yield from _flatten_tensors(item)
 
 
-def _flops(part: nn.Module, path: str, flops: dict[str, int]) -> int:
+def _count_flops(part: nn.Module, path: str, flops: dict[str, int]) -> int:
     """Count what is done in a part; one that is only a container counts what it contains."""
     if path in flops:
         return flops[path]
-    return sum(_flops(child, f"{path}.{name}".lstrip("."), flops) for name, child in part.named_children())
+    return sum(_count_flops(child, f"{path}.{name}".lstrip("."), flops) for name, child in part.named_children())

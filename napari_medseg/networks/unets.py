@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 
-WIDTHS = (32, 64, 128, 256, 512)
-LEAK = 0.1
+DEFAULT_WIDTHS = (32, 64, 128, 256, 512)
+LEAKY_SLOPE = 0.1
 
-Block = Callable[[int, int], nn.Module]
+BlockBuilder = Callable[[int, int], nn.Module]
 
 
-def conv_block(before: int, after: int) -> nn.Sequential:
+def build_conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """Two 3x3 convolutions, each with batch normalisation and a leaky ReLU."""
-    return nn.Sequential(*_unit(before, after, 3), *_unit(after, after, 3))
+    return nn.Sequential(
+        *_build_conv_unit(in_channels, out_channels, 3), *_build_conv_unit(out_channels, out_channels, 3)
+    )
 
 
 class InceptionBlock(nn.Module):
@@ -26,21 +28,23 @@ class InceptionBlock(nn.Module):
 
     Parameters
     ----------
-    before, after
+    in_channels, out_channels
         Channels in and out; `after` divides by 4.
     """
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        if after % 4:
-            raise MedSegError(f"an Inception block has four branches, but a width of {after}. Take a multiple of 4.")
-        part = after // 4
+        if out_channels % 4:
+            raise MedSegError(
+                f"an Inception block has four branches, but a width of {out_channels}. Take a multiple of 4."
+            )
+        part = out_channels // 4
         self.branches = nn.ModuleList(
             [
-                nn.Sequential(*_unit(before, part, 1)),
-                nn.Sequential(*_unit(before, part, 1), *_unit(part, part, 3)),
-                nn.Sequential(*_unit(before, part, 1), *_unit(part, part, 5)),
-                nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), *_unit(before, part, 1)),
+                nn.Sequential(*_build_conv_unit(in_channels, part, 1)),
+                nn.Sequential(*_build_conv_unit(in_channels, part, 1), *_build_conv_unit(part, part, 3)),
+                nn.Sequential(*_build_conv_unit(in_channels, part, 1), *_build_conv_unit(part, part, 5)),
+                nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), *_build_conv_unit(in_channels, part, 1)),
             ]
         )
 
@@ -49,7 +53,7 @@ class InceptionBlock(nn.Module):
         return torch.cat([branch(features) for branch in self.branches], dim=1)
 
 
-class LevelledUNet(nn.Module):
+class BaseUNet(nn.Module):
     """Levels of blocks with max pooling between them, and the way back up with skip connections.
 
     Ronneberger, Fischer & Brox, U-Net, MICCAI 2015, with padded convolutions and batch normalisation.
@@ -64,13 +68,15 @@ class LevelledUNet(nn.Module):
         Channels of each level and, last, below them: five numbers make four levels with four poolings.
     """
 
-    def __init__(self, block: Block, in_channels: int, classes: int, widths: Sequence[int]) -> None:
+    def __init__(self, block: BlockBuilder, in_channels: int, classes: int, widths: Sequence[int]) -> None:
         super().__init__()
         if len(widths) < 2 or min(widths) < 1:
-            raise MedSegError(f"widths {list(widths)} make no U-Net; it needs at least two, as in {list(WIDTHS)}")
+            raise MedSegError(
+                f"widths {list(widths)} make no U-Net; it needs at least two, as in {list(DEFAULT_WIDTHS)}"
+            )
         self.output_stride = 2 ** (len(widths) - 1)
-        self.encoder = _Descent(block, [in_channels, *widths])
-        self.decoder = _Ascent(block, widths)
+        self.encoder = _UNetEncoder(block, [in_channels, *widths])
+        self.decoder = _UNetDecoder(block, widths)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -79,22 +85,22 @@ class LevelledUNet(nn.Module):
         return logits
 
 
-class ConvUNet(LevelledUNet):
+class ConvUNet(BaseUNet):
     """The U-Net of convolution, batch normalisation and leaky ReLU."""
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = WIDTHS) -> None:
-        super().__init__(conv_block, in_channels, classes, widths)
+    def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = DEFAULT_WIDTHS) -> None:
+        super().__init__(build_conv_block, in_channels, classes, widths)
 
 
-class InceptionUNet(LevelledUNet):
+class InceptionUNet(BaseUNet):
     """The same with an Inception block in the place of every block of convolutions."""
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = DEFAULT_WIDTHS) -> None:
         super().__init__(InceptionBlock, in_channels, classes, widths)
 
 
-class _Descent(nn.Module):
-    def __init__(self, block: Block, widths: Sequence[int]) -> None:
+class _UNetEncoder(nn.Module):
+    def __init__(self, block: BlockBuilder, widths: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(block(before, after) for before, after in itertools.pairwise(widths))
         self.pool = nn.MaxPool2d(2)
@@ -106,8 +112,8 @@ class _Descent(nn.Module):
         return features
 
 
-class _Ascent(nn.Module):
-    def __init__(self, block: Block, widths: Sequence[int]) -> None:
+class _UNetDecoder(nn.Module):
+    def __init__(self, block: BlockBuilder, widths: Sequence[int]) -> None:
         super().__init__()
         steps = list(itertools.pairwise(reversed(widths)))
         self.rises = nn.ModuleList(nn.ConvTranspose2d(below, above, 2, stride=2) for below, above in steps)
@@ -120,7 +126,7 @@ class _Ascent(nn.Module):
         return answer
 
 
-def _unit(before: int, after: int, kernel: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, a=LEAK, nonlinearity="leaky_relu")
-    return [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(LEAK, inplace=True)]
+def _build_conv_unit(in_channels: int, out_channels: int, kernel: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, a=LEAKY_SLOPE, nonlinearity="leaky_relu")
+    return [convolution, nn.BatchNorm2d(out_channels), nn.LeakyReLU(LEAKY_SLOPE, inplace=True)]

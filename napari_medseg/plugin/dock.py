@@ -10,21 +10,21 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.exporter import Exporter
-from napari_medseg.plugin.controllers.idle_timer import Activity
-from napari_medseg.plugin.controllers.overlays import Comparing, Doubt, Guests
-from napari_medseg.plugin.controllers.prediction_queue import Predictions
-from napari_medseg.plugin.controllers.review_region import ReviewedArea
-from napari_medseg.plugin.controllers.run_monitor import RunWatch
+from napari_medseg.plugin.controllers.idle_timer import IdleTimer
+from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.controllers.review_region import ReviewRegionController
+from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.keymap import N_LABEL_KEYS, Key, KeyMap, KeyPage
-from napari_medseg.plugin.panels.case_panel import NO_MODEL, CasePanel
+from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap
+from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
-from napari_medseg.plugin.panels.retrain_panel import ImprovePanel
+from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
-from napari_medseg.plugin.widgets.inline_prompt import Question
-from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import review, run_control
 from napari_medseg.workflow.workspace import Workspace
 
@@ -49,40 +49,40 @@ class Dock(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._workspace = workspace
-        self.desk = Desk(viewer, workspace)
-        self.area = ReviewedArea(viewer, self.desk)
-        self.predictions = Predictions(workspace)
-        self.worklist = Worklist(viewer, workspace, self.desk, self.predictions)
-        self.watch = RunWatch(workspace)
-        self.activity = Activity()
-        self._guests = Guests(viewer, self.desk)
-        self._doubt = Doubt(viewer, workspace, self.desk, self._guests)
-        self._comparing = Comparing(viewer, workspace, self.desk, self._guests)
+        self.case_controller = CaseController(viewer, workspace)
+        self.review_region = ReviewRegionController(viewer, self.case_controller)
+        self.prediction_queue = PredictionQueue(workspace)
+        self.worklist = Worklist(viewer, workspace, self.case_controller, self.prediction_queue)
+        self.run_monitor = RunMonitor(workspace)
+        self.idle_timer = IdleTimer()
+        self._overlays = OverlayLayers(viewer, self.case_controller)
+        self._uncertainty_overlay = UncertaintyOverlay(viewer, workspace, self.case_controller, self._overlays)
+        self._comparison_overlay = ComparisonOverlay(viewer, workspace, self.case_controller, self._overlays)
         self._make_sections()
         self._connect()
-        self._keys = KeyMap(viewer, self._key_list())
+        self._keys = KeyMap(viewer, self._make_key_bindings())
         self.setAcceptDrops(True)
-        self._on_task()
+        self._on_task_changed()
         workspace.engine.start()
-        layers.remove(viewer, *layers.left_behind(viewer))
-        self.worklist.arrivals.adopt_existing()
-        self._offer_drafts()
-        self._tell_paused()
+        layers.remove(viewer, *layers.find_released_labels(viewer))
+        self.worklist.importer.import_existing_layers()
+        self._offer_to_continue()
+        self._notify_paused_run()
 
     def close_down(self) -> None:
         """Save, stop and let go of everything; a training run goes on."""
         self._keys.close()
-        self.watch.close()
-        self.improve.findings.close_down()
-        self._guests.leave()
-        self.predictions.close()
+        self.run_monitor.close()
+        self.retrain_panel.findings.cancel_check()
+        self._overlays.clear()
+        self.prediction_queue.close()
         self.worklist.close()
-        self.area.close()
-        self.desk.close()
+        self.review_region.close()
+        self.case_controller.close()
 
     def set_theme(self, theme_name: str) -> None:
         """Take the colours of one of napari's themes."""
-        self.improve.progress.curve.set_theme(theme_name)
+        self.retrain_panel.progress.curve.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files."""
@@ -91,31 +91,31 @@ class Dock(QWidget):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Read the files that were dropped on the dock, as on the canvas."""
-        self.worklist.arrivals.take_drop(event)
+        self.worklist.importer.accept_drop(event)
 
-    def ask_to_predict(self) -> None:
+    def confirm_and_predict(self) -> None:
         """Predict; where a person has edited labels, ask first, and keep what they edited."""
-        current = self.desk.current
-        if current is None or current.work is None or not current.edited:
+        current = self.case_controller.current
+        if current is None or current.edit_session is None or not current.is_edited:
             self.worklist.predict()
             return
-        n_edited = f"{current.work.draft.edited.size:,}"
+        n_edited = f"{current.edit_session.draft.edited_indices.size:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
-        self.question.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
+        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
 
     def _make_sections(self) -> None:
-        workspace, desk = self._workspace, self.desk
-        self.question = Question()
-        self.case = CasePanel(workspace, self.worklist, desk, self.predictions)
-        self.labels = LabelsPanel(self._viewer, desk, self.worklist.task)
-        self.review = ReviewPanel(desk, self.activity, self.area)
-        self.improve = ImprovePanel(workspace, self.watch, self._viewer.theme)
+        workspace, desk = self._workspace, self.case_controller
+        self.prompt = InlinePrompt()
+        self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
+        self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
+        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region)
+        self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
         rows.setSpacing(SPACING_PX)
-        for widget in (self.question, self.case, self.labels, self.review, self.improve):
+        for widget in (self.prompt, self.case_panel, self.labels_panel, self.review_panel, self.retrain_panel):
             rows.addWidget(widget)
         rows.addStretch(1)
         area = QScrollArea()
@@ -128,50 +128,51 @@ class Dock(QWidget):
         layout.addWidget(area)
 
     def _connect(self) -> None:
-        self.case.asked_to_predict.connect(self.ask_to_predict)
-        self.case.task_chosen.connect(self._on_task)
-        self.review.asked_to_export.connect(lambda: self.exporter.ask(self.worklist.task.name))
-        self.labels.doubt_asked.connect(self._on_doubt)
-        self._guests.changed.connect(
-            lambda: self.labels.set_doubt(
-                self._guests.present and self.labels.doubt_shown, self.desk.current is not None
+        self.case_panel.predict_requested.connect(self.confirm_and_predict)
+        self.case_panel.task_chosen.connect(self._on_task_changed)
+        self.review_panel.export_requested.connect(lambda: self.exporter.show_format_menu(self.worklist.task.name))
+        self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
+        self._overlays.changed.connect(
+            lambda: self.labels_panel.set_uncertainty_checkbox(
+                self._overlays.is_active and self.labels_panel.is_uncertainty_shown,
+                self.case_controller.current is not None,
             )
         )
-        self.improve.live_changed.connect(self._on_live_changed)
-        self.improve.row_chosen.connect(self._comparing.show_row)
-        self.improve.findings.chosen.connect(self.worklist.open)
-        self.desk.decided.connect(self.improve.refresh)
+        self.retrain_panel.live_changed.connect(self._on_live_changed)
+        self.retrain_panel.row_chosen.connect(self._comparison_overlay.show_row)
+        self.retrain_panel.findings.chosen.connect(self.worklist.open)
+        self.case_controller.decided.connect(self.retrain_panel.refresh)
         self.worklist.changed.connect(self._on_list_changed)
-        self._viewer.layers.selection.events.active.connect(self.case.refresh_predict)
+        self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
-    def _on_task(self) -> None:
+    def _on_task_changed(self) -> None:
         task = self.worklist.task
-        self.labels.set_task(task)
-        self.improve.set_task(task.name)
+        self.labels_panel.set_task(task)
+        self.retrain_panel.set_task(task.name)
         self._on_list_changed()
 
     def _on_list_changed(self) -> None:
-        with told():
-            self.review.set_exportable(sum(row.correction is not None for row in self.worklist.rows))
+        with show_errors():
+            self.review_panel.set_exportable_count(sum(row.correction is not None for row in self.worklist.rows))
 
     def _on_live_changed(self) -> None:
         self.worklist.use_live_model()
-        self.case.refresh_models()
+        self.case_panel.refresh_models()
 
-    def _on_doubt(self, shown: bool) -> None:
+    def _on_uncertainty_toggled(self, shown: bool) -> None:
         if shown and not self.worklist.chosen_model:
-            show_info(NO_MODEL)
-            self.labels.set_doubt(shown=False, possible=True)
+            show_info(NO_MODEL_TOOLTIP)
+            self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
-            self._doubt.show(self.worklist.chosen_model)
+            self._uncertainty_overlay.show(self.worklist.chosen_model)
         else:
-            self._guests.leave()
+            self._overlays.clear()
 
-    def _offer_drafts(self) -> None:
+    def _offer_to_continue(self) -> None:
         """Offer the draft that was worked on last, and otherwise to go on with the list."""
-        drafts = review.drafts_waiting(self._workspace)
-        waiting = [row for row in self.worklist.rows if not row.done]
-        if self.desk.current is not None or not (drafts or waiting):
+        drafts = review.list_draft_cases(self._workspace)
+        waiting = [row for row in self.worklist.rows if not row.is_decided]
+        if self.case_controller.current is not None or not (drafts or waiting):
             return
         if drafts:
             more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
@@ -180,41 +181,45 @@ class Dock(QWidget):
         else:
             text = f"{len(waiting)} cases of last time are still to be done."
             answers = [("Go on", self.worklist.open_next)]
-        self.question.ask(text, [*answers, ("Not now", lambda: None)])
+        self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
 
-    def _tell_paused(self) -> None:
+    def _notify_paused_run(self) -> None:
         """Say where a run of another task waits; that of this task is offered in its section."""
-        waiting = run_control.paused(self._workspace)
+        waiting = run_control.find_paused_run(self._workspace)
         if waiting is not None and waiting.task != self.worklist.task.name:
-            title = self._workspace.tasks.named(waiting.task).title
+            title = self._workspace.tasks.get_task(waiting.task).title
             show_info(f"A training run is paused: choose the task {title} to go on with it.")
 
-    def _hide_while_held(self) -> Generator[None]:
-        current = self.desk.current
+    def _hide_labels_while_held(self) -> Generator[None]:
+        current = self.case_controller.current
         if current is not None and current.labels_layer is not None:
-            yield from labels_tools.hidden_while_held(current.labels_layer)
+            yield from labels_tools.hide_while_held(current.labels_layer)
 
     def _toggle_contour(self) -> None:
-        if self.desk.current is not None and self.desk.current.labels_layer is not None:
-            labels_tools.toggle_contour(self.desk.current.labels_layer)
+        if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
+            labels_tools.toggle_contour(self.case_controller.current.labels_layer)
 
-    def _key_list(self) -> list[Key]:
+    def _make_key_bindings(self) -> list[KeyBinding]:
         return [
-            Key("G", "predict this case", self.ask_to_predict),
-            Key("A", "accept, and open the next case", self.review.accept),
-            Key("R", "reject, and open the next case", self.review.reject),
-            Key("S", "case before", lambda: self.worklist.step(-1)),
-            Key("D", "next case", lambda: self.worklist.step(+1)),
-            Key("Q", "hide the labels while held", self._hide_while_held),
-            Key("W", "labels filled or as contours", self._toggle_contour),
-            Key("C", "mark a rectangle as reviewed: the rest of the image teaches nothing", self.area.draw),
-            Key("T", "show where the model is unsure", self.labels.toggle_doubt),
-            Key("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.desk.undo),
-            Key("Ctrl-Shift-Z", "redo", self.desk.redo),
-            Key("F1", "this page", self.show_keys),
+            KeyBinding("G", "predict this case", self.confirm_and_predict),
+            KeyBinding("A", "accept, and open the next case", self.review_panel.accept),
+            KeyBinding("R", "reject, and open the next case", self.review_panel.reject),
+            KeyBinding("S", "case before", lambda: self.worklist.step(-1)),
+            KeyBinding("D", "next case", lambda: self.worklist.step(+1)),
+            KeyBinding("Q", "hide the labels while held", self._hide_labels_while_held),
+            KeyBinding("W", "labels filled or as contours", self._toggle_contour),
+            KeyBinding(
+                "C",
+                "mark a rectangle as reviewed: the rest of the image teaches nothing",
+                self.review_region.start_drawing,
+            ),
+            KeyBinding("T", "show where the model is unsure", self.labels_panel.toggle_uncertainty),
+            KeyBinding("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.case_controller.undo),
+            KeyBinding("Ctrl-Shift-Z", "redo", self.case_controller.redo),
+            KeyBinding("F1", "this page", self.show_keys),
         ]
 
     def show_keys(self) -> None:
         """Show the page of keys."""
-        label_keys = Key(f"1 to {N_LABEL_KEYS}", "paint with this label (on the labels layer)", lambda: None)
-        KeyPage([*self._keys.keys, label_keys], self.window()).show()
+        label_keys = KeyBinding(f"1 to {N_LABEL_KEYS}", "paint with this label (on the labels layer)", lambda: None)
+        KeyHelpDialog([*self._keys.keys, label_keys], self.window()).show()

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 if TYPE_CHECKING:
     from napari import Viewer
 
-PAGE_SIZE_PX = (460, 600)
+HELP_SIZE_PX = (460, 600)
 N_LABEL_KEYS = 9
-NAPARIS_OWN = (
+NAPARI_KEYS = (
     ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
     ("[  ]", "smaller, larger brush"),
     ("X", "swap the label with the background"),
@@ -25,12 +25,12 @@ NAPARIS_OWN = (
 
 
 @dataclass(frozen=True)
-class Key:
+class KeyBinding:
     """One key, what it does, and what it calls; a generator function does its second half when the key is let go."""
 
     key: str
     text: str
-    call: Callable[[], Any]
+    action: Callable[[], Any]
 
 
 class KeyMap:
@@ -44,11 +44,11 @@ class KeyMap:
         To bind.
     """
 
-    def __init__(self, viewer: "Viewer", keys: Sequence[Key]) -> None:
+    def __init__(self, viewer: "Viewer", keys: Sequence[KeyBinding]) -> None:
         self._viewer = viewer
         self.keys = tuple(keys)
         for key in self.keys:
-            viewer.bind_key(key.key, _bound(key.call), overwrite=True)
+            viewer.bind_key(key.key, _make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
         """Let go of the keys."""
@@ -56,25 +56,25 @@ class KeyMap:
             self._viewer.bind_key(key.key, None)
 
 
-class KeyPage(QDialog):
+class KeyHelpDialog(QDialog):
     """All keys on one page; it blocks nothing."""
 
-    def __init__(self, keys: Sequence[Key], parent: QWidget | None = None) -> None:
+    def __init__(self, keys: Sequence[KeyBinding], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("MedSeg keys")
         page = QTextBrowser(self)
-        page.setHtml(page_html(keys))
+        page.setHtml(build_help_html(keys))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(page)
-        self.resize(*PAGE_SIZE_PX)
+        self.resize(*HELP_SIZE_PX)
 
 
-def page_html(keys: Sequence[Key]) -> str:
+def build_help_html(keys: Sequence[KeyBinding]) -> str:
     """Lay the keys out as HTML."""
-    ours = "".join(_line(key.key, key.text) for key in keys)
-    theirs = "".join(_line(name, text) for name, text in NAPARIS_OWN)
+    ours = "".join(_format_row(key.key, key.text) for key in keys)
+    theirs = "".join(_format_row(name, text) for name, text in NAPARI_KEYS)
     return (
         f"<h3>MedSeg</h3><table cellpadding='3'>{ours}</table>"
         f"<h3>napari, on the labels layer</h3><table cellpadding='3'>{theirs}</table>"
@@ -82,11 +82,11 @@ def page_html(keys: Sequence[Key]) -> str:
     )
 
 
-def _line(key: str, text: str) -> str:
+def _format_row(key: str, text: str) -> str:
     return f"<tr><td width='150'><b>{escape(key)}</b></td><td>{escape(text)}</td></tr>"
 
 
-def _bound(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
+def _make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
     """Give the function the viewer that napari passes, and keep a generator a generator, as napari asks for it."""
     if isgeneratorfunction(call):
 

@@ -16,22 +16,22 @@ from napari_medseg.core.tasks import TASKS, Task
 if TYPE_CHECKING:
     from napari import Viewer
 
-KEY = "medseg"
-LABELLED_AS = "labelled as"
+METADATA_KEY = "medseg"
+LABEL_TASK_KEY = "labelled as"
 LABEL_OPACITY = 0.45
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
-N_OBJECT_COLOURS = 24
+N_COLOURS = 24
 # From orange over green to blue, in an order that sets neighbours apart: purple would vanish on stained tissue.
-HUES = tuple(0.06 + 0.48 * (7 * number % N_OBJECT_COLOURS) / N_OBJECT_COLOURS for number in range(N_OBJECT_COLOURS))
+HUES = tuple(0.06 + 0.48 * (7 * number % N_COLOURS) / N_COLOURS for number in range(N_COLOURS))
 OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
-SHOWN_PERCENTILES = (0.5, 99.5)
-SAMPLE_SIZE = 200_000
-SURE_ENOUGH = 160  # of 255: what is less sure than this glows white
-PLACE = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
+CONTRAST_PERCENTILES = (0.5, 99.5)
+PERCENTILE_SAMPLE_SIZE = 200_000
+UNCERTAINTY_CONTRAST_MAX = 160  # of 255: what is less sure than this glows white
+SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
-def image_arguments(image: Image, task: Task | None = None, case: Case | None = None) -> dict[str, Any]:
+def make_image_arguments(image: Image, task: Task | None = None, case: Case | None = None) -> dict[str, Any]:
     """Arguments of napari's Image layer for an image: name, scale in mm (or pixels), contrast, and the image itself.
 
     Parameters
@@ -45,15 +45,15 @@ def image_arguments(image: Image, task: Task | None = None, case: Case | None = 
     """
     ours = {"image": image} if case is None else {"image": image, "case": case.id}
     return {
-        **_grid(image),
+        **_make_grid_arguments(image),
         "name": image.name or "image",
         "rgb": image.axes.endswith("C"),
-        "contrast_limits": None if image.axes.endswith("C") else shown_range(image, task),
-        "metadata": {KEY: ours},
+        "contrast_limits": None if image.axes.endswith("C") else compute_contrast_limits(image, task),
+        "metadata": {METADATA_KEY: ours},
     }
 
 
-def shown_range(image: Image, task: Task | None = None) -> tuple[float, float]:
+def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[float, float]:
     """Return the values that are shown black and white: the task's window for a CT, else what the picture holds."""
     if image.units == "HU":
         windows = [known.display_window for known in ([task] if task else TASKS.values()) if image.axes in known.axes]
@@ -62,67 +62,71 @@ def shown_range(image: Image, task: Task | None = None) -> tuple[float, float]:
             return centre - width / 2, centre + width / 2
     if image.pixels.dtype == np.uint8:
         return 0.0, 255.0
-    step = max(1, image.pixels.size // SAMPLE_SIZE)
-    low, high = np.nanpercentile(image.pixels.reshape(-1)[::step], SHOWN_PERCENTILES)
+    step = max(1, image.pixels.size // PERCENTILE_SAMPLE_SIZE)
+    low, high = np.nanpercentile(image.pixels.reshape(-1)[::step], CONTRAST_PERCENTILES)
     return float(low), float(high if high > low else low + 1)
 
 
 def add_image(viewer: "Viewer", image: Image, case: Case, task: Task) -> ImageLayer:
     """Show the image of a case of a task."""
-    return adopt(viewer.add_image(image.pixels, **image_arguments(image, task, case)), image, case, task)
+    return attach_case(viewer.add_image(image.pixels, **make_image_arguments(image, task, case)), image, case, task)
 
 
-def adopt(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
+def attach_case(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
     """Make a layer that is there already the one that shows a case; its labels get names and colours of the task."""
-    layer.metadata[KEY] = {"image": image, "case": case.id, LABELLED_AS: task}
+    layer.metadata[METADATA_KEY] = {"image": image, "case": case.id, LABEL_TASK_KEY: task}
     return layer
 
 
-def give_back(layer: ImageLayer) -> None:
+def detach_case(layer: ImageLayer) -> None:
     """Untie somebody else's layer from the case that it showed."""
-    layer.metadata.pop(KEY, None)
+    layer.metadata.pop(METADATA_KEY, None)
 
 
-def leave_behind(image_layer: ImageLayer, labels_layer: Labels | None) -> None:
+def release_layers(image_layer: ImageLayer, labels_layer: Labels | None) -> None:
     """Leave the layers of a case in a viewer without a dock: the labels can no longer be edited, as nobody saves it."""
-    image_layer.metadata.get(KEY, {}).pop("case", None)
+    image_layer.metadata.get(METADATA_KEY, {}).pop("case", None)
     if labels_layer is not None:
         labels_layer.editable = False
 
 
-def left_behind(viewer: "Viewer") -> list[Labels]:
+def find_released_labels(viewer: "Viewer") -> list[Labels]:
     """Labels layers that an earlier dock left in the viewer; their labels are on disk."""
-    return [layer for layer in viewer.layers if isinstance(layer, Labels) and KEY in layer.metadata]
+    return [layer for layer in viewer.layers if isinstance(layer, Labels) and METADATA_KEY in layer.metadata]
 
 
-def is_arrival(layer: Layer) -> bool:
+def is_unattached_image(layer: Layer) -> bool:
     """Whether a reader made this image layer and no case is tied to it yet."""
-    return isinstance(layer, ImageLayer) and _known_image(layer) is not None and "case" not in layer.metadata[KEY]
+    return (
+        isinstance(layer, ImageLayer)
+        and _get_attached_image(layer) is not None
+        and "case" not in layer.metadata[METADATA_KEY]
+    )
 
 
-def arrived_image(layer: Layer) -> Image:
+def get_reader_image(layer: Layer) -> Image:
     """Return the image that a reader gave to an arrival."""
-    image: Image = layer.metadata[KEY]["image"]
+    image: Image = layer.metadata[METADATA_KEY]["image"]
     return image
 
 
-def wanted_task(layer: Layer | None) -> str:
+def get_requested_task(layer: Layer | None) -> str:
     """Return the task that whoever made an arrival meant it for; empty where nothing was said."""
-    ours = {} if layer is None else layer.metadata.get(KEY, {})
+    ours = {} if layer is None else layer.metadata.get(METADATA_KEY, {})
     return str(ours.get("task", "")) if isinstance(layer, ImageLayer) else ""
 
 
-def is_someone_elses(layer: Layer | None) -> bool:
+def is_foreign_image(layer: Layer | None) -> bool:
     """Whether this image layer came neither from our reader nor from the dock."""
-    return isinstance(layer, ImageLayer) and KEY not in layer.metadata
+    return isinstance(layer, ImageLayer) and METADATA_KEY not in layer.metadata
 
 
-def image_of(layer: Layer | None) -> Image | None:
+def get_image(layer: Layer | None) -> Image | None:
     """Return the image behind a layer: ours, or one made from any other 2-D or 3-D image layer; `None` otherwise.
 
     A layer that other code made carries no millimetres unless its units say so; then the spacing stays unknown.
     """
-    if layer is None or (known := _known_image(layer)) is not None:
+    if layer is None or (known := _get_attached_image(layer)) is not None:
         return None if layer is None else known
     if not isinstance(layer, ImageLayer) or layer.multiscale:
         return None
@@ -130,7 +134,7 @@ def image_of(layer: Layer | None) -> Image | None:
     axes = {2: "YX", 3: "ZYX"}.get(layer.ndim)
     if axes is None:
         return None
-    spacing = tuple(float(value) for value in layer.scale) if _in_millimetres(layer) else None
+    spacing = tuple(float(value) for value in layer.scale) if _is_in_millimetres(layer) else None
     colour = layer.rgb and pixels.shape[-1] in (3, 4)
     return Image(
         pixels=pixels[..., :3] if colour else pixels,
@@ -142,7 +146,7 @@ def image_of(layer: Layer | None) -> Image | None:
     )
 
 
-def colours(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
+def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
     """Return the fixed colours of a task; a value that it does not know is magenta, so that it is seen.
 
     Objects of a task of instances get colours in turn, so that neighbours can be told apart.
@@ -155,29 +159,29 @@ def colours(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
     """Add an editable copy of the labels on the grid of their image layer, with its task's colours and names."""
-    task: Task = beside.metadata[KEY][LABELLED_AS]
+    task: Task = beside.metadata[METADATA_KEY][LABEL_TASK_KEY]
     layer = viewer.add_labels(
         labels.copy(),
-        **placed_like(beside),
+        **get_spatial_arguments(beside),
         name=f"{task.name}: {case.name}",
         opacity=LABEL_OPACITY,
-        colormap=colours(task),
-        features=None if task.instances else _features(task),
-        metadata={KEY: {"image": _known_image(beside), "case": case.id, "task": task.name}},
+        colormap=make_colormap(task),
+        features=None if task.instances else _make_features(task),
+        metadata={METADATA_KEY: {"image": _get_attached_image(beside), "case": case.id, "task": task.name}},
     )
-    layer.selected_label = next_object(layer) if task.instances else task.labels[0].value
+    layer.selected_label = find_free_object_value(layer) if task.instances else task.labels[0].value
     return layer
 
 
-def relabel(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
+def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
     """Give the layers of an open case the labels that its task has now; what is painted keeps its values."""
-    image_layer.metadata[KEY][LABELLED_AS] = task
+    image_layer.metadata[METADATA_KEY][LABEL_TASK_KEY] = task
     if labels_layer is not None and not task.instances:
-        labels_layer.colormap = colours(task)
-        labels_layer.features = _features(task)
+        labels_layer.colormap = make_colormap(task)
+        labels_layer.features = _make_features(task)
 
 
-def next_object(layer: Labels) -> int:
+def find_free_object_value(layer: Labels) -> int:
     """Return a number that no object of the layer has."""
     return int(np.max(layer.data, initial=0)) + 1
 
@@ -196,16 +200,18 @@ def add_reference_labels(
     return layer
 
 
-def add_doubt(viewer: "Viewer", doubt: NDArray[np.uint8], beside: ImageLayer, case: Case) -> ImageLayer:
+def add_uncertainty_map(
+    viewer: "Viewer", uncertainty_map: NDArray[np.uint8], beside: ImageLayer, case: Case
+) -> ImageLayer:
     """Add the map of how unsure the model is, 0 to 255 per voxel, glowing over the image."""
     return viewer.add_image(
-        doubt,
-        **placed_like(beside),
+        uncertainty_map,
+        **get_spatial_arguments(beside),
         name=f"unsure: {case.name}",
-        metadata={KEY: {"case": case.id}},
+        metadata={METADATA_KEY: {"case": case.id}},
         colormap="inferno",
         blending="additive",
-        contrast_limits=(0, SURE_ENOUGH),
+        contrast_limits=(0, UNCERTAINTY_CONTRAST_MAX),
     )
 
 
@@ -214,7 +220,7 @@ def show_state(layer: Labels, case: Case, state: str) -> None:
     layer.name = f"{case.task}: {case.name} ({state})"
 
 
-def labels_in(layer: Labels) -> NDArray[Any]:
+def copy_labels(layer: Labels) -> NDArray[Any]:
     """Return a copy of the labels that the layer holds, on the canonical grid of its image."""
     return np.array(layer.data, copy=True)
 
@@ -226,7 +232,7 @@ def remove(viewer: "Viewer", *layers: Layer | None) -> None:
             viewer.layers.remove(layer)
 
 
-def show_middle(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:
+def show_initial_slice(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:
     """Move the slider of a volume to the slice with the most labels, or to the middle one where there are none."""
     if image_layer.ndim < len("ZYX"):
         return
@@ -237,12 +243,12 @@ def show_middle(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels 
     _show_slice(viewer, image_layer, index)
 
 
-def units_of(image: Image) -> str:
+def get_display_unit(image: Image) -> str:
     """Return the unit in which napari places an image: pixels where its file does not say how large they are."""
     return "mm" if image.spacing_mm else "pixel"
 
 
-def fit_if_other_size(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
+def reset_view_if_extent_changed(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
     """Fit the view to a new image, unless it lies just where the one before lay: then zoom and place are kept."""
     if not np.array_equal(before.extent.world, after.extent.world):
         viewer.reset_view()
@@ -258,9 +264,9 @@ def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.i
         _show_slice(viewer, image_layer, int(np.median(planes)))
 
 
-def placed_like(beside: ImageLayer) -> dict[str, Any]:
+def get_spatial_arguments(beside: ImageLayer) -> dict[str, Any]:
     """Arguments that put a layer where another one lies, whoever made it."""
-    return {name: getattr(beside, name) for name in PLACE}
+    return {name: getattr(beside, name) for name in SPATIAL_ARGUMENTS}
 
 
 def _show_slice(viewer: "Viewer", image_layer: ImageLayer, index: int) -> None:
@@ -268,24 +274,24 @@ def _show_slice(viewer: "Viewer", image_layer: ImageLayer, index: int) -> None:
     viewer.dims.set_point(viewer.dims.ndim - image_layer.ndim, world)
 
 
-def _grid(image: Image) -> dict[str, Any]:
+def _make_grid_arguments(image: Image) -> dict[str, Any]:
     spacing = image.spacing_mm
     return {
         "scale": spacing or (1.0,) * len(image.spatial_axes),
-        "units": (units_of(image),) * len(image.spatial_axes),
+        "units": (get_display_unit(image),) * len(image.spatial_axes),
         "axis_labels": tuple(image.spatial_axes.lower()),
     }
 
 
-def _known_image(layer: Layer) -> Image | None:
-    ours = layer.metadata.get(KEY)
+def _get_attached_image(layer: Layer) -> Image | None:
+    ours = layer.metadata.get(METADATA_KEY)
     return ours.get("image") if isinstance(ours, dict) else None
 
 
-def _in_millimetres(layer: Layer) -> bool:
+def _is_in_millimetres(layer: Layer) -> bool:
     return all(str(unit) in ("millimeter", "mm") for unit in layer.units)
 
 
-def _features(task: Task) -> dict[str, list[Any]]:
-    names = [task.label_name(0), *(label.name for label in task.labels)]
+def _make_features(task: Task) -> dict[str, list[Any]]:
+    names = [task.get_label_name(0), *(label.name for label in task.labels)]
     return {"index": [0, *(label.value for label in task.labels)], "label": names}

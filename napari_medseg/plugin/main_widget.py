@@ -14,9 +14,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import row_of
-from napari_medseg.plugin.widgets.notifications import tell
-from napari_medseg.workflow.workspace import Workspace, user_data
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -25,7 +25,7 @@ WIDTH_PX = 340
 HEIGHT_PX = 600
 
 
-class AtClose(Enum):
+class CloseChoice(Enum):
     """What becomes of a training run when the window closes."""
 
     LEAVE_RUNNING = "Leave it running"
@@ -34,14 +34,14 @@ class AtClose(Enum):
     STAY = "Do not close"
 
 
-def ask_at_close(parent: QWidget) -> AtClose:
+def ask_close_choice(parent: QWidget) -> CloseChoice:
     """Ask once, in a dialog."""
     box = QMessageBox(parent)
     box.setWindowTitle("MedSeg is training")
     box.setText("A model is learning from your corrections. It can go on without this window.")
-    buttons = {box.addButton(choice.value, QMessageBox.ButtonRole.ActionRole): choice for choice in AtClose}
+    buttons = {box.addButton(choice.value, QMessageBox.ButtonRole.ActionRole): choice for choice in CloseChoice}
     box.exec()
-    return buttons.get(box.clickedButton(), AtClose.STAY)
+    return buttons.get(box.clickedButton(), CloseChoice.STAY)
 
 
 class MedSegWidget(QWidget):
@@ -61,7 +61,7 @@ class MedSegWidget(QWidget):
         self,
         viewer: "napari.viewer.Viewer",
         workspace: Workspace | None = None,
-        ask: Callable[[QWidget], AtClose] = ask_at_close,
+        ask: Callable[[QWidget], CloseChoice] = ask_close_choice,
     ) -> None:
         super().__init__()
         self.setObjectName("MedSeg")
@@ -71,17 +71,17 @@ class MedSegWidget(QWidget):
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
         self._window: QMainWindow | None = None
-        self._canvas: CanvasContext | None = None
+        self._canvas_context: CanvasContext | None = None
         self.workspace: Workspace | None = None
         self.dock: Dock | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(2)
-        self._project_button = theme.tool("", "", "medseg-plain")
+        self._project_button = theme.make_tool_button("", "", "medseg-plain")
         self._make_project_row()
         self._viewer.events.theme.connect(self._on_theme)
         self._on_theme()
-        self._open(Workspace.default if workspace is None else lambda: workspace)
+        self._open(Workspace.open_default if workspace is None else lambda: workspace)
 
     def sizeHint(self) -> QSize:
         """As wide as the sketch, as high as a small screen allows."""
@@ -89,7 +89,7 @@ class MedSegWidget(QWidget):
 
     def open_project(self, folder: Path) -> None:
         """Work in another project, which is made where the folder holds none; the models stay the same."""
-        registry = user_data() / "registry" if self.workspace is None else self.workspace.registry.user_dir
+        registry = get_user_data_dir() / "registry" if self.workspace is None else self.workspace.registry.user_dir
         self._open(lambda: Workspace.open(folder, registry))
 
     def close_down(self) -> None:
@@ -97,32 +97,32 @@ class MedSegWidget(QWidget):
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
-        if self._canvas is not None:
-            self._canvas.close()
-            self._canvas = None
-        self._leave()
+        if self._canvas_context is not None:
+            self._canvas_context.close()
+            self._canvas_context = None
+        self._close_project()
 
     def event(self, event: QEvent) -> bool:
         """Notice when napari takes the widget out of its dock, which is how a dock is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
             self.close_down()
         if event.type() == QEvent.Type.Show and self._window is None and isinstance(self.window(), QMainWindow):
-            self._enter(self.window())
+            self._attach_to_window(self.window())
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before the window closes while a model is learning; then save everything."""
         if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None:
             return False
-        if self.dock.watch.running:
+        if self.dock.run_monitor.is_running:
             choice = self._ask(self)
-            if choice is AtClose.STAY:
+            if choice is CloseChoice.STAY:
                 event.ignore()
                 return True
-            if choice is AtClose.PAUSE_RUN:
-                self.dock.watch.pause()
-            if choice is AtClose.CANCEL_RUN:
-                self.dock.watch.cancel()
+            if choice is CloseChoice.PAUSE_RUN:
+                self.dock.run_monitor.pause()
+            if choice is CloseChoice.CANCEL_RUN:
+                self.dock.run_monitor.cancel()
         self.close_down()
         return False
 
@@ -131,20 +131,20 @@ class MedSegWidget(QWidget):
         menu = QMenu(self._project_button)
         menu.addAction("Open or make another project…", self._on_open_project)
         self._project_button.setMenu(menu)
-        keys = theme.tool("Keys (F1)", "All keys on one page", "medseg-plain")
+        keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
         keys.clicked.connect(self._on_keys)
-        self._layout.addWidget(row_of(self._project_button, QLabel(""), keys, stretch=1))
+        self._layout.addWidget(make_row(self._project_button, QLabel(""), keys, stretch=1))
 
-    def _open(self, opened: Callable[[], Workspace]) -> None:
+    def _open(self, open_workspace: Callable[[], Workspace]) -> None:
         """Open a project in place of the present one, which stays where the new one cannot be opened."""
         try:
-            workspace = opened()
+            workspace = open_workspace()
         except MedSegError as error:
-            tell(error)
+            show_problem(error)
             if self.dock is None:
                 self._project_button.setText("no project is open")
             return
-        self._leave()
+        self._close_project()
         self.workspace = workspace
         self.dock = Dock(self._viewer, workspace, self)
         self._layout.insertWidget(0, self.dock, stretch=1)
@@ -154,7 +154,7 @@ class MedSegWidget(QWidget):
         if self._window is not None:
             self._watch_window(self._window)
 
-    def _leave(self) -> None:
+    def _close_project(self) -> None:
         if self.dock is not None:
             self.dock.close_down()
             self._layout.removeWidget(self.dock)
@@ -164,10 +164,10 @@ class MedSegWidget(QWidget):
             self.workspace.close()
             self.workspace = None
 
-    def _enter(self, window: QMainWindow) -> None:
+    def _attach_to_window(self, window: QMainWindow) -> None:
         self._window = window
         window.installEventFilter(self)
-        self._canvas = CanvasContext(self._viewer, window)
+        self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
         if prefer_our_reader():
             show_info("DICOM and NIfTI files open with MedSeg now (Preferences > Plugins)")
@@ -176,11 +176,11 @@ class MedSegWidget(QWidget):
         """Take drops on the canvas, and notice when a person is at work."""
         if self.dock is not None and (centre := window.centralWidget()) is not None:
             inside = [centre, *centre.findChildren(QWidget)]
-            self.dock.worklist.arrivals.watch_drops([widget for widget in inside if widget.acceptDrops()])
-            self.dock.activity.watch([window, *inside, *self.findChildren(QWidget)])
+            self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
+            self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])
 
     def _on_theme(self) -> None:
-        self.setStyleSheet(theme.style_sheet(self._viewer.theme))
+        self.setStyleSheet(theme.make_style_sheet(self._viewer.theme))
         if self.dock is not None:
             self.dock.set_theme(self._viewer.theme)
 
@@ -193,8 +193,8 @@ class MedSegWidget(QWidget):
             self.open_project(Path(folder))
 
 
-PLUGIN = "napari-medseg"
-MEDICAL = ("*.dcm", "*.dicom", "*.ima", "*.nii", "*.nii.gz")
+PLUGIN_NAME = "napari-medseg"
+MEDICAL_FILE_PATTERNS = ("*.dcm", "*.dicom", "*.ima", "*.nii", "*.nii.gz")
 
 
 def prefer_our_reader() -> list[str]:
@@ -204,7 +204,7 @@ def prefer_our_reader() -> list[str]:
     each file which of the two to use. Pictures and TIFFs are left alone: they are not ours by nature.
     """
     settings = get_settings().plugins
-    new = [pattern for pattern in MEDICAL if pattern not in settings.extension2reader]
+    new = [pattern for pattern in MEDICAL_FILE_PATTERNS if pattern not in settings.extension2reader]
     if new:
-        settings.extension2reader = {**settings.extension2reader, **dict.fromkeys(new, PLUGIN)}
+        settings.extension2reader = {**settings.extension2reader, **dict.fromkeys(new, PLUGIN_NAME)}
     return new

@@ -15,24 +15,24 @@ from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 
 LayerData = tuple[Any, dict[str, Any], str]
-NOTHING: list[tuple[None]] = [(None,)]  # npe2's word for "read, and there is no layer to show"
+NO_LAYERS: list[tuple[None]] = [(None,)]  # npe2's word for "read, and there is no layer to show"
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
     """Return a reader for these files or this folder, or `None` if none of our formats fits."""
-    paths = _paths(path)
+    paths = _to_paths(path)
     return _read if paths and all(formats.can_read(each) for each in paths) else None
 
 
-def layer_data(image: Image) -> LayerData:
+def make_layer_data(image: Image) -> LayerData:
     """Return napari's layer data for an image: array, arguments of the layer, and its kind."""
-    return image.pixels, layers.image_arguments(image), "image"
+    return image.pixels, layers.make_image_arguments(image), "image"
 
 
 def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str]:
     """Write one labels layer on the grid of its image; the format follows the suffix."""
     target = Path(path)
-    formats.write_labels(target, np.asarray(data), _image_behind(data, meta))
+    formats.write_labels(target, np.asarray(data), _get_reference_image(data, meta))
     return [str(target)]
 
 
@@ -41,24 +41,24 @@ def _read(path: str | Sequence[str]) -> list[Any]:
 
     In a window an unusable file is one readable message and no layer; without one the error is raised.
     """
-    paths = _paths(path)
+    paths = _to_paths(path)
     try:
         sources = formats.find_images(paths)
         images = [formats.read_source(source) for source in sources] or [formats.read(paths[0])]
-        return [layer_data(image) for image in images]
+        return [make_layer_data(image) for image in images]
     except MedSegError as error:
         if current_viewer() is None:
             raise
         show_error(str(error))
-        return NOTHING
+        return NO_LAYERS
 
 
-def _paths(path: str | Sequence[str]) -> list[Path]:
+def _to_paths(path: str | Sequence[str]) -> list[Path]:
     return [Path(path)] if isinstance(path, str) else [Path(each) for each in path]
 
 
-def _image_behind(data: NDArray[Any], meta: dict[str, Any]) -> Image:
-    ours = meta.get("metadata", {}).get(layers.KEY, {})
+def _get_reference_image(data: NDArray[Any], meta: dict[str, Any]) -> Image:
+    ours = meta.get("metadata", {}).get(layers.METADATA_KEY, {})
     if "image" in ours:
         return ours["image"]
     array = np.asarray(data)

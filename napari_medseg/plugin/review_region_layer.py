@@ -9,33 +9,33 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import Area, Outline
-from napari_medseg.plugin.layers import KEY, placed_like
+from napari_medseg.core.review_region import RegionOutline, ReviewRegion
+from napari_medseg.plugin.layers import METADATA_KEY, get_spatial_arguments
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 EDGE_COLOUR = "#0072B2"  # Okabe-Ito's blue: seen on black and on stained tissue, and no label of ours
 FILL_COLOUR = "transparent"  # the colours of stain and labels must stay as they are
-EDGE_SHARE = 1 / 200
-CLOSED = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
-DECIMALS = 2
+EDGE_WIDTH_FRACTION = 1 / 200
+OUTLINE_KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
+CORNER_DECIMALS = 2
 
 
-def add_area(viewer: "Viewer", area: Area, beside: ImageLayer, case: Case) -> Shapes:
+def add_review_region(viewer: "Viewer", region: ReviewRegion, beside: ImageLayer, case: Case) -> Shapes:
     """Add the outlines of an area, to be changed by hand, on the grid of an image layer."""
-    edge_width = max(1, round(max(beside.data.shape[beside.ndim - 2 : beside.ndim]) * EDGE_SHARE))
+    edge_width = max(1, round(max(beside.data.shape[beside.ndim - 2 : beside.ndim]) * EDGE_WIDTH_FRACTION))
     layer = viewer.add_shapes(
-        [_corners(outline, beside.ndim) for outline in area.outlines] or None,
+        [_make_corners(outline, beside.ndim) for outline in region.outlines] or None,
         ndim=beside.ndim,
-        shape_type=[outline.kind for outline in area.outlines] or "rectangle",
+        shape_type=[outline.kind for outline in region.outlines] or "rectangle",
         edge_color=EDGE_COLOUR,
         edge_width=edge_width,
         face_color=FILL_COLOUR,
         opacity=1.0,
         name=f"reviewed area: {case.name}",
-        metadata={KEY: {"case": case.id}},
-        **placed_like(beside),
+        metadata={METADATA_KEY: {"case": case.id}},
+        **get_spatial_arguments(beside),
     )
     # What is drawn by hand shall look like what was there.
     layer.current_edge_color, layer.current_face_color = EDGE_COLOUR, FILL_COLOUR
@@ -43,7 +43,7 @@ def add_area(viewer: "Viewer", area: Area, beside: ImageLayer, case: Case) -> Sh
     return layer
 
 
-def area_in(layer: Shapes) -> Area:
+def read_review_region(layer: Shapes) -> ReviewRegion:
     """Return the area that a layer shows; lines have no inside and do not count.
 
     Raises
@@ -52,32 +52,34 @@ def area_in(layer: Shapes) -> Area:
         If an outline lies across the slices of a volume.
     """
     drawn = zip(layer.data, layer.shape_type, strict=True)
-    return Area(outlines=tuple(_outline(corners, CLOSED[kind]) for corners, kind in drawn if kind in CLOSED))
+    return ReviewRegion(
+        outlines=tuple(_make_outline(corners, OUTLINE_KINDS[kind]) for corners, kind in drawn if kind in OUTLINE_KINDS)
+    )
 
 
-def plane_shown(viewer: "Viewer", image_layer: ImageLayer) -> int:
+def get_shown_plane(viewer: "Viewer", image_layer: ImageLayer) -> int:
     """Return the index of the slice of a volume that is in view."""
     place = float(image_layer.world_to_data(viewer.dims.point[-image_layer.ndim :])[0])
     return int(np.clip(round(place), 0, image_layer.data.shape[0] - 1))
 
 
-def draw_with(viewer: "Viewer", layer: Shapes, tool: str) -> None:
+def activate_drawing_tool(viewer: "Viewer", layer: Shapes, tool: str) -> None:
     """Select the layer and take a tool of it in hand."""
     viewer.layers.selection.active = layer
     layer.selected_data = set()
     layer.mode = tool
 
 
-def _corners(outline: Outline, ndim: int) -> NDArray[np.float64]:
+def _make_corners(outline: RegionOutline, ndim: int) -> NDArray[np.float64]:
     corners = np.array(outline.corners, np.float64)
     return corners if ndim == 2 else np.insert(corners, 0, outline.plane, axis=1)
 
 
-def _outline(corners: NDArray[Any], kind: Any) -> Outline:  # noqa: ANN401 - one of the kinds of an outline
+def _make_outline(corners: NDArray[Any], kind: Any) -> RegionOutline:  # noqa: ANN401 - one of the kinds of an outline
     planes = np.unique(corners[:, 0].round()) if corners.shape[1] > len("YX") else np.zeros(1)
     if len(planes) > 1:
         raise MedSegError(
             "the outline lies across slices, so that it was not taken. Turn the view back to the slices, then draw it."
         )
-    drawn = corners[:, -2:].astype(float).round(DECIMALS).tolist()
-    return Outline(corners=tuple((y, x) for y, x in drawn), kind=kind, plane=int(planes[0]))
+    drawn = corners[:, -2:].astype(float).round(CORNER_DECIMALS).tolist()
+    return RegionOutline(corners=tuple((y, x) for y, x in drawn), kind=kind, plane=int(planes[0]))

@@ -1,19 +1,19 @@
 """Which case next: the one that teaches most per minute of correction, as far as that can be known."""
 
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.workflow.cases import CaseRow, case_list
+from napari_medseg.workflow.cases import CaseRow, list_cases
 from napari_medseg.workflow.workspace import Workspace
 
-FIRST_GUESS_S_PER_PLANE = 30.0
+DEFAULT_S_PER_PLANE = 30.0
 
 
-def next_case(ws: Workspace, after: Case | None = None) -> Case | None:
+def find_next_case(ws: Workspace, after: Case | None = None) -> Case | None:
     """Return the next case that nobody has decided on; `None` when all are done.
 
     Predicted cases come first, the most uncertain per expected minute leading, then the others in the order in which
     they came. Without `after`, or where it is done, that order is begun from its start; else it goes on behind `after`.
     """
-    cases = [row.case for row in waiting(ws, None if after is None else after.task)]
+    cases = [row.case for row in rank_undecided_cases(ws, None if after is None else after.task)]
     ids = [case.id for case in cases]
     if after is None or after.id not in ids:
         return cases[0] if cases else None
@@ -22,34 +22,34 @@ def next_case(ws: Workspace, after: Case | None = None) -> Case | None:
     return cases[(ids.index(after.id) + 1) % len(cases)]
 
 
-def waiting(ws: Workspace, task: str | None = None) -> list[CaseRow]:
+def rank_undecided_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
     """Cases that nobody has decided on, in the order in which they should be corrected."""
-    per_plane = seconds_per_plane(ws)
-    undone = [row for row in case_list(ws, task) if not row.done]
-    return sorted(undone, key=lambda row: _urgency(row, per_plane))
+    per_plane = estimate_seconds_per_plane(ws)
+    undone = [row for row in list_cases(ws, task) if not row.is_decided]
+    return sorted(undone, key=lambda row: _ranking_key(row, per_plane))
 
 
-def position(ws: Workspace, case: Case) -> tuple[int, int]:
+def get_case_position(ws: Workspace, case: Case) -> tuple[int, int]:
     """Place of a case, from 1, among all of its task in the order in which they came, and how many there are."""
-    ids = [other.id for other in ws.project.rows(Case) if other.task == case.task]
+    ids = [other.id for other in ws.project.read_records(Case) if other.task == case.task]
     return ids.index(case.id) + 1, len(ids)
 
 
-def seconds_per_plane(ws: Workspace) -> float:
+def estimate_seconds_per_plane(ws: Workspace) -> float:
     """Seconds that a person needed for a plane so far (a guess before the first correction)."""
-    planes = {case.id: _n_planes(case) for case in ws.project.rows(Case)}
-    corrections = ws.project.rows(Correction)
+    planes = {case.id: _count_planes(case) for case in ws.project.read_records(Case)}
+    corrections = ws.project.read_records(Correction)
     worked = sum(correction.seconds for correction in corrections)
     n_planes = sum(planes[correction.case_id] for correction in corrections)
-    return worked / n_planes if worked > 0 else FIRST_GUESS_S_PER_PLANE
+    return worked / n_planes if worked > 0 else DEFAULT_S_PER_PLANE
 
 
-def _urgency(row: CaseRow, per_plane_s: float) -> tuple[bool, float, int]:
+def _ranking_key(row: CaseRow, per_plane_s: float) -> tuple[bool, float, int]:
     if row.uncertainty is None:
         return True, 0.0, row.case.id
-    minutes = per_plane_s * _n_planes(row.case) / 60.0
+    minutes = per_plane_s * _count_planes(row.case) / 60.0
     return False, -row.uncertainty / minutes, row.case.id
 
 
-def _n_planes(case: Case) -> int:
+def _count_planes(case: Case) -> int:
     return case.shape[0] if case.axes.startswith("Z") else 1

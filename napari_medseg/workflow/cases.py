@@ -9,19 +9,19 @@ from typing import Literal
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import image_copy, read_copy
-from napari_medseg.core.project.stroke_journal import has_own_strokes, journal_path
+from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
+from napari_medseg.core.project.stroke_journal import get_journal_path, has_manual_strokes
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.replay import replay_groups
+from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.custom_tasks import keep_with_project
+from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-ONE_GROUP_HELD_OUT_IN = 5
-ONE_OF_THE_FIRST_HELD_OUT_IN = 3
+HOLD_OUT_ONE_GROUP_IN = 5
+HOLD_OUT_ONE_GROUP_IN_AT_FIRST = 3
 """Until there are as many as the gate needs to tell better from worse."""
 
 CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
@@ -43,7 +43,7 @@ class CaseRow:
         return None if self.prediction is None else self.prediction.uncertainty
 
     @property
-    def done(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether a person has decided on it."""
         return self.state in ("accepted", "rejected")
 
@@ -60,10 +60,10 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     MedSegError
         If the task takes no images with such axes; then nothing is added.
     """
-    wanted = ws.tasks.named(task)
+    wanted = ws.tasks.get_task(task)
     for image in images:
         _check_axes(image, wanted)
-    keep_with_project(ws, wanted)
+    save_task_to_project(ws, wanted)
     with ws.project.transaction():
         return [_add_case(ws, image, task) for image in images]
 
@@ -89,9 +89,9 @@ def load_image(ws: Workspace, case: Case) -> Image:
             if image.content_hash == case.content_hash:
                 return replace(image, name=case.name, group=case.group)
             reason = "its files have changed since"
-    if image_copy(ws.project.folder, case.content_hash).exists():
+    if get_image_copy_path(ws.project.folder, case.content_hash).exists():
         logger.info("%s: %s; the project's copy is used", case.name, reason)
-        return read_copy(ws.project.folder, case)
+        return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
     raise MedSegError(
         f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them anew where they are now; "
@@ -99,27 +99,31 @@ def load_image(ws: Workspace, case: Case) -> Image:
     )
 
 
-def case_list(ws: Workspace, task: str | None = None) -> list[CaseRow]:
+def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
     """All cases (of a task) in the order in which they came, each with where it stands."""
-    predictions = {prediction.case_id: prediction for prediction in ws.project.rows(Prediction)}
-    corrections = {correction.case_id: correction for correction in ws.project.rows(Correction)}
+    predictions = {prediction.case_id: prediction for prediction in ws.project.read_records(Prediction)}
+    corrections = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
     reviews: dict[int, list[Review]] = {}
-    for review in ws.project.rows(Review):
+    for review in ws.project.read_records(Review):
         reviews.setdefault(review.case_id, []).append(review)
     return [
-        _row(ws, case, predictions.get(case.id), corrections.get(case.id), reviews.get(case.id, []))
-        for case in ws.project.rows(Case)
+        _make_case_row(ws, case, predictions.get(case.id), corrections.get(case.id), reviews.get(case.id, []))
+        for case in ws.project.read_records(Case)
         if task in (None, case.task)
     ]
 
 
-def corrections_in_force(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
+def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
     """Each case's newest correction, in the order of the cases; none of a case that was rejected afterwards."""
-    newest = {correction.case_id: correction for correction in ws.project.rows(Correction)}
-    last = {review.case_id: review.state for review in ws.project.rows(Review) if review.state is not ReviewState.OPEN}
+    newest = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
+    last = {
+        review.case_id: review.state
+        for review in ws.project.read_records(Review)
+        if review.state is not ReviewState.OPEN
+    }
     return [
         (case, newest[case.id])
-        for case in ws.project.rows(Case)
+        for case in ws.project.read_records(Case)
         if task in (None, case.task) and case.id in newest and last[case.id] is ReviewState.ACCEPTED
     ]
 
@@ -133,13 +137,13 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         If the group was used on its present side: what a model has learnt from can no longer judge it, and what has
         judged a model stays frozen.
     """
-    if ws.project.hold_out_decisions().get(group, False) == held_out:
+    if ws.project.read_hold_out_groups().get(group, False) == held_out:
         return
-    if group in _learnt_before(ws):
+    if group in _find_pretrained_groups(ws):
         raise MedSegError(
             f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
         )
-    runs = sorted({item.run_id for item in ws.project.run_items() if item.group == group})
+    runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
     if runs and held_out:
         raise MedSegError(
             f"{group!r} was trained on (run {runs[0]}), so it can never be held out. Choose another group."
@@ -148,7 +152,7 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         raise MedSegError(
             f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
         )
-    ws.project.decide_hold_out(group, held_out)
+    ws.project.set_hold_out(group, held_out)
 
 
 def _check_axes(image: Image, task: Task) -> None:
@@ -160,11 +164,11 @@ def _check_axes(image: Image, task: Task) -> None:
 
 
 def _add_case(ws: Workspace, image: Image, task: str) -> Case:
-    for case in ws.project.rows(Case, "content_hash", image.content_hash):
+    for case in ws.project.read_records(Case, "content_hash", image.content_hash):
         if case.task == task:
             return case
     group = image.group or image.name or image.content_hash[:12]
-    _place(ws, group)
+    _assign_hold_out(ws, group)
     case = Case(
         id=0,
         task=task,
@@ -178,39 +182,39 @@ def _add_case(ws: Workspace, image: Image, task: str) -> Case:
         held_out=False,
         created=now(),
     )
-    return ws.project.one(Case, ws.project.insert(case).id)
+    return ws.project.get_record(Case, ws.project.insert(case).id)
 
 
-def _place(ws: Workspace, group: str) -> None:
-    sides = ws.project.hold_out_decisions()
+def _assign_hold_out(ws: Workspace, group: str) -> None:
+    sides = ws.project.read_hold_out_groups()
     if group in sides:
         return
     held, n_groups = sum(sides.values()), len(sides)
-    one_in = ONE_OF_THE_FIRST_HELD_OUT_IN if held < MIN_GROUPS else ONE_GROUP_HELD_OUT_IN
+    one_in = HOLD_OUT_ONE_GROUP_IN_AT_FIRST if held < MIN_GROUPS else HOLD_OUT_ONE_GROUP_IN
     wanted = held < n_groups and held * one_in < n_groups
-    ws.project.decide_hold_out(group, wanted and group not in _learnt_before(ws))
+    ws.project.set_hold_out(group, wanted and group not in _find_pretrained_groups(ws))
 
 
-def _learnt_before(ws: Workspace) -> set[str]:
+def _find_pretrained_groups(ws: Workspace) -> set[str]:
     """Return groups of the bundled samples that a live version learnt from before the person had it."""
-    live = [ws.registry.live_or_none(task) for task in {card.task for card in ws.registry.versions()}]
-    return replay_groups(ws.samples, [card for card in live if card is not None])
+    live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
+    return find_replay_groups(ws.samples, [card for card in live if card is not None])
 
 
-def _row(
+def _make_case_row(
     ws: Workspace, case: Case, prediction: Prediction | None, correction: Correction | None, reviews: list[Review]
 ) -> CaseRow:
     open_reviews = [review for review in reviews if review.state is ReviewState.OPEN]
     closed = [review for review in reviews if review.state is not ReviewState.OPEN]
     state: CaseState = "new" if prediction is None else "predicted"
-    if any(has_own_strokes(journal_path(ws.project.folder, review.id)) for review in open_reviews):
+    if any(has_manual_strokes(get_journal_path(ws.project.folder, review.id)) for review in open_reviews):
         state = "draft"
     elif closed and closed[-1].state is ReviewState.ACCEPTED:
         state = "accepted"
-    elif closed and not _predicted_since(prediction, closed[-1]):
+    elif closed and not _is_predicted_after(prediction, closed[-1]):
         state = "rejected"
     return CaseRow(case, state, prediction, correction, open_reviews[-1] if open_reviews else None)
 
 
-def _predicted_since(prediction: Prediction | None, review: Review) -> bool:
+def _is_predicted_after(prediction: Prediction | None, review: Review) -> bool:
     return prediction is not None and prediction.created > (review.closed or "")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from napari_medseg.workflow.cases import corrections_in_force
+from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Effort:
+class CorrectionEffort:
     """Mean seconds and edited voxels of the accepted cases that a version had predicted."""
 
     model: str
@@ -17,32 +17,34 @@ class Effort:
     changed_voxels: float
 
 
-def efforts(ws: Workspace, task: str) -> list[Effort]:
+def compute_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
     """Return the effort with each version, in the order in which they first predicted; blank starts are left out."""
     by_model: dict[str, list[tuple[float, int]]] = {}
-    for _, correction in sorted(corrections_in_force(ws, task), key=lambda pair: pair[1].id):
+    for _, correction in sorted(list_current_corrections(ws, task), key=lambda pair: pair[1].id):
         if correction.model:
             by_model.setdefault(correction.model, []).append((correction.seconds, correction.changed_voxels))
     return [
-        Effort(model, len(cases), fmean(seconds for seconds, _ in cases), fmean(voxels for _, voxels in cases))
+        CorrectionEffort(
+            model, len(cases), fmean(seconds for seconds, _ in cases), fmean(voxels for _, voxels in cases)
+        )
         for model, cases in by_model.items()
     ]
 
 
-def effort_text(found: list[Effort]) -> str:
+def format_effort(efforts: list[CorrectionEffort]) -> str:
     """Say it in one line: of the last version, and of the one before it where there is one; empty without any."""
-    if not found:
+    if not efforts:
         return ""
-    last = found[-1]
-    if len(found) == 1:
-        return f"{_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
-    before = found[-2]
+    last = efforts[-1]
+    if len(efforts) == 1:
+        return f"{_format_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
+    before = efforts[-2]
     return (
-        f"per case {_minutes(before.seconds)} → {_minutes(last.seconds)}, "
+        f"per case {_format_minutes(before.seconds)} → {_format_minutes(last.seconds)}, "
         f"{before.changed_voxels:,.0f} → {last.changed_voxels:,.0f} voxels"
     )
 
 
-def _minutes(seconds: float) -> str:
+def _format_minutes(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole // 60}:{whole % 60:02d} min"

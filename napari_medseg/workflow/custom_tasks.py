@@ -4,16 +4,16 @@ import logging
 
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Case
-from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskBook, read_task, write_task
+from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-def add_to_registry(registry: Registry, book: TaskBook, task: Task) -> None:
+def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -> None:
     """Keep a new task with the models, so that every project over this registry knows it.
 
     Raises
@@ -21,27 +21,27 @@ def add_to_registry(registry: Registry, book: TaskBook, task: Task) -> None:
     MedSegError
         If there is a task of that name in the book already: what its labels mean never changes.
     """
-    if task.name in book:
+    if task.name in catalog:
         raise MedSegError(f"there is a task {task.name!r} already. Choose another name, or remove that one first.")
     write_task(task, registry.tasks_dir)
     logger.info("made the task %s with %d labels", task.name, len(task.labels))
 
 
-def own_named(book: TaskBook, name: str) -> Task:
+def get_custom_task(catalog: TaskCatalog, name: str) -> Task:
     """Return a task of one's own; raise `MedSegError` where there is none, or it is one of the program's."""
     if name in TASKS:
         raise MedSegError(f"{name!r} is a task of the program itself: its labels stay as they are.")
-    return book.named(name)
+    return catalog.get_task(name)
 
 
 def add_task(ws: Workspace, task: Task) -> Task:
     """Make a task, and let this workspace know it at once; raises like `add_to_registry`."""
     add_to_registry(ws.registry, ws.tasks, task)
-    reread(ws)
-    return ws.tasks.named(task.name)
+    reload_tasks(ws)
+    return ws.tasks.get_task(task.name)
 
 
-def extend_in_registry(registry: Registry, book: TaskBook, task: Task) -> None:
+def extend_in_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -> None:
     """Keep a task that has labels behind those it had before; corrections and versions keep their meaning.
 
     Raises
@@ -49,7 +49,7 @@ def extend_in_registry(registry: Registry, book: TaskBook, task: Task) -> None:
     MedSegError
         If it is a task of the program itself or unknown, or means something else than before.
     """
-    before = own_named(book, task.name)
+    before = get_custom_task(catalog, task.name)
     if not extends(task, before):
         raise MedSegError(f"labels of {task.name!r} would mean something else. Others can only be added behind them.")
     write_task(task, registry.tasks_dir)
@@ -66,18 +66,18 @@ def remove_task(ws: Workspace, name: str) -> None:
     """
     if name in TASKS:
         raise MedSegError(f"{name!r} is a task of the program itself and stays.")
-    ws.tasks.named(name)
-    cases = ws.project.rows(Case, "task", name)
-    models = [card.id for card in ws.registry.versions(name)]
+    ws.tasks.get_task(name)
+    cases = ws.project.read_records(Case, "task", name)
+    models = [card.id for card in ws.registry.list_versions(name)]
     if cases or models:
         used = [f"{len(cases)} cases of the project {ws.project.folder}"] * bool(cases) + models
         raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it stays.")
     for folder in (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER):
         (folder / f"{name}.json").unlink(missing_ok=True)
-    reread(ws)
+    reload_tasks(ws)
 
 
-def keep_with_project(ws: Workspace, task: Task) -> None:
+def save_task_to_project(ws: Workspace, task: Task) -> None:
     """Write a task of one's own into the project, so that the project means the same wherever it is opened."""
     folder = ws.project.folder / TASKS_FOLDER
     path = folder / f"{task.name}.json"
@@ -85,13 +85,15 @@ def keep_with_project(ws: Workspace, task: Task) -> None:
         write_task(task, folder)
 
 
-def reread(ws: Workspace) -> None:
+def reload_tasks(ws: Workspace) -> None:
     """Take up tasks that were made elsewhere, as by the command line."""
-    ws.tasks = ws.registry.book(ws.project.folder / TASKS_FOLDER)
+    ws.tasks = ws.registry.read_task_catalog(ws.project.folder / TASKS_FOLDER)
 
 
-def stamp(ws: Workspace) -> frozenset[tuple[str, int]]:
-    """Return what tells whether `reread` would find another book: the files that it is read from, and their times."""
+def read_task_file_times(ws: Workspace) -> frozenset[tuple[str, int]]:
+    """Return what tells whether `reload_tasks` would find another book: the files that it is read from, and their
+    times.
+    """
     folders = (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER)
     files = [path for folder in folders for path in folder.glob("*.json")]
     files += ws.registry.user_dir.glob("*/*/card.json")  # a version brings its task along

@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.review_region_files import draft_area_path, read_draft_area, write_draft_area
-from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.review_region_files import get_draft_region_path, read_draft_region, write_draft_region
+from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.core.records import Case, Review
-from napari_medseg.core.review_region import WHOLE, Area
+from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion
 
 
 class Draft:
     """Labels under correction.
 
-    Give `labels` to the layer as it is: painting there and `record` then write the same array. After `undo`, `redo`,
-    `reset` or a merged prediction the array has changed in place and the layer only needs a refresh.
+    Give `labels` to the layer as it is: painting there and `record` then write the same array. After `undo`,
+    `redo`, `reset` or a merged prediction the array has changed in place and the layer only needs a refresh.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Draft:
         Version that made them, ``""`` for none.
     """
 
-    def __init__(self, review: Review, case: Case, journal: Journal, start: NDArray[Any], model: str) -> None:
+    def __init__(self, review: Review, case: Case, journal: StrokeJournal, start: NDArray[Any], model: str) -> None:
         self.review = review
         self.case = case
         self.labels = np.require(start, requirements=["C", "W"])
@@ -41,27 +41,27 @@ class Draft:
         self._start_model = model
         self._n_changed = 0
         self._edited: NDArray[np.int64] | None = None
-        self._first_area = WHOLE
-        self._area = read_draft_area(draft_area_path(journal.path))
-        for place, stroke in enumerate(journal.done):
-            self._put(stroke, stroke.old, stroke.new, journal.done[:place])
+        self._initial_review_region = WHOLE_IMAGE
+        self._review_region = read_draft_region(get_draft_region_path(journal.path))
+        for place, stroke in enumerate(journal.applied_strokes):
+            self._apply_stroke(stroke, stroke.old, stroke.new, journal.applied_strokes[:place])
 
     @property
     def model(self) -> str:
         """Version that made the labels under the edits."""
-        merged = [stroke.model for stroke in self._journal.done if stroke.kind is StrokeKind.PREDICTION]
+        merged = [stroke.model for stroke in self._journal.applied_strokes if stroke.kind is StrokeKind.PREDICTION]
         return merged[-1] if merged else self._start_model
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a stroke of this review to take back; what was carried over from a correction stays."""
-        done = self._journal.done
-        return bool(done) and done[-1].kind is not StrokeKind.CARRIED
+        done = self._journal.applied_strokes
+        return bool(done) and done[-1].kind is not StrokeKind.CARRIED_OVER
 
     @property
     def can_redo(self) -> bool:
         """Whether an undone stroke can be made again."""
-        return bool(self._journal.undone)
+        return bool(self._journal.undone_strokes)
 
     @property
     def changed_voxels(self) -> int:
@@ -69,16 +69,16 @@ class Draft:
         return self._n_changed
 
     @property
-    def edited(self) -> NDArray[np.int64]:
+    def edited_indices(self) -> NDArray[np.int64]:
         """Flat C-order indices of the voxels a person touched since the last reset, ascending, each once."""
         if self._edited is None:
-            self._edited = edited_by(self._journal.done)
+            self._edited = find_edited_voxels(self._journal.applied_strokes)
         return self._edited
 
     @property
     def edited_planes(self) -> list[int]:
         """Indices, ascending, of the planes of a volume in which a person touched a voxel."""
-        return [int(plane) for plane in np.unique(self.edited // int(np.prod(self.labels.shape[-2:])))]
+        return [int(plane) for plane in np.unique(self.edited_indices // int(np.prod(self.labels.shape[-2:])))]
 
     @property
     def saved_at(self) -> float | None:
@@ -86,24 +86,24 @@ class Draft:
         return self._journal.saved_at
 
     @property
-    def area(self) -> Area:
+    def review_region(self) -> ReviewRegion:
         """What of the image counts as reviewed."""
-        return self._first_area if self._area is None else self._area
+        return self._initial_review_region if self._review_region is None else self._review_region
 
     @property
-    def area_changed(self) -> bool:
+    def has_changed_review_region(self) -> bool:
         """Whether the area is another than the review began with."""
-        return self.area != self._first_area
+        return self.review_region != self._initial_review_region
 
-    def keep_area(self, area: Area) -> None:
+    def save_review_region(self, region: ReviewRegion) -> None:
         """Keep what counts as reviewed; it is on disk when this returns, and there when the draft is opened again."""
-        if area != self.area:
-            write_draft_area(draft_area_path(self._journal.path), area)
-            self._area = area
+        if region != self.review_region:
+            write_draft_region(get_draft_region_path(self._journal.path), region)
+            self._review_region = region
 
-    def begin_with_area(self, area: Area) -> None:
+    def set_initial_review_region(self, region: ReviewRegion) -> None:
         """Take the area of an earlier correction, until another one is kept."""
-        self._first_area = area
+        self._initial_review_region = region
 
     @property
     def seconds(self) -> float:
@@ -130,27 +130,27 @@ class Draft:
             If it cannot be written, or lies outside the image.
         """
         stroke = Stroke.from_voxels(StrokeKind.PAINT, indices, old, new)
-        if stroke.runs.size:
-            self._add(stroke)
+        if stroke.voxel_runs.size:
+            self._add_stroke(stroke)
 
     def undo(self) -> Stroke | None:
         """Take the last stroke back, in the labels too; `None` where there is none. Unlimited, also after a restart."""
         stroke = self._journal.undo() if self.can_undo else None
         if stroke is not None:
-            self._put(stroke, stroke.new, stroke.old, self._journal.done)
+            self._apply_stroke(stroke, stroke.new, stroke.old, self._journal.applied_strokes)
         return stroke
 
     def redo(self) -> Stroke | None:
         """Make the stroke last undone again, in the labels too; `None` where there is none."""
         stroke = self._journal.redo()
         if stroke is not None:
-            self._put(stroke, stroke.old, stroke.new, self._journal.done[:-1])
+            self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
         return stroke
 
     def reset(self) -> NDArray[Any]:
         """Bring back the prediction and forget which voxels were edited; one stroke, so that it can be undone."""
-        if self.edited.size:
-            self._become(self._predicted, StrokeKind.RESET)
+        if self.edited_indices.size:
+            self._record_difference(self._predicted, StrokeKind.RESET)
         return self.labels
 
     def merge(self, labels: NDArray[Any], model: str) -> NDArray[Any]:
@@ -158,44 +158,44 @@ class Draft:
         self._check_shape(labels)
         before, after = self._predicted.ravel(), labels.ravel()
         indices = np.flatnonzero(before != after)
-        self._add(Stroke.from_voxels(StrokeKind.PREDICTION, indices, before[indices], after[indices], model))
+        self._add_stroke(Stroke.from_voxels(StrokeKind.PREDICTION, indices, before[indices], after[indices], model))
         return self.labels
 
     def carry_over(self, labels: NDArray[Any]) -> None:
         """Start from what was accepted before: it counts as edited and is not undone."""
         self._check_shape(labels)
-        self._become(labels, StrokeKind.CARRIED)
+        self._record_difference(labels, StrokeKind.CARRIED_OVER)
 
-    def catch_up(self, labels: NDArray[Any]) -> None:
+    def record_missed_changes(self, labels: NDArray[Any]) -> None:
         """Record what another tool changed in the layer without telling; nothing where all strokes were recorded."""
         self._check_shape(labels)
         if labels is not self.labels and not np.array_equal(labels, self.labels):
-            self._become(labels, StrokeKind.PAINT)
+            self._record_difference(labels, StrokeKind.PAINT)
 
     def close(self) -> None:
         """Sync and close the journal; the draft can be opened again."""
         self._journal.close()
 
-    def _become(self, wanted: NDArray[Any], kind: StrokeKind) -> None:
+    def _record_difference(self, wanted: NDArray[Any], kind: StrokeKind) -> None:
         before, after = self.labels.ravel(), wanted.ravel()
         indices = np.flatnonzero(before != after)
-        self._add(Stroke.from_voxels(kind, indices, before[indices], after[indices]))
+        self._add_stroke(Stroke.from_voxels(kind, indices, before[indices], after[indices]))
 
-    def _add(self, stroke: Stroke) -> None:
-        runs = stroke.runs
+    def _add_stroke(self, stroke: Stroke) -> None:
+        runs = stroke.voxel_runs
         if runs.size and int(runs["start"][-1]) + int(runs["length"][-1]) > self.labels.size:
             raise MedSegError(f"a stroke lies outside {self.case.name}. Open the case again; the draft is as it was.")
         self._journal.add(stroke)
-        self._put(stroke, stroke.old, stroke.new, self._journal.done[:-1])
+        self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
 
-    def _put(
+    def _apply_stroke(
         self, stroke: Stroke, before: NDArray[np.uint32], after: NDArray[np.uint32], below: Sequence[Stroke]
     ) -> None:
         """Turn one side of a stroke into the other, given the strokes below it, and keep count of what differs."""
         indices, labels, predicted = stroke.indices, self.labels.reshape(-1), self._predicted.reshape(-1)
         self._edited = None
         if stroke.kind is StrokeKind.PREDICTION:
-            edited = edited_by(below)
+            edited = find_edited_voxels(below)
             predicted[indices] = after
             free = ~np.isin(indices, edited, assume_unique=True)
             labels[indices[free]] = after[free]
@@ -213,7 +213,7 @@ class Draft:
             )
 
 
-def edited_by(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
+def find_edited_voxels(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
     """Flat indices, ascending, of the voxels that strokes by hand touched since the last reset."""
     touched: list[NDArray[np.int64]] = []
     for stroke in strokes:

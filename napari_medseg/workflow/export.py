@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of, write_text
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import read_field, read_labels
-from napari_medseg.core.project.review_region_files import read_reviewed
+from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
+from napari_medseg.core.project.review_region_files import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.quality.measurements import measure
+from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Case, Correction, Prediction, now
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.cases import corrections_in_force, load_image
+from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.workspace import Workspace
 
 PROVENANCE_FILE = "provenance.json"
@@ -36,7 +36,7 @@ _COLUMNS = (
     *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
     *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share"),
 )
-_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_INVALID_NAME_CHARS = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class ExportItem:
     """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
 
     `task` says what they mean; `field` are the labels of the field that the model found first, where it looks into one;
-    `reviewed` is what a person looked at, `None` where that is the whole image.
+    `reviewed_mask` is what a person looked at, `None` where that is the whole image.
     """
 
     case: Case
@@ -52,28 +52,28 @@ class ExportItem:
     correction: Correction
     labels: NDArray[Any]
     image: Image
-    field: NDArray[Any] | None = None
-    reviewed: NDArray[np.bool_] | None = None
+    roi: NDArray[Any] | None = None
+    reviewed_mask: NDArray[np.bool_] | None = None
 
 
-def accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
+def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
     """Return accepted cases of a task with corrections and field files; in the main thread: it reads the project."""
-    fields = {row.case_id: row.field_file for row in ws.project.rows(Prediction) if row.field_file}
-    return [(case, correction, fields.get(case.id, "")) for case, correction in corrections_in_force(ws, task)]
+    fields = {row.case_id: row.field_file for row in ws.project.read_records(Prediction) if row.field_file}
+    return [(case, correction, fields.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
 
 
-def items_of(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
+def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
     """Read what is to be exported; touches files only, so that a worker thread may call it."""
     folder = ws.project.folder
     return [
         ExportItem(
             case,
-            ws.tasks.named(case.task),
+            ws.tasks.get_task(case.task),
             correction,
-            read_labels(folder, case, correction),
+            read_case_labels(folder, case, correction),
             load_image(ws, case),
-            read_field(folder / field_file, case) if field_file else None,
-            read_reviewed(folder, case, correction),
+            read_roi_labels(folder / field_file, case) if field_file else None,
+            read_reviewed_pixels(folder, case, correction),
         )
         for case, correction, field_file in rows
     ]
@@ -108,24 +108,24 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     """
     if not items:
         raise MedSegError("nothing is accepted yet, so there is nothing to export. Accept a case first.")
-    _refuse_unfit(items, suffix)
-    earlier = _earlier_entries(folder)
+    _check_exportable(items, suffix)
+    earlier = _read_earlier_entries(folder)
     written: list[Path] = []
     entries: list[dict[str, Any]] = []
-    for item, stem in zip(items, _stems(items, earlier), strict=True):
-        files = _files_of(item, folder, stem, suffix, with_images)
+    for item, stem in zip(items, _make_file_stems(items, earlier), strict=True):
+        files = _make_file_paths(item, folder, stem, suffix, with_images)
         _refuse_foreign_files(files, earlier)
-        _write(item, files)
-        if item.reviewed is None:
-            _drop_reviewed(folder / f"{stem}_reviewed{suffix}", earlier)
+        _write_item_files(item, files)
+        if item.reviewed_mask is None:
+            _remove_reviewed_file(folder / f"{stem}_reviewed{suffix}", earlier)
         written += files.values()
-        entries.append({"stem": stem} | _entry(item, files))
+        entries.append({"stem": stem} | _make_entry(item, files))
     replaced = {entry["labels_file"] for entry in entries}
     entries = [entry for entry in earlier if entry["labels_file"] not in replaced] + entries
     return [*written, _write_provenance(folder, entries), _write_measurements(folder, entries)]
 
 
-def _refuse_unfit(items: Sequence[ExportItem], suffix: str) -> None:
+def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
     if suffix not in formats.WRITERS:
         raise MedSegError(f"labels cannot be exported as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
     problems = []
@@ -141,12 +141,12 @@ def _refuse_unfit(items: Sequence[ExportItem], suffix: str) -> None:
         raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct this, or leave these cases out.")
 
 
-def _stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
+def _make_file_stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
     """File names by the names of cases; a name that another image has, too, gets the start of the image's hash."""
     owners: dict[str, set[str]] = defaultdict(set)
     for entry in earlier:
         owners[entry["stem"].casefold()].add(entry["content_sha256"])
-    names = [_NOT_IN_NAMES.sub("_", item.case.name).strip("_.") or "case" for item in items]
+    names = [_INVALID_NAME_CHARS.sub("_", item.case.name).strip("_.") or "case" for item in items]
     for item, name in zip(items, names, strict=True):
         owners[name.casefold()].add(item.case.content_hash)
     return [
@@ -155,33 +155,33 @@ def _stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> li
     ]
 
 
-def _files_of(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
+def _make_file_paths(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
     """Return where to write what of a case; the keys are those of `provenance.json`."""
-    wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed is not None}
+    wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed_mask is not None}
     return {f"{what}_file": folder / f"{stem}_{what}{suffix}" for what, is_so in wanted.items() if is_so}
 
 
 def _refuse_foreign_files(files: Mapping[str, Path], earlier: Sequence[dict[str, Any]]) -> None:
-    ours = _files_in(earlier)
+    ours = _list_exported_names(earlier)
     for path in files.values():
         if path.exists() and path.name not in ours:
             raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
 
 
-def _files_in(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
+def _list_exported_names(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
     return {entry.get(kind) for entry in earlier for kind in ("labels_file", "image_file", "reviewed_file")}
 
 
-def _drop_reviewed(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
+def _remove_reviewed_file(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
     """Remove what an earlier export said was reviewed of an image that is reviewed as a whole by now."""
-    if path.name in _files_in(earlier):
+    if path.name in _list_exported_names(earlier):
         path.unlink(missing_ok=True)
 
 
-def _write(item: ExportItem, files: Mapping[str, Path]) -> None:
+def _write_item_files(item: ExportItem, files: Mapping[str, Path]) -> None:
     _write_and_read_back(files["labels_file"], item.labels, item.image)
-    if item.reviewed is not None:
-        _write_and_read_back(files["reviewed_file"], item.reviewed.astype(np.uint8), item.image)
+    if item.reviewed_mask is not None:
+        _write_and_read_back(files["reviewed_file"], item.reviewed_mask.astype(np.uint8), item.image)
     if "image_file" in files:
         formats.write_image(files["image_file"], item.image)
 
@@ -192,18 +192,18 @@ def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None
         raise MedSegError(f"{path} does not read back as it was written. The disk may be failing; export elsewhere.")
 
 
-def _entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
+def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
     task, image, correction, labels_path = item.task, item.image, item.correction, files["labels_file"]
     return {
         "case": item.case.name,
         "group": item.case.group,
         "task": task.name,
         "labels_file": labels_path.name,
-        "labels_file_sha256": sha256_of(labels_path),
+        "labels_file_sha256": compute_file_sha256(labels_path),
         "image_file": files["image_file"].name if "image_file" in files else None,
         "reviewed_file": files["reviewed_file"].name if "reviewed_file" in files else None,
-        "reviewed_share": 1.0 if item.reviewed is None else round(float(item.reviewed.mean()), 5),
-        "source_files": [_file_entry(path) for path in image.sources],
+        "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
+        "source_files": [_make_file_entry(path) for path in image.sources],
         "content_sha256": item.case.content_hash,
         "model": correction.model,
         "who": correction.who,
@@ -228,17 +228,17 @@ def _entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
                 "share_of_field": round(m.shares[0][1], 5) if m.shares else None,
                 "shares_of_its_parts": "; ".join(f"{name} {share:.5f}" for name, share in m.shares[1:]),
             }
-            for m in measure(item.labels, image, task, item.field)
+            for m in measure_labels(item.labels, image, task, item.roi)
         ],
     }
 
 
-def _file_entry(path: Path) -> dict[str, str | None]:
+def _make_file_entry(path: Path) -> dict[str, str | None]:
     """Name and hash of a source file; no hash where it is gone and the project's own copy was exported."""
-    return {"name": path.name, "sha256": sha256_of(path) if path.is_file() else None}
+    return {"name": path.name, "sha256": compute_file_sha256(path) if path.is_file() else None}
 
 
-def _earlier_entries(folder: Path) -> list[dict[str, Any]]:
+def _read_earlier_entries(folder: Path) -> list[dict[str, Any]]:
     path = folder / PROVENANCE_FILE
     if not path.exists():
         return []
@@ -260,7 +260,7 @@ def _write_provenance(folder: Path, entries: list[dict[str, Any]]) -> Path:
         "cases": entries,
     }
     path = folder / PROVENANCE_FILE
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
@@ -273,5 +273,5 @@ def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
         of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # what wrote none knew no parts
         table.writerows(of_case | measurement for measurement in entry["measurements"])
     path = folder / MEASUREMENTS_FILE
-    write_text(path, text.getvalue())
+    atomic_write_text(path, text.getvalue())
     return path

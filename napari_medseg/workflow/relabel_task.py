@@ -1,15 +1,15 @@
 """Change the labels of a task that is in use, so that whatever was labelled keeps its meaning."""
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.case_files import read_labels
+from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Case, Correction, Review
 from napari_medseg.core.task_catalog import TASKS_FOLDER, write_task
 from napari_medseg.core.tasks import Task
-from napari_medseg.workflow.custom_tasks import own_named, reread
-from napari_medseg.workflow.review import drafts_waiting
+from napari_medseg.workflow.custom_tasks import get_custom_task, reload_tasks
+from napari_medseg.workflow.review import list_draft_cases
 from napari_medseg.workflow.workspace import Workspace
 
-MOST_NAMED = 3
+MAX_NAMES_LISTED = 3
 
 
 def change_labels(ws: Workspace, task: Task) -> Task:
@@ -23,41 +23,41 @@ def change_labels(ws: Workspace, task: Task) -> Task:
     MedSegError
         If it is a task of the program itself or unknown, or a label that is in use would be lost.
     """
-    before = own_named(ws.tasks, task.name)
+    before = get_custom_task(ws.tasks, task.name)
     names = {label.value: label.name for label in task.labels}
     lost = [label for label in before.labels if names.get(label.value) != label.name]
-    used = [(label, users) for label in lost if (users := _users_of(ws, task.name, label.value))]
+    used = [(label, users) for label in lost if (users := _describe_label_users(ws, task.name, label.value))]
     if used:
         stay = "; ".join(f"label {label.value} {label.name!r} is used by {users}" for label, users in used)
         raise MedSegError(f"{stay}. It keeps its name and value; labels can be added behind it.")
     write_task(task, ws.registry.tasks_dir)
     if (ws.project.folder / TASKS_FOLDER / f"{task.name}.json").exists():
         write_task(task, ws.project.folder / TASKS_FOLDER)
-    reread(ws)
-    return ws.tasks.named(task.name)
+    reload_tasks(ws)
+    return ws.tasks.get_task(task.name)
 
 
-def names_are_fixed(ws: Workspace, name: str) -> bool:
+def is_task_in_use(ws: Workspace, name: str) -> bool:
     """Whether something carries labels of a task: a case with accepted labels, a draft, or a version."""
-    cases = {case.id for case in ws.project.rows(Case, "task", name)}
-    reviews = [review for review in ws.project.rows(Review) if review.case_id in cases]
-    return bool(reviews or ws.registry.versions(name))
+    cases = {case.id for case in ws.project.read_records(Case, "task", name)}
+    reviews = [review for review in ws.project.read_records(Review) if review.case_id in cases]
+    return bool(reviews or ws.registry.list_versions(name))
 
 
-def _users_of(ws: Workspace, name: str, value: int) -> str:
+def _describe_label_users(ws: Workspace, name: str, value: int) -> str:
     """Say who uses a label; empty where nobody does. A draft may use any label of its task."""
-    known = [(card.id, card.labelled_as) for card in ws.registry.versions(name)]
+    known = [(card.id, card.task_definition) for card in ws.registry.list_versions(name)]
     versions = [model for model, task in known if any(label.value == value for label in task.labels)]
-    cases = {case.id: case for case in ws.project.rows(Case, "task", name)}
-    drafts = [row.name for row in drafts_waiting(ws) if row.id in cases]
+    cases = {case.id: case for case in ws.project.read_records(Case, "task", name)}
+    drafts = [row.name for row in list_draft_cases(ws) if row.id in cases]
     accepted = [
         cases[one.case_id].name
-        for one in ws.project.rows(Correction)
-        if one.case_id in cases and _has(ws, cases[one.case_id], one, value)
+        for one in ws.project.read_records(Correction)
+        if one.case_id in cases and _has_label(ws, cases[one.case_id], one, value)
     ]
     users = {"the correction of": accepted, "the draft of": drafts, "the model": versions}
-    return " and ".join(f"{what} {', '.join(names[:MOST_NAMED])}" for what, names in users.items() if names)
+    return " and ".join(f"{what} {', '.join(names[:MAX_NAMES_LISTED])}" for what, names in users.items() if names)
 
 
-def _has(ws: Workspace, case: Case, correction: Correction, value: int) -> bool:
-    return bool((read_labels(ws.project.folder, case, correction) == value).any())
+def _has_label(ws: Workspace, case: Case, correction: Correction, value: int) -> bool:
+    return bool((read_case_labels(ws.project.folder, case, correction) == value).any())

@@ -11,25 +11,25 @@ from pathlib import Path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.quality.promotion_gate import Decision, Verdict, judge
+from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
-from napari_medseg.core.replay import read_older, write_older
+from napari_medseg.core.replay import read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_snapshot
-from napari_medseg.workflow.cases import corrections_in_force
-from napari_medseg.workflow.data_checks import doubt_of, findings
-from napari_medseg.workflow.run_control import launch, paused, refuse_beside_another, run_folder
-from napari_medseg.workflow.run_plan import UNASKED, Asked, Beginning, beginning_of
-from napari_medseg.workflow.training_set import snapshot_of
+from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
+from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
+from napari_medseg.workflow.run_plan import NO_CHANGES, RunPlan, RunRequest, plan_run
+from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import Changes
+from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe import write_recipe
 from training.run_folder import Compared, read_events
-from training.start_plan import write_first_start
+from training.start_plan import write_start_plan
 
 DEFAULT_BUDGET_S = 90.0
-DOUBT_FILE = "doubt.txt"
+LABEL_PROBLEM_FILE = "doubt.txt"
 """In a run's folder, where the checks did not believe its labels: then nothing it brings is called better."""
-WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
+STATES_WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
 
 
 @dataclass(frozen=True)
@@ -42,34 +42,34 @@ class ComparisonRow:
     case: Case | None
     labels_file: str
     compared: Compared
-    in_part: bool = False
+    is_partly_reviewed: bool = False
 
     @property
-    def change(self) -> float:
+    def score_change(self) -> float:
         """What the figure won (or lost, below 0)."""
         return self.compared.new - self.compared.old
 
 
 @dataclass(frozen=True)
-class ComparisonView:
+class CandidateComparison:
     """What a candidate does on the hold-out, the worst change first, and the gate's verdict on it."""
 
     rows: tuple[ComparisonRow, ...]
     verdict: Verdict
 
 
-def waiting_corrections(ws: Workspace, task: str) -> int:
+def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
     """Corrections outside the hold-out that the live version has not learnt from."""
-    live = ws.registry.live_id(task)
-    runs = {run.id for run in ws.project.rows(Run) if live and run.result_model == live}
-    learnt = {item.correction_id for item in ws.project.run_items() if item.run_id in runs}
-    pairs = corrections_in_force(ws, task)
+    live = ws.registry.get_live_id(task)
+    runs = {run.id for run in ws.project.read_records(Run) if live and run.result_model == live}
+    learnt = {item.correction_id for item in ws.project.read_run_items() if item.run_id in runs}
+    pairs = list_current_corrections(ws, task)
     return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
 
 
-def judging_groups(ws: Workspace, task: str) -> int:
+def count_hold_out_groups(ws: Workspace, task: str) -> int:
     """Count patients, slides or videos of the hold-out with an accepted case; the gate needs `gate.MIN_GROUPS`."""
-    return len({case.group for case, _ in corrections_in_force(ws, task) if case.held_out})
+    return len({case.group for case, _ in list_current_corrections(ws, task) if case.held_out})
 
 
 def start_run(
@@ -78,7 +78,7 @@ def start_run(
     budget_s: float | None = DEFAULT_BUDGET_S,
     seed: int = 0,
     base: str = "",
-    changes: Changes = UNASKED,
+    changes: RecipeOverrides = NO_CHANGES,
 ) -> Run:
     """Train on all corrections, in a process of its own that survives the window: as a rule from the live version.
 
@@ -104,35 +104,35 @@ def start_run(
         If there is nothing to learn from, a check finds what must not train a model, a run is under way, one of the
         task is paused, there is no such version, or the changes cannot be.
     """
-    refuse_beside_another(ws)
-    if (waiting := paused(ws, task)) is not None:
+    ensure_no_running_run(ws)
+    if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Go on with it, or discard it, before another one starts.")
-    found = findings(ws, task)
+    found = check_corrections(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
         raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
-    beginning = beginning_of(ws, ws.tasks.named(task), Asked(budget_s, seed, base, changes))
-    snapshot, seen = snapshot_of(ws, task, beginning.base)
-    if not beginning.replays:
-        snapshot = snapshot.model_copy(update={"items": tuple(snapshot.with_role(*{*Role} - {Role.REPLAY}))})
-    run_id = _new_id(beginning.recipe.name)
-    folder = _written(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
-    if doubt := doubt_of(found):
-        (folder / DOUBT_FILE).write_text(doubt, encoding="utf-8")
-    rival = "" if beginning.rival is None else beginning.rival.id
+    beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
+    snapshot, seen = build_snapshot(ws, task, beginning.base)
+    if not beginning.uses_replay:
+        snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
+    run_id = _make_run_id(beginning.recipe.name)
+    folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
+    if doubt := describe_label_mixups(found):
+        (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")
+    rival = "" if beginning.baseline is None else beginning.baseline.id
     run = Run(run_id, task, rival, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
-    return launch(ws, run)
+    return launch_run(ws, run)
 
 
-def comparison(ws: Workspace, run: Run) -> ComparisonView:
+def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     """Compare candidate and base case by case, the worst change on top."""
-    folder = run_folder(ws, run)
+    folder = get_run_folder(ws, run)
     compared = [event for event, _ in read_events(folder) if isinstance(event, Compared)]
     files = {item.name: Path(item.labels).name for item in read_snapshot(folder / "snapshot.json").items}
-    corrections = {Path(correction.labels_file).name: correction for correction in ws.project.rows(Correction)}
-    cases = {case.id: case for case in ws.project.rows(Case)}
+    corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
+    cases = {case.id: case for case in ws.project.read_records(Case)}
     rows = []
     for event in compared:
         correction = corrections.get(files.get(event.case, ""))
@@ -141,10 +141,10 @@ def comparison(ws: Workspace, run: Run) -> ComparisonView:
         if correction is not None:
             labels_file, in_part = correction.labels_file, bool(correction.reviewed_file)
         rows.append(ComparisonRow(case, labels_file, event, in_part))
-    rows.sort(key=lambda row: row.change)
-    doubt = folder / DOUBT_FILE
+    rows.sort(key=lambda row: row.score_change)
+    doubt = folder / LABEL_PROBLEM_FILE
     why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""
-    return ComparisonView(tuple(rows), judge([row.compared for row in rows], doubt=why))
+    return CandidateComparison(tuple(rows), decide_promotion([row.compared for row in rows], label_problem=why))
 
 
 def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
@@ -155,12 +155,12 @@ def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
     MedSegError
         If the run has no candidate, or the gate does not call it better and no reason is given for its card.
     """
-    run = _with_candidate(ws, run)
-    verdict = comparison(ws, run).verdict
+    run = _get_run_with_candidate(ws, run)
+    verdict = read_comparison(ws, run).verdict
     reason = reason.strip()
     if verdict.decision is not Decision.BETTER and not reason:
         raise MedSegError(f"{verdict.text} To promote it all the same, type a reason: it goes on the model's card.")
-    model = run.result_model or ws.registry.add(run_folder(ws, run), reason).id
+    model = run.result_model or ws.registry.add(get_run_folder(ws, run), reason).id
     card = ws.registry.promote(model, reason)
     ws.project.set_run_state(run, RunState.PROMOTED, model)
     return card
@@ -168,10 +168,10 @@ def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
 
 def keep_old(ws: Workspace, run: Run) -> ModelCard:
     """Leave the live version live; the candidate becomes a version that can be promoted later. Returns its card."""
-    run = _with_candidate(ws, run)
-    model = run.result_model or ws.registry.add(run_folder(ws, run)).id
+    run = _get_run_with_candidate(ws, run)
+    model = run.result_model or ws.registry.add(get_run_folder(ws, run)).id
     ws.project.set_run_state(run, RunState.KEPT_OLD, model)
-    return ws.registry.card(model)
+    return ws.registry.get_card(model)
 
 
 def roll_back(ws: Workspace, task: str) -> ModelCard:
@@ -179,25 +179,25 @@ def roll_back(ws: Workspace, task: str) -> ModelCard:
     return ws.registry.roll_back(task)
 
 
-def _new_id(family: str) -> str:
+def _make_run_id(family: str) -> str:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     return f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
 
 
-def _written(ws: Workspace, folder: Path, beginning: Beginning, snapshot: Snapshot) -> Path:
+def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot: Snapshot) -> Path:
     """Fill the folder of a run with all that its process reads."""
     folder.mkdir(parents=True)
     write_snapshot(snapshot, folder / "snapshot.json")
     write_recipe(beginning.recipe, folder / "recipe.json")
     if beginning.start is not None:
-        write_first_start(beginning.start, folder)
+        write_start_plan(beginning.start, folder)
     elif beginning.base is not None:  # what its parent replays, the new version shall replay too
-        write_older(folder, read_older(ws.registry.folder(beginning.base.id)))
+        write_replay_images(folder, read_replay_images(ws.registry.get_folder(beginning.base.id)))
     return folder
 
 
-def _with_candidate(ws: Workspace, run: Run) -> Run:
-    now_is = ws.project.one(Run, run.id)
-    if now_is.state not in WITH_CANDIDATE:
+def _get_run_with_candidate(ws: Workspace, run: Run) -> Run:
+    now_is = ws.project.get_record(Run, run.id)
+    if now_is.state not in STATES_WITH_CANDIDATE:
         raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to decide on. Train again.")
     return now_is

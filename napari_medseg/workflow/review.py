@@ -1,7 +1,7 @@
 """Predict, correct, decide: one person's pass over a case, of which nothing is lost.
 
-What `predict` returns, and `write_accepted`, touch files only and may run in a worker thread; the rest belongs to the
-main thread.
+What `predict` returns, and `write_accepted_files`, touch files only and may run in a worker thread; the rest belongs to
+the main thread.
 """
 
 import getpass
@@ -17,26 +17,26 @@ from numpy.typing import NDArray
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import StoredLabels, read_labels, write_copy, write_labels
-from napari_medseg.core.project.review_region_files import area_of, write_area
-from napari_medseg.core.project.stroke_journal import Journal, journal_path
+from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
+from napari_medseg.core.project.review_region_files import read_review_region, write_review_region
+from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.review_region import Area
+from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.core.tasks import Task
-from napari_medseg.inference.engine.client import EngineEvent, PredictResult
-from napari_medseg.workflow.cases import case_list
+from napari_medseg.inference.engine.client import EngineEvent, EngineResult
+from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """What `write_accepted` put on disk, for `remember_accepted`."""
+class AcceptedFiles:
+    """What `write_accepted_files` put on disk, for `record_correction`."""
 
     image_file: str
     labels: StoredLabels
-    reviewed: StoredLabels
+    reviewed_mask: StoredLabels
 
 
 def predict(
@@ -44,7 +44,7 @@ def predict(
 ) -> Iterator[EngineEvent]:
     """Call it in the main thread; what it returns yields the engine's events up to the result, in a worker thread.
 
-    The label file is written here too, so that `remember_prediction` has only its row to write.
+    The label file is written here too, so that `record_prediction` has only its row to write.
 
     Parameters
     ----------
@@ -60,21 +60,21 @@ def predict(
     MedSegError
         If the version labels something else, or the prediction fails or is cancelled.
     """
-    version = ws.registry.live(case.task).id if model is None else model
-    _refuse_other_labels(ws, version, case)
+    version = ws.registry.get_live_card(case.task).id if model is None else model
+    _check_model_labels(ws, version, case)
     events = ws.engine.predict(
         image,
-        ws.registry.folder(version),
+        ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        field_folder=ws.field_folder(version),
+        roi_folder=ws.get_roi_model_folder(version),
     )
-    return _keeping_labels(events, ws.project.folder, case)
+    return _write_predicted_labels(events, ws.project.folder, case)
 
 
-def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model: str) -> Prediction:
+def record_prediction(ws: Workspace, case: Case, result: EngineResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
-    stored = write_labels(ws.project.folder, case, "prediction", result.labels)
-    field = "" if result.field is None else write_labels(ws.project.folder, case, "field", result.field).file
+    stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
+    field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
     return ws.project.insert(
         Prediction(
             id=0,
@@ -86,7 +86,7 @@ def remember_prediction(ws: Workspace, case: Case, result: PredictResult, model:
             uncertainty=result.uncertainty,
             created=now(),
             field_file=field,
-            field_model=ws.registry.field_model(model) if field else "",
+            field_model=ws.registry.get_roi_model(model) if field else "",
         )
     )
 
@@ -97,17 +97,22 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Dra
     A new review of a case that was accepted before starts from what was accepted. A draft without edits takes over a
     newer `prediction`; one with edits stays as it is until `merge_prediction`.
     """
-    waiting = [r for r in ws.project.rows(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
-    review = waiting[-1] if waiting else _new_review(ws, case, prediction)
-    first = ws.project.one(Prediction, review.prediction_id) if review.prediction_id is not None else None
-    draft = _draft(ws, case, review, first)
-    corrections = ws.project.rows(Correction, "case_id", case.id)
+    waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
+    review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
+    first = ws.project.get_record(Prediction, review.prediction_id) if review.prediction_id is not None else None
+    draft = _make_draft(ws, case, review, first)
+    corrections = ws.project.read_records(Correction, "case_id", case.id)
     if corrections:
-        draft.begin_with_area(area_of(ws.project.folder, case, corrections[-1]))
+        draft.set_initial_review_region(read_review_region(ws.project.folder, case, corrections[-1]))
     if not waiting and corrections:
-        draft.carry_over(_labels_of(ws, case, corrections[-1]))
-    elif prediction is not None and prediction != first and not draft.edited.size and prediction.model != draft.model:
-        draft.merge(_labels_of(ws, case, prediction), prediction.model)
+        draft.carry_over(_read_paintable_labels(ws, case, corrections[-1]))
+    elif (
+        prediction is not None
+        and prediction != first
+        and not draft.edited_indices.size
+        and prediction.model != draft.model
+    ):
+        draft.merge(_read_paintable_labels(ws, case, prediction), prediction.model)
     return draft
 
 
@@ -126,7 +131,9 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
     return draft.merge(new_labels, model or draft.model)
 
 
-def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image, area: Area) -> Accepted:
+def write_accepted_files(
+    folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image, region: ReviewRegion
+) -> AcceptedFiles:
     """Check labels of a case of `task`, and write them and a copy of the image into the project folder.
 
     For a worker thread, as they may be large. Of a partly reviewed image, the `area` is written beside the labels.
@@ -140,20 +147,20 @@ def write_accepted(folder: Path, task: Task, case: Case, labels: NDArray[Any], i
     if image.content_hash != case.content_hash:
         raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
     with ThreadPoolExecutor(1) as beside:  # compressing a large volume takes as long as checking its labels
-        copying = beside.submit(write_copy, folder, image)
+        copying = beside.submit(write_image_copy, folder, image)
         findings = check_labels(labels, task, image)
         if blocking := [finding.text for finding in findings if finding.blocking]:
             raise MedSegError(
                 f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
             )
-        reviewed = write_area(folder, case, area)
-        return Accepted(copying.result(), write_labels(folder, case, "correction", labels), reviewed)
+        reviewed = write_review_region(folder, case, region)
+        return AcceptedFiles(copying.result(), write_case_labels(folder, case, "correction", labels), reviewed)
 
 
-def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: Accepted) -> Correction:
+def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
     """Write the rows of an accepted review: files came first, so a crash in between leaves the draft open."""
-    draft.catch_up(labels)
-    review = _closed(draft, ReviewState.ACCEPTED)
+    draft.record_missed_changes(labels)
+    review = _make_closed_review(draft, ReviewState.ACCEPTED)
     with ws.project.transaction():
         correction = ws.project.insert(
             Correction(
@@ -168,8 +175,8 @@ def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
                 changed_voxels=review.changed_voxels,
                 who=review.who,
                 created=now(),
-                reviewed_file=accepted.reviewed.file,
-                reviewed_sha256=accepted.reviewed.sha256,
+                reviewed_file=accepted.reviewed_mask.file,
+                reviewed_sha256=accepted.reviewed_mask.sha256,
             )
         )
         ws.project.close_review(review)
@@ -178,15 +185,15 @@ def remember_accepted(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
 
 
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
-    """Make the labels an immutable correction; raises like `write_accepted`, and then the draft stays open."""
-    task = ws.tasks.named(draft.case.task)
-    written = write_accepted(ws.project.folder, task, draft.case, labels, image, draft.area)
-    return remember_accepted(ws, draft, labels, written)
+    """Make the labels an immutable correction; raises like `write_accepted_files`, and then the draft stays open."""
+    task = ws.tasks.get_task(draft.case.task)
+    written = write_accepted_files(ws.project.folder, task, draft.case, labels, image, draft.review_region)
+    return record_correction(ws, draft, labels, written)
 
 
 def reject(ws: Workspace, draft: Draft) -> None:
     """Close the review without a correction: the case is of no use. Its strokes stay in the journal."""
-    ws.project.close_review(_closed(draft, ReviewState.REJECTED))
+    ws.project.close_review(_make_closed_review(draft, ReviewState.REJECTED))
     draft.close()
 
 
@@ -195,23 +202,23 @@ def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
     return draft.reset()
 
 
-def drafts_waiting(ws: Workspace) -> list[Case]:
+def list_draft_cases(ws: Workspace) -> list[Case]:
     """Cases with strokes that were neither accepted nor rejected, the one last worked on first."""
-    drafts = [(row.case, row.review) for row in case_list(ws) if row.state == "draft" and row.review is not None]
-    drafts.sort(key=lambda draft: journal_path(ws.project.folder, draft[1].id).stat().st_mtime, reverse=True)
+    drafts = [(row.case, row.review) for row in list_cases(ws) if row.state == "draft" and row.review is not None]
+    drafts.sort(key=lambda draft: get_journal_path(ws.project.folder, draft[1].id).stat().st_mtime, reverse=True)
     return [case for case, _ in drafts]
 
 
-def _keeping_labels(events: Iterator[EngineEvent], folder: Path, case: Case) -> Iterator[EngineEvent]:
+def _write_predicted_labels(events: Iterator[EngineEvent], folder: Path, case: Case) -> Iterator[EngineEvent]:
     for event in events:
-        if isinstance(event, PredictResult):
-            write_labels(folder, case, "prediction", event.labels)
-            if event.field is not None:
-                write_labels(folder, case, "field", event.field)
+        if isinstance(event, EngineResult):
+            write_case_labels(folder, case, "prediction", event.labels)
+            if event.roi is not None:
+                write_case_labels(folder, case, "field", event.roi)
         yield event
 
 
-def _new_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
+def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
     return ws.project.insert(
         Review(
             id=0,
@@ -220,45 +227,47 @@ def _new_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Rev
             state=ReviewState.OPEN,
             seconds=0.0,
             changed_voxels=0,
-            who=_who(),
+            who=_get_user_name(),
             opened=now(),
             closed=None,
         )
     )
 
 
-def _who() -> str:
+def _get_user_name() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have a number and no name
         return "unknown"
 
 
-def _draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
-    journal = Journal(journal_path(ws.project.folder, review.id))
+def _make_draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
+    journal = StrokeJournal(get_journal_path(ws.project.folder, review.id))
     if prediction is not None:
-        return Draft(review, case, journal, _labels_of(ws, case, prediction), prediction.model)
-    return Draft(review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], _room(ws, case)), "")
+        return Draft(review, case, journal, _read_paintable_labels(ws, case, prediction), prediction.model)
+    return Draft(
+        review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], _get_label_dtype(ws, case)), ""
+    )
 
 
-def _refuse_other_labels(ws: Workspace, model: str, case: Case) -> None:
+def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
     """Refuse a version that was made for a task of the same name with other labels, as another person's may be."""
-    if not extends(ws.tasks.named(case.task), ws.registry.card(model).labelled_as):
+    if not extends(ws.tasks.get_task(case.task), ws.registry.get_card(model).task_definition):
         raise MedSegError(
             f"{model} was made for other labels than those of the task {case.task!r} in this project. Choose another "
             "model, or train one here."
         )
 
 
-def _labels_of(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
+def _read_paintable_labels(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
     """Read labels with room for all that a person may paint: a file holds the smallest type that suffices."""
-    labels = read_labels(ws.project.folder, case, record)
-    return labels.astype(np.promote_types(labels.dtype, _room(ws, case)), copy=False)
+    labels = read_case_labels(ws.project.folder, case, record)
+    return labels.astype(np.promote_types(labels.dtype, _get_label_dtype(ws, case)), copy=False)
 
 
-def _room(ws: Workspace, case: Case) -> np.dtype[Any]:
-    return np.min_scalar_type(ws.tasks.named(case.task).largest_value)
+def _get_label_dtype(ws: Workspace, case: Case) -> np.dtype[Any]:
+    return np.min_scalar_type(ws.tasks.get_task(case.task).largest_value)
 
 
-def _closed(draft: Draft, state: ReviewState) -> Review:
+def _make_closed_review(draft: Draft, state: ReviewState) -> Review:
     return replace(draft.review, state=state, seconds=draft.seconds, changed_voxels=draft.changed_voxels, closed=now())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from napari_medseg.core.atomic_io import write_text
+from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.workspace import Workspace
@@ -30,14 +30,14 @@ from training.run_folder import (
 logger = logging.getLogger(__name__)
 
 
-def run_folder(ws: Workspace, run: Run) -> Path:
+def get_run_folder(ws: Workspace, run: Run) -> Path:
     """Folder of a run."""
     return ws.project.folder / run.folder
 
 
-def launch(ws: Workspace, run: Run) -> Run:
+def launch_run(ws: Workspace, run: Run) -> Run:
     """Start the process of a run that is written down as running; raises `MedSegError` where it does not start."""
-    folder = run_folder(ws, run)
+    folder = get_run_folder(ws, run)
     try:
         process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
     except OSError as error:
@@ -45,24 +45,24 @@ def launch(ws: Workspace, run: Run) -> Run:
         raise MedSegError(
             f"the training process did not start: {error}. Close other programs, then try again."
         ) from error
-    ws.children[run.id] = process
+    ws.child_processes[run.id] = process
     logger.info("training run %s started as process %d", run.id, process.pid)
     return run
 
 
-def follow(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
+def poll_run(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
     """Return what a run said behind the byte `offset` of its events, and the offset for the next call.
 
     The state of the run is written when it ends or has paused. A process that died without a last word gives a `Failed`
     that quotes the end of its log.
     """
-    alive = _alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
-    events, offset = said_since(run_folder(ws, run), offset, alive=alive)
-    _settle(ws, run, alive, offset)
-    return events + _unsaid_failure(ws, run), offset
+    alive = _is_run_alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
+    events, offset = read_events_after(get_run_folder(ws, run), offset, alive=alive)
+    _update_state(ws, run, alive, offset)
+    return events + _make_missing_failure(ws, run), offset
 
 
-def said_since(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
+def read_events_after(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
     """Return the events behind a byte and the offset behind them.
 
     That it paused is a run's last word only when its process has ended, so it is held back till then; a run that has
@@ -76,12 +76,12 @@ def said_since(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event],
 
 def cancel(ws: Workspace, run: Run) -> None:
     """Ask a run to stop and keep its best so far."""
-    (run_folder(ws, run) / CANCEL_FILE).touch()
+    (get_run_folder(ws, run) / CANCEL_FILE).touch()
 
 
 def pause(ws: Workspace, run: Run) -> None:
     """Ask a run to end its process, so that it can go on later; a process that has only just started may miss it."""
-    (run_folder(ws, run) / PAUSE_FILE).touch()
+    (get_run_folder(ws, run) / PAUSE_FILE).touch()
 
 
 def resume(ws: Workspace, run: Run) -> Run:
@@ -92,12 +92,12 @@ def resume(ws: Workspace, run: Run) -> Run:
     MedSegError
         If it was neither, or another run is under way.
     """
-    if not can_go_on(ws, run):
+    if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted. Train again to make another.")
-    refuse_beside_another(ws)
+    ensure_no_running_run(ws)
     # Behind this line the pause is no longer the last word: a process that dies at once is not taken for a paused one.
-    append_event(run_folder(ws, run), Notice("the run is taken up again"))
-    return launch(ws, ws.project.set_run_state(run, RunState.RUNNING))
+    append_event(get_run_folder(ws, run), Notice("the run is taken up again"))
+    return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING))
 
 
 def discard(ws: Workspace, run: Run) -> None:
@@ -108,56 +108,56 @@ def discard(ws: Workspace, run: Run) -> None:
     MedSegError
         If it was neither.
     """
-    if not can_go_on(ws, run):
+    if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
     ws.project.set_run_state(run, RunState.DISCARDED)
 
 
-def running(ws: Workspace) -> Run | None:
+def find_running_run(ws: Workspace) -> Run | None:
     """Return the run under way, also one that an earlier window started; `None` where there is none."""
-    for run in ws.project.rows(Run, "state", RunState.RUNNING):
-        _settle(ws, run, _alive(ws, run))
-    left = ws.project.rows(Run, "state", RunState.RUNNING)
+    for run in ws.project.read_records(Run, "state", RunState.RUNNING):
+        _update_state(ws, run, _is_run_alive(ws, run))
+    left = ws.project.read_records(Run, "state", RunState.RUNNING)
     return left[-1] if left else None
 
 
-def refuse_beside_another(ws: Workspace) -> None:
+def ensure_no_running_run(ws: Workspace) -> None:
     """Raise `MedSegError` while a run is under way: two would share the cores."""
-    if (other := running(ws)) is not None:
+    if (other := find_running_run(ws)) is not None:
         raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
 
 
-def paused(ws: Workspace, task: str = "") -> Run | None:
+def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
     """Return the newest run that waits to go on, of one task or of all; `None` where there is none."""
-    running(ws)  # one that paused while nobody looked is written down first
-    waiting = [run for run in ws.project.rows(Run, "state", RunState.PAUSED) if task in ("", run.task)]
+    find_running_run(ws)  # one that paused while nobody looked is written down first
+    waiting = [run for run in ws.project.read_records(Run, "state", RunState.PAUSED) if task in ("", run.task)]
     return waiting[-1] if waiting else None
 
 
-def can_go_on(ws: Workspace, run: Run) -> bool:
+def can_resume(ws: Workspace, run: Run) -> bool:
     """Whether a run was paused, or its process died without a last word."""
-    state = ws.project.one(Run, run.id).state
-    return state is RunState.PAUSED or bool(_unsaid_failure(ws, run))
+    state = ws.project.get_record(Run, run.id).state
+    return state is RunState.PAUSED or bool(_make_missing_failure(ws, run))
 
 
-def last_run(ws: Workspace, task: str) -> Run | None:
+def get_last_run(ws: Workspace, task: str) -> Run | None:
     """Return the newest run of a task, whatever its state; `None` before the first."""
-    runs = ws.project.rows(Run, "task", task)
+    runs = ws.project.read_records(Run, "task", task)
     return runs[-1] if runs else None
 
 
-def _alive(ws: Workspace, run: Run) -> bool:
-    return is_alive(run_folder(ws, run), ws.children.get(run.id))
+def _is_run_alive(ws: Workspace, run: Run) -> bool:
+    return is_alive(get_run_folder(ws, run), ws.child_processes.get(run.id))
 
 
-def _settle(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> None:
+def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> None:
     """Write the state of a run that has ended, with or without a word, or has paused.
 
     Only what was heard counts, up to the byte `heard`: nobody asks an ended run for what it said in the meantime.
     """
-    if ws.project.one(Run, run.id).state is not RunState.RUNNING:
+    if ws.project.get_record(Run, run.id).state is not RunState.RUNNING:
         return
-    match _last_word(ws, run, heard):
+    match _find_final_event(ws, run, heard):
         case Finished(cancelled=cancelled):
             ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
         case Failed():
@@ -168,18 +168,20 @@ def _settle(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> No
             ws.project.set_run_state(run, RunState.FAILED)
 
 
-def _last_word(ws: Workspace, run: Run, heard: float = math.inf) -> Finished | Failed | Paused | None:
-    events = [event for event, end in read_events(run_folder(ws, run)) if end <= heard]
+def _find_final_event(ws: Workspace, run: Run, heard: float = math.inf) -> Finished | Failed | Paused | None:
+    events = [event for event, end in read_events(get_run_folder(ws, run)) if end <= heard]
     words = [event for event in events if isinstance(event, Finished | Failed)]
     if words:
         return words[-1]
     return events[-1] if events and isinstance(events[-1], Paused) else None
 
 
-def _unsaid_failure(ws: Workspace, run: Run) -> list[Event]:
-    if ws.project.one(Run, run.id).state is not RunState.FAILED or isinstance(_last_word(ws, run), Finished | Failed):
+def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
+    if ws.project.get_record(Run, run.id).state is not RunState.FAILED or isinstance(
+        _find_final_event(ws, run), Finished | Failed
+    ):
         return []
-    reason = last_words(run_folder(ws, run))
+    reason = read_log_tail(get_run_folder(ws, run))
     return [Failed(f"the training process ended without a result: {reason}. Continue it, or train again.")]
 
 
@@ -209,7 +211,7 @@ def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[by
             process = subprocess.Popen(
                 [*nice, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir, start_new_session=True
             )
-    write_text(
+    atomic_write_text(
         run_dir / PROCESS_FILE, json.dumps({"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
     )
     return process
@@ -232,7 +234,7 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
         return False
 
 
-def last_words(run_dir: Path) -> str:
+def read_log_tail(run_dir: Path) -> str:
     """Return the last lines of a run's log, for a message."""
     path = run_dir / LOG_FILE
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

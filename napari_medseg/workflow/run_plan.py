@@ -7,19 +7,19 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import Changes, Sizes, default_start
-from training.recipe import Recipe, changed_recipe, fine_tuning_recipe
-from training.start_plan import FirstStart, first_recipe, first_start
+from training.from_folders.default_recipe import DataStats, RecipeOverrides, make_default_start_plan
+from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe
+from training.start_plan import StartPlan, make_first_model_recipe, make_start_plan
 
-OF_THE_PROJECT = frozenset(("base", "compare_with", "field_base", "name", "version"))
+PROJECT_RECIPE_KEYS = frozenset(("base", "compare_with", "field_base", "name", "version"))
 """Keys of a recipe that follow from what a project learns from and what is live."""
-UNASKED = Changes()
-_SIZES = Sizes(n_train=1, n_validate=0, n_planes=1, side_px=1, look="")
+NO_CHANGES = RecipeOverrides()
+_PLACEHOLDER_SIZES = DataStats(n_train=1, n_validate=0, n_planes=1, side_px=1, look="")
 """Never looked at: they decide how large pictures are shown, and here the version that came before decides that."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """What a person wants of a run.
 
     Parameters
@@ -38,11 +38,11 @@ class Asked:
     budget_s: float | None
     seed: int = 0
     base: str = ""
-    changes: Changes = UNASKED
+    changes: RecipeOverrides = NO_CHANGES
 
 
 @dataclass(frozen=True)
-class Beginning:
+class RunPlan:
     """How a run begins.
 
     `base` is the version that it learns from, `None` for a first model; `rival` the one that it has to beat; `start`
@@ -50,17 +50,17 @@ class Beginning:
     """
 
     base: ModelCard | None
-    rival: ModelCard | None
+    baseline: ModelCard | None
     recipe: Recipe
-    start: FirstStart | None
+    start: StartPlan | None
 
     @property
-    def replays(self) -> bool:
+    def uses_replay(self) -> bool:
         """Whether older data are of use: a new network that learns none of them is not to be chosen by them either."""
         return self.start is None or self.recipe.replay_share > 0
 
 
-def beginning_of(ws: Workspace, task: Task, asked: Asked) -> Beginning:
+def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     """Decide how a run begins.
 
     Raises
@@ -68,45 +68,49 @@ def beginning_of(ws: Workspace, task: Task, asked: Asked) -> Beginning:
     MedSegError
         If there is no such version of the task, or the changes cannot be.
     """
-    if fixed := sorted(OF_THE_PROJECT & asked.changes.recipe.keys()):
+    if fixed := sorted(PROJECT_RECIPE_KEYS & request.changes.recipe.keys()):
         raise MedSegError(
             f"the recipe changes {', '.join(fixed)}, which the project decides. Leave that out; --from names the "
             "version to start from."
         )
-    live = ws.registry.live_or_none(task.name)
-    base = _version(ws, task, asked.base) if asked.base else live
-    start = _start(ws, task, base, asked.changes)
-    recipe = _recipe(ws, task, base, asked) if start is None else _first_recipe(ws, task, base, asked)
+    live = ws.registry.find_live_card(task.name)
+    base = _get_version(ws, task, request.base) if request.base else live
+    start = _plan_start(ws, task, base, request.changes)
+    recipe = (
+        _make_retraining_recipe(ws, task, base, request)
+        if start is None
+        else _make_first_recipe(ws, task, base, request)
+    )
     rival = live or base
-    finders = [ws.field_folder(card.id) for card in (base, rival) if card is not None]
+    finders = [ws.get_roi_model_folder(card.id) for card in (base, rival) if card is not None]
     finder = next((folder for folder in finders if folder is not None), None)
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
         "field_base": "" if finder is None else str(finder.absolute()),
-        "compare_with": str(ws.registry.folder(rival.id).absolute()) if rival is not None and is_other else "",
+        "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
     }
-    recipe = changed_recipe(recipe, asked.changes.recipe | chosen)
+    recipe = update_recipe(recipe, request.changes.recipe | chosen)
     if start is not None and base is not None and (start.weights_from or recipe.replay_share):
         card = start.card.model_copy(update={"training_data": base.training_data})
         start = start.model_copy(update={"card": card})
-    return Beginning(base, rival, recipe, start)
+    return RunPlan(base, rival, recipe, start)
 
 
-def _version(ws: Workspace, task: Task, model: str) -> ModelCard:
-    versions = {card.id: card for card in ws.registry.versions(task.name)}
+def _get_version(ws: Workspace, task: Task, model: str) -> ModelCard:
+    versions = {card.id: card for card in ws.registry.list_versions(task.name)}
     if model not in versions:
         raise MedSegError(f"there is no version {model!r} of the task {task.name!r}; choose one of {sorted(versions)}")
     return versions[model]
 
 
-def _recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: Asked) -> Recipe:
+def _make_retraining_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: RunRequest) -> Recipe:
     """Return the recipe of retraining; there is a base, as a task without one begins with a start."""
     if base is None:
         raise MedSegError(f"the task {task.name!r} has no version to start from. Train its first model.")
-    recipe = fine_tuning_recipe(
-        base=str(ws.registry.folder(base.id).absolute()),
+    recipe = make_fine_tuning_recipe(
+        base=str(ws.registry.get_folder(base.id).absolute()),
         name=base.name,
-        version=ws.registry.next_version(base.name),
+        version=ws.registry.find_next_version(base.name),
         budget_s=asked.budget_s,
         seed=asked.seed,
     )
@@ -115,41 +119,41 @@ def _recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: Asked) -> 
     )
 
 
-def _first_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: Asked) -> Recipe:
-    name = _family(task, base)
-    return first_recipe(task, name, ws.registry.next_version(name), asked.budget_s, asked.seed)
+def _make_first_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: RunRequest) -> Recipe:
+    name = _get_model_family(task, base)
+    return make_first_model_recipe(task, name, ws.registry.find_next_version(name), asked.budget_s, asked.seed)
 
 
-def _family(task: Task, base: ModelCard | None) -> str:
+def _get_model_family(task: Task, base: ModelCard | None) -> str:
     return task.default_model if base is None else base.name
 
 
-def _start(ws: Workspace, task: Task, base: ModelCard | None, changes: Changes) -> FirstStart | None:
+def _plan_start(ws: Workspace, task: Task, base: ModelCard | None, changes: RecipeOverrides) -> StartPlan | None:
     """Return what a first model or a new network begins with; `None` where the base itself goes on learning."""
-    versions = [(card, ws.registry.folder(card.id)) for card in ws.registry.versions()]
-    usual = first_start(task, _family(task, base), versions) if base is None else None
+    versions = [(card, ws.registry.get_folder(card.id)) for card in ws.registry.list_versions()]
+    usual = make_start_plan(task, _get_model_family(task, base), versions) if base is None else None
     before = usual.card if usual is not None else base
     if before is None or not _changes_network(before, changes):
         return usual
-    changes = _completed(before, changes)
+    changes = _complete_changes(before, changes)
     same = [
-        donor for donor in versions if base is not None and donor[0].id == base.id and changes.keep_network_of(base)
+        donor for donor in versions if base is not None and donor[0].id == base.id and changes.matches_network(base)
     ]
-    start = default_start(task, _family(task, base), same or versions, _SIZES, changes)
+    start = make_default_start_plan(task, _get_model_family(task, base), same or versions, _PLACEHOLDER_SIZES, changes)
     card = start.card.model_copy(update={"field": before.field})
-    source = {"encoder_weights": _absolute(changes.weights), "registry": str(ws.registry.user_dir.absolute())}
+    source = {"encoder_weights": _resolve_weights(changes.weights), "registry": str(ws.registry.user_dir.absolute())}
     return start.model_copy(update={"card": card, **source})
 
 
-def _changes_network(card: ModelCard, changes: Changes) -> bool:
+def _changes_network(card: ModelCard, changes: RecipeOverrides) -> bool:
     """Whether the changes make something else of a version than its weights can go on with."""
     prepares = card.preprocessing.model_dump()
     prepares_otherwise = prepares | changes.preprocessing != prepares
     other_steps = changes.postprocessing not in ([], card.postprocessing)
-    return not changes.keep_network_of(card) or prepares_otherwise or other_steps or bool(changes.weights)
+    return not changes.matches_network(card) or prepares_otherwise or other_steps or bool(changes.weights)
 
 
-def _completed(card: ModelCard, changes: Changes) -> Changes:
+def _complete_changes(card: ModelCard, changes: RecipeOverrides) -> RecipeOverrides:
     """Return changes that say in full what stays as on the card; another network has options of its own."""
     stays = card.architecture
     is_of_its_kind = changes.architecture.get("name", stays.name) == stays.name
@@ -162,7 +166,7 @@ def _completed(card: ModelCard, changes: Changes) -> Changes:
     return changes.model_copy(update=whole)
 
 
-def _absolute(weights: str) -> str:
+def _resolve_weights(weights: str) -> str:
     """Return where a file of weights lies, as the run works in another folder; other sources by their name."""
     path = Path(weights).expanduser()
     if path.suffix == ".safetensors" and not path.is_file():

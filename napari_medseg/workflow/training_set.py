@@ -10,22 +10,22 @@ import numpy as np
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.project.stroke_journal import Journal, journal_path
+from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.replay import read_older, replay_items
+from napari_medseg.core.replay import read_replay_images, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks import TASKS
-from napari_medseg.workflow.cases import corrections_in_force
-from napari_medseg.workflow.drafts import edited_by
+from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 MIN_GROUPS_TO_VALIDATE = 3
-ONE_GROUP_VALIDATES_IN = 5
+VALIDATE_ONE_GROUP_IN = 5
 
 
-def snapshot_of(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
+def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
     """Freeze all corrections of a task: held-out groups to compare on, of the others some to validate on.
 
     Parameters
@@ -45,42 +45,46 @@ def snapshot_of(ws: Workspace, task: str, base: ModelCard | None = None) -> tupl
     MedSegError
         If there is nothing to learn from.
     """
-    pairs = corrections_in_force(ws, task)
-    validating = _validating({case.group for case, _ in pairs if not case.held_out})
-    roles = [_role(case, validating) for case, _ in pairs]
+    pairs = list_current_corrections(ws, task)
+    validating = _choose_validation_groups({case.group for case, _ in pairs if not case.held_out})
+    roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
         held = f" ({len(roles)} held out to compare on)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
-    base = base or ws.registry.live_or_none(task)
+    base = base or ws.registry.find_live_card(task)
     times = Counter(case.name for case, _ in pairs)
     items = [
-        _item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
+        _make_item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     held_out = {item.group for item in items if item.role is Role.HOLD_OUT}
-    replayed = [] if base is None else [*_replayed(ws.samples, base, held_out), *_older(ws, base, held_out)]
-    own_task = None if task in TASKS else ws.tasks.named(task)
+    replayed = (
+        []
+        if base is None
+        else [*_list_bundled_replay_items(ws.samples, base, held_out), *_list_replay_items(ws, base, held_out)]
+    )
+    own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
     seen = [RunItem("", correction.id, case.group, role) for (case, correction), role in zip(pairs, roles, strict=True)]
     return snapshot, seen
 
 
-def _validating(groups: set[str]) -> set[str]:
+def _choose_validation_groups(groups: set[str]) -> set[str]:
     """Choose groups to validate on by a hash of their names, so that the choice stays much the same as others come."""
     if len(groups) < MIN_GROUPS_TO_VALIDATE:
         return set()
     shuffled = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    return set(shuffled[: max(1, len(groups) // ONE_GROUP_VALIDATES_IN)])
+    return set(shuffled[: max(1, len(groups) // VALIDATE_ONE_GROUP_IN)])
 
 
-def _role(case: Case, validating: set[str]) -> Role:
+def _get_role(case: Case, validating: set[str]) -> Role:
     if case.held_out:
         return Role.HOLD_OUT
     return Role.VALIDATE if case.group in validating else Role.TRAIN
 
 
-def _item(folder: Path, case: Case, correction: Correction, role: Role, *, is_unique: bool) -> SnapshotItem:
+def _make_item(folder: Path, case: Case, correction: Correction, role: Role, *, is_unique: bool) -> SnapshotItem:
     return SnapshotItem(
         name=case.name if is_unique else f"{case.name} (case {case.id})",
         image=str((folder / correction.image_file).absolute()),
@@ -89,21 +93,21 @@ def _item(folder: Path, case: Case, correction: Correction, role: Role, *, is_un
         role=role,
         source="corrections",
         labels_sha256=correction.sha256,
-        edited_planes=_edited_planes(folder, case, correction),
+        edited_planes=_find_edited_planes(folder, case, correction),
         reviewed_mask=str((folder / correction.reviewed_file).absolute()) if correction.reviewed_file else "",
         reviewed_sha256=correction.reviewed_sha256,
     )
 
 
-def _edited_planes(folder: Path, case: Case, correction: Correction) -> tuple[int, ...]:
-    path = journal_path(folder, correction.review_id)
+def _find_edited_planes(folder: Path, case: Case, correction: Correction) -> tuple[int, ...]:
+    path = get_journal_path(folder, correction.review_id)
     if not case.axes.startswith("Z") or not path.exists():
         return ()
-    edited = edited_by(Journal(path).done)
+    edited = find_edited_voxels(StrokeJournal(path).applied_strokes)
     return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))
 
 
-def _replayed(samples: Path, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
+def _list_bundled_replay_items(samples: Path, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
     return [
         SnapshotItem(
             name=Path(item.image).stem,
@@ -113,20 +117,20 @@ def _replayed(samples: Path, base: ModelCard, held_out: set[str]) -> list[Snapsh
             role=Role.REPLAY,
             source="bundled sample",
         )
-        for item in replay_items(samples, base)
+        for item in read_replay_samples(samples, base)
         if item.group not in held_out
     ]
 
 
-def _older(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
+def _list_replay_items(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
     """Return what a version that learnt from somebody's own folders lists, as far as it is there and not held out."""
-    listed = read_older(ws.registry.folder(base.id))
-    if gone := [image.name for image in listed if not image.is_there]:
+    listed = read_replay_images(ws.registry.get_folder(base.id))
+    if gone := [image.name for image in listed if not image.is_available]:
         logger.warning(
             "%d of %d older images of %s are gone and not replayed: %s", len(gone), len(listed), base.id, gone
         )
     return [
         SnapshotItem(**image.model_dump(), role=Role.REPLAY, source=f"learnt by {base.id}")
         for image in listed
-        if image.is_there and image.group not in held_out
+        if image.is_available and image.group not in held_out
     ]

@@ -7,18 +7,18 @@ from typing import Self
 import platformdirs
 
 import napari_medseg
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
-from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskBook
+from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine
 
-BUNDLED = Path(napari_medseg.__file__).parent
-APP = "napari-medseg"
+PACKAGE_DIR = Path(napari_medseg.__file__).parent
+APP_NAME = "napari-medseg"
 
 
-def user_data() -> Path:
+def get_user_data_dir() -> Path:
     """Folder of the default project and registry."""
-    return platformdirs.user_data_path(APP, appauthor=False)
+    return platformdirs.user_data_path(APP_NAME, appauthor=False)
 
 
 class Workspace:
@@ -39,20 +39,20 @@ class Workspace:
     """
 
     def __init__(
-        self, project: Project, registry: Registry, engine: Engine, samples: Path = BUNDLED / "samples"
+        self, project: Project, registry: ModelRegistry, engine: Engine, samples: Path = PACKAGE_DIR / "samples"
     ) -> None:
         self.project = project
         self.registry = registry
         self.engine = engine
         self.samples = samples
-        self.tasks: TaskBook = registry.book(project.folder / TASKS_FOLDER)
+        self.tasks: TaskCatalog = registry.read_task_catalog(project.folder / TASKS_FOLDER)
         # Our own children, as an ended child stays visible as a process until its parent has asked for it.
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.child_processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
-    def default(cls) -> Self:
+    def open_default(cls) -> Self:
         """Open the project and registry in the user's data folder; made where missing."""
-        return cls.open(user_data() / "project", user_data() / "registry")
+        return cls.open(get_user_data_dir() / "project", get_user_data_dir() / "registry")
 
     @classmethod
     def open(cls, project_dir: Path, registry_dir: Path) -> Self:
@@ -65,12 +65,12 @@ class Workspace:
         """
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
-        return cls(project, Registry(registry_dir, BUNDLED / "models"), Engine())
+        return cls(project, ModelRegistry(registry_dir, PACKAGE_DIR / "models"), Engine())
 
-    def field_folder(self, model: str) -> Path | None:
+    def get_roi_model_folder(self, model: str) -> Path | None:
         """Folder of the live version that finds the field of `model`; `None` where it looks everywhere."""
-        field = self.registry.field_model(model)
-        return self.registry.folder(field) if field else None
+        field = self.registry.get_roi_model(model)
+        return self.registry.get_folder(field) if field else None
 
     def close(self) -> None:
         """End the engine and let go of the project. A training run goes on: it needs neither."""

@@ -6,12 +6,12 @@ import corrections
 import corrupted
 import pytest
 import torch
-from retraining import Domain, Place, add_row, lessons_of, old_parts, recipe_of, rows_of
+from retraining import BenchmarkSetup, Domain, add_row, make_recipe, make_training_items, read_rows, split_old_items
 from strategies import STRATEGIES
 from training_phantoms import item, small_card
 
 from napari_medseg.core.snapshot import Role, SnapshotItem
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 
 TINY = {"n_epochs": 1, "steps_per_epoch": 1, "patch_px": 64, "batch_size": 4, "precision": "fp32"}
 
@@ -19,7 +19,7 @@ TINY = {"n_epochs": 1, "steps_per_epoch": 1, "patch_px": 64, "batch_size": 4, "p
 @pytest.fixture
 def domain(tmp_path: Path) -> Domain:
     torch.manual_seed(0)
-    save_version(build(small_card().architecture), small_card(), tmp_path / "base")
+    save_version(build_network(small_card().architecture), small_card(), tmp_path / "base")
 
     def made(name: str, role: Role, count: int, seed: int) -> tuple[SnapshotItem, ...]:
         items = [item(tmp_path, f"{name}{n}", role, seed=seed + n) for n in range(count)]
@@ -31,18 +31,18 @@ def domain(tmp_path: Path) -> Domain:
     old = [*made("old", Role.TRAIN, 5, 0), *made("judged", Role.HOLD_OUT, 2, 20)]
     base = tmp_path / "base"
     new, judged = made("new", Role.TRAIN, 4, 40), made("newjudged", Role.TRAIN, 2, 60)
-    return Domain("lungs", base, base, *old_parts(old), new, judged)
+    return Domain("lungs", base, base, *split_old_items(old), new, judged)
 
 
 def test_every_strategy_runs_once_and_the_rest_is_skipped(
     domain: Domain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(tmp_path, tmp_path, tmp_path / "work", recipe=TINY)
+    place = BenchmarkSetup(tmp_path, tmp_path, tmp_path / "work", recipe=TINY)
     out = ["--out", str(tmp_path / "out"), "--counts", "2", "--seeds", "0", "--budget-s", "20", "--n-judged", "2"]
-    first = corrections.parsed([*out, "--strategies", "new", "default"])
-    corrections.measure("lungs", domain, place, first)
-    corrections.measure("lungs", domain, place, corrections.parsed(out))
-    rows = rows_of(tmp_path / "out" / corrections.RESULTS)
+    first = corrections.parse_arguments([*out, "--strategies", "new", "default"])
+    corrections.run_missing("lungs", domain, place, first)
+    corrections.run_missing("lungs", domain, place, corrections.parse_arguments(out))
+    rows = read_rows(tmp_path / "out" / corrections.RESULTS)
     others = [name for name in STRATEGIES if name not in ("new", "default")]
     assert [row["strategy"] for row in rows] == ["base", "new", "default", *others]
     assert all(0 <= row["new"] <= 1 and row["n_old"] == 2 for row in rows)
@@ -54,13 +54,13 @@ def test_every_strategy_runs_once_and_the_rest_is_skipped(
 
 
 def test_strategies_differ_in_their_lessons_and_recipes(domain: Domain, tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path, tmp_path)
+    place = BenchmarkSetup(tmp_path, tmp_path, tmp_path)
     new = domain.new[:1]
-    counts = {name: len(lessons_of(domain, strategy, new)) for name, strategy in STRATEGIES.items()}
+    counts = {name: len(make_training_items(domain, strategy, new)) for name, strategy in STRATEGIES.items()}
     assert counts == {name: 1 if name == "new" else 6 for name in STRATEGIES}
-    roles = [one.role for one in lessons_of(domain, STRATEGIES["all"], new)]
+    roles = [one.role for one in make_training_items(domain, STRATEGIES["all"], new)]
     assert (roles.count(Role.TRAIN), roles.count(Role.REPLAY), roles.count(Role.VALIDATE)) == (5, 0, 1)
-    recipes = {name: recipe_of(domain, strategy, 30.0, 1, place) for name, strategy in STRATEGIES.items()}
+    recipes = {name: make_recipe(domain, strategy, 30.0, 1, place) for name, strategy in STRATEGIES.items()}
     assert {name for name, recipe in recipes.items() if recipe.replay_share} == {
         "replay",
         "average",
@@ -75,10 +75,10 @@ def test_strategies_differ_in_their_lessons_and_recipes(domain: Domain, tmp_path
 
 
 def test_twenty_corrupted_trials_with_controls_between(tmp_path: Path) -> None:
-    plan = corrupted.planned(20)
+    plan = corrupted.plan_trials(20)
     names = [name for _, name in plan]
     assert [names.count(name) for name in corrupted.CORRUPTIONS] == [7, 7, 6, 5]
     assert len(set(plan)) == 25
     add_row(tmp_path / "rows.jsonl", {"a": 1})
     add_row(tmp_path / "rows.jsonl", {"a": 2})
-    assert rows_of(tmp_path / "rows.jsonl") == [{"a": 1}, {"a": 2}]
+    assert read_rows(tmp_path / "rows.jsonl") == [{"a": 1}, {"a": 2}]

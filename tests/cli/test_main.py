@@ -9,10 +9,10 @@ import pytest
 from workflow_phantoms import accepted, phantom, predicted, real_version, write_version
 
 from napari_medseg.core import formats
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.workflow.workspace import BUNDLED, Workspace
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
-CT = BUNDLED / "samples" / "ct_a0001"
+CT = PACKAGE_DIR / "samples" / "ct_a0001"
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -22,7 +22,7 @@ def registry(tmp_path: Path) -> Path:
     """A person's registry whose version 77 is live and can predict."""
     folder = tmp_path / "models"
     real_version(folder / "lungs-unet" / "77", version=77)
-    Registry(folder, tmp_path / "none").promote("lungs-unet@77")
+    ModelRegistry(folder, tmp_path / "none").promote("lungs-unet@77")
     (folder / "live.json").write_text(
         json.dumps({"tasks": {"lungs": [{"action": "promote", "model": "lungs-unet@77", "at": "2025"}]}}),
         encoding="utf-8",

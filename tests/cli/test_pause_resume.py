@@ -93,7 +93,7 @@ def test_a_projects_run_goes_on_by_its_task_or_is_discarded(medseg: Call, tmp_pa
     assert json.loads(out)["live"] == "lungs-unet@77"
     assert medseg("train", "--discard", *where)[0] == 1
     ws = Workspace.open(project, registry)
-    (run,) = ws.project.rows(Run)
+    (run,) = ws.project.read_records(Run)
     ws.project.set_run_state(run, RunState.PAUSED)
     ws.close()
     assert "is discarded" in medseg("train", "--discard", *where)[1]

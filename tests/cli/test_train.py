@@ -61,7 +61,7 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     assert written.loss == "focal_dice"
     assert written.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
     assert (folder / "start.json").is_file()
-    assert not read_snapshot(folder / "snapshot.json").with_role(Role.REPLAY)
+    assert not read_snapshot(folder / "snapshot.json").filter_by_role(Role.REPLAY)
     events = [event for event, _ in read_events(folder)]
     assert sum(isinstance(event, EpochEnded) for event in events) == 2
     (compared,) = (event for event in events if isinstance(event, Compared))
@@ -86,7 +86,7 @@ def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[o
     assert (Path(written.compare_with).name, written.budget_s) == ("77", None)
     assert read_card(folder / "card.json").lineage.parent == "lungs-unet@76"
     ws = Workspace.open(tmp_path / "project", tmp_path / "registry")
-    (run,) = ws.project.rows(Run)
+    (run,) = ws.project.read_records(Run)
     ws.close()
     assert run.base_model == "lungs-unet@77", "the one that it is compared with"
 

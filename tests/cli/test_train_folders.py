@@ -12,7 +12,7 @@ from workflow_phantoms import phantom, phantom_labels
 from napari_medseg.core import formats
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.records import Case
-from napari_medseg.core.replay import read_older
+from napari_medseg.core.replay import read_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.workspace import Workspace
@@ -56,8 +56,8 @@ def test_a_task_is_made_listed_and_removed(medseg: Call, tmp_path: Path) -> None
     assert medseg("tasks", "remove", "knee", "--project", tmp_path / "other", *where)[0] == 0
     assert '"knee"' not in medseg("tasks", "list", "--json", *where)[1]
     again = Workspace.open(tmp_path / "project", tmp_path / "registry")
-    assert again.tasks.named("knee").labels[0].colour == "#112233", "the project keeps what its cases need"
-    assert [case.task for case in again.project.rows(Case)] == ["knee"]
+    assert again.tasks.get_task("knee").labels[0].colour == "#112233", "the project keeps what its cases need"
+    assert [case.task for case in again.project.read_records(Case)] == ["knee"]
     again.close()
 
 
@@ -119,9 +119,9 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     assert json.loads((run_dir / "recipe.json").read_text())["n_epochs"] == 1
     code, out, _ = medseg("models", "add", run_dir, "--promote", "--registry", registry)
     assert (code, "my-chest@1 is added" in out) == (0, True)
-    older = read_older(registry / "my-chest" / "1")
-    assert len(older) == len(read_snapshot(run_dir / "snapshot.json").with_role(Role.TRAIN))
-    assert all(image.is_there for image in older)
+    older = read_replay_images(registry / "my-chest" / "1")
+    assert len(older) == len(read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.TRAIN))
+    assert all(image.is_available for image in older)
     where = ("--task", "my-chest", "--registry", registry)
     code, out, _ = medseg("predict", lonely, "-o", tmp_path / "labels", "--device", "cpu", "--json", *where)
     assert code == 0

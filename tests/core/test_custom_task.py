@@ -6,26 +6,26 @@ from pathlib import Path
 import pytest
 
 from napari_medseg.core.custom_task import (
-    KINDS,
-    colour_of,
+    IMAGE_KINDS,
+    append_task_labels,
+    count_input_channels,
     extends,
-    in_channels,
-    kind_of,
-    own_task,
-    same_labels,
-    with_labels,
-    with_more_labels,
+    find_image_kind,
+    get_default_colour,
+    have_same_labels,
+    make_custom_task,
+    replace_task_labels,
 )
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card, write_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
-from napari_medseg.core.task_catalog import read_book, read_task, write_task
+from napari_medseg.core.task_catalog import read_task, read_task_catalog, write_task
 from napari_medseg.core.tasks import TASKS, Task
 
 
 def larynx() -> Task:
-    return own_task("larynx", ["vocal_folds", "glottal  space"], ["#e69f00", "#0072B2"], kind="endoscopy")
+    return make_custom_task("larynx", ["vocal_folds", "glottal  space"], ["#e69f00", "#0072B2"], kind="endoscopy")
 
 
 def card_of(task: Task) -> ModelCard:
@@ -47,8 +47,8 @@ def test_labels_are_numbered_in_order_and_named_in_words() -> None:
     ]
     assert task.title == "Larynx"
     assert task.default_model == "larynx-unet"
-    assert in_channels(task) == 3
-    assert in_channels(own_task("knee", ["bone"], kind="mr")) == 1
+    assert count_input_channels(task) == 3
+    assert count_input_channels(make_custom_task("knee", ["bone"], kind="mr")) == 1
 
 
 @pytest.mark.parametrize(
@@ -70,59 +70,59 @@ def test_labels_are_numbered_in_order_and_named_in_words() -> None:
 )
 def test_what_is_wrong_is_said(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(MedSegError, match=said):
-        own_task(**{"name": "larynx", "labels": ["fold"], **arguments})
+        make_custom_task(**{"name": "larynx", "labels": ["fold"], **arguments})
 
 
 def test_254_labels_have_254_colours() -> None:
-    assert len({colour_of(index) for index in range(254)}) == 254
-    assert all(re.fullmatch(r"#[0-9A-F]{6}", colour_of(index)) for index in range(254))
+    assert len({get_default_colour(index) for index in range(254)}) == 254
+    assert all(re.fullmatch(r"#[0-9A-F]{6}", get_default_colour(index)) for index in range(254))
 
 
 def test_sides_are_known_by_their_names_in_grey_images_only() -> None:
-    assert own_task("chest", ["heart", "left_lung", "right_lung"], kind="x-ray").sides == (3, 2)
-    assert own_task("chest", ["left_lung", "right_heart"], kind="ct").sides is None
-    assert own_task("folds", ["left_fold", "right_fold"], kind="endoscopy").sides is None
+    assert make_custom_task("chest", ["heart", "left_lung", "right_lung"], kind="x-ray").sides == (3, 2)
+    assert make_custom_task("chest", ["left_lung", "right_heart"], kind="ct").sides is None
+    assert make_custom_task("folds", ["left_fold", "right_fold"], kind="endoscopy").sides is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 def test_each_kind_takes_images(kind: str) -> None:
-    assert set(own_task("new", ["a"], kind=kind).axes) <= {"YX", "ZYX", "YXC", "ZYXC"}
+    assert set(make_custom_task("new", ["a"], kind=kind).axes) <= {"YX", "ZYX", "YXC", "ZYXC"}
 
 
 def test_a_task_is_the_same_after_its_file_its_card_and_its_snapshot(tmp_path: Path) -> None:
     task = larynx()
     assert read_task(write_task(task, tmp_path / "tasks")) == task
     write_card(card_of(task), tmp_path / "card.json")
-    assert read_card(tmp_path / "card.json").labelled_as == task
+    assert read_card(tmp_path / "card.json").task_definition == task
     item = SnapshotItem(name="a", image="a", labels="a", group="a", role=Role.TRAIN)
     write_snapshot(Snapshot(task="larynx", items=(item,), own_task=task), tmp_path / "snapshot.json")
-    assert read_snapshot(tmp_path / "snapshot.json").labelled_as == task
-    assert Snapshot(task="lungs", items=(item,)).labelled_as == TASKS["lungs"]
+    assert read_snapshot(tmp_path / "snapshot.json").task_definition == task
+    assert Snapshot(task="lungs", items=(item,)).task_definition == TASKS["lungs"]
 
 
 def test_a_file_that_was_tampered_with_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_task(larynx(), tmp_path)
     path.write_text(path.read_text().replace("glottal space", "Vocal folds"))
-    assert "larynx" not in read_book([tmp_path])
+    assert "larynx" not in read_task_catalog([tmp_path])
     assert "larynx.json is no task" in caplog.text
     assert "two labels" in caplog.text
 
 
 def test_the_project_has_the_last_word(tmp_path: Path) -> None:
     write_task(larynx(), tmp_path / "registry")
-    write_task(own_task("larynx", ["tissue"]), tmp_path / "project")
-    book = read_book([tmp_path / "registry", tmp_path / "project", tmp_path / "missing"])
-    assert [label.name for label in book.named("larynx").labels] == ["tissue"]
+    write_task(make_custom_task("larynx", ["tissue"]), tmp_path / "project")
+    book = read_task_catalog([tmp_path / "registry", tmp_path / "project", tmp_path / "missing"])
+    assert [label.name for label in book.get_task("larynx").labels] == ["tissue"]
     assert [task.name for task in book] == [*TASKS, "larynx"]
     with pytest.raises(MedSegError, match=r"unknown task 'knee'.*larynx.*medseg tasks add knee"):
-        book.named("knee")
+        book.get_task("knee")
 
 
 def test_a_card_brings_its_task_and_names_the_same(tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "user", tmp_path / "bundled")
+    registry = ModelRegistry(tmp_path / "user", tmp_path / "bundled")
     (tmp_path / "user" / "larynx-unet" / "1").mkdir(parents=True)
     write_card(card_of(larynx()), tmp_path / "user" / "larynx-unet" / "1" / "card.json")
-    assert registry.book().named("larynx") == larynx()
+    assert registry.read_task_catalog().get_task("larynx") == larynx()
     with pytest.raises(ValueError, match="brings 'larynx'"):
         ModelCard.model_validate(card_of(larynx()).model_dump() | {"task": "knee"})
 
@@ -131,51 +131,51 @@ def test_no_version_is_live_before_the_first_is_promoted(tmp_path: Path) -> None
     folder = tmp_path / "user" / "larynx-unet" / "1"
     folder.mkdir(parents=True)
     write_card(card_of(larynx()), folder / "card.json")
-    registry = Registry(tmp_path / "user", tmp_path / "bundled")
-    assert registry.live_id("larynx") == ""
+    registry = ModelRegistry(tmp_path / "user", tmp_path / "bundled")
+    assert registry.get_live_id("larynx") == ""
     with pytest.raises(MedSegError, match=r"no model for the task 'larynx'.*Promote one of \['larynx-unet@1'\]"):
-        registry.live("larynx")
+        registry.get_live_card("larynx")
     registry.promote("larynx-unet@1", "the first")
-    assert registry.live_id("larynx") == "larynx-unet@1"
+    assert registry.get_live_id("larynx") == "larynx-unet@1"
     with pytest.raises(MedSegError, match="first model of its task"):
         registry.roll_back("larynx")
 
 
 def test_labels_decide_whether_two_tasks_mean_the_same() -> None:
-    assert same_labels(larynx(), own_task("larynx", ["vocal folds", "glottal space"]))
-    assert not same_labels(larynx(), own_task("larynx", ["glottal space", "vocal folds"]))
+    assert have_same_labels(larynx(), make_custom_task("larynx", ["vocal folds", "glottal space"]))
+    assert not have_same_labels(larynx(), make_custom_task("larynx", ["glottal space", "vocal folds"]))
 
 
 def test_labels_come_behind_in_colours_that_are_free() -> None:
-    longer = with_more_labels(larynx(), ["tool", "blood"])
+    longer = append_task_labels(larynx(), ["tool", "blood"])
     assert [(label.value, label.name) for label in longer.labels[2:]] == [(3, "tool"), (4, "blood")]
     assert len({label.colour for label in longer.labels}) == 4
     assert longer.labels[:2] == larynx().labels
     assert extends(longer, larynx())
     assert extends(larynx(), larynx())
     assert not extends(larynx(), longer)
-    assert not extends(own_task("larynx", ["glottal space", "vocal folds", "tool"]), larynx())
-    assert extends(with_labels(larynx(), ["vocal folds", "glottal space"], ["#000000", "#FFFFFF"]), larynx())
+    assert not extends(make_custom_task("larynx", ["glottal space", "vocal folds", "tool"]), larynx())
+    assert extends(replace_task_labels(larynx(), ["vocal folds", "glottal space"], ["#000000", "#FFFFFF"]), larynx())
     with pytest.raises(MedSegError, match="two labels are called vocal folds"):
-        with_more_labels(larynx(), ["Vocal folds"])
+        append_task_labels(larynx(), ["Vocal folds"])
     with pytest.raises(MedSegError, match="numbered objects has one label"):
-        with_more_labels(own_task("cells", ["cell"], instances=True), ["dead cell"])
+        append_task_labels(make_custom_task("cells", ["cell"], instances=True), ["dead cell"])
 
 
 def test_sides_that_come_later_are_known_too() -> None:
-    assert with_more_labels(own_task("chest", ["left_lung"], kind="x-ray"), ["right lung"]).sides == (2, 1)
+    assert append_task_labels(make_custom_task("chest", ["left_lung"], kind="x-ray"), ["right lung"]).sides == (2, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 def test_the_kind_of_a_task_is_found_again(kind: str) -> None:
-    assert kind_of(own_task("new", ["a"], kind=kind)) == kind
+    assert find_image_kind(make_custom_task("new", ["a"], kind=kind)) == kind
 
 
 def test_labels_that_were_added_anywhere_are_known_everywhere(tmp_path: Path) -> None:
-    longer = with_more_labels(larynx(), ["tool"])
+    longer = append_task_labels(larynx(), ["tool"])
     write_task(longer, tmp_path / "registry")
     write_task(larynx(), tmp_path / "project")
     folders = [tmp_path / "registry", tmp_path / "project"]
-    assert read_book(folders).named("larynx") == longer
-    assert read_book(folders[::-1]).named("larynx") == longer
-    assert read_book(folders[1:], [longer]).named("larynx") == longer, "from the card of a version"
+    assert read_task_catalog(folders).get_task("larynx") == longer
+    assert read_task_catalog(folders[::-1]).get_task("larynx") == longer
+    assert read_task_catalog(folders[1:], [longer]).get_task("larynx") == longer, "from the card of a version"

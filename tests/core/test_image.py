@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.image import Image, StorageLayout
 
 VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
 
@@ -15,7 +15,7 @@ VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
 @pytest.mark.parametrize("permutation", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=3)))
 def test_storage_goes_there_and_back(permutation: tuple[int, ...], flips: tuple[bool, ...]) -> None:
-    storage = Storage(permutation, flips)
+    storage = StorageLayout(permutation, flips)
     canonical = storage.to_canonical(VOLUME)
     assert canonical.shape == tuple(VOLUME.shape[axis] for axis in permutation)
     np.testing.assert_array_equal(storage.to_file(canonical), VOLUME)
@@ -23,7 +23,7 @@ def test_storage_goes_there_and_back(permutation: tuple[int, ...], flips: tuple[
 
 
 def test_storage_means_what_it_says() -> None:
-    canonical = Storage((2, 0, 1), (True, False, False)).to_canonical(VOLUME)
+    canonical = StorageLayout((2, 0, 1), (True, False, False)).to_canonical(VOLUME)
     for z, y, x in np.ndindex(canonical.shape):
         assert canonical[z, y, x] == VOLUME[y, x, 3 - z]
 
@@ -52,17 +52,17 @@ def test_content_hash_is_of_content_not_of_files() -> None:
     same = [
         replace(image, name="b", group="q"),
         replace(image, spacing_mm=(1.0, 2.0, 3.00000001)),
-        image.with_pixels(np.asfortranarray(VOLUME)),
+        image.replace_pixels(np.asfortranarray(VOLUME)),
     ]
     assert {other.content_hash for other in same} == {image.content_hash}
     changed = VOLUME.copy()
     changed[0, 0, 0] += 1
     others = [
-        image.with_pixels(changed),
-        image.with_pixels(VOLUME.astype(np.int32)),
+        image.replace_pixels(changed),
+        image.replace_pixels(VOLUME.astype(np.int32)),
         replace(image, spacing_mm=(1.0, 2.0, 3.1)),
         replace(image, spacing_mm=None),
-        image.with_pixels(VOLUME[:, ::-1]),
+        image.replace_pixels(VOLUME[:, ::-1]),
     ]
     assert len({image.content_hash, *(other.content_hash for other in others)}) == 6
 
@@ -70,10 +70,10 @@ def test_content_hash_is_of_content_not_of_files() -> None:
 def test_same_grid_is_shape_spacing_and_place() -> None:
     affine = np.diag([1.0, 2.0, 3.0, 1.0])
     image = Image(VOLUME, "ZYX", (1.0, 2.0, 3.0), affine)
-    assert image.same_grid_as(image.with_pixels(VOLUME * 0))
-    assert image.same_grid_as(replace(image, affine=None, spacing_mm=None))
-    assert image.same_grid_as(replace(image, affine=affine + 1e-5))
-    assert not image.same_grid_as(replace(image, spacing_mm=(1.0, 2.0, 3.1)))
-    assert not image.same_grid_as(replace(image, affine=affine * [[-1], [1], [1], [1]]))
-    assert not image.same_grid_as(Image(VOLUME[:1], "ZYX", (1.0, 2.0, 3.0)))
-    assert not image.same_grid_as(Image(VOLUME[0], "YX", (2.0, 3.0)))
+    assert image.has_same_grid(image.replace_pixels(VOLUME * 0))
+    assert image.has_same_grid(replace(image, affine=None, spacing_mm=None))
+    assert image.has_same_grid(replace(image, affine=affine + 1e-5))
+    assert not image.has_same_grid(replace(image, spacing_mm=(1.0, 2.0, 3.1)))
+    assert not image.has_same_grid(replace(image, affine=affine * [[-1], [1], [1], [1]]))
+    assert not image.has_same_grid(Image(VOLUME[:1], "ZYX", (1.0, 2.0, 3.0)))
+    assert not image.has_same_grid(Image(VOLUME[0], "YX", (2.0, 3.0)))

@@ -10,9 +10,9 @@ from napari_medseg.core.model_card import (
     Architecture,
     Lineage,
     ModelCard,
+    PostprocessingStep,
     Preprocessing,
     Score,
-    Step,
     read_card,
     write_card,
 )
@@ -23,7 +23,7 @@ CARD = ModelCard(
     task="lungs",
     architecture=Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options={"depth": [1, 2]}),
     preprocessing=Preprocessing(hu_low=-1200.0),
-    postprocessing=[Step(name="fill_holes", options={"max_area_mm2": 30.5})],
+    postprocessing=[PostprocessingStep(name="fill_holes", options={"max_area_mm2": 30.5})],
     hold_out=[
         Score(
             dataset="lidc_one_patient",

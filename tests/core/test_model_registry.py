@@ -8,7 +8,7 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card, write_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 
 
 def make_version(folder: Path, version: int = 1, weights: bytes = b"weights", name: str = "lungs-unet") -> Path:
@@ -27,49 +27,49 @@ def make_version(folder: Path, version: int = 1, weights: bytes = b"weights", na
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(tmp_path: Path) -> ModelRegistry:
     make_version(tmp_path / "bundled" / "lungs-unet" / "1")
-    return Registry(tmp_path / "user", tmp_path / "bundled")
+    return ModelRegistry(tmp_path / "user", tmp_path / "bundled")
 
 
-def test_bundled_version_is_live_without_an_entry(registry: Registry) -> None:
-    assert registry.live("lungs").id == "lungs-unet@1"
-    assert registry.folder("lungs-unet@1") == registry.bundled_dir / "lungs-unet" / "1"
+def test_bundled_version_is_live_without_an_entry(registry: ModelRegistry) -> None:
+    assert registry.get_live_card("lungs").id == "lungs-unet@1"
+    assert registry.get_folder("lungs-unet@1") == registry.bundled_dir / "lungs-unet" / "1"
     assert not registry.user_dir.exists(), "looking writes nothing"
 
 
-def test_add_gives_the_next_number_and_changes_nothing_live(registry: Registry, tmp_path: Path) -> None:
+def test_add_gives_the_next_number_and_changes_nothing_live(registry: ModelRegistry, tmp_path: Path) -> None:
     candidate = make_version(tmp_path / "run", weights=b"better")
     assert registry.add(candidate).id == "lungs-unet@2"
     assert registry.add(candidate).id == "lungs-unet@3"
-    assert [card.id for card in registry.versions("lungs")] == ["lungs-unet@3", "lungs-unet@2", "lungs-unet@1"]
-    assert registry.live("lungs").id == "lungs-unet@1"
-    assert (registry.folder("lungs-unet@2") / "model.safetensors").read_bytes() == b"better"
+    assert [card.id for card in registry.list_versions("lungs")] == ["lungs-unet@3", "lungs-unet@2", "lungs-unet@1"]
+    assert registry.get_live_card("lungs").id == "lungs-unet@1"
+    assert (registry.get_folder("lungs-unet@2") / "model.safetensors").read_bytes() == b"better"
     assert read_card(candidate / "card.json").version == 1, "the candidate itself stays as it was"
 
 
-def test_promote_and_roll_back_walk_through_history(registry: Registry, tmp_path: Path) -> None:
+def test_promote_and_roll_back_walk_through_history(registry: ModelRegistry, tmp_path: Path) -> None:
     for number in (2, 3):
         registry.add(make_version(tmp_path / f"run{number}", weights=b"%d" % number))
     registry.promote("lungs-unet@2")
     registry.promote("lungs-unet@3", reason="sharper at the base")
     registry.promote("lungs-unet@3")
-    again = Registry(registry.user_dir, registry.bundled_dir)
-    assert again.live("lungs").id == "lungs-unet@3"
-    assert again.card("lungs-unet@3").lineage.promotion_reason == "sharper at the base"
+    again = ModelRegistry(registry.user_dir, registry.bundled_dir)
+    assert again.get_live_card("lungs").id == "lungs-unet@3"
+    assert again.get_card("lungs-unet@3").lineage.promotion_reason == "sharper at the base"
     assert again.roll_back("lungs").id == "lungs-unet@2"
     assert again.roll_back("lungs").id == "lungs-unet@1"
     with pytest.raises(MedSegError, match="no earlier one"):
         again.roll_back("lungs")
-    assert [change.action for change in again.history("lungs")] == ["promote", "promote", "roll_back", "roll_back"]
+    assert [change.action for change in again.read_history("lungs")] == ["promote", "promote", "roll_back", "roll_back"]
 
 
-def test_reason_goes_on_the_card_that_is_written(registry: Registry, tmp_path: Path) -> None:
+def test_reason_goes_on_the_card_that_is_written(registry: ModelRegistry, tmp_path: Path) -> None:
     card = registry.add(make_version(tmp_path / "run"), reason="needed for X-rays")
-    assert read_card(registry.folder(card.id) / "card.json").lineage.promotion_reason == "needed for X-rays"
+    assert read_card(registry.get_folder(card.id) / "card.json").lineage.promotion_reason == "needed for X-rays"
 
 
-def test_weights_that_are_not_the_cards_are_refused(registry: Registry, tmp_path: Path) -> None:
+def test_weights_that_are_not_the_cards_are_refused(registry: ModelRegistry, tmp_path: Path) -> None:
     candidate = make_version(tmp_path / "run")
     (candidate / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(MedSegError, match="not those of the card"):
@@ -77,34 +77,34 @@ def test_weights_that_are_not_the_cards_are_refused(registry: Registry, tmp_path
     (candidate / "model.safetensors").unlink()
     with pytest.raises(MedSegError, match=r"has no model\.safetensors"):
         registry.add(candidate)
-    assert [card.id for card in registry.versions()] == ["lungs-unet@1"]
+    assert [card.id for card in registry.list_versions()] == ["lungs-unet@1"]
     assert not list(registry.user_dir.glob("*/*"))
 
 
-def test_unknown_version_lists_the_choices(registry: Registry) -> None:
+def test_unknown_version_lists_the_choices(registry: ModelRegistry) -> None:
     with pytest.raises(MedSegError, match=r"no model 'lungs-unet@9'; choose one of \['lungs-unet@1'\]"):
         registry.promote("lungs-unet@9")
     with pytest.raises(MedSegError, match="no model for the task 'nuclei'"):
-        registry.live("nuclei")
+        registry.get_live_card("nuclei")
 
 
-def test_damaged_version_is_left_out_and_the_live_one_falls_back(registry: Registry, tmp_path: Path) -> None:
+def test_damaged_version_is_left_out_and_the_live_one_falls_back(registry: ModelRegistry, tmp_path: Path) -> None:
     card = registry.add(make_version(tmp_path / "run"))
     registry.promote(card.id)
-    (registry.folder(card.id) / "card.json").write_text("{", encoding="utf-8")
-    assert registry.live("lungs").id == "lungs-unet@1"
+    (registry.get_folder(card.id) / "card.json").write_text("{", encoding="utf-8")
+    assert registry.get_live_card("lungs").id == "lungs-unet@1"
     assert registry.add(make_version(tmp_path / "run2")).version == 3, "a number is never given twice"
 
 
-def test_damaged_live_file_is_named(registry: Registry) -> None:
+def test_damaged_live_file_is_named(registry: ModelRegistry) -> None:
     registry.user_dir.mkdir()
     (registry.user_dir / "live.json").write_text(json.dumps({"tasks": {"lungs": 3}}), encoding="utf-8")
     with pytest.raises(MedSegError, match=r"live.json cannot be read.*Move the file away"):
-        registry.live("lungs")
+        registry.get_live_card("lungs")
 
 
-def test_persons_version_hides_a_bundled_one_of_the_same_id(registry: Registry, tmp_path: Path) -> None:
+def test_persons_version_hides_a_bundled_one_of_the_same_id(registry: ModelRegistry, tmp_path: Path) -> None:
     own = registry.add(make_version(tmp_path / "run", weights=b"own"))
     make_version(registry.bundled_dir / "lungs-unet" / "2", version=2, weights=b"from an update")
-    assert registry.folder(own.id).is_relative_to(registry.user_dir)
-    assert registry.live("lungs").id == "lungs-unet@1"
+    assert registry.get_folder(own.id).is_relative_to(registry.user_dir)
+    assert registry.get_live_card("lungs").id == "lungs-unet@1"

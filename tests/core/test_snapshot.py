@@ -31,7 +31,7 @@ def test_a_snapshot_comes_back_from_its_file(tmp_path: Path) -> None:
     back = read_snapshot(tmp_path / "snapshot.json")
     assert back == SNAPSHOT
     assert back.sha256 == SNAPSHOT.sha256
-    assert [each.name for each in back.with_role(Role.TRAIN, Role.REPLAY)] == ["a", "d"]
+    assert [each.name for each in back.filter_by_role(Role.TRAIN, Role.REPLAY)] == ["a", "d"]
 
 
 @pytest.mark.parametrize("role", [Role.TRAIN, Role.VALIDATE, Role.REPLAY])

@@ -8,7 +8,7 @@ import pytest
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_detection import fits, guess_task, look_of
+from napari_medseg.core.task_detection import detect_look, detect_task, task_fits_image
 from napari_medseg.core.tasks import TASKS
 
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"
@@ -22,36 +22,36 @@ def colour(red: int, green: int, blue: int) -> Image:
 
 @pytest.mark.parametrize("path", sorted((SAMPLES / "nuclei_dsb" / "images").glob("*.png")), ids=lambda path: path.stem)
 def test_tissue_is_taken_for_stained(path: Path) -> None:
-    assert look_of(formats.read(path)) == "stained"
+    assert detect_look(formats.read(path)) == "stained"
 
 
 @pytest.mark.parametrize("path", sorted((SAMPLES / "laparoscopy" / "images").glob("*.jpg")), ids=lambda path: path.stem)
 def test_laparoscopy_is_taken_for_endoscopic(path: Path) -> None:
-    assert look_of(formats.read(path)) == "endoscopic"
+    assert detect_look(formats.read(path)) == "endoscopic"
 
 
 def test_colours_decide_where_no_modality_is_known() -> None:
-    assert look_of(colour(200, 150, 190)) == "stained"
-    assert look_of(colour(150, 70, 60)) == "endoscopic"
+    assert detect_look(colour(200, 150, 190)) == "stained"
+    assert detect_look(colour(150, 70, 60)) == "endoscopic"
     black = Image(np.zeros((30, 40, 3), np.uint8), "YXC", units="rgb")  # as videos begin
-    assert look_of(black) == "endoscopic"
-    assert look_of(colour(90, 90, 90)) == "grey"
-    assert look_of(Image(np.zeros((8, 8), np.uint8), "YX")) == "grey"
+    assert detect_look(black) == "endoscopic"
+    assert detect_look(colour(90, 90, 90)) == "grey"
+    assert detect_look(Image(np.zeros((8, 8), np.uint8), "YX")) == "grey"
 
 
 def test_the_modality_comes_before_the_look() -> None:
     x_ray = Image(np.zeros((8, 8), np.uint16), "YX", modality="DX")
-    assert guess_task(x_ray, TASKS["nuclei"]).name == "lungs"
-    assert fits(TASKS["lungs"], x_ray)
-    assert not fits(TASKS["covid"], x_ray)
+    assert detect_task(x_ray, TASKS["nuclei"]).name == "lungs"
+    assert task_fits_image(TASKS["lungs"], x_ray)
+    assert not task_fits_image(TASKS["covid"], x_ray)
 
 
 def test_the_task_in_hand_is_kept_where_it_fits() -> None:
     ct = Image(np.zeros((4, 8, 8), np.int16), "ZYX", units="HU", modality="CT")
-    assert guess_task(ct, TASKS["covid"]).name == "covid"
-    assert guess_task(ct, TASKS["nuclei"]).name == "lungs"
+    assert detect_task(ct, TASKS["covid"]).name == "covid"
+    assert detect_task(ct, TASKS["nuclei"]).name == "lungs"
 
 
 def test_what_fits_no_task_changes_nothing() -> None:
     ultrasound = Image(np.zeros((8, 8), np.uint8), "YX", modality="US")
-    assert guess_task(ultrasound, TASKS["covid"]).name == "covid"
+    assert detect_task(ultrasound, TASKS["covid"]).name == "covid"

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import TASKS, task_named
+from napari_medseg.core.tasks import TASKS, get_task
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_task_is_complete(name: str) -> None:
-    task = task_named(name)
+    task = get_task(name)
     assert task.name == name
     values = [label.value for label in task.labels]
     assert len(set(values)) == len(values)
@@ -24,11 +24,16 @@ def test_task_is_complete(name: str) -> None:
 
 
 def test_right_lung_is_one_and_left_is_two() -> None:
-    lungs = task_named("lungs")
+    lungs = get_task("lungs")
     assert lungs.sides == (1, 2)
-    assert [lungs.label_name(value) for value in (0, 1, 2, 7)] == ["background", "right lung", "left lung", "label 7"]
+    assert [lungs.get_label_name(value) for value in (0, 1, 2, 7)] == [
+        "background",
+        "right lung",
+        "left lung",
+        "label 7",
+    ]
 
 
 def test_unknown_task_lists_the_choices() -> None:
     with pytest.raises(MedSegError, match=r"unknown task 'liver'; choose one of \[.*'lungs'.*\]"):
-        task_named("liver")
+        get_task("liver")

@@ -39,10 +39,10 @@ def in_one_fp32_pass(network: nn.Module, card: ModelCard, image: Image) -> np.nd
 
 def test_a_stack_in_the_cards_precision_agrees_with_fp32(model: tuple[nn.Module, ModelCard], series: Image) -> None:
     network, card = model
-    stack = series.with_pixels(series.pixels[4:12:2])
+    stack = series.replace_pixels(series.pixels[4:12:2])
     truth = in_one_fp32_pass(network, card, stack)
     assert np.mean(truth > 0) > 0.05
-    assert np.mean(Predictor(network, card, "cpu").labels_of(stack) == truth) >= 0.999
+    assert np.mean(Predictor(network, card, "cpu").predict_labels(stack) == truth) >= 0.999
 
 
 def test_a_picture_in_tiles_agrees_with_one_pass_over_all_of_it(
@@ -51,5 +51,5 @@ def test_a_picture_in_tiles_agrees_with_one_pass_over_all_of_it(
     network, card = model
     mosaic = np.block([[series.pixels[8], series.pixels[10], series.pixels[6]]] * 3)
     picture = Image(mosaic, "YX", units="HU")
-    labels = Predictor(network, card, "cpu").labels_of(picture)
+    labels = Predictor(network, card, "cpu").predict_labels(picture)
     assert np.mean(labels == in_one_fp32_pass(network, card, picture)) >= 0.9985

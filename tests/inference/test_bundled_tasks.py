@@ -12,13 +12,13 @@ from skimage.transform import rescale
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.core.quality.instance_metrics import object_scores
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.quality.metrics import dice
-from napari_medseg.core.synthetic_lesions import with_drawn_lesions
+from napari_medseg.core.quality.metrics import compute_dice
+from napari_medseg.core.synthetic_lesions import draw_lesions
 from napari_medseg.core.tasks import TASKS
-from napari_medseg.inference.device import Limits
+from napari_medseg.inference.device import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 
 PACKAGE = Path(napari_medseg.__file__).parent
@@ -30,20 +30,20 @@ CT = SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 
 @cache
 def predictor(task: str) -> Predictor:
-    models = Registry(PACKAGE / "none", PACKAGE / "models")
-    card = models.live(task)
+    models = ModelRegistry(PACKAGE / "none", PACKAGE / "models")
+    card = models.get_live_card(task)
     finder = predictor(card.field.task) if card.field is not None else None
-    return Predictor.load(models.folder(card.id), "cpu", finder)
+    return Predictor.load(models.get_folder(card.id), "cpu", finder)
 
 
 def labels_of(task: str, image: Image) -> NDArray[np.unsignedinteger]:
-    return predictor(task).labels_of(image)
+    return predictor(task).predict_labels(image)
 
 
 def lesion_slice() -> tuple[Image, NDArray[np.uint8]]:
     image = formats.read(CT)
     lungs = formats.read_labels(SAMPLES / "ct_a0001" / "labels" / "A0001_z031.tif", image)
-    return with_drawn_lesions(image, lungs)
+    return draw_lesions(image, lungs)
 
 
 def an_image_for(task: str) -> Image:
@@ -55,7 +55,7 @@ def an_image_for(task: str) -> Image:
 def test_nuclei_of_an_unseen_tile_are_found_one_by_one() -> None:
     image = formats.read(TILE)
     reference = formats.read_labels(SAMPLES / "nuclei_dsb" / "labels" / f"{TILE.stem}.tif", image)
-    scores = object_scores(labels_of("nuclei", image), reference)
+    scores = compute_object_scores(labels_of("nuclei", image), reference)
     assert scores.n_reference == 84  # many of them pale and out of focus
     assert 50 <= scores.n_predicted <= 90
     assert scores.aji > 0.42
@@ -65,16 +65,16 @@ def test_nuclei_of_an_unseen_tile_are_found_one_by_one() -> None:
 def test_twice_the_magnification_finds_about_the_same_nuclei() -> None:
     image = formats.read(TILE)
     twice = rescale(image.pixels, 2, channel_axis=-1, preserve_range=True).round().astype(np.uint8)
-    small, large = labels_of("nuclei", image), labels_of("nuclei", image.with_pixels(twice))
+    small, large = labels_of("nuclei", image), labels_of("nuclei", image.replace_pixels(twice))
     assert abs(int(large.max()) - int(small.max())) <= 0.25 * small.max()
-    assert dice(large[::2, ::2], small) > 0.85
+    assert compute_dice(large[::2, ::2], small) > 0.85
 
 
 def test_lesions_are_found_in_the_lungs_only() -> None:
     image, drawn = lesion_slice()
     assert [np.count_nonzero(drawn == value) for value in (1, 2)] == [8955, 1979]
     found = labels_of("covid", image)
-    assert dice(found, drawn) > 0.7
+    assert compute_dice(found, drawn) > 0.7
     assert np.mean(found[drawn == 1] == 1) > 0.6
     assert np.mean(drawn[found > 0] > 0) > 0.7
     healthy = labels_of("covid", formats.read(CT))
@@ -96,19 +96,19 @@ def test_an_xray_of_an_unseen_child_has_both_lungs_on_their_sides() -> None:
         reference = formats.read_labels(SAMPLES / "xray" / "labels" / f"{name}.png", image)
         found = labels_of("lungs", image)
         assert not [finding for finding in check_labels(found, TASKS["lungs"], image) if finding.blocking]
-        figures += [dice(found == value, reference == value) for value in (1, 2)]
+        figures += [compute_dice(found == value, reference == value) for value in (1, 2)]
     assert np.mean(figures) > 0.93
 
 
 @pytest.mark.parametrize("task", ["lungs", "nuclei", "instruments"])
 def test_a_mirrored_image_is_labelled_by_place_in_the_patient(task: str) -> None:
     image = an_image_for(task)
-    mirrored = image.with_pixels(np.ascontiguousarray(image.pixels[:, ::-1]))
+    mirrored = image.replace_pixels(np.ascontiguousarray(image.pixels[:, ::-1]))
     straight, turned = labels_of(task, image), labels_of(task, mirrored)
     if TASKS[task].sides:
         straight = np.array([0, 2, 1], np.uint8)[straight]
         assert not [finding for finding in check_labels(turned, TASKS[task], image) if finding.blocking]
-    assert dice(turned[:, ::-1], straight) > 0.85
+    assert compute_dice(turned[:, ::-1], straight) > 0.85
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -138,7 +138,7 @@ def test_pictures_of_other_kinds_are_labelled_alike(task: str, kind: str, tmp_pa
     read = formats.read(path)
     labels = labels_of(task, read)
     assert labels.shape == read.spatial_shape
-    assert dice(labels, labels_of(task, image)) > (0.5 if kind == "grey" else 0.98)
+    assert compute_dice(labels, labels_of(task, image)) > (0.5 if kind == "grey" else 0.98)
 
 
 @pytest.mark.parametrize("kind", ["8-bit", "float"])
@@ -148,19 +148,22 @@ def test_a_ct_is_labelled_alike_as_a_picture_and_as_numbers(kind: str, tmp_path:
     path = tmp_path / "slice.tif"
     tifffile.imwrite(path, (shown * 255).astype(np.uint8) if kind == "8-bit" else shown)
     picture, numbers = labels_of("lungs", formats.read(path)), labels_of("lungs", image)
-    assert min(dice(picture == value, numbers == value) for value in (1, 2)) > 0.95
+    assert min(compute_dice(picture == value, numbers == value) for value in (1, 2)) > 0.95
 
 
 def test_the_same_tissue_whole_and_in_tiles_has_the_same_nuclei() -> None:
     pixels = np.tile(formats.read(TILE).pixels, (3, 2, 1))
     image = Image(np.ascontiguousarray(pixels), "YXC", units="rgb")
     one = predictor("nuclei")
-    whole_limits, one.limits = one.limits, Limits(batch_px=300_000, whole_px=1000, tile_px=512, overlap_px=112)
+    whole_limits, one.limits = (
+        one.limits,
+        BatchLimits(batch_px=300_000, max_untiled_px=1000, tile_px=512, overlap_px=112),
+    )
     try:
-        tiled = one.labels_of(image)
+        tiled = one.predict_labels(image)
     finally:
         one.limits = whole_limits
-    scores = object_scores(tiled, one.labels_of(image))
+    scores = compute_object_scores(tiled, one.predict_labels(image))
     assert scores.aji > 0.95
     assert abs(scores.n_predicted - scores.n_reference) <= 0.03 * scores.n_reference
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.inference.compiled_network import fused
-from napari_medseg.networks import build
+from napari_medseg.inference.compiled_network import fuse_conv_bn
+from napari_medseg.networks import build_network
 
 
 def lived_in(network: nn.Module) -> nn.Module:
@@ -22,8 +22,8 @@ def lived_in(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("encoder", ["mobilenet_v2", "resnet18"])
 def test_a_fused_network_is_the_same_function_with_fewer_layers(name: str, encoder: str) -> None:
     torch.manual_seed(0)
-    network = lived_in(build(Architecture(name=name, encoder=encoder, in_channels=1, classes=3))).train()
-    twin = fused(network)
+    network = lived_in(build_network(Architecture(name=name, encoder=encoder, in_channels=1, classes=3))).train()
+    twin = fuse_conv_bn(network)
     with torch.inference_mode():
         planes = torch.randn(1, 1, 64, 64)
         wanted = network.eval()(planes)
@@ -35,7 +35,7 @@ def test_a_fused_network_is_the_same_function_with_fewer_layers(name: str, encod
 def test_the_original_is_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    twin = fused(network)
+    twin = fuse_conv_bn(network)
     assert network.training
     assert not twin.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -48,4 +48,4 @@ def test_layers_that_are_not_a_sequence_are_not_fused() -> None:
 
     network = lived_in(Crossed(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))).eval()
     plane = torch.randn(1, 2, 4, 4)
-    assert torch.equal(fused(network)(plane), network(plane))
+    assert torch.equal(fuse_conv_bn(network)(plane), network(plane))

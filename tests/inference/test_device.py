@@ -2,14 +2,20 @@ import pytest
 import torch
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.device import LIMITS, autocast_dtype, choose_device, device_title, is_out_of_memory
+from napari_medseg.inference.device import (
+    DEVICE_LIMITS,
+    choose_autocast_dtype,
+    choose_device,
+    describe_device,
+    is_out_of_memory,
+)
 
 
 def test_a_device_is_found_and_has_a_title_and_limits() -> None:
     device = choose_device()
-    assert device_title(device)
-    assert device.type in LIMITS
-    assert device_title(choose_device("cpu")) == "CPU"
+    assert describe_device(device)
+    assert device.type in DEVICE_LIMITS
+    assert describe_device(choose_device("cpu")) == "CPU"
 
 
 def test_a_device_that_is_not_there_is_refused_with_the_choices() -> None:
@@ -18,11 +24,11 @@ def test_a_device_that_is_not_there_is_refused_with_the_choices() -> None:
 
 
 def test_fp32_of_the_card_is_obeyed() -> None:
-    assert autocast_dtype(torch.device("cpu"), "fp32") is None
-    assert autocast_dtype(torch.device("cpu"), "bf16") in (None, torch.bfloat16)
+    assert choose_autocast_dtype(torch.device("cpu"), "fp32") is None
+    assert choose_autocast_dtype(torch.device("cpu"), "bf16") in (None, torch.bfloat16)
 
 
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("limits", DEVICE_LIMITS.values(), ids=DEVICE_LIMITS)
 def test_tiles_suit_the_network(limits) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert limits.tile_px % 32 == 0
     assert 64 < limits.overlap_px <= limits.tile_px // 2

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 from scipy import ndimage
 
-from napari_medseg.inference.lung_sides import _cut, reassign_stray_parts
+from napari_medseg.inference.lung_sides import _split_at_bridges, reassign_stray_parts
 
 
 def noise(shape: tuple[int, int], sigma: float, seed: int = 0) -> np.ndarray:
@@ -17,7 +17,7 @@ def noise(shape: tuple[int, int], sigma: float, seed: int = 0) -> np.ndarray:
 
 def moved_one_by_one(plane: np.ndarray, spacing_mm: tuple[float, float], bridge_mm: float) -> np.ndarray:
     """The definition: each part but a label's largest goes to the label that it shares most pixel sides with."""
-    parts, owners = _cut(plane, spacing_mm, bridge_mm / 2)
+    parts, owners = _split_at_bridges(plane, spacing_mm, bridge_mm / 2)
     largest = {value: max(np.flatnonzero(owners == value), key=lambda part: (parts == part).sum()) for value in (1, 2)}
     result = plane.copy()
     for part in range(1, len(owners)):

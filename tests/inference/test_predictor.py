@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, Step
-from napari_medseg.inference.device import Limits
-from napari_medseg.inference.events import Notice, Options, Progress, Result
+from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
+from napari_medseg.inference.device import BatchLimits
+from napari_medseg.inference.events import PredictionNotice, PredictionOptions, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 
-SMALL = Limits(batch_px=40_000, whole_px=300_000, tile_px=256, overlap_px=96)
+SMALL = BatchLimits(batch_px=40_000, max_untiled_px=300_000, tile_px=256, overlap_px=96)
 
 
 class ByBrightness(nn.Module):
@@ -55,7 +55,7 @@ class Greedy(nn.Module):
         return self.inner(planes)
 
 
-def make_card(steps: list[Step] | None = None, **numbers: float) -> ModelCard:
+def make_card(steps: list[PostprocessingStep] | None = None, **numbers: float) -> ModelCard:
     return ModelCard(
         name="tiny",
         version=1,
@@ -75,9 +75,11 @@ def picture(*shape: int) -> np.ndarray:
     return np.broadcast_to(plane, shape).astype(np.uint8)
 
 
-def run(predictor: Predictor, image: Image, options: Options | None = None) -> tuple[list[object], Result]:
+def run(
+    predictor: Predictor, image: Image, options: PredictionOptions | None = None
+) -> tuple[list[object], PredictionResult]:
     *events, result = predictor.predict(image, options)
-    assert isinstance(result, Result)
+    assert isinstance(result, PredictionResult)
     return events, result
 
 
@@ -94,31 +96,31 @@ def test_a_slice_is_labelled_where_it_lies(predictor: Predictor) -> None:
     np.testing.assert_array_equal(result.labels, wanted)
     assert result.labels.dtype == np.uint8
     assert result.uncertainty_map is None
-    assert [type(event) for event in events] == [Progress]
+    assert [type(event) for event in events] == [PredictionProgress]
     assert 0 < result.seconds < 60
 
 
 def test_a_stack_reports_each_batch_and_equals_its_slices(predictor: Predictor) -> None:
     stack = np.stack([np.roll(picture(160, 96), 7 * shift, axis=0) for shift in range(5)])
     events, result = run(predictor, Image(stack, "ZYX"))
-    assert [event.text for event in events if isinstance(event, Progress)] == [
+    assert [event.text for event in events if isinstance(event, PredictionProgress)] == [
         "slice 2 of 5",
         "slice 4 of 5",
         "slice 5 of 5",
     ]
     assert result.labels.shape == stack.shape
     for plane, labels in zip(stack, result.labels, strict=True):
-        np.testing.assert_array_equal(predictor.labels_of(Image(plane, "YX")), labels)
+        np.testing.assert_array_equal(predictor.predict_labels(Image(plane, "YX")), labels)
 
 
 @pytest.mark.parametrize("shape", [(700, 1030), (1600, 300), (513, 999)])
 def test_tiles_give_what_the_whole_plane_gives(shape: tuple[int, int]) -> None:
     image = Image(picture(*shape), "YX")
     network = Neighbourhood()
-    tiled_limits = Limits(batch_px=100_000, whole_px=1000, tile_px=256, overlap_px=96)
-    options = Options(with_uncertainty_map=True)
+    tiled_limits = BatchLimits(batch_px=100_000, max_untiled_px=1000, tile_px=256, overlap_px=96)
+    options = PredictionOptions(with_uncertainty_map=True)
     events, tiled = run(Predictor(network, make_card(), "cpu", tiled_limits), image, options)
-    _, whole = run(Predictor(network, make_card(), "cpu", Limits(10**9, 10**9, 256, 96)), image, options)
+    _, whole = run(Predictor(network, make_card(), "cpu", BatchLimits(10**9, 10**9, 256, 96)), image, options)
     assert len(events) > 4
     assert np.bincount(whole.labels.ravel(), minlength=3).min() > 1000
     assert np.mean(tiled.labels != whole.labels) < 1e-4
@@ -137,8 +139,8 @@ def test_no_seam_shows_where_tiles_disagree_about_brightness() -> None:
             return torch.cat([torch.zeros_like(level), level, -level], dim=1)
 
     ramp = np.linspace(0, 255, 2048, dtype=np.float32) * np.ones((512, 1), np.float32)
-    predictor = Predictor(ByTile(), make_card(), "cpu", Limits(100_000, 1000, 256, 96))
-    _, result = run(predictor, Image(ramp, "YX"), Options(with_uncertainty_map=True))
+    predictor = Predictor(ByTile(), make_card(), "cpu", BatchLimits(100_000, 1000, 256, 96))
+    _, result = run(predictor, Image(ramp, "YX"), PredictionOptions(with_uncertainty_map=True))
     assert result.uncertainty_map is not None
     assert np.abs(np.diff(result.uncertainty_map[100].astype(int))).max() <= 3
 
@@ -146,11 +148,11 @@ def test_no_seam_shows_where_tiles_disagree_about_brightness() -> None:
 def test_a_resampled_picture_is_labelled_on_its_own_grid() -> None:
     image = Image(picture(1500, 2200), "YX")
     reduced = make_card(max_side_px=512)
-    options = Options(with_uncertainty_map=True)
+    options = PredictionOptions(with_uncertainty_map=True)
     _, whole = run(Predictor(ByBrightness(), reduced, "cpu", SMALL), image, options)
-    tiles = Limits(batch_px=100_000, whole_px=1000, tile_px=128, overlap_px=64)
+    tiles = BatchLimits(batch_px=100_000, max_untiled_px=1000, tile_px=128, overlap_px=64)
     _, tiled = run(Predictor(ByBrightness(), reduced, "cpu", tiles), image, options)
-    exact = Predictor(ByBrightness(), make_card(), "cpu", SMALL).labels_of(image)
+    exact = Predictor(ByBrightness(), make_card(), "cpu", SMALL).predict_labels(image)
     for result in (whole, tiled):
         assert result.labels.shape == (1500, 2200)
         assert np.mean(result.labels != exact) < 0.015
@@ -168,50 +170,50 @@ def test_a_resampled_picture_is_labelled_on_its_own_grid() -> None:
 )
 def test_out_of_memory_is_answered_by_smaller_pieces_and_a_notice(error: Callable[[], Exception]) -> None:
     stack = np.stack([picture(512, 480)] * 3)
-    predictor = Predictor(Greedy(150 * 150, error), make_card(), "cpu", Limits(600_000, 600_000, 512, 96))
+    predictor = Predictor(Greedy(150 * 150, error), make_card(), "cpu", BatchLimits(600_000, 600_000, 512, 96))
     events, result = run(predictor, Image(stack, "ZYX"))
-    notices = [event.text for event in events if isinstance(event, Notice)]
+    notices = [event.text for event in events if isinstance(event, PredictionNotice)]
     assert [notice.split("with ")[1] for notice in notices] == [
         "1 slices at once.",
         "tiles of 256 px.",
         "tiles of 128 px.",
     ]
     np.testing.assert_array_equal(
-        result.labels, Predictor(ByBrightness(), make_card(), "cpu").labels_of(Image(stack, "ZYX"))
+        result.labels, Predictor(ByBrightness(), make_card(), "cpu").predict_labels(Image(stack, "ZYX"))
     )
     events, _ = run(predictor, Image(stack, "ZYX"))
-    assert not any(isinstance(event, Notice) for event in events), "what was learnt is forgotten"
+    assert not any(isinstance(event, PredictionNotice) for event in events), "what was learnt is forgotten"
 
 
 def test_out_of_memory_at_the_smallest_tile_says_what_to_do() -> None:
     predictor = Predictor(Greedy(10, lambda: torch.OutOfMemoryError("out of memory")), make_card(), "cpu")
     with pytest.raises(MedSegError, match=r"too little memory for tiny@1.*smaller model"):
-        predictor.labels_of(Image(picture(512, 512), "YX"))
+        predictor.predict_labels(Image(picture(512, 512), "YX"))
 
 
 def test_another_error_of_the_network_is_not_swallowed() -> None:
     predictor = Predictor(Greedy(10, lambda: RuntimeError("shapes do not match")), make_card(), "cpu")
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        predictor.labels_of(Image(picture(64, 64), "YX"))
+        predictor.predict_labels(Image(picture(64, 64), "YX"))
 
 
 def test_postprocessing_of_the_card_is_applied_in_millimetres() -> None:
     hu = np.full((100, 100), -300, np.int16)
     hu[10:60, 10:60], hu[90:94, 90:94] = -1000, -1000
-    steps = [Step(name="drop_small", options={"min_area_mm2": 20.0})]
+    steps = [PostprocessingStep(name="drop_small", options={"min_area_mm2": 20.0})]
     predictor = Predictor(ByBrightness(), make_card(steps), "cpu")
     events, result = run(predictor, Image(hu, "YX", spacing_mm=(1.0, 1.0), units="HU"))
     assert result.labels.sum() == 2500
-    assert isinstance(events[-1], Progress)
+    assert isinstance(events[-1], PredictionProgress)
     assert events[-1].text == "drop small"
-    assert predictor.labels_of(Image(hu, "YX", spacing_mm=(2.0, 2.0), units="HU")).sum() == 2516
+    assert predictor.predict_labels(Image(hu, "YX", spacing_mm=(2.0, 2.0), units="HU")).sum() == 2516
 
 
 def test_an_unsure_case_has_the_larger_figure(predictor: Predictor) -> None:
     sure, unsure = np.full((2, 64, 64), -300, np.int16)
     sure[10:50, 10:50], unsure[10:50, 10:50] = 400, -120
     _, sure_result = run(predictor, Image(sure, "YX", units="HU"))
-    _, unsure_result = run(predictor, Image(unsure, "YX", units="HU"), Options(with_uncertainty_map=True))
+    _, unsure_result = run(predictor, Image(unsure, "YX", units="HU"), PredictionOptions(with_uncertainty_map=True))
     assert 0 < sure_result.uncertainty < unsure_result.uncertainty <= 1
     assert unsure_result.uncertainty_map is not None
     assert unsure_result.uncertainty_map[30, 30] == 43
@@ -232,19 +234,19 @@ def test_work_stops_when_the_generator_is_closed(predictor: Predictor) -> None:
 def test_the_network_given_is_not_changed_and_training_may_go_on() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)).train()
     predictor = Predictor(network, make_card(), "cpu")
-    before = predictor.labels_of(Image(picture(64, 64), "YX"))
+    before = predictor.predict_labels(Image(picture(64, 64), "YX"))
     network(torch.randn(2, 1, 32, 32)).sum().backward()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(-1)
-    np.testing.assert_array_equal(predictor.labels_of(Image(picture(64, 64), "YX")), before)
+    np.testing.assert_array_equal(predictor.predict_labels(Image(picture(64, 64), "YX")), before)
     assert network.training
 
 
 def test_a_version_folder_is_loaded_and_bf16_agrees_with_fp32(tmp_path: Path) -> None:
     torch.manual_seed(0)
     card = make_card().model_copy(update={"precision": "bf16"})
-    network = build(card.architecture)
+    network = build_network(card.architecture)
     network.train()
     with torch.no_grad():
         for _ in range(3):
@@ -252,9 +254,9 @@ def test_a_version_folder_is_loaded_and_bf16_agrees_with_fp32(tmp_path: Path) ->
     save_version(network, card, tmp_path)
     fast, exact = Predictor.load(tmp_path, "cpu"), Predictor(network, make_card(), "cpu")
     assert fast.card.id == "tiny@1"
-    assert fast.title == "CPU"
+    assert fast.device_title == "CPU"
     image = Image(picture(256, 256), "YX")
-    assert np.mean(fast.labels_of(image) == exact.labels_of(image)) > 0.98
+    assert np.mean(fast.predict_labels(image) == exact.predict_labels(image)) > 0.98
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from napari_medseg.inference.tiling import spans
+from napari_medseg.inference.tiling import compute_tile_spans
 
 
 @pytest.mark.parametrize("length", [32, 768, 800, 1024, 1536, 2016, 4000, 4096, 10016])
 @pytest.mark.parametrize(("longest", "overlap"), [(768, 128), (1024, 96), (256, 64), (128, 64)])
 def test_pieces_cover_the_side_and_their_weights_sum_to_one(length: int, longest: int, overlap: int) -> None:
-    pieces = spans(length, longest, overlap)
+    pieces = compute_tile_spans(length, longest, overlap)
     total = np.zeros(length)
     for piece in pieces:
         assert piece.start % 32 == 0
@@ -22,7 +22,7 @@ def test_pieces_cover_the_side_and_their_weights_sum_to_one(length: int, longest
 
 
 def test_neighbours_share_the_overlap_and_hand_over_smoothly() -> None:
-    left, right, *_ = spans(2016, 768, 128)
+    left, right, *_ = compute_tile_spans(2016, 768, 128)
     assert left.stop - right.start >= 128 - 32
     assert left.weights[0] == 1
     assert left.weights[-1] < 1e-4
@@ -31,6 +31,6 @@ def test_neighbours_share_the_overlap_and_hand_over_smoothly() -> None:
 
 
 def test_a_side_that_fits_is_one_piece() -> None:
-    (piece,) = spans(640, 768, 128)
+    (piece,) = compute_tile_spans(640, 768, 128)
     assert (piece.start, piece.stop) == (0, 640)
     assert (piece.weights == 1).all()

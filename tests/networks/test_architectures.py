@@ -4,9 +4,9 @@ from torch import nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
-from napari_medseg.networks import ARCHITECTURES, architecture_named, build
-from napari_medseg.networks.architectures import default_encoder
-from napari_medseg.networks.class_expansion import with_classes
+from napari_medseg.networks import ARCHITECTURES, build_network, parse_architecture
+from napari_medseg.networks.architectures import get_default_encoder
+from napari_medseg.networks.class_expansion import expand_classes
 
 REFERENCES = {
     "A": ["pspnet:resnet101"],
@@ -36,7 +36,7 @@ SMALLEST_ENCODERS = {"segformer": "mit_b0", "dpt": "tu-vit_tiny_patch16_224"}
 def step(text: str, in_channels: int, side: int = 64) -> nn.Module:
     """Build a network of two classes, learn from two planes once, and return it."""
     torch.manual_seed(0)
-    network = build(architecture_named(text, in_channels, 2)).train()
+    network = build_network(parse_architecture(text, in_channels, 2)).train()
     logits = network(torch.randn(2, in_channels, side, side))
     assert logits.shape == (2, 2, side, side)
     nn.functional.cross_entropy(logits, torch.randint(2, (2, side, side))).backward()
@@ -64,21 +64,23 @@ def test_every_architecture_takes_planes_of_any_size_and_number_of_channels(name
     own = {"segnet": "vgg11_bn", "fcn": "resnet50", "deeplabv3_tv": "resnet50", "conv_unet": "", "inception_unet": ""}
     encoder = (own | SMALLEST_ENCODERS).get(name, "resnet18")
     options = {"member": "unet", "n_members": 2} if name == "ensemble" else {}
-    network = build(Architecture(name=name, encoder=encoder, in_channels=4, classes=3, options=options)).eval()
+    network = build_network(Architecture(name=name, encoder=encoder, in_channels=4, classes=3, options=options)).eval()
     with torch.inference_mode():
         for height, width in ((45, 70), (32, 33)):
             assert network(torch.zeros(1, 4, height, width)).shape == (1, 3, height, width)
 
 
 def test_timm_transformers_are_free_of_the_size_that_they_were_trained_at() -> None:
-    network = build(architecture_named("unet:tu-swin_tiny_patch4_window7_224", 1, 2)).eval()
+    network = build_network(parse_architecture("unet:tu-swin_tiny_patch4_window7_224", 1, 2)).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, 70, 100)).shape == (1, 2, 70, 100)
 
 
 def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
     options = {"decoder_channels": [32, 16, 16, 8, 8]}
-    network = build(Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options))
+    network = build_network(
+        Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options)
+    )
     with torch.inference_mode():
         assert network.eval()(torch.zeros(2, 1, 64, 96)).shape == (2, 3, 64, 96)
 
@@ -102,27 +104,28 @@ def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
 def test_an_unknown_word_is_answered_with_the_choices(fields: dict[str, object], named: str) -> None:
     values = {"name": "unet", "encoder": "mobilenet_v2", "in_channels": 1, "classes": 3} | fields
     with pytest.raises(MedSegError, match=named):
-        build(Architecture.model_validate(values))
+        build_network(Architecture.model_validate(values))
 
 
 def test_an_empty_encoder_is_the_networks_own_default() -> None:
     unet = Architecture(name="unet", encoder="", in_channels=1, classes=2)
-    named = unet.model_copy(update={"encoder": default_encoder("unet")})
-    assert build(unet).state_dict().keys() == build(named).state_dict().keys()
+    named = unet.model_copy(update={"encoder": get_default_encoder("unet")})
+    assert build_network(unet).state_dict().keys() == build_network(named).state_dict().keys()
 
 
 def test_a_network_is_named_by_architecture_and_encoder() -> None:
-    assert architecture_named("unet:tu-convnext_atto", 4, 2).encoder == "tu-convnext_atto"
-    assert architecture_named("segnet", 3, 2).encoder == "vgg16_bn"
-    assert architecture_named("conv_unet", 1, 2) == Architecture(name="conv_unet", in_channels=1, classes=2)
+    assert parse_architecture("unet:tu-convnext_atto", 4, 2).encoder == "tu-convnext_atto"
+    assert parse_architecture("segnet", 3, 2).encoder == "vgg16_bn"
+    assert parse_architecture("conv_unet", 1, 2) == Architecture(name="conv_unet", in_channels=1, classes=2)
     with pytest.raises(MedSegError, match="inception_unet"):
-        architecture_named("vnet:resnet18", 1, 2)
+        parse_architecture("vnet:resnet18", 1, 2)
 
 
 @pytest.mark.parametrize(("name", "encoder"), [("segnet", "vgg16_bn"), ("fcn", "resnet50")])
 def test_own_networks_have_a_default_encoder(name: str, encoder: str) -> None:
     without, named = (
-        build(Architecture(name=name, encoder=text, in_channels=1, classes=2)).state_dict() for text in ("", encoder)
+        build_network(Architecture(name=name, encoder=text, in_channels=1, classes=2)).state_dict()
+        for text in ("", encoder)
     )
     assert {key: tensor.shape for key, tensor in without.items()} == {key: t.shape for key, t in named.items()}
 
@@ -130,10 +133,10 @@ def test_own_networks_have_a_default_encoder(name: str, encoder: str) -> None:
 @pytest.mark.parametrize("text", ["segnet:vgg11_bn", "fcn", "deeplabv3_tv", "conv_unet", "inception_unet"])
 def test_own_networks_can_grow_by_a_class(text: str) -> None:
     torch.manual_seed(0)
-    architecture = architecture_named(text, 1, 2)
+    architecture = parse_architecture(text, 1, 2)
     card = ModelCard(name="a", version=1, task="covid", architecture=architecture, preprocessing=Preprocessing())
-    network = build(architecture).eval()
-    grown, _ = with_classes(network, card, 3)
+    network = build_network(architecture).eval()
+    grown, _ = expand_classes(network, card, 3)
     plane = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(grown(plane)[:, :2], network(plane))

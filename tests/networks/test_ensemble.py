@@ -8,11 +8,11 @@ import torch
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
-from napari_medseg.inference.compiled_network import fused
+from napari_medseg.inference.compiled_network import fuse_conv_bn
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import build, load_version, save_version
-from napari_medseg.networks.class_expansion import with_classes
-from napari_medseg.networks.ensemble import Ensemble, ensemble_of, joined
+from napari_medseg.networks import build_network, load_version, save_version
+from napari_medseg.networks.class_expansion import expand_classes
+from napari_medseg.networks.ensemble import Ensemble, make_ensemble_architecture, merge_member_weights
 
 MEMBER = Architecture(
     name="unet",
@@ -26,7 +26,7 @@ IMAGES = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 
 def members() -> list[torch.nn.Module]:
     torch.manual_seed(0)
-    return [build(MEMBER).eval() for _ in range(3)]
+    return [build_network(MEMBER).eval() for _ in range(3)]
 
 
 def card(architecture: Architecture) -> ModelCard:
@@ -52,30 +52,30 @@ def test_its_probabilities_are_the_mean_of_the_members() -> None:
 @torch.no_grad()
 def test_it_is_saved_opened_fused_and_grown_as_any_version(tmp_path: Path) -> None:
     single = members()
-    architecture = ensemble_of(MEMBER, 3)
-    network = build(architecture)
-    network.load_state_dict(joined([member.state_dict() for member in single]))
+    architecture = make_ensemble_architecture(MEMBER, 3)
+    network = build_network(architecture)
+    network.load_state_dict(merge_member_weights([member.state_dict() for member in single]))
     save_version(network, card(architecture), tmp_path)
     opened, read = load_version(tmp_path)
     assert read.architecture.options["n_members"] == 3
     torch.testing.assert_close(opened(IMAGES), Ensemble(single)(IMAGES), atol=2e-2, rtol=2e-2)
-    torch.testing.assert_close(fused(opened)(IMAGES), opened(IMAGES), atol=1e-4, rtol=1e-4)
-    grown, _ = with_classes(opened, read, 4)
+    torch.testing.assert_close(fuse_conv_bn(opened)(IMAGES), opened(IMAGES), atol=1e-4, rtol=1e-4)
+    grown, _ = expand_classes(opened, read, 4)
     old, new = (torch.softmax(each(IMAGES), dim=1) for each in (opened, grown))
     torch.testing.assert_close(new[:, :3], old, atol=0.02, rtol=0)
     assert new.shape[1] == 4
     pixels = (torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) * 255).byte().numpy()
-    assert Predictor.load(tmp_path, "cpu").labels_of(Image(pixels, "YX", units="grey")).shape == (64, 64)
+    assert Predictor.load(tmp_path, "cpu").predict_labels(Image(pixels, "YX", units="grey")).shape == (64, 64)
 
 
 @pytest.mark.parametrize("options", [{}, {"member": "unet"}, {"member": "ensemble", "n_members": 2}])
 def test_options_that_say_too_little_are_refused(options: dict[str, str | int]) -> None:
     with pytest.raises(MedSegError, match="n_members"):
-        build(MEMBER.model_copy(update={"name": "ensemble", "options": options}))
+        build_network(MEMBER.model_copy(update={"name": "ensemble", "options": options}))
 
 
 def test_an_unknown_member_and_an_ensemble_of_ensembles_are_refused() -> None:
     with pytest.raises(MedSegError, match="unknown architecture"):
-        build(MEMBER.model_copy(update={"name": "ensemble", "options": {"member": "nonet", "n_members": 2}}))
+        build_network(MEMBER.model_copy(update={"name": "ensemble", "options": {"member": "nonet", "n_members": 2}}))
     with pytest.raises(MedSegError, match="single network"):
-        ensemble_of(ensemble_of(MEMBER, 2), 2)
+        make_ensemble_architecture(make_ensemble_architecture(MEMBER, 2), 2)

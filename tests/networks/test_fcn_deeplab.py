@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models import segmentation
 
-from napari_medseg.networks import architecture_named, build
+from napari_medseg.networks import build_network, parse_architecture
 from napari_medseg.networks.fcn_deeplab import DeepLabV3, Fcn
 
 
@@ -30,8 +30,8 @@ def test_it_is_the_function_that_torchvision_has(network: type[Fcn], reference: 
 
 
 def test_the_weights_of_smps_encoder_have_the_same_names() -> None:
-    ours = build(architecture_named("fcn:resnet50", 3, 2)).get_submodule("encoder")
-    theirs = build(architecture_named("unet:resnet50", 3, 2)).get_submodule("encoder")
+    ours = build_network(parse_architecture("fcn:resnet50", 3, 2)).get_submodule("encoder")
+    theirs = build_network(parse_architecture("unet:resnet50", 3, 2)).get_submodule("encoder")
     assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == {
         name: tensor.shape for name, tensor in theirs.state_dict().items()
     }

@@ -6,7 +6,7 @@ from torch import nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card
-from napari_medseg.networks import build, load_encoder_weights, load_version, save_version
+from napari_medseg.networks import build_network, load_encoder_file, load_version, save_version
 
 ENCODER_WEIGHTS = Path(__file__).parents[3] / "shared/weights/mobilenet_v2_imagenet.safetensors"
 ARCHITECTURE = Architecture(
@@ -22,7 +22,7 @@ CARD = ModelCard(name="tiny", version=1, task="lungs", architecture=ARCHITECTURE
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return build(ARCHITECTURE).eval()
+    return build_network(ARCHITECTURE).eval()
 
 
 def test_a_saved_version_comes_back_as_the_same_function(network: nn.Module, tmp_path: Path) -> None:
@@ -81,15 +81,18 @@ def test_weights_of_another_network_are_refused(network: nn.Module, tmp_path: Pa
 def test_a_pickle_is_refused_as_encoder_weights(network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     with pytest.raises(MedSegError, match="safetensors only"):
-        load_encoder_weights(network, tmp_path / "weights.pt")
+        load_encoder_file(network, tmp_path / "weights.pt")
 
 
 @pytest.mark.shared
 @pytest.mark.skipif(not ENCODER_WEIGHTS.exists(), reason="needs ../shared/weights")
 def test_one_channel_encoder_answers_like_the_rgb_one_to_grey() -> None:
-    grey, rgb = build(ARCHITECTURE).eval(), build(ARCHITECTURE.model_copy(update={"in_channels": 3})).eval()
+    grey, rgb = (
+        build_network(ARCHITECTURE).eval(),
+        build_network(ARCHITECTURE.model_copy(update={"in_channels": 3})).eval(),
+    )
     for network in (grey, rgb):
-        load_encoder_weights(network, ENCODER_WEIGHTS)
+        load_encoder_file(network, ENCODER_WEIGHTS)
     plane = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
         from_grey, from_rgb = (

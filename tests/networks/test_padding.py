@@ -9,8 +9,8 @@ from torch.nn import functional
 
 import napari_medseg
 from napari_medseg.core.model_card import Architecture, read_card
-from napari_medseg.networks import build, load_version
-from napari_medseg.networks.padding import any_size
+from napari_medseg.networks import build_network, load_version
+from napari_medseg.networks.padding import add_input_padding
 
 VERSIONS = sorted(path.parent for path in (Path(napari_medseg.__file__).parent / "models").glob("*/*/card.json"))
 
@@ -31,18 +31,18 @@ class Halving(nn.Module):
 @pytest.mark.parametrize("shape", [(33, 70), (32, 31), (1, 64), (5, 3)])
 def test_planes_are_continued_and_the_answer_is_cropped(shape: tuple[int, int]) -> None:
     planes = torch.randn(2, 3, *shape)
-    network = any_size(Halving)()
+    network = add_input_padding(Halving)()
     assert torch.equal(network(planes), planes), "a pixel stays where it is"
     assert network.seen == [(2, 3, *(-(-side // 32) * 32 for side in shape))]
 
 
 def test_planes_that_fit_pass_as_they_are() -> None:
     planes = torch.randn(1, 1, 64, 96)
-    assert any_size(Halving)()(planes) is planes
+    assert add_input_padding(Halving)()(planes) is planes
 
 
 def test_a_network_with_a_larger_patch_or_a_smallest_side_gets_it() -> None:
-    network = any_size(Halving, 128)()
+    network = add_input_padding(Halving, 128)()
     network(torch.zeros(1, 1, 40, 300))
     network.output_stride = 14
     network(torch.zeros(1, 1, 40, 300))
@@ -51,7 +51,7 @@ def test_a_network_with_a_larger_patch_or_a_smallest_side_gets_it() -> None:
 
 def test_the_plane_is_continued_as_the_predictor_does_it() -> None:
     torch.manual_seed(0)
-    network = build(Architecture(name="fpn", encoder="resnet18", in_channels=1, classes=2)).eval()
+    network = build_network(Architecture(name="fpn", encoder="resnet18", in_channels=1, classes=2)).eval()
     plane = torch.randn(1, 1, 50, 70)
     with torch.inference_mode():
         by_hand = network(functional.pad(plane, (0, 26, 0, 14), mode="replicate"))[..., :50, :70]
@@ -59,7 +59,7 @@ def test_the_plane_is_continued_as_the_predictor_does_it() -> None:
 
 
 def test_names_of_weights_and_class_are_those_of_smp() -> None:
-    network = build(Architecture(name="unet", encoder="resnet18", in_channels=1, classes=2))
+    network = build_network(Architecture(name="unet", encoder="resnet18", in_channels=1, classes=2))
     plain = smp.Unet("resnet18", encoder_weights=None, in_channels=1, classes=2)
     assert list(network.state_dict()) == list(plain.state_dict())
     assert type(network).__name__ == "Unet"

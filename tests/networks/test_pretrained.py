@@ -13,9 +13,14 @@ from torch import Tensor, nn
 import napari_medseg
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.networks import architecture_named, build, load_version, start_encoder
-from napari_medseg.networks.pretrained import best_published, described_start, load_encoder, with_channels
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.networks import build_network, initialise_encoder, load_version, parse_architecture
+from napari_medseg.networks.pretrained import (
+    adapt_input_channels,
+    choose_pretrained_weights,
+    describe_encoder_weights,
+    load_encoder_state,
+)
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 SHARED_WEIGHTS = Path(__file__).parents[3] / "shared/weights"
@@ -29,9 +34,9 @@ def start(tmp_path: Path) -> Start:
 
     def started(text: str, source: str, in_channels: int) -> nn.Module:
         torch.manual_seed(0)
-        architecture = architecture_named(text, in_channels, 2)
-        network = build(architecture)
-        start_encoder(network, architecture, source, tmp_path, Registry(tmp_path / "registry", BUNDLED))
+        architecture = parse_architecture(text, in_channels, 2)
+        network = build_network(architecture)
+        initialise_encoder(network, architecture, source, tmp_path, ModelRegistry(tmp_path / "registry", BUNDLED))
         return network.eval()
 
     return started
@@ -62,7 +67,7 @@ def encoder_state(network: nn.Module) -> dict[str, Tensor]:
 def test_a_grey_plane_in_all_channels_gets_the_same_answer(given: int, channels: int) -> None:
     torch.manual_seed(0)
     kernels, plane = torch.randn(8, given, 3, 3), torch.randn(1, 1, 9, 9)
-    fitted = with_channels(kernels, channels)
+    fitted = adapt_input_channels(kernels, channels)
     assert fitted.shape == (8, channels, 3, 3)
     answers = [nn.functional.conv2d(plane.expand(-1, k.shape[1], -1, -1), k) for k in (kernels, fitted)]
     torch.testing.assert_close(answers[0], answers[1], atol=1e-5, rtol=1e-5)
@@ -70,10 +75,10 @@ def test_a_grey_plane_in_all_channels_gets_the_same_answer(given: int, channels:
 
 def test_more_channels_take_the_colours_in_turn() -> None:
     kernels = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
-    assert with_channels(kernels, 1).flatten().tolist() == [6.0]
-    assert with_channels(kernels, 2).flatten().tolist() == [3.0, 3.0]
-    assert with_channels(kernels, 3).flatten().tolist() == [1.0, 2.0, 3.0]
-    assert with_channels(kernels, 5).flatten().tolist() == [0.5, 1.0, 3.0, 0.5, 1.0]
+    assert adapt_input_channels(kernels, 1).flatten().tolist() == [6.0]
+    assert adapt_input_channels(kernels, 2).flatten().tolist() == [3.0, 3.0]
+    assert adapt_input_channels(kernels, 3).flatten().tolist() == [1.0, 2.0, 3.0]
+    assert adapt_input_channels(kernels, 5).flatten().tolist() == [0.5, 1.0, 3.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +87,9 @@ def test_more_channels_take_the_colours_in_turn() -> None:
 @pytest.mark.parametrize("channels", [1, 4])
 def test_encoders_of_all_kinds_are_fitted_in_their_first_layer(encoder: str, channels: int) -> None:
     torch.manual_seed(0)
-    rgb = build(architecture_named(f"unet:{encoder}", 3, 2)).eval()
-    other = build(architecture_named(f"unet:{encoder}", channels, 2)).eval()
-    load_encoder(other, encoder_state(rgb), encoder)
+    rgb = build_network(parse_architecture(f"unet:{encoder}", 3, 2)).eval()
+    other = build_network(parse_architecture(f"unet:{encoder}", channels, 2)).eval()
+    load_encoder_state(other, encoder_state(rgb), encoder)
     plane = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
         answers = [
@@ -174,7 +179,7 @@ def test_a_start_that_cannot_be_is_named(text: str, source: str, named: str, sta
 
 def test_random_numbers_stay_where_they_are_asked_for(start: Start) -> None:
     torch.manual_seed(0)
-    fresh = build(Architecture(name="unet", encoder="resnet18", in_channels=1, classes=2))
+    fresh = build_network(Architecture(name="unet", encoder="resnet18", in_channels=1, classes=2))
     found = start("unet:resnet18", "none", 1)
     assert all(torch.equal(tensor, fresh.state_dict()[name]) for name, tensor in found.state_dict().items())
 
@@ -199,8 +204,8 @@ def test_a_file_of_another_encoder_is_refused(start: Start, tmp_path: Path) -> N
 def test_real_imagenet_weights_from_a_file(text: str, start: Start) -> None:
     source = str(SHARED_WEIGHTS / "mobilenet_v2_imagenet.safetensors")
     taught, random = (start(text, name, 4).get_submodule("encoder") for name in (source, "none"))
-    rgb = build(architecture_named("unet:mobilenet_v2", 3, 2)).eval()
-    load_encoder(rgb, encoder_state(start("unet:mobilenet_v2", source, 3)), "rgb")
+    rgb = build_network(parse_architecture("unet:mobilenet_v2", 3, 2)).eval()
+    load_encoder_state(rgb, encoder_state(start("unet:mobilenet_v2", source, 3)), "rgb")
     plane = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
         shallow = [net(plane.expand(-1, n, -1, -1))[2] for net, n in ((taught, 4), (rgb.get_submodule("encoder"), 3))]
@@ -220,14 +225,14 @@ def test_real_imagenet_weights_from_a_file(text: str, start: Start) -> None:
     ],
 )
 def test_the_best_published_weights_are_known_without_a_network(text: str, best: str) -> None:
-    assert best_published(architecture_named(text, 1, 2)) == best
-    assert best_published(Architecture(name="ensemble", encoder="", in_channels=1, classes=2)) == "none"
+    assert choose_pretrained_weights(parse_architecture(text, 1, 2)) == best
+    assert choose_pretrained_weights(Architecture(name="ensemble", encoder="", in_channels=1, classes=2)) == "none"
 
 
 def test_a_start_is_described_for_cards(tmp_path: Path) -> None:
     architecture = Architecture(name="segnet", encoder="", in_channels=1, classes=2)
     (tmp_path / "mine.safetensors").write_bytes(b"weights")
-    assert described_start(architecture, "imagenet", tmp_path) == "imagenet (vgg16_bn)"
-    assert described_start(architecture, "lungs-unet@3", tmp_path) == "lungs-unet@3"
-    said = described_start(architecture, "mine.safetensors", tmp_path)
+    assert describe_encoder_weights(architecture, "imagenet", tmp_path) == "imagenet (vgg16_bn)"
+    assert describe_encoder_weights(architecture, "lungs-unet@3", tmp_path) == "lungs-unet@3"
+    said = describe_encoder_weights(architecture, "mine.safetensors", tmp_path)
     assert said == f"file mine.safetensors (sha256 {hashlib.sha256(b'weights').hexdigest()})"

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_medseg.networks import architecture_named, build
+from napari_medseg.networks import build_network, parse_architecture
 from napari_medseg.networks.segnet import ENCODERS, SegNet
 
 
@@ -69,7 +69,7 @@ def test_the_decoder_mirrors_the_encoder(encoder: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_learns_where_a_square_is(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    network = build(architecture_named("segnet:vgg11_bn", 1, 2)).to(memory_format=torch.channels_last).train()
+    network = build_network(parse_architecture("segnet:vgg11_bn", 1, 2)).to(memory_format=torch.channels_last).train()
     labels = torch.zeros(2, 40, 40, dtype=torch.long)
     labels[0, 8:24, 8:24] = labels[1, 20:36, 12:30] = 1
     planes = labels[:, None].float() + 0.1 * torch.randn(2, 1, 40, 40)

@@ -5,13 +5,13 @@ from pydantic import ValidationError
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.networks.step_profile import StepSize, main, step_cost
+from napari_medseg.networks.step_profile import StepSettings, main, measure_step_cost
 
 WIDE = Architecture(name="conv_unet", in_channels=1, classes=2, options={"widths": [32, 32]})
 
 
 def test_a_step_takes_time_and_at_least_the_memory_of_its_activations() -> None:
-    small, large = (step_cost(WIDE, StepSize(side_px=side, precision="fp32")) for side in (64, 384))
+    small, large = (measure_step_cost(WIDE, StepSettings(side_px=side, precision="fp32")) for side in (64, 384))
     one_layer = 2 * 32 * 384 * 384 * 4
     assert 4 * one_layer < large.peak_bytes < 60 * one_layer, "four normalisations keep what they were given"
     assert small.peak_bytes < large.peak_bytes / 2, "what one process has given back hides nothing in the next"
@@ -20,7 +20,7 @@ def test_a_step_takes_time_and_at_least_the_memory_of_its_activations() -> None:
 
 def test_a_step_that_fails_says_why() -> None:
     with pytest.raises(MedSegError, match=r"unknown architecture 'nope'.*Take fewer or smaller planes"):
-        step_cost(WIDE.model_copy(update={"name": "nope"}), StepSize())
+        measure_step_cost(WIDE.model_copy(update={"name": "nope"}), StepSettings())
 
 
 def test_an_error_of_torch_is_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,4 +31,4 @@ def test_an_error_of_torch_is_the_last_line(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ValidationError, match="batch_size"):
-        StepSize(batch_size=1)
+        StepSettings(batch_size=1)

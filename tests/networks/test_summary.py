@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.networks import architecture_named, build
-from napari_medseg.networks.step_profile import StepSize
-from napari_medseg.networks.summary import LayerRow, layer_rows, summarise
+from napari_medseg.networks import build_network, parse_architecture
+from napari_medseg.networks.step_profile import StepSettings
+from napari_medseg.networks.summary import LayerRow, list_layers, summarise_network
 
 
 def test_one_convolution_is_counted_as_by_hand() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1))
-    whole, layer = layer_rows(network, 3, 16, 1)
+    whole, layer = list_layers(network, 3, 16, 1)
     parameters, multiply_adds = 8 * 3 * 3 * 3 + 8, 16 * 16 * 8 * 3 * 3 * 3
     assert layer == LayerRow("0", "Conv2d", (8, 16, 16), parameters, multiply_adds)
     assert whole == LayerRow("", "Sequential", (8, 16, 16), parameters, multiply_adds)
@@ -23,7 +23,7 @@ def test_strides_groups_and_transposed_convolutions_are_counted_as_by_hand() -> 
         nn.BatchNorm2d(4),
         nn.ConvTranspose2d(4, 2, 2, stride=2, bias=False),
     )
-    rows = layer_rows(network, 2, 32, 1)[1:]
+    rows = list_layers(network, 2, 32, 1)[1:]
     assert [row.n_multiply_adds for row in rows] == [
         16 * 16 * 4 * 2 * 9,
         16 * 16 * 4 * 9,
@@ -43,7 +43,7 @@ def test_parts_that_are_never_called_count_what_they_contain() -> None:
         def forward(self, planes: Tensor) -> list[Tensor]:
             return [self.both[0](planes), self.both[1](self.both[0](planes))]
 
-    rows = {row.path: row for row in layer_rows(Holder(), 1, 8, 2)}
+    rows = {row.path: row for row in list_layers(Holder(), 1, 8, 2)}
     assert rows["both"].output_shape is None
     assert rows["both"].n_multiply_adds == rows[""].n_multiply_adds == 3 * 64 * 9, "the first is called twice"
     assert rows["both.0"].n_multiply_adds == 2 * 64 * 9
@@ -52,8 +52,8 @@ def test_parts_that_are_never_called_count_what_they_contain() -> None:
 
 @pytest.mark.parametrize("text", ["segnet:vgg11_bn", "fcn", "inception_unet", "segformer:mit_b0", "unet:mobilenet_v2"])
 def test_the_parts_of_a_network_add_up_to_the_whole(text: str) -> None:
-    network = build(architecture_named(text, 3, 2)).train()
-    whole, *parts = layer_rows(network, 3, 64, 1)
+    network = build_network(parse_architecture(text, 3, 2)).train()
+    whole, *parts = list_layers(network, 3, 64, 1)
     assert {part.depth for part in parts} == {1}
     assert sum(part.n_parameters for part in parts) == whole.n_parameters
     assert sum(part.n_multiply_adds for part in parts) == whole.n_multiply_adds > 0
@@ -64,9 +64,9 @@ def test_the_parts_of_a_network_add_up_to_the_whole(text: str) -> None:
 
 def test_a_summary_holds_all_of_it() -> None:
     torch.manual_seed(0)
-    architecture = architecture_named("conv_unet", 1, 2).model_copy(update={"options": {"widths": [4, 8]}})
-    size = StepSize(side_px=64)
-    found = summarise(build(architecture), architecture, size, 2)
+    architecture = parse_architecture("conv_unet", 1, 2).model_copy(update={"options": {"widths": [4, 8]}})
+    size = StepSettings(side_px=64)
+    found = summarise_network(build_network(architecture), architecture, size, 2)
     assert found.rows[0].kind == "ConvUNet"
     assert {"encoder", "encoder.levels", "decoder", "head"} <= {row.path for row in found.rows}
     assert found.receptive_field.side_px == 5 + 1 + 2 * 4 + 4  # two convolutions, a pooling, two twice as wide, two

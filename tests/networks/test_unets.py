@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.networks import build
+from napari_medseg.networks import build_network
 from napari_medseg.networks.unets import ConvUNet, InceptionBlock, InceptionUNet
 
 
@@ -56,5 +56,7 @@ def test_the_inception_unet_has_such_a_block_in_the_place_of_every_block() -> No
 
 
 def test_widths_come_from_the_card() -> None:
-    network = build(Architecture(name="inception_unet", in_channels=2, classes=3, options={"widths": [4, 8, 12]}))
+    network = build_network(
+        Architecture(name="inception_unet", in_channels=2, classes=3, options={"widths": [4, 8, 12]})
+    )
     assert network.get_submodule("head").weight.shape == (3, 4, 1, 1)

@@ -11,10 +11,10 @@ from plugin_phantoms import PhantomEngine, Texts, write_version
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
-from napari_medseg.plugin.controllers.case_controller import Desk
-from napari_medseg.plugin.controllers.prediction_queue import Predictions
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.workflow.workspace import Workspace
@@ -46,7 +46,7 @@ def open_workspace(tmp_path: Path) -> Iterator[Callable[[], Workspace]]:
             ws.close()
         folder = tmp_path / "project"
         project = Project.open(folder) if (folder / "project.sqlite").exists() else Project.create(folder)
-        registry = Registry(tmp_path / "registry", tmp_path / "bundled")
+        registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
         opened.append(Workspace(project, registry, PhantomEngine(), samples=tmp_path))
         return opened[-1]
 
@@ -69,8 +69,8 @@ def told() -> Texts:
 def window(ws: Workspace, qtbot: QtBot) -> Iterator[SimpleNamespace]:
     """The dock's parts without its widgets: viewer model, desk, predictions and worklist, tied together."""
     viewer = ViewerModel()
-    desk = Desk(viewer, ws)
-    predictions = Predictions(ws)
+    desk = CaseController(viewer, ws)
+    predictions = PredictionQueue(ws)
     worklist = Worklist(viewer, ws, desk, predictions)
     parts = SimpleNamespace(viewer=viewer, ws=ws, desk=desk, predictions=predictions, worklist=worklist)
     yield parts

@@ -20,7 +20,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
-from napari_medseg.inference.engine.client import Cancelled, EngineEvent, PredictProgress, PredictResult
+from napari_medseg.inference.engine.client import EngineEvent, EngineProgress, EngineResult, PredictionCancelled
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, append_event
@@ -127,18 +127,18 @@ class PhantomEngine:
     def cancel(self) -> None:
         self._n_cancels += 1
 
-    def give_way(self) -> None:
+    def cancel_gracefully(self) -> None:
         self.cancel()
 
     def predict(
-        self, image: Image, folder: Path, *, with_uncertainty_map: bool = False, field_folder: Path | None = None
+        self, image: Image, folder: Path, *, with_uncertainty_map: bool = False, roi_folder: Path | None = None
     ) -> Iterator[EngineEvent]:
         self.asked.append(image.name)
         ticket = self._n_cancels
-        yield PredictProgress(0, 2, "slice 0 of 2", 1.0)
+        yield EngineProgress(0, 2, "slice 0 of 2", 1.0)
         while self.gate is not None and not self.gate.wait(0.005):
             if ticket != self._n_cancels:
-                raise Cancelled("the prediction was cancelled")
+                raise PredictionCancelled("the prediction was cancelled")
         if self.error is not None:
             raise self.error
         labels = np.zeros(image.spatial_shape, np.uint8)
@@ -148,8 +148,8 @@ class PhantomEngine:
         labels[..., middle:][dark[..., middle:]] = 2
         self.change(labels)
         doubt = np.full(labels.shape, 128, np.uint8) if with_uncertainty_map else None
-        field = (labels > 0).astype(np.uint8) if field_folder is not None else None
-        yield PredictResult(labels, 0.1, doubt, 0.01, "CPU", field)
+        field = (labels > 0).astype(np.uint8) if roi_folder is not None else None
+        yield EngineResult(labels, 0.1, doubt, 0.01, "CPU", field)
 
 
 def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:
@@ -190,7 +190,7 @@ class RunFolder:
 
     def __init__(self, ws: Workspace, task: str = "lungs") -> None:
         self.run = Run("20260102-x", task, "lungs-unet@1", "runs/20260102-x", RunState.RUNNING, 1, None, now())
-        self.folder = run_control.run_folder(ws, self.run)
+        self.folder = run_control.get_run_folder(ws, self.run)
         self.folder.mkdir(parents=True)
         write_snapshot(Snapshot(task="lungs", items=()), self.folder / "snapshot.json")
         process = psutil.Process(os.getpid())

@@ -19,7 +19,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
@@ -32,70 +32,78 @@ def dock(ws: Workspace, make_dock: Callable[[Workspace], Dock]) -> Dock:
 
 def drop(dock: Dock, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
     n_before = len(dock.worklist.rows)
-    with qtbot.waitSignal(dock.worklist.arrivals.finished):
-        dock.worklist.arrivals.read([write_phantom(tmp_path / "in", number) for number in numbers])
+    with qtbot.waitSignal(dock.worklist.importer.finished):
+        dock.worklist.importer.read([write_phantom(tmp_path / "in", number) for number in numbers])
     qtbot.waitUntil(lambda: len(dock.worklist.rows) == n_before + len(numbers))
     qtbot.waitUntil(lambda: all(row.state != "new" for row in dock.worklist.rows))
-    qtbot.waitUntil(lambda: dock.predictions.running is None)
+    qtbot.waitUntil(lambda: dock.prediction_queue.running_request is None)
 
 
 def accept_all(dock: Dock, qtbot: QtBot) -> None:
-    while (row := next((row for row in dock.worklist.rows if not row.done), None)) is not None:
+    while (row := next((row for row in dock.worklist.rows if not row.is_decided), None)) is not None:
         dock.worklist.open(row.case)
-        qtbot.waitUntil(lambda row=row: dock.desk.current is not None and dock.desk.current.case.id == row.case.id)
-        qtbot.waitUntil(lambda: dock.desk.current.labels_layer is not None and dock.predictions.running is None)
-        with qtbot.waitSignal(dock.desk.decided):
-            dock.review.accept()
+        qtbot.waitUntil(
+            lambda row=row: (
+                dock.case_controller.current is not None and dock.case_controller.current.case.id == row.case.id
+            )
+        )
+        qtbot.waitUntil(
+            lambda: (
+                dock.case_controller.current.labels_layer is not None and dock.prediction_queue.running_request is None
+            )
+        )
+        with qtbot.waitSignal(dock.case_controller.decided):
+            dock.review_panel.accept()
         qtbot.waitUntil(
             lambda row=row: next(r for r in dock.worklist.rows if r.case.id == row.case.id).state == "accepted"
         )
 
 
 def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Dock) -> None:
-    assert dock.case._hint.isVisible()
-    assert not dock.case._predict.isEnabled()
-    assert "drop a file" in dock.case._predict.toolTip()
-    assert not dock.review._accept.isEnabled()
-    assert dock.review._accept.toolTip()
-    assert not dock.improve._retrain.isEnabled()
-    assert "accept cases" in dock.improve._retrain.toolTip()
-    assert dock.improve._status.text() == "0 corrections since lungs-unet@1"
-    assert not dock.review._export.isEnabled()
+    assert dock.case_panel._hint.isVisible()
+    assert not dock.case_panel._predict.isEnabled()
+    assert "drop a file" in dock.case_panel._predict.toolTip()
+    assert not dock.review_panel._accept.isEnabled()
+    assert dock.review_panel._accept.toolTip()
+    assert not dock.retrain_panel._retrain.isEnabled()
+    assert "accept cases" in dock.retrain_panel._retrain.toolTip()
+    assert dock.retrain_panel._status.text() == "0 corrections since lungs-unet@1"
+    assert not dock.review_panel._export.isEnabled()
 
 
 def test_a_dropped_case_fills_the_sections(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    assert dock.case._name.text() == "case1"
-    assert dock.case._status.text() == "1 / 2"
-    assert not dock.case._hint.isVisible()
+    assert dock.case_panel._name.text() == "case1"
+    assert dock.case_panel._status.text() == "1 / 2"
+    assert not dock.case_panel._hint.isVisible()
     # 28 x 20 pixels of 0.5 x 0.5 mm
-    qtbot.waitUntil(lambda: [size.text() for size in dock.labels._sizes.values()] == ["140 mm²", "140 mm²"])
-    assert dock.review._accept.isEnabled()
-    assert not dock.review._reset.isEnabled()
-    assert "Nothing was changed" in dock.review._reset.toolTip()
-    states = [dock.case._list.topLevelItem(index).text(1) for index in range(2)]
+    qtbot.waitUntil(lambda: [size.text() for size in dock.labels_panel._sizes.values()] == ["140 mm²", "140 mm²"])
+    assert dock.review_panel._accept.isEnabled()
+    assert not dock.review_panel._reset.isEnabled()
+    assert "Nothing was changed" in dock.review_panel._reset.toolTip()
+    states = [dock.case_panel._list.topLevelItem(index).text(1) for index in range(2)]
     assert states == ["○ predicted", "○ predicted"]
 
 
 def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
-    layer = dock.desk.current.labels_layer
+    layer = dock.case_controller.current.labels_layer
     layer.brush_size = 1
     for column in range(2, 6):
         layer.paint((2, column), 2)
-    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "141 mm²")
-    assert dock.labels._sizes[2].toolTip() == "564 voxels"
-    assert "4 vox" in dock.review._status.text()
-    assert "saved now" in dock.review._status.text()
+    qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
+    assert dock.labels_panel._sizes[2].toolTip() == "564 voxels"
+    assert "4 vox" in dock.review_panel._status.text()
+    assert "saved now" in dock.review_panel._status.text()
 
 
 def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
     dock: Dock, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(dock, qtbot, tmp_path, 1)
-    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "140 mm²")
+    qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "140 mm²")
     began, finish = threading.Event(), threading.Event()
-    measured = labels_tools.measured
+    measured = labels_tools.measure_layer
 
     def measured_slowly(*of: Any) -> Generator[Any]:
         (sizes,) = measured(*of)
@@ -103,16 +111,16 @@ def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
         finish.wait()
         yield sizes
 
-    monkeypatch.setattr(labels_tools, "measured", measured_slowly)
-    layer = dock.desk.current.labels_layer
+    monkeypatch.setattr(labels_tools, "measure_layer", measured_slowly)
+    layer = dock.case_controller.current.labels_layer
     layer.brush_size = 1
     layer.paint((2, 2), 2)
     qtbot.waitUntil(began.is_set)
     for column in range(3, 6):
         layer.paint((2, column), 2)
-    qtbot.waitUntil(lambda: dock.labels._is_outdated)
+    qtbot.waitUntil(lambda: dock.labels_panel._is_outdated)
     finish.set()
-    qtbot.waitUntil(lambda: dock.labels._sizes[2].text() == "141 mm²")
+    qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
 
 
 def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
@@ -126,8 +134,8 @@ def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
         finish.wait()
         yield None
 
-    guests, changes = dock._guests, []
-    guests.ask(answer(), lambda current, item: pytest.fail("nobody waits for it"))
+    guests, changes = dock._overlays, []
+    guests.compute_and_show(answer(), lambda current, item: pytest.fail("nobody waits for it"))
     worker = guests._worker
     dock.close_down()
     guests.changed.connect(lambda: changes.append(1))
@@ -138,23 +146,23 @@ def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
 
 def test_a_label_is_chosen_by_click_and_by_key(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
-    layer = dock.desk.current.labels_layer
-    dock.labels._buttons.button(2).click()
+    layer = dock.case_controller.current.labels_layer
+    dock.labels_panel._buttons.button(2).click()
     assert (layer.selected_label, layer.mode) == (2, "paint")
     layer.keymap[next(key for key in layer.keymap if str(key) == "1")](layer)
     assert layer.selected_label == 1
-    assert [button.isChecked() for button in dock.labels._buttons.buttons()] == [True, False]
-    image_layer = dock.desk.current.image_layer
+    assert [button.isChecked() for button in dock.labels_panel._buttons.buttons()] == [True, False]
+    image_layer = dock.case_controller.current.image_layer
     image_layer.keymap[next(key for key in image_layer.keymap if str(key) == "2")](image_layer)
     assert layer.selected_label == 2
     layer.selected_label = 7
-    assert not any(button.isChecked() for button in dock.labels._buttons.buttons())
+    assert not any(button.isChecked() for button in dock.labels_panel._buttons.buttons())
 
 
 def test_undo_works_whichever_layer_is_selected(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     viewer = dock._viewer
-    layer = dock.desk.current.labels_layer
+    layer = dock.case_controller.current.labels_layer
     layer.paint((2, 2), 1)
     viewer.keymap[coerce_keybinding("Ctrl-Z")](viewer)
     assert layer.data[2, 2] == 0
@@ -163,78 +171,78 @@ def test_undo_works_whichever_layer_is_selected(dock: Dock, qtbot: QtBot, tmp_pa
 
 
 def test_choosing_a_label_before_any_prediction_starts_a_blank_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
-    dock.case._auto.setChecked(False)
-    with qtbot.waitSignal(dock.worklist.arrivals.finished):
-        dock.worklist.arrivals.read([write_phantom(tmp_path, 1)])
-    assert dock.desk.current.labels_layer is None
-    dock.labels.choose(0)
-    dock.desk.current.labels_layer.paint((5, 5), 1)
-    assert dock.desk.current.state == "draft"
+    dock.case_panel._auto.setChecked(False)
+    with qtbot.waitSignal(dock.worklist.importer.finished):
+        dock.worklist.importer.read([write_phantom(tmp_path, 1)])
+    assert dock.case_controller.current.labels_layer is None
+    dock.labels_panel.choose_label(0)
+    dock.case_controller.current.labels_layer.paint((5, 5), 1)
+    assert dock.case_controller.current.state == "draft"
 
 
 def test_a_new_prediction_on_an_edited_case_asks_first(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     asked = len(dock._workspace.engine.asked)
-    dock.desk.current.labels_layer.paint((2, 2), 1)
-    dock.case._predict.click()
-    assert "that you edited keep your labels" in dock.question.text
+    dock.case_controller.current.labels_layer.paint((2, 2), 1)
+    dock.case_panel._predict.click()
+    assert "that you edited keep your labels" in dock.prompt.text
     assert len(dock._workspace.engine.asked) == asked
-    dock.question.answer("Predict")
+    dock.prompt.press_answer("Predict")
     qtbot.waitUntil(lambda: len(dock._workspace.engine.asked) == asked + 1)
-    qtbot.waitUntil(lambda: not dock.predictions.urgent)
-    assert dock.desk.current.labels_layer.data[2, 2] == 1
+    qtbot.waitUntil(lambda: not dock.prediction_queue.has_urgent_request)
+    assert dock.case_controller.current.labels_layer.data[2, 2] == 1
 
 
 def test_progress_and_cancel_are_there_while_it_predicts(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     dock._workspace.engine.gate = threading.Event()
-    dock.case._predict.click()
-    qtbot.waitUntil(lambda: dock.case._progress.isVisible())
-    qtbot.waitUntil(lambda: "slice 0 of 2, 1 s left" in dock.case._progress.format())
-    dock.case._cancel.click()
-    qtbot.waitUntil(lambda: dock.case._predict.isVisible())
-    assert dock.desk.current.state == "predicted"
+    dock.case_panel._predict.click()
+    qtbot.waitUntil(lambda: dock.case_panel._progress.isVisible())
+    qtbot.waitUntil(lambda: "slice 0 of 2, 1 s left" in dock.case_panel._progress.format())
+    dock.case_panel._cancel.click()
+    qtbot.waitUntil(lambda: dock.case_panel._predict.isVisible())
+    assert dock.case_controller.current.state == "predicted"
 
 
 def test_accept_reject_and_the_states_in_the_list(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    dock.review._accept.click()
-    qtbot.waitUntil(lambda: dock.case._name.text() == "case2")
-    dock.review._reject.click()
-    qtbot.waitUntil(lambda: dock.case._list.topLevelItem(1).text(1) == "✗ rejected")
-    assert dock.case._list.topLevelItem(0).text(1) == "✓ accepted"
-    assert not dock.review._accept.isEnabled()
-    assert dock.review._export.isEnabled()
+    dock.review_panel._accept.click()
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "case2")
+    dock.review_panel._reject.click()
+    qtbot.waitUntil(lambda: dock.case_panel._list.topLevelItem(1).text(1) == "✗ rejected")
+    assert dock.case_panel._list.topLevelItem(0).text(1) == "✓ accepted"
+    assert not dock.review_panel._accept.isEnabled()
+    assert dock.review_panel._export.isEnabled()
 
 
 def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    held = [dock.case._list.topLevelItem(index).text(3) for index in range(2)]
+    held = [dock.case_panel._list.topLevelItem(index).text(3) for index in range(2)]
     assert held.count("H") == 1
     group = dock.worklist.rows[held.index("H")].case.group
-    dock.case._list.hold_out_asked.emit(group, False)
+    dock.case_panel._list.hold_out_requested.emit(group, False)
     qtbot.waitUntil(lambda: not any(row.case.held_out for row in dock.worklist.rows))
 
 
 def test_the_map_of_doubt_comes_and_goes(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     viewer = dock._viewer
-    dock.labels.toggle_doubt()
+    dock.labels_panel.toggle_uncertainty()
     qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
-    assert dock.labels.doubt_shown
-    assert viewer.layers.selection.active is dock.desk.current.labels_layer
-    dock.labels.toggle_doubt()
+    assert dock.labels_panel.is_uncertainty_shown
+    assert viewer.layers.selection.active is dock.case_controller.current.labels_layer
+    dock.labels_panel.toggle_uncertainty()
     assert "unsure: case1" not in viewer.layers
-    dock.labels.toggle_doubt()
+    dock.labels_panel.toggle_uncertainty()
     qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
-    dock.desk.clear()
+    dock.case_controller.close_case()
     assert "unsure: case1" not in viewer.layers
-    assert not dock.labels.doubt_shown
+    assert not dock.labels_panel.is_uncertainty_shown
 
 
 def test_export_writes_what_reads_back_on_the_same_grid(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
     drop(dock, qtbot, tmp_path, 1)
-    labels = dock.desk.current.labels_layer.data.copy()
+    labels = dock.case_controller.current.labels_layer.data.copy()
     accept_all(dock, qtbot)
     dock.exporter.write("lungs", ".tif", tmp_path / "out")
     qtbot.waitUntil(lambda: "Exported 3 files" in told)
@@ -259,18 +267,18 @@ def test_what_was_left_yesterday_is_offered(
 ) -> None:
     dock = make_dock(ws)
     drop(dock, qtbot, tmp_path, 1, 2)
-    dock.desk.current.labels_layer.paint((2, 2), 1)
+    dock.case_controller.current.labels_layer.paint((2, 2), 1)
     dock.close_down()
     again = make_dock(open_workspace())
-    assert "A draft waits: case1" in again.question.text
-    again.question.answer("Go on with it")
-    qtbot.waitUntil(lambda: again.desk.current is not None)
-    assert again.desk.current.labels_layer.data[2, 2] == 1
-    again.review._accept.click()
-    qtbot.waitUntil(lambda: again.case._name.text() == "case2")
+    assert "A draft waits: case1" in again.prompt.text
+    again.prompt.press_answer("Go on with it")
+    qtbot.waitUntil(lambda: again.case_controller.current is not None)
+    assert again.case_controller.current.labels_layer.data[2, 2] == 1
+    again.review_panel._accept.click()
+    qtbot.waitUntil(lambda: again.case_panel._name.text() == "case2")
     again.close_down()
     third = make_dock(open_workspace())
-    assert "1 cases of last time" in third.question.text
+    assert "1 cases of last time" in third.prompt.text
 
 
 def compared(name: str, old: float, new: float) -> Compared:
@@ -292,16 +300,16 @@ def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
     began = time.time()
     run.say(Started(4, 16, 1, 3, "cpu", 90.0, began))
     dock = make_dock(ws)
-    assert dock.watch.running
+    assert dock.run_monitor.is_running
     # a busy machine takes a second or more to build the dock
-    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.improve.progress.text.text())
+    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.retrain_panel.progress.status_label.text())
     run.say(EpochEnded(1, 9, 0.5, 0.7, True, 0.0, 40.0), EpochEnded(2, 9, 0.4, 0.8, True, 0.0, 3600.0))
-    qtbot.waitUntil(lambda: len(dock.improve.progress.curve.epochs) == 2)
-    assert dock.improve.progress.text.text().startswith("epoch 2 of ~9, 3")
-    assert dock.improve.progress.text.text().endswith("s left")
-    assert not dock.improve._retrain.isEnabled()
-    assert "under way" in dock.improve._retrain.toolTip()
-    dock.improve.progress.cancel.click()
+    qtbot.waitUntil(lambda: len(dock.retrain_panel.progress.curve.epochs) == 2)
+    assert dock.retrain_panel.progress.status_label.text().startswith("epoch 2 of ~9, 3")
+    assert dock.retrain_panel.progress.status_label.text().endswith("s left")
+    assert not dock.retrain_panel._retrain.isEnabled()
+    assert "under way" in dock.retrain_panel._retrain.toolTip()
+    dock.retrain_panel.progress.cancel_button.click()
     assert (run.folder / CANCEL_FILE).exists()
 
 
@@ -311,20 +319,20 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     run = RunFolder(ws)
     dock = make_dock(ws)
     run.say(*ended(*BETTER))
-    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
-    assert [row.case for row in dock.improve.table.rows] == list("abcde")
-    assert dock.improve._verdict.text() == "Better"
-    assert "change +0.064 (90% interval +0.060 to +0.068)" in dock.improve._figures.text()
-    assert dock.improve._promote_button.text() == "Promote lungs-unet@2"
-    dock.improve._promote_button.click()
-    assert ws.registry.live("lungs").id == "lungs-unet@2"
-    assert dock.case._model.currentText() == "lungs-unet@2 live"
-    assert dock.improve._empty.isVisible()
-    (action,) = dock.improve._roll_back.menu().actions()
+    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
+    assert [row.case for row in dock.retrain_panel.table.rows] == list("abcde")
+    assert dock.retrain_panel._verdict.text() == "Better"
+    assert "change +0.064 (90% interval +0.060 to +0.068)" in dock.retrain_panel._figures.text()
+    assert dock.retrain_panel._promote_button.text() == "Promote lungs-unet@2"
+    dock.retrain_panel._promote_button.click()
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
+    assert dock.case_panel._model.currentText() == "lungs-unet@2 live"
+    assert dock.retrain_panel._hint_page.isVisible()
+    (action,) = dock.retrain_panel._roll_back.menu().actions()
     assert action.text() == "Make lungs-unet@1 live again"
     action.trigger()
-    assert ws.registry.live("lungs").id == "lungs-unet@1"
-    assert dock.case._model.currentText() == "lungs-unet@1 live"
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
+    assert dock.case_panel._model.currentText() == "lungs-unet@1 live"
 
 
 def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
@@ -333,15 +341,15 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     run = RunFolder(ws)
     run.say(*ended(*WORSE))
     dock = make_dock(ws)
-    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
-    assert dock.improve.table.rows[0].case == "b", "the worst change is on top"
-    dock.improve._promote_button.click()
-    assert ws.registry.live("lungs").id == "lungs-unet@1"
-    assert "all the same?" in dock.improve.question.text
-    dock.improve.question._reason.setText("children only")
-    dock.improve.question.answer("Promote all the same")
-    assert ws.registry.live("lungs").id == "lungs-unet@2"
-    assert ws.registry.card("lungs-unet@2").lineage.promotion_reason == "children only"
+    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
+    assert dock.retrain_panel.table.rows[0].case == "b", "the worst change is on top"
+    dock.retrain_panel._promote_button.click()
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
+    assert "all the same?" in dock.retrain_panel.prompt.text
+    dock.retrain_panel.prompt._reason.setText("children only")
+    dock.retrain_panel.prompt.press_answer("Promote all the same")
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
+    assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "children only"
 
 
 def test_keeping_the_old_version_leaves_it_live(
@@ -350,11 +358,11 @@ def test_keeping_the_old_version_leaves_it_live(
     run = RunFolder(ws)
     run.say(*ended(*BETTER))
     dock = make_dock(ws)
-    qtbot.waitUntil(lambda: dock.improve.table.isVisible())
-    dock.improve._keep_button.click()
-    assert ws.registry.live("lungs").id == "lungs-unet@1"
-    assert ws.project.one(Run, run.run.id).state is RunState.KEPT_OLD
-    assert not dock.improve._roll_back.isVisible(), "a version that never was live is nothing to go back to"
+    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
+    dock.retrain_panel._keep_button.click()
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
+    assert ws.project.get_record(Run, run.run.id).state is RunState.KEPT_OLD
+    assert not dock.retrain_panel._roll_back.isVisible(), "a version that never was live is nothing to go back to"
 
 
 def test_a_failed_run_is_one_message_and_can_be_tried_again(
@@ -363,9 +371,9 @@ def test_a_failed_run_is_one_message_and_can_be_tried_again(
     run = RunFolder(ws)
     dock = make_dock(ws)
     run.say(Failed("no image could be read. Put them back."))
-    qtbot.waitUntil(lambda: not dock.watch.running)
+    qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
     assert len([text for text in told if "no image could be read" in text]) == 1
-    assert "under way" not in dock.improve._retrain.toolTip()
+    assert "under way" not in dock.retrain_panel._retrain.toolTip()
 
 
 def test_a_row_opens_its_case_with_both_labels(
@@ -377,29 +385,29 @@ def test_a_row_opens_its_case_with_both_labels(
     run = RunFolder(ws)
     case = dock.worklist.rows[0].case
     row = retrain.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
-    dock.improve.row_chosen.emit(run.run, row)
+    dock.retrain_panel.row_chosen.emit(run.run, row)
     viewer = dock._viewer
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers][2:] == ["old lungs-unet@1: case1", "new: case1"])
-    assert dock.desk.current.case.id == case.id
-    assert dock.desk.current.state == "accepted"
+    assert dock.case_controller.current.case.id == case.id
+    assert dock.case_controller.current.state == "accepted"
     assert np.allclose(viewer.layers[2].colormap.map(np.array([1])), 1.0), "the old one is white"
-    dock.desk.clear()
+    dock.case_controller.close_case()
     assert len(viewer.layers) == 0
 
 
 def test_minutes_at_work_go_into_the_draft(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     clock = [0.0]
-    dock.activity._clock = lambda: clock[0]
-    dock.activity.worked_s()
-    dock.activity.touch()
+    dock.idle_timer._clock = lambda: clock[0]
+    dock.idle_timer.take_active_s()
+    dock.idle_timer.record_input()
     clock[0] += 7
-    dock.review._on_tick()
-    assert "0:07 min" in dock.review._status.text()
-    assert dock.desk.current.work.draft.seconds == pytest.approx(7)
-    dock.review._accept.click()
-    qtbot.waitUntil(lambda: bool(cases.corrections_in_force(dock._workspace, "lungs")))
-    ((_, correction),) = cases.corrections_in_force(dock._workspace, "lungs")
+    dock.review_panel._on_tick()
+    assert "0:07 min" in dock.review_panel._status.text()
+    assert dock.case_controller.current.edit_session.draft.seconds == pytest.approx(7)
+    dock.review_panel._accept.click()
+    qtbot.waitUntil(lambda: bool(cases.list_current_corrections(dock._workspace, "lungs")))
+    ((_, correction),) = cases.list_current_corrections(dock._workspace, "lungs")
     assert correction.seconds == pytest.approx(7, abs=1)
 
 
@@ -412,7 +420,7 @@ def test_the_viewers_keys_are_free_again_after_the_dock(dock: Dock) -> None:
 
 def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: QtBot) -> None:
     viewer = ViewerModel()
-    data, arguments, _ = layer_data(phantom(1))
+    data, arguments, _ = make_layer_data(phantom(1))
     viewer.add_image(data, **arguments)
     dock = Dock(viewer, ws)
     qtbot.addWidget(dock)
@@ -422,35 +430,35 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
 
 def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2, 3)
-    assert "0 of the 5 patients that are needed" in dock.improve._empty.text()
-    dock.desk.current.labels_layer.brush_size = 1
-    dock.desk.current.labels_layer.paint((2, 2), 1)
+    assert "0 of the 5 patients that are needed" in dock.retrain_panel._hint_page.text()
+    dock.case_controller.current.labels_layer.brush_size = 1
+    dock.case_controller.current.labels_layer.paint((2, 2), 1)
     accept_all(dock, qtbot)
-    found = dock.improve.findings
+    found = dock.retrain_panel.findings
     qtbot.waitUntil(lambda: found.isVisible() and len(found.rows) == 3)
     assert [(row.case.name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
         ("case1", "specks")
     ]
     assert found._title.text() == "Look before you train: 3 findings"
-    assert dock.improve._retrain.isEnabled()
+    assert dock.retrain_panel._retrain.isEnabled()
     index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
-    assert dock.desk.current.case.name != "case1"
+    assert dock.case_controller.current.case.name != "case1"
     found._list.itemClicked.emit(found._list.item(index))
-    qtbot.waitUntil(lambda: dock.desk.current.case.name == "case1")
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.name == "case1")
 
 
 def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     again = replace(phantom(1), name="again", group="another", spacing_mm=(0.7, 0.7))
     formats.write_image(tmp_path / "in" / "again.tif", again)
-    with qtbot.waitSignal(dock.worklist.arrivals.finished):
-        dock.worklist.arrivals.read([tmp_path / "in" / "again.tif"])
+    with qtbot.waitSignal(dock.worklist.importer.finished):
+        dock.worklist.importer.read([tmp_path / "in" / "again.tif"])
     qtbot.waitUntil(lambda: all(row.state != "new" for row in dock.worklist.rows))
     accept_all(dock, qtbot)
     first = dock.worklist.rows[0].case
     for row in dock.worklist.rows:
         cases.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
-    dock.improve.refresh()
-    qtbot.waitUntil(lambda: bool(dock.improve.findings.stops))
-    assert not dock.improve._retrain.isEnabled()
-    assert "the same picture as case1 in the hold-out" in dock.improve._retrain.toolTip()
+    dock.retrain_panel.refresh()
+    qtbot.waitUntil(lambda: bool(dock.retrain_panel.findings.blocking_reason))
+    assert not dock.retrain_panel._retrain.isEnabled()
+    assert "the same picture as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()

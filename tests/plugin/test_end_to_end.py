@@ -19,9 +19,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_medseg.core import formats
-from napari_medseg.core.quality.metrics import dice
+from napari_medseg.core.quality.metrics import compute_dice
 from napari_medseg.core.records import Correction, RunState
-from napari_medseg.plugin.main_widget import AtClose, MedSegWidget
+from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import Workspace
 
@@ -52,7 +52,7 @@ def open_dock(viewer: Any, tmp_path: Path, qtbot: QtBot) -> Iterator[Callable[[]
 
     def dock() -> MedSegWidget:
         workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
-        docked.append(MedSegWidget(viewer, workspace, ask=lambda _: AtClose.LEAVE_RUNNING))
+        docked.append(MedSegWidget(viewer, workspace, ask=lambda _: CloseChoice.LEAVE_RUNNING))
         viewer.window.add_dock_widget(docked[-1], name="MedSeg")
         qtbot.waitUntil(docked[-1].isVisible)
         return docked[-1]
@@ -84,16 +84,16 @@ def _drop_and_see_lungs(viewer: Any, widget: MedSegWidget, qtbot: QtBot) -> None
     qtbot.waitUntil(lambda: _labels(widget, SLICE) is not None, timeout=ENGINE_MS)
     truth = formats.read_labels(CT / "labels" / f"{SLICE}.tif", None)
     for label in (1, 2):
-        assert dice(_labels(widget, SLICE) == label, truth == label) > 0.95
-    qtbot.waitUntil(lambda: widget.dock.labels._sizes[1].text().endswith("mm²"))
+        assert compute_dice(_labels(widget, SLICE) == label, truth == label) > 0.95
+    qtbot.waitUntil(lambda: widget.dock.labels_panel._sizes[1].text().endswith("mm²"))
 
 
 def _paint_and_accept(viewer: Any, widget: MedSegWidget, qtbot: QtBot) -> np.ndarray:
     """Paint with the mouse on the canvas, with a label that was chosen in the dock; undo, redo; accept with a key."""
     canvas = viewer.window._qt_viewer.canvas.native
     before = _labels(widget, SLICE).copy()
-    widget.dock.labels._buttons.button(2).click()
-    layer = widget.dock.desk.current.labels_layer
+    widget.dock.labels_panel._buttons.button(2).click()
+    layer = widget.dock.case_controller.current.labels_layer
     layer.brush_size = 15
     centre = canvas.rect().center()
     _drag(canvas, centre + QPoint(-30, 0), centre + QPoint(30, 10))
@@ -101,12 +101,12 @@ def _paint_and_accept(viewer: Any, widget: MedSegWidget, qtbot: QtBot) -> np.nda
     changed = painted != before
     assert changed.any()
     assert set(np.unique(painted[changed])) == {2}
-    assert widget.dock.desk.current.work.draft.changed_voxels == np.count_nonzero(changed)
+    assert widget.dock.case_controller.current.edit_session.draft.changed_voxels == np.count_nonzero(changed)
     QTest.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert np.array_equal(layer.data, before)
     QTest.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert np.array_equal(layer.data, painted)
-    with qtbot.waitSignal(widget.dock.desk.decided):
+    with qtbot.waitSignal(widget.dock.case_controller.decided):
         QTest.keyClick(canvas, Qt.Key.Key_A)
     return painted
 
@@ -120,13 +120,15 @@ def _correct_xrays(viewer: Any, widget: MedSegWidget, qtbot: QtBot) -> None:
         qtbot.waitUntil(lambda: _open_name(widget) in left, timeout=ENGINE_MS)
         name = _open_name(widget)
         qtbot.waitUntil(lambda name=name: _labels(widget, name) is not None, timeout=ENGINE_MS)
-        layer = widget.dock.desk.current.labels_layer
-        layer.data[...] = formats.read_labels(XRAY / "labels" / f"{name}.png", widget.dock.desk.current.image)
+        layer = widget.dock.case_controller.current.labels_layer
+        layer.data[...] = formats.read_labels(
+            XRAY / "labels" / f"{name}.png", widget.dock.case_controller.current.image
+        )
         layer.refresh()
-        with qtbot.waitSignal(widget.dock.desk.decided):
-            widget.dock.review._accept.click()
+        with qtbot.waitSignal(widget.dock.case_controller.decided):
+            widget.dock.review_panel._accept.click()
         left.remove(name)
-    assert len(widget.workspace.project.rows(Correction)) == 1 + N_XRAYS
+    assert len(widget.workspace.project.read_records(Correction)) == 1 + N_XRAYS
 
 
 def _export_and_read_back(widget: MedSegWidget, qtbot: QtBot, folder: Path, corrected: np.ndarray) -> None:
@@ -139,43 +141,43 @@ def _export_and_read_back(widget: MedSegWidget, qtbot: QtBot, folder: Path, corr
 
 
 def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
-    improve = widget.dock.improve
+    improve = widget.dock.retrain_panel
     assert improve._retrain.isEnabled()
     improve._budget.setItemData(0, BUDGET_S)
     improve._budget.setCurrentIndex(0)
     improve._retrain.click()
-    qtbot.waitUntil(lambda: widget.dock.watch.running, timeout=ENGINE_MS)  # the corrections are checked first
+    qtbot.waitUntil(lambda: widget.dock.run_monitor.is_running, timeout=ENGINE_MS)  # the corrections are checked first
     assert improve.progress.isVisible()
-    qtbot.waitUntil(lambda: not widget.dock.watch.running, timeout=RUN_MS)
-    assert widget.dock.watch.run.state is RunState.FINISHED
+    qtbot.waitUntil(lambda: not widget.dock.run_monitor.is_running, timeout=RUN_MS)
+    assert widget.dock.run_monitor.run.state is RunState.FINISHED
     assert improve.table.isVisible()
     assert len(improve.table.rows) == 1
     assert improve._verdict.text()
 
 
 def _promote_and_roll_back(widget: MedSegWidget) -> None:
-    registry, improve = widget.workspace.registry, widget.dock.improve
+    registry, improve = widget.workspace.registry, widget.dock.retrain_panel
     improve._promote_button.click()
-    assert registry.live("lungs").id == "lungs-unet@3", "one case is not enough to call it better"
-    improve.question._reason.setText("this is a test")
-    improve.question.answer("Promote all the same")
-    live = registry.live("lungs")
+    assert registry.get_live_card("lungs").id == "lungs-unet@3", "one case is not enough to call it better"
+    improve.prompt._reason.setText("this is a test")
+    improve.prompt.press_answer("Promote all the same")
+    live = registry.get_live_card("lungs")
     assert live.id == "lungs-unet@4"
     assert live.lineage.parent == "lungs-unet@3"
     assert live.lineage.promotion_reason == "this is a test"
-    assert widget.dock.case._model.currentText() == "lungs-unet@4 live"
+    assert widget.dock.case_panel._model.currentText() == "lungs-unet@4 live"
     improve._roll_back.menu().actions()[0].trigger()
-    assert registry.live("lungs").id == "lungs-unet@3"
+    assert registry.get_live_card("lungs").id == "lungs-unet@3"
 
 
 def _labels(widget: MedSegWidget, name: str) -> Any:
-    current = widget.dock.desk.current
+    current = widget.dock.case_controller.current
     shown = current is not None and Path(current.case.name).stem == name and current.labels_layer is not None
     return current.labels_layer.data if shown else None
 
 
 def _open_name(widget: MedSegWidget) -> str:
-    current = widget.dock.desk.current
+    current = widget.dock.case_controller.current
     return "" if current is None else Path(current.case.name).stem
 
 

@@ -22,7 +22,7 @@ def shown(viewer: ViewerModel, image: Image) -> tuple[ImageLayer, Labels]:
 
 def test_a_ct_gets_its_millimetres_and_a_lung_window() -> None:
     image = Image(np.zeros((3, 4, 5), np.int16), "ZYX", (5.0, 0.7, 0.8), units="HU", name="ct")
-    arguments = layers.image_arguments(image)
+    arguments = layers.make_image_arguments(image)
     centre, width = TASKS["lungs"].display_window
     assert arguments["scale"] == (5.0, 0.7, 0.8)
     assert arguments["units"] == ("mm", "mm", "mm")
@@ -32,7 +32,7 @@ def test_a_ct_gets_its_millimetres_and_a_lung_window() -> None:
 
 
 def test_a_picture_without_spacing_is_in_pixels_and_colour_has_no_contrast() -> None:
-    arguments = layers.image_arguments(Image(np.zeros((4, 5, 3), np.uint8), "YXC"))
+    arguments = layers.make_image_arguments(Image(np.zeros((4, 5, 3), np.uint8), "YXC"))
     assert arguments["scale"] == (1.0, 1.0)
     assert arguments["units"] == ("pixel", "pixel")
     assert arguments["rgb"]
@@ -41,7 +41,7 @@ def test_a_picture_without_spacing_is_in_pixels_and_colour_has_no_contrast() -> 
 
 @pytest.mark.parametrize("pixels", [np.full((8, 8), 700, np.uint16), np.zeros((8, 8), np.float32)])
 def test_contrast_of_a_flat_image_is_a_range_all_the_same(pixels: np.ndarray) -> None:
-    low, high = layers.shown_range(Image(pixels, "YX"))
+    low, high = layers.compute_contrast_limits(Image(pixels, "YX"))
     assert high > low
 
 
@@ -69,27 +69,27 @@ def test_an_image_layer_of_other_code_becomes_an_image() -> None:
     viewer = ViewerModel()
     grey = viewer.add_image(np.zeros((6, 7)), scale=(0.5, 0.5), units=("mm", "mm"), name="mine")
     colour = viewer.add_image(np.zeros((6, 7, 4), np.uint8), rgb=True)
-    assert layers.image_of(grey).spacing_mm == (0.5, 0.5)
-    assert layers.image_of(grey).name == "mine"
-    assert layers.image_of(colour).axes == "YXC"
-    assert layers.image_of(colour).pixels.shape == (6, 7, 3)
-    assert layers.image_of(colour).spacing_mm is None
+    assert layers.get_image(grey).spacing_mm == (0.5, 0.5)
+    assert layers.get_image(grey).name == "mine"
+    assert layers.get_image(colour).axes == "YXC"
+    assert layers.get_image(colour).pixels.shape == (6, 7, 3)
+    assert layers.get_image(colour).spacing_mm is None
 
 
 def test_what_is_no_image_of_ours_is_none() -> None:
     viewer = ViewerModel()
-    assert layers.image_of(None) is None
-    assert layers.image_of(Points(np.zeros((1, 2)))) is None
-    assert layers.image_of(viewer.add_image(np.zeros((2, 3, 4, 5)))) is None
+    assert layers.get_image(None) is None
+    assert layers.get_image(Points(np.zeros((1, 2)))) is None
+    assert layers.get_image(viewer.add_image(np.zeros((2, 3, 4, 5)))) is None
 
 
 def test_an_arrival_is_one_until_a_case_is_tied_to_it() -> None:
     image = phantom()
-    layer = ViewerModel().add_image(image.pixels, **layers.image_arguments(image))
-    assert layers.is_arrival(layer)
-    layers.adopt(layer, image, CASE, TASKS["lungs"])
-    assert not layers.is_arrival(layer)
-    assert not layers.is_someone_elses(layer)
+    layer = ViewerModel().add_image(image.pixels, **layers.make_image_arguments(image))
+    assert layers.is_unattached_image(layer)
+    layers.attach_case(layer, image, CASE, TASKS["lungs"])
+    assert not layers.is_unattached_image(layer)
+    assert not layers.is_foreign_image(layer)
 
 
 def test_a_volume_opens_on_the_slice_with_the_most_labels() -> None:
@@ -97,9 +97,9 @@ def test_a_volume_opens_on_the_slice_with_the_most_labels() -> None:
     image_layer, labels_layer = shown(viewer, phantom(n_slices=8))
     labels_layer.data[:] = 0
     labels_layer.data[6, 5:9, 5:9] = 1
-    layers.show_middle(viewer, image_layer, labels_layer)
+    layers.show_initial_slice(viewer, image_layer, labels_layer)
     assert viewer.dims.current_step[0] == 6
-    layers.show_middle(viewer, image_layer)
+    layers.show_initial_slice(viewer, image_layer)
     assert viewer.dims.current_step[0] == 4
 
 
@@ -117,18 +117,18 @@ def test_tools_go_over_to_the_next_case() -> None:
     viewer = ViewerModel()
     _, before = shown(viewer, phantom(0))
     before.mode, before.brush_size, before.selected_label, before.contour = "paint", 33, 2, 2
-    tools = labels_tools.tools_of(before)
+    tools = labels_tools.get_tools(before)
     _, after = shown(viewer, phantom(1))
-    labels_tools.give_tools(after, tools)
+    labels_tools.apply_tools(after, tools)
     assert (after.mode, after.brush_size, after.selected_label, after.contour) == ("paint", 33, 2, 2)
 
 
 def test_a_layer_that_is_added_meanwhile_takes_neither_selection_nor_tool() -> None:
     viewer = ViewerModel()
     image_layer, labels_layer = shown(viewer, phantom())
-    labels_tools.paint_with(viewer, labels_layer, 2)
-    with labels_tools.selected(viewer, labels_layer):
-        layers.add_doubt(viewer, phantom_labels(), image_layer, CASE)
+    labels_tools.start_painting(viewer, labels_layer, 2)
+    with labels_tools.keep_selected(viewer, labels_layer):
+        layers.add_uncertainty_map(viewer, phantom_labels(), image_layer, CASE)
     assert viewer.layers.selection.active is labels_layer
     assert labels_layer.mode == "paint"
 
@@ -136,8 +136,8 @@ def test_a_layer_that_is_added_meanwhile_takes_neither_selection_nor_tool() -> N
 def test_labels_hide_while_a_key_is_held_and_the_brush_stays_in_hand() -> None:
     viewer = ViewerModel()
     _, layer = shown(viewer, phantom())
-    labels_tools.paint_with(viewer, layer, 1)
-    held = labels_tools.hidden_while_held(layer)
+    labels_tools.start_painting(viewer, layer, 1)
+    held = labels_tools.hide_while_held(layer)
     next(held)
     assert layer.opacity == 0
     assert list(held) == []

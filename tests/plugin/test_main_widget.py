@@ -17,7 +17,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_medseg.plugin.main_widget import AtClose, MedSegWidget, prefer_our_reader
+from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget, prefer_our_reader
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
@@ -44,13 +44,13 @@ def viewer(proxy: Any) -> Any:
 
 
 @pytest.fixture
-def choice() -> list[AtClose]:
+def choice() -> list[CloseChoice]:
     """What the person answers when the window closes while a model learns."""
-    return [AtClose.LEAVE_RUNNING]
+    return [CloseChoice.LEAVE_RUNNING]
 
 
 @pytest.fixture
-def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[AtClose], qtbot: QtBot) -> Iterator[MedSegWidget]:
+def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[CloseChoice], qtbot: QtBot) -> Iterator[MedSegWidget]:
     widget = MedSegWidget(proxy, ws, ask=lambda _: choice[0])
     viewer.window.add_dock_widget(widget, name=NAME)
     qtbot.waitUntil(widget.isVisible)
@@ -59,7 +59,7 @@ def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[AtClose], qtbot:
 
 
 def predicted(widget: MedSegWidget, name: str) -> bool:
-    current = widget.dock.desk.current
+    current = widget.dock.case_controller.current
     return current is not None and current.case.name == name and current.labels_layer is not None
 
 
@@ -105,8 +105,8 @@ def test_all_sections_are_in_view_at_1280_by_720(
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
     area = widget.dock.findChild(QScrollArea)
     qtbot.waitUntil(lambda: area.viewport().height() > 600)
-    improve = widget.dock.improve
-    for page in (improve._empty, improve.progress):
+    improve = widget.dock.retrain_panel
+    for page in (improve._hint_page, improve.progress):
         improve._pages.show_page(page)
         qtbot.wait(50)
         content = area.widget()
@@ -120,26 +120,26 @@ def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(
 ) -> None:
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
-    widget.dock.desk.current.labels_layer.data[:4, :4] = 1  # without a paint event
+    widget.dock.case_controller.current.labels_layer.data[:4, :4] = 1  # without a paint event
     viewer.close()
     assert widget.workspace is None
     ws = open_workspace()
-    assert [case.name for case in review.drafts_waiting(ws)] == ["case1"]
+    assert [case.name for case in review.list_draft_cases(ws)] == ["case1"]
 
 
 def test_closing_while_a_model_learns_asks_once(
-    viewer: Any, widget: MedSegWidget, choice: list[AtClose], monkeypatch: pytest.MonkeyPatch
+    viewer: Any, widget: MedSegWidget, choice: list[CloseChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[bool] = []
-    monkeypatch.setattr(type(widget.dock.watch), "running", True)
-    monkeypatch.setattr(widget.dock.watch, "cancel", lambda: cancelled.append(True))
+    monkeypatch.setattr(type(widget.dock.run_monitor), "running", True)
+    monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: cancelled.append(True))
     window = viewer.window._qt_window
-    choice[0] = AtClose.STAY
+    choice[0] = CloseChoice.STAY
     event = QCloseEvent()
     assert widget.eventFilter(window, event)
     assert not event.isAccepted()
     assert widget.workspace is not None
-    choice[0] = AtClose.CANCEL_RUN
+    choice[0] = CloseChoice.CANCEL_RUN
     assert not widget.eventFilter(window, QCloseEvent())
     assert cancelled == [True]
     assert widget.workspace is None
@@ -150,8 +150,8 @@ def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
 ) -> None:
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
-    widget.dock.desk.current.labels_layer.paint((2, 2), 1)
-    left = widget.dock.desk.current.labels_layer
+    widget.dock.case_controller.current.labels_layer.paint((2, 2), 1)
+    left = widget.dock.case_controller.current.labels_layer
     viewer.window.remove_dock_widget(widget)
     assert widget.workspace is None
     assert not left.editable, "nobody would save what is painted now"
@@ -159,7 +159,7 @@ def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
     viewer.window.add_dock_widget(again, name=NAME)
     qtbot.waitUntil(lambda: predicted(again, "case1"))
     assert [layer.name for layer in viewer.layers] == ["case1", "lungs: case1 (draft)"]
-    assert again.dock.desk.current.labels_layer.data[2, 2] == 1
+    assert again.dock.case_controller.current.labels_layer.data[2, 2] == 1
     again.close_down()
 
 
@@ -183,7 +183,7 @@ def test_a_project_that_another_window_has_is_a_message_not_a_crash(
     def locked() -> Workspace:
         return Workspace.open(ws.project.folder, ws.registry.user_dir)
 
-    monkeypatch.setattr(Workspace, "default", locked)
+    monkeypatch.setattr(Workspace, "open_default", locked)
     widget = MedSegWidget(viewer)
     assert widget.dock is None
     assert "is open in another window" in told
@@ -192,7 +192,7 @@ def test_a_project_that_another_window_has_is_a_message_not_a_crash(
 
 
 def test_napari_can_make_the_widget_by_itself(viewer: Any, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workspace, "default", lambda: ws)
+    monkeypatch.setattr(Workspace, "open_default", lambda: ws)
     widget = _instantiate_dock_widget(MedSegWidget, viewer)
     assert widget.workspace is ws
     widget.close_down()
@@ -230,9 +230,9 @@ viewer.close()
 
 
 def test_the_curve_takes_the_colours_of_the_theme(viewer: Any, widget: MedSegWidget) -> None:
-    curve = widget.dock.improve.progress.curve
-    curve.add(EpochEnded(1, 2, 0.5, 0.7, True, 1.0, 1.0))
-    widget.dock.watch.said.emit(Started(1, 1, 1, 1, "cpu", 30.0, 0.0))
+    curve = widget.dock.retrain_panel.progress.curve
+    curve.add_epoch(EpochEnded(1, 2, 0.5, 0.7, True, 1.0, 1.0))
+    widget.dock.run_monitor.event_received.emit(Started(1, 1, 1, 1, "cpu", 30.0, 0.0))
     colours = []
     for theme in ("dark", "light"):
         viewer.theme = theme
@@ -241,7 +241,7 @@ def test_the_curve_takes_the_colours_of_the_theme(viewer: Any, widget: MedSegWid
 
 
 def test_input_on_the_canvas_counts_as_work(viewer: Any, widget: MedSegWidget) -> None:
-    widget.dock.activity.worked_s()
+    widget.dock.idle_timer.take_active_s()
     QTest.mouseMove(viewer.window._qt_viewer.canvas.native, QPoint(30, 30))
     QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Shift)
-    assert widget.dock.activity._last_input_s > 0
+    assert widget.dock.idle_timer._last_input_s > 0

@@ -65,7 +65,7 @@ def test_an_unusable_file_is_an_error_in_a_script_and_one_message_in_a_window(
 @pytest.mark.parametrize("suffix", [".tif", ".nii.gz", ".png"])
 def test_saving_labels_goes_through_our_writer_and_reads_back(tmp_path: Path, suffix: str) -> None:
     image = formats.read(write_phantom(tmp_path, 1))
-    layer = Labels(phantom_labels(), metadata={layers.KEY: {"image": image}}, name="lungs: case1 (draft)")
+    layer = Labels(phantom_labels(), metadata={layers.METADATA_KEY: {"image": image}}, name="lungs: case1 (draft)")
     data, meta, _ = layer.as_layer_data_tuple()
     (written,) = reader_writer.write_labels(str(tmp_path / f"saved{suffix}"), data, meta)
     assert np.array_equal(formats.read_labels(Path(written), image), phantom_labels())

@@ -15,27 +15,27 @@ from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.controllers.idle_timer import IDLE_AFTER_S, Activity
-from napari_medseg.plugin.keymap import Key, KeyMap, page_html
-from napari_medseg.plugin.panels.case_list import SIDE_PX, thumbnail
+from napari_medseg.plugin.controllers.idle_timer import IDLE_AFTER_S, IdleTimer
+from napari_medseg.plugin.keymap import KeyBinding, KeyMap, build_help_html
+from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
-from napari_medseg.plugin.panels.model_card_view import CardWindow, card_html, summary
+from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_card_html, summarise_card
 from napari_medseg.plugin.panels.training_curve import TrainingCurve
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import Pages, Section
-from napari_medseg.plugin.widgets.inline_prompt import Question
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from training.run_folder import Compared, EpochEnded
 
 
 def test_a_folded_section_keeps_its_state_in_view(qtbot: QtBot) -> None:
-    section = Section("Review")
+    section = CollapsibleSection("Review")
     qtbot.addWidget(section)
     body = QLabel("inside")
     section.add(body)
     section.set_status("saved now")
     section.show()
     section.fold(True)
-    assert section.folded
+    assert section.is_folded
     assert not body.isVisible()
     assert section._status.isVisible()
     section.fold(False)
@@ -45,7 +45,7 @@ def test_a_folded_section_keeps_its_state_in_view(qtbot: QtBot) -> None:
 def test_only_one_page_takes_space(qtbot: QtBot) -> None:
     first, second = QWidget(), QWidget()
     second.setFixedHeight(200)
-    pages = Pages(first, second)
+    pages = PageStack(first, second)
     qtbot.addWidget(pages)
     pages.show()
     assert pages.sizeHint().height() < 100
@@ -54,30 +54,30 @@ def test_only_one_page_takes_space(qtbot: QtBot) -> None:
 
 
 def test_an_answer_hides_the_question_and_calls(qtbot: QtBot) -> None:
-    question = Question()
+    question = InlinePrompt()
     qtbot.addWidget(question)
     called: list[str] = []
     question.ask("Predict again?", [("Predict", lambda: called.append("yes")), ("Leave it", lambda: None)])
     assert question.text == "Predict again?"
-    question.answer("Predict")
+    question.press_answer("Predict")
     assert called == ["yes"]
     assert question.text == ""
     with pytest.raises(ValueError, match="no answer"):
-        question.answer("Perhaps")
+        question.press_answer("Perhaps")
 
 
 def test_a_reason_must_be_typed(qtbot: QtBot) -> None:
-    question = Question()
+    question = InlinePrompt()
     qtbot.addWidget(question)
     reasons: list[str] = []
     question.ask_reason("Promote all the same?", "reason", "Promote", reasons.append)
-    question.answer("Promote")
+    question.press_answer("Promote")
     assert not reasons
     question._reason.setText("   ")
-    question.answer("Promote")
+    question.press_answer("Promote")
     assert not reasons
     question._reason.setText(" better for children ")
-    question.answer("Promote")
+    question.press_answer("Promote")
     assert reasons == ["better for children"]
     question.ask("Something else?", [("Yes", lambda: None)])
     question._reason.setText("typed into a hidden field")
@@ -85,17 +85,17 @@ def test_a_reason_must_be_typed(qtbot: QtBot) -> None:
 
 
 def test_a_greyed_button_says_why(qtbot: QtBot) -> None:
-    button = theme.button("Accept", "")
+    button = theme.make_button("Accept", "")
     qtbot.addWidget(button)
-    theme.enable(button, False, "Accepts", "Open a case first")
+    theme.set_enabled(button, False, "Accepts", "Open a case first")
     assert (button.isEnabled(), button.toolTip()) == (False, "Open a case first")
-    theme.enable(button, True, "Accepts", "Open a case first")
+    theme.set_enabled(button, True, "Accepts", "Open a case first")
     assert (button.isEnabled(), button.toolTip()) == (True, "Accepts")
     assert button.focusPolicy() == Qt.FocusPolicy.TabFocus
 
 
 def test_scrolling_over_a_list_does_not_change_it(qtbot: QtBot) -> None:
-    choice = theme.Choice("what")
+    choice = theme.CompactComboBox("what")
     choice.addItems(["one", "two", "three"])
     qtbot.addWidget(choice)
     choice.show()
@@ -118,14 +118,14 @@ def test_scrolling_over_a_list_does_not_change_it(qtbot: QtBot) -> None:
 def test_the_style_sheet_is_made_of_the_theme(name: str, qtbot: QtBot) -> None:
     button = QPushButton()
     qtbot.addWidget(button)
-    button.setStyleSheet(theme.style_sheet(name))
-    assert "{" in theme.style_sheet(name)
-    assert "None" not in theme.style_sheet(name)
+    button.setStyleSheet(theme.make_style_sheet(name))
+    assert "{" in theme.make_style_sheet(name)
+    assert "None" not in theme.make_style_sheet(name)
 
 
 def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: QtBot) -> None:
     card = phantom_card(3)
-    page = card_html(card)
+    page = render_card_html(card)
     for text in (
         "lungs-unet@3",
         "0.971",
@@ -137,15 +137,15 @@ def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: Qt
         "CC BY",
     ):
         assert text in page
-    assert "phantoms &lt;b&gt;" in summary(card)
-    assert "0.971" in summary(card)
-    window = CardWindow(card)
+    assert "phantoms &lt;b&gt;" in summarise_card(card)
+    assert "0.971" in summarise_card(card)
+    window = ModelCardDialog(card)
     qtbot.addWidget(window)
     assert "lungs-unet@3" in window.windowTitle()
 
 
 def test_an_empty_card_is_a_page_too() -> None:
-    page = card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
+    page = render_card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
     assert "No hold-out figure" in page
     assert "none, a base model" in page
 
@@ -169,27 +169,27 @@ def test_keys_are_bound_and_let_go() -> None:
         yield
         pressed.append("up")
 
-    keys = KeyMap(viewer, [Key("G", "go", lambda: pressed.append("go")), Key("Q", "hide", hold)])
+    keys = KeyMap(viewer, [KeyBinding("G", "go", lambda: pressed.append("go")), KeyBinding("Q", "hide", hold)])
     viewer.keymap[coerce_keybinding("G")](viewer)
     held = viewer.keymap[coerce_keybinding("Q")](viewer)
     next(held)
     assert pressed == ["go", "down"]
     assert list(held) == []
     assert pressed[-1] == "up"
-    assert "hide" in page_html(keys.keys)
+    assert "hide" in build_help_html(keys.keys)
     keys.close()
     assert not viewer.keymap
 
 
 def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:
     now = [100.0]
-    activity = Activity(clock=lambda: now[0])
+    activity = IdleTimer(clock=lambda: now[0])
     widget = QWidget()
     qtbot.addWidget(widget)
     activity.watch([widget])
-    assert activity.worked_s() == 0
+    assert activity.take_active_s() == 0
     now[0] += 10
-    assert activity.worked_s() == 0, "nobody did anything yet"
+    assert activity.take_active_s() == 0, "nobody did anything yet"
     press = QMouseEvent(
         QEvent.Type.MouseButtonPress,
         widget.rect().center().toPointF(),
@@ -199,11 +199,11 @@ def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:
     )
     assert activity.eventFilter(widget, press) is False
     now[0] += 5
-    assert activity.worked_s() == 5
+    assert activity.take_active_s() == 5
     now[0] += 100
-    assert activity.worked_s() == IDLE_AFTER_S - 5
+    assert activity.take_active_s() == IDLE_AFTER_S - 5
     now[0] += 100
-    assert activity.worked_s() == 0
+    assert activity.take_active_s() == 0
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:
     ],
 )
 def test_a_thumbnail_is_small_and_grey(image: Image) -> None:
-    small = thumbnail(image)
+    small = make_thumbnail(image)
     assert small.ndim == 2
     assert small.dtype == np.uint8
-    assert max(small.shape) <= SIDE_PX
+    assert max(small.shape) <= MAX_THUMBNAIL_PX
 
 
 def test_the_table_shows_the_rows_as_given_and_tells_which_was_clicked(qtbot: QtBot) -> None:
@@ -233,7 +233,7 @@ def test_the_table_shows_the_rows_as_given_and_tells_which_was_clicked(qtbot: Qt
     with qtbot.waitSignal(table.chosen) as chosen:
         table.clicked.emit(model.index(1, 2))
     assert chosen.args == ["better"]
-    table.show_rows(rows, in_part=frozenset(["better"]))
+    table.show_rows(rows, partly_reviewed=frozenset(["better"]))
     assert [model.index(row, 0).data() for row in range(2)] == ["worse", "◩ better"]
     assert "only a part" in model.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
     assert model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole) == "worse"
@@ -246,8 +246,8 @@ def test_the_curve_marks_the_best_epoch_and_survives_a_loss_that_is_no_number(qt
     curve = TrainingCurve("dark")
     qtbot.addWidget(curve)
     curve.show()
-    curve.add(EpochEnded(1, 3, 0.5, 0.7, True, 1.0, 2.0))
-    curve.add(EpochEnded(2, 3, float("nan"), 0.6, False, 2.0, 1.0))
+    curve.add_epoch(EpochEnded(1, 3, 0.5, 0.7, True, 1.0, 2.0))
+    curve.add_epoch(EpochEnded(2, 3, float("nan"), 0.6, False, 2.0, 1.0))
     assert curve._best.getData()[1].tolist() == [0.7]
     curve.set_theme("light")
     curve.clear_epochs()

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import FieldOfView, Instances
+from napari_medseg.core.model_card import InstanceSeparation, RegionOfInterest
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.sample_data import SAMPLES, drawn_lesions
 from napari_medseg.workflow import cases, review
@@ -22,8 +22,8 @@ TILE = SAMPLES / "nuclei_dsb" / "images" / "ad473063dab4bf4f.png"
 
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path) -> None:
-    instances = Instances(levels=[0.0, 0.5])
-    for task, changes in (("covid", {"field": FieldOfView(task="lungs")}), ("nuclei", {"instances": instances})):
+    instances = InstanceSeparation(levels=[0.0, 0.5])
+    for task, changes in (("covid", {"field": RegionOfInterest(task="lungs")}), ("nuclei", {"instances": instances})):
         write_version(tmp_path / "bundled" / f"{task}-unet" / "1", name=f"{task}-unet", task=task, **changes)
 
 
@@ -89,9 +89,9 @@ def test_lesions_are_shown_as_a_share_of_the_lungs(
     dock = make_dock(ws)
     dock.worklist.choose_task("covid")
     drop(dock.worklist, qtbot, write_phantom(tmp_path / "in", 1))
-    qtbot.waitUntil(lambda: "%" in dock.labels._sizes[1].text())
-    assert "all lungs" in dock.labels._sizes[1].toolTip()
-    case = dock.desk.current.case
+    qtbot.waitUntil(lambda: "%" in dock.labels_panel._sizes[1].text())
+    assert "all lungs" in dock.labels_panel._sizes[1].toolTip()
+    case = dock.case_controller.current.case
     prediction = next(row.prediction for row in dock.worklist.rows if row.case.id == case.id)
     assert prediction.field_model == "lungs-unet@1"
     assert (ws.project.folder / prediction.field_file).exists()
@@ -102,16 +102,16 @@ def test_each_nucleus_has_a_number_and_one_painted_gets_a_new_one(
 ) -> None:
     dock = make_dock(ws)
     drop(dock.worklist, qtbot, TILE)
-    qtbot.waitUntil(lambda: dock.labels._sizes[1].text() != "")
-    assert dock.labels._sizes[1].text().startswith("2, mean")
-    layer = dock.desk.current.labels_layer
+    qtbot.waitUntil(lambda: dock.labels_panel._sizes[1].text() != "")
+    assert dock.labels_panel._sizes[1].text().startswith("2, mean")
+    layer = dock.case_controller.current.labels_layer
     assert layer.data.dtype == np.uint32, "room for more objects than the file's type holds"
-    dock.labels.choose(0)
+    dock.labels_panel.choose_label(0)
     assert (layer.mode, layer.selected_label) == ("paint", 3)
     layer.paint((10, 10), 3)
-    dock.labels.choose(0)
+    dock.labels_panel.choose_label(0)
     assert layer.selected_label == 4
-    assert dock.labels._buttons.button(1).isChecked()
+    assert dock.labels_panel._buttons.button(1).isChecked()
 
 
 def test_numbers_beyond_sixteen_bits_survive_a_draft(ws: Workspace, tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_accepted_nuclei_are_exported_with_their_numbers_and_count(
 ) -> None:
     dock = make_dock(ws)
     drop(dock.worklist, qtbot, TILE)
-    qtbot.waitUntil(lambda: dock.desk.current.work is not None)
-    layer = dock.desk.current.labels_layer
+    qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
+    layer = dock.case_controller.current.labels_layer
     layer.data_setitem((np.array([10, 10, 11]), np.array([20, 21, 20])), 1000)
-    with qtbot.waitSignal(dock.desk.decided):
-        dock.review.accept()
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
     dock.exporter.write("nuclei", ".png", tmp_path / "out")
     qtbot.waitUntil(lambda: (tmp_path / "out" / "measurements.csv").exists())
     (path,) = (tmp_path / "out").glob("*_labels.png")

@@ -8,7 +8,7 @@ import torch
 from training_phantoms import item, small_card, small_recipe
 
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 from training.recipe import write_recipe
 
 
@@ -18,7 +18,7 @@ def base_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("version")
     torch.manual_seed(0)
     card = small_card()
-    save_version(build(card.architecture), card, folder)
+    save_version(build_network(card.architecture), card, folder)
     return folder
 
 

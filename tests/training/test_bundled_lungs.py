@@ -11,12 +11,12 @@ import pytest
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.model_card import read_card
-from napari_medseg.core.quality.label_checks import sides_swapped
+from napari_medseg.core.quality.label_checks import has_swapped_sides
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
-from training.evaluation.evaluate import judge_case
-from training.from_folders.base_recipe import read_base_recipe
+from training.evaluation.evaluate import evaluate_case
+from training.from_folders.base_recipe import read_model_recipe
 
 PACKAGE = Path(napari_medseg.__file__).parent
 VERSION = PACKAGE / "models" / "lungs-unet" / "1"
@@ -31,7 +31,7 @@ def predictor() -> Predictor:
 
 def test_it_is_small_and_made_by_the_recipe_beside_it() -> None:
     assert (VERSION / "model.safetensors").stat().st_size < 15e6
-    card, wanted = read_card(VERSION / "card.json"), read_base_recipe(RECIPE).card
+    card, wanted = read_card(VERSION / "card.json"), read_model_recipe(RECIPE).card
     for part in ("architecture", "preprocessing", "postprocessing", "training_data", "weaknesses"):
         assert getattr(card, part) == getattr(wanted, part)
     assert card.lineage.parent is None
@@ -54,9 +54,9 @@ def test_it_finds_the_lungs_of_the_bundled_ct_and_knows_right_from_left(predicto
     dice = []
     for entry in listed:
         case = LabelledCase(Path(entry["image"]).stem, samples / entry["image"], samples / entry["labels"])
-        judged = judge_case(predictor, case, LUNGS)
+        judged = evaluate_case(predictor, case, LUNGS)
         assert not judged.score.swapped
-        assert not sides_swapped(judged.predicted, LUNGS)
+        assert not has_swapped_sides(judged.predicted, LUNGS)
         dice.append(judged.score.mean_dice)
     assert statistics.fmean(dice) > 0.95
 
@@ -65,8 +65,8 @@ def test_a_mirrored_patient_still_has_the_right_lung_on_the_left(predictor: Pred
     samples = PACKAGE / "samples"
     entry = json.loads((samples / "replay.json").read_text())["lungs"][8]
     image = formats.read(samples / entry["image"])
-    mirrored = image.with_pixels(np.ascontiguousarray(image.pixels[..., ::-1]))
-    assert not sides_swapped(predictor.labels_of(mirrored), LUNGS)
+    mirrored = image.replace_pixels(np.ascontiguousarray(image.pixels[..., ::-1]))
+    assert not has_swapped_sides(predictor.predict_labels(mirrored), LUNGS)
 
 
 def test_a_picture_without_hu_gets_nearly_the_same_labels(predictor: Predictor, tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_a_picture_without_hu_gets_nearly_the_same_labels(predictor: Predictor, 
     image = formats.read(samples / entry["image"])
     grey = (np.clip((image.pixels.astype(np.float32) + 1350) / 1500, 0, 1) * 255).astype(np.uint8)
     formats.write_image(tmp_path / "slice.png", replace(image, pixels=grey, units="grey", modality=""))
-    from_picture = predictor.labels_of(formats.read(tmp_path / "slice.png"))
-    assert (from_picture == predictor.labels_of(image)).mean() > 0.99
+    from_picture = predictor.predict_labels(formats.read(tmp_path / "slice.png"))
+    assert (from_picture == predictor.predict_labels(image)).mean() > 0.99

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from training_phantoms import phantom, small_card, small_recipe
 
 from napari_medseg.core.quality.label_checks import swap_sides
-from napari_medseg.core.quality.promotion_gate import Decision, Verdict, judge
+from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.core.tasks import TASKS
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 from training.__main__ import main
 from training.recipe import write_recipe
 from training.run_folder import Compared, read_events
@@ -72,7 +72,7 @@ def verdict_on(folder: Path, base: Path, first: int, corrupt: Callable[[Labels],
     write_snapshot(Snapshot(task="lungs", items=tuple(snapshot)), folder / "snapshot.json")
     write_recipe(small_recipe(base=str(base), seed=first, **recipe), folder / "recipe.json")
     assert main([str(folder)]) == 0
-    return judge([event for event, _ in read_events(folder) if isinstance(event, Compared)])
+    return decide_promotion([event for event, _ in read_events(folder) if isinstance(event, Compared)])
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def live_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live")
     torch.manual_seed(0)
     start = folder / "start"
-    save_version(build(small_card().architecture), small_card(), start)
+    save_version(build_network(small_card().architecture), small_card(), start)
     pictures, labels = (list(part) for part in zip(*map(moved, range(500, 524)), strict=True))
     run_dir = folder / "run"
     run_dir.mkdir()

@@ -13,7 +13,7 @@ from training_phantoms import item
 
 from napari_medseg.core.snapshot import Role
 from training.__main__ import main
-from training.distributed import Team
+from training.distributed import RankContext
 from training.run_folder import Compared, EpochEnded, Event, Finished, Started, read_events
 
 MakeRun = Callable[..., Path]
@@ -55,11 +55,11 @@ def test_two_processes_are_as_good_as_one_with_the_doubled_batch(make_run: MakeR
 
 
 def test_alone_nothing_is_changed() -> None:
-    team, tensor = Team(), torch.ones(3)
+    team, tensor = RankContext(), torch.ones(3)
     team.average([tensor])
     team.average_gradients([tensor])
-    assert team.is_first
-    assert team.agreed(0.3) == 0.3
+    assert team.is_main
+    assert team.broadcast(0.3) == 0.3
     assert tensor.tolist() == [1.0, 1.0, 1.0]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from training_phantoms import small_card, small_recipe
 
-from napari_medseg.networks import build
+from napari_medseg.networks import build_network
 from training.learner import Learner
 
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ BATCH = (torch.rand(2, 1, 64, 64) * 2 - 1, torch.randint(0, 3, (2, 64, 64)))
 
 def learner(**recipe: object) -> Learner:
     torch.manual_seed(0)
-    return Learner.starting_from(build(small_card().architecture), small_recipe(**recipe), CPU)
+    return Learner.from_parent(build_network(small_card().architecture), small_recipe(**recipe), CPU)
 
 
 def test_learning_lowers_the_loss_and_leaves_the_parent_alone() -> None:
@@ -49,7 +49,7 @@ def test_the_candidate_lies_between_parent_and_child() -> None:
     one = learner(average_with_parent=0.25)
     for step in range(3):
         one.step(BATCH, step, 1.0)
-    kept, old, new = one.candidate().state_dict(), one.parent.state_dict(), one.network.state_dict()
+    kept, old, new = one.make_candidate().state_dict(), one.parent.state_dict(), one.network.state_dict()
     for name in ("decoder.blocks.0.conv1.0.weight", "segmentation_head.0.bias"):
         torch.testing.assert_close(kept[name], 0.25 * old[name] + 0.75 * new[name])
 

@@ -8,28 +8,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.augmentation.patch_batch import DrawnBatch
+from training.augmentation.patch_batch import PatchBatch
 from training.checkpoint import load_best
-from training.data.dataset import Batches
+from training.data.dataset import BatchSampler
 from training.loop import resume, train
 from training.run_folder import EpochEnded, Event, Notice
-from training.run_setup import Setup, read_setup
+from training.run_setup import TrainingSetup, read_setup
 
 MakeRun = Callable[..., Path]
 
 
-class SpoiltBatches(Batches):
+class SpoiltBatches(BatchSampler):
     """Batches of which some have no number in them."""
 
     spoilt: range = range(0)
 
-    def drawn(self, step: int) -> DrawnBatch:
-        drawn = super().drawn(step)
+    def sample_batch(self, step: int) -> PatchBatch:
+        drawn = super().sample_batch(step)
         spoilt = tuple(part * torch.nan for part in drawn.pixels)
         return replace(drawn, pixels=spoilt) if step in self.spoilt else drawn
 
 
-def trained(run_dir: Path, spoilt: range) -> tuple[Setup, list[Event]]:
+def trained(run_dir: Path, spoilt: range) -> tuple[TrainingSetup, list[Event]]:
     setup = read_setup(run_dir, time.monotonic())
     batches = SpoiltBatches(**{each.name: getattr(setup.batches, each.name) for each in fields(setup.batches)})
     object.__setattr__(batches, "spoilt", spoilt)

@@ -15,8 +15,16 @@ from napari_medseg.core.snapshot import Role
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.__main__ import main, run
-from training.checkpoint import CYCLE_FILES, load_cycles
-from training.model_selection import AVERAGE, BEST_CYCLE, BEST_EPOCH, ENSEMBLE, Candidate, averaged, best_of
+from training.checkpoint import CYCLE_PATTERN, load_cycles
+from training.model_selection import (
+    AVERAGE,
+    BEST_CYCLE,
+    BEST_EPOCH,
+    ENSEMBLE,
+    Candidate,
+    average_weights,
+    choose_best_candidate,
+)
 from training.run_folder import PAUSE_FILE, Considered, EpochEnded, Finished, Notice, append_event, read_events
 
 MakeRun = Callable[..., Path]
@@ -66,11 +74,11 @@ def test_an_ensemble_is_an_ordinary_version_and_says_its_cost(make_run: MakeRun)
     assert card.architecture.options["n_members"] == 2
     assert any("2 times the time" in weakness for weakness in card.weaknesses)
     assert any("2 times the time" in event.text for event, _ in read_events(run_dir) if isinstance(event, Notice))
-    assert not list(run_dir.glob(CYCLE_FILES))
+    assert not list(run_dir.glob(CYCLE_PATTERN))
     network, _ = load_version(run_dir)
     assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 3, 64, 64)
     pixels = (torch.rand(64, 64) * 255).byte().numpy()
-    assert Predictor.load(run_dir, "cpu").labels_of(Image(pixels, "YX", units="grey")).shape == (64, 64)
+    assert Predictor.load(run_dir, "cpu").predict_labels(Image(pixels, "YX", units="grey")).shape == (64, 64)
     again = make_run("again", base_folder=run_dir, n_epochs=1, encoder_rate_factor=0.5)
     assert main([str(again)]) == 0, "an ensemble can be fine-tuned as it is"
     assert read_card(again / "card.json").architecture == card.architecture
@@ -91,13 +99,13 @@ def test_the_best_way_wins_and_an_ensemble_must_be_worth_its_cost() -> None:
         return Candidate(name, nn.Identity(), Architecture(name="unet", in_channels=1, classes=2), val_dice, cost)
 
     singles = [way(BEST_EPOCH, 0.80), way(BEST_CYCLE, 0.85), way(AVERAGE, 0.84)]
-    assert best_of([*singles, way(ENSEMBLE, 0.8505, 5)]).name == BEST_CYCLE
-    assert best_of([*singles, way(ENSEMBLE, 0.86, 5)]).name == ENSEMBLE
+    assert choose_best_candidate([*singles, way(ENSEMBLE, 0.8505, 5)]).name == BEST_CYCLE
+    assert choose_best_candidate([*singles, way(ENSEMBLE, 0.86, 5)]).name == ENSEMBLE
 
 
 def test_the_average_is_that_of_the_weights() -> None:
     states = [{"kernel": torch.full((2,), value), "count": torch.tensor(3)} for value in (1.0, 4.0)]
-    mean = averaged(states)
+    mean = average_weights(states)
     assert mean["kernel"].tolist() == [2.5, 2.5]
     assert mean["count"].item() == 3
 
@@ -110,6 +118,6 @@ def test_a_paused_run_keeps_its_cycles(make_run: MakeRun) -> None:
         append_event(paused, event)
         if isinstance(event, EpochEnded) and event.epoch == 3:
             (paused / PAUSE_FILE).touch()
-    assert list(paused.glob(CYCLE_FILES))
+    assert list(paused.glob(CYCLE_PATTERN))
     assert main([str(paused)]) == 0
     assert (whole / "model.safetensors").read_bytes() == (paused / "model.safetensors").read_bytes()

@@ -6,9 +6,9 @@ from training_phantoms import small_card, small_recipe
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.networks import build
+from napari_medseg.networks import build_network
 from training.learner import Learner
-from training.optimisers import OPTIMISERS, freeze_stages, optimiser_of
+from training.optimisers import OPTIMISERS, build_optimiser, freeze_stages
 
 CPU = torch.device("cpu")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -42,7 +42,7 @@ def test_more_frozen_stages_are_more_frozen_weights(encoder: str) -> None:
     [("fcn", {"conv1", "bn1", "layer1"}, {"layer2", "layer3", "layer4"}), ("conv_unet", {"0", "1"}, {"2", "3", "4"})],
 )
 def test_encoders_that_hand_on_other_features_have_stages_too(name: str, frozen: set[str], learning: set[str]) -> None:
-    network = build(Architecture(name=name, encoder="", in_channels=1, classes=2))
+    network = build_network(Architecture(name=name, encoder="", in_channels=1, classes=2))
     freeze_stages(network, 2)
     blocks = {name: name.removeprefix("levels.").split(".")[0] for name, _ in network.encoder.named_parameters()}
     assert {blocks[name] for name in frozen_modules(network)} == frozen
@@ -51,7 +51,7 @@ def test_encoders_that_hand_on_other_features_have_stages_too(name: str, frozen:
 
 def test_an_encoder_that_learns_nothing_measures_nothing_either() -> None:
     recipe = small_recipe(encoder_rate_factor=0.0, freeze_batch_norm=False)
-    one = Learner.starting_from(build(small_card().architecture), recipe, CPU)
+    one = Learner.from_parent(build_network(small_card().architecture), recipe, CPU)
     one.step(BATCH, 0, 1.0)
     old, new = one.parent.state_dict(), one.network.state_dict()
     changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
@@ -61,7 +61,7 @@ def test_an_encoder_that_learns_nothing_measures_nothing_either() -> None:
 
 def test_what_is_frozen_stays_and_keeps_its_normalisation() -> None:
     torch.manual_seed(0)
-    one = Learner.starting_from(build(small_card().architecture), small_recipe(freeze_encoder_stages=2), CPU)
+    one = Learner.from_parent(build_network(small_card().architecture), small_recipe(freeze_encoder_stages=2), CPU)
     one.step(BATCH, 0, 1.0)
     frozen = frozen_modules(one.network)
     assert frozen
@@ -74,7 +74,7 @@ def test_what_is_frozen_stays_and_keeps_its_normalisation() -> None:
 
 def test_too_many_stages_and_no_encoder_are_refused() -> None:
     with pytest.raises(MedSegError, match="has 3 stages"):
-        freeze_stages(build(small_card().architecture), 4)
+        freeze_stages(build_network(small_card().architecture), 4)
     with pytest.raises(MedSegError, match="no encoder"):
         freeze_stages(nn.Conv2d(1, 1, 1), 1)
 
@@ -82,19 +82,21 @@ def test_too_many_stages_and_no_encoder_are_refused() -> None:
 @pytest.mark.parametrize("name", sorted(OPTIMISERS))
 def test_every_optimiser_learns(name: str) -> None:
     torch.manual_seed(0)
-    one = Learner.starting_from(build(small_card().architecture), small_recipe(optimiser=name, learning_rate=2e-3), CPU)
+    one = Learner.from_parent(
+        build_network(small_card().architecture), small_recipe(optimiser=name, learning_rate=2e-3), CPU
+    )
     losses = [one.step(BATCH, step, 1.0) for step in range(12)]
     assert losses[-1] < losses[0]
 
 
 def test_an_unknown_optimiser_lists_the_choices() -> None:
     with pytest.raises(MedSegError, match="adamw"):
-        optimiser_of(nn.Conv2d(1, 1, 1), small_recipe(optimiser="lion"))
+        build_optimiser(nn.Conv2d(1, 1, 1), small_recipe(optimiser="lion"))
 
 
 def test_encoders_of_an_ensemble_learn_at_their_share_too() -> None:
-    network = nn.ModuleDict({"members": nn.ModuleList([build(small_card().architecture) for _ in range(2)])})
-    optimiser = optimiser_of(network, small_recipe(encoder_rate_factor=0.1, learning_rate=1e-2))
+    network = nn.ModuleDict({"members": nn.ModuleList([build_network(small_card().architecture) for _ in range(2)])})
+    optimiser = build_optimiser(network, small_recipe(encoder_rate_factor=0.1, learning_rate=1e-2))
     rates = [(group["full_rate"], len(group["params"])) for group in optimiser.param_groups]
     n_encoder = len(list(network["members"][0].encoder.parameters()))
     assert rates[1] == (pytest.approx(1e-3), 2 * n_encoder)

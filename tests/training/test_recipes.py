@@ -10,24 +10,24 @@ from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite
-from training.evaluation.evaluate import judge_case
-from training.evaluation.model_evaluation import labelled_case
+from training.evaluation.evaluate import evaluate_case
+from training.evaluation.model_evaluation import make_labelled_case
 from training.from_folders.base_model import make_run
-from training.from_folders.base_recipe import BaseRecipe, Source, read_base_recipe
-from training.from_folders.default_recipe import read_changes
-from training.from_folders.folder_run import OwnData, fill_run, match, task_for
-from training.from_folders.mask_values import Meaning
+from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
+from training.from_folders.default_recipe import read_recipe_overrides
+from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
+from training.from_folders.mask_values import MaskEncoding
 
 HERE = Path(training.__file__).parent
-BUNDLED = {path.stem: read_base_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
+BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
     for path in sorted((HERE / "suites").glob("*.toml"))
-    for row, recipe in read_suite(path).recipes()
+    for row, recipe in read_suite(path).build_recipes()
 }
 
 
@@ -47,16 +47,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_small(base: BaseRecipe) -> BaseRecipe:
+def in_small(base: ModelRecipe) -> ModelRecipe:
     """The same recipe on three phantoms: two patches a step, as many steps as it has cycles, every stage kept."""
-    task = task_named(base.card.task)
+    task = get_task(base.card.task)
     in_colour = base.card.architecture.in_channels == 3
     numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
     recipe = base.recipe
     changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
     changes |= {"window_overlap_px": min(recipe.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
     changes["stages"] = tuple({**stage, "n_epochs": 1} for stage in recipe.stages)
-    source = Source(
+    source = FolderSource(
         name="phantoms",
         images="colour" if in_colour and task.name != "covid" else "grey",
         labels="binary" if task.name == "instruments" else "labels",
@@ -75,14 +75,14 @@ def in_small(base: BaseRecipe) -> BaseRecipe:
 
 
 @pytest.mark.parametrize("base", [*BUNDLED.values(), *ROWS.values()], ids=[*BUNDLED, *ROWS])
-def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: BaseRecipe, data: Path, tmp_path: Path) -> None:
+def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: ModelRecipe, data: Path, tmp_path: Path) -> None:
     small = in_small(base)
     make_run(small, data, data, tmp_path)
     assert train([str(tmp_path)]) == 0
     snapshot = read_snapshot(tmp_path / "snapshot.json")
-    (case,) = [labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
+    (case,) = [make_labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
     finder = None if base.card.field is None else Predictor.load(HERE.parent / "napari_medseg/models/lungs-unet/1")
-    judged = judge_case(Predictor.load(tmp_path, "cpu", finder), case, task_named(base.card.task))
+    judged = evaluate_case(Predictor.load(tmp_path, "cpu", finder), case, get_task(base.card.task))
     assert judged.predicted.shape == judged.reference.shape
     assert 0 <= judged.score.mean_dice <= 1
 
@@ -90,23 +90,23 @@ def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: BaseRecipe,
 @pytest.mark.parametrize("path", sorted((HERE / "suites").glob("*.toml")), ids=lambda path: path.stem)
 def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
     suite = read_suite(path)
-    for form in (suite, suite.smaller()):
-        for row, base in form.recipes():
-            rates = [stage.learning_rate for stage in base.recipe.staged()]
+    for form in (suite, suite.make_reduced()):
+        for row, base in form.build_recipes():
+            rates = [stage.learning_rate for stage in base.recipe.resolve_stages()]
             assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name
 
 
 @pytest.mark.parametrize("path", sorted((HERE / "recipes" / "own").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path, tmp_path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 30
-    changes = read_changes(path)
+    changes = read_recipe_overrides(path)
     recipe = changes.recipe
     few = {"n_epochs": recipe.get("n_cycles", 1), "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
     few |= {"window_overlap_px": 0, "n_threads": 1}
     small = changes.model_copy(update={"recipe": {**recipe, **few}, "weights": "none"})
-    task = task_for("chest", ("right_lung", "left_lung"), data / "grey")
-    own = OwnData("chest", data / "grey", data / "labels", Meaning(task))
-    fill_run(own, match(own).cases, [], tmp_path / "run", small)
+    task = make_folder_task("chest", ("right_lung", "left_lung"), data / "grey")
+    own = FolderData("chest", data / "grey", data / "labels", MaskEncoding(task))
+    fill_run(own, check_folder_data(own).cases, [], tmp_path / "run", small)
     assert train([str(tmp_path / "run")]) == 0, (tmp_path / "run" / "events.jsonl").read_text()
     version = Predictor.load(tmp_path / "run")
     members = {"e": 5}.get(path.stem, 1)

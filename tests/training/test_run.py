@@ -13,14 +13,14 @@ import tifffile
 import torch
 from training_phantoms import item, small_card
 
-from napari_medseg.core.atomic_io import sha256_of
-from napari_medseg.core.model_card import Instances, read_card
+from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.model_card import InstanceSeparation, read_card
 from napari_medseg.core.snapshot import Box, Role
 from napari_medseg.core.tasks import TASKS
-from napari_medseg.networks import build, load_version, save_version
+from napari_medseg.networks import build_network, load_version, save_version
 from training.__main__ import main, run
 from training.checkpoint import CHECKPOINT_FILE
-from training.evaluation.model_evaluation import judge
+from training.evaluation.model_evaluation import evaluate_holdout
 from training.run_folder import (
     CANCEL_FILE,
     Compared,
@@ -56,7 +56,7 @@ def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_vers
     assert card.version == 2
     assert card.lineage.parent == "lungs-unet@1"
     assert card.lineage.n_corrections == 4
-    assert card.weights_sha256 == sha256_of(run_dir / "model.safetensors")
+    assert card.weights_sha256 == compute_file_sha256(run_dir / "model.safetensors")
     assert card.hold_out[0].n_images == 3
     assert card.hold_out[0].mean == pytest.approx(sum(event.new for event in compared) / 3)
     assert card.calibration.n_images == 3, "its own, not the parent's"
@@ -74,7 +74,7 @@ def test_same_seed_same_weights_other_seed_others(make_run: MakeRun) -> None:
     runs = [make_run("a", seed=5), make_run("b", seed=5), make_run("c", seed=6)]
     for run_dir in runs:
         assert main([str(run_dir)]) == 0
-    first, again, other = (sha256_of(run_dir / "model.safetensors") for run_dir in runs)
+    first, again, other = (compute_file_sha256(run_dir / "model.safetensors") for run_dir in runs)
     assert first == again != other
 
 
@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_to_the_same_result(make_run: MakeRun) -> None:
         if isinstance(event, EpochEnded) and event.epoch == 2:
             break
     assert main([str(killed)]) == 0
-    assert sha256_of(whole / "model.safetensors") == sha256_of(killed / "model.safetensors")
+    assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(killed / "model.safetensors")
     epochs = [event.epoch for event in events_of(killed) if isinstance(event, EpochEnded)]
     assert epochs == [1, 2, 3, 4]
 
@@ -127,7 +127,7 @@ def test_weights_that_explode_leave_the_old_version(make_run: MakeRun, base_vers
     events = events_of(run_dir)
     assert any(isinstance(event, Notice) and "no longer a number" in event.text for event in events)
     assert all(event.new == pytest.approx(event.old) for event in events if isinstance(event, Compared))
-    assert sha256_of(run_dir / "model.safetensors") == sha256_of(base_version / "model.safetensors")
+    assert compute_file_sha256(run_dir / "model.safetensors") == compute_file_sha256(base_version / "model.safetensors")
 
 
 def test_one_correction_without_replay_or_hold_out_is_enough(make_run: MakeRun, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_run_learns_from_the_part_that_was_looked_at_alone(make_run: MakeRun, 
     runs = [make_run("part", items=part, **settings), make_run("spoilt", items=spoilt, **settings)]
     for run_dir in runs:
         assert main([str(run_dir)]) == 0
-    first, again = (sha256_of(run_dir / "model.safetensors") for run_dir in runs)
+    first, again = (compute_file_sha256(run_dir / "model.safetensors") for run_dir in runs)
     assert first == again
     losses = [[one.train_loss for one in events_of(run_dir) if isinstance(one, EpochEnded)] for run_dir in runs]
     assert losses[0] == losses[1]
@@ -196,7 +196,7 @@ def test_a_run_goes_through_all_windows(make_run: MakeRun) -> None:
     batches = read_setup(run_dir, time.monotonic()).batches
     assert len(batches.windows) == 4  # four images of one window each
     assert batches.steps_per_pass == 2
-    seen = {patch.numpy().tobytes() for step in range(2) for patch in batches.batch(step)[0][batches.n_replayed :]}
+    seen = {patch.numpy().tobytes() for step in range(2) for patch in batches.make_batch(step)[0][batches.n_replayed :]}
     assert len(seen) == 4
 
 
@@ -219,7 +219,7 @@ def test_a_wrong_command_line_says_how_to_use_it(capsys: pytest.CaptureFixture[s
 def test_a_label_that_the_model_did_not_know_is_learnt(make_run: MakeRun, tmp_path: Path) -> None:
     lesions = small_card().model_copy(update={"task": "covid", "name": "covid-unet"})
     base = tmp_path / "lesions"
-    save_version(build(lesions.architecture), lesions, base)
+    save_version(build_network(lesions.architecture), lesions, base)
     items = [item(tmp_path, f"train{n}", Role.TRAIN, seed=n) for n in range(3)]
     for one in items:
         path = tmp_path / one.labels
@@ -239,11 +239,11 @@ def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun
             "task": "nuclei",
             "name": "nuclei-unet",
             "architecture": small.architecture.model_copy(update={"classes": 4}),
-            "instances": Instances(levels=[0.0, 0.3, 0.6]),
+            "instances": InstanceSeparation(levels=[0.0, 0.3, 0.6]),
         }
     )
     base = tmp_path / "nuclei"
-    save_version(build(card.architecture), card, base)
+    save_version(build_network(card.architecture), card, base)
     items = [item(tmp_path, f"train{n}", Role.TRAIN, seed=n) for n in range(3)]
     items.append(item(tmp_path, "held", Role.HOLD_OUT, seed=9))
     for one in items:
@@ -258,7 +258,7 @@ def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun
     assert (compared.metric, compared.group) == ("AJI", "held")
     assert compared.new == pytest.approx(scores["AJI"].mean)
     assert (run_dir / "worst_case.png").exists()
-    assert judge(run_dir, "construction", images_may_be_shown=False).hold_out[0].labels_by == "construction"
+    assert evaluate_holdout(run_dir, "construction", images_may_be_shown=False).hold_out[0].labels_by == "construction"
     judged = read_card(run_dir / "card.json")
     assert judged.calibration.ece is not None
     assert 0 <= judged.calibration.ece <= 1

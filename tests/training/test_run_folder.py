@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from training.__main__ import main, run
 from training.checkpoint import CHECKPOINT_FILE, read_progress
 from training.run_folder import (
@@ -22,7 +22,7 @@ from training.run_folder import (
     Paused,
     append_event,
     is_paused,
-    pausing_on_signals,
+    pause_on_signals,
     read_events,
 )
 
@@ -37,7 +37,7 @@ def events_of(run_dir: Path) -> list[Event]:
 def test_a_signal_is_a_wish_to_pause(tmp_path: Path, name: str) -> None:
     before = signal.getsignal(getattr(signal, name))
     (tmp_path / PAUSE_FILE).touch()
-    with pausing_on_signals(tmp_path):
+    with pause_on_signals(tmp_path):
         assert not is_paused(tmp_path), "a wish of an earlier process is forgotten"
         os.kill(os.getpid(), getattr(signal, name))
         assert is_paused(tmp_path)
@@ -62,7 +62,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun)
     assert last.step % 40 > 0, "it did not wait for the end of an epoch"
     assert main([str(paused)]) == 0
     assert isinstance(events_of(paused)[-1], Finished)
-    assert sha256_of(whole / "model.safetensors") == sha256_of(paused / "model.safetensors")
+    assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(paused / "model.safetensors")
     epochs = [[event for event in events_of(each) if isinstance(event, EpochEnded)] for each in (whole, paused)]
     assert [event.train_loss for event in epochs[0]] == [event.train_loss for event in epochs[1]]
 
@@ -87,7 +87,7 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(make_run: Make
     assert dead.returncode == -9
     assert (read_progress(killed).epoch, read_progress(killed).step) == (0, 4)
     assert main([str(killed)]) == 0
-    assert sha256_of(whole / "model.safetensors") == sha256_of(killed / "model.safetensors")
+    assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(killed / "model.safetensors")
 
 
 def test_checkpoints_come_by_the_clock_too(make_run: MakeRun) -> None:
@@ -110,4 +110,4 @@ def test_a_pause_while_the_hold_out_is_compared_loses_nothing(make_run: MakeRun)
     assert isinstance(events_of(paused)[-1], Paused)
     assert not (paused / "report.html").exists()
     assert main([str(paused)]) == 0
-    assert sha256_of(whole / "model.safetensors") == sha256_of(paused / "model.safetensors")
+    assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(paused / "model.safetensors")

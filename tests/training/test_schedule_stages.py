@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from training_phantoms import small_recipe
 
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from training.__main__ import main, run
 from training.checkpoint import BEST_FILE, read_progress
 from training.recipe import read_recipe, write_recipe
 from training.run_folder import EpochEnded, Finished, Notice, append_event, read_events
 from training.run_setup import read_setup
-from training.schedule import stages_of
+from training.schedule import make_stages
 
 MakeRun = Callable[..., Path]
 TWO = (
@@ -26,19 +26,24 @@ TWO = (
 
 
 def test_each_stage_has_its_own_epochs_steps_and_share_of_the_run() -> None:
-    first, second = stages_of(small_recipe(steps_per_epoch=4, stages=TWO))
-    assert (first.first_epoch, second.first_epoch, second.epochs_after(2), second.epochs_after(1)) == (0, 2, 5, 4)
-    assert (second.first_step, second.n_steps, second.last_step(2)) == (8, 14, 12)
+    first, second = make_stages(small_recipe(steps_per_epoch=4, stages=TWO))
+    assert (first.first_epoch, second.first_epoch, second.compute_total_epochs(2), second.compute_total_epochs(1)) == (
+        0,
+        2,
+        5,
+        4,
+    )
+    assert (second.first_step, second.n_steps, second.compute_end_step(2)) == (8, 14, 12)
     assert (first.recipe.loss, second.recipe.loss) == ("cross_entropy_dice", "dice")
     assert (first.recipe.augmentation, second.recipe.augmentation) == ("ct", "gentle")
-    assert first.progress(4 / 14) == pytest.approx(0.5)
-    assert second.progress(8 / 14) == 0
-    assert first.progress(10 / 14) == second.progress(1.0) == 1
+    assert first.compute_progress(4 / 14) == pytest.approx(0.5)
+    assert second.compute_progress(8 / 14) == 0
+    assert first.compute_progress(10 / 14) == second.compute_progress(1.0) == 1
 
 
 def test_a_recipe_without_stages_is_one_stage() -> None:
     recipe = small_recipe()
-    (only,) = stages_of(recipe)
+    (only,) = make_stages(recipe)
     assert only.recipe == recipe
 
 
@@ -96,7 +101,7 @@ def test_a_run_killed_in_any_stage_goes_on_to_the_same_result(make_run: MakeRun,
             break
     assert read_progress(killed).stage == (0 if stop_at == 1 else 1)
     assert main([str(killed)]) == 0
-    assert sha256_of(whole / "model.safetensors") == sha256_of(killed / "model.safetensors")
+    assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(killed / "model.safetensors")
 
 
 def test_patience_ends_a_stage_and_not_the_run(make_run: MakeRun) -> None:
@@ -116,8 +121,8 @@ def test_patience_ends_a_stage_and_not_the_run(make_run: MakeRun) -> None:
 
 def test_a_stage_draws_other_patches_than_the_one_before(make_run: MakeRun) -> None:
     setup = read_setup(make_run(stages=({"patch_px": 96}, {"batch_size": 2, "accumulate": 3})), time.monotonic())
-    assert setup.at_stage(0).batches.batch(0)[0].shape == (4, 1, 96, 96)
-    assert setup.at_stage(1).batches.batch(0)[0].shape == (6, 1, 64, 64)
+    assert setup.make_stage_setup(0).batches.make_batch(0)[0].shape == (4, 1, 96, 96)
+    assert setup.make_stage_setup(1).batches.make_batch(0)[0].shape == (6, 1, 64, 64)
 
 
 def test_a_stage_has_its_own_loss_mixing_windows_and_class_weights(make_run: MakeRun) -> None:
@@ -132,7 +137,7 @@ def test_a_stage_has_its_own_loss_mixing_windows_and_class_weights(make_run: Mak
     }
     run_dir = make_run(loss="dice", augmentation="cutmix", stages=[{"n_epochs": 1}, {"n_epochs": 2, **second}])
     setup = read_setup(run_dir, time.monotonic())
-    later = setup.at_stage(1)
+    later = setup.make_stage_setup(1)
     assert (setup.learner.mixer.settings.cutmix_share, later.learner.mixer.settings.cutmix_share) == (0.5, 0.0)
     assert (len(setup.batches.windows), len(later.batches.windows)) == (0, 4)
     assert later.batches.augmenter.settings.mirror_share == 0.25

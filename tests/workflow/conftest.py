@@ -9,10 +9,10 @@ from workflow_phantoms import phantom, write_version
 from napari_medseg.cli.main import main
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
 from napari_medseg.inference.engine.client import Engine
-from napari_medseg.workflow.workspace import BUNDLED, Workspace
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def open_workspace(tmp_path: Path) -> Iterator[Callable[[], Workspace]]:
             ws.close()
         folder = tmp_path / "project"
         project = Project.open(folder) if (folder / "project.sqlite").exists() else Project.create(folder)
-        registry = Registry(tmp_path / "registry", tmp_path / "bundled")
-        opened.append(Workspace(project, registry, Engine(), samples=BUNDLED / "samples"))
+        registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
+        opened.append(Workspace(project, registry, Engine(), samples=PACKAGE_DIR / "samples"))
         return opened[-1]
 
     yield reopen

@@ -10,15 +10,15 @@ from workflow_phantoms import phantom, phantom_labels, predicted
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import write_copy
+from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.core.snapshot import Role
-from napari_medseg.workflow.cases import add_cases, case_list, load_image, set_held_out
+from napari_medseg.workflow.cases import add_cases, list_cases, load_image, set_held_out
 from napari_medseg.workflow.review import accept, open_review
-from napari_medseg.workflow.workspace import BUNDLED, Workspace
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
-CT = BUNDLED / "samples" / "ct_a0001" / "dicom"
+CT = PACKAGE_DIR / "samples" / "ct_a0001" / "dicom"
 
 
 def test_equal_content_is_one_case_wherever_its_file_lies(ws: Workspace) -> None:
@@ -26,7 +26,7 @@ def test_equal_content_is_one_case_wherever_its_file_lies(ws: Workspace) -> None
     assert first == again
     assert second.id != first.id
     assert add_cases(ws, [phantom(2)], "lungs") == [second]
-    assert [row.state for row in case_list(ws)] == ["new", "new"]
+    assert [row.state for row in list_cases(ws)] == ["new", "new"]
 
 
 def test_enough_groups_to_judge_by_come_first_then_one_in_five_and_never_the_first(ws: Workspace) -> None:
@@ -70,14 +70,14 @@ def test_side_is_frozen_once_a_run_has_used_it(ws: Workspace) -> None:
         set_held_out(ws, case.group, True)
     with pytest.raises(MedSegError, match="has judged models"):
         set_held_out(ws, held.group, False)
-    assert [row.case.held_out for row in case_list(ws)] == [False, True]
+    assert [row.case.held_out for row in list_cases(ws)] == [False, True]
 
 
 def test_axes_that_the_task_does_not_take_add_nothing(ws: Workspace) -> None:
     wrong = Image(pixels=np.zeros((2, 3, 4, 5), np.uint8), axes="TZYX", name="film")
     with pytest.raises(MedSegError, match=r"film has axes 'TZYX'.*Choose another task"):
         add_cases(ws, [phantom(0), wrong], "lungs")
-    assert case_list(ws) == []
+    assert list_cases(ws) == []
     with pytest.raises(MedSegError, match="unknown task"):
         add_cases(ws, [phantom(0)], "teeth")
 
@@ -87,7 +87,7 @@ def test_image_comes_from_its_files(ws: Workspace) -> None:
     case = add_cases(ws, [series], "lungs")[0]
     image = load_image(ws, case)
     assert image.content_hash == series.content_hash
-    assert image.same_grid_as(series)
+    assert image.has_same_grid(series)
     assert len(case.sources) == 16
 
 
@@ -99,7 +99,7 @@ def test_copy_reads_back_as_the_original_and_as_the_trainer_sees_it(ws: Workspac
         target.write_bytes(path.read_bytes())
     original = formats.read(moved[0]) if what == "slice" else formats.read_series(moved)
     case = add_cases(ws, [original], "lungs")[0]
-    copy = ws.project.folder / write_copy(ws.project.folder, original)
+    copy = ws.project.folder / write_image_copy(ws.project.folder, original)
     for path in moved:
         path.unlink()
     image = load_image(ws, case)

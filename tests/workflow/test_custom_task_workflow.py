@@ -9,11 +9,11 @@ import pytest
 from workflow_phantoms import SHAPE, phantom_labels, write_version
 
 from napari_medseg.core import formats
-from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card, write_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Case, Run, RunState
@@ -21,7 +21,7 @@ from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.custom_tasks import add_task, remove_task
-from napari_medseg.workflow.export import accepted_rows, export_corrections, items_of
+from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Failed, Finished
@@ -51,14 +51,14 @@ def draw_by_hand(ws: Workspace, number: int) -> Case:
 
 @pytest.fixture
 def larynx(ws: Workspace) -> Workspace:
-    add_task(ws, own_task("larynx", ["vocal_folds", "glottis"], kind="endoscopy"))
+    add_task(ws, make_custom_task("larynx", ["vocal_folds", "glottis"], kind="endoscopy"))
     return ws
 
 
 def follow_to_the_end(ws: Workspace, run: Run) -> None:
     offset, deadline = 0, time.monotonic() + 240
     while time.monotonic() < deadline:
-        events, offset = run_control.follow(ws, run, offset)
+        events, offset = run_control.poll_run(ws, run, offset)
         assert not [event.message for event in events if isinstance(event, Failed)]
         if any(isinstance(event, Finished) for event in events):
             return
@@ -68,8 +68,8 @@ def follow_to_the_end(ws: Workspace, run: Run) -> None:
 
 def test_a_task_is_made_once_and_removed_only_while_nothing_uses_it(larynx: Workspace) -> None:
     with pytest.raises(MedSegError, match="there is a task 'larynx' already"):
-        add_task(larynx, own_task("larynx", ["other"]))
-    add_task(larynx, own_task("knee", ["bone"], kind="mr"))
+        add_task(larynx, make_custom_task("larynx", ["other"]))
+    add_task(larynx, make_custom_task("knee", ["bone"], kind="mr"))
     remove_task(larynx, "knee")
     assert "knee" not in larynx.tasks
     add_cases(larynx, [frame(1)], "larynx")
@@ -83,11 +83,13 @@ def test_a_project_takes_its_task_along_to_another_registry(larynx: Workspace, t
     draw_by_hand(larynx, 1)
     folder = larynx.project.folder
     larynx.close()
-    with_nothing = Registry(tmp_path / "another", tmp_path / "bundled")
+    with_nothing = ModelRegistry(tmp_path / "another", tmp_path / "bundled")
     moved = Workspace(Project.open(folder), with_nothing, Engine(), samples=tmp_path)
     try:
-        assert [label.name for label in moved.tasks.named("larynx").labels] == ["vocal folds", "glottis"]
-        paths = export_corrections(items_of(moved, accepted_rows(moved, "larynx")), tmp_path / "out", ".tif", False)
+        assert [label.name for label in moved.tasks.get_task("larynx").labels] == ["vocal folds", "glottis"]
+        paths = export_corrections(
+            read_export_items(moved, list_accepted_rows(moved, "larynx")), tmp_path / "out", ".tif", False
+        )
     finally:
         moved.close()
     entry = json.loads((tmp_path / "out" / "provenance.json").read_text())["cases"][0]
@@ -110,7 +112,7 @@ def test_a_version_for_other_labels_of_the_same_name_is_refused(larynx: Workspac
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     folder = larynx.registry.user_dir / "larynx-unet" / "1"
     card = read_card(write_version(folder) / "card.json")
-    other = own_task("larynx", ["glottis", "vocal folds"])
+    other = make_custom_task("larynx", ["glottis", "vocal folds"])
     changes = {"name": "larynx-unet", "task": "larynx", "own_task": other}
     write_card(card.model_copy(update=changes), folder / "card.json")
     with pytest.raises(MedSegError, match="larynx-unet@1 was made for other labels"):
@@ -122,25 +124,25 @@ def test_the_first_model_is_trained_from_nothing_but_accepted_cases(larynx: Work
         retrain.start_run(larynx, "larynx")
     for number in range(N_CASES):
         draw_by_hand(larynx, number)
-    assert retrain.waiting_corrections(larynx, "larynx") == N_CASES - N_HELD_OUT
+    assert retrain.count_unlearnt_corrections(larynx, "larynx") == N_CASES - N_HELD_OUT
     run = retrain.start_run(larynx, "larynx", budget_s=25.0)
     assert run.base_model == ""
     follow_to_the_end(larynx, run)
-    folder = run_control.run_folder(larynx, run)
+    folder = run_control.get_run_folder(larynx, run)
     assert json.loads((folder / "snapshot.json").read_text())["own_task"]["labels"][0]["name"] == "vocal folds"
-    view = retrain.comparison(larynx, run)
+    view = retrain.read_comparison(larynx, run)
     assert [row.compared.old for row in view.rows] == [0.0] * len(view.rows), "an empty answer finds nothing"
     assert len(view.rows) >= 3
     assert view.verdict.decision is Decision.BETTER, view.verdict.text
-    assert larynx.registry.live_id("larynx") == ""
+    assert larynx.registry.get_live_id("larynx") == ""
     card = retrain.promote(larynx, run)
-    assert card.id == "larynx-unet@1" == larynx.registry.live_id("larynx")
-    assert card.own_task == larynx.tasks.named("larynx")
+    assert card.id == "larynx-unet@1" == larynx.registry.get_live_id("larynx")
+    assert card.own_task == larynx.tasks.get_task("larynx")
     assert card.lineage.parent is None
     assert card.lineage.n_corrections == N_CASES - N_HELD_OUT
     assert "random weights" in " ".join(card.weaknesses), "the registry of this test has no version with 3 channels"
-    assert larynx.project.one(Run, run.id).state is RunState.PROMOTED
-    assert retrain.waiting_corrections(larynx, "larynx") == 0
+    assert larynx.project.get_record(Run, run.id).state is RunState.PROMOTED
+    assert retrain.count_unlearnt_corrections(larynx, "larynx") == 0
     again = retrain.start_run(larynx, "larynx", budget_s=12.0)
     assert again.base_model == "larynx-unet@1"
     follow_to_the_end(larynx, again)

@@ -9,29 +9,34 @@ from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import Area, Outline
+from napari_medseg.core.review_region import RegionOutline, ReviewRegion
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import set_held_out
-from napari_medseg.workflow.data_checks import CHECKS_FOLDER, doubt_of, evidence, findings
+from napari_medseg.workflow.data_checks import (
+    CHECKS_FOLDER,
+    check_corrections,
+    describe_label_mixups,
+    list_corrections_to_check,
+)
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 
 
 def accepted_as(
-    ws: Workspace, image: Image, labels: np.ndarray, seconds: float = 30.0, area: Area | None = None
+    ws: Workspace, image: Image, labels: np.ndarray, seconds: float = 30.0, area: ReviewRegion | None = None
 ) -> Case:
     case, prediction = predicted(ws, image)
     draft = open_review(ws, case, prediction)
     draft.add_seconds(seconds)
     if area is not None:
-        draft.keep_area(area)
-    draft.catch_up(labels)
+        draft.save_review_region(area)
+    draft.record_missed_changes(labels)
     accept(ws, draft, labels, image)
     return case
 
 
 def found(ws: Workspace) -> list[tuple[str, str]]:
-    return [(one.case.name, one.finding.kind) for one in findings(ws, "lungs")]
+    return [(one.case.name, one.finding.kind) for one in check_corrections(ws, "lungs")]
 
 
 def test_sound_corrections_have_no_findings(ws: Workspace) -> None:
@@ -57,14 +62,14 @@ def test_what_nobody_reviewed_is_not_looked_at(ws: Workspace) -> None:
     specked = phantom_labels()
     specked[10, 6:26] = 0
     specked[2, 2] = 1
-    below = Area(outlines=(Outline(corners=((6, 0), (6, 63), (47, 63), (47, 0))),))
-    above = Area(outlines=(Outline(corners=((0, 0), (0, 63), (40, 63), (40, 0))),))
+    below = ReviewRegion(outlines=(RegionOutline(corners=((6, 0), (6, 63), (47, 63), (47, 0))),))
+    above = ReviewRegion(outlines=(RegionOutline(corners=((0, 0), (0, 63), (40, 63), (40, 0))),))
     case = accepted_as(ws, phantom(0), specked, area=below)
     assert found(ws) == []
     accepted_as(ws, phantom(1), specked, area=above)
     assert found(ws) == [("slice 1", "specks")]
     draft = open_review(ws, case, None)
-    draft.keep_area(above)
+    draft.save_review_region(above)
     accept(ws, draft, specked, phantom(0))
     assert found(ws) == [("slice 0", "specks"), ("slice 1", "specks")], "the same labels, another part of them"
 
@@ -75,7 +80,7 @@ def test_a_prediction_accepted_at_once_was_not_looked_at(ws: Workspace) -> None:
     changed = phantom_labels()
     changed[10, 6:26] = 0
     accepted_as(ws, phantom(2), changed, seconds=1.2)
-    (one,) = findings(ws, "lungs")
+    (one,) = check_corrections(ws, "lungs")
     assert (one.case.name, one.finding.kind) == ("slice 0", "unseen")
     assert "slice 0: accepted unchanged after 1.2 s" in one.text
 
@@ -92,7 +97,7 @@ def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> 
     brighter = replace(copy, pixels=(copy.pixels * 1.2).clip(0, 255).astype(np.uint8), name="brighter", group="third")
     accepted_as(ws, brighter, labels)
     set_held_out(ws, "third", False)
-    one, other = findings(ws, "lungs")
+    one, other = check_corrections(ws, "lungs")
     assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", True)
     assert (other.case.name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
     assert "slice 0 in the hold-out" in one.text
@@ -105,23 +110,23 @@ def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> 
 
 def test_answers_are_kept_and_damaged_ones_found_again(ws: Workspace) -> None:
     accepted(ws, 0)
-    first = findings(ws, "lungs")
+    first = check_corrections(ws, "lungs")
     kept = sorted((ws.project.folder / CHECKS_FOLDER).iterdir())
     assert len(kept) == 2
-    (piece,) = evidence(ws, "lungs")
+    (piece,) = list_corrections_to_check(ws, "lungs")
     (ws.project.folder / piece.correction.labels_file).rename(ws.project.folder / "labels" / "away")
-    assert findings(ws, "lungs") == first, "nothing is read twice"
+    assert check_corrections(ws, "lungs") == first, "nothing is read twice"
     (ws.project.folder / "labels" / "away").rename(ws.project.folder / piece.correction.labels_file)
     for path in kept:
         path.write_bytes(b"torn")
-    assert findings(ws, "lungs") == first
+    assert check_corrections(ws, "lungs") == first
 
 
 def test_groups_that_can_judge_are_counted(ws: Workspace) -> None:
     for number in range(5):
         accepted(ws, number, group=f"patient {number // 2}")
-    held = {case.group for case in ws.project.rows(Case) if case.held_out}
-    assert retrain.judging_groups(ws, "lungs") == len(held) == 1
+    held = {case.group for case in ws.project.read_records(Case) if case.held_out}
+    assert retrain.count_hold_out_groups(ws, "lungs") == len(held) == 1
 
 
 def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Workspace) -> None:
@@ -133,11 +138,11 @@ def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Wor
         sound.append(np.roll(phantom_labels(), shift, (0, 1)))
     for number, image in enumerate(images):
         accepted_as(ws, image, sound[(number + 1) % 6])
-    mixed = [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"]
+    mixed = [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"]
     assert len(mixed) >= 3
     assert all("fit its picture better: mixed up?" in one.text for one in mixed)
-    assert doubt_of(mixed).startswith("labels seem to be mixed up between cases (slice ")
-    assert doubt_of([]) == ""
+    assert describe_label_mixups(mixed).startswith("labels seem to be mixed up between cases (slice ")
+    assert describe_label_mixups([]) == ""
     for number, image in enumerate(images):
         accepted_as(ws, image, sound[number])
-    assert not [one for one in findings(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"
+    assert not [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"

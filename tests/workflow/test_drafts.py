@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
 
@@ -21,7 +21,7 @@ def prediction(seed: int = 0) -> np.ndarray:
 
 def open_draft(folder: Path, start: np.ndarray | None = None) -> Draft:
     start = prediction() if start is None else start
-    return Draft(REVIEW, CASE, Journal(folder / "1.journal"), start.copy(), "lungs-unet@1")
+    return Draft(REVIEW, CASE, StrokeJournal(folder / "1.journal"), start.copy(), "lungs-unet@1")
 
 
 def paint(draft: Draft, indices: list[int], new: int) -> None:
@@ -75,7 +75,7 @@ def test_new_prediction_keeps_edited_voxels_even_those_painted_back(tmp_path: Pa
     labels = draft.merge(np.full(SHAPE, 2, np.uint8), "lungs-unet@2")
     assert labels is draft.labels
     assert draft.labels.ravel()[[9, 10, 11, 12, 13]].tolist() == [2, 1, 1, 0, 2]
-    assert draft.edited.tolist() == [10, 11, 12]
+    assert draft.edited_indices.tolist() == [10, 11, 12]
     assert draft.changed_voxels == 3
     assert draft.model == "lungs-unet@2"
     draft.close()
@@ -104,11 +104,11 @@ def test_random_histories_keep_every_edited_voxel_and_count_right(tmp_path: Path
         elif choice < 8:
             draft.redo()
         elif choice < 9:
-            kept = draft.labels.ravel()[draft.edited].copy()
+            kept = draft.labels.ravel()[draft.edited_indices].copy()
             new = prediction(step)
             draft.merge(new, f"lungs-unet@{step}")
-            np.testing.assert_array_equal(draft.labels.ravel()[draft.edited], kept)
-            free = np.setdiff1d(np.arange(240), draft.edited)
+            np.testing.assert_array_equal(draft.labels.ravel()[draft.edited_indices], kept)
+            free = np.setdiff1d(np.arange(240), draft.edited_indices)
             np.testing.assert_array_equal(draft.labels.ravel()[free], new.ravel()[free])
             assert draft.changed_voxels == np.count_nonzero(draft.labels != new)
         elif step % 4 == 0:
@@ -117,7 +117,7 @@ def test_random_histories_keep_every_edited_voxel_and_count_right(tmp_path: Path
     draft.close()
     again = open_draft(tmp_path)
     np.testing.assert_array_equal(again.labels, draft.labels)
-    np.testing.assert_array_equal(again.edited, draft.edited)
+    np.testing.assert_array_equal(again.edited_indices, draft.edited_indices)
     assert again.changed_voxels == draft.changed_voxels
 
 
@@ -127,10 +127,10 @@ def test_reset_brings_the_whole_newest_prediction_and_can_be_undone(tmp_path: Pa
     draft.merge(prediction(5), "lungs-unet@2")
     edited = draft.labels.copy()
     np.testing.assert_array_equal(draft.reset(), prediction(5))
-    assert draft.edited.size == 0
+    assert draft.edited_indices.size == 0
     draft.undo()
     np.testing.assert_array_equal(draft.labels, edited)
-    assert draft.edited.tolist() == [1, 2, 3]
+    assert draft.edited_indices.tolist() == [1, 2, 3]
 
 
 def test_what_was_carried_over_counts_as_edited_and_stays(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_catch_up_records_what_nobody_told(tmp_path: Path) -> None:
     draft = open_draft(tmp_path)
     silent = draft.labels.copy()
     silent[0, 0, :4] = 2
-    draft.catch_up(silent)
+    draft.record_missed_changes(silent)
     np.testing.assert_array_equal(draft.labels, silent)
     draft.undo()
     np.testing.assert_array_equal(draft.labels, prediction())
@@ -161,7 +161,7 @@ def test_strokes_and_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="shape"):
         draft.merge(np.zeros((8, 10), np.uint8), "lungs-unet@2")
     with pytest.raises(MedSegError, match="shape"):
-        draft.catch_up(np.zeros((3, 10, 8), np.uint8))
+        draft.record_missed_changes(np.zeros((3, 10, 8), np.uint8))
     assert not draft.can_undo
 
 

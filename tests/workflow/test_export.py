@@ -16,10 +16,10 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import get_task
 from napari_medseg.workflow.export import ExportItem, export_corrections
 
-LUNGS = task_named("lungs")
+LUNGS = get_task("lungs")
 AFFINE = np.array([[-0.7, 0.05, 0, 31], [0, 0.8, 0, -12], [0, 0, 2.5, 1 / 3], [0, 0, 0, 1]])
 
 
@@ -54,7 +54,7 @@ def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> Exp
         who="mara",
         created="2026-11-20T10:05:00.000+00:00",
     )
-    return ExportItem(case, task_named(case.task), correction, labels, image)
+    return ExportItem(case, get_task(case.task), correction, labels, image)
 
 
 def nifti(folder: Path, name: str = "scan.nii.gz", seed: int = 0) -> Image:
@@ -81,7 +81,7 @@ def test_volume_is_exported_and_reads_back_on_its_grid(tmp_path: Path, suffix: s
     np.testing.assert_array_equal(formats.read_labels(paths[0], one.image), one.labels)
     image = formats.read(paths[1])
     np.testing.assert_array_equal(image.pixels, one.image.pixels)
-    assert image.same_grid_as(one.image)
+    assert image.has_same_grid(one.image)
     if suffix != ".tif":
         source = nib.load(tmp_path / "scan.nii.gz")
         assert nib.load(paths[0]).affine.tobytes() == nib.load(paths[1]).affine.tobytes() == source.affine.tobytes()
@@ -145,7 +145,7 @@ def refused(items: list[ExportItem], folder: Path, suffix: str, text: str) -> No
 def test_nothing_is_written_where_one_case_is_wrong(tmp_path: Path) -> None:
     good = item(nifti(tmp_path))
     swapped = replace(good, labels=swap_sides(good.labels, LUNGS))
-    changed = replace(good, image=good.image.with_pixels(good.image.pixels + 1))
+    changed = replace(good, image=good.image.replace_pixels(good.image.pixels + 1))
     unknown = replace(good, labels=good.labels * 3)
     out = tmp_path / "out"
     refused([good, swapped], out, ".tif", "nothing was exported. scan: right lung and left lung are exchanged")
@@ -211,7 +211,7 @@ def test_what_was_reviewed_is_written_beside_the_labels(tmp_path: Path) -> None:
     seen = np.zeros(whole.labels.shape, bool)
     seen[2, :4] = True
     out = tmp_path / "out"
-    paths = export_corrections([replace(whole, reviewed=seen)], out, ".nii.gz", with_images=False)
+    paths = export_corrections([replace(whole, reviewed_mask=seen)], out, ".nii.gz", with_images=False)
     assert "scan_reviewed.nii.gz" in [path.name for path in paths]
     mask = formats.read_labels(out / "scan_reviewed.nii.gz", whole.image)
     np.testing.assert_array_equal(mask > 0, seen)
@@ -235,5 +235,5 @@ def test_a_foreign_file_is_not_taken_for_what_was_reviewed(tmp_path: Path) -> No
     (out / "scan_reviewed.nii.gz").write_bytes(b"mine")
     export_corrections([whole], out, ".nii.gz", with_images=False)
     with pytest.raises(MedSegError, match="not of an export"):
-        export_corrections([replace(whole, reviewed=whole.labels > 0)], out, ".nii.gz", with_images=False)
+        export_corrections([replace(whole, reviewed_mask=whole.labels > 0)], out, ".nii.gz", with_images=False)
     assert (out / "scan_reviewed.nii.gz").read_bytes() == b"mine"

@@ -9,18 +9,18 @@ import torch
 from workflow_phantoms import SHAPE, phantom_labels
 
 from napari_medseg.cli.main import main
-from napari_medseg.core.custom_task import own_task, with_labels, with_more_labels
+from napari_medseg.core.custom_task import append_task_labels, make_custom_task, replace_task_labels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
-from napari_medseg.core.project.case_files import read_labels
+from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Case, Correction, now
 from napari_medseg.core.task_catalog import read_task
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow import custom_tasks, retrain, run_control
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.custom_tasks import add_task, stamp
-from napari_medseg.workflow.relabel_task import change_labels, names_are_fixed
+from napari_medseg.workflow.custom_tasks import add_task, read_task_file_times
+from napari_medseg.workflow.relabel_task import change_labels, is_task_in_use
 from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Failed, Finished
@@ -46,7 +46,7 @@ def drawn(ws: Workspace, number: int, *, largest: int = 2) -> Case:
 
 def live_model(ws: Workspace) -> ModelCard:
     """A small network with random weights for the task as it is now."""
-    task = ws.tasks.named("larynx")
+    task = ws.tasks.get_task("larynx")
     torch.manual_seed(0)
     architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=3, classes=task.n_classes)
     card = ModelCard(
@@ -59,57 +59,57 @@ def live_model(ws: Workspace) -> ModelCard:
         precision="fp32",
         lineage=Lineage(created=now()),
     )
-    save_version(build(architecture), card, ws.registry.user_dir / "larynx-unet" / "1")
+    save_version(build_network(architecture), card, ws.registry.user_dir / "larynx-unet" / "1")
     return ws.registry.promote("larynx-unet@1")
 
 
 @pytest.fixture
 def larynx(ws: Workspace) -> Workspace:
-    add_task(ws, own_task("larynx", ["vocal_folds", "glottis"], kind="endoscopy"))
+    add_task(ws, make_custom_task("larynx", ["vocal_folds", "glottis"], kind="endoscopy"))
     return ws
 
 
 def extended(ws: Workspace) -> None:
-    change_labels(ws, with_more_labels(ws.tasks.named("larynx"), ["tool"]))
+    change_labels(ws, append_task_labels(ws.tasks.get_task("larynx"), ["tool"]))
 
 
 def names(ws: Workspace) -> list[str]:
-    return [label.name for label in ws.tasks.named("larynx").labels]
+    return [label.name for label in ws.tasks.get_task("larynx").labels]
 
 
 def test_a_new_label_gets_the_next_value_and_corrections_keep_theirs(larynx: Workspace) -> None:
     case = drawn(larynx, 1)
-    (before,) = larynx.project.rows(Correction)
+    (before,) = larynx.project.read_records(Correction)
     extended(larynx)
     assert names(larynx) == ["vocal folds", "glottis", "tool"]
     in_project = read_task(larynx.project.folder / "tasks" / "larynx.json")
-    assert in_project == read_task(larynx.registry.tasks_dir / "larynx.json") == larynx.tasks.named("larynx")
-    assert larynx.project.rows(Correction) == [before]
-    np.testing.assert_array_equal(read_labels(larynx.project.folder, case, before), phantom_labels())
+    assert in_project == read_task(larynx.registry.tasks_dir / "larynx.json") == larynx.tasks.get_task("larynx")
+    assert larynx.project.read_records(Correction) == [before]
+    np.testing.assert_array_equal(read_case_labels(larynx.project.folder, case, before), phantom_labels())
     drawn(larynx, 2, largest=3)
 
 
 def test_a_label_that_is_in_use_is_neither_removed_nor_renamed(larynx: Workspace) -> None:
     extended(larynx)
-    assert not names_are_fixed(larynx, "larynx")
+    assert not is_task_in_use(larynx, "larynx")
     drawn(larynx, 1)
-    assert names_are_fixed(larynx, "larynx")
-    task = larynx.tasks.named("larynx")
+    assert is_task_in_use(larynx, "larynx")
+    task = larynx.tasks.get_task("larynx")
     colours = [label.colour for label in task.labels]
     with pytest.raises(MedSegError, match=r"^label 2 'glottis' is used by the correction of frame 1\. It keeps"):
-        change_labels(larynx, with_labels(task, ["vocal folds"], colours[:1]))
+        change_labels(larynx, replace_task_labels(task, ["vocal folds"], colours[:1]))
     with pytest.raises(MedSegError, match="label 1 'vocal folds' is used"):
-        change_labels(larynx, with_labels(task, ["folds", "glottis", "tool"], colours))
+        change_labels(larynx, replace_task_labels(task, ["folds", "glottis", "tool"], colours))
     assert names(larynx) == ["vocal folds", "glottis", "tool"]
-    change_labels(larynx, with_labels(task, ["vocal folds", "glottis"], ["#112233", "#445566"]))
+    change_labels(larynx, replace_task_labels(task, ["vocal folds", "glottis"], ["#112233", "#445566"]))
     assert names(larynx) == ["vocal folds", "glottis"], "nothing used the third"
-    assert larynx.tasks.named("larynx").labels[0].colour == "#112233"
+    assert larynx.tasks.get_task("larynx").labels[0].colour == "#112233"
     with pytest.raises(MedSegError, match="is a task of the program itself"):
-        change_labels(larynx, with_more_labels(larynx.tasks.named("lungs"), ["heart"]))
+        change_labels(larynx, append_task_labels(larynx.tasks.get_task("lungs"), ["heart"]))
 
 
 def test_a_label_of_a_model_or_of_a_draft_stays(larynx: Workspace) -> None:
-    only_one = with_labels(larynx.tasks.named("larynx"), ["vocal folds"], ["#112233"])
+    only_one = replace_task_labels(larynx.tasks.get_task("larynx"), ["vocal folds"], ["#112233"])
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     draft = open_review(larynx, case, None)
     draft.record([3], 0, 2)
@@ -137,29 +137,29 @@ def test_the_model_of_before_still_predicts_and_the_next_one_knows_the_label(
     while not isinstance(last, Finished):
         assert time.monotonic() - began < 240
         time.sleep(0.1)
-        events, offset = run_control.follow(larynx, run, offset)
+        events, offset = run_control.poll_run(larynx, run, offset)
         last = events[-1] if events else last
         assert not isinstance(last, Failed), last
     card = retrain.keep_old(larynx, run)
     assert card.architecture.classes == 4
-    assert card.own_task == larynx.tasks.named("larynx")
+    assert card.own_task == larynx.tasks.get_task("larynx")
     assert card.lineage.parent == "larynx-unet@1"
-    assert larynx.registry.card("larynx-unet@1").architecture.classes == 3
+    assert larynx.registry.get_card("larynx-unet@1").architecture.classes == 3
 
 
 def test_labels_added_by_a_command_reach_a_project_that_has_its_own_copy(
     larynx: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn(larynx, 1)
-    before = stamp(larynx)
+    before = read_task_file_times(larynx)
     arguments = ["tasks", "extend", "larynx", "--labels", "tool,blood", "--colours", "#010203,#040506"]
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--registry", str(larynx.registry.user_dir)])
     assert not end.value.code
     assert "3 tool #010203, 4 blood #040506" in capsys.readouterr().out
-    assert stamp(larynx) != before
+    assert read_task_file_times(larynx) != before
     assert names(larynx) == ["vocal folds", "glottis"]
-    custom_tasks.reread(larynx)
+    custom_tasks.reload_tasks(larynx)
     assert names(larynx) == ["vocal folds", "glottis", "tool", "blood"]
     drawn(larynx, 2, largest=3)
     kept = json.loads((larynx.project.folder / "tasks" / "larynx.json").read_text())
@@ -186,7 +186,7 @@ def test_what_cannot_be_added_is_said(
 
 def test_a_task_for_other_labels_is_not_taken_for_an_extension(larynx: Workspace) -> None:
     drawn(larynx, 1)
-    other = own_task("larynx", ["glottis", "vocal folds", "tool"])
+    other = make_custom_task("larynx", ["glottis", "vocal folds", "tool"])
     custom_tasks.write_task(other, larynx.registry.tasks_dir)
-    custom_tasks.reread(larynx)
+    custom_tasks.reload_tasks(larynx)
     assert names(larynx) == ["vocal folds", "glottis"], "the project's own word holds"

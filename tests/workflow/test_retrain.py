@@ -23,7 +23,7 @@ from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.run_control import PROCESS_FILE, is_alive, start_detached
-from napari_medseg.workflow.training_set import snapshot_of
+from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
 from training.run_folder import Compared, EpochEnded, Failed, Finished, append_event, read_events
@@ -37,7 +37,7 @@ def wait_for_end(ws: Workspace, run: Run, at_most_s: float = 120.0) -> list[obje
     while not any(isinstance(event, Finished | Failed) for event in events):
         assert time.monotonic() - began < at_most_s, f"no end within {at_most_s} s: {events}"
         time.sleep(0.1)
-        said, offset = run_control.follow(ws, run, offset)
+        said, offset = run_control.poll_run(ws, run, offset)
         events += said
     return events
 
@@ -47,43 +47,43 @@ def ended_run(ws: Workspace, *pairs: tuple[float, float], cancelled: bool = Fals
     cases = [accepted(ws, number) for number in range(6)]
     for case in cases[1:]:
         set_held_out(ws, case.group, True)
-    snapshot, seen = snapshot_of(ws, "lungs")
+    snapshot, seen = build_snapshot(ws, "lungs")
     folder = ws.project.folder / "runs" / "r1"
     write_version(folder, version=2, weights=b"candidate", parent="lungs-unet@1")
     (folder / "snapshot.json").write_text(snapshot.model_dump_json(), encoding="utf-8")
-    held = snapshot.with_role(Role.HOLD_OUT)
+    held = snapshot.filter_by_role(Role.HOLD_OUT)
     for item, (old, new) in zip(held, pairs, strict=False):
         append_event(folder, Compared(item.name, item.source, old, new, {"right lung": old}, {"right lung": new}))
     append_event(folder, Finished(3, 0.9, cancelled, 10.0))
     run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, len(seen), None, "2025"))
     ws.project.add_run_items([type(item)("r1", item.correction_id, item.group, item.role) for item in seen])
-    run_control.follow(ws, run)
-    return ws.project.one(Run, "r1")
+    run_control.poll_run(ws, run)
+    return ws.project.get_record(Run, "r1")
 
 
 def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspace) -> None:
     for number in range(12):
         accepted(ws, number, group=f"patient {number // 2}")
-    snapshot, seen = snapshot_of(ws, "lungs")
+    snapshot, seen = build_snapshot(ws, "lungs")
     snapshot.check_split()
-    groups = {role: {item.group for item in snapshot.with_role(role)} for role in Role}
+    groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
     assert groups[Role.HOLD_OUT] == {"patient 1", "patient 4"}
     assert len(groups[Role.VALIDATE]) == 1
     assert len(groups[Role.TRAIN]) == 3
-    assert len(snapshot.with_role(Role.REPLAY)) == 16
+    assert len(snapshot.filter_by_role(Role.REPLAY)) == 16
     assert not groups[Role.TRAIN] & groups[Role.VALIDATE]
     assert len(seen) == 12
     for item in snapshot.items:
         assert Path(item.image).is_file()
         assert Path(item.labels).is_file()
-    assert snapshot_of(ws, "lungs")[0].sha256 == snapshot.sha256
+    assert build_snapshot(ws, "lungs")[0].sha256 == snapshot.sha256
 
 
 def test_few_groups_all_train(ws: Workspace) -> None:
     accepted(ws, 0, "a")
     accepted(ws, 1, "b")
     set_held_out(ws, "b", False)
-    roles = [item.role for item in snapshot_of(ws, "lungs")[0].items if item.source == "corrections"]
+    roles = [item.role for item in build_snapshot(ws, "lungs")[0].items if item.source == "corrections"]
     assert roles == [Role.TRAIN, Role.TRAIN]
 
 
@@ -92,7 +92,7 @@ def test_only_the_newest_correction_of_a_case_is_learnt(ws: Workspace) -> None:
     draft = open_review(ws, case, None)
     draft.record([7], 0, 2)
     newest = accept(ws, draft, draft.labels, phantom(0))
-    items = [item for item in snapshot_of(ws, "lungs")[0].items if item.source == "corrections"]
+    items = [item for item in build_snapshot(ws, "lungs")[0].items if item.source == "corrections"]
     assert [Path(item.labels).name for item in items] == [Path(newest.labels_file).name]
 
 
@@ -102,9 +102,9 @@ def test_equal_names_are_told_apart_and_edited_planes_are_known(ws: Workspace) -
         stack = Image(pixels=pixels, axes="ZYX", name="stack", group=f"g{number}", spacing_mm=(5.0, 0.7, 0.7))
         case, _ = predicted_stack(ws, stack)
         draft = open_review(ws, case, None)
-        draft.catch_up(np.stack([phantom_labels() * (n in (1, 3)) for n in range(5)]))
+        draft.record_missed_changes(np.stack([phantom_labels() * (n in (1, 3)) for n in range(5)]))
         accept(ws, draft, draft.labels, stack)
-    items = [item for item in snapshot_of(ws, "lungs")[0].items if item.source == "corrections"]
+    items = [item for item in build_snapshot(ws, "lungs")[0].items if item.source == "corrections"]
     assert [item.name for item in items] == ["stack (case 1)", "stack (case 2)"]
     assert [item.edited_planes for item in items] == [(1, 3), (1, 3)]
 
@@ -127,27 +127,27 @@ def test_nothing_to_learn_from_is_said(ws: Workspace) -> None:
 
 def test_waiting_corrections_are_those_the_live_version_has_not_seen(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5)
-    assert retrain.waiting_corrections(ws, "lungs") == 1
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 1
     retrain.promote(ws, run)
-    assert retrain.waiting_corrections(ws, "lungs") == 0
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 0
     accepted(ws, 20, "another")
-    assert retrain.waiting_corrections(ws, "lungs") == 1
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 1
     retrain.roll_back(ws, "lungs")
-    assert retrain.waiting_corrections(ws, "lungs") == 2
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 2
 
 
 def test_better_candidate_goes_live_and_rolls_back(ws: Workspace) -> None:
     run = ended_run(ws, (0.8, 0.9), (0.85, 0.87), (0.7, 0.9), (0.8, 0.85), (0.6, 0.75))
     assert run.state is RunState.FINISHED
-    view = retrain.comparison(ws, run)
+    view = retrain.read_comparison(ws, run)
     assert view.verdict.decision is Decision.BETTER
-    assert [round(row.change, 2) for row in view.rows] == [0.02, 0.05, 0.1, 0.15, 0.2], "the worst change on top"
+    assert [round(row.score_change, 2) for row in view.rows] == [0.02, 0.05, 0.1, 0.15, 0.2], "the worst change on top"
     assert [row.case.name for row in view.rows if row.case] == [f"slice {number}" for number in (2, 4, 1, 5, 3)]
     assert all((ws.project.folder / row.labels_file).is_file() for row in view.rows)
     card = retrain.promote(ws, run)
     assert card.id == "lungs-unet@2"
-    assert ws.registry.live("lungs").id == "lungs-unet@2"
-    promoted = ws.project.one(Run, run.id)
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
+    promoted = ws.project.get_record(Run, run.id)
     assert (promoted.state, promoted.result_model) == (RunState.PROMOTED, "lungs-unet@2")
     assert retrain.roll_back(ws, "lungs").id == "lungs-unet@1"
     with pytest.raises(MedSegError, match="no candidate"):
@@ -166,18 +166,20 @@ def test_other_candidates_need_a_reason_that_goes_on_the_card(
     for reason in ("", "  \n"):
         with pytest.raises(MedSegError, match="type a reason"):
             retrain.promote(ws, run, reason)
-    assert ws.registry.live("lungs").id == "lungs-unet@1"
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
     assert not ws.registry.user_dir.exists()
     card = retrain.promote(ws, run, "the old one fails on X-rays")
     assert card.lineage.promotion_reason == "the old one fails on X-rays"
-    written = read_card(ws.registry.folder(card.id) / "card.json")
+    written = read_card(ws.registry.get_folder(card.id) / "card.json")
     assert written.lineage.promotion_reason == "the old one fails on X-rays"
 
 
 def test_a_run_whose_labels_were_doubted_is_not_called_better(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5)
-    (run_control.run_folder(ws, run) / retrain.DOUBT_FILE).write_text("labels seem to be mixed up", encoding="utf-8")
-    verdict = retrain.comparison(ws, run).verdict
+    (run_control.get_run_folder(ws, run) / retrain.LABEL_PROBLEM_FILE).write_text(
+        "labels seem to be mixed up", encoding="utf-8"
+    )
+    verdict = retrain.read_comparison(ws, run).verdict
     assert verdict.decision is Decision.CANNOT_TELL
     assert verdict.answer == "Cannot tell: labels seem to be mixed up"
     with pytest.raises(MedSegError, match="type a reason"):
@@ -188,9 +190,9 @@ def test_kept_candidate_can_be_promoted_later(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5, cancelled=True)
     assert run.state is RunState.CANCELLED
     assert retrain.keep_old(ws, run).id == "lungs-unet@2"
-    assert ws.registry.live("lungs").id == "lungs-unet@1"
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
     assert retrain.promote(ws, run).id == "lungs-unet@2"
-    assert [card.id for card in ws.registry.versions("lungs")] == ["lungs-unet@2", "lungs-unet@1"]
+    assert [card.id for card in ws.registry.list_versions("lungs")] == ["lungs-unet@2", "lungs-unet@1"]
 
 
 def test_dead_run_is_failed_with_the_last_lines_of_its_log(open_workspace: Reopen) -> None:
@@ -202,9 +204,9 @@ def test_dead_run_is_failed_with_the_last_lines_of_its_log(open_workspace: Reope
     start_detached([sys.executable, "-c", command], folder).wait()
     run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, "2025"))
     ws = open_workspace()
-    assert run_control.running(ws) is None
-    assert ws.project.one(Run, "r1").state is RunState.FAILED
-    events, _ = run_control.follow(ws, run)
+    assert run_control.find_running_run(ws) is None
+    assert ws.project.get_record(Run, "r1").state is RunState.FAILED
+    events, _ = run_control.poll_run(ws, run)
     assert len(events) == 1
     assert isinstance(events[0], Failed)
     assert "loading | Segmentation fault, core dumped" in events[0].message
@@ -267,16 +269,16 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     for number in range(3):
         accepted(ws, number)
     run = retrain.start_run(ws, "lungs", budget_s=60.0, seed=3)
-    folder = run_control.run_folder(ws, run)
+    folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
     assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 60.0, 3)
     assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
-    assert read_snapshot(folder / "snapshot.json").with_role(Role.HOLD_OUT)
+    assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     with pytest.raises(MedSegError, match="under way"):
         retrain.start_run(ws, "lungs")
 
     ws = open_workspace()
-    found = run_control.running(ws)
+    found = run_control.find_running_run(ws)
     assert found == run
     began = time.monotonic()
     while not any(isinstance(event, EpochEnded) for event, _ in read_events(folder)):
@@ -286,11 +288,11 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     events = wait_for_end(ws, run)
     assert isinstance(events[-1], Finished), events[-1]
     assert events[-1].cancelled
-    assert run_control.running(ws) is None
-    assert ws.project.one(Run, run.id).state is RunState.CANCELLED
+    assert run_control.find_running_run(ws) is None
+    assert ws.project.get_record(Run, run.id).state is RunState.CANCELLED
     card = retrain.promote(ws, run, "a test of the whole way")
     assert card.id == "lungs-unet@2"
     assert card.lineage.parent == "lungs-unet@1"
-    assert ws.registry.live("lungs") == card
+    assert ws.registry.get_live_card("lungs") == card
     with pytest.raises(MedSegError, match="trained on"):
         set_held_out(ws, "patient 0", True)

@@ -15,18 +15,18 @@ from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted, real_ve
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import read_labels
+from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, Review, ReviewState
-from napari_medseg.inference.engine.client import PredictResult
-from napari_medseg.workflow.cases import add_cases, case_list, corrections_in_force, load_image
+from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.workflow.cases import add_cases, list_cases, list_current_corrections, load_image
 from napari_medseg.workflow.review import (
     accept,
-    drafts_waiting,
+    list_draft_cases,
     merge_prediction,
     open_review,
     predict,
+    record_prediction,
     reject,
-    remember_prediction,
     reset,
 )
 from napari_medseg.workflow.workspace import Workspace
@@ -54,7 +54,7 @@ time.sleep(60)
 
 
 def states(ws: Workspace) -> list[str]:
-    return [row.state for row in case_list(ws)]
+    return [row.state for row in list_cases(ws)]
 
 
 def test_accepting_makes_an_immutable_correction_with_its_history(ws: Workspace) -> None:
@@ -71,13 +71,13 @@ def test_accepting_makes_an_immutable_correction_with_its_history(ws: Workspace)
     assert states(ws) == ["accepted"]
     assert (correction.seconds, correction.changed_voxels, correction.model) == (61.5, 3, "lungs-unet@1")
     assert correction.who
-    labels = read_labels(ws.project.folder, case, correction)
+    labels = read_case_labels(ws.project.folder, case, correction)
     assert labels.ravel()[:4].tolist() == [1, 1, 1, 0]
     as_trained = formats.read(ws.project.folder / correction.image_file)
     np.testing.assert_array_equal(
         formats.read_labels(ws.project.folder / correction.labels_file, as_trained), draft.labels
     )
-    review = ws.project.one(Review, correction.review_id)
+    review = ws.project.get_record(Review, correction.review_id)
     assert (review.state, review.seconds, review.changed_voxels) == (ReviewState.ACCEPTED, 61.5, 3)
     assert review.closed is not None
     with pytest.raises(MedSegError, match="closed already"):
@@ -95,8 +95,8 @@ def test_kill_9_keeps_the_draft_for_the_next_start(open_workspace: Reopen, tmp_p
         painter.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
 
     ws = open_workspace()
-    assert drafts_waiting(ws) == [case]
-    draft = open_review(ws, case, case_list(ws)[0].prediction)
+    assert list_draft_cases(ws) == [case]
+    draft = open_review(ws, case, list_cases(ws)[0].prediction)
     assert draft.labels.ravel()[:41].tolist() == [1] * 39 + [0, 0]
     assert draft.seconds == 33.0
     assert draft.can_redo
@@ -114,8 +114,8 @@ def test_new_prediction_never_overwrites_an_edited_voxel(open_workspace: Reopen)
     merged = merge_prediction(draft, newer, "lungs-unet@2")
     assert merged.ravel()[:3].tolist() == [1, 1, 2]
 
-    result = PredictResult(newer, 0.2, None, 1.0, "CPU")
-    second = remember_prediction(ws, case, result, "lungs-unet@2")
+    result = EngineResult(newer, 0.2, None, 1.0, "CPU")
+    second = record_prediction(ws, case, result, "lungs-unet@2")
     ws = open_workspace()
     draft = open_review(ws, case, second)
     assert draft.labels.ravel()[:3].tolist() == [1, 1, 2]
@@ -127,14 +127,14 @@ def test_untouched_draft_takes_over_a_newer_prediction_and_an_edited_one_does_no
     case, prediction = predicted(ws, phantom(0))
     open_review(ws, case, prediction).close()
     newer = np.where(phantom_labels() == 1, 1, 0).astype(np.uint8)
-    second = remember_prediction(ws, case, PredictResult(newer, 0.2, None, 1.0, "CPU"), "lungs-unet@2")
+    second = record_prediction(ws, case, EngineResult(newer, 0.2, None, 1.0, "CPU"), "lungs-unet@2")
     draft = open_review(ws, case, second)
     np.testing.assert_array_equal(draft.labels, newer)
     assert (draft.model, draft.changed_voxels) == ("lungs-unet@2", 0)
     assert states(ws) == ["predicted"]
     draft.record([5], 0, 2)
     draft.close()
-    third = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.2, None, 1.0, "CPU"), "lungs-unet@3")
+    third = record_prediction(ws, case, EngineResult(phantom_labels(), 0.2, None, 1.0, "CPU"), "lungs-unet@3")
     draft = open_review(ws, case, third)
     assert draft.labels.ravel()[5] == 2
     assert draft.model == "lungs-unet@2"
@@ -160,14 +160,14 @@ def test_accepted_case_opens_again_with_what_was_accepted(ws: Workspace) -> None
     draft = open_review(ws, case, prediction)
     assert draft.labels.ravel()[0] == 1
     assert states(ws) == ["accepted"]
-    assert draft.edited.tolist() == [0]
+    assert draft.edited_indices.tolist() == [0]
     draft.record([1], 0, 1)
     assert states(ws) == ["draft"]
     second = accept(ws, draft, draft.labels, image)
     assert (second.id, second.changed_voxels) == (first.id + 1, 2)
-    assert corrections_in_force(ws, "lungs") == [(case, second)]
+    assert list_current_corrections(ws, "lungs") == [(case, second)]
     assert (ws.project.folder / first.labels_file).read_bytes() == before
-    assert len(ws.project.rows(Correction)) == 2
+    assert len(ws.project.read_records(Correction)) == 2
 
 
 def test_rejected_case_gives_no_correction_until_it_is_accepted(ws: Workspace) -> None:
@@ -177,9 +177,9 @@ def test_rejected_case_gives_no_correction_until_it_is_accepted(ws: Workspace) -
     accept(ws, draft, draft.labels, image)
     reject(ws, open_review(ws, case, prediction))
     assert states(ws) == ["rejected"]
-    assert corrections_in_force(ws, "lungs") == []
+    assert list_current_corrections(ws, "lungs") == []
     time.sleep(0.002)
-    again = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@2")
+    again = record_prediction(ws, case, EngineResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@2")
     assert states(ws) == ["predicted"]
     accept(ws, open_review(ws, case, again), phantom_labels(), image)
     assert states(ws) == ["accepted"]
@@ -217,7 +217,7 @@ def test_edits_that_no_stroke_told_of_are_accepted_and_counted(ws: Workspace) ->
     silent[0, :5] = 1
     correction = accept(ws, draft, silent, phantom(0))
     assert correction.changed_voxels == 5
-    np.testing.assert_array_equal(read_labels(ws.project.folder, case, correction), silent)
+    np.testing.assert_array_equal(read_case_labels(ws.project.folder, case, correction), silent)
 
 
 def test_damaged_label_file_is_named(ws: Workspace) -> None:
@@ -235,7 +235,7 @@ def test_equal_labels_are_written_once(ws: Workspace) -> None:
     case, prediction = predicted(ws, phantom(0))
     path = ws.project.folder / prediction.labels_file
     written = path.stat().st_mtime_ns
-    again = remember_prediction(ws, case, PredictResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    again = record_prediction(ws, case, EngineResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
     assert again.labels_file == prediction.labels_file
     assert path.stat().st_mtime_ns == written
 
@@ -250,7 +250,7 @@ def test_a_large_volume_is_accepted_whole(ws: Workspace) -> None:
     pixels += rng.integers(-30, 30, 512 * 512, dtype=np.int16).reshape(512, 512)
     volume = Image(pixels=pixels, axes="ZYX", spacing_mm=(1.0, 0.7, 0.7), units="HU", name="volume", group="p")
     case = add_cases(ws, [volume], "lungs")[0]
-    prediction = remember_prediction(ws, case, PredictResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
+    prediction = record_prediction(ws, case, EngineResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
     draft = open_review(ws, case, prediction)
     draft.record(np.arange(1000), 0, 1)
     correction = accept(ws, draft, draft.labels, volume)
@@ -266,11 +266,11 @@ def test_engine_predicts_in_a_worker_and_the_main_thread_only_writes_the_row(ws:
     events = predict(ws, case, image, with_uncertainty_map=True)
     with ThreadPoolExecutor(1) as worker:
         *_, result = worker.submit(list, events).result()
-    assert isinstance(result, PredictResult)
+    assert isinstance(result, EngineResult)
     assert result.uncertainty_map is not None
     files = list((ws.project.folder / "labels").iterdir())
     assert len(files) == 1
-    prediction = remember_prediction(ws, case, result, ws.registry.live("lungs").id)
+    prediction = record_prediction(ws, case, result, ws.registry.get_live_card("lungs").id)
     assert ws.project.folder / prediction.labels_file == files[0]
     np.testing.assert_array_equal(open_review(ws, case, prediction).labels, result.labels)
 

@@ -37,7 +37,7 @@ def until(ws: Workspace, run: Run, kind: type[Event], offset: int = 0) -> tuple[
     while not any(isinstance(event, kind) for event in events):
         assert time.monotonic() - began < 240, events
         time.sleep(0.1)
-        said, offset = run_control.follow(ws, run, offset)
+        said, offset = run_control.poll_run(ws, run, offset)
         events += said
     return events, offset
 
@@ -45,12 +45,12 @@ def until(ws: Workspace, run: Run, kind: type[Event], offset: int = 0) -> tuple[
 def test_a_pause_that_nobody_saw_is_written_down_by_the_next_window(open_workspace: Reopen) -> None:
     dead_run(open_workspace(), EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0), Paused(1, 13, 6.0))
     ws = open_workspace()
-    assert run_control.running(ws) is None
-    waiting = run_control.paused(ws, "lungs")
+    assert run_control.find_running_run(ws) is None
+    waiting = run_control.find_paused_run(ws, "lungs")
     assert waiting is not None
     assert (waiting.id, waiting.state) == ("r1", RunState.PAUSED)
-    assert run_control.paused(ws, "covid") is None
-    assert [type(event) for event in run_control.follow(ws, waiting)[0]] == [EpochEnded, Paused], "and no failure"
+    assert run_control.find_paused_run(ws, "covid") is None
+    assert [type(event) for event in run_control.poll_run(ws, waiting)[0]] == [EpochEnded, Paused], "and no failure"
     with pytest.raises(MedSegError, match="no candidate"):
         retrain.promote(ws, waiting)
 
@@ -60,7 +60,7 @@ def test_a_last_word_between_two_looks_is_heard_before_the_run_counts_as_ended(
 ) -> None:
     run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
     monkeypatch.setattr(run_control, "is_alive", lambda *of: True)  # it dies a moment after this question
-    read = run_control.said_since
+    read = run_control.read_events_after
 
     def read_then_fail(folder: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
         said = read(folder, offset, alive=alive)
@@ -68,12 +68,12 @@ def test_a_last_word_between_two_looks_is_heard_before_the_run_counts_as_ended(
         return said
 
     with monkeypatch.context() as between:
-        between.setattr(run_control, "said_since", read_then_fail)
-        events, offset = run_control.follow(ws, run)
+        between.setattr(run_control, "read_events_after", read_then_fail)
+        events, offset = run_control.poll_run(ws, run)
     assert [type(event) for event in events] == [EpochEnded]
-    assert ws.project.one(Run, "r1").state is RunState.RUNNING
-    assert run_control.follow(ws, run, offset)[0] == [Failed("no recipe.json")]
-    assert ws.project.one(Run, "r1").state is RunState.FAILED
+    assert ws.project.get_record(Run, "r1").state is RunState.RUNNING
+    assert run_control.poll_run(ws, run, offset)[0] == [Failed("no recipe.json")]
+    assert ws.project.get_record(Run, "r1").state is RunState.FAILED
 
 
 def test_another_run_of_the_task_waits_until_it_is_decided_on(ws: Workspace) -> None:
@@ -82,7 +82,7 @@ def test_another_run_of_the_task_waits_until_it_is_decided_on(ws: Workspace) -> 
     with pytest.raises(MedSegError, match="the run r1 is paused"):
         retrain.start_run(ws, "lungs")
     run_control.discard(ws, run)
-    assert ws.project.one(Run, "r1").state is RunState.DISCARDED
+    assert ws.project.get_record(Run, "r1").state is RunState.DISCARDED
     for act in (run_control.discard, run_control.resume):
         with pytest.raises(MedSegError, match="neither paused nor interrupted"):
             act(ws, run)
@@ -92,23 +92,23 @@ def test_what_a_discarded_run_saw_is_not_counted_as_learnt(ws: Workspace) -> Non
     accepted(ws, 0)
     run = dead_run(ws, Paused(1, 13, 6.0))
     ws.project.add_run_items([RunItem("r1", 1, "patient 0", Role.TRAIN)])
-    assert len(ws.project.run_items()) == 1
-    run_control.running(ws)
+    assert len(ws.project.read_run_items()) == 1
+    run_control.find_running_run(ws)
     run_control.discard(ws, run)
-    assert ws.project.run_items() == []
+    assert ws.project.read_run_items() == []
 
 
 def test_a_process_that_dies_at_once_is_not_taken_for_a_paused_one(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = dead_run(ws, Paused(1, 13, 6.0))
-    run_control.running(ws)
+    run_control.find_running_run(ws)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     run_control.resume(ws, run)
     events, _ = until(ws, run, Failed)
     assert "ended without a result" in events[-1].message
-    assert ws.project.one(Run, "r1").state is RunState.FAILED
-    assert run_control.can_go_on(ws, run), "its checkpoint is still there"
+    assert ws.project.get_record(Run, "r1").state is RunState.FAILED
+    assert run_control.can_resume(ws, run), "its checkpoint is still there"
 
 
 def test_a_real_run_pauses_and_goes_on_in_another_window(
@@ -126,15 +126,15 @@ def test_a_real_run_pauses_and_goes_on_in_another_window(
     run_control.pause(ws, run)
     events, offset = until(ws, run, Paused, offset)
     (stood,) = (event for event in events if isinstance(event, Paused))
-    assert ws.children[run.id].returncode == 3
-    assert ws.project.one(Run, run.id).state is RunState.PAUSED
+    assert ws.child_processes[run.id].returncode == 3
+    assert ws.project.get_record(Run, run.id).state is RunState.PAUSED
 
     ws = open_workspace()
-    again = run_control.resume(ws, run_control.paused(ws))
+    again = run_control.resume(ws, run_control.find_paused_run(ws))
     assert again.id == run.id
     events, offset = until(ws, again, EpochEnded, offset)
     assert next(event for event in events if isinstance(event, EpochEnded)).epoch == stood.epoch + 1
     run_control.cancel(ws, again)
     events, _ = until(ws, again, Finished, offset)
-    assert ws.project.one(Run, run.id).state is RunState.CANCELLED
+    assert ws.project.get_record(Run, run.id).state is RunState.CANCELLED
     assert retrain.keep_old(ws, again).id == "lungs-unet@2"

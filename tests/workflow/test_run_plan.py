@@ -6,17 +6,17 @@ import pytest
 from workflow_phantoms import accepted, write_version
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Step
+from napari_medseg.core.model_card import PostprocessingStep
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.tasks import task_named
-from napari_medseg.workflow.run_plan import Asked, Beginning, beginning_of
-from napari_medseg.workflow.training_set import snapshot_of
+from napari_medseg.core.tasks import get_task
+from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
+from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import Changes
+from training.from_folders.default_recipe import RecipeOverrides
 
 
-def begun(ws: Workspace, base: str = "", budget_s: float | None = 60.0, **changes: object) -> Beginning:
-    return beginning_of(ws, task_named("lungs"), Asked(budget_s, 3, base, Changes.model_validate(changes)))
+def begun(ws: Workspace, base: str = "", budget_s: float | None = 60.0, **changes: object) -> RunPlan:
+    return plan_run(ws, get_task("lungs"), RunRequest(budget_s, 3, base, RecipeOverrides.model_validate(changes)))
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def two(ws: Workspace) -> Workspace:
 
 def test_without_wishes_the_live_version_is_fine_tuned(two: Workspace) -> None:
     usual = begun(two)
-    assert (usual.base, usual.rival, usual.start) == (two.registry.live("lungs"),) * 2 + (None,)
-    assert usual.recipe.base == str(two.registry.folder("lungs-unet@2"))
+    assert (usual.base, usual.baseline, usual.start) == (two.registry.get_live_card("lungs"),) * 2 + (None,)
+    assert usual.recipe.base == str(two.registry.get_folder("lungs-unet@2"))
     assert (usual.recipe.compare_with, usual.recipe.version, usual.recipe.seed) == ("", 3, 3)
-    assert usual.replays
+    assert usual.uses_replay
 
 
 def test_a_recipe_changes_what_it_names_and_nothing_else(two: Workspace) -> None:
@@ -52,9 +52,9 @@ def test_a_run_from_another_version_has_to_beat_the_live_one(two: Workspace) -> 
     older = begun(two, "lungs-unet@1")
     assert older.base is not None
     assert older.base.id == "lungs-unet@1"
-    assert older.recipe.base == str(two.registry.folder("lungs-unet@1"))
-    assert older.recipe.compare_with == str(two.registry.folder("lungs-unet@2"))
-    assert older.rival == two.registry.live("lungs")
+    assert older.recipe.base == str(two.registry.get_folder("lungs-unet@1"))
+    assert older.recipe.compare_with == str(two.registry.get_folder("lungs-unet@2"))
+    assert older.baseline == two.registry.get_live_card("lungs")
     assert begun(two, "lungs-unet@2").recipe.compare_with == ""
     with pytest.raises(MedSegError, match=r"no version 'lungs-unet@9' .*\['lungs-unet@1', 'lungs-unet@2'\]"):
         begun(two, "lungs-unet@9")
@@ -67,13 +67,13 @@ def test_another_network_begins_anew_and_has_to_beat_the_live_one(two: Workspace
     assert (card.architecture.name, card.architecture.classes, card.architecture.options) == ("segnet", 3, {})
     assert (card.preprocessing.max_side_px, card.preprocessing.min_side_px) == (384, 256)
     assert (card.name, new.recipe.version, new.recipe.base) == ("lungs-unet", 3, "start")
-    assert new.recipe.compare_with == str(two.registry.folder("lungs-unet@2"))
-    assert (new.start.weights_from, new.replays) == ("", False)
+    assert new.recipe.compare_with == str(two.registry.get_folder("lungs-unet@2"))
+    assert (new.start.weights_from, new.uses_replay) == ("", False)
     assert (card.lineage.began_with, card.weaknesses) == ("", []), "the run tries published weights"
     random = begun(two, architecture={"name": "segnet"}, weights="none").start
     assert random is not None
     assert random.encoder_weights == "none"
-    assert begun(two, architecture={"name": "segnet"}, recipe={"replay_share": 0.25}).replays
+    assert begun(two, architecture={"name": "segnet"}, recipe={"replay_share": 0.25}).uses_replay
     weights = tmp_path / "encoder.safetensors"
     with pytest.raises(MedSegError, match="no file of encoder weights"):
         begun(two, weights=str(weights))
@@ -81,18 +81,21 @@ def test_another_network_begins_anew_and_has_to_beat_the_live_one(two: Workspace
     encoded = begun(two, weights=str(weights)).start
     assert encoded is not None
     assert (encoded.encoder_weights, encoded.weights_from) == (str(weights), "")
-    assert encoded.card.architecture == two.registry.live("lungs").architecture
+    assert encoded.card.architecture == two.registry.get_live_card("lungs").architecture
 
 
 def test_other_steps_before_or_behind_keep_the_weights_of_the_version_to_start_from(two: Workspace) -> None:
-    for changes in ({"preprocessing": {"steps": ["clahe"]}}, {"postprocessing": [Step(name="fill_holes")]}):
+    for changes in (
+        {"preprocessing": {"steps": ["clahe"]}},
+        {"postprocessing": [PostprocessingStep(name="fill_holes")]},
+    ):
         start = begun(two, "lungs-unet@1", **changes).start
         assert start is not None
-        assert start.weights_from == str(two.registry.folder("lungs-unet@1"))
+        assert start.weights_from == str(two.registry.get_folder("lungs-unet@1"))
         assert start.card.lineage.began_with == "lungs-unet@1"
 
 
 def test_the_version_that_learns_decides_what_is_replayed(two: Workspace) -> None:
     accepted(two, 0)
-    snapshot, _ = snapshot_of(two, "lungs", two.registry.card("lungs-unet@1"))
-    assert snapshot.with_role(Role.REPLAY)
+    snapshot, _ = build_snapshot(two, "lungs", two.registry.get_card("lungs-unet@1"))
+    assert snapshot.filter_by_role(Role.REPLAY)

@@ -8,9 +8,9 @@ import numpy as np
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing, write_card
 from napari_medseg.core.records import Case, Prediction, now
-from napari_medseg.inference.engine.client import PredictResult
+from napari_medseg.inference.engine.client import EngineResult
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.review import accept, open_review, remember_prediction
+from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
 
 SHAPE = (48, 64)
@@ -58,8 +58,8 @@ def phantom(number: int, group: str = "") -> Image:
 def predicted(ws: Workspace, image: Image, uncertainty: float = 0.1) -> tuple[Case, Prediction]:
     """Add a case and remember the phantom's labels as its prediction."""
     case = add_cases(ws, [image], "lungs")[0]
-    result = PredictResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
-    return case, remember_prediction(ws, case, result, ws.registry.live("lungs").id)
+    result = EngineResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
+    return case, record_prediction(ws, case, result, ws.registry.get_live_card("lungs").id)
 
 
 def accepted(ws: Workspace, number: int, group: str = "") -> Case:
@@ -75,7 +75,7 @@ def real_version(folder: Path, version: int = 1) -> None:
     """A small network with random weights that can be trained for real."""
     import torch
 
-    from napari_medseg.networks import build, save_version
+    from napari_medseg.networks import build_network, save_version
 
     torch.manual_seed(0)
     architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
@@ -88,4 +88,4 @@ def real_version(folder: Path, version: int = 1) -> None:
         precision="fp32",
         lineage=Lineage(created=now()),
     )
-    save_version(build(architecture), card, folder)
+    save_version(build_network(architecture), card, folder)

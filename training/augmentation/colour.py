@@ -10,7 +10,7 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
 from napari_medseg.inference import contrast
-from training.augmentation.patch_ops import Patches
+from training.augmentation.patch_ops import PatchSubset
 from training.augmentation.presets import Augmentation
 
 
@@ -21,19 +21,19 @@ class Tint:
     gains: NDArray[np.float64]
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * bool(settings.tint)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, n_channels: int) -> "Tint":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, n_channels: int) -> "Tint":
         """Draw a factor for each channel."""
         return cls(rng.uniform(1.0 - settings.tint, 1.0 + settings.tint, n_channels))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Tint"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Tint"]) -> Tensor:
         """Return tinted patches."""
-        return patches.grey * patches.each([one.gains for one in drawn])
+        return patches.grey * patches.broadcast_per_patch([one.gains for one in transforms])
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,20 @@ class Stain:
     factors: NDArray[np.float64]
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * bool(settings.stain)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Stain":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Stain":
         """Draw a factor for each stain."""
         return cls(rng.uniform(1.0 - settings.stain, 1.0 + settings.stain, 3))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Stain"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Stain"]) -> Tensor:
         """Return patches stained otherwise."""
-        density = -torch.log(patches.grey.clamp(contrast.DARKEST, 1.0))
-        mixing = patches.each([hed_from_rgb @ (one.factors[:, np.newaxis] * rgb_from_hed) for one in drawn])[..., 0]
+        density = -torch.log(patches.grey.clamp(contrast.MIN_BRIGHTNESS, 1.0))
+        mixing = patches.broadcast_per_patch(
+            [hed_from_rgb @ (one.factors[:, np.newaxis] * rgb_from_hed) for one in transforms]
+        )[..., 0]
         return torch.exp(-torch.einsum("kcyx,kcd->kdyx", density, mixing))

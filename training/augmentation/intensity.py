@@ -9,87 +9,90 @@ import torch
 from torch import Tensor
 
 from napari_medseg.inference import contrast
-from training.augmentation.equalisation import on_brightness, spread_evenly, spread_in_tiles
-from training.augmentation.patch_ops import Patches, blurred
+from training.augmentation.equalisation import apply_clahe, apply_to_brightness, equalise_histogram
+from training.augmentation.patch_ops import PatchSubset, gaussian_blur
 from training.augmentation.presets import Augmentation
 
 UNCHANGED = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Window:
+class IntensityWindow:
     """Look through another window: what is `low` becomes black, what is `high` white."""
 
     low: float
     high: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * bool(settings.window)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Window":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "IntensityWindow":
         """Draw both ends."""
         low, high = rng.uniform(-settings.window, settings.window, 2)
         return cls(low, 1.0 + high)
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Window"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["IntensityWindow"]) -> Tensor:
         """Return what is seen through them."""
-        low, high = patches.each([one.low for one in drawn]), patches.each([one.high for one in drawn])
-        return ((patches.grey - low) / (high - low).clamp(min=contrast.DARKEST)).clamp(0, 1)
+        low, high = (
+            patches.broadcast_per_patch([one.low for one in transforms]),
+            patches.broadcast_per_patch([one.high for one in transforms]),
+        )
+        return ((patches.grey - low) / (high - low).clamp(min=contrast.MIN_BRIGHTNESS)).clamp(0, 1)
 
 
-class _Step:
+class _PreprocessingTransform:
     """A step of preparation that the picture did not have: nothing to draw but whether."""
 
     @classmethod
-    def draw(cls, _: Augmentation, _rng: np.random.Generator, _channels: int) -> Self:
+    def sample(cls, _: Augmentation, _rng: np.random.Generator, _channels: int) -> Self:
         """Draw nothing."""
         return cls()
 
 
-class Equalise(_Step):
+class Equalisation(_PreprocessingTransform):
     """The step ``equalise`` of `inference.image_steps`."""
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.equalise_share
 
     @staticmethod
-    def done(patches: Patches, _: Sequence["Equalise"]) -> Tensor:
+    def apply(patches: PatchSubset, _: Sequence["Equalisation"]) -> Tensor:
         """Return equalised patches."""
-        return on_brightness(patches.grey, spread_evenly)
+        return apply_to_brightness(patches.grey, equalise_histogram)
 
 
-class Clahe(_Step):
+class Clahe(_PreprocessingTransform):
     """As the step ``clahe`` of `inference.image_steps`."""
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.clahe_share
 
     @staticmethod
-    def done(patches: Patches, _: Sequence["Clahe"]) -> Tensor:
+    def apply(patches: PatchSubset, _: Sequence["Clahe"]) -> Tensor:
         """Return patches equalised region by region."""
-        return on_brightness(patches.grey, spread_in_tiles)
+        return apply_to_brightness(patches.grey, apply_clahe)
 
 
-class Smooth(_Step):
+class Smoothing(_PreprocessingTransform):
     """The step ``smooth`` of `inference.image_steps`."""
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.smooth_share
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Smooth"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Smoothing"]) -> Tensor:
         """Return smoothed patches."""
-        return blurred(patches.grey.clamp(0, 1), [contrast.SMOOTHING_PX] * len(drawn))
+        return gaussian_blur(patches.grey.clamp(0, 1), [contrast.SMOOTHING_SIGMA_PX] * len(transforms))
 
 
 @dataclass(frozen=True)
@@ -99,19 +102,19 @@ class Blur:
     sigma_px: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * bool(settings.blur_px)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Blur":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Blur":
         """Draw how far."""
         return cls(rng.uniform(0.3, max(0.3, settings.blur_px)))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Blur"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Blur"]) -> Tensor:
         """Return blurred patches."""
-        return blurred(patches.grey, [one.sigma_px for one in drawn])
+        return gaussian_blur(patches.grey, [one.sigma_px for one in transforms])
 
 
 @dataclass(frozen=True)
@@ -122,42 +125,45 @@ class Contrast:
     offset: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * (bool(settings.brightness) or settings.contrast != UNCHANGED)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Contrast":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Contrast":
         """Draw both."""
         return cls(rng.uniform(*settings.contrast), rng.uniform(-settings.brightness, settings.brightness))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Contrast"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Contrast"]) -> Tensor:
         """Return changed patches."""
-        factor, offset = patches.each([one.factor for one in drawn]), patches.each([one.offset for one in drawn])
+        factor, offset = (
+            patches.broadcast_per_patch([one.factor for one in transforms]),
+            patches.broadcast_per_patch([one.offset for one in transforms]),
+        )
         return (patches.grey - 0.5) * factor + 0.5 + offset
 
 
 @dataclass(frozen=True)
-class Saturation:
+class HighlightClipping:
     """Only a share of the grey range is kept: what is brighter becomes white."""
 
-    kept: float
+    kept_range: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * (settings.saturation != UNCHANGED)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Saturation":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "HighlightClipping":
         """Draw the share."""
         return cls(rng.uniform(*settings.saturation))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Saturation"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["HighlightClipping"]) -> Tensor:
         """Return brighter patches; what is too bright is clipped at the end."""
-        return patches.grey / patches.each([one.kept for one in drawn])
+        return patches.grey / patches.broadcast_per_patch([one.kept_range for one in transforms])
 
 
 @dataclass(frozen=True)
@@ -167,19 +173,19 @@ class Gamma:
     exponent: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * (settings.gamma != UNCHANGED)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Gamma":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Gamma":
         """Draw the exponent, evenly in its logarithm."""
         return cls(float(np.exp(rng.uniform(*np.log(settings.gamma)))))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Gamma"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Gamma"]) -> Tensor:
         """Return changed patches."""
-        return patches.grey.clamp(0, 1) ** patches.each([one.exponent for one in drawn])
+        return patches.grey.clamp(0, 1) ** patches.broadcast_per_patch([one.exponent for one in transforms])
 
 
 @dataclass(frozen=True)
@@ -189,17 +195,19 @@ class Noise:
     strength: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.intensity_share * bool(settings.noise)
 
     @classmethod
-    def draw(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Noise":
+    def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Noise":
         """Draw its standard deviation."""
         return cls(rng.uniform(0, settings.noise))
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Noise"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Noise"]) -> Tensor:
         """Return noisy patches."""
         noise = torch.empty_like(patches.grey, memory_format=torch.contiguous_format)
-        return patches.grey + patches.each([one.strength for one in drawn]) * noise.normal_(generator=patches.generator)
+        return patches.grey + patches.broadcast_per_patch([one.strength for one in transforms]) * noise.normal_(
+            generator=patches.generator
+        )

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from training.augmentation.presets import Augmentation, augmentation_named, strengthened
-from training.losses.composite import Truth
+from training.augmentation.presets import Augmentation, get_augmentation, scale_augmentation
+from training.losses.composite import Targets
 from training.recipe import Recipe
 
-STREAM = 0x6D6978
+RNG_STREAM = 0x6D6978
 """Tells the draws for mixing from those that made the batch of the same seed and step."""
 
 MIXUP_ALPHA = 0.4
-MOSAIC_CROSSING = (0.25, 0.75)
+MOSAIC_CENTRE_RANGE = (0.25, 0.75)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Mixer:
     settings: Augmentation
     seed: int
 
-    def mixed(self, images: Tensor, labels: Tensor, step: int, n_replayed: int = 0) -> tuple[Tensor, Truth]:
+    def mix(self, images: Tensor, labels: Tensor, step: int, n_replayed: int = 0) -> tuple[Tensor, Targets]:
         """Return the batch with some of its patches mixed; the tensors that are given stay as they are.
 
         Parameters
@@ -51,8 +51,8 @@ class Mixer:
         settings = self.settings
         n_new = len(images) - n_replayed
         if n_new < 2 or not (settings.cutmix_share or settings.mosaic_share or settings.mixup_share):
-            return images, Truth(labels)
-        rng = np.random.default_rng([self.seed, step, STREAM])
+            return images, Targets(labels)
+        rng = np.random.default_rng([self.seed, step, RNG_STREAM])
         images, labels = images.clone(), labels.clone()
         new = images[n_replayed:], labels[n_replayed:]
         if settings.mosaic_share:
@@ -61,20 +61,20 @@ class Mixer:
             _cutmix(new, settings.cutmix_share, rng)
         if settings.mixup_share and rng.random() < settings.mixup_share:
             return _mixup(images, labels, n_replayed, rng)
-        return images, Truth(labels)
+        return images, Targets(labels)
 
 
-def mixer_of(recipe: Recipe) -> Mixer:
+def build_mixer(recipe: Recipe) -> Mixer:
     """Return the mixer of a recipe's augmentation."""
-    return Mixer(strengthened(augmentation_named(recipe.augmentation), recipe.augmentation_strength), recipe.seed)
+    return Mixer(scale_augmentation(get_augmentation(recipe.augmentation), recipe.augmentation_strength), recipe.seed)
 
 
 def _cutmix(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:
     """Paste a rectangle of another patch, and its labels, at its own place (Yun et al., CutMix, ICCV 2019)."""
     sources = [tensor.clone() for tensor in batch]
-    partners = _partners(len(sources[0]), rng)
+    partners = _choose_partners(len(sources[0]), rng)
     for index, partner in enumerate(partners):
-        box = _rectangle(sources[0].shape[-2:], rng)
+        box = _sample_cutmix_box(sources[0].shape[-2:], rng)
         if rng.random() < share:
             for tensor, source in zip(batch, sources, strict=True):
                 tensor[(index, ..., *box)] = source[(partner, ..., *box)]
@@ -87,9 +87,9 @@ def _mosaic(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator
     """
     sources = [tensor.clone() for tensor in batch]
     height, width = sources[0].shape[-2:]
-    others = [_partners(len(sources[0]), rng) for _ in range(3)]
+    others = [_choose_partners(len(sources[0]), rng) for _ in range(3)]
     for index in range(len(sources[0])):
-        row, column = (round(side * rng.uniform(*MOSAIC_CROSSING)) for side in (height, width))
+        row, column = (round(side * rng.uniform(*MOSAIC_CENTRE_RANGE)) for side in (height, width))
         if rng.random() >= share:
             continue
         above, below, left, right = slice(0, row), slice(row, height), slice(0, column), slice(column, width)
@@ -98,23 +98,23 @@ def _mosaic(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator
                 tensor[(index, ..., *quarter)] = source[(partners[index], ..., *quarter)]
 
 
-def _mixup(images: Tensor, labels: Tensor, n_replayed: int, rng: np.random.Generator) -> tuple[Tensor, Truth]:
+def _mixup(images: Tensor, labels: Tensor, n_replayed: int, rng: np.random.Generator) -> tuple[Tensor, Targets]:
     """Average each new patch with another one; both labels count, by their shares (Zhang et al., mixup, ICLR 2018)."""
     share = float(rng.beta(MIXUP_ALPHA, MIXUP_ALPHA))
     share = max(share, 1.0 - share)  # so that the batch's own patches prevail, and replayed ones are what they were
-    partners = [n_replayed + partner for partner in _partners(len(images) - n_replayed, rng)]
+    partners = [n_replayed + partner for partner in _choose_partners(len(images) - n_replayed, rng)]
     other = labels.clone()
     other[n_replayed:] = labels[partners]
     images[n_replayed:] = share * images[n_replayed:] + (1.0 - share) * images[partners]
-    return images, Truth(labels, other, share)
+    return images, Targets(labels, other, share)
 
 
-def _partners(n_patches: int, rng: np.random.Generator) -> list[int]:
+def _choose_partners(n_patches: int, rng: np.random.Generator) -> list[int]:
     """Another patch for each patch."""
     return [int(place) for place in np.roll(np.arange(n_patches), int(rng.integers(1, n_patches)))]
 
 
-def _rectangle(shape: Sequence[int], rng: np.random.Generator) -> tuple[slice, slice]:
+def _sample_cutmix_box(shape: Sequence[int], rng: np.random.Generator) -> tuple[slice, slice]:
     """Rows and columns of a rectangle of a random share of the area, cut off at the border as in CutMix's paper."""
     side = np.sqrt(rng.random())
     rows, columns = (

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
-TISSUE_ABOVE = 0.3
+TISSUE_THRESHOLD = 0.3
 
 
 @dataclass(frozen=True)
-class Patches:
+class PatchSubset:
     """The patches that one change is done to.
 
     Parameters
@@ -31,23 +31,23 @@ class Patches:
     labels: Tensor
     generator: torch.Generator
 
-    def each(self, numbers: Sequence[ArrayLike]) -> Tensor:
+    def broadcast_per_patch(self, numbers: Sequence[ArrayLike]) -> Tensor:
         """Return a number, or an array (m, ...), for each patch as a tensor on their device that fits `grey`."""
         stacked = torch.from_numpy(np.stack([np.asarray(number, np.float32) for number in numbers]))
         return stacked.reshape(*stacked.shape, *(1,) * (self.grey.ndim - stacked.ndim)).to(self.grey.device)
 
     @property
-    def unlabelled(self) -> Tensor:
+    def unlabelled_mask(self) -> Tensor:
         """(k, 1, h, w)"""
         return self.labels[:, None] == 0
 
     @property
-    def tissue(self) -> Tensor:
+    def tissue_mask(self) -> Tensor:
         """(k, 1, h, w): what is bright and has no label."""
-        return self.unlabelled & (self.grey.mean(dim=1, keepdim=True) > TISSUE_ABOVE)
+        return self.unlabelled_mask & (self.grey.mean(dim=1, keepdim=True) > TISSUE_THRESHOLD)
 
 
-def blurred(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
+def gaussian_blur(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
     """Gaussian blur of (k, c, h, w) pictures, each with a sigma of its own (k,), one axis after the other."""
     n_patches, n_channels = grey.shape[:2]
     groups, radius = n_patches * n_channels, max(1, round(3 * max(sigmas_px)))
@@ -59,15 +59,15 @@ def blurred(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
     return functional.conv2d(rows, kernels[:, None, :, None], groups=groups).view_as(grey)
 
 
-def median_of(grey: Tensor, chosen: Tensor) -> Tensor:
+def compute_masked_median(grey: Tensor, mask: Tensor) -> Tensor:
     """Median of the pixels (k, 1, h, w) of each patch and channel, (k, c, 1, 1); 0 where none is chosen."""
-    ordered = grey.masked_fill(~chosen, torch.inf).flatten(2).sort(dim=-1).values
-    middle = ((chosen.flatten(2).sum(dim=-1, keepdim=True) - 1) // 2).clamp(min=0).expand(-1, grey.shape[1], -1)
+    ordered = grey.masked_fill(~mask, torch.inf).flatten(2).sort(dim=-1).values
+    middle = ((mask.flatten(2).sum(dim=-1, keepdim=True) - 1) // 2).clamp(min=0).expand(-1, grey.shape[1], -1)
     median = ordered.gather(-1, middle)[..., None]
     return torch.where(median.isfinite(), median, 0.0)
 
 
-def smooth_field(rng: np.random.Generator, cells: int, side_px: int) -> NDArray[np.float32]:
+def sample_smooth_noise(rng: np.random.Generator, cells: int, side_px: int) -> NDArray[np.float32]:
     """Draw smooth noise (side, side) of unit variance at the middle of each of `cells` x `cells` cells."""
     coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
     field = functional.interpolate(coarse, (side_px, side_px), mode="bicubic", align_corners=False)

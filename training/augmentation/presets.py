@@ -16,7 +16,7 @@ class Augmentation:
         Size of the plane against the one that the predictor sees, drawn evenly in its logarithm.
     rotation_deg, stretch
         Largest tilt to either side; largest relative change of the ratio of the sides.
-    framed_share
+    zoom_to_labels_share
         Share of patches that show all labels of the plane as large as they fit, as a picture cropped to the organ.
     mirror_share, border_share
         Share of patches mirrored left to right; share whose outside repeats the border instead of being black.
@@ -32,7 +32,7 @@ class Augmentation:
         Share of patches in which a rectangle is made grey: what lies beside it has to do (DeVries & Taylor, 2017).
     gas_share
         Share of patches in which pockets of air are put into unlabelled tissue: not all that is dark is the organ.
-    shadow_share
+    consolidation_share
         Share of patches in which patches of lung are filled up to the brightness of tissue, as by pneumonia: what is
         bright at the wall may be lung.
     intensity_share
@@ -54,7 +54,7 @@ class Augmentation:
     scale: tuple[float, float] = (1.0, 1.0)
     rotation_deg: float = 0.0
     stretch: float = 0.0
-    framed_share: float = 0.0
+    zoom_to_labels_share: float = 0.0
     mirror_share: float = 0.0
     border_share: float = 0.3
     contrast: tuple[float, float] = (1.0, 1.0)
@@ -67,7 +67,7 @@ class Augmentation:
     stain: float = 0.0
     cutout_share: float = 0.0
     gas_share: float = 0.0
-    shadow_share: float = 0.0
+    consolidation_share: float = 0.0
     intensity_share: float = 0.5
     flip_share: float = 0.0
     elastic_px: float = 0.0
@@ -80,7 +80,7 @@ class Augmentation:
     mixup_share: float = 0.0
 
 
-_NOTHING = Augmentation()
+_DEFAULTS = Augmentation()
 
 _UNSCALED = frozenset({"border_share", "intensity_share"})
 """Not how much a patch is changed, but what lies outside and how often grey values are touched."""
@@ -88,7 +88,7 @@ _UNSCALED = frozenset({"border_share", "intensity_share"})
 _FACTORS = frozenset({"scale", "contrast", "gamma"})
 """Ranges about 1, where twice as strong is the square."""
 
-_HALF_IS_MOST = frozenset({"mirror_share", "flip_share"})
+_CAPPED_AT_HALF = frozenset({"mirror_share", "flip_share"})
 
 _CEILINGS = {"stretch": 0.9, "tint": 0.9, "stain": 0.9, "window": 0.45}
 """Beyond, sides, colours or the grey range would vanish."""
@@ -153,7 +153,7 @@ _SINGLE = {
 }
 """One change alone, to measure what it does; together as in ``"mirror+rotation+noise"``."""
 
-_OF_REFERENCE_SYSTEMS = {
+_REFERENCE_SYSTEMS = {
     # A (lungs), each on its own. What its Albumentations set holds is not said: these are that library's usual changes.
     "mirror": Augmentation(mirror_share=0.5),
     "cutmix": Augmentation(cutmix_share=0.5),
@@ -172,19 +172,19 @@ _LESIONS = replace(
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "ct": _STRONG,
-    "chest": replace(_STRONG, shadow_share=0.2),
+    "chest": replace(_STRONG, consolidation_share=0.2),
     "lesions": _LESIONS,
     # Few slices with lesions: bend them, and paste pieces of one lung into another.
     "lesions_rich": replace(_LESIONS, elastic_px=4.0, window=0.1, clahe_share=0.1, smooth_share=0.1, cutmix_share=0.3),
     "histology": _HISTOLOGY,
     "endoscopy": _ENDOSCOPY,
     # A few replayed slices stand for all that a model has learnt from: whole bodies and pictures cropped to the lungs.
-    "replay": replace(_STRONG, framed_share=0.5),
+    "replay": replace(_STRONG, zoom_to_labels_share=0.5),
     "gentle": Augmentation(
         scale=(0.5, 1.2),
         rotation_deg=10.0,
         stretch=0.1,
-        framed_share=0.5,
+        zoom_to_labels_share=0.5,
         mirror_share=0.5,
         contrast=(0.8, 1.25),
         brightness=0.1,
@@ -200,11 +200,11 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         _HISTOLOGY, flip_share=0.5, elastic_px=3.0, clahe_share=0.1, cutmix_share=0.25, mosaic_share=0.15
     ),
     **_SINGLE,
-    **_OF_REFERENCE_SYSTEMS,
+    **_REFERENCE_SYSTEMS,
 }
 
 
-def augmentation_named(name: str) -> Augmentation:
+def get_augmentation(name: str) -> Augmentation:
     """Return a set, or several in one as ``"mirror+noise"``: where two say something of the same change, the later.
 
     Raises
@@ -219,11 +219,11 @@ def augmentation_named(name: str) -> Augmentation:
                 f"unknown augmentation {part!r}; choose one of {sorted(AUGMENTATIONS)}, or several as in mirror+noise"
             )
         said = {field.name: getattr(AUGMENTATIONS[part], field.name) for field in fields(Augmentation)}
-        together = replace(together, **{key: value for key, value in said.items() if value != getattr(_NOTHING, key)})
+        together = replace(together, **{key: value for key, value in said.items() if value != getattr(_DEFAULTS, key)})
     return together
 
 
-def strengthened(augmentation: Augmentation, strength: float) -> Augmentation:
+def scale_augmentation(augmentation: Augmentation, strength: float) -> Augmentation:
     """Scale all ranges and shares: 0 changes nothing, 1 is the set as it is, 2 twice as much.
 
     Shares end at 1, and those of mirroring and flipping at a half, where there is most variety.
@@ -231,19 +231,19 @@ def strengthened(augmentation: Augmentation, strength: float) -> Augmentation:
     if strength == 1.0:
         return augmentation
     changes: dict[str, Any] = {
-        field.name: _scaled(field.name, getattr(augmentation, field.name), strength)
+        field.name: _scale_setting(field.name, getattr(augmentation, field.name), strength)
         for field in fields(augmentation)
         if field.name not in _UNSCALED
     }
     return replace(augmentation, **changes)
 
 
-def _scaled(name: str, value: float | tuple[float, float], strength: float) -> float | tuple[float, float]:
+def _scale_setting(name: str, value: float | tuple[float, float], strength: float) -> float | tuple[float, float]:
     if name in _FACTORS and isinstance(value, tuple):
         return value[0] ** strength, value[1] ** strength
     if isinstance(value, tuple):  # saturation: a share that is kept
         return max(0.05, 1.0 - strength * (1.0 - value[0])), value[1]
-    if name in _HALF_IS_MOST:
+    if name in _CAPPED_AT_HALF:
         return min(value * strength, max(value, 0.5))
     ceiling = 1.0 if name.endswith("_share") else _CEILINGS.get(name, float("inf"))
     return min(value * strength, ceiling)

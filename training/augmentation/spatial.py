@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.model_card import Preprocessing
-from napari_medseg.core.snapshot import IGNORED
-from training.augmentation.intensity_pipeline import draw_changes
-from training.augmentation.patch_batch import DrawnBatch, DrawnPatch
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.augmentation.intensity_pipeline import sample_transforms
+from training.augmentation.patch_batch import PatchBatch, PatchSpec
 from training.augmentation.presets import Augmentation
 
-FRAMED_SHARE_OF_PATCH = (0.75, 1.05)
-FRAME_JITTER = 0.1
+ZOOM_SHARE_OF_PATCH = (0.75, 1.05)
+ZOOM_JITTER = 0.1
 ELASTIC_CELLS = 6
 BICUBIC_OVERSHOOT = 1.9
 """The weights of bicubic interpolation in a plane add up to 1; their absolute values to less than this."""
@@ -45,13 +45,13 @@ class Augmenter:
     patch_px: int
     sides: tuple[int, int] | None
 
-    def draw(
+    def sample_patch(
         self,
         plane: NDArray[np.floating],
         labels: NDArray[np.integer],
         rng: np.random.Generator,
         centre: tuple[float, float] | None = None,
-    ) -> DrawnPatch:
+    ) -> PatchSpec:
         """Draw one patch.
 
         Parameters
@@ -69,33 +69,36 @@ class Augmenter:
         Returns
         -------
         DrawnPatch
-            What is needed to make it; `together` with others it becomes a batch.
+            What is needed to make it; `collate` with others it becomes a batch.
         """
         settings = self.settings
         mirrored = bool(rng.random() < settings.mirror_share)
-        to_plane, scale = self._place(labels, mirrored, centre, rng)
-        bend = self._bend(scale, rng)
+        to_plane, scale = self._sample_placement(labels, mirrored, centre, rng)
+        bend = self._sample_displacement(scale, rng)
         repeats_border = bool(rng.random() < settings.border_share)
-        changes = draw_changes(settings, rng, len(plane))
+        changes = sample_transforms(settings, rng, len(plane))
         columns, rows = (
-            _reach(to_plane[axis], float(np.abs(bend[axis]).max()), labels.shape[1 - axis]) for axis in (0, 1)
+            _compute_source_slice(to_plane[axis], float(np.abs(bend[axis]).max()), labels.shape[1 - axis])
+            for axis in (0, 1)
         )
         to_plane[:, 2] -= columns.start, rows.start
-        return DrawnPatch(
+        return PatchSpec(
             pixels=plane[:, rows, columns],
             labels=labels[rows, columns],
-            to_crop=to_plane,
-            bend_px=bend,
-            border=(_border(columns, labels.shape[1]), _border(rows, labels.shape[0])) if repeats_border else None,
+            patch_to_crop=to_plane,
+            displacement_px=bend,
+            border=(_compute_border_limits(columns, labels.shape[1]), _compute_border_limits(rows, labels.shape[0]))
+            if repeats_border
+            else None,
             swaps_sides=mirrored and self.sides is not None,
-            changes=changes,
+            transforms=changes,
         )
 
-    def together(self, drawn: Sequence[DrawnPatch], seed: int) -> DrawnBatch:
+    def collate(self, specs: Sequence[PatchSpec], seed: int) -> PatchBatch:
         """Put drawn patches into one batch, whose noise has a seed of its own."""
-        return DrawnBatch.of(drawn, seed, self.preprocessing, self.patch_px, self.sides)
+        return PatchBatch.collate(specs, seed, self.preprocessing, self.patch_px, self.sides)
 
-    def _place(
+    def _sample_placement(
         self,
         labels: NDArray[np.integer],
         mirrored: bool,
@@ -105,10 +108,10 @@ class Augmenter:
         """Draw where the patch lies: (2, 3) from (x, y, 1) in it, in [-1, 1], to (x, y) in pixels; and its scale."""
         settings, size = self.settings, np.array([labels.shape[1], labels.shape[0]])
         scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
-        framed = settings.framed_share > 0 and rng.random() < settings.framed_share
-        frame = _frame(labels) if framed and wanted is None else None
+        framed = settings.zoom_to_labels_share > 0 and rng.random() < settings.zoom_to_labels_share
+        frame = _find_labels_box(labels) if framed and wanted is None else None
         if frame is not None:
-            scale = self.patch_px / max(frame[2:]) * rng.uniform(*FRAMED_SHARE_OF_PATCH)
+            scale = self.patch_px / max(frame[2:]) * rng.uniform(*ZOOM_SHARE_OF_PATCH)
         stretch = 1.0 + rng.uniform(-settings.stretch, settings.stretch)
         angle = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
         per_pixel = np.array([1.0 / (scale * stretch), stretch / scale])
@@ -119,13 +122,13 @@ class Augmenter:
         room = np.abs(size - covered) / 2
         centre = size / 2 + jitter * room
         if frame is not None:
-            centre = np.array(frame[:2]) + FRAME_JITTER * covered / 2 * jitter
+            centre = np.array(frame[:2]) + ZOOM_JITTER * covered / 2 * jitter
         elif wanted is not None:
             corner = np.floor(np.array(wanted[::-1]) - self.patch_px / 2)  # whole pixels stay whole
             centre = np.clip(corner + self.patch_px / 2, size / 2 - room, size / 2 + room)
         return np.column_stack([turned * self.patch_px / 2, centre]), scale
 
-    def _bend(self, scale: float, rng: np.random.Generator) -> NDArray[np.floating]:
+    def _sample_displacement(self, scale: float, rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw coarse shifts (2, cells, cells) in x and y, in pixels of the plane; smooth ones come of them."""
         if not self.settings.elastic_px:
             return np.zeros((2, ELASTIC_CELLS, ELASTIC_CELLS), np.float32)
@@ -133,21 +136,21 @@ class Augmenter:
         return coarse * np.float32(rng.uniform(0, self.settings.elastic_px) / scale)
 
 
-def _reach(row: NDArray[np.float64], bend_px: float, length: int) -> slice:
+def _compute_source_slice(row: NDArray[np.float64], bend_px: float, length: int) -> slice:
     """Return the pixels of an axis of the plane that a patch is made of; `row` of its matrix leads to that axis."""
     reach = np.abs(row[:2]).sum() + BICUBIC_OVERSHOOT * bend_px + MARGIN_PX
     first = int(np.clip(np.floor(row[2] - reach), 0, length - 1))
     return slice(first, int(np.clip(np.ceil(row[2] + reach), first + 1, length)))
 
 
-def _border(kept: slice, length: int) -> tuple[float, float]:
+def _compute_border_limits(kept: slice, length: int) -> tuple[float, float]:
     """Return the centres of the plane's first and last pixel, as places in what is kept of it."""
     return 0.5 - kept.start, length - 0.5 - kept.start
 
 
-def _frame(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
+def _find_labels_box(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
     """Centre (x, y) and size (x, y) in pixels of all that is labelled; `None` where nothing is."""
-    labelled = (labels > 0) & (labels != IGNORED)
+    labelled = (labels > 0) & (labels != IGNORE_INDEX)
     rows, columns = np.flatnonzero(labelled.any(axis=1)), np.flatnonzero(labelled.any(axis=0))
     if not len(rows):
         return None

@@ -12,94 +12,103 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from napari_medseg.core.snapshot import IGNORED
-from training.augmentation.patch_ops import Patches, blurred, median_of, smooth_field
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.augmentation.patch_ops import PatchSubset, compute_masked_median, gaussian_blur, sample_smooth_noise
 from training.augmentation.presets import Augmentation
 
-CELLS = 12
-FIELD_PX = 64
+NOISE_CELLS = 12
+NOISE_MAP_PX = 64
 """A field is drawn so large; several pixels to a cell are smooth enough to be stretched evenly to the patch."""
 MEDIAN_PX = 64
 """Of tissue so many pixels along each side are enough: sorting all would take longer than all other changes."""
 
 
 @dataclass(frozen=True)
-class Gas:
+class GasPockets:
     """A group of air pockets of random shape in bright tissue without a label."""
 
-    field: NDArray[np.float32]
+    noise_map: NDArray[np.float32]
     y: float
     x: float
     radius: float
-    above: float
+    threshold: float
     blur_px: float
     brightness: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.gas_share
 
     @classmethod
-    def draw(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Gas":
+    def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "GasPockets":
         """Draw where it is, as shares of the side, how large, how sharp and how dark."""
         return cls(
-            field=smooth_field(rng, CELLS, FIELD_PX),
+            noise_map=sample_smooth_noise(rng, NOISE_CELLS, NOISE_MAP_PX),
             y=rng.uniform(0, 1),
             x=rng.uniform(0, 1),
             radius=rng.uniform(0.05, 0.2),
-            above=rng.uniform(-0.5, 0.5),
+            threshold=rng.uniform(-0.5, 0.5),
             blur_px=rng.uniform(0.5, 1.0),
             brightness=rng.uniform(0.0, 0.06),
         )
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Gas"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["GasPockets"]) -> Tensor:
         """Return grey values with gas."""
         grey, side = patches.grey, patches.grey.shape[-1]
         places = (torch.arange(side, device=grey.device) + 0.5) / side
-        y, x = patches.each([one.y for one in drawn]), patches.each([one.x for one in drawn])
-        near = (places[:, None] - y) ** 2 + (places - x) ** 2 < patches.each([one.radius for one in drawn]) ** 2
-        shaped = _field(patches, drawn) > patches.each([one.above for one in drawn])
-        pockets = (near & shaped & patches.tissue).float()
-        soft = blurred(pockets, [one.blur_px for one in drawn]) * patches.unlabelled
-        return grey * (1 - soft) + soft * patches.each([one.brightness for one in drawn])
+        y, x = (
+            patches.broadcast_per_patch([one.y for one in transforms]),
+            patches.broadcast_per_patch([one.x for one in transforms]),
+        )
+        near = (places[:, None] - y) ** 2 + (places - x) ** 2 < patches.broadcast_per_patch(
+            [one.radius for one in transforms]
+        ) ** 2
+        shaped = _resize_noise_maps(patches, transforms) > patches.broadcast_per_patch(
+            [one.threshold for one in transforms]
+        )
+        pockets = (near & shaped & patches.tissue_mask).float()
+        soft = gaussian_blur(pockets, [one.blur_px for one in transforms]) * patches.unlabelled_mask
+        return grey * (1 - soft) + soft * patches.broadcast_per_patch([one.brightness for one in transforms])
 
 
 @dataclass(frozen=True)
-class Shadows:
+class Consolidations:
     """Patches of what is labelled, filled up to the brightness of the tissue around."""
 
-    field: NDArray[np.float32]
-    above: float
+    noise_map: NDArray[np.float32]
+    threshold: float
     blur_px: float
     density: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
-        return settings.shadow_share
+        return settings.consolidation_share
 
     @classmethod
-    def draw(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Shadows":
+    def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Consolidations":
         """Draw how coarse they are, how much they fill, how sharp and how dense."""
         return cls(
-            field=smooth_field(rng, int(rng.integers(4, CELLS)), FIELD_PX),
-            above=rng.uniform(0.3, 1.3),
+            noise_map=sample_smooth_noise(rng, int(rng.integers(4, NOISE_CELLS)), NOISE_MAP_PX),
+            threshold=rng.uniform(0.3, 1.3),
             blur_px=rng.uniform(0.7, 4.0),
             density=rng.uniform(0.3, 1.0),
         )
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Shadows"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Consolidations"]) -> Tensor:
         """Return grey values with shadows."""
         grey, labels = patches.grey, patches.labels[:, None]
-        inside = (labels > 0) & (labels != IGNORED)
-        filled = inside & (_field(patches, drawn) > patches.each([one.above for one in drawn]))
-        density = blurred(filled.float(), [one.blur_px for one in drawn]) * inside
-        density = density * patches.each([one.density for one in drawn])
+        inside = (labels > 0) & (labels != IGNORE_INDEX)
+        filled = inside & (
+            _resize_noise_maps(patches, transforms) > patches.broadcast_per_patch([one.threshold for one in transforms])
+        )
+        density = gaussian_blur(filled.float(), [one.blur_px for one in transforms]) * inside
+        density = density * patches.broadcast_per_patch([one.density for one in transforms])
         every = max(1, grey.shape[-1] // MEDIAN_PX)
-        brightness = median_of(grey[..., ::every, ::every], patches.tissue[..., ::every, ::every])
+        brightness = compute_masked_median(grey[..., ::every, ::every], patches.tissue_mask[..., ::every, ::every])
         return grey + density * (brightness - grey).clamp(min=0)
 
 
@@ -113,29 +122,35 @@ class Cutout:
     right: float
 
     @staticmethod
-    def share(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation) -> float:
         """How often."""
         return settings.cutout_share
 
     @classmethod
-    def draw(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Cutout":
+    def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Cutout":
         """Draw a rectangle of an eighth to a third of each side."""
         rows, columns = rng.uniform(1 / 8, 1 / 3, 2)
         top, left = rng.uniform(0, 1 - rows), rng.uniform(0, 1 - columns)
         return cls(top, top + rows, left, left + columns)
 
     @staticmethod
-    def done(patches: Patches, drawn: Sequence["Cutout"]) -> Tensor:
+    def apply(patches: PatchSubset, transforms: Sequence["Cutout"]) -> Tensor:
         """Return patches without what was in it."""
         side = patches.grey.shape[-1]
         places = (torch.arange(side, device=patches.grey.device) + 0.5) / side
-        top, bottom = patches.each([one.top for one in drawn]), patches.each([one.bottom for one in drawn])
-        left, right = patches.each([one.left for one in drawn]), patches.each([one.right for one in drawn])
+        top, bottom = (
+            patches.broadcast_per_patch([one.top for one in transforms]),
+            patches.broadcast_per_patch([one.bottom for one in transforms]),
+        )
+        left, right = (
+            patches.broadcast_per_patch([one.left for one in transforms]),
+            patches.broadcast_per_patch([one.right for one in transforms]),
+        )
         rows = (places[:, None] >= top) & (places[:, None] < bottom)
         return torch.where(rows & (places >= left) & (places < right), 0.5, patches.grey)
 
 
-def _field(patches: Patches, drawn: Sequence[Gas] | Sequence[Shadows]) -> Tensor:
+def _resize_noise_maps(patches: PatchSubset, transforms: Sequence[GasPockets] | Sequence[Consolidations]) -> Tensor:
     """Return the smooth fields (k, 1, side, side)."""
-    fields = patches.each([one.field[np.newaxis] for one in drawn])
+    fields = patches.broadcast_per_patch([one.noise_map[np.newaxis] for one in transforms])
     return functional.interpolate(fields, patches.grey.shape[-2:], mode="bilinear", align_corners=False)

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from training.benchmark.suite import Row, Suite, folder_name
+from training.benchmark.suite import Suite, SuiteRow, make_folder_name
 from training.evaluation.run_cost import COST_FILE
-from training.from_folders.base_recipe import BaseRecipe
+from training.from_folders.base_recipe import ModelRecipe
 from training.run_folder import Failed, read_events
 
 RECIPE_COPY = "base_recipe.json"
 EVALUATION_FILE = "evaluation.json"
 LOG_FILE = "suite.log"
-LAST_WORDS = 400
+LOG_TAIL_CHARS = 400
 
 
 @dataclass(frozen=True)
-class Places:
+class BenchmarkFolders:
     """Folders of a benchmark: images, pretrained encoders, and where the runs go."""
 
     data: Path
@@ -35,11 +35,11 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """A row with its whole recipe and its run folder."""
 
-    row: Row
-    recipe: BaseRecipe
+    row: SuiteRow
+    recipe: ModelRecipe
     run_dir: Path
 
     @property
@@ -52,27 +52,29 @@ class Planned:
 class RowEnded:
     """A row is done, or it failed for the reason that `message` gives; the others go on."""
 
-    planned: Planned
+    planned: PlannedRun
     message: str = ""
 
 
-def plan(suite: Suite, changes: Sequence[dict[str, object]], out: Path) -> list[Planned]:
+def plan_suite_runs(suite: Suite, changes: Sequence[dict[str, object]], out: Path) -> list[PlannedRun]:
     """Return what is to be run; raise `MedSegError` where a row is no recipe."""
     planned = []
-    for row, recipe in suite.recipes(changes):
+    for row, recipe in suite.build_recipes(changes):
         digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:8]
-        planned.append(Planned(row, recipe, out / "runs" / f"{folder_name(row.name)}-{digest}"))
+        planned.append(PlannedRun(row, recipe, out / "runs" / f"{make_folder_name(row.name)}-{digest}"))
     return planned
 
 
-def run_rows(planned: Sequence[Planned], places: Places, n_at_once: int = 1, n_gpus: int = 0) -> Iterator[RowEnded]:
+def run_rows(
+    planned: Sequence[PlannedRun], folders: BenchmarkFolders, n_at_once: int = 1, n_gpus: int = 0
+) -> Iterator[RowEnded]:
     """Run what is not done yet.
 
     Parameters
     ----------
     planned
         From `plan`.
-    places
+    folders
         Where images and encoders lie.
     n_at_once
         Rows that run beside one another; on the CPU they share its cores evenly.
@@ -91,10 +93,10 @@ def run_rows(planned: Sequence[Planned], places: Places, n_at_once: int = 1, n_g
     for slot in range(n_at_once):
         slots.put(slot)
 
-    def run(one: Planned) -> RowEnded:
+    def run(one: PlannedRun) -> RowEnded:
         slot = slots.get()
         try:
-            return RowEnded(one, _run_row(one, places, environment_of(slot, n_at_once, n_gpus)))
+            return RowEnded(one, _run_row(one, folders, make_environment(slot, n_at_once, n_gpus)))
         finally:
             slots.put(slot)
 
@@ -108,7 +110,7 @@ def run_rows(planned: Sequence[Planned], places: Places, n_at_once: int = 1, n_g
                 future.cancel()
 
 
-def _run_row(one: Planned, places: Places, environment: dict[str, str]) -> str:
+def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, str]) -> str:
     """Run one row; return its last words where it failed. A stop from the keyboard reaches it as well."""
     one.run_dir.mkdir(parents=True, exist_ok=True)
     recipe = one.run_dir / RECIPE_COPY
@@ -123,10 +125,12 @@ def _run_row(one: Planned, places: Places, environment: dict[str, str]) -> str:
     for event, _ in read_events(one.run_dir):
         if isinstance(event, Failed):
             return event.message
-    return log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() or f"exit code {ended.returncode}"
+    return (
+        log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARS:].strip() or f"exit code {ended.returncode}"
+    )
 
 
-def environment_of(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
+def make_environment(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
     """Give each slot a GPU of its own, or its share of the cores: threads that fight over cores halve one another."""
     environment = dict(os.environ)
     if n_gpus:

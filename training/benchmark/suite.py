@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from training.from_folders.base_recipe import BaseRecipe
+from training.from_folders.base_recipe import ModelRecipe
 
 Settings = dict[str, Any]
 
 
-class Row(BaseModel):
+class SuiteRow(BaseModel):
     """One line of a suite's table.
 
-    `set` holds the keys of a `BaseRecipe` in which the row differs from the suite's `base`; `theirs` is the figure of
+    `set` holds the keys of a `ModelRecipe` in which the row differs from the suite's `base`; `theirs` is the figure of
     the reference system, on its own data. A `recommended` row is the suite's answer to the others. At the reduced
     size a row has the keys of `reduced` too.
     """
@@ -41,9 +41,9 @@ class Suite(BaseModel):
     about: str = ""
     base: Settings
     reduced: Settings = {}
-    rows: tuple[Row, ...] = Field(min_length=1)
+    rows: tuple[SuiteRow, ...] = Field(min_length=1)
 
-    def named(self, names: Sequence[str]) -> "Suite":
+    def select_rows(self, names: Sequence[str]) -> "Suite":
         """Return the suite with these rows only, in their order there; all where no name is given.
 
         Raises
@@ -56,7 +56,7 @@ class Suite(BaseModel):
             raise MedSegError(f"{self.title!r} has no rows {unknown}; choose among {have}.")
         return self.model_copy(update={"rows": tuple(row for row in self.rows if not names or row.name in names)})
 
-    def crossed(self, models: Sequence[str], backbones: Sequence[str]) -> "Suite":
+    def expand_grid(self, models: Sequence[str], backbones: Sequence[str]) -> "Suite":
         """Return the suite with one row for each model with each backbone instead of its own rows.
 
         Names are those of `networks.ARCHITECTURES` and of encoders; a model without backbones has its own default.
@@ -64,16 +64,16 @@ class Suite(BaseModel):
         rows = []
         for model, backbone in itertools.product(models, backbones or [""]):
             architecture = {"name": model, "encoder": backbone}
-            rows.append(Row(name=f"{model} {backbone}".strip(), set={"card": {"architecture": architecture}}))
+            rows.append(SuiteRow(name=f"{model} {backbone}".strip(), set={"card": {"architecture": architecture}}))
         return self.model_copy(update={"rows": tuple(rows)}) if rows else self
 
-    def smaller(self) -> "Suite":
+    def make_reduced(self) -> "Suite":
         """Return the suite at its reduced size; where a row has a key of its own, the row's counts."""
-        rows = tuple(row.model_copy(update={"set": merged(row.set, row.reduced)}) for row in self.rows)
-        changes = {"base": merged(self.base, self.reduced), "title": f"{self.title} (reduced)", "rows": rows}
+        rows = tuple(row.model_copy(update={"set": merge_settings(row.set, row.reduced)}) for row in self.rows)
+        changes = {"base": merge_settings(self.base, self.reduced), "title": f"{self.title} (reduced)", "rows": rows}
         return self.model_copy(update=changes)
 
-    def recipes(self, changes: Sequence[Settings] = ()) -> Iterator[tuple[Row, BaseRecipe]]:
+    def build_recipes(self, changes: Sequence[Settings] = ()) -> Iterator[tuple[SuiteRow, ModelRecipe]]:
         """Yield each row with its whole recipe: the base, the row's keys, then `changes` in their order.
 
         Raises
@@ -83,12 +83,14 @@ class Suite(BaseModel):
         """
         for row in self.rows:
             settings = self.base
-            for change in ({"card": _names(row)}, {"recipe": _names(row)}, row.set, *changes):
-                settings = merged(settings, change)
+            for change in ({"card": _make_name_settings(row)}, {"recipe": _make_name_settings(row)}, row.set, *changes):
+                settings = merge_settings(settings, change)
             try:
-                yield row, BaseRecipe.model_validate(settings)
+                yield row, ModelRecipe.model_validate(settings)
             except ValidationError as error:
-                raise MedSegError(f"row {row.name!r} is no recipe: {_places(error)}. Correct the suite.") from error
+                raise MedSegError(
+                    f"row {row.name!r} is no recipe: {_format_errors(error)}. Correct the suite."
+                ) from error
 
 
 def read_suite(path: Path) -> Suite:
@@ -98,19 +100,19 @@ def read_suite(path: Path) -> Suite:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MedSegError(f"cannot read the suite {path.name}: {error}. See training/suites.") from error
     except ValidationError as error:
-        raise MedSegError(f"{path.name} is no suite: {_places(error)}. See training/suites.") from error
-    folders = [folder_name(row.name) for row in suite.rows]
+        raise MedSegError(f"{path.name} is no suite: {_format_errors(error)}. See training/suites.") from error
+    folders = [make_folder_name(row.name) for row in suite.rows]
     if doubled := sorted({folder for folder in folders if folders.count(folder) > 1}):
         raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a name of its own.")
     return suite
 
 
-def folder_name(row: str) -> str:
+def make_folder_name(row: str) -> str:
     """Return a row's name as a folder and as a model: lower case, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", row.lower().replace("+", " plus ")).strip("-")
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
+def merge_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
     """Return `old` with the keys of `new`, tables within tables alike; an architecture of another name is replaced."""
     result = dict(old)
     for key, value in new.items():
@@ -118,13 +120,13 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
         other = key == "architecture" and isinstance(before, Mapping) and "name" in value
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             before = {name: before[name] for name in before if name != "options"} if other else before
-            result[key] = merged(before, value)
+            result[key] = merge_settings(before, value)
         else:
             result[key] = value
     return result
 
 
-def setting(text: str) -> Settings:
+def parse_setting(text: str) -> Settings:
     """Read ``recipe.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
 
     Raises
@@ -141,10 +143,10 @@ def setting(text: str) -> Settings:
         return tomllib.loads(f"{key} = '{value}'")
 
 
-def _names(row: Row) -> Settings:
+def _make_name_settings(row: SuiteRow) -> Settings:
     """Where a card or a recipe wants a name and a version, the row's."""
-    return {"name": folder_name(row.name), "version": 1}
+    return {"name": make_folder_name(row.name), "version": 1}
 
 
-def _places(error: ValidationError) -> str:
+def _format_errors(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

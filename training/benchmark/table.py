@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks import task_named
+from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
-from training.benchmark.runner import EVALUATION_FILE, Planned
+from training.benchmark.runner import EVALUATION_FILE, PlannedRun
 from training.benchmark.suite import Suite
 from training.evaluation import html, svg_charts
-from training.evaluation.case_figure import CasePicture, picture_of
-from training.evaluation.evaluate import judge_case
+from training.evaluation.case_figure import CaseFigure, draw_case_figure
+from training.evaluation.evaluate import evaluate_case
 from training.evaluation.evaluation_report import CONVENTION
-from training.evaluation.model_evaluation import labelled_case
+from training.evaluation.model_evaluation import make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
 from training.run_folder import EpochEnded, read_events
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, best_device, split_by_role
+from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_training_device, split_by_role
 
 Cell = str | float | int
-Image = dict[str, Any]
-MEASURES = {
+ImageScores = dict[str, Any]
+METRIC_TITLES = {
     "mean_dice": "Dice",
     "foreground_dice": "Dice, labels as one",
     "miou": "mean IoU",
@@ -38,24 +38,26 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One row of the table; `values` go by column. A row that failed has its message and no values."""
 
-    planned: Planned
+    planned: PlannedRun
     values: dict[str, Cell]
     message: str = ""
 
 
-def lines_of(planned: Sequence[Planned], failures: Mapping[str, str]) -> list[Line]:
+def read_table_rows(planned: Sequence[PlannedRun], failures: Mapping[str, str]) -> list[TableRow]:
     """Read what is done; `failures` are messages by row name."""
     lines = []
     for one in planned:
         done = one.is_done and one.row.name not in failures
-        lines.append(Line(one, _values(one.run_dir) if done else {}, failures.get(one.row.name, "")))
+        lines.append(TableRow(one, _read_values(one.run_dir) if done else {}, failures.get(one.row.name, "")))
     return lines
 
 
-def write_tables(suite: Suite, lines: Sequence[Line], command: str, out: Path, pictures: "Pictures") -> list[Path]:
+def write_tables(
+    suite: Suite, lines: Sequence[TableRow], command: str, out: Path, figures: "FiguresByRow"
+) -> list[Path]:
     """Write `table.csv`, `table.md` and `table.html`; return their paths.
 
     Parameters
@@ -66,119 +68,126 @@ def write_tables(suite: Suite, lines: Sequence[Line], command: str, out: Path, p
         With which it can be run again.
     out
         Folder.
-    pictures
+    figures
         Of the same cases for each row, by its name.
     """
     out.mkdir(parents=True, exist_ok=True)
     header = _header(lines)
     paths = [out / f"table.{suffix}" for suffix in ("csv", "md", "html")]
     with paths[0].open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *(_cells(line, header) for line in lines)])
-    paths[1].write_text(_markdown(suite, header, lines, command), encoding="utf-8")
-    paths[2].write_text(_page(suite, header, lines, command, pictures), encoding="utf-8")
+        csv.writer(file).writerows([header, *(_format_cells(line, header) for line in lines)])
+    paths[1].write_text(_render_markdown(suite, header, lines, command), encoding="utf-8")
+    paths[2].write_text(_render_page(suite, header, lines, command, figures), encoding="utf-8")
     return paths
 
 
-Pictures = Mapping[str, Sequence[CasePicture]]
+FiguresByRow = Mapping[str, Sequence[CaseFigure]]
 
 
-def _values(run_dir: Path) -> dict[str, Cell]:
+def _read_values(run_dir: Path) -> dict[str, Cell]:
     content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
     cost = read_cost(run_dir)
     epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
-    values: dict[str, Cell] = {"images": len(content["images"]), **_means(content["images"])}
+    values: dict[str, Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
     values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
     return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
 
 
-def _means(images: Sequence[Image]) -> dict[str, Cell]:
+def _compute_means(images: Sequence[ImageScores]) -> dict[str, Cell]:
     """Mean of each figure over images; of the Dice also over those of each source, where there are several."""
     values: dict[str, Cell] = {
-        title: _mean(images, column) for column, title in MEASURES.items() if column in images[0]
+        title: _mean(images, column) for column, title in METRIC_TITLES.items() if column in images[0]
     }
     sources = sorted({image["source"] for image in images})
     for source in sources if len(sources) > 1 else ():
         values[f"Dice on {source}"] = _mean([image for image in images if image["source"] == source], "mean_dice")
-    values["IoU, labels as one"] = statistics.fmean(_iou(float(image["foreground_dice"])) for image in images)
+    values["IoU, labels as one"] = statistics.fmean(_iou_from_dice(float(image["foreground_dice"])) for image in images)
     labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
     for label in labels if len(labels) > 1 else ():
-        if not _never_there(images, label):
+        if not _is_absent(images, label):
             name = label.replace("_", " ")
             of_label = {"Dice": "dice", "IoU": "iou", "accuracy": "accuracy"}
             values |= {f"{title} {name}": _mean(images, f"{key}_{label}") for title, key in of_label.items()}
-            values |= _distances(images, [label], f"HD95 {name}")
-    return values | _distances(images, labels, "HD95")
+            values |= _compute_mean_hd95(images, [label], f"HD95 {name}")
+    return values | _compute_mean_hd95(images, labels, "HD95")
 
 
-def _distances(images: Sequence[Image], labels: Sequence[str], title: str) -> dict[str, Cell]:
+def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, Cell]:
     """Mean over all images and labels that have a distance, in its unit; nothing where none has."""
     found = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
     return {f"{title} {images[0]['unit']}": statistics.fmean(found)} if found else {}
 
 
-def _never_there(images: Sequence[Image], label: str) -> bool:
+def _is_absent(images: Sequence[ImageScores], label: str) -> bool:
     """Whether neither a row nor a reference has this label anywhere: right for free, and no figure."""
     return all(float(image[f"dice_{label}"]) == 1.0 and image[f"hd95_{label}"] == "" for image in images)
 
 
-def _iou(dice: float) -> float:
+def _iou_from_dice(dice: float) -> float:
     return dice / (2.0 - dice)
 
 
-def _mean(images: Sequence[Image], column: str) -> float:
+def _mean(images: Sequence[ImageScores], column: str) -> float:
     return statistics.fmean(float(image[column]) for image in images)
 
 
-def _header(lines: Sequence[Line]) -> list[str]:
+def _header(lines: Sequence[TableRow]) -> list[str]:
     columns = list(dict.fromkeys(column for line in lines for column in line.values))
     return ["row", *columns, "theirs, on their data"]
 
 
-def _cells(line: Line, header: Sequence[str]) -> list[Cell]:
+def _format_cells(line: TableRow, header: Sequence[str]) -> list[Cell]:
     name = f"{line.planned.row.name} (recommended)" if line.planned.row.recommended else line.planned.row.name
     if line.message:
         name = f"{name}: failed, {line.message}"
     return [name, *(line.values.get(column, "") for column in header[1:-1]), line.planned.row.theirs]
 
 
-def _markdown(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: str) -> str:
+def _render_markdown(suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str) -> str:
     def text(cell: Cell) -> str:
         return f"{cell:.3f}" if isinstance(cell, float) else str(cell).replace("|", "/").replace("\n", " ")
 
-    rows = [header, ["---"] * len(header), *(_cells(line, header) for line in lines)]
+    rows = [header, ["---"] * len(header), *(_format_cells(line, header) for line in lines)]
     table = "\n".join(f"| {' | '.join(text(cell) for cell in row)} |" for row in rows)
     return f"## {suite.title}\n\n{suite.about} F1 of pixels is the Dice.\n\n`{command}`\n\n{table}\n"
 
 
-def _page(suite: Suite, header: Sequence[str], lines: Sequence[Line], command: str, pictures: Pictures) -> str:
+def _render_page(
+    suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str, pictures: FiguresByRow
+) -> str:
     parts = [html.paragraph(suite.about), html.paragraph(f"Made by: {command}"), html.paragraph(CONVENTION)]
-    parts += [html.table(header, [_cells(line, header) for line in lines]), html.heading("Validation Dice by epoch")]
+    parts += [
+        html.table(header, [_format_cells(line, header) for line in lines]),
+        html.heading("Validation Dice by epoch"),
+    ]
     for index, line in enumerate(lines):
         events = [event for event, _ in read_events(line.planned.run_dir)]
         points = [(event.epoch, event.val_dice) for event in events if isinstance(event, EpochEnded)]
-        parts.append(svg_charts.curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
+        parts.append(svg_charts.draw_curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
     parts.append(html.heading("The same cases by each row: reference left, labels right"))
     for line in lines:
         name = line.planned.row.name
-        parts += [html.picture(one.rgb, f"{name}, {one.name}: Dice {one.dice:.4f}") for one in pictures.get(name, ())]
+        parts += [html.figure(one.rgb, f"{name}, {one.name}: Dice {one.dice:.4f}") for one in pictures.get(name, ())]
     return html.page(suite.title, parts)
 
 
-N_CASES = 2
+N_FIGURE_CASES = 2
 
 
-def pictures_of(planned: Sequence[Planned]) -> Iterator[tuple[str, list[CasePicture]]]:
+def draw_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, list[CaseFigure]]]:
     """Yield the name of each row that is done with pictures of the first and the middle case of its hold-out."""
     for one in planned:
         if one.is_done:
-            yield one.row.name, _pictures_of(one)
+            yield one.row.name, _draw_row_figures(one)
 
 
-def _pictures_of(one: Planned) -> list[CasePicture]:
+def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
-    device = str(best_device())
+    device = str(choose_training_device())
     finder = Predictor.load(one.run_dir / recipe.field_base, device) if recipe.field_base else None
-    predictor, task = Predictor.load(one.run_dir, device, finder), task_named(snapshot.task)
+    predictor, task = Predictor.load(one.run_dir, device, finder), get_task(snapshot.task)
     held_out = split_by_role(snapshot).hold_out
-    chosen = held_out[:: max(1, len(held_out) // N_CASES)][:N_CASES]
-    return [picture_of(judge_case(predictor, labelled_case(item, one.run_dir), task), task) for item in chosen]
+    chosen = held_out[:: max(1, len(held_out) // N_FIGURE_CASES)][:N_FIGURE_CASES]
+    return [
+        draw_case_figure(evaluate_case(predictor, make_labelled_case(item, one.run_dir), task), task) for item in chosen
+    ]

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_medseg.core.snapshot import IGNORED
+from napari_medseg.core.snapshot import IGNORE_INDEX
 
 
-def inverse_frequencies(
+def compute_inverse_frequency_weights(
     planes: Sequence[Sequence[NDArray[np.integer]]], weights: Sequence[float], n_classes: int
 ) -> Tensor:
     """Weight of each class: the inverse of its share of the pixels that count, scaled so that a mean pixel weighs 1.
@@ -31,7 +31,9 @@ def inverse_frequencies(
     """
     shares = np.zeros(n_classes)
     for labels, weight in zip(planes, weights, strict=True):
-        counts = np.sum([np.bincount(plane.ravel(), minlength=IGNORED + 1)[:n_classes] for plane in labels], axis=0)
+        counts = np.sum(
+            [np.bincount(plane.ravel(), minlength=IGNORE_INDEX + 1)[:n_classes] for plane in labels], axis=0
+        )
         shares += weight * counts / max(1, counts.sum())
     present = shares > 0
     frequent = np.ones(n_classes)
@@ -39,15 +41,15 @@ def inverse_frequencies(
     return torch.tensor(frequent, dtype=torch.float32)
 
 
-def classes_in(labels: NDArray[np.integer]) -> tuple[int, ...]:
+def list_foreground_classes(labels: NDArray[np.integer]) -> tuple[int, ...]:
     """Classes of a plane, but background and what is ignored, ascending."""
-    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)
-    counts[[0, IGNORED]] = 0
+    counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
+    counts[[0, IGNORE_INDEX]] = 0
     return tuple(int(value) for value in np.flatnonzero(counts))
 
 
-def random_pixel(inside: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
+def choose_random_pixel(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
     """Return the centre (row, column) in pixels of one of the pixels of a mask, all alike likely."""
-    places = np.flatnonzero(inside)
-    row, column = divmod(int(places[rng.integers(len(places))]), inside.shape[1])
+    places = np.flatnonzero(mask)
+    row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
     return row + 0.5, column + 0.5

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_medseg.core.snapshot import IGNORED
-from training.augmentation.patch_batch import DrawnBatch, DrawnPatch
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.augmentation.patch_batch import PatchBatch, PatchSpec
 from training.augmentation.spatial import Augmenter
-from training.data.class_sampling import classes_in, random_pixel
+from training.data.class_sampling import choose_random_pixel, list_foreground_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,16 +23,16 @@ class LabelledPlane:
     views
         float16 (c, h, w) each, normalised; the first as the predictor sees it, the others under other grey windows.
     labels
-        uint8 (h, w); `IGNORED` where nobody looked.
-    inside
+        uint8 (h, w); `IGNORE_INDEX` where nobody looked.
+    unpadded_shape
         (h, w) of the picture in the plane, which is padded below and to the right; the whole plane where `None`.
     """
 
     views: tuple[NDArray[np.float16], ...]
     labels: NDArray[np.uint8]
-    inside: tuple[int, int] | None = None
+    unpadded_shape: tuple[int, int] | None = None
 
-    def view(self, rng: np.random.Generator) -> NDArray[np.float16]:
+    def choose_view(self, rng: np.random.Generator) -> NDArray[np.float16]:
         """Return the predictor's own view as often as all others together."""
         if len(self.views) == 1 or rng.random() < 0.5:
             return self.views[0]
@@ -49,7 +49,7 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSampler:
     """Batches that depend on the seed and the step alone, so that a resumed run sees what it would have seen.
 
     Parameters
@@ -105,73 +105,77 @@ class Batches:
             (plane, centre)
             for image in self.train
             for plane in image.planes
-            for centre in window_centres(plane.inside or plane.labels.shape, side, self.window_overlap_px)
-            if (_around(plane.labels, centre, side) != IGNORED).any()
+            for centre in compute_window_centres(
+                plane.unpadded_shape or plane.labels.shape, side, self.window_overlap_px
+            )
+            if (_crop_around(plane.labels, centre, side) != IGNORE_INDEX).any()
         ]
 
-    def drawn(self, step: int) -> DrawnBatch:
+    def sample_batch(self, step: int) -> PatchBatch:
         """Draw the patches of one step; what is replayed comes first."""
         rng = np.random.default_rng([self.seed, step])
-        drawn = [_draw(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
-        drawn += [self._new(step, place, rng) for place in range(self.n_new)]
-        return self.augmenter.together(drawn, seed=int(rng.integers(2**62)))
+        drawn = [_sample_patch(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
+        drawn += [self._sample_new_patch(step, place, rng) for place in range(self.n_new)]
+        return self.augmenter.collate(drawn, seed=int(rng.integers(2**62)))
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def make_batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step, made on the CPU."""
-        return self.drawn(step).patches()
+        return self.sample_batch(step).make_patches()
 
-    def _new(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
+    def _sample_new_patch(self, step: int, place: int, rng: np.random.Generator) -> PatchSpec:
         if self.window_overlap_px is not None:
-            return self._window(step, place, rng)
-        if self.foreground_share and self._with_class and rng.random() < self.foreground_share:
-            return self._labelled(step * self.n_new + place, rng)
-        return _draw(self.train, self.augmenter, rng)
+            return self._cut_window(step, place, rng)
+        if self.foreground_share and self._images_by_class and rng.random() < self.foreground_share:
+            return self._sample_class_patch(step * self.n_new + place, rng)
+        return _sample_patch(self.train, self.augmenter, rng)
 
-    def _window(self, step: int, place: int, rng: np.random.Generator) -> DrawnPatch:
+    def _cut_window(self, step: int, place: int, rng: np.random.Generator) -> PatchSpec:
         passes, step_of_pass = divmod(step, self.steps_per_pass)
         order = np.random.default_rng([self.seed, passes]).permutation(len(self.windows))
         plane, centre = self.windows[order[(step_of_pass * self.n_new + place) % len(order)]]
-        return self.augmenter.draw(plane.view(rng), plane.labels, rng, centre)
+        return self.augmenter.sample_patch(plane.view(rng), plane.labels, rng, centre)
 
-    def _labelled(self, turn: int, rng: np.random.Generator) -> DrawnPatch:
-        classes = sorted(self._with_class)
+    def _sample_class_patch(self, turn: int, rng: np.random.Generator) -> PatchSpec:
+        classes = sorted(self._images_by_class)
         value = classes[turn % len(classes)]
-        image = _one_of(self._with_class[value], rng)
+        image = _sample_image(self._images_by_class[value], rng)
         plane = image.planes[int(rng.integers(len(image.planes)))]
-        return self.augmenter.draw(plane.view(rng), plane.labels, rng, random_pixel(plane.labels == value, rng))
+        return self.augmenter.sample_patch(
+            plane.choose_view(rng), plane.labels, rng, choose_random_pixel(plane.labels == value, rng)
+        )
 
     @cached_property
-    def _with_class(self) -> dict[int, list[LabelledImage]]:
+    def _images_by_class(self) -> dict[int, list[LabelledImage]]:
         """Of each class the images that have it, with those of their planes that do."""
         found: dict[int, list[LabelledImage]] = {}
         for image in self.train:
-            present = [(plane, classes_in(plane.labels)) for plane in image.planes]
+            present = [(plane, list_foreground_classes(plane.labels)) for plane in image.planes]
             for value in {value for _, classes in present for value in classes}:
                 planes = tuple(plane for plane, classes in present if value in classes)
                 found.setdefault(value, []).append(LabelledImage(image.name, planes, image.weight))
         return found
 
 
-def _draw(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> DrawnPatch:
+def _sample_patch(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> PatchSpec:
     """Draw a patch from anywhere; where a part only was looked at, about a pixel of that part."""
-    image = _one_of(pool, rng)
+    image = _sample_image(pool, rng)
     plane = image.planes[int(rng.integers(len(image.planes)))]
-    looked_at = plane.labels != IGNORED
-    centre = None if looked_at.all() else random_pixel(looked_at, rng)
-    return augmenter.draw(plane.view(rng), plane.labels, rng, centre)
+    looked_at = plane.labels != IGNORE_INDEX
+    centre = None if looked_at.all() else choose_random_pixel(looked_at, rng)
+    return augmenter.sample_patch(plane.choose_view(rng), plane.labels, rng, centre)
 
 
-def _one_of(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:
+def _sample_image(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:
     shares = np.cumsum([image.weight for image in pool])
     return pool[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
 
 
-def _around(labels: NDArray[np.uint8], centre: tuple[float, float], side_px: int) -> NDArray[np.uint8]:
+def _crop_around(labels: NDArray[np.uint8], centre: tuple[float, float], side_px: int) -> NDArray[np.uint8]:
     top, left = (max(0, round(place - side_px / 2)) for place in centre)
     return labels[top : top + side_px, left : left + side_px]
 
 
-def window_centres(shape: tuple[int, ...], side_px: int, overlap_px: int) -> list[tuple[float, float]]:
+def compute_window_centres(shape: tuple[int, ...], side_px: int, overlap_px: int) -> list[tuple[float, float]]:
     """Row and column of the centres of all windows, row by row.
 
     Parameters
@@ -182,11 +186,11 @@ def window_centres(shape: tuple[int, ...], side_px: int, overlap_px: int) -> lis
         Side of a window; the least that two neighbours share. There are as few windows as that allows, evenly spread,
         the outer ones at the picture's border.
     """
-    rows, columns = (_centres(length, side_px, overlap_px) for length in shape[:2])
+    rows, columns = (_compute_centres_along_axis(length, side_px, overlap_px) for length in shape[:2])
     return [(row, column) for row in rows for column in columns]
 
 
-def _centres(length: int, side_px: int, overlap_px: int) -> list[float]:
+def _compute_centres_along_axis(length: int, side_px: int, overlap_px: int) -> list[float]:
     if length <= side_px:
         return [length / 2]
     count = -(-(length - overlap_px) // (side_px - overlap_px))

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.snapshot import Box, SnapshotItem
 
 
 @dataclass(frozen=True)
-class Part:
+class ReviewedPart:
     """What of an image counts; fields as in `core.snapshots.SnapshotItem`, the mask as a path that can be opened."""
 
     reviewed: Box | None = None
@@ -22,7 +22,7 @@ class Part:
     mask_sha256: str = ""
     ignored_value: int | None = None
 
-    def uncounted(self, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
+    def compute_ignore_mask(self, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
         """Return what does not count, of the labels' shape, (y, x) or (z, y, x).
 
         Raises
@@ -42,13 +42,13 @@ class Part:
             outside[box.top : box.bottom, box.left : box.right] = False
             unseen |= outside
         if self.reviewed_mask is not None:
-            unseen |= ~self._mask(self.reviewed_mask, labels, image)
+            unseen |= ~self._read_mask(self.reviewed_mask, labels, image)
         if unseen.all():
             raise MedSegError(f"no pixel of {image.name} counts: nobody looked at any. Leave the image out.")
         return unseen
 
-    def _mask(self, path: Path, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
-        if self.mask_sha256 and path.exists() and sha256_of(path) != self.mask_sha256:
+    def _read_mask(self, path: Path, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
+        if self.mask_sha256 and path.exists() and compute_file_sha256(path) != self.mask_sha256:
             raise MedSegError(
                 f"the reviewed mask {path.name} of {image.name} changed after the snapshot was frozen. "
                 "Restore the file, or make a new run."
@@ -62,9 +62,9 @@ class Part:
         return np.broadcast_to(mask, labels.shape)
 
 
-def part_of(item: SnapshotItem, root: Path) -> Part | None:
+def get_reviewed_part(item: SnapshotItem, root: Path) -> ReviewedPart | None:
     """Return what of an item counts, `None` where all of it does; `root` is the folder of the snapshot."""
     if not item.is_partial:
         return None
     mask = root / item.reviewed_mask if item.reviewed_mask else None
-    return Part(item.reviewed, mask, item.reviewed_sha256, item.ignored_value)
+    return ReviewedPart(item.reviewed, mask, item.reviewed_sha256, item.ignored_value)

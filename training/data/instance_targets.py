@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_medseg.core.model_card import ModelCard
 
 
-def network_classes(labels: NDArray[np.integer[Any]], card: ModelCard) -> NDArray[np.integer[Any]]:
+def make_network_targets(labels: NDArray[np.integer[Any]], card: ModelCard) -> NDArray[np.integer[Any]]:
     """Return the class of each pixel for the network of a card.
 
     Parameters
@@ -21,11 +21,11 @@ def network_classes(labels: NDArray[np.integer[Any]], card: ModelCard) -> NDArra
     if card.instances is None:
         return labels
     planes = labels.reshape(-1, *labels.shape[-2:])
-    classes = np.stack([depth_classes(plane, card.instances.levels) for plane in planes])
+    classes = np.stack([compute_depth_classes(plane, card.instances.levels) for plane in planes])
     return classes.reshape(labels.shape)
 
 
-def depth_classes(objects: NDArray[np.integer[Any]], levels: Sequence[float]) -> NDArray[np.uint8]:
+def compute_depth_classes(objects: NDArray[np.integer[Any]], levels: Sequence[float]) -> NDArray[np.uint8]:
     """Class of each pixel by its depth in its object.
 
     The depth is the distance from the object's border as a share of the largest in that object, so that small and

@@ -14,8 +14,8 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, find_boundaries, watershed
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Step
-from training.data.instance_targets import depth_classes
+from napari_medseg.core.model_card import PostprocessingStep
+from training.data.instance_targets import compute_depth_classes
 
 OBJECT_SMOOTHING_PX = 2.0
 OBJECT_RADIUS_PX = 6
@@ -23,7 +23,7 @@ OBJECT_RADIUS_PX = 6
 Labels = NDArray[np.integer[Any]]
 
 
-def apply_label_steps(labels: Labels, steps: Sequence[Step], ignored_value: int | None = None) -> Labels:
+def apply_label_steps(labels: Labels, steps: Sequence[PostprocessingStep], ignored_value: int | None = None) -> Labels:
     """Apply steps to each plane, in order.
 
     Parameters
@@ -45,7 +45,7 @@ def apply_label_steps(labels: Labels, steps: Sequence[Step], ignored_value: int 
     ignored = labels == ignored_value if ignored_value is not None else np.zeros(labels.shape, bool)
     planes = np.where(ignored, 0, labels).reshape(-1, *labels.shape[-2:]).astype(labels.dtype)
     for step in steps:
-        function = _step_named(step)
+        function = _get_step(step)
         planes = np.stack([function(plane, **step.options) for plane in planes])
     changed = planes.reshape(labels.shape)
     if ignored_value is not None:
@@ -64,7 +64,7 @@ def dilate(labels: Labels, radius_px: float = 3.0) -> Labels:
     return grown
 
 
-def boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
+def mark_boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
     """Class 1 inside of objects and 2 on their rims, so that touching objects are told apart (Caicedo et al., 2019).
 
     The rim lies within the object and is `width_px` wide; the picture's border is none.
@@ -76,9 +76,9 @@ def boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
     return classes
 
 
-def distance(labels: Labels, n_levels: int = 2) -> Labels:
+def compute_distance_classes(labels: Labels, n_levels: int = 2) -> Labels:
     """Class 1 to `n_levels` by the depth below the object's border, as a share of the object's largest depth."""
-    return depth_classes(labels, [level / n_levels for level in range(n_levels)])
+    return compute_depth_classes(labels, [level / n_levels for level in range(n_levels)])
 
 
 def split_touching(labels: Labels) -> Labels:
@@ -95,7 +95,7 @@ def split_touching(labels: Labels) -> Labels:
     return objects
 
 
-def without_outside_air(labels: Labels) -> Labels:
+def drop_outside_air(labels: Labels) -> Labels:
     """Drop pieces of a label that touch the picture's border and are not its largest.
 
     Thresholds take the air beside the chest for lung where a slice is cropped; a network would learn to repeat it.
@@ -112,15 +112,15 @@ def without_outside_air(labels: Labels) -> Labels:
 
 LABEL_STEPS: dict[str, Callable[..., Labels]] = {
     "binarise": binarise,
-    "boundaries": boundaries,
+    "boundaries": mark_boundaries,
     "dilate": dilate,
-    "distance": distance,
-    "drop_outside_air": without_outside_air,
+    "distance": compute_distance_classes,
+    "drop_outside_air": drop_outside_air,
     "split_touching": split_touching,
 }
 
 
-def _step_named(step: Step) -> Callable[..., Labels]:
+def _get_step(step: PostprocessingStep) -> Callable[..., Labels]:
     if step.name not in LABEL_STEPS:
         raise MedSegError(f"unknown step for labels {step.name!r}; choose one of {sorted(LABEL_STEPS)}")
     choices = list(inspect.signature(LABEL_STEPS[step.name]).parameters)[1:]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.discovery import suffix_of
-from training.data.ignore_regions import Part
+from napari_medseg.core.formats.discovery import get_suffix
+from training.data.ignore_regions import ReviewedPart
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class LabelledCase:
     labels: Path
     group: str = ""
     source: str = ""
-    part: Part | None = None
+    reviewed_part: ReviewedPart | None = None
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
@@ -32,8 +32,8 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     for folder in (images, labels):
         if not folder.is_dir():
             raise MedSegError(f"{folder} is no folder. Give a folder of images and one of labels of the same names.")
-    image_of = {stem_of(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
-    labels_of = {stem_of(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
+    image_of = {get_stem(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
+    labels_of = {get_stem(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
     if not labels_of:
         raise MedSegError(f"{labels} holds no labels (.png, .tif, .nii, .nii.gz). Choose another folder.")
     if orphans := sorted(labels_of.keys() - image_of.keys()):
@@ -44,7 +44,7 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     return [LabelledCase(stem, image_of[stem], path, source=images.name) for stem, path in labels_of.items()]
 
 
-def stem_of(path: Path) -> str:
+def get_stem(path: Path) -> str:
     """Return the name without a suffix that is one; a DICOM file may be called by its UID, which has dots."""
-    suffix = suffix_of(path)
+    suffix = get_suffix(path)
     return path.name[: -len(suffix)] if suffix in formats.READERS else path.name

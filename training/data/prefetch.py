@@ -11,27 +11,27 @@ Batch = TypeVar("Batch")
 
 
 @contextmanager
-def made_ahead(make: Callable[[int], Batch], device: torch.device) -> Iterator[Callable[[int], Batch]]:
-    """Give a function that returns the same batches as `make`, sooner where steps come one after the other.
+def prefetch_batches(make_batch: Callable[[int], Batch], device: torch.device) -> Iterator[Callable[[int], Batch]]:
+    """Give a function that returns the same batches as `make_batch`, sooner where steps come one after the other.
 
     Parameters
     ----------
-    make
+    make_batch
         Returns the batch of a step; what it returns depends on nothing but the step.
     device
         That learns. On the CPU itself nothing is made ahead: two threads would only take the cores from each other.
     """
     if device.type == "cpu":
-        yield make
+        yield make_batch
         return
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         coming: dict[int, Future[Batch]] = {}
 
         def batch(step: int) -> Batch:
             made = coming.pop(step, None)
-            present = make(step) if made is None else made.result()
+            present = make_batch(step) if made is None else made.result()
             coming.clear()
-            coming[step + 1] = pool.submit(make, step + 1)
+            coming[step + 1] = pool.submit(make_batch, step + 1)
             return present
 
         try:

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import ModelCard, Step
-from napari_medseg.core.snapshot import IGNORED, SnapshotItem
+from napari_medseg.core.model_card import ModelCard, PostprocessingStep
+from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare, prepare_labels
-from napari_medseg.inference.roi import cropped, field_box
+from napari_medseg.inference.roi import compute_roi_box, crop_image
 from training.data.dataset import LabelledImage, LabelledPlane
-from training.data.ignore_regions import part_of
-from training.data.instance_targets import network_classes
+from training.data.ignore_regions import get_reviewed_part
+from training.data.instance_targets import make_network_targets
 from training.data.label_transforms import apply_label_steps
 
 MAX_PLANES_PER_IMAGE = 48
@@ -34,7 +34,7 @@ WINDOW_HIGH_HU = (-50.0, 1000.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class SampleReader:
     """Reads and prepares the items of one snapshot for one network.
 
     Parameters
@@ -47,7 +47,7 @@ class Reader:
         Whose labels these are.
     seed
         Of the choice of grey windows.
-    finder
+    roi_model
         Finds the field that the card looks into, where an item does not bring its labels.
     label_steps
         Done to the labels first, as `training.data.label_transforms` has them.
@@ -57,16 +57,16 @@ class Reader:
     card: ModelCard
     task: Task
     seed: int
-    finder: Predictor | None = None
-    label_steps: tuple[Step, ...] = ()
+    roi_model: Predictor | None = None
+    label_steps: tuple[PostprocessingStep, ...] = ()
 
-    def image(self, item: SnapshotItem, n_windows: int = 0) -> LabelledImage:
+    def read_image(self, item: SnapshotItem, n_windows: int = 0) -> LabelledImage:
         """Read and prepare one item.
 
         Parameters
         ----------
         item
-            What to read. What nobody looked at becomes `IGNORED`, and planes without anything else are left out.
+            What to read. What nobody looked at becomes `IGNORE_INDEX`, and planes without anything else are left out.
         n_windows
             How many other grey windows to make of a CT in HU.
 
@@ -78,46 +78,50 @@ class Reader:
         """
         image, labels, unseen = read_item(item, self.root, self.task)
         labels = apply_label_steps(labels, self.label_steps)
-        image, box = self._cropped_to_field(image, item)
+        image, box = self._crop_to_roi(image, item)
         labels, unseen = labels[..., box[0], box[1]], unseen[..., box[0], box[1]]
-        chosen = _counting_planes(labels, unseen, item.edited_planes)
+        chosen = _choose_reviewed_planes(labels, unseen, item.edited_planes)
         if not chosen.size:
             raise MedSegError(
                 f"no reviewed pixel of {item.name} lies in the field that {self.card.id} looks into. "
                 "Open the case and mark a part there as reviewed, or leave the case out."
             )
-        picked = _planes_of(image, chosen)
+        picked = _take_planes(image, chosen)
         prepared = prepare(picked, self.card)
-        on_network_grid = prepare_labels(self._classes(_stacked(labels)[chosen], _stacked(unseen)[chosen]), prepared)
+        on_network_grid = prepare_labels(
+            self._make_targets(_flatten_to_planes(labels)[chosen], _flatten_to_planes(unseen)[chosen]), prepared
+        )
         key = int.from_bytes(hashlib.sha256(item.name.encode()).digest()[:4], "little")
         rng = np.random.default_rng([self.seed, key])
-        pictures = [picked] + [_windowed(picked, rng) for _ in range(n_windows if image.units == "HU" else 0)]
-        stacks = [_compact(prepare(picture, self.card).planes) for picture in pictures]
+        pictures = [picked] + [
+            _apply_random_window(picked, rng) for _ in range(n_windows if image.units == "HU" else 0)
+        ]
+        stacks = [_to_float16(prepare(picture, self.card).planes) for picture in pictures]
         planes = tuple(
             LabelledPlane(tuple(stack[index] for stack in stacks), plane_labels, prepared.plane_shape)
             for index, plane_labels in enumerate(on_network_grid)
         )
         return LabelledImage(item.name, planes, item.weight)
 
-    def _cropped_to_field(self, image: Image, item: SnapshotItem) -> tuple[Image, tuple[slice, slice]]:
-        if self.card.field is None or not (item.field_labels or self.finder is not None):
+    def _crop_to_roi(self, image: Image, item: SnapshotItem) -> tuple[Image, tuple[slice, slice]]:
+        if self.card.field is None or not (item.field_labels or self.roi_model is not None):
             return image, (slice(None), slice(None))
         field = (
             formats.read_labels(self.root / item.field_labels, image)
-            if item.field_labels or self.finder is None
-            else self.finder.labels_of(image)
+            if item.field_labels or self.roi_model is None
+            else self.roi_model.predict_labels(image)
         )
-        box = field_box(field, self.card.field.margin)
-        return cropped(image, box), box
+        box = compute_roi_box(field, self.card.field.margin)
+        return crop_image(image, box), box
 
-    def _classes(self, labels: NDArray[np.integer], unseen: NDArray[np.bool_]) -> NDArray[np.integer]:
-        classes, n_classes = network_classes(labels, self.card), self.card.architecture.classes
+    def _make_targets(self, labels: NDArray[np.integer], unseen: NDArray[np.bool_]) -> NDArray[np.integer]:
+        classes, n_classes = make_network_targets(labels, self.card), self.card.architecture.classes
         if self.label_steps and int(classes.max(initial=0)) >= n_classes:
             raise MedSegError(
                 f"the steps for labels make class {int(classes.max())}, but {self.card.id} tells {n_classes} classes "
                 "apart, background included. Change the steps for labels, or train a network with more classes."
             )
-        return np.where(unseen, IGNORED, classes) if unseen.any() else classes
+        return np.where(unseen, IGNORE_INDEX, classes) if unseen.any() else classes
 
 
 def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArray[np.integer], NDArray[np.bool_]]:
@@ -129,15 +133,15 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
         If a file is missing or damaged, the grids differ, or the labels are not those that the snapshot froze.
     """
     image_path, labels_path = root / item.image, root / item.labels
-    if item.labels_sha256 and labels_path.exists() and sha256_of(labels_path) != item.labels_sha256:
+    if item.labels_sha256 and labels_path.exists() and compute_file_sha256(labels_path) != item.labels_sha256:
         raise MedSegError(
             f"the labels of {item.name} ({labels_path.name}) changed after the snapshot was frozen. "
             "Restore the file, or make a new run."
         )
     image = formats.read(image_path)
     labels = formats.read_labels(labels_path, image)
-    part = part_of(item, root)
-    unseen = np.zeros(labels.shape, bool) if part is None else part.uncounted(labels, image)
+    part = get_reviewed_part(item, root)
+    unseen = np.zeros(labels.shape, bool) if part is None else part.compute_ignore_mask(labels, image)
     if item.ignored_value is not None:
         labels = np.where(labels == item.ignored_value, 0, labels)
     if labels.size and int(labels.max()) > task.largest_value:
@@ -148,13 +152,13 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
     return image, labels, unseen
 
 
-def largest_label(item: SnapshotItem, root: Path) -> int:
+def find_largest_label(item: SnapshotItem, root: Path) -> int:
     """Return the largest label value of an item, 0 where nothing is labelled; what does not count is no label."""
     labels = formats.read_labels(root / item.labels, None)
     return int(labels.max(initial=0, where=labels != item.ignored_value))
 
 
-def training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -> NDArray[np.intp]:
+def choose_training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -> NDArray[np.intp]:
     """Choose the planes of a volume to learn from: at most `MAX_PLANES_PER_IMAGE`, ascending.
 
     Those that a person edited and their neighbours come first, since they hold what the model did not know; then
@@ -174,41 +178,43 @@ def training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -> NDArr
     taught = np.array(sorted(near & set(range(n_planes))), dtype=np.intp)
     room = MAX_PLANES_PER_IMAGE // 2 if len(taught) else MAX_PLANES_PER_IMAGE
     spread = np.linspace(0, n_planes - 1, room).round().astype(np.intp)
-    taught = _thinned(taught, MAX_PLANES_PER_IMAGE - room)
+    taught = _thin_evenly(taught, MAX_PLANES_PER_IMAGE - room)
     return np.unique(np.concatenate([taught, spread]))
 
 
-def _planes_of(image: Image, chosen: NDArray[np.intp]) -> Image:
+def _take_planes(image: Image, chosen: NDArray[np.intp]) -> Image:
     if len(image.spatial_axes) == 2:
         return Image(image.pixels[np.newaxis], "Z" + image.axes, units=image.units, name=image.name)
     return Image(image.pixels[chosen], image.axes, units=image.units, name=image.name)
 
 
-def _windowed(image: Image, rng: np.random.Generator) -> Image:
+def _apply_random_window(image: Image, rng: np.random.Generator) -> Image:
     """Return the CT as somebody might have exported it: an 8-bit picture of some window."""
     low, high = rng.uniform(*WINDOW_LOW_HU), rng.uniform(*WINDOW_HIGH_HU)
     pressed = np.clip((image.pixels.astype(np.float32) - low) / (high - low), 0, 1) * 255.0
     return Image(pressed.round().astype(np.uint8), image.axes, units="grey", name=image.name)
 
 
-def _compact(planes: NDArray[np.float32]) -> NDArray[np.float16]:
+def _to_float16(planes: NDArray[np.float32]) -> NDArray[np.float16]:
     """Half the memory; twelve bits are more than these pictures have."""
     return planes.astype(np.float16)
 
 
-def _counting_planes(labels: NDArray[np.integer], unseen: NDArray[np.bool_], edited: Sequence[int]) -> NDArray[np.intp]:
-    """Choose planes as `training_planes` does, among those of which something counts."""
-    counting = np.flatnonzero(~_stacked(unseen).all(axis=(1, 2)))
+def _choose_reviewed_planes(
+    labels: NDArray[np.integer], unseen: NDArray[np.bool_], edited: Sequence[int]
+) -> NDArray[np.intp]:
+    """Choose planes as `choose_training_planes` does, among those of which something counts."""
+    counting = np.flatnonzero(~_flatten_to_planes(unseen).all(axis=(1, 2)))
     places = np.searchsorted(counting, [plane for plane in edited if plane in counting])
-    chosen: NDArray[np.intp] = counting[training_planes(_stacked(labels)[counting], places.tolist())]
+    chosen: NDArray[np.intp] = counting[choose_training_planes(_flatten_to_planes(labels)[counting], places.tolist())]
     return chosen
 
 
-def _stacked(labels: NDArray[Any]) -> NDArray[Any]:
+def _flatten_to_planes(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.reshape(-1, *labels.shape[-2:])
 
 
-def _thinned(values: NDArray[np.intp], at_most: int) -> NDArray[np.intp]:
+def _thin_evenly(values: NDArray[np.intp], at_most: int) -> NDArray[np.intp]:
     if len(values) <= at_most:
         return values
     return values[np.linspace(0, len(values) - 1, at_most).round().astype(np.intp)]

@@ -20,19 +20,19 @@ from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
-from napari_medseg.core.snapshot import IGNORED, SnapshotItem, read_snapshot
+from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
-from training.augmentation.mixing import Mixer, mixer_of
-from training.data.class_sampling import classes_in
-from training.data.dataset import Batches
-from training.data.sample_reader import Reader
+from training.augmentation.mixing import Mixer, build_mixer
+from training.data.class_sampling import list_foreground_classes
+from training.data.dataset import BatchSampler
+from training.data.sample_reader import SampleReader
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, batches_of, split_by_role
-from training.start_weights import make_start
+from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, make_batches, split_by_role
+from training.start_weights import ensure_start_version
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30
-COLUMNS, N_BATCHES, FROM_EACH = 4, 3, 4
+COLUMNS, N_BATCHES, PATCHES_PER_BATCH = 4, 3, 4
 MAX_IMAGES = 24
 HATCH_PX = 10
 CORE_COLOUR, OTHER_COLOUR = "#F0E442", "#FFFFFF"
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PreviewPatch:
     """One patch: grey values (c, h, w) in [0, 1], classes (h, w), those mixed into it, and what it is."""
 
     grey: NDArray[np.floating]
     labels: NDArray[np.integer]
-    other: NDArray[np.integer] | None
+    mixed_labels: NDArray[np.integer] | None
     caption: str
 
 
 @dataclass(frozen=True)
-class Outline:
+class ClassOutline:
     """What is drawn around classes `first` to `last` of a patch, and what a caption calls them."""
 
     first: int
@@ -62,7 +62,7 @@ class Outline:
     width_px: int = 2
 
 
-def show_batch(run_dir: Path, path: Path) -> None:
+def write_batch_preview(run_dir: Path, path: Path) -> None:
     """Write the picture of a run folder, which need not have been trained.
 
     Of several stages it is the first one; of many images some are taken.
@@ -72,18 +72,19 @@ def show_batch(run_dir: Path, path: Path) -> None:
     MedSegError
         If the folder is not complete or an image cannot be read.
     """
-    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).staged()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
-    make_start(run_dir, recipe.seed)
-    task, card, split = snapshot.labelled_as, read_card(run_dir / recipe.base / CARD_FILE), split_by_role(snapshot)
+    recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).resolve_stages()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
+    ensure_start_version(run_dir, recipe.seed)
+    task, card, split = snapshot.task_definition, read_card(run_dir / recipe.base / CARD_FILE), split_by_role(snapshot)
     finder = Predictor.load(run_dir / recipe.field_base, "cpu") if recipe.field_base else None
-    reader = Reader(run_dir, card, task, recipe.seed, finder, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.seed, finder, recipe.label_steps)
     train, replay = (
-        [reader.image(item, WINDOWS_PER_CT) for item in _spread(items)] for items in (split.train, split.replay)
+        [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly(items)]
+        for items in (split.train, split.replay)
     )
-    outlines = _outlines(task, card)
-    patches = _patches(batches_of(recipe, train, replay, card, task), mixer_of(recipe), card, outlines)
-    header = f"{recipe.name}@{recipe.version}: {_changes(recipe)}; {len(split.train)} images to learn from"
-    _draw(patches, outlines, header).save(path, format="PNG")
+    outlines = _choose_outlines(task, card)
+    patches = _collect_patches(make_batches(recipe, train, replay, card, task), build_mixer(recipe), card, outlines)
+    header = f"{recipe.name}@{recipe.version}: {_describe_recipe(recipe)}; {len(split.train)} images to learn from"
+    _draw_sheet(patches, outlines, header).save(path, format="PNG")
     logger.info("%d patches in %s", len(patches), path)
 
 
@@ -95,60 +96,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        show_batch(options.run_dir, options.picture)
+        write_batch_preview(options.run_dir, options.picture)
     except MedSegError as error:
         logger.error("%s", error)
         return 1
     return 0
 
 
-def _changes(recipe: Recipe) -> str:
+def _describe_recipe(recipe: Recipe) -> str:
     strength = "" if recipe.augmentation_strength == 1 else f" x {recipe.augmentation_strength:g}"
     drawn = "windows" if recipe.sampling == "windows" else "patches"
     return f"{drawn} of {recipe.patch_px} px, augmentation {recipe.augmentation}{strength}"
 
 
-def _patches(batches: Batches, mixer: Mixer, card: ModelCard, outlines: Sequence[Outline]) -> list[Shown]:
+def _collect_patches(
+    batches: BatchSampler, mixer: Mixer, card: ModelCard, outlines: Sequence[ClassOutline]
+) -> list[PreviewPatch]:
     """Return some patches of each of the first batches, mixed as in the run, replayed ones among them."""
-    shown: list[Shown] = []
+    shown: list[PreviewPatch] = []
     numbers = card.preprocessing
-    chosen = np.linspace(0, batches.batch_size - 1, min(FROM_EACH, batches.batch_size)).round().astype(int)
+    chosen = np.linspace(0, batches.batch_size - 1, min(PATCHES_PER_BATCH, batches.batch_size)).round().astype(int)
     for step in range(N_BATCHES):
-        images, truth = mixer.mixed(*batches.batch(step), step, batches.n_replayed)
+        images, truth = mixer.mix(*batches.make_batch(step), step, batches.n_replayed)
         for index in chosen:
-            caption = f"{'replayed' if index < batches.n_replayed else 'new'}{_said(truth.labels[index], outlines)}"
+            origin = "replayed" if index < batches.n_replayed else "new"
+            caption = f"{origin}{_describe_labels(truth.labels[index], outlines)}"
             other = None
-            if truth.other is not None and not torch.equal(truth.other[index], truth.labels[index]):
-                other = truth.other[index].numpy()
-                caption += f", {1 - truth.share:.0%} other (white)"
+            if truth.mixed_labels is not None and not torch.equal(truth.mixed_labels[index], truth.labels[index]):
+                other = truth.mixed_labels[index].numpy()
+                caption += f", {1 - truth.labels_weight:.0%} other (white)"
             grey = (images[index] * numbers.std + numbers.mean).clamp(0, 1).numpy()
-            shown.append(Shown(grey, truth.labels[index].numpy(), other, caption))
+            shown.append(PreviewPatch(grey, truth.labels[index].numpy(), other, caption))
     return shown
 
 
-def _said(labels: Tensor, outlines: Sequence[Outline]) -> str:
-    values = classes_in(labels.numpy())
+def _describe_labels(labels: Tensor, outlines: Sequence[ClassOutline]) -> str:
+    values = list_foreground_classes(labels.numpy())
     names = [one.name for one in outlines if one.name and any(one.first <= value <= one.last for value in values)]
-    unseen = float((labels == IGNORED).float().mean())
+    unseen = float((labels == IGNORE_INDEX).float().mean())
     return ", ".join(["", *(names or ["no label"]), *([f"{unseen:.0%} not looked at"] if unseen else [])])
 
 
-def _outlines(task: Task, card: ModelCard) -> list[Outline]:
+def _choose_outlines(task: Task, card: ModelCard) -> list[ClassOutline]:
     """Each label in its colour; of objects their border and their core, as the steps between would hide the picture."""
     last = card.architecture.classes - 1
     if card.instances is not None:
         name, colour = task.labels[0].name, task.labels[0].colour
-        return [Outline(1, last, name, colour), Outline(last, last, "", CORE_COLOUR, 1)]
+        return [ClassOutline(1, last, name, colour), ClassOutline(last, last, "", CORE_COLOUR, 1)]
     labels = {} if task.instances else {label.value: label for label in task.labels}
     return [
-        Outline(value, value, labels[value].name, labels[value].colour)
+        ClassOutline(value, value, labels[value].name, labels[value].colour)
         if value in labels
-        else Outline(value, value, f"class {value}", SPARE_COLOURS[(value - 1) % len(SPARE_COLOURS)])
+        else ClassOutline(value, value, f"class {value}", SPARE_COLOURS[(value - 1) % len(SPARE_COLOURS)])
         for value in range(1, last + 1)
     ]
 
 
-def _draw(patches: Sequence[Shown], outlines: Sequence[Outline], header: str) -> Picture.Image:
+def _draw_sheet(patches: Sequence[PreviewPatch], outlines: Sequence[ClassOutline], header: str) -> Picture.Image:
     side = (WIDTH_PX - GAP_PX * (COLUMNS + 1)) // COLUMNS
     n_rows = -(-len(patches) // COLUMNS)
     sheet = Picture.new("RGB", (WIDTH_PX, HEADER_PX + n_rows * (side + CAPTION_PX + GAP_PX)), "#202020")
@@ -158,37 +162,37 @@ def _draw(patches: Sequence[Shown], outlines: Sequence[Outline], header: str) ->
         row, column = divmod(index, COLUMNS)
         left, top = GAP_PX + column * (side + GAP_PX), HEADER_PX + row * (side + CAPTION_PX + GAP_PX)
         pen.text((left, top + 2), f"{index + 1}. {patch.caption}", "#D0D0D0", font)
-        sheet.paste(Picture.fromarray(_tile(patch, side, outlines)), (left, top + CAPTION_PX))
+        sheet.paste(Picture.fromarray(_draw_tile(patch, side, outlines)), (left, top + CAPTION_PX))
     return sheet
 
 
-def _tile(patch: Shown, side: int, outlines: Sequence[Outline]) -> NDArray[np.uint8]:
+def _draw_tile(patch: PreviewPatch, side: int, outlines: Sequence[ClassOutline]) -> NDArray[np.uint8]:
     """Draw a patch with its outlines, (side, side, 3)."""
     grey = np.moveaxis(patch.grey[:3] if len(patch.grey) >= 3 else np.repeat(patch.grey[:1], 3, axis=0), 0, -1)
     picture = Picture.fromarray((grey * 255).round().astype(np.uint8)).resize((side, side), Picture.Resampling.BILINEAR)
     pixels = np.array(picture)
-    if patch.other is not None:
-        pixels[_rim(_enlarged(patch.other, side) > 0, 1)] = ImageColor.getrgb(OTHER_COLOUR)
-    labels = _enlarged(patch.labels, side)
+    if patch.mixed_labels is not None:
+        pixels[_find_rim(_enlarge(patch.mixed_labels, side) > 0, 1)] = ImageColor.getrgb(OTHER_COLOUR)
+    labels = _enlarge(patch.labels, side)
     for one in outlines:
         inside = (labels >= one.first) & (labels <= one.last)
-        pixels[_rim(inside, one.width_px)] = ImageColor.getrgb(one.colour)
+        pixels[_find_rim(inside, one.width_px)] = ImageColor.getrgb(one.colour)
     hatch = np.add.outer(np.arange(side), np.arange(side)) % HATCH_PX < HATCH_PX // 2
-    pixels[(labels == IGNORED) & hatch] //= 3
+    pixels[(labels == IGNORE_INDEX) & hatch] //= 3
     return pixels
 
 
-def _rim(inside: NDArray[np.bool_], width_px: int) -> NDArray[np.bool_]:
+def _find_rim(inside: NDArray[np.bool_], width_px: int) -> NDArray[np.bool_]:
     rim: NDArray[np.bool_] = inside & ~ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
     return rim
 
 
-def _enlarged(labels: NDArray[np.integer], side: int) -> NDArray[np.integer]:
+def _enlarge(labels: NDArray[np.integer], side: int) -> NDArray[np.integer]:
     places = (np.arange(side) + 0.5) * labels.shape[0] / side
     return labels[np.ix_(places.astype(np.intp), places.astype(np.intp))]
 
 
-def _spread(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
+def _pick_evenly(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
     places = np.linspace(0, len(items) - 1, min(len(items), MAX_IMAGES)).round().astype(int)
     return [items[place] for place in places]
 

@@ -15,13 +15,13 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.snapshot import IGNORED
-from napari_medseg.inference.accumulator import inside_or_not
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from napari_medseg.inference.accumulator import merge_foreground_classes
 from training.data.dataset import LabelledPlane
 
 N_BINS = 15
-EVERY_NTH_PIXEL = 3
-HOTTEST = 5.0
+PIXEL_STRIDE = 3
+MAX_TEMPERATURE = 5.0
 MIN_PIXELS = 500
 
 
@@ -41,14 +41,14 @@ def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: Mod
     """
     device = next(network.parameters()).device
     logits, truth = list[NDArray[np.float32]](), list[NDArray[np.int64]]()
-    step = EVERY_NTH_PIXEL
+    step = PIXEL_STRIDE
     for plane in planes:
         image = torch.from_numpy(plane.views[0][np.newaxis]).float().to(device)
         said = network(image)[..., ::step, ::step].float()
         wanted = plane.labels[::step, ::step].reshape(-1).astype(np.int64)
-        looked_at = wanted != IGNORED
+        looked_at = wanted != IGNORE_INDEX
         if card.instances is not None:
-            said, wanted = inside_or_not(said), np.minimum(wanted, 1)
+            said, wanted = merge_foreground_classes(said), np.minimum(wanted, 1)
         answer = said[0].flatten(1).T.cpu().numpy()
         counts = looked_at & ((wanted > 0) | (answer.argmax(axis=1) > 0))
         logits.append(answer[counts])
@@ -67,21 +67,23 @@ def fit_temperature(sample: PixelSample) -> float:
         right = np.take_along_axis(scaled, sample.truth[:, np.newaxis], axis=1)[:, 0]
         return float((np.log(np.exp(scaled).sum(axis=1)) - right).mean())
 
-    widest = float(np.log(HOTTEST))
+    widest = float(np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-widest, widest), method="bounded").x))
 
 
 @dataclass(frozen=True)
-class Bin:
+class CalibrationBin:
     """Pixels of which a model is about as sure: how sure on average, how often right, and their share of all."""
 
-    sure: float
-    right: float
+    confidence: float
+    accuracy: float
     share: float
 
 
-def reliability(sample: PixelSample, temperature: float = 1.0) -> list[Bin]:
-    """Return the bins of equal width, of 15, that have any pixels; their reliability curve is `right` over `sure`."""
+def compute_reliability_bins(sample: PixelSample, temperature: float = 1.0) -> list[CalibrationBin]:
+    """Return the bins of equal width, of 15, that have any pixels; their reliability curve is `right` over
+    `sure`.
+    """
     if not len(sample.truth):
         return []
     scaled = sample.logits / temperature
@@ -92,7 +94,7 @@ def reliability(sample: PixelSample, temperature: float = 1.0) -> list[Bin]:
     counts = np.bincount(bins, minlength=N_BINS)
     sums = np.bincount(bins, sure, N_BINS), np.bincount(bins, right, N_BINS)
     return [
-        Bin(float(sums[0][index] / count), float(sums[1][index] / count), float(count / counts.sum()))
+        CalibrationBin(float(sums[0][index] / count), float(sums[1][index] / count), float(count / counts.sum()))
         for index, count in enumerate(counts)
         if count
     ]
@@ -100,4 +102,4 @@ def reliability(sample: PixelSample, temperature: float = 1.0) -> list[Bin]:
 
 def expected_calibration_error(sample: PixelSample, temperature: float = 1.0) -> float:
     """Mean distance between how sure a model is and how often it is right, over 15 bins of equal width, in [0, 1]."""
-    return sum(one.share * abs(one.sure - one.right) for one in reliability(sample, temperature))
+    return sum(one.share * abs(one.confidence - one.accuracy) for one in compute_reliability_bins(sample, temperature))

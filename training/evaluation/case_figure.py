@@ -9,14 +9,14 @@ from scipy import ndimage
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks import Task
-from training.evaluation.scores import Judged
+from training.evaluation.scores import EvaluatedCase
 
-PICTURE_PX = 360
-TINT = 0.45
+FIGURE_PX = 360
+OVERLAY_OPACITY = 0.45
 
 
 @dataclass(frozen=True, eq=False)
-class CasePicture:
+class CaseFigure:
     """What `rgb` (y, x, 3) shows, and its mean Dice."""
 
     name: str
@@ -24,26 +24,26 @@ class CasePicture:
     rgb: NDArray[np.uint8]
 
 
-def picture_of(judged: Judged, task: Task) -> CasePicture:
+def draw_case_figure(evaluated: EvaluatedCase, task: Task) -> CaseFigure:
     """Draw a case; of a volume the plane with most wrong voxels."""
-    ours, theirs = (labels > 0 if task.instances else labels for labels in (judged.predicted, judged.reference))
-    wrong = (ours != theirs).reshape(-1, *judged.reference.shape[-2:])
+    ours, theirs = (labels > 0 if task.instances else labels for labels in (evaluated.predicted, evaluated.reference))
+    wrong = (ours != theirs).reshape(-1, *evaluated.reference.shape[-2:])
     index = int(np.count_nonzero(wrong, axis=(1, 2)).argmax())
-    plane = _shown_plane(judged.image, index)
-    step = max(1, -(-max(plane.shape[:2]) // PICTURE_PX))
+    plane = _plane_to_rgb(evaluated.image, index)
+    step = max(1, -(-max(plane.shape[:2]) // FIGURE_PX))
     panels = [
-        _tinted(plane, labels.reshape(wrong.shape)[index], task)[::step, ::step]
-        for labels in (judged.reference, judged.predicted)
+        _overlay_labels(plane, labels.reshape(wrong.shape)[index], task)[::step, ::step]
+        for labels in (evaluated.reference, evaluated.predicted)
     ]
-    return CasePicture(judged.score.name, judged.score.mean_dice, np.concatenate(panels, axis=1))
+    return CaseFigure(evaluated.score.name, evaluated.score.mean_dice, np.concatenate(panels, axis=1))
 
 
-def without_image(judged: Judged) -> Judged:
+def blank_out_image(evaluated: EvaluatedCase) -> EvaluatedCase:
     """Return the case with a black image: labels may be shown where their image must not be."""
-    return replace(judged, image=judged.image.with_pixels(np.zeros_like(judged.image.pixels)))
+    return replace(evaluated, image=evaluated.image.replace_pixels(np.zeros_like(evaluated.image.pixels)))
 
 
-def _shown_plane(image: Image, index: int) -> NDArray[np.floating[Any]]:
+def _plane_to_rgb(image: Image, index: int) -> NDArray[np.floating[Any]]:
     """Return one plane as colours in [0, 1], (y, x, 3)."""
     pixels = image.pixels if len(image.spatial_axes) == 3 else image.pixels[np.newaxis]
     plane = pixels[index].astype(np.float32)
@@ -53,17 +53,19 @@ def _shown_plane(image: Image, index: int) -> NDArray[np.floating[Any]]:
     return shown[..., :3]
 
 
-def _tinted(plane: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], task: Task) -> NDArray[np.uint8]:
+def _overlay_labels(
+    plane: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], task: Task
+) -> NDArray[np.uint8]:
     rgb = plane * 255.0
     if task.instances:  # outlines, as touching objects would run into one another
         rims = ndimage.grey_erosion(labels, 3) != ndimage.grey_dilation(labels, 3)
-        rgb[rims & (labels > 0)] = _colour(task.labels[0].colour)
+        rgb[rims & (labels > 0)] = _parse_colour(task.labels[0].colour)
         return rgb.round().astype(np.uint8)
     for label in task.labels:
         inside = labels == label.value
-        rgb[inside] = (1 - TINT) * rgb[inside] + TINT * _colour(label.colour)
+        rgb[inside] = (1 - OVERLAY_OPACITY) * rgb[inside] + OVERLAY_OPACITY * _parse_colour(label.colour)
     return rgb.round().astype(np.uint8)
 
 
-def _colour(text: str) -> NDArray[np.float32]:
+def _parse_colour(text: str) -> NDArray[np.float32]:
     return np.array([int(text[at : at + 2], 16) for at in (1, 3, 5)], dtype=np.float32)

@@ -14,50 +14,57 @@ import numpy as np
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.instance_metrics import object_scores
+from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import swap_sides
-from napari_medseg.core.quality.metrics import confusion, dice, mean_iou, per_label_dice, surface_distances
+from napari_medseg.core.quality.metrics import (
+    compute_dice,
+    compute_dice_per_label,
+    compute_mean_iou,
+    compute_surface_distances,
+    count_confusion,
+)
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
-from training.data.labelled_cases import LabelledCase, pair_by_stem, stem_of
-from training.evaluation.scores import CaseScore, Evaluation, Judged, Labels
+from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
+from training.evaluation.scores import CaseScore, EvaluatedCase, Evaluation, Labels
 
-Source = Callable[[Image, str], Labels]
+LabelSource = Callable[[Image, str], Labels]
 """Where labels come from: the image, and the name of its case."""
 
 
-def evaluate(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) -> Evaluation:
+def evaluate_predictor(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) -> Evaluation:
     """Predict every case and measure it against its labels, surface distances included."""
-    judged = judge_cases(predicted_by(predictor), cases, task, predictor.card.architecture.classes)
+    judged = evaluate_cases(make_predictor_source(predictor), cases, task, predictor.card.architecture.classes)
     return Evaluation(predictor.card.id, task.name, tuple(one.score for one in judged))
 
 
-def judge_cases(
-    source: Source, cases: Sequence[LabelledCase], task: Task, n_classes: int | None = None
-) -> Iterator[Judged]:
+def evaluate_cases(
+    source: LabelSource, cases: Sequence[LabelledCase], task: Task, n_classes: int | None = None
+) -> Iterator[EvaluatedCase]:
     """Measure each case in full, and yield it as soon as it is done; `n_classes` are those that the source can say."""
     for case in cases:
-        judged = _judge(source, case, task, n_classes)
-        yield replace(judged, score=_in_full(judged, task))
+        judged = _evaluate_case(source, case, task, n_classes)
+        yield replace(judged, score=_add_full_metrics(judged, task))
 
 
-def judge_case(predictor: Predictor, case: LabelledCase, task: Task) -> Judged:
+def evaluate_case(predictor: Predictor, case: LabelledCase, task: Task) -> EvaluatedCase:
     """Predict one case and measure the overlap, but not the distances, which cost more than the prediction."""
-    return _judge(predicted_by(predictor), case, task, predictor.card.architecture.classes)
+    return _evaluate_case(make_predictor_source(predictor), case, task, predictor.card.architecture.classes)
 
 
-def judge_nothing(case: LabelledCase, task: Task) -> Judged:
+def evaluate_empty_prediction(case: LabelledCase, task: Task) -> EvaluatedCase:
     """Measure the answer of somebody who labels nothing at all: what a first model has to beat."""
-    return _judge(lambda image, _: np.zeros(image.spatial_shape, np.uint8), case, task, None)
+    return _evaluate_case(lambda image, _: np.zeros(image.spatial_shape, np.uint8), case, task, None)
 
 
-def predicted_by(predictor: Predictor) -> Source:
+def make_predictor_source(predictor: Predictor) -> LabelSource:
     """Return the labels that a model makes."""
-    return lambda image, _: predictor.labels_of(image)
+    return lambda image, _: predictor.predict_labels(image)
 
 
-def found_in(folder: Path) -> Source:
-    """Return labels that were made elsewhere: the file in `folder` of the case's name, or of that and ``_labels``.
+def make_folder_source(folder: Path) -> LabelSource:
+    """Return labels that were made elsewhere: the file in `folder` of the case's name, or of that and
+    ``_labels``.
 
     Raises
     ------
@@ -66,7 +73,7 @@ def found_in(folder: Path) -> Source:
     """
     if not folder.is_dir():
         raise MedSegError(f"{folder} is no folder. Give the folder of the labels to be measured.")
-    files = {stem_of(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
+    files = {get_stem(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
 
     def read(image: Image, name: str) -> Labels:
         if name not in files:
@@ -76,7 +83,7 @@ def found_in(folder: Path) -> Source:
     return read
 
 
-def cases_in(images: Path, labels: Path, only: str = "", group: str = "") -> list[LabelledCase]:
+def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> list[LabelledCase]:
     """Pair a folder of images with a folder of labels; files of the same stem belong together.
 
     Parameters
@@ -94,83 +101,83 @@ def cases_in(images: Path, labels: Path, only: str = "", group: str = "") -> lis
         If nothing fits together, or a file cannot be read.
     """
     cases = pair_by_stem(images, labels)
-    chosen = [replace(case, group=_group_of(case.name, group)) for case in cases if re.match(only, case.name)]
+    chosen = [replace(case, group=_find_group(case.name, group)) for case in cases if re.match(only, case.name)]
     if not chosen:
         raise MedSegError(f"no case in {images} matches {only!r}; there are {', '.join(c.name for c in cases[:5])} ...")
     return chosen
 
 
-def semantic(labels: Labels, task: Task) -> Labels:
+def to_semantic_labels(labels: Labels, task: Task) -> Labels:
     """Return label values: of a task of instances, 1 for whatever object."""
     return (labels > 0).astype(np.uint8) if task.instances else labels
 
 
-def _judge(source: Source, case: LabelledCase, task: Task, n_classes: int | None) -> Judged:
+def _evaluate_case(source: LabelSource, case: LabelledCase, task: Task, n_classes: int | None) -> EvaluatedCase:
     image = formats.read(case.image)
     reference = formats.read_labels(case.labels, image)
     began = time.monotonic()
     predicted = source(image, case.name)
     seconds = time.monotonic() - began
-    counted = None if case.part is None else ~case.part.uncounted(reference, image)
+    counted = None if case.reviewed_part is None else ~case.reviewed_part.compute_ignore_mask(reference, image)
     if counted is not None:
         predicted, reference = (np.where(counted, labels, 0).astype(labels.dtype) for labels in (predicted, reference))
-    score = _overlap(case, predicted, reference, task, seconds)
+    score = _compute_overlap(case, predicted, reference, task, seconds)
     if counted is not None:  # what nobody looked at is not background that the model got right
-        ours, theirs = semantic(predicted, task)[counted], semantic(reference, task)[counted]
+        ours, theirs = to_semantic_labels(predicted, task)[counted], to_semantic_labels(reference, task)[counted]
         agreement = float(np.mean(ours == theirs))
-        score = replace(score, miou=mean_iou(ours, theirs, task.n_classes), agreement=agreement)
+        score = replace(score, miou=compute_mean_iou(ours, theirs, task.n_classes), agreement=agreement)
     unknown = [label for label in task.labels if n_classes is not None and label.value >= n_classes]
     absent = tuple(label.name for label in unknown if not task.instances and not (reference == label.value).any())
-    return Judged(replace(score, absent=absent), image, reference, predicted, counted)
+    return EvaluatedCase(replace(score, absent=absent), image, reference, predicted, counted)
 
 
-def _overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
+def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
     values = [label.value for label in task.labels]
-    ours, theirs = semantic(predicted, task), semantic(reference, task)
-    per_label = per_label_dice(ours, theirs, values)
+    ours, theirs = to_semantic_labels(predicted, task), to_semantic_labels(reference, task)
+    per_label = compute_dice_per_label(ours, theirs, values)
     swapped = False
     if task.sides is not None:
-        exchanged = per_label_dice(swap_sides(ours, task), theirs, values)
+        exchanged = compute_dice_per_label(swap_sides(ours, task), theirs, values)
         swapped = sum(exchanged[side] for side in task.sides) > sum(per_label[side] for side in task.sides)
     return CaseScore(
         name=case.name,
         group=case.group,
         source=case.source,
-        dice={_name(task, value): figure for value, figure in per_label.items()},
+        dice={_get_label_name(task, value): figure for value, figure in per_label.items()},
         swapped=swapped,
         seconds=seconds,
-        miou=mean_iou(ours, theirs, task.n_classes),
+        miou=compute_mean_iou(ours, theirs, task.n_classes),
         agreement=float(np.mean(ours == theirs)),
-        foreground_dice=dice(ours, theirs),
-        objects=object_scores(predicted, reference) if task.instances else None,
+        foreground_dice=compute_dice(ours, theirs),
+        objects=compute_object_scores(predicted, reference) if task.instances else None,
     )
 
 
-def _in_full(judged: Judged, task: Task) -> CaseScore:
+def _add_full_metrics(evaluated: EvaluatedCase, task: Task) -> CaseScore:
     """Add distances, and precision, recall and accuracy, to the figures of a case."""
-    ours, theirs = semantic(judged.predicted, task), semantic(judged.reference, task)
-    spacing = judged.image.spacing_mm or (1.0,) * theirs.ndim
-    counted = np.ones(theirs.shape, bool) if judged.counted is None else judged.counted
+    ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
+    spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
+    counted = np.ones(theirs.shape, bool) if evaluated.counted_mask is None else evaluated.counted_mask
     columns: dict[str, dict[str, float]] = {
         name: {} for name in ("hd95", "mean_distance", "precision", "recall", "accuracy")
     }
     for label in task.labels:
         inside, wanted = ours == label.value, theirs == label.value
         if inside.any() and wanted.any():
-            distances = surface_distances(inside, wanted, spacing)
+            distances = compute_surface_distances(inside, wanted, spacing)
             columns["hd95"][label.name], columns["mean_distance"][label.name] = distances.hd95, distances.mean
-        counts = confusion(inside[counted], wanted[counted])
+        counts = count_confusion(inside[counted], wanted[counted])
         columns["precision"][label.name] = counts.precision
         columns["recall"][label.name], columns["accuracy"][label.name] = counts.recall, counts.accuracy
-    unit = "px" if judged.image.spacing_mm is None else "mm"
-    return replace(judged.score, unit=unit, **columns)  # type: ignore[arg-type]
+    unit = "px" if evaluated.image.spacing_mm is None else "mm"
+    return replace(evaluated.score, unit=unit, **columns)  # type: ignore[arg-type]
 
 
-def _name(task: Task, value: int) -> str:
+def _get_label_name(task: Task, value: int) -> str:
     return next(label.name for label in task.labels if label.value == value)
 
 
-def _group_of(stem: str, pattern: str) -> str:
+def _find_group(stem: str, pattern: str) -> str:
     if not pattern or (match := re.search(pattern, stem)) is None:
         return ""
     return match.group(1) if match.groups() else match.group(0)

@@ -8,11 +8,11 @@ from typing import Any
 
 from napari_medseg.core.model_card import Score
 from training.evaluation import html
-from training.evaluation.case_figure import CasePicture
+from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
 
-PER_LABEL = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
-OBJECTS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
+LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
+OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
 CONVENTION = (
     "A label that neither has counts as 1, one that only one of the two has as 0; distances are left out there. "
     "F1 of voxels is the Dice; accuracy, precision and recall count voxels of the whole image. Objects match above "
@@ -20,26 +20,26 @@ CONVENTION = (
 )
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, pictures: Sequence[CasePicture] = ()) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequence[CaseFigure] = ()) -> list[Path]:
     """Write `evaluation.csv`, `.json` (with the summary) and `.html`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"evaluation.{suffix}" for suffix in ("csv", "json", "html")]
-    header, rows = _table(evaluation)
+    header, rows = _build_table(evaluation)
     with paths[0].open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     content = {
         "model": evaluation.model,
         "task": evaluation.task,
         "convention": CONVENTION,
-        "summary": [score.model_dump() for score in evaluation.summary()],
+        "summary": [score.model_dump() for score in evaluation.summarise()],
         "images": [dict(zip(header, row, strict=True)) for row in rows],
     }
     paths[1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    paths[2].write_text(_page(evaluation, header, rows, pictures), encoding="utf-8")
+    paths[2].write_text(_build_page(evaluation, header, rows, case_figures), encoding="utf-8")
     return paths
 
 
-def telling(scores: Sequence[CaseScore], n_each: int = 3) -> dict[str, str]:
+def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = 3) -> dict[str, str]:
     """Choose the cases to look at by their mean Dice: name, and whether it is among the worst, median or best."""
     ranked = sorted(scores, key=lambda score: score.mean_dice)
     middle = max(0, (len(ranked) - n_each) // 2)
@@ -47,37 +47,39 @@ def telling(scores: Sequence[CaseScore], n_each: int = 3) -> dict[str, str]:
     return {score.name: place for place, chosen in places.items() for score in chosen}
 
 
-def _page(evaluation: Evaluation, header: list[str], rows: list[list[Any]], pictures: Sequence[CasePicture]) -> str:
-    summary = [_summary_row(score) for score in evaluation.summary()]
+def _build_page(
+    evaluation: Evaluation, header: list[str], rows: list[list[Any]], case_figures: Sequence[CaseFigure]
+) -> str:
+    summary = [_build_summary_row(score) for score in evaluation.summarise()]
     columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
     parts = [html.paragraph(CONVENTION), html.table(columns, summary)]
-    places = telling(evaluation.scores)
+    places = choose_cases_to_show(evaluation.scores)
     for place in ("worst", "median", "best"):
-        shown = [picture for picture in pictures if places.get(picture.name) == place]
+        shown = [picture for picture in case_figures if places.get(picture.name) == place]
         if shown:
             parts.append(html.heading(f"The {place} cases: reference left, labels right"))
-            parts += [html.picture(picture.rgb, f"{picture.name}: Dice {picture.dice:.4f}") for picture in shown]
+            parts += [html.figure(picture.rgb, f"{picture.name}: Dice {picture.dice:.4f}") for picture in shown]
     worst_first = sorted(rows, key=lambda row: row[header.index("mean_dice")])
     parts += [html.heading("Images, worst first"), html.table(header, worst_first)]
     return html.page(f"{evaluation.model} on {evaluation.task}", parts)
 
 
-def _summary_row(score: Score) -> list[str | int | float]:
+def _build_summary_row(score: Score) -> list[str | int | float]:
     figures = (score.mean, score.worst, score.ci_low, score.ci_high)
     return [score.metric, score.dataset, score.n_images, score.n_groups, *figures, score.swapped_sides]
 
 
-def _table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
+def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     labels = list(evaluation.scores[0].dice) if evaluation.scores else []
     with_objects = any(score.objects is not None for score in evaluation.scores)
-    objects = OBJECTS if with_objects else ()
+    objects = OBJECT_METRICS if with_objects else ()
     header = ["name", "group", "source", "mean_dice", "miou", "agreement", "foreground_dice", *objects]
-    header += [f"{kind}_{name}".replace(" ", "_") for kind in PER_LABEL for name in labels]
+    header += [f"{kind}_{name}".replace(" ", "_") for kind in LABEL_METRICS for name in labels]
     rows = []
     for score in evaluation.scores:
         row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.agreement]
         row += [score.foreground_dice]
         row += [getattr(score.objects, figure) for figure in objects]
-        row += [getattr(score, kind).get(name, "") for kind in PER_LABEL for name in labels]
+        row += [getattr(score, kind).get(name, "") for kind in LABEL_METRICS for name in labels]
         rows.append([*row, score.unit, int(score.swapped), round(score.seconds, 3)])
     return [*header, "unit", "swapped", "seconds"], rows

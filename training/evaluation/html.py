@@ -63,7 +63,7 @@ def tiles(figures: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{shown}</dl>" if shown else ""
 
 
-def picture(rgb: NDArray[np.uint8], caption: str) -> str:
+def figure(rgb: NDArray[np.uint8], caption: str) -> str:
     """Return a picture (y, x, 3) with a caption."""
     data = base64.b64encode(imagecodecs.png_encode(np.ascontiguousarray(rgb))).decode()
     text = escape(caption)

@@ -1,8 +1,7 @@
-"""Judge the version in a run folder on the run's hold-out, and write the figures onto its card.
+"""Evaluate the version in a run folder on the run's hold-out, and write the figures onto its card.
 
-`python -P -m training.evaluation.model_evaluation RUN_DIR`, as `training.from_folders.base_model` does at its end: Dice and
-the task's other figures by source with intervals, calibration, a figure of the worst case, and `evaluation.html` with
-all images.
+`python -P -m training.evaluation.model_evaluation RUN_DIR`. A base model's run ends with it: Dice and the task's other
+figures by source with intervals, calibration, a figure of the worst case, and `evaluation.html` with all images.
 """
 
 import argparse
@@ -22,23 +21,23 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.data.dataset import LabelledPlane
-from training.data.ignore_regions import part_of
+from training.data.ignore_regions import get_reviewed_part
 from training.data.labelled_cases import LabelledCase
-from training.data.sample_reader import Reader
+from training.data.sample_reader import SampleReader
 from training.evaluation.calibration import expected_calibration_error, fit_temperature, sample_pixels
-from training.evaluation.case_figure import CasePicture, picture_of, without_image
-from training.evaluation.evaluate import judge_cases, predicted_by
-from training.evaluation.evaluation_report import telling, write_evaluation
+from training.evaluation.case_figure import CaseFigure, blank_out_image, draw_case_figure
+from training.evaluation.evaluate import evaluate_cases, make_predictor_source
+from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, best_device, choose_planes, split_by_role
+from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_planes, choose_training_device, split_by_role
 
-MAX_PLANES = 60
+MAX_CALIBRATION_PLANES = 60
 
 logger = logging.getLogger(__name__)
 
 
-def judge(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
+def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
     """Write hold-out figures, calibration and worst case onto the card of a run's version; return the card.
 
     Parameters
@@ -56,35 +55,37 @@ def judge(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard
         If the run has no version yet or no hold-out.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
-    task, split = snapshot.labelled_as, split_by_role(snapshot)
+    task, split = snapshot.task_definition, split_by_role(snapshot)
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
-    device = str(best_device())
+    device = str(choose_training_device())
     finder = Predictor.load(run_dir / recipe.field_base, device) if recipe.field_base else None
     predictor = Predictor.load(run_dir, device, finder)
-    cases = [labelled_case(item, run_dir) for item in split.hold_out]
-    source, n_classes = predicted_by(predictor), predictor.card.architecture.classes
+    cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
+    source, n_classes = make_predictor_source(predictor), predictor.card.architecture.classes
     evaluation = Evaluation(
-        predictor.card.id, task.name, tuple(judged.score for judged in judge_cases(source, cases, task, n_classes))
+        predictor.card.id, task.name, tuple(judged.score for judged in evaluate_cases(source, cases, task, n_classes))
     )
-    shown = [case for case in cases if case.name in telling(evaluation.scores)]
-    pictures = [picture_of(judged, task) for judged in judge_cases(source, shown, task, n_classes)]
+    shown = [case for case in cases if case.name in choose_cases_to_show(evaluation.scores)]
+    pictures = [draw_case_figure(judged, task) for judged in evaluate_cases(source, shown, task, n_classes)]
     write_evaluation(evaluation, run_dir, pictures)
     if not images_may_be_shown:
         worst = [case for case in shown if case.name == min(pictures, key=lambda picture: picture.dice).name]
-        pictures = [picture_of(without_image(judged), task) for judged in judge_cases(source, worst, task, n_classes)]
-    write_worst(pictures, run_dir)
+        pictures = [
+            draw_case_figure(blank_out_image(judged), task) for judged in evaluate_cases(source, worst, task, n_classes)
+        ]
+    write_worst_case_figure(pictures, run_dir)
     network, card = load_version(run_dir)
     validation, held_out = (
-        _planes(items, run_dir, card, task, recipe, finder) for items in (split.validate, split.hold_out)
+        _read_planes(items, run_dir, card, task, recipe, finder) for items in (split.validate, split.hold_out)
     )
-    calibration = calibrated((network, card), validation, held_out, len(split.hold_out))
-    card = card.model_copy(update={"hold_out": evaluation.summary(labels_by), "calibration": calibration})
+    calibration = fit_calibration((network, card), validation, held_out, len(split.hold_out))
+    card = card.model_copy(update={"hold_out": evaluation.summarise(labels_by), "calibration": calibration})
     write_card(card, run_dir / CARD_FILE)
     return card
 
 
-def calibrated(
+def fit_calibration(
     version: tuple[nn.Module, ModelCard],
     validation: Sequence[LabelledPlane],
     hold_out: Sequence[LabelledPlane],
@@ -104,16 +105,16 @@ def calibrated(
     )
 
 
-def labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
+def make_labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
     """Return the case of a snapshot's item."""
-    files, part = (run_dir / item.image, run_dir / item.labels), part_of(item, run_dir)
+    files, part = (run_dir / item.image, run_dir / item.labels), get_reviewed_part(item, run_dir)
     return LabelledCase(item.name, *files, item.group, item.source or "hold-out", part)
 
 
-def write_worst(pictures: Sequence[CasePicture], folder: Path) -> None:
+def write_worst_case_figure(case_figures: Sequence[CaseFigure], folder: Path) -> None:
     """Write the picture with the smallest Dice beside the card."""
-    if pictures:
-        worst = min(pictures, key=lambda picture: picture.dice)
+    if case_figures:
+        worst = min(case_figures, key=lambda picture: picture.dice)
         (folder / WORST_CASE_FILE).write_bytes(imagecodecs.png_encode(np.ascontiguousarray(worst.rgb), level=9))
 
 
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        for score in judge(options.run_dir, options.labels_by, options.show_image).hold_out:
+        for score in evaluate_holdout(options.run_dir, options.labels_by, options.show_image).hold_out:
             logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
     except MedSegError as error:
         logger.error("%s", error)
@@ -134,11 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _planes(
-    items: Sequence[SnapshotItem], run_dir: Path, card: ModelCard, task: Task, recipe: Recipe, finder: Predictor | None
+def _read_planes(
+    items: Sequence[SnapshotItem],
+    run_dir: Path,
+    card: ModelCard,
+    task: Task,
+    recipe: Recipe,
+    roi_model: Predictor | None,
 ) -> list[LabelledPlane]:
-    reader = Reader(run_dir, card, task, recipe.seed, finder, recipe.label_steps)
-    return choose_planes([reader.image(item) for item in items], MAX_PLANES)
+    reader = SampleReader(run_dir, card, task, recipe.seed, roi_model, recipe.label_steps)
+    return choose_planes([reader.read_image(item) for item in items], MAX_CALIBRATION_PLANES)
 
 
 if __name__ == "__main__":

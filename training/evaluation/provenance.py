@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.run_setup import Setup, Split
+from training.run_setup import SnapshotSplit, TrainingSetup
 
 ENVIRONMENT_FILE = "environment.json"
 SPLIT_FILE = "split.json"
@@ -33,17 +33,17 @@ PACKAGES = (
 )
 
 
-def write_provenance(setup: Setup) -> None:
+def write_provenance(setup: TrainingSetup) -> None:
     """Write what the run is made with and on; a run that goes on elsewhere says where it ends."""
-    _write(setup.run_dir / ENVIRONMENT_FILE, environment(setup))
-    _write(setup.run_dir / SPLIT_FILE, used_for(setup.split))
+    _write_json(setup.run_dir / ENVIRONMENT_FILE, collect_environment(setup))
+    _write_json(setup.run_dir / SPLIT_FILE, describe_split(setup.split))
 
 
-def environment(setup: Setup) -> dict[str, Any]:
+def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
     """Return code, packages and machine, as far as they can change a result."""
     device = setup.learner.device
     return {
-        "code": code_version(),
+        "code": get_code_version(),
         "seed": setup.recipe.seed,
         "snapshot_sha256": setup.snapshot.sha256,
         "base": setup.base.id,
@@ -51,14 +51,14 @@ def environment(setup: Setup) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "processes": setup.team.size,
+        "processes": setup.rank_context.size,
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := _get_package_version(name))},
     }
 
 
-def used_for(split: Split) -> dict[str, list[dict[str, str]]]:
+def describe_split(split: SnapshotSplit) -> dict[str, list[dict[str, str]]]:
     """Return which item of the snapshot was used for what, with the group that it stands for."""
     parts = {"train": split.train, "replay": split.replay, "validate": split.validate, "hold_out": split.hold_out}
     return {
@@ -67,16 +67,16 @@ def used_for(split: Split) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def code_version() -> str:
+def get_code_version() -> str:
     """Return the package's version, with the commit where it runs from a checkout, and a plus where that is changed."""
     version = importlib.metadata.version("napari-medseg")
-    commit = _git("rev-parse", "--short", "HEAD")
+    commit = _run_git("rev-parse", "--short", "HEAD")
     if not commit:
         return version
-    return f"{version}+{commit}" + ("+changed" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    return f"{version}+{commit}" + ("+changed" if _run_git("status", "--porcelain", "--untracked-files=no") else "")
 
 
-def _git(*words: str) -> str:
+def _run_git(*words: str) -> str:
     try:
         answer = subprocess.run(
             ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
@@ -86,12 +86,12 @@ def _git(*words: str) -> str:
     return answer.stdout.strip()
 
 
-def _version(package: str) -> str:
+def _get_package_version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ COST_FILE = "cost.json"
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """Of one run; `peak_mb` is the most memory that its process had, and on a GPU what it took there."""
 
     seconds: float
@@ -22,7 +22,7 @@ class Cost:
     device: str
 
 
-def write_cost(run_dir: Path) -> Cost:
+def write_cost(run_dir: Path) -> RunCost:
     """Measure this process and the version in the run folder, and write `cost.json` beside it."""
     import torch
 
@@ -30,9 +30,9 @@ def write_cost(run_dir: Path) -> Cost:
 
     network, _ = load_version(run_dir)
     on_gpu = torch.cuda.is_available()
-    cost = Cost(
+    cost = RunCost(
         seconds=max(event.seconds for event, _ in read_events(run_dir) if isinstance(event, Finished)),
-        peak_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_mb(),
+        peak_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _measure_peak_mb(),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=torch.cuda.get_device_name() if on_gpu else "cpu",
     )
@@ -40,12 +40,12 @@ def write_cost(run_dir: Path) -> Cost:
     return cost
 
 
-def read_cost(run_dir: Path) -> Cost:
+def read_cost(run_dir: Path) -> RunCost:
     """Read what `write_cost` wrote."""
-    return Cost(**json.loads((run_dir / COST_FILE).read_text(encoding="utf-8")))
+    return RunCost(**json.loads((run_dir / COST_FILE).read_text(encoding="utf-8")))
 
 
-def _peak_mb() -> float:
+def _measure_peak_mb() -> float:
     """Most memory of this process so far; where the system does not tell, what it has now."""
     if sys.platform == "win32":
         return float(psutil.Process().memory_info().peak_wset) / 2**20

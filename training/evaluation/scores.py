@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Score
 from napari_medseg.core.quality.instance_metrics import ObjectScores
-from napari_medseg.core.quality.metrics import bootstrap_interval
+from napari_medseg.core.quality.metrics import compute_bootstrap_interval
 
 Labels = NDArray[np.integer[Any]]
 
@@ -77,7 +77,7 @@ class CaseScore:
         return DICE if self.objects is None else AJI
 
     @property
-    def figure(self) -> float:
+    def metric_value(self) -> float:
         """The figure by which versions are compared: of instances one that sees which pixel belongs to which."""
         return self.mean_dice if self.objects is None else self.objects.aji
 
@@ -88,17 +88,17 @@ class CaseScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedCase:
     """A case with its figures and all that they were made from; labels on the image's own grid.
 
-    Of a partly reviewed case `counted` are the voxels that count; both labels are 0 in the others.
+    Of a partly reviewed case `counted_mask` are the voxels that count; both labels are 0 in the others.
     """
 
     score: CaseScore
     image: Image
     reference: Labels
     predicted: Labels
-    counted: NDArray[np.bool_] | None = None
+    counted_mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,26 +109,26 @@ class Evaluation:
     task: str
     scores: tuple[CaseScore, ...]
 
-    def summary(self, labels_by: str = "the files given") -> list[Score]:
+    def summarise(self, labels_by: str = "the files given") -> list[Score]:
         """Return the figures of each source, and of all where there are several: first Dice, then the task's others."""
         sources = list(dict.fromkeys(score.source for score in self.scores))
         parts = {source: [score for score in self.scores if score.source == source] for source in sources}
         if len(parts) > 1:
             parts["all"] = list(self.scores)
         return [
-            _summary(metric, read, name, scores, labels_by)
-            for metric, read in self._metrics().items()
+            _summarise_metric(metric, read, name, scores, labels_by)
+            for metric, read in self._select_metrics().items()
             for name, scores in parts.items()
         ]
 
-    def _metrics(self) -> dict[str, Callable[[CaseScore], float]]:
+    def _select_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
         """Return what the cards and tables of such a task show."""
         metrics: dict[str, Callable[[CaseScore], float]] = {DICE: lambda score: score.mean_dice}
         if self.scores and all(score.objects is not None for score in self.scores):
             metrics |= {
-                AJI: lambda score: _objects(score).aji,
-                "PQ": lambda score: _objects(score).pq,
-                "F1 of objects": lambda score: _objects(score).f1,
+                AJI: lambda score: _get_object_scores(score).aji,
+                "PQ": lambda score: _get_object_scores(score).pq,
+                "F1 of objects": lambda score: _get_object_scores(score).f1,
             }
         elif self.scores and len(self.scores[0].dice) > 1:
             metrics |= {
@@ -142,16 +142,16 @@ DICE = "Dice"
 AJI = "AJI"
 
 
-def _objects(score: CaseScore) -> ObjectScores:
+def _get_object_scores(score: CaseScore) -> ObjectScores:
     assert score.objects is not None
     return score.objects
 
 
-def _summary(
+def _summarise_metric(
     metric: str, read: Callable[[CaseScore], float], name: str, scores: Sequence[CaseScore], labels_by: str
 ) -> Score:
     figures = [read(score) for score in scores]
-    low, high = bootstrap_interval(figures)
+    low, high = compute_bootstrap_interval(figures)
     labels = [name for name in scores[0].dice if name not in scores[0].absent] if metric == DICE else []
     return Score(
         dataset=name,

@@ -10,7 +10,7 @@ from training.run_folder import Compared, EpochEnded, Event, Notice
 FOLDER = "tensorboard"
 
 
-def recorded(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
+def record_events(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
     """Pass the events of a run on, and write their figures into its folder as they come.
 
     Raises
@@ -18,13 +18,13 @@ def recorded(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
     MedSegError
         If TensorBoard is not installed.
     """
-    with _writer(run_dir / FOLDER) as writer:
+    with _open_writer(run_dir / FOLDER) as writer:
         for event in events:
-            _write(writer, event)
+            _write_event(writer, event)
             yield event
 
 
-def _writer(folder: Path) -> Any:  # noqa: ANN401 - its class is there only where it is installed
+def _open_writer(folder: Path) -> Any:  # noqa: ANN401 - its class is there only where it is installed
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -35,7 +35,7 @@ def _writer(folder: Path) -> Any:  # noqa: ANN401 - its class is there only wher
     return SummaryWriter(str(folder))
 
 
-def _write(writer: Any, event: Event) -> None:  # noqa: ANN401 - as above
+def _write_event(writer: Any, event: Event) -> None:  # noqa: ANN401 - as above
     match event:
         case EpochEnded():
             for name, value in (

@@ -15,31 +15,33 @@ import numpy as np
 import torch
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, Step, read_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, PostprocessingStep, read_card
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.core.tasks import task_named
-from napari_medseg.networks import build, load_version, save_version, start_encoder
-from napari_medseg.networks.pretrained import RANDOM, described_start
+from napari_medseg.core.tasks import get_task
+from napari_medseg.networks import build_network, initialise_encoder, load_version, save_version
+from napari_medseg.networks.pretrained import RANDOM, describe_encoder_weights
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
-from training.data.labelled_cases import LabelledCase, pair_by_stem, stem_of
-from training.evaluation.model_evaluation import judge
+from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
+from training.evaluation.model_evaluation import evaluate_holdout
 from training.evaluation.run_cost import write_cost
-from training.from_folders.base_recipe import BaseRecipe, Source, read_base_recipe
+from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.recipe import write_recipe
 from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
-from training.start_plan import RANDOM_START, START_FOLDER, FirstStart
-from training.start_weights import MODELS, save_start
+from training.start_plan import RANDOM_START, START_FOLDER, StartPlan
+from training.start_weights import BUNDLED_MODELS, save_start_version
 
 LABELS_FOLDER = "labels"
 
 logger = logging.getLogger(__name__)
 
 
-def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path, registry: Registry | None = None) -> ModelCard:
+def make_run(
+    base: ModelRecipe, data: Path, weights: Path, run_dir: Path, registry: ModelRegistry | None = None
+) -> ModelCard:
     """Fill a run folder, and return the card that it starts with, which says what its weights began with.
 
     Parameters
@@ -59,13 +61,16 @@ def make_run(base: BaseRecipe, data: Path, weights: Path, run_dir: Path, registr
         If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    registry = registry or Registry(weights, MODELS)
-    card = _save_start(base, weights, registry, run_dir / START_FOLDER)
-    items = tuple(item for source in base.sources for item in _items(source, data, run_dir))
+    registry = registry or ModelRegistry(weights, BUNDLED_MODELS)
+    card = _save_initial_version(base, weights, registry, run_dir / START_FOLDER)
+    items = tuple(item for source in base.sources for item in _make_items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
-    changes = {"base": START_FOLDER, "field_base": _newest_bundled(base.card.field.task) if base.card.field else ""}
+    changes = {
+        "base": START_FOLDER,
+        "field_base": _find_newest_bundled(base.card.field.task) if base.card.field else "",
+    }
     write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
     return card
@@ -82,44 +87,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        base = read_base_recipe(options.recipe)
+        base = read_model_recipe(options.recipe)
         if not (options.run_dir / SNAPSHOT_FILE).exists():
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
-            judge(options.run_dir, base.labels_by, base.images_may_be_shown)
+            evaluate_holdout(options.run_dir, base.labels_by, base.images_may_be_shown)
         return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1
 
 
-def _save_start(base: BaseRecipe, weights: Path, registry: Registry, folder: Path) -> ModelCard:
+def _save_initial_version(base: ModelRecipe, weights: Path, registry: ModelRegistry, folder: Path) -> ModelCard:
     lineage = Lineage(parent=base.parent or None, began_with=base.card.lineage.began_with)
     card = base.card.model_copy(update={"lineage": lineage})
     if base.weights_from:
         began_with = lineage.began_with or read_card(Path(base.weights_from) / CARD_FILE).id
         card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
-        save_start(FirstStart(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
+        save_start_version(StartPlan(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
         return card
     torch.manual_seed(base.recipe.seed)
-    network = build(card.architecture)
+    network = build_network(card.architecture)
     if base.parent:
-        network, _ = load_version(MODELS.joinpath(*base.parent.split("@")))
+        network, _ = load_version(BUNDLED_MODELS.joinpath(*base.parent.split("@")))
     else:
-        start_encoder(network, card.architecture, base.encoder_weights or RANDOM, weights, registry)
-        card = _with_beginning(card, base.encoder_weights, weights, registry)
+        initialise_encoder(network, card.architecture, base.encoder_weights or RANDOM, weights, registry)
+        card = _record_initial_weights(card, base.encoder_weights, weights, registry)
     save_version(network, card, folder)
     return card
 
 
-def _with_beginning(card: ModelCard, source: str, weights: Path, registry: Registry) -> ModelCard:
+def _record_initial_weights(card: ModelCard, source: str, weights: Path, registry: ModelRegistry) -> ModelCard:
     """Return the card with what its encoder began with; that everything began at random is a weakness, too."""
     changes: dict[str, Any] = {}
     if source not in ("", RANDOM):
-        began_with = described_start(card.architecture, source, weights)
+        began_with = describe_encoder_weights(card.architecture, source, weights)
         if began_with == source and not card.licence:  # a version
-            changes["licence"] = f"began with weights of {source}: {registry.card(source).licence or 'not stated'}"
+            changes["licence"] = f"began with weights of {source}: {registry.get_card(source).licence or 'not stated'}"
     else:
         reason = "as asked for" if source else "as the recipe names neither parent nor encoder_weights"
         began_with = card.lineage.began_with or f"{RANDOM_START}, {reason}"
@@ -130,18 +135,18 @@ def _with_beginning(card: ModelCard, source: str, weights: Path, registry: Regis
     return card.model_copy(update=changes)
 
 
-def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
+def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
     own_labels = run_dir / LABELS_FOLDER / source.name
     images = (data / source.images).resolve()
     if not source.labels:
         _write_empty_labels(images, own_labels, source.only)
     cases = pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels)
     cases = [case for case in cases if not source.labels or re.search(source.only, case.name)]
-    fields = _field_labels(source, images, data)
-    roles = source.roles([case.name for case in cases], data)
+    fields = _find_roi_labels(source, images, data)
+    roles = source.assign_roles([case.name for case in cases], data)
     for case in cases:
         group, role = roles[case.name]
-        labels = _labels_of(case, own_labels, source, role).absolute()
+        labels = _prepare_labels(case, own_labels, source, role).absolute()
         is_own = own_labels.absolute() in labels.parents
         yield SnapshotItem(
             name=f"{source.name}/{case.name}",
@@ -150,19 +155,19 @@ def _items(source: Source, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
             group=f"{source.name}/{group}",
             role=role,
             source=source.name,
-            labels_sha256=sha256_of(labels),
+            labels_sha256=compute_file_sha256(labels),
             weight=source.weight,
             field_labels=str(fields[case.name]) if fields else "",
             ignored_value=source.ignored_value,
         )
 
 
-def _newest_bundled(task: str) -> str:
-    versions = (MODELS / task_named(task).default_model).iterdir()
+def _find_newest_bundled(task: str) -> str:
+    versions = (BUNDLED_MODELS / get_task(task).default_model).iterdir()
     return str(max((folder for folder in versions if folder.is_dir()), key=lambda folder: int(folder.name)))
 
 
-def _field_labels(source: Source, images: Path, data: Path) -> dict[str, Path]:
+def _find_roi_labels(source: FolderSource, images: Path, data: Path) -> dict[str, Path]:
     if not source.field_labels:
         return {}
     return {case.name: case.labels for case in pair_by_stem(images, (data / source.field_labels).resolve())}
@@ -173,15 +178,15 @@ def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
     for path in sorted(images.iterdir()):
         if re.search(only, path.name) and formats.can_read(path):
             image = formats.read(path)
-            formats.write_labels(folder / f"{stem_of(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
+            formats.write_labels(folder / f"{get_stem(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
 
 
-def _labels_of(case: LabelledCase, folder: Path, source: Source, role: Role) -> Path:
+def _prepare_labels(case: LabelledCase, folder: Path, source: FolderSource, role: Role) -> Path:
     """Return the labels as they are, or where the source asks for it a changed copy in `folder`."""
-    steps = [Step(name="binarise")] if source.binarise else []
+    steps = [PostprocessingStep(name="binarise")] if source.binarise else []
     if role is not Role.HOLD_OUT:
-        steps += [Step(name="split_touching")] if source.split_touching else []
-        steps += [Step(name="drop_outside_air")] if source.drop_outside_air else []
+        steps += [PostprocessingStep(name="split_touching")] if source.split_touching else []
+        steps += [PostprocessingStep(name="drop_outside_air")] if source.drop_outside_air else []
         steps += source.label_steps
     if not steps:
         return case.labels

@@ -8,23 +8,24 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import ModelCard, Step
+from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import Role
 from training.recipe import Recipe
 
 
-class Source(BaseModel):
-    """One folder of images, with a folder of labels or, where `labels` is empty, without any of the task's organs.
+class FolderSource(BaseModel):
+    """One folder of images, with a folder of labels or, where `labels` is empty, without any of the task's
+    organs.
 
     `only` is a regular expression that a file's stem has to match; the first parenthesis of `group` in the stem is the
     patient, without it the whole source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of
     them; every `validate_every`-th patient of the others validates too. A CSV `index` with columns `name` and
     `group_column` names patients instead; where it has a column `split`, patients that say ``val`` are held out.
-    `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's labels, as the
-    predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of labels at the
-    picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and `label_steps`
-    names more of that kind: from training labels only, references stay untouched. Labels of `ignored_value` mark what
-    nobody decided on.
+    `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's labels, as
+    the predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of labels at
+    the picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and
+    `label_steps` names more of that kind: from training labels only, references stay untouched. Labels of
+    `ignored_value` mark what nobody decided on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,13 +45,13 @@ class Source(BaseModel):
     binarise: bool = False
     drop_outside_air: bool = False
     split_touching: bool = False
-    label_steps: tuple[Step, ...] = ()
+    label_steps: tuple[PostprocessingStep, ...] = ()
     ignored_value: int | None = Field(None, ge=1)
 
-    def roles(self, stems: Sequence[str], data: Path) -> dict[str, tuple[str, Role]]:
+    def assign_roles(self, stems: Sequence[str], data: Path) -> dict[str, tuple[str, Role]]:
         """Return the patient of each file, and what that patient's images are for; `data` is where the index lies."""
-        rows = self._index(data)
-        group_of = {stem: rows[stem][self.group_column] if rows else self._group_in(stem) for stem in stems}
+        rows = self._read_index(data)
+        group_of = {stem: rows[stem][self.group_column] if rows else self._find_group(stem) for stem in stems}
         held_out = {*self.hold_out, *(row[self.group_column] for row in rows.values() if row.get("split") == "val")}
         rest = sorted(group for group in set(group_of.values()) if group not in held_out)
         validating = {*self.validate_on, *(rest[:: self.validate_every] if self.validate_every else ())}
@@ -63,26 +64,26 @@ class Source(BaseModel):
 
         return {stem: (group, role(group)) for stem, group in group_of.items()}
 
-    def _index(self, data: Path) -> dict[str, dict[str, str]]:
+    def _read_index(self, data: Path) -> dict[str, dict[str, str]]:
         if not self.index:
             return {}
         with (data / self.index).open(newline="", encoding="utf-8") as file:
             return {row["name"]: row for row in csv.DictReader(file)}
 
-    def _group_in(self, stem: str) -> str:
+    def _find_group(self, stem: str) -> str:
         match = re.search(self.group, stem) if self.group else None
         return match.group(1) if match else ""
 
 
-class BaseRecipe(BaseModel):
+class ModelRecipe(BaseModel):
     """All that decides a base model: card, pretrained encoder, sources, recipe.
 
     `encoder_weights` is ``"imagenet"``, a safetensors file (relative to the weights' folder, or anywhere), a version
-    whose encoder is taken, or ``"none"``: see `networks.start_encoder`. Where neither it nor a parent is named, all
-    weights begin at random as with ``"none"``; log, events and card say so.
-    `weights_from` is the folder of a version whose weights are taken where they fit, as for a task that is new.
-    `parent`, as in ``lungs-unet@1``, is a bundled version to start from instead of random weights and the encoder.
-    The picture of the worst case shows the image only where `images_may_be_shown`: it is shipped with the version.
+    whose encoder is taken, or ``"none"``: see `networks.initialise_encoder`. Where neither it nor a parent is named,
+    all weights begin at random as with ``"none"``; log, events and card say so. `weights_from` is the folder of a
+    version whose weights are taken where they fit, as for a task that is new. `parent`, as in ``lungs-unet@1``, is a
+    bundled version to start from instead of random weights and the encoder. The picture of the worst case shows the
+    image only where `images_may_be_shown`: it is shipped with the version.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,13 +94,13 @@ class BaseRecipe(BaseModel):
     labels_by: str = "the references of the sources"
     images_may_be_shown: bool = False
     parent: str = ""
-    sources: tuple[Source, ...]
+    sources: tuple[FolderSource, ...]
     recipe: Recipe
 
 
-def read_base_recipe(path: Path) -> BaseRecipe:
+def read_model_recipe(path: Path) -> ModelRecipe:
     """Read a base recipe; raise `MedSegError` naming every unknown or wrong key."""
     try:
-        return BaseRecipe.model_validate_json(path.read_text(encoding="utf-8"))
+        return ModelRecipe.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise MedSegError(f"{path} is no base recipe: {error}. See training/recipes/lungs.json.") from error

@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Step
+from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, PostprocessingStep
 from napari_medseg.core.tasks import Task
 from training.recipe import Recipe
-from training.start_plan import START_FOLDER, FirstStart, first_start
+from training.start_plan import START_FOLDER, StartPlan, make_start_plan
 
 Donor = tuple[ModelCard, Path]
 MIN_PATCH_PX, PATCH_PX = 64, 256
-STEP_OF_SIDES_PX = 32
-NATIVE_PX = 32768
-SMALL_PX = 512
-HISTOLOGY_PX = 1024
+SIDE_MULTIPLE_PX = 32
+NATIVE_MAX_SIDE_PX = 32768
+ORGAN_MAX_SIDE_PX = 512
+HISTOLOGY_MAX_SIDE_PX = 1024
 STEPS_BY_IMAGES = ((8, 300), (32, 600), (128, 1200), (512, 2400))
-MOST_STEPS = 4000
+MAX_STEPS = 4000
 STEPS_PER_EPOCH = (10, 60)
 FEW_IMAGES = 30
 FEW_VALIDATION_IMAGES = 4
@@ -35,28 +35,28 @@ FEW_VALIDATION_IMAGES = 4
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Changes(BaseModel):
+class RecipeOverrides(BaseModel):
     """What a person wants otherwise than the defaults; each part changes only the keys that it names.
 
-    `weights` is what the encoder begins with: ``"imagenet"``, a file (safetensors), a version such as ``"my-model@2"``,
-    or ``"none"`` for random weights on purpose. Empty: the best start there is, which is a version with this network,
-    else the ImageNet weights of its encoder.
+    `weights` is what the encoder begins with: ``"imagenet"``, a file (safetensors), a version such as
+    ``"my-model@2"``, or ``"none"`` for random weights on purpose. Empty: the best start there is, which is a version
+    with this network, else the ImageNet weights of its encoder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: dict[str, Any] = {}
     preprocessing: dict[str, Any] = {}
-    postprocessing: list[Step] = []
+    postprocessing: list[PostprocessingStep] = []
     recipe: dict[str, Any] = {}
     weights: str = ""
 
-    def keep_network_of(self, card: ModelCard) -> bool:
+    def matches_network(self, card: ModelCard) -> bool:
         """Whether a version has all of the network that is asked for."""
         return all(getattr(card.architecture, key, None) == value for key, value in self.architecture.items())
 
 
-class Sizes(BaseModel):
+class DataStats(BaseModel):
     """How much there is to learn from, and how large it is. `side_px` is the median of the longer sides of a plane."""
 
     model_config = ConfigDict(frozen=True)
@@ -68,30 +68,34 @@ class Sizes(BaseModel):
     look: str
 
 
-def read_changes(path: Path) -> Changes:
+def read_recipe_overrides(path: Path) -> RecipeOverrides:
     """Read a file of changes, JSON or TOML; raise `MedSegError` naming every unknown or wrong key."""
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-        return Changes.model_validate(content)
+        return RecipeOverrides.model_validate(content)
     except (OSError, ValueError) as error:
-        reason = _places(error) if isinstance(error, ValidationError) else str(error)
-        raise MedSegError(f"{path} is no recipe: {reason}. Its keys are {', '.join(Changes.model_fields)}.") from error
+        reason = _format_errors(error) if isinstance(error, ValidationError) else str(error)
+        raise MedSegError(
+            f"{path} is no recipe: {reason}. Its keys are {', '.join(RecipeOverrides.model_fields)}."
+        ) from error
 
 
-def default_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, changes: Changes) -> FirstStart:
+def make_default_start_plan(
+    task: Task, name: str, donors: Sequence[Donor], sizes: DataStats, changes: RecipeOverrides
+) -> StartPlan:
     """Return the card and the weights that a model on these images begins with.
 
-    Where no version has the network, or `changes` name its weights, it is left to `own_data.recipe_for` with what its
-    encoder begins.
+    Where no version has the network, or `changes` name its weights, it is left to `own_data.prepare_model_recipe`
+    with what its encoder begins.
     """
-    fitting = [] if changes.weights else [donor for donor in donors if changes.keep_network_of(donor[0])]
-    start = first_start(task, name, fitting)
+    fitting = [] if changes.weights else [donor for donor in donors if changes.matches_network(donor[0])]
+    start = make_start_plan(task, name, fitting)
     card = start.card
-    sides = {"max_side_px": _max_side_px(task, sizes)} | changes.preprocessing
+    sides = {"max_side_px": _choose_max_side_px(task, sizes)} | changes.preprocessing
     changed = {
-        "architecture": _architecture(card.architecture, changes.architecture),
-        "preprocessing": _changed(card.preprocessing, sides, "preprocessing"),
+        "architecture": _override_architecture(card.architecture, changes.architecture),
+        "preprocessing": _apply_overrides(card.preprocessing, sides, "preprocessing"),
         "postprocessing": changes.postprocessing,
         "weaknesses": card.weaknesses if start.weights_from else [],
         "lineage": card.lineage if start.weights_from else Lineage(),
@@ -99,12 +103,12 @@ def default_start(task: Task, name: str, donors: Sequence[Donor], sizes: Sizes, 
     return start.model_copy(update={"card": card.model_copy(update=changed)})
 
 
-def default_recipe(task: Task, name: str, sizes: Sizes, changes: Changes) -> Recipe:
+def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: RecipeOverrides) -> Recipe:
     """Return how to learn from this many images of this size."""
-    n_steps = next((steps for most, steps in STEPS_BY_IMAGES if sizes.n_train <= most), MOST_STEPS)
+    n_steps = next((steps for most, steps in STEPS_BY_IMAGES if sizes.n_train <= most), MAX_STEPS)
     per_epoch = min(max(sizes.n_planes // 4, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     n_epochs = max(2, round(n_steps / per_epoch))
-    patch_px = min(PATCH_PX, max(MIN_PATCH_PX, sizes.side_px // STEP_OF_SIDES_PX * STEP_OF_SIDES_PX))
+    patch_px = min(PATCH_PX, max(MIN_PATCH_PX, sizes.side_px // SIDE_MULTIPLE_PX * SIDE_MULTIPLE_PX))
     few = sizes.n_train < FEW_IMAGES
     recipe = Recipe(
         base=START_FOLDER,
@@ -125,29 +129,29 @@ def default_recipe(task: Task, name: str, sizes: Sizes, changes: Changes) -> Rec
         freeze_batch_norm=False,
         keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
     )
-    return _changed(recipe, changes.recipe, "recipe")
+    return _apply_overrides(recipe, changes.recipe, "recipe")
 
 
-def _max_side_px(task: Task, sizes: Sizes) -> int:
+def _choose_max_side_px(task: Task, sizes: DataStats) -> int:
     """Objects are counted at the size they have; of organs a smaller picture shows enough."""
     if task.instances:
-        return NATIVE_PX
-    return HISTOLOGY_PX if sizes.look == "stained" else SMALL_PX
+        return NATIVE_MAX_SIDE_PX
+    return HISTOLOGY_MAX_SIDE_PX if sizes.look == "stained" else ORGAN_MAX_SIDE_PX
 
 
-def _architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
+def _override_architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
     """Change the network; one of another name has options of its own, and its own encoder where none is named."""
     other = {"encoder": "", "options": {}} if changes.get("name", default.name) != default.name else {}
-    return _changed(default, other | dict(changes), "architecture")
+    return _apply_overrides(default, other | dict(changes), "architecture")
 
 
-def _changed(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:
+def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:
     """Return a copy with some keys changed, checked like a new one."""
     try:
         return type(model).model_validate(model.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the {part} cannot be changed so: {_places(error)}") from error
+        raise MedSegError(f"the {part} cannot be changed so: {_format_errors(error)}") from error
 
 
-def _places(error: ValidationError) -> str:
+def _format_errors(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

@@ -1,7 +1,7 @@
-"""A model from anybody's own images and masks: everything is checked first, then one run folder is filled and trained.
+"""Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
 
-`match` tells what fits, `fill_run` makes the run folder, `train` trains and judges it; `medseg train --images` and the
-benchmarks call these three.
+`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, `train_and_evaluate` trains and evaluates
+it. `medseg train` and the benchmarks call these three.
 """
 
 import hashlib
@@ -13,29 +13,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core import formats
-from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import DataSource, ModelCard, read_card
-from napari_medseg.core.model_registry import Registry
-from napari_medseg.core.replay import leave_older
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.replay import write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks import Task
 from training.from_folders import mask_pairing
-from training.from_folders.base_recipe import BaseRecipe, Source
-from training.from_folders.default_recipe import Changes, Donor, Sizes, default_recipe
-from training.from_folders.image_kind import kind_of
-from training.from_folders.mask_pairing import Matched, Mismatch, OwnCase
-from training.from_folders.mask_values import Meaning
+from training.from_folders.base_recipe import FolderSource, ModelRecipe
+from training.from_folders.default_recipe import DataStats, Donor, RecipeOverrides, make_default_recipe
+from training.from_folders.image_kind import detect_image_kind
+from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
+from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import Failed, read_events
 
 LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
-ONE_GROUP_HELD_OUT_IN = 5
-ONE_GROUP_VALIDATES_IN = 5
+HOLD_OUT_ONE_GROUP_IN = 5
+VALIDATE_ONE_GROUP_IN = 5
 
 
 @dataclass(frozen=True)
-class OwnData:
+class FolderData:
     """Images and masks of a person.
 
     Parameters
@@ -44,7 +44,7 @@ class OwnData:
         Of the model.
     images, masks
         Folders; `masks` may be a COCO file.
-    meaning
+    encoding
         The task, and what the values of the masks mean.
     group_by
         Regular expression whose match in an image's name, or its first parenthesis, is the patient, slide or video;
@@ -58,14 +58,14 @@ class OwnData:
     name: str
     images: Path
     masks: Path
-    meaning: Meaning
+    encoding: MaskEncoding
     group_by: str = ""
     hold_out: tuple[str, ...] = ()
     train_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Split:
+class GroupSplit:
     """Which groups are for what."""
 
     hold_out: tuple[str, ...]
@@ -73,7 +73,7 @@ class Split:
     group_of: dict[str, str] = field(default_factory=dict)
 
 
-def task_for(name: str, labels: Sequence[str], images: Path, *, instances: bool = False) -> Task:
+def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instances: bool = False) -> Task:
     """Make the task of labels, for the kind of images that a folder holds.
 
     Raises
@@ -81,12 +81,12 @@ def task_for(name: str, labels: Sequence[str], images: Path, *, instances: bool 
     MedSegError
         If a label or the name cannot be, or the folder holds no image.
     """
-    return own_task(name, labels, kind=kind_of(images), instances=instances)
+    return make_custom_task(name, labels, kind=detect_image_kind(images), instances=instances)
 
 
-def match(data: OwnData) -> Matched:
+def check_folder_data(data: FolderData) -> PairingResult:
     """Look at all images and masks; see `matching.match`. Names in which `group_by` matches nothing are mismatches."""
-    found = mask_pairing.match(data.images, data.masks, data.meaning)
+    found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
     lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
     mismatches = [Mismatch("group", name, f"{data.group_by!r} matches nothing in its name") for name in lost]
     cases = tuple(case for case in found.cases if case.name not in set(lost))
@@ -94,13 +94,13 @@ def match(data: OwnData) -> Matched:
 
 
 def fill_run(
-    data: OwnData,
-    cases: Sequence[OwnCase],
+    data: FolderData,
+    cases: Sequence[FolderCase],
     donors: Sequence[Donor],
     run_dir: Path,
-    changes: Changes | None = None,
-    registry: Registry | None = None,
-) -> BaseRecipe:
+    changes: RecipeOverrides | None = None,
+    registry: ModelRegistry | None = None,
+) -> ModelRecipe:
     """Fill a run folder: labels, recipe, snapshot with its split, and the version to start from.
 
     Parameters
@@ -129,44 +129,44 @@ def fill_run(
         If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
         cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
     """
-    from training.own_start import make_own_run
+    from training.own_start import make_folder_run
 
-    changes = changes or Changes()
-    return make_own_run(recipe_for(data, cases, donors, run_dir, changes), changes, run_dir, registry)
+    changes = changes or RecipeOverrides()
+    return make_folder_run(prepare_model_recipe(data, cases, donors, run_dir, changes), changes, run_dir, registry)
 
 
-def recipe_for(
-    data: OwnData, cases: Sequence[OwnCase], donors: Sequence[Donor], run_dir: Path, changes: Changes
-) -> BaseRecipe:
+def prepare_model_recipe(
+    data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
+) -> ModelRecipe:
     """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
-    from training.own_start import own_start
+    from training.own_start import choose_initial_weights
 
     if (run_dir / "recipe.json").exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
-    chosen, split = _chosen(data, cases)
-    labels = _write_labels(data.meaning, chosen, run_dir / LABELS_FOLDER / data.meaning.task.name)
+    chosen, split = _choose_cases(data, cases)
+    labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
-    sizes = _sizes(learnt, split)
-    task = data.meaning.task
-    start = own_start(task, data.name, donors, sizes, changes)
+    sizes = _compute_data_stats(learnt, split)
+    task = data.encoding.task
+    start = choose_initial_weights(task, data.name, donors, sizes, changes)
     described = DataSource(
-        name=data.meaning.task.name,
+        name=data.encoding.task.name,
         n_images=len(learnt),
         groups=len({split.group_of[case.name] for case in learnt}),
         labels=LABELS_BY,
         licence="the user's own data",
     )
-    return BaseRecipe(
+    return ModelRecipe(
         card=start.card.model_copy(update={"training_data": [described]}),
         encoder_weights=start.encoder_weights,
         weights_from=start.weights_from,
         labels_by=LABELS_BY,
-        sources=(_source(data, chosen, split, labels),),
-        recipe=default_recipe(task, data.name, sizes, changes),
+        sources=(_make_source(data, chosen, split, labels),),
+        recipe=make_default_recipe(task, data.name, sizes, changes),
     )
 
 
-def train(run_dir: Path) -> ModelCard:
+def train_and_evaluate(run_dir: Path) -> ModelCard:
     """Train a filled run folder in this process, or go on with it, and judge the result on what was held out.
 
     Raises
@@ -179,60 +179,60 @@ def train(run_dir: Path) -> ModelCard:
     if train_run([str(run_dir)]):
         said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
         raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its log.txt tells why.")
-    return judged(run_dir)
+    return evaluate_folder_run(run_dir)
 
 
-def judged(run_dir: Path) -> ModelCard:
+def evaluate_folder_run(run_dir: Path) -> ModelCard:
     """Write all figures of a finished run on its card, where it holds something out, and return the card.
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import judge
+    from training.evaluation.model_evaluation import evaluate_holdout
 
-    leave_older(run_dir)
-    if read_snapshot(run_dir / "snapshot.json").with_role(Role.HOLD_OUT):
-        return judge(run_dir, LABELS_BY, images_may_be_shown=False)
+    write_run_replay_images(run_dir)
+    if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
+        return evaluate_holdout(run_dir, LABELS_BY, images_may_be_shown=False)
     return read_card(run_dir / "card.json")
 
 
-def groups_to_hold_out(groups: Iterable[str]) -> tuple[str, ...]:
+def choose_hold_out_groups(groups: Iterable[str]) -> tuple[str, ...]:
     """Choose one group in five to judge the model, at least one where there are two.
 
     The choice goes by a hash of the names, so that it stays much the same as others come.
     """
-    shuffled = _shuffled(groups)
-    return tuple(shuffled[: max(1, len(shuffled) // ONE_GROUP_HELD_OUT_IN)]) if len(shuffled) > 1 else ()
+    shuffled = _shuffle_groups(groups)
+    return tuple(shuffled[: max(1, len(shuffled) // HOLD_OUT_ONE_GROUP_IN)]) if len(shuffled) > 1 else ()
 
 
-def groups_to_validate(groups: Iterable[str]) -> tuple[str, ...]:
+def choose_validation_groups(groups: Iterable[str]) -> tuple[str, ...]:
     """Choose one group in five of those that are learnt from to choose the best epoch; none of less than five."""
-    shuffled = _shuffled(groups)
-    return tuple(shuffled[: len(shuffled) // ONE_GROUP_VALIDATES_IN])
+    shuffled = _shuffle_groups(groups)
+    return tuple(shuffled[: len(shuffled) // VALIDATE_ONE_GROUP_IN])
 
 
-def _chosen(data: OwnData, cases: Sequence[OwnCase]) -> tuple[list[OwnCase], Split]:
+def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
     """Return the cases to train and judge on, with their groups."""
-    pattern = _with_parenthesis(data.group_by)
-    group_of = {case.name: _group(pattern, case.name) for case in cases}
+    pattern = _add_group_parenthesis(data.group_by)
+    group_of = {case.name: _find_group(pattern, case.name) for case in cases}
     if unknown := sorted(set(data.hold_out) - set(group_of.values())):
         raise MedSegError(f"there are no groups {unknown} to hold out; there are {sorted(set(group_of.values()))[:8]}")
     if unknown := sorted(set(data.train_on) - group_of.keys()):
         raise MedSegError(f"there are no images {unknown[:5]} to train on. Their names have no suffix.")
-    held = data.hold_out or groups_to_hold_out(group_of.values())
+    held = data.hold_out or choose_hold_out_groups(group_of.values())
     learnt = [case for case in cases if group_of[case.name] not in held]
     learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
     if not learnt:
         raise MedSegError("nothing is left to learn from. Give more images, or hold fewer groups out.")
-    validate = groups_to_validate(group_of[case.name] for case in learnt)
+    validate = choose_validation_groups(group_of[case.name] for case in learnt)
     judging = [case for case in cases if group_of[case.name] in held]
-    return [*learnt, *judging], Split(held, validate, group_of)
+    return [*learnt, *judging], GroupSplit(held, validate, group_of)
 
 
-def _sizes(learnt: Sequence[OwnCase], split: Split) -> Sizes:
+def _compute_data_stats(learnt: Sequence[FolderCase], split: GroupSplit) -> DataStats:
     facts = [case.facts for case in learnt if case.facts is not None]
     planes = [fact.shape[0] if len(fact.shape) > 2 else 1 for fact in facts]
     n_validate = sum(split.group_of[case.name] in split.validate for case in learnt)
-    return Sizes(
+    return DataStats(
         n_train=len(learnt) - n_validate,
         n_validate=n_validate,
         n_planes=sum(planes),
@@ -241,39 +241,39 @@ def _sizes(learnt: Sequence[OwnCase], split: Split) -> Sizes:
     )
 
 
-def _source(data: OwnData, chosen: Sequence[OwnCase], split: Split, labels: Path) -> Source:
+def _make_source(data: FolderData, chosen: Sequence[FolderCase], split: GroupSplit, labels: Path) -> FolderSource:
     names = "|".join(re.escape(case.name) for case in chosen)
-    return Source(
-        name=data.meaning.task.name,
+    return FolderSource(
+        name=data.encoding.task.name,
         images=str(data.images.absolute()),
         labels=str(labels.absolute()),
         only=f"^({names})$",
-        group=_with_parenthesis(data.group_by),
+        group=_add_group_parenthesis(data.group_by),
         hold_out=split.hold_out,
         validate_on=split.validate,
-        ignored_value=data.meaning.ignored_value,
+        ignored_value=data.encoding.ignored_value,
     )
 
 
-def _write_labels(meaning: Meaning, cases: Sequence[OwnCase], folder: Path) -> Path:
+def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: Path) -> Path:
     """Write the masks as labels under the names of their images; the run folder needs the masks no more."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
-        image, labels = mask_pairing.labels_of(case, meaning)
+        image, labels = mask_pairing.read_image_and_labels(case, encoding)
         formats.write_labels(folder / f"{case.name}.tif", labels, image)
     return folder
 
 
-def _shuffled(groups: Iterable[str]) -> list[str]:
+def _shuffle_groups(groups: Iterable[str]) -> list[str]:
     return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
 
 
-def _group(pattern: str, name: str) -> str:
+def _find_group(pattern: str, name: str) -> str:
     found = re.search(pattern, name)
     return found.group(1) if found else ""
 
 
-def _with_parenthesis(pattern: str) -> str:
+def _add_group_parenthesis(pattern: str) -> str:
     """Return a pattern whose first parenthesis is the group; the whole name without one."""
     if not pattern:
         return "^(.*)$"

@@ -7,19 +7,19 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_detection import look_of
+from napari_medseg.core.task_detection import detect_look
 
 SAMPLED_IMAGES = 12
-_KINDS_OF_MODALITIES = {"CT": "ct", "MR": "mr", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "US": "ultrasound"}
+_KIND_BY_MODALITY = {"CT": "ct", "MR": "mr", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "US": "ultrasound"}
 
 
-def kind_of(images: Path) -> str:
+def detect_image_kind(images: Path) -> str:
     """Return the kind of images, a key of `core.own_tasks.KINDS`, by a look at some of a folder."""
     if not images.is_dir():
         raise MedSegError(f"{images} is no folder. Give a folder of images.")
     paths = [path for path in sorted(images.iterdir()) if formats.can_read(path) and not path.name.startswith(".")]
     readable = filter(None, map(_read_or_none, paths[:: max(1, len(paths) // SAMPLED_IMAGES)]))
-    seen = [(look_of(image), _modality(image)) for image in islice(readable, SAMPLED_IMAGES)]
+    seen = [(detect_look(image), _get_modality(image)) for image in islice(readable, SAMPLED_IMAGES)]
     if not seen:
         raise MedSegError(f"{images} holds no image that can be read. Choose another folder.")
     looks = Counter(look for look, _ in seen)
@@ -28,10 +28,10 @@ def kind_of(images: Path) -> str:
     if looks["endoscopic"]:
         return "colour"
     modality = Counter(modality for _, modality in seen).most_common(1)[0][0]
-    return _KINDS_OF_MODALITIES.get(modality, "grey")
+    return _KIND_BY_MODALITY.get(modality, "grey")
 
 
-def _modality(image: Image) -> str:
+def _get_modality(image: Image) -> str:
     return image.modality or ("CT" if image.units == "HU" else "")
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError, OtherGridError
+from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.formats.aperio import APERIO_SUFFIX, read_aperio
-from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoPicture, read_coco
-from napari_medseg.core.formats.discovery import suffix_of
-from napari_medseg.core.formats.polygons import Outline, painted
+from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoImage, read_coco
+from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.core.formats.polygons import AnnotatedObject, rasterise_labels
 from napari_medseg.core.image import Image
-from training.data.labelled_cases import stem_of
-from training.from_folders.name_matching import key_of_image, name_key
+from training.data.labelled_cases import get_stem
+from training.from_folders.name_matching import get_image_key, normalise_name
 
 Labels = NDArray[np.integer[Any]]
 
@@ -30,22 +30,22 @@ class MaskFile:
     """Labels of one image: a file of pixels, a file of outlines, or a picture in a COCO file."""
 
     path: Path
-    picture: CocoPicture | None = None
+    coco_image: CocoImage | None = None
 
     @property
     def title(self) -> str:
         """For messages."""
-        return self.path.name if self.picture is None else f"{self.picture.file_name} in {self.path.name}"
+        return self.path.name if self.coco_image is None else f"{self.coco_image.file_name} in {self.path.name}"
 
     @property
-    def is_drawn(self) -> bool:
+    def has_outlines(self) -> bool:
         """Whether it holds outlines with names of categories instead of values."""
-        return self.picture is not None or suffix_of(self.path) == APERIO_SUFFIX
+        return self.coco_image is not None or get_suffix(self.path) == APERIO_SUFFIX
 
     @property
     def is_exact(self) -> bool:
         """Whether the file keeps each pixel's value; JPEG does not."""
-        return self.is_drawn or suffix_of(self.path) not in formats.JPEG_SUFFIXES
+        return self.has_outlines or get_suffix(self.path) not in formats.JPEG_SUFFIXES
 
     def read(self, image: Image, values: Mapping[str, int] | None) -> Labels:
         """Return labels on the image's grid.
@@ -61,21 +61,23 @@ class MaskFile:
         Raises
         ------
         MedSegError
-            If the file cannot be read; `OtherGridError` where it is of another size, `UnknownValueError` where a
+            If the file cannot be read; `GridMismatchError` where it is of another size, `UnknownValueError` where a
             category is no label.
         """
-        if not self.is_drawn:
+        if not self.has_outlines:
             return formats.read_labels(self.path, image)
         if len(image.spatial_shape) != 2:
-            raise OtherGridError(f"{self.title}: outlines lie on one plane, but {image.name} is a volume.")
+            raise GridMismatchError(f"{self.title}: outlines lie on one plane, but {image.name} is a volume.")
         height, width = image.spatial_shape
-        if self.picture is not None and self.picture.shape not in (None, (height, width)):
-            said = self.picture.shape
-            raise OtherGridError(
+        if self.coco_image is not None and self.coco_image.shape not in (None, (height, width)):
+            said = self.coco_image.shape
+            raise GridMismatchError(
                 f"{self.title} has {said[1]} x {said[0]} pixels, but the image has {width} x {height}."
             )
-        outlines = read_aperio(self.path) if self.picture is None else self.picture.outlines
-        return painted(outlines, (height, width), None if values is None else _values(outlines, values, self.title))
+        outlines = read_aperio(self.path) if self.coco_image is None else self.coco_image.objects
+        return rasterise_labels(
+            outlines, (height, width), None if values is None else _map_categories(outlines, values, self.title)
+        )
 
 
 def find_masks(masks: Path, *, by_ending: bool) -> dict[str, MaskFile]:
@@ -93,41 +95,43 @@ def find_masks(masks: Path, *, by_ending: bool) -> dict[str, MaskFile]:
     MedSegError
         If there is no such folder or file, or the file holds no annotations.
     """
-    if masks.is_file() and suffix_of(masks) == COCO_SUFFIX:
-        return _in_coco(masks)
+    if masks.is_file() and get_suffix(masks) == COCO_SUFFIX:
+        return _list_coco_masks(masks)
     if not masks.is_dir():
         raise MedSegError(f"{masks} is neither a folder of masks nor a COCO file (.json).")
     files = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
     wanted = {*formats.WRITERS, APERIO_SUFFIX}
     found = {
-        stem_of_mask(path): MaskFile(path)
+        get_mask_stem(path): MaskFile(path)
         for path in files
-        if (suffix_of(path) in wanted or formats.can_read(path))
-        and not (by_ending and suffix_of(path) != APERIO_SUFFIX and key_of_image(stem_of_mask(path)) is not None)
+        if (get_suffix(path) in wanted or formats.can_read(path))
+        and not (by_ending and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
     }
-    annotations = [path for path in files if suffix_of(path) == COCO_SUFFIX]
-    return _in_coco(annotations[0]) if not found and len(annotations) == 1 else found
+    annotations = [path for path in files if get_suffix(path) == COCO_SUFFIX]
+    return _list_coco_masks(annotations[0]) if not found and len(annotations) == 1 else found
 
 
-def stem_of_mask(path: Path) -> str:
+def get_mask_stem(path: Path) -> str:
     """Return the name of a mask file without its suffix."""
-    return path.stem if suffix_of(path) == APERIO_SUFFIX else stem_of(path)
+    return path.stem if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
 
 
-def categories_in(masks: Path) -> tuple[str, ...]:
+def read_categories(masks: Path) -> tuple[str, ...]:
     """Return the names of the categories that a COCO file brings; none of other masks."""
-    if masks.is_file() and suffix_of(masks) == COCO_SUFFIX:
+    if masks.is_file() and get_suffix(masks) == COCO_SUFFIX:
         return read_coco(masks).categories
     return ()
 
 
-def _in_coco(path: Path) -> dict[str, MaskFile]:
-    return {stem_of(Path(picture.file_name)): MaskFile(path, picture) for picture in read_coco(path).pictures}
+def _list_coco_masks(path: Path) -> dict[str, MaskFile]:
+    return {get_stem(Path(picture.file_name)): MaskFile(path, picture) for picture in read_coco(path).images}
 
 
-def _values(outlines: list[Outline] | tuple[Outline, ...], values: Mapping[str, int], title: str) -> dict[str, int]:
+def _map_categories(
+    outlines: list[AnnotatedObject] | tuple[AnnotatedObject, ...], values: Mapping[str, int], title: str
+) -> dict[str, int]:
     """Return the label of each category that occurs; with one label and none of its name, all are meant."""
-    keys = {outline.name: name_key(outline.name) for outline in outlines}
+    keys = {outline.name: normalise_name(outline.name) for outline in outlines}
     if len(values) == 1 and not values.keys() & set(keys.values()):
         return dict.fromkeys(keys, next(iter(values.values())))
     if unknown := sorted(name for name, key in keys.items() if key not in values):

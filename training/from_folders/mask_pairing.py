@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError, OtherGridError
+from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding, check_labels
-from napari_medseg.core.task_detection import look_of
-from training.data.labelled_cases import stem_of
+from napari_medseg.core.task_detection import detect_look
+from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
-from training.from_folders.mask_values import Meaning, labels_from, note_on_borders
-from training.from_folders.name_matching import key_of_image, name_key, pair_keys
+from training.from_folders.mask_values import MaskEncoding, convert_mask_to_labels, describe_soft_borders
+from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
 
 Labels = NDArray[np.integer[Any]]
-_KINDS_OF_ERRORS = {OtherGridError: "other size", UnknownValueError: "unknown value"}
+_KIND_BY_ERROR = {GridMismatchError: "other size", UnknownValueError: "unknown value"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageFacts:
     """What is known of one image: its kind, its (z,) y and x in pixels, and which labels it has."""
 
     look: str
@@ -52,29 +52,29 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnCase:
+class FolderCase:
     """An image with the file that its labels come from."""
 
     name: str
     image: Path
     mask: MaskFile
-    facts: Facts | None = None
+    facts: ImageFacts | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Matched:
+class PairingResult:
     """All pairs that fit, and all that does not."""
 
-    cases: tuple[OwnCase, ...]
+    cases: tuple[FolderCase, ...]
     mismatches: tuple[Mismatch, ...]
 
     @property
-    def blocking(self) -> tuple[Mismatch, ...]:
+    def blocking_mismatches(self) -> tuple[Mismatch, ...]:
         """What has to be solved, or left out knowingly, before anything can be trained."""
         return tuple(mismatch for mismatch in self.mismatches if mismatch.blocking)
 
 
-def match(images: Path, masks: Path, meaning: Meaning) -> Matched:
+def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) -> PairingResult:
     """Pair images with masks by their names, and look at every pair.
 
     Parameters
@@ -84,7 +84,7 @@ def match(images: Path, masks: Path, meaning: Meaning) -> Matched:
     masks
         Folder of label files or of Aperio XML, or a COCO file. May be the same folder: then masks are told by endings
         of their names such as ``_mask``.
-    meaning
+    encoding
         What the values of the masks mean.
 
     Raises
@@ -92,46 +92,46 @@ def match(images: Path, masks: Path, meaning: Meaning) -> Matched:
     MedSegError
         If a folder is missing, or holds nothing that could be paired.
     """
-    image_of, doubled = _listed_images(images, masks)
+    image_of, doubled = _list_images(images, masks)
     mask_of = find_masks(masks, by_ending=images.resolve() == masks.resolve())
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} holds nothing that could be read. Choose another folder, or convert the files.")
-    pairs = pair_keys(list(image_of), list(mask_of))
+    pairs = pair_names(list(image_of), list(mask_of))
     mismatches = [Mismatch("double", name, "several images have this name") for name in doubled]
-    mismatches += _unpaired(image_of, mask_of, pairs)
+    mismatches += _find_unpaired(image_of, mask_of, pairs)
     cases = []
     for image_key, mask_key in pairs.items():
-        case, found = look_at(OwnCase(image_key, image_of[image_key], mask_of[mask_key]), meaning)
+        case, found = check_pair(FolderCase(image_key, image_of[image_key], mask_of[mask_key]), encoding)
         mismatches += found
         if not any(mismatch.blocking for mismatch in found):
             cases.append(case)
-    return Matched(tuple(cases), tuple(mismatches))
+    return PairingResult(tuple(cases), tuple(mismatches))
 
 
-def look_at(case: OwnCase, meaning: Meaning) -> tuple[OwnCase, list[Mismatch]]:
+def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, list[Mismatch]]:
     """Read one pair, and say what does not fit."""
     try:
-        image, mask = _read_pair(case, meaning)
-        labels = _as_labels(case, mask, meaning)
+        image, mask = _read_pair(case, encoding)
+        labels = _convert_to_labels(case, mask, encoding)
     except MedSegError as error:
-        return case, [Mismatch(_KINDS_OF_ERRORS.get(type(error), "unreadable"), case.name, str(error))]
-    if image.axes not in meaning.task.axes and image.spatial_axes not in meaning.task.axes:
-        takes = ", ".join(meaning.task.axes)
+        return case, [Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, str(error))]
+    if image.axes not in encoding.task.axes and image.spatial_axes not in encoding.task.axes:
+        takes = ", ".join(encoding.task.axes)
         return case, [Mismatch("other kind", case.name, f"it has axes {image.axes}, but the task takes {takes}")]
-    if meaning.ignored_value is not None:
-        if (labels == meaning.ignored_value).all():
-            return case, [Mismatch("not looked at", case.name, f"all of its mask is {meaning.ignore} (--ignore)")]
-        labels = np.where(labels == meaning.ignored_value, 0, labels)
-    values = () if meaning.task.instances else tuple(int(value) for value in np.unique(labels) if value)
-    facts = Facts(look_of(image), image.modality, image.axes, image.spatial_shape, values)
-    found = [_as_mismatch(finding, case.name) for finding in _findings(labels, meaning, image)]
-    if not case.mask.is_drawn and (note := note_on_borders(mask, meaning, exact=case.mask.is_exact)):
+    if encoding.ignored_value is not None:
+        if (labels == encoding.ignored_value).all():
+            return case, [Mismatch("not looked at", case.name, f"all of its mask is {encoding.ignore} (--ignore)")]
+        labels = np.where(labels == encoding.ignored_value, 0, labels)
+    values = () if encoding.task.instances else tuple(int(value) for value in np.unique(labels) if value)
+    facts = ImageFacts(detect_look(image), image.modality, image.axes, image.spatial_shape, values)
+    found = [_make_mismatch(finding, case.name) for finding in _find_label_problems(labels, encoding, image)]
+    if not case.mask.has_outlines and (note := describe_soft_borders(mask, encoding, exact=case.mask.is_exact)):
         found.append(Mismatch("soft borders", case.name, note, blocking=False))
     return replace(case, facts=facts), found
 
 
-def labels_of(case: OwnCase, meaning: Meaning) -> tuple[Image, Labels]:
+def read_image_and_labels(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, Labels]:
     """Read the image of a case, and its mask as labels of the task, with `meaning.ignored_value` where nobody decided.
 
     Raises
@@ -139,53 +139,53 @@ def labels_of(case: OwnCase, meaning: Meaning) -> tuple[Image, Labels]:
     MedSegError
         If one cannot be read, the sizes differ, or a value or category is no label.
     """
-    image, mask = _read_pair(case, meaning)
-    return image, _as_labels(case, mask, meaning)
+    image, mask = _read_pair(case, encoding)
+    return image, _convert_to_labels(case, mask, encoding)
 
 
-def _read_pair(case: OwnCase, meaning: Meaning) -> tuple[Image, NDArray[Any]]:
+def _read_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, NDArray[Any]]:
     """Read the image, and the mask as it is; of outlines, the labels of their categories or numbers."""
-    image, task = formats.read(case.image), meaning.task
-    if meaning.binarise and not case.mask.is_drawn:
+    image, task = formats.read(case.image), encoding.task
+    if encoding.binarise and not case.mask.has_outlines:
         return image, formats.read_mask(case.mask.path, image)
-    one_for_all = task.instances or meaning.binarise
-    names = None if one_for_all else {name_key(label.name): label.value for label in task.labels}
+    one_for_all = task.instances or encoding.binarise
+    names = None if one_for_all else {normalise_name(label.name): label.value for label in task.labels}
     return image, case.mask.read(image, names)
 
 
-def _as_labels(case: OwnCase, mask: NDArray[Any], meaning: Meaning) -> Labels:
-    if not case.mask.is_drawn:
-        return labels_from(mask, meaning, exact=case.mask.is_exact)
-    return (mask > 0).astype(np.uint8) if meaning.binarise and not meaning.task.instances else mask
+def _convert_to_labels(case: FolderCase, mask: NDArray[Any], encoding: MaskEncoding) -> Labels:
+    if not case.mask.has_outlines:
+        return convert_mask_to_labels(mask, encoding, exact=case.mask.is_exact)
+    return (mask > 0).astype(np.uint8) if encoding.binarise and not encoding.task.instances else mask
 
 
-def _findings(labels: Labels, meaning: Meaning, image: Image) -> Iterator[Finding]:
+def _find_label_problems(labels: Labels, encoding: MaskEncoding, image: Image) -> Iterator[Finding]:
     wanted = {"sides", "empty"}
-    return (finding for finding in check_labels(labels, meaning.task, image) if finding.kind in wanted)
+    return (finding for finding in check_labels(labels, encoding.task, image) if finding.kind in wanted)
 
 
-def _as_mismatch(finding: Finding, name: str) -> Mismatch:
+def _make_mismatch(finding: Finding, name: str) -> Mismatch:
     advice = "; if they all are, exchange their names in --labels" if finding.kind == "sides" else ""
     return Mismatch(finding.kind, name, finding.text + advice, finding.blocking)
 
 
-def _listed_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
+def _list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
     """Images by the names that they are paired by, and the names that several have."""
     if not images.is_dir():
         raise MedSegError(f"{images} is no folder. Give a folder of images.")
     both = images.resolve() == masks.resolve()
     paths = [path for path in sorted(images.iterdir()) if _is_image(path, masks)]
-    paths = [path for path in paths if not (both and key_of_image(stem_of(path)) is None)]
-    times = Counter(stem_of(path) for path in paths)
+    paths = [path for path in paths if not (both and get_image_key(get_stem(path)) is None)]
+    times = Counter(get_stem(path) for path in paths)
     doubled = sorted(name for name, count in times.items() if count > 1)
-    return {stem_of(path): path for path in paths if times[stem_of(path)] == 1}, doubled
+    return {get_stem(path): path for path in paths if times[get_stem(path)] == 1}, doubled
 
 
 def _is_image(path: Path, masks: Path) -> bool:
     return not path.name.startswith(".") and path.resolve() != masks.resolve() and formats.can_read(path)
 
 
-def _unpaired(
+def _find_unpaired(
     image_of: Mapping[str, Path], mask_of: Mapping[str, MaskFile], pairs: Mapping[str, str]
 ) -> Iterator[Mismatch]:
     for name in image_of:
@@ -197,7 +197,7 @@ def _unpaired(
             yield Mismatch("missing image", name, f"{mask.title} has no image")
 
 
-def listing(mismatches: Sequence[Mismatch], at_most: int = 20) -> list[str]:
+def format_mismatches(mismatches: Sequence[Mismatch], at_most: int = 20) -> list[str]:
     """Lines for people: how many of each kind, then each one by name."""
     lines = []
     for kind in dict.fromkeys(mismatch.kind for mismatch in mismatches):

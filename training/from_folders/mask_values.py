@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.snapshot import IGNORED
+from napari_medseg.core.snapshot import IGNORE_INDEX
 from napari_medseg.core.tasks import Task
 from training.from_folders.mask_files import UnknownValueError
 
 Labels = NDArray[np.integer[Any]]
-BINARY = 255
-WHITES = (255, 65535)
+BINARY_VALUE = 255
+WHITE_VALUES = (255, 65535)
 IGNORED_OBJECT = 2**32 - 1
-MANY_GREYS, LEAST_WHITE = 8, 4
+MIN_SOFT_GREYS, MAX_GREY_TO_WHITE_RATIO = 8, 4
 SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
-class Meaning:
+class MaskEncoding:
     """How masks become labels.
 
     Parameters
@@ -31,7 +31,7 @@ class Meaning:
     values
         Values in the masks of each label, in order; empty: 1, 2, ... , or whatever one value, where there is one label.
     binarise
-        Whether whatever is drawn is the one label; see `binarised`.
+        Whether whatever is drawn is the one label; see `binarise_mask`.
     ignore
         Value in the masks of what nobody decided on.
 
@@ -63,9 +63,9 @@ class Meaning:
             raise MedSegError(f"--values cannot be, as {other}. Leave it out.")
         if self.binarise and n_labels != 1:
             raise MedSegError(f"--binarise is for one label, but there are {n_labels}. Name one, or leave it out.")
-        self._refuse_ignoring_a_label(named)
+        self._check_ignore_value(named)
 
-    def _refuse_ignoring_a_label(self, named: list[int]) -> None:
+    def _check_ignore_value(self, named: list[int]) -> None:
         if self.ignore is None:
             return
         known = named or ([] if self.binarise or self.task.instances else [label.value for label in self.task.labels])
@@ -79,17 +79,17 @@ class Meaning:
         """What marks in labels of the task that nobody decided; no label and no object has that value."""
         if self.ignore is None:
             return None
-        return IGNORED_OBJECT if self.task.instances else IGNORED
+        return IGNORED_OBJECT if self.task.instances else IGNORE_INDEX
 
 
-def labels_from(mask: NDArray[Any], meaning: Meaning, *, exact: bool = True) -> Labels:
+def convert_mask_to_labels(mask: NDArray[Any], encoding: MaskEncoding, *, exact: bool = True) -> Labels:
     """Translate the values of a mask into labels of the task, or numbers of its objects.
 
     Parameters
     ----------
     mask
         (y, x) or (z, y, x), values as they lie in the file; fractions only where they are binarised.
-    meaning
+    encoding
         What they mean.
     exact
         Whether the file keeps the values that were drawn; JPEG does not.
@@ -99,35 +99,37 @@ def labels_from(mask: NDArray[Any], meaning: Meaning, *, exact: bool = True) -> 
     UnknownValueError
         Naming the values that mean nothing, or if a file that is not exact has values to be told from others.
     """
-    if meaning.ignore is not None and not exact:
+    if encoding.ignore is not None and not exact:
         raise UnknownValueError(
-            f"a JPEG does not keep values, so that {meaning.ignore} (--ignore) cannot be told. Export PNG or TIFF."
+            f"a JPEG does not keep values, so that {encoding.ignore} (--ignore) cannot be told. Export PNG or TIFF."
         )
-    decided = _decided(mask, meaning)
+    decided = _clear_ignored(mask, encoding)
     labels: Labels
-    if meaning.binarise:
-        labels = binarised(decided, exact=exact)
+    if encoding.binarise:
+        labels = binarise_mask(decided, exact=exact)
     else:
-        labels = decided if meaning.task.instances else with_label_values(decided, meaning)
-    if meaning.task.instances:
-        labels = numbered(labels)
-    if meaning.ignored_value is None:
+        labels = decided if encoding.task.instances else map_to_label_values(decided, encoding)
+    if encoding.task.instances:
+        labels = number_objects(labels)
+    if encoding.ignored_value is None:
         return labels
-    kind = np.result_type(labels, np.min_scalar_type(meaning.ignored_value))
+    kind = np.result_type(labels, np.min_scalar_type(encoding.ignored_value))
     marked: Labels = labels.astype(kind)
-    marked[mask == meaning.ignore] = meaning.ignored_value
+    marked[mask == encoding.ignore] = encoding.ignored_value
     return marked
 
 
-def note_on_borders(mask: NDArray[Any], meaning: Meaning, *, exact: bool = True) -> str:
-    """Say where the border was set, if a mask is binarised and its borders are soft; arguments as of `labels_from`."""
-    decided = _decided(mask, meaning)
-    if not meaning.binarise or (exact and not has_soft_borders(decided)):
+def describe_soft_borders(mask: NDArray[Any], encoding: MaskEncoding, *, exact: bool = True) -> str:
+    """Say where the border was set, if a mask is binarised and its borders are soft; arguments as of
+    `convert_mask_to_labels`.
+    """
+    decided = _clear_ignored(mask, encoding)
+    if not encoding.binarise or (exact and not has_soft_borders(decided)):
         return ""
     return f"its borders are soft; values above {decided.max(initial=0) / 2:g} became the label"
 
 
-def with_label_values(mask: Labels, meaning: Meaning) -> Labels:
+def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
     """Translate the values of a mask into label values.
 
     Raises
@@ -135,18 +137,18 @@ def with_label_values(mask: Labels, meaning: Meaning) -> Labels:
     UnknownValueError
         Naming the values that mean nothing.
     """
-    task = meaning.task
+    task = encoding.task
     found = [int(value) for value in np.unique(mask) if value]
-    pairs = zip(meaning.values, task.labels, strict=False)
+    pairs = zip(encoding.values, task.labels, strict=False)
     meant = {value: label.value for values, label in pairs for value in values}
     if not meant:
         meant = {label.value: label.value for label in task.labels}
-        if len(task.labels) == 1 and found == [BINARY]:
-            meant = {BINARY: task.labels[0].value}
+        if len(task.labels) == 1 and found == [BINARY_VALUE]:
+            meant = {BINARY_VALUE: task.labels[0].value}
     if unknown := [value for value in found if value not in meant]:
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" ..." if len(unknown) > SHOWN_VALUES else "")
-        known = ", ".join(f"{value} ({task.label_name(label)})" for value, label in meant.items())
-        ignored = "" if meaning.ignore is None else f", {meaning.ignore} (not looked at)"
+        known = ", ".join(f"{value} ({task.get_label_name(label)})" for value, label in meant.items())
+        ignored = "" if encoding.ignore is None else f", {encoding.ignore} (not looked at)"
         raise UnknownValueError(f"the values {shown} mean nothing; known are 0 (background), {known}{ignored}")
     translated = np.zeros(mask.shape, np.uint8)
     for value in found:
@@ -154,13 +156,13 @@ def with_label_values(mask: Labels, meaning: Meaning) -> Labels:
     return translated
 
 
-def binarised(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8]:
+def binarise_mask(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8]:
     """Return label 1 wherever something is drawn; where borders are soft, above half of the largest value.
 
     Parameters
     ----------
     mask, exact
-        As of `labels_from`.
+        As of `convert_mask_to_labels`.
     """
     largest = mask.max(initial=0)
     threshold = largest / 2 if not exact or has_soft_borders(mask) else 0
@@ -179,18 +181,23 @@ def has_soft_borders(mask: NDArray[Any]) -> bool:
         return True
     n_white = int((mask == white).sum())
     greys, counts = np.unique(mask[between], return_counts=True)
-    if white not in WHITES or not len(greys) or n_white <= counts.max() or n_white * LEAST_WHITE < counts.sum():
+    if (
+        white not in WHITE_VALUES
+        or not len(greys)
+        or n_white <= counts.max()
+        or n_white * MAX_GREY_TO_WHITE_RATIO < counts.sum()
+    ):
         return False
     block = np.ones((1,) * (mask.ndim - 2) + (3, 3), bool)
-    return len(greys) >= MANY_GREYS or not ndimage.binary_erosion(between, block).any()
+    return len(greys) >= MIN_SOFT_GREYS or not ndimage.binary_erosion(between, block).any()
 
 
-def _decided(mask: NDArray[Any], meaning: Meaning) -> NDArray[Any]:
+def _clear_ignored(mask: NDArray[Any], encoding: MaskEncoding) -> NDArray[Any]:
     """Return the mask with background where nobody decided."""
-    return mask if meaning.ignore is None else np.where(mask == meaning.ignore, 0, mask).astype(mask.dtype)
+    return mask if encoding.ignore is None else np.where(mask == encoding.ignore, 0, mask).astype(mask.dtype)
 
 
-def numbered(mask: Labels) -> Labels:
+def number_objects(mask: Labels) -> Labels:
     """Give each object of a mask with one value for all a number; touching ones are one, as nobody parted them."""
     if len(np.unique(mask[mask > 0])) != 1:
         return mask

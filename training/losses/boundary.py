@@ -12,45 +12,45 @@ from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor
 
-from training.losses.masking import counted_pixels, filled, one_hot
+from training.losses.masking import fill_ignored, make_valid_mask, one_hot
 
-REACH_SIGMAS = 4.0
+MAX_GAP_SIGMAS = 4.0
 """Gaps are looked for up to here: beyond, an object adds less than a thousandth."""
 
 
-def hausdorff(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
+def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
     """Wrong probability times the distances from both borders, to a power, averaged over pixels and classes.
 
     An estimate of the Hausdorff distance that has a gradient (Karimi & Salcudean, TMI 2020), as monai has it. Its
-    values are areas in pixels, hundreds on a bad day: give it a small weight, or take `log_hausdorff`.
+    values are areas in pixels, hundreds on a bad day: give it a small weight, or take `log_hausdorff_loss`.
     """
-    true = one_hot(filled(target), logits.shape[1])
-    counted = counted_pixels(target)
+    true = one_hot(fill_ignored(target), logits.shape[1])
+    counted = make_valid_mask(target)
     likely = torch.where(counted[:, None] > 0, torch.softmax(logits.float(), dim=1), true)
     value: Tensor = HausdorffDTLoss(alpha=power, include_background=False)(likely, true)
     return value * counted.numel() / counted.sum().clamp(min=1.0)
 
 
-def log_hausdorff(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
-    """Logarithm of one plus `hausdorff`: of the size of the other losses."""
-    return torch.log1p(hausdorff(logits, target, power))
+def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
+    """Logarithm of one plus `hausdorff_loss`: of the size of the other losses."""
+    return torch.log1p(hausdorff_loss(logits, target, power))
 
 
-def boundary(logits: Tensor, target: Tensor) -> Tensor:
+def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Distance of the probable border from the true one, integrated over the pixels between them, averaged.
 
     Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, over the foreground classes. The
     constant of their equation 4 is kept, so that the value is 0 for a right answer and never below: a trainable weight
     would run away on a negative loss.
     """
-    true = one_hot(filled(target), logits.shape[1])[:, 1:]
-    counted = counted_pixels(target)
+    true = one_hot(fill_ignored(target), logits.shape[1])[:, 1:]
+    counted = make_valid_mask(target)
     off = torch.softmax(logits.float(), dim=1)[:, 1:] - true
-    total = (off * signed_distances(true) * counted[:, None]).sum()
+    total = (off * compute_signed_distances(true) * counted[:, None]).sum()
     return total / (counted.sum().clamp(min=1.0) * true.shape[1])
 
 
-def signed_distances(masks: Tensor) -> Tensor:
+def compute_signed_distances(masks: Tensor) -> Tensor:
     """Distance of each pixel of (n, c, h, w) from the mask's border, negative inside and 0 on its outermost pixels."""
     distances = np.zeros(masks.shape, np.float32)
     for index in np.ndindex(*masks.shape[:2]):
@@ -61,25 +61,25 @@ def signed_distances(masks: Tensor) -> Tensor:
     return torch.from_numpy(distances).to(masks.device)
 
 
-def gaps_between_objects(target: Tensor, sigma_px: float, core_class: int) -> Tensor:
+def compute_gap_weights(target: Tensor, sigma_px: float, core_class: int) -> Tensor:
     """How much a pixel lies between two objects, (n, h, w) in [0, 1]; 0 within objects.
 
     A Gaussian of the sum of the distances to the nearest and to the second nearest object; parameters as in
-    `training.losses.losses.boundary_weighted`.
+    `training.losses.losses.boundary_weighted_cross_entropy`.
     """
-    planes = filled(target).cpu().numpy()
-    gaps = np.stack([_gaps(_objects(plane, core_class), sigma_px) for plane in planes])
+    planes = fill_ignored(target).cpu().numpy()
+    gaps = np.stack([_compute_gap_map(_label_objects(plane, core_class), sigma_px) for plane in planes])
     return torch.from_numpy(gaps).to(target.device)
 
 
-def _objects(classes: NDArray[np.int64], core_class: int) -> NDArray[np.int64]:
+def _label_objects(classes: NDArray[np.int64], core_class: int) -> NDArray[np.int64]:
     """Give connected pieces a number each: of cores, or of every label where `core_class` is 0."""
     numbers: NDArray[np.int64] = label(classes if core_class == 0 else classes >= core_class, connectivity=1)
     return numbers
 
 
-def _gaps(objects: NDArray[np.int64], sigma_px: float) -> NDArray[np.float32]:
-    reach = int(np.ceil(REACH_SIGMAS * sigma_px))
+def _compute_gap_map(objects: NDArray[np.int64], sigma_px: float) -> NDArray[np.float32]:
+    reach = int(np.ceil(MAX_GAP_SIGMAS * sigma_px))
     nearest = np.full(objects.shape, np.inf, np.float32)
     second = nearest.copy()
     for index, box in enumerate(ndimage.find_objects(objects)):

@@ -8,30 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
-from training.losses.losses import loss_named, takes_class_weights
+from training.losses.losses import get_loss, takes_class_weights
 from training.recipe import LossTerm, Recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class Targets:
     """What a batch should be labelled as.
 
     Parameters
     ----------
     labels
-        Class of each pixel (n, h, w), int64, or `IGNORED`.
-    other
+        Class of each pixel (n, h, w), int64, or `IGNORE_INDEX`.
+    mixed_labels
         Labels of the images that were mixed into the batch's own (MixUp); `None` where nothing is mixed.
-    share
+    labels_weight
         How much of the mixture is the batch's own, in [0, 1].
     """
 
     labels: Tensor
-    other: Tensor | None = None
-    share: float = 1.0
+    mixed_labels: Tensor | None = None
+    labels_weight: float = 1.0
 
 
-class Objective(nn.Module):
+class CompositeLoss(nn.Module):
     """Weighted sum of losses.
 
     A trainable weight is ``exp(-s)`` with ``s`` learnt from the sum ``exp(-s) loss + s / 2``: a term that stays large
@@ -53,65 +53,65 @@ class Objective(nn.Module):
     def __init__(self, terms: Sequence[LossTerm], class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.terms = tuple(terms)
-        self._losses = [loss_named(term.name, class_weights, term.options) for term in self.terms]
+        self._losses = [get_loss(term.name, class_weights, term.options) for term in self.terms]
         if class_weights is not None and not any(takes_class_weights(term.name) for term in self.terms):
             raise MedSegError(
                 f"class weights are asked for, but the loss has no term that averages over pixels: "
                 f"{', '.join(term.name for term in self.terms)}. Add cross_entropy, or leave class_weights out."
             )
         trainable = [index for index, term in enumerate(self.terms) if term.trainable]
-        self._place_of = {index: place for place, index in enumerate(trainable)}
+        self._trainable_index = {index: place for place, index in enumerate(trainable)}
         starts = [-float(np.log(self.terms[index].weight)) for index in trainable]
         self.log_variances = nn.Parameter(torch.tensor(starts)) if trainable else None
 
-    def forward(self, logits: Tensor, truth: Truth | Tensor, progress: float = 0.0) -> Tensor:
+    def forward(self, logits: Tensor, targets: Targets | Tensor, progress: float = 0.0) -> Tensor:
         """Return the sum.
 
         Parameters
         ----------
         logits
             (n, classes, h, w).
-        truth
+        targets
             Labels, or the two labels of a mixture: then its loss is the mixture of both losses, which for
             cross-entropy is the same as soft labels, and means something for every loss.
         progress
             Share of the run that is over, in [0, 1]; scheduled weights go by it.
         """
-        if isinstance(truth, Tensor):
-            truth = Truth(truth)
-        total = truth.share * self._sum(logits, truth.labels, progress)
-        if truth.other is not None:
-            total = total + (1.0 - truth.share) * self._sum(logits, truth.other, progress)
+        if isinstance(targets, Tensor):
+            targets = Targets(targets)
+        total = targets.labels_weight * self._compute_sum(logits, targets.labels, progress)
+        if targets.mixed_labels is not None:
+            total = total + (1.0 - targets.labels_weight) * self._compute_sum(logits, targets.mixed_labels, progress)
         return total if self.log_variances is None else total + 0.5 * self.log_variances.sum()
 
     @torch.no_grad()
-    def weights(self, progress: float) -> list[float]:
+    def get_weights(self, progress: float) -> list[float]:
         """Weight of each term now."""
-        return [float(self._weight(index, progress)) for index in range(len(self.terms))]
+        return [float(self._get_weight(index, progress)) for index in range(len(self.terms))]
 
-    def changing_weights(self, progress: float) -> dict[str, float]:
+    def get_changing_weights(self, progress: float) -> dict[str, float]:
         """Weight of each term by its name (a second one of that name has a number), or nothing where all are fixed."""
         if all(term.schedule == "constant" and not term.trainable for term in self.terms):
             return {}
         names = [term.name for term in self.terms]
         numbered = [name if name not in names[:at] else f"{name} {at + 1}" for at, name in enumerate(names)]
-        return dict(zip(numbered, self.weights(progress), strict=True))
+        return dict(zip(numbered, self.get_weights(progress), strict=True))
 
-    def _sum(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
+    def _compute_sum(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         weighted = [
-            self._weight(index, progress) * loss(logits, labels)
+            self._get_weight(index, progress) * loss(logits, labels)
             for index, loss in enumerate(self._losses)
-            if self.terms[index].trainable or self.terms[index].weight_at(progress) > 0
+            if self.terms[index].trainable or self.terms[index].compute_weight(progress) > 0
         ]
         return torch.stack(weighted).sum() if weighted else logits.float().sum() * 0.0
 
-    def _weight(self, index: int, progress: float) -> Tensor | float:
-        if self.log_variances is not None and index in self._place_of:
-            return torch.exp(-self.log_variances[self._place_of[index]])
-        return self.terms[index].weight_at(progress)
+    def _get_weight(self, index: int, progress: float) -> Tensor | float:
+        if self.log_variances is not None and index in self._trainable_index:
+            return torch.exp(-self.log_variances[self._trainable_index[index]])
+        return self.terms[index].compute_weight(progress)
 
 
-def objective_of(recipe: Recipe, class_weights: Tensor | None = None) -> Objective:
+def build_loss(recipe: Recipe, class_weights: Tensor | None = None) -> CompositeLoss:
     """Return what a recipe asks for; a name alone is a sum of one term."""
     terms = (LossTerm(name=recipe.loss),) if isinstance(recipe.loss, str) else recipe.loss
-    return Objective(terms, class_weights)
+    return CompositeLoss(terms, class_weights)

@@ -1,9 +1,9 @@
 """What a network is taught to make small. One line in `LOSSES` adds a loss; a recipe names it, alone or in a sum.
 
-All take logits (n, classes, h, w) and the class of each pixel (n, h, w), int64. Pixels that are `IGNORED` cost nothing
-and have no gradient, whatever the loss; where nothing else is left, the loss is 0. Those with `class_weights` average
-over pixels, and count each by the weight of its true class; the others measure each class by itself, so that a small
-class counts as much as a large one anyway.
+All take logits (n, classes, h, w) and the class of each pixel (n, h, w), int64. Pixels that are `IGNORE_INDEX` cost
+nothing and have no gradient, whatever the loss; where nothing else is left, the loss is 0. Those with `class_weights`
+average over pixels, and count each by the weight of its true class; the others measure each class by itself, so that a
+small class counts as much as a large one anyway.
 """
 
 import functools
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.snapshot import IGNORED
-from training.losses.boundary import boundary, gaps_between_objects, hausdorff, log_hausdorff
-from training.losses.masking import counted_pixels, one_hot, pixelwise_cross_entropy
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
+from training.losses.masking import make_valid_mask, one_hot, pixelwise_cross_entropy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SMOOTHING_PX = 1.0
-FOCUS = 2.0
-TINY = 1e-6
+FOCAL_GAMMA = 2.0
+EPSILON = 1e-6
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -36,52 +36,54 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     class_weights
         (classes,); all alike where `None`. The mean is over weights, as torch has it.
     """
-    return _mean(pixelwise_cross_entropy(logits, target), target, class_weights)
+    return _compute_weighted_mean(pixelwise_cross_entropy(logits, target), target, class_weights)
 
 
-def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """One minus the soft Dice of each foreground class, pooled over the batch and averaged over classes.
 
     Pooled over the batch, because a slice without lung has no Dice of its own, but its false pixels must still count.
     Milletari et al., V-Net, 3DV 2016; shapes as in `cross_entropy`.
     """
-    overlap, likely, true = _areas(logits, target)
+    overlap, likely, true = _compute_areas(logits, target)
     return 1.0 - ((2.0 * overlap + SMOOTHING_PX) / (likely + true + SMOOTHING_PX)).mean()
 
 
-def soft_jaccard(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft intersection over union, pooled as in `soft_dice` (Rahman & Wang, ISVC 2016)."""
-    overlap, likely, true = _areas(logits, target)
+def soft_jaccard_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """One minus the soft intersection over union, pooled as in `soft_dice_loss` (Rahman & Wang, ISVC 2016)."""
+    overlap, likely, true = _compute_areas(logits, target)
     return 1.0 - ((overlap + SMOOTHING_PX) / (likely + true - overlap + SMOOTHING_PX)).mean()
 
 
-def tversky(logits: Tensor, target: Tensor, false_positive: float = 0.3, false_negative: float = 0.7) -> Tensor:
-    """Dice whose false pixels count differently, pooled as in `soft_dice` (Salehi et al., MLMI 2017).
+def tversky_loss(logits: Tensor, target: Tensor, false_positive: float = 0.3, false_negative: float = 0.7) -> Tensor:
+    """Dice whose false pixels count differently, pooled as in `soft_dice_loss` (Salehi et al., MLMI 2017).
 
     With the weights as they are, a lesion that is missed costs more than one that is made up; with 0.5 each it is Dice.
     """
-    overlap, likely, true = _areas(logits, target)
+    overlap, likely, true = _compute_areas(logits, target)
     wrong = false_positive * (likely - overlap) + false_negative * (true - overlap)
     return 1.0 - ((overlap + SMOOTHING_PX) / (overlap + wrong + SMOOTHING_PX)).mean()
 
 
-def focal(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, focus: float = FOCUS) -> Tensor:
+def focal_loss(
+    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, focus: float = FOCAL_GAMMA
+) -> Tensor:
     """Cross-entropy with easy pixels turned down (Lin et al., ICCV 2017); shapes as in `cross_entropy`."""
     pixelwise = pixelwise_cross_entropy(logits, target)
-    return _mean((1.0 - torch.exp(-pixelwise)) ** focus * pixelwise, target, class_weights)
+    return _compute_weighted_mean((1.0 - torch.exp(-pixelwise)) ** focus * pixelwise, target, class_weights)
 
 
-def cross_entropy_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Sum of `cross_entropy` and `soft_dice`, as in nnU-Net (Isensee et al., Nature Methods 2021)."""
-    return cross_entropy(logits, target, class_weights) + soft_dice(logits, target)
+def cross_entropy_dice_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Sum of `cross_entropy` and `soft_dice_loss`, as in nnU-Net (Isensee et al., Nature Methods 2021)."""
+    return cross_entropy(logits, target, class_weights) + soft_dice_loss(logits, target)
 
 
-def focal_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Sum of `focal` and `soft_dice`."""
-    return focal(logits, target, class_weights) + soft_dice(logits, target)
+def focal_dice_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Sum of `focal_loss` and `soft_dice_loss`."""
+    return focal_loss(logits, target, class_weights) + soft_dice_loss(logits, target)
 
 
-def boundary_weighted(
+def boundary_weighted_cross_entropy(
     logits: Tensor,
     target: Tensor,
     class_weights: Tensor | None = None,
@@ -102,28 +104,28 @@ def boundary_weighted(
         First of the classes that are insides of objects, where classes are steps of depth (cards with instances: 2);
         where it is 0, each connected piece of a label is an object.
     """
-    counted = counted_pixels(target)
-    gaps = gaps_between_objects(target, sigma_px, int(core_class))
-    weights = _weights(target, class_weights) + strength * gaps * counted
+    counted = make_valid_mask(target)
+    gaps = compute_gap_weights(target, sigma_px, int(core_class))
+    weights = _compute_pixel_weights(target, class_weights) + strength * gaps * counted
     return (pixelwise_cross_entropy(logits, target) * weights).sum() / counted.sum().clamp(min=1.0)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "boundary": boundary,
-    "boundary_weighted": boundary_weighted,
+    "boundary": boundary_loss,
+    "boundary_weighted": boundary_weighted_cross_entropy,
     "cross_entropy": cross_entropy,
-    "cross_entropy_dice": cross_entropy_dice,
-    "dice": soft_dice,
-    "focal": focal,
-    "focal_dice": focal_dice,
-    "hausdorff": hausdorff,
-    "jaccard": soft_jaccard,
-    "log_hausdorff": log_hausdorff,
-    "tversky": tversky,
+    "cross_entropy_dice": cross_entropy_dice_loss,
+    "dice": soft_dice_loss,
+    "focal": focal_loss,
+    "focal_dice": focal_dice_loss,
+    "hausdorff": hausdorff_loss,
+    "jaccard": soft_jaccard_loss,
+    "log_hausdorff": log_hausdorff_loss,
+    "tversky": tversky_loss,
 }
 
 
-def loss_named(name: str, class_weights: Tensor | None = None, options: Mapping[str, float] | None = None) -> Loss:
+def get_loss(name: str, class_weights: Tensor | None = None, options: Mapping[str, float] | None = None) -> Loss:
     """Return a loss of that name, with its numbers.
 
     Parameters
@@ -142,7 +144,7 @@ def loss_named(name: str, class_weights: Tensor | None = None, options: Mapping[
     """
     if name not in LOSSES:
         raise MedSegError(f"unknown loss {name!r}; choose one of {sorted(LOSSES)}")
-    choices = _choices(name)
+    choices = _list_options(name)
     settings: dict[str, object] = dict(options or {})
     if unknown := sorted(settings.keys() - set(choices)):
         raise MedSegError(f"the loss {name!r} has no options {unknown}; choose among {choices}")
@@ -156,27 +158,27 @@ def takes_class_weights(name: str) -> bool:
     return "class_weights" in inspect.signature(LOSSES[name]).parameters
 
 
-def _choices(name: str) -> list[str]:
+def _list_options(name: str) -> list[str]:
     numbers = list(inspect.signature(LOSSES[name]).parameters)[2:]
     return [number for number in numbers if number != "class_weights"]
 
 
-def _weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
+def _compute_pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
     """Weight of each pixel (n, h, w): that of its class, 0 where it is ignored."""
-    counted = counted_pixels(target)
+    counted = make_valid_mask(target)
     if class_weights is None:
         return counted
-    return class_weights.to(counted)[target.masked_fill(target == IGNORED, 0)] * counted
+    return class_weights.to(counted)[target.masked_fill(target == IGNORE_INDEX, 0)] * counted
 
 
-def _mean(costs: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
-    weights = _weights(target, class_weights)
-    return (costs * weights).sum() / weights.sum().clamp(min=TINY)
+def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+    weights = _compute_pixel_weights(target, class_weights)
+    return (costs * weights).sum() / weights.sum().clamp(min=EPSILON)
 
 
-def _areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _compute_areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Overlap, likely area and true area of each foreground class, in pixels over the whole batch, (classes - 1,)."""
-    counted = counted_pixels(target)[:, None]
+    counted = make_valid_mask(target)[:, None]
     likely = torch.softmax(logits.float(), dim=1)[:, 1:] * counted
     true = one_hot(target, logits.shape[1])[:, 1:] * counted
     over = (0, 2, 3)

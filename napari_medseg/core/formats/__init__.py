@@ -1,27 +1,29 @@
-"""Files in and out, in one place. Every reader gives an `Image` in canonical order; every writer undoes it exactly."""
+"""Files in and out, in one place. Every reader gives an `Image` in canonical order; every writer undoes it
+exactly.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import readable_errors
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.dicom import read_dicom, read_series
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
-    PICTURE_SUFFIXES,
+    PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
     ImageSource,
+    detect_group,
     find_images,
-    group_of_file,
-    listing,
-    suffix_of,
+    format_sources,
+    get_suffix,
 )
 from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
-from napari_medseg.core.formats.png_jpeg import read_picture
+from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.image import Image
 
@@ -45,12 +47,12 @@ READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
-    **dict.fromkeys(PICTURE_SUFFIXES, read_picture),
+    **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
 }
 # First bytes, which tell more than a name: a PNG that is called .jpg is read all the same.
 _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
-    (b"\x89PNG", read_picture),
-    (b"\xff\xd8\xff", read_picture),
+    (b"\x89PNG", read_png_jpeg),
+    (b"\xff\xd8\xff", read_png_jpeg),
     (b"II*\0", read_tiff),
     (b"MM\0*", read_tiff),
     (b"II+\0", read_tiff),
@@ -60,7 +62,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 
 def can_read(path: Path) -> bool:
     """Whether a file or folder is worth a try; cheap, and no promise that it is sound."""
-    return path.is_dir() or suffix_of(path) in READERS or is_dicom(path)
+    return path.is_dir() or get_suffix(path) in READERS or is_dicom(path)
 
 
 def read(path: Path) -> Image:
@@ -81,15 +83,16 @@ def read(path: Path) -> Image:
         sources = find_images(path)
         if not sources:
             raise MedSegError(
-                f"the folder {path.name} holds no image; expected are {_expected()}. Choose another folder."
+                f"the folder {path.name} holds no image; expected are {_format_expected_types()}. "
+                "Choose another folder."
             )
         if len(sources) > 1:
             raise MedSegError(
-                f"the folder {path.name} holds {len(sources)} images: {listing(sources)}. Open one of them."
+                f"the folder {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
             )
         return read_source(sources[0])
-    image = _reader(path)(path)
-    return image if image.group else replace(image, group=group_of_file(path))
+    image = _find_reader(path)(path)
+    return image if image.group else replace(image, group=detect_group(path))
 
 
 def read_source(source: ImageSource) -> Image:
@@ -97,8 +100,8 @@ def read_source(source: ImageSource) -> Image:
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
 
 
-def _reader(path: Path) -> Callable[[Path], Image]:
-    with readable_errors(path, "an image"), path.open("rb") as file:
+def _find_reader(path: Path) -> Callable[[Path], Image]:
+    with translate_decode_errors(path, "an image"), path.open("rb") as file:
         start = file.read(132)
     if not start:
         raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
@@ -107,12 +110,12 @@ def _reader(path: Path) -> Callable[[Path], Image]:
     for magic, reader in _MAGIC:
         if start.startswith(magic):
             return reader
-    if suffix_of(path) in READERS:
-        return READERS[suffix_of(path)]
+    if get_suffix(path) in READERS:
+        return READERS[get_suffix(path)]
     raise MedSegError(
-        f"{path.name} is no image that can be read; expected are {_expected()}. Convert it to one of them."
+        f"{path.name} is no image that can be read; expected are {_format_expected_types()}. Convert it to one of them."
     )
 
 
-def _expected() -> str:
+def _format_expected_types() -> str:
     return "DICOM, NIfTI, TIFF, PNG and JPEG"

@@ -13,62 +13,62 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.polygons import Outline
+from napari_medseg.core.formats.polygons import AnnotatedObject
 
 COCO_SUFFIX = ".json"
-MOST_PIXELS = 1 << 28
+MAX_PIXELS = 1 << 28
 _BITS, _SIGN, _MORE, _FIRST_CHARACTER = 5, 0x10, 0x20, 48
 
 
-class _Part(BaseModel):
+class _CocoModel(BaseModel):
     """A part of the file; COCO has many keys that labels do not need."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _Picture(_Part):
+class _ImageEntry(_CocoModel):
     id: int
     file_name: str
     height: int = Field(0, ge=0)
     width: int = Field(0, ge=0)
 
 
-class _RunLengths(_Part):
+class _RunLengths(_CocoModel):
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     counts: list[int] | str
 
 
-class _Annotation(_Part):
+class _Annotation(_CocoModel):
     image_id: int
     category_id: int
     segmentation: list[list[float]] | _RunLengths = []
 
 
-class _Category(_Part):
+class _Category(_CocoModel):
     id: int
     name: str
 
 
-class _File(_Part):
-    images: list[_Picture]
+class _FileContent(_CocoModel):
+    images: list[_ImageEntry]
     annotations: list[_Annotation]
     categories: list[_Category]
 
 
 @dataclass(frozen=True, eq=False)
-class CocoPicture:
+class CocoImage:
     """One picture of the file: its name, its (height, width) or `None` where it is not said, and its objects."""
 
     file_name: str
     shape: tuple[int, int] | None
-    outlines: tuple[Outline, ...]
+    objects: tuple[AnnotatedObject, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class CocoFile:
     """All pictures of a file, also those without an object, and the names of the categories by their number."""
 
-    pictures: tuple[CocoPicture, ...]
+    images: tuple[CocoImage, ...]
     categories: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def read_coco(path: Path) -> CocoFile:
         If it is no such file, or a mask or a reference in it is damaged; the text says where.
     """
     try:
-        content = _File.model_validate_json(path.read_bytes())
+        content = _FileContent.model_validate_json(path.read_bytes())
     except OSError as error:
         raise MedSegError(f"cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:
@@ -91,17 +91,17 @@ def read_coco(path: Path) -> CocoFile:
             f"{path.name} holds no COCO annotations: {place}: {first['msg']}. Export it again."
         ) from error
     names = {category.id: category.name for category in content.categories}
-    of_picture: dict[int, list[Outline]] = {picture.id: [] for picture in content.images}
+    of_picture: dict[int, list[AnnotatedObject]] = {picture.id: [] for picture in content.images}
     for number, annotation in enumerate(content.annotations):
         where = f"{path.name}, annotation {number}"
         if annotation.image_id not in of_picture or annotation.category_id not in names:
             raise MedSegError(f"{where} belongs to a picture or category that the file does not list. Export it again.")
-        of_picture[annotation.image_id].append(_outline(annotation, names[annotation.category_id], where))
-    pictures = tuple(_picture(picture, of_picture[picture.id]) for picture in content.images)
+        of_picture[annotation.image_id].append(_make_object(annotation, names[annotation.category_id], where))
+    pictures = tuple(_make_image(picture, of_picture[picture.id]) for picture in content.images)
     return CocoFile(pictures, tuple(names[number] for number in sorted(names)))
 
 
-def decode_runs(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def decode_run_lengths(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask (height, width) of run lengths, which begin outside of the object.
 
     Raises
@@ -109,8 +109,8 @@ def decode_runs(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.b
     ValueError
         If the runs do not cover the picture exactly, or the characters are none of the format.
     """
-    runs = _decompressed(counts) if isinstance(counts, str) else counts
-    if shape[0] * shape[1] > MOST_PIXELS:
+    runs = _decompress_run_lengths(counts) if isinstance(counts, str) else counts
+    if shape[0] * shape[1] > MAX_PIXELS:
         raise ValueError(f"a picture of {shape[1]} x {shape[0]} pixels is too large")
     if any(run < 0 for run in runs) or sum(runs) != shape[0] * shape[1]:
         raise ValueError(f"the runs cover {sum(runs)} pixels of {shape[0] * shape[1]}")
@@ -118,24 +118,24 @@ def decode_runs(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.b
     return np.repeat(inside, runs).reshape(shape[1], shape[0]).T
 
 
-def _picture(picture: _Picture, outlines: list[Outline]) -> CocoPicture:
+def _make_image(picture: _ImageEntry, outlines: list[AnnotatedObject]) -> CocoImage:
     shape = (picture.height, picture.width) if picture.height and picture.width else None
     name = PurePosixPath(picture.file_name.replace("\\", "/")).name
-    return CocoPicture(name, shape, tuple(outlines))
+    return CocoImage(name, shape, tuple(outlines))
 
 
-def _outline(annotation: _Annotation, name: str, where: str) -> Outline:
+def _make_object(annotation: _Annotation, name: str, where: str) -> AnnotatedObject:
     drawn = annotation.segmentation
     try:
         if isinstance(drawn, list):
             rings = tuple(np.array(ring, np.float64).reshape(-1, 2)[:, ::-1] for ring in drawn)
-            return Outline(name, rings)
-        return Outline(name, mask=decode_runs(drawn.counts, drawn.size))
+            return AnnotatedObject(name, rings)
+        return AnnotatedObject(name, mask=decode_run_lengths(drawn.counts, drawn.size))
     except ValueError as error:
         raise MedSegError(f"{where} is damaged: {error}. Export it again.") from error
 
 
-def _decompressed(text: str) -> list[int]:
+def _decompress_run_lengths(text: str) -> list[int]:
     runs: list[int] = []
     number = shift = 0
     for character in text:

@@ -48,13 +48,13 @@ DECODE_ERRORS = (
     TiffFileError,
     DecompressionBombError,
 )
-_LARGEST_BYTES = 32 * 2**30
-_UNSUSPICIOUS_BYTES = 256 * 2**20
-_LARGEST_COMPRESSION = 5000
+_MAX_BYTES = 32 * 2**30
+_ALWAYS_ALLOWED_BYTES = 256 * 2**20
+_MAX_COMPRESSION_RATIO = 5000
 
 
 @contextmanager
-def readable_errors(path: Path, kind: str) -> Iterator[None]:
+def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
     """Turn what a decoder raises for a damaged file into a `MedSegError`.
 
     Parameters
@@ -95,7 +95,7 @@ def refuse_too_large(shape: Sequence[int], item_bytes: int, path: Path) -> None:
         If the pixels take more than 32 GiB, or far more than any compression could have made of them.
     """
     n_bytes = math.prod(int(length) for length in shape) * item_bytes
-    if n_bytes > min(_LARGEST_BYTES, max(_UNSUSPICIOUS_BYTES, path.stat().st_size * _LARGEST_COMPRESSION)):
+    if n_bytes > min(_MAX_BYTES, max(_ALWAYS_ALLOWED_BYTES, path.stat().st_size * _MAX_COMPRESSION_RATIO)):
         raise MedSegError(
             f"{path.name} says that it has {' x '.join(map(str, shape))} pixels, {n_bytes / 2**30:,.0f} GiB. "
             "Such a file is damaged or does not fit into memory; open a part of it."
@@ -123,7 +123,7 @@ def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` that becomes `path` only when all was written.
 
     Raises

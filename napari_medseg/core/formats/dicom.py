@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
-from napari_medseg.core.errors import MedSegError, SlicesApartError
-from napari_medseg.core.formats.decode_errors import readable_errors, refuse_unusable
-from napari_medseg.core.formats.dicom_headers import Header, Plane, is_dicom, read_header
-from napari_medseg.core.formats.dicom_pixels import bright_for_dense, decode, has_rescale, rescaled
-from napari_medseg.core.formats.orientation import Layout, canonical_pixels, lay_out, plain_storage, shear_degrees
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError
+from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.dicom_headers import DicomHeader, DicomPlane, is_dicom, read_header
+from napari_medseg.core.formats.dicom_pixels import apply_rescale, decode_pixels, has_rescale, invert_monochrome1
+from napari_medseg.core.formats.orientation import (
+    CanonicalGeometry,
+    compute_canonical_geometry,
+    compute_shear_degrees,
+    make_identity_storage,
+    reorient_to_canonical,
+)
+from napari_medseg.core.image import Image, StorageLayout
 
 _POSITION_TOLERANCE = 0.02
 _SHEAR_NOTE_DEGREES = 0.5
@@ -30,7 +36,7 @@ def read_dicom(path: Path) -> Image:
     MedSegError
         If it is damaged, holds no image, or its frames are no volume.
     """
-    return _read(
+    return _build_image(
         [read_header(path)], name=path.stem if path.suffix.lower() in (".dcm", ".dicom", ".ima") else path.name
     )
 
@@ -60,38 +66,40 @@ def read_series(paths: Sequence[Path]) -> Image:
         names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
         raise MedSegError(f"the files are of several series: {', '.join(names)}. Open one series at a time.")
     name = " ".join(part for part in (first.patient, first.description) if part)
-    return _read(_without_copies(headers), name=name)
+    return _build_image(_drop_duplicates(headers), name=name)
 
 
-def _without_copies(headers: list[Header]) -> list[Header]:
+def _drop_duplicates(headers: list[DicomHeader]) -> list[DicomHeader]:
     """Drop files that are copies of another: the same instance, saved twice."""
-    seen: dict[str, Header] = {}
+    seen: dict[str, DicomHeader] = {}
     for header in headers:
         seen.setdefault(header.instance or str(header.path), header)
     return list(seen.values())
 
 
-def _read(headers: list[Header], name: str) -> Image:
+def _build_image(headers: list[DicomHeader], name: str) -> Image:
     first = headers[0]
     planes = [plane for header in headers for plane in header.planes]
-    layout: Layout | None = None
+    layout: CanonicalGeometry | None = None
     order = list(range(len(planes)))
     if all(plane.position is not None for plane in planes):
-        order = _order(planes, name)
-        affine = _affine([planes[n] for n in order], name)
-        layout = lay_out(affine, (len(planes), *planes[0].shape), 0 if len(planes) == 1 else None, name)
+        order = _sort_planes(planes, name)
+        affine = _compute_affine([planes[n] for n in order], name)
+        layout = compute_canonical_geometry(
+            affine, (len(planes), *planes[0].shape), 0 if len(planes) == 1 else None, name
+        )
     elif len(headers) > 1:
-        raise SlicesApartError(f"{name} does not say where its slices lie. Open them one by one.")
+        raise IrregularSlicesError(f"{name} does not say where its slices lie. Open them one by one.")
     planes = [planes[n] for n in order]
-    pixels, units = _pixels(planes, first)
+    pixels, units = _decode_planes(planes, first)
     refuse_unusable(pixels, name)
     n_spatial = 2 if len(planes) == 1 else 3
-    storage = layout.storage if layout else _projection_storage(first, n_spatial)
+    storage = layout.storage if layout else _make_projection_storage(first, n_spatial)
     sources = tuple(dict.fromkeys(plane.path for plane in planes))
     return Image(
-        pixels=canonical_pixels(pixels, storage),
+        pixels=reorient_to_canonical(pixels, storage),
         axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if units == "rgb" else ""),
-        spacing_mm=layout.spacing_mm if layout else _plane_spacing(planes, storage),
+        spacing_mm=layout.spacing_mm if layout else _get_plane_spacing(planes, storage),
         affine=layout.affine if layout else None,
         modality=first.modality,
         units=units,
@@ -100,11 +108,11 @@ def _read(headers: list[Header], name: str) -> Image:
         series=first.series,
         sources=sources,
         storage=storage,
-        notes=_notes(layout, n_spatial, units, first),
+        notes=_make_notes(layout, n_spatial, units, first),
     )
 
 
-def _order(planes: list[Plane], name: str) -> list[int]:
+def _sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
     """Order the planes along their normal; refuse what is no regular stack."""
     positions = np.array([plane.position for plane in planes])
     along = positions @ planes[0].normal
@@ -122,18 +130,18 @@ def _order(planes: list[Plane], name: str) -> list[int]:
     uneven = np.flatnonzero(np.abs(steps - usual) > max(_POSITION_TOLERANCE * usual, 0.02))
     if uneven.size:
         n = int(uneven[0])
-        raise SlicesApartError(
+        raise IrregularSlicesError(
             f"{name}: slices are missing or unevenly spaced. From {planes[order[n]].path.name} to "
             f"{planes[order[n + 1]].path.name} it is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
             f"({uneven.size} such gaps in {len(planes)} slices). Complete the series, or open its slices one by one."
         )
     straight = positions[order][0] + np.outer(np.linspace(0, 1, len(order)), positions[order][-1] - positions[order][0])
     if float(np.abs(positions[order] - straight).max()) > max(0.05, _POSITION_TOLERANCE * usual):
-        raise SlicesApartError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
+        raise IrregularSlicesError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
     return order  # type: ignore[no-any-return]
 
 
-def _affine(planes: list[Plane], name: str) -> NDArray[np.float64]:
+def _compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:
     """4x4 from (slice, row, column, 1) to RAS millimetres."""
     first, last = planes[0], planes[-1]
     assert first.position is not None
@@ -143,7 +151,9 @@ def _affine(planes: list[Plane], name: str) -> NDArray[np.float64]:
     if first.spacing_mm is None or any(
         plane.spacing_mm is None or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-4) for plane in planes
     ):
-        raise SlicesApartError(f"{name} has slices without, or with differing, pixel spacing. Open them one by one.")
+        raise IrregularSlicesError(
+            f"{name} has slices without, or with differing, pixel spacing. Open them one by one."
+        )
     matrix = np.eye(4)
     if len(planes) > 1:
         matrix[:3, 0] = (last.position - first.position) / (len(planes) - 1)
@@ -155,19 +165,19 @@ def _affine(planes: list[Plane], name: str) -> NDArray[np.float64]:
     return _LPS_TO_RAS @ matrix + 0.0
 
 
-def _pixels(planes: list[Plane], first: Header) -> tuple[NDArray[Any], str]:
+def _decode_planes(planes: list[DicomPlane], first: DicomHeader) -> tuple[NDArray[Any], str]:
     """Decode the planes in their order: (rows, columns) or (planes, rows, columns), with RGB behind; and their unit."""
     decoded: list[NDArray[Any]] = []
     frames: NDArray[Any] | None = None
     dataset: Dataset | None = None
     for n, plane in enumerate(planes):
-        with readable_errors(plane.path, "DICOM"):
+        with translate_decode_errors(plane.path, "DICOM"):
             if dataset is None or planes[n - 1].path != plane.path:
                 dataset = dcmread(plane.path, force=not is_dicom(plane.path))
-                frames = decode(dataset, plane.path.name)
+                frames = decode_pixels(dataset, plane.path.name)
             assert frames is not None
             stored = frames[plane.frame] if int(dataset.get("NumberOfFrames") or 1) > 1 else frames
-            decoded.append(_meaningful(stored, dataset, plane.frame))
+            decoded.append(_apply_modality_transform(stored, dataset, plane.frame))
     assert dataset is not None
     if decoded[0].ndim == 3:
         units = "rgb"
@@ -176,34 +186,34 @@ def _pixels(planes: list[Plane], first: Header) -> tuple[NDArray[Any], str]:
     return (np.stack(decoded) if len(decoded) > 1 else decoded[0]), units
 
 
-def _meaningful(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
+def _apply_modality_transform(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
     if stored.ndim == 3:
         return stored
-    return rescaled(bright_for_dense(stored, dataset), dataset, frame)
+    return apply_rescale(invert_monochrome1(stored, dataset), dataset, frame)
 
 
-def _projection_storage(header: Header, n_spatial: int) -> Storage:
+def _make_projection_storage(header: DicomHeader, n_spatial: int) -> StorageLayout:
     """Storage of a file without a place in the patient; a projection may still say which way its rows run."""
     words = header.patient_orientation
     if n_spatial != 2 or len(words) != 2 or any(word[:1] not in _PROJECTION_FLIPS for word in words):
-        return plain_storage(n_spatial)
+        return make_identity_storage(n_spatial)
     along_row, down_column = words[0][0], words[1][0]
     flip_row, flip_column = _PROJECTION_FLIPS[along_row], _PROJECTION_FLIPS[down_column]
     if along_row in "FH":
-        return Storage((1, 0), (flip_row, flip_column))
-    return Storage((0, 1), (flip_column, flip_row))
+        return StorageLayout((1, 0), (flip_row, flip_column))
+    return StorageLayout((0, 1), (flip_column, flip_row))
 
 
-def _plane_spacing(planes: list[Plane], storage: Storage) -> tuple[float, ...] | None:
+def _get_plane_spacing(planes: list[DicomPlane], storage: StorageLayout) -> tuple[float, ...] | None:
     spacing = planes[0].spacing_mm
     if spacing is None or len(planes) > 1:
         return None
     return (spacing[storage.permutation[0]], spacing[storage.permutation[1]])
 
 
-def _notes(layout: Layout | None, n_spatial: int, units: str, header: Header) -> tuple[str, ...]:
+def _make_notes(layout: CanonicalGeometry | None, n_spatial: int, units: str, header: DicomHeader) -> tuple[str, ...]:
     notes = []
-    if layout is not None and n_spatial == 3 and (tilt := shear_degrees(layout.affine)) > _SHEAR_NOTE_DEGREES:
+    if layout is not None and n_spatial == 3 and (tilt := compute_shear_degrees(layout.affine)) > _SHEAR_NOTE_DEGREES:
         notes.append(f"The slices are shifted against each other (gantry tilt of {tilt:.1f} degrees).")
     if header.modality == "CT" and units == "grey":
         notes.append("The CT does not say how its values become HU; they are shown as they are stored.")

@@ -11,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import readable_errors
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 _MAGIC_OFFSET = 128
 _DIRECTION_TOLERANCE = 1e-3
@@ -22,7 +22,7 @@ class NoImageError(MedSegError):
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class DicomPlane:
     """One plane of a DICOM file: a whole file, or one frame of an enhanced one.
 
     `position`, `row_direction` (along which columns are counted) and `column_direction` are in DICOM's patient
@@ -49,11 +49,11 @@ class Plane:
 
 
 @dataclass(frozen=True, eq=False)
-class Header:
+class DicomHeader:
     """One DICOM file without its pixels."""
 
     path: Path
-    planes: tuple[Plane, ...]
+    planes: tuple[DicomPlane, ...]
     series: str
     series_key: tuple[str, ...]
     instance: str
@@ -74,7 +74,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> DicomHeader:
     """Read all but the pixels of a DICOM file.
 
     Raises
@@ -82,22 +82,22 @@ def read_header(path: Path) -> Header:
     MedSegError
         If it is no DICOM file, is damaged, or holds no image (a report, a structure set, a DICOMDIR).
     """
-    with readable_errors(path, "DICOM"):
+    with translate_decode_errors(path, "DICOM"):
         dataset = dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
         if "Rows" not in dataset or "Columns" not in dataset:
             _refuse_without_image(path, dataset)
         if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
             raise MedSegError(f"{path.name} is a whole slide in tiles. Export the region of interest as TIFF or PNG.")
-        return _header(path, dataset)
+        return _make_header(path, dataset)
 
 
-def text_of(dataset: Dataset, keyword: str) -> str:
+def get_dicom_text(dataset: Dataset, keyword: str) -> str:
     """Value of an attribute as stripped text; empty where it is absent."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip()
 
 
-def number_of(dataset: Dataset, keyword: str) -> float | None:
+def get_dicom_number(dataset: Dataset, keyword: str) -> float | None:
     """Value of an attribute as a finite number; `None` where it is absent or none."""
     value = dataset.get(keyword)
     if value is None or value == "" or isinstance(value, MultiValue):
@@ -105,7 +105,7 @@ def number_of(dataset: Dataset, keyword: str) -> float | None:
     return float(value) if np.isfinite(float(value)) else None
 
 
-def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
+def get_functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
     """Return what an enhanced file says of one frame, its own word before the shared one; the file itself otherwise."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
@@ -116,36 +116,43 @@ def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
 
 
 def _refuse_without_image(path: Path, dataset: Dataset) -> None:
-    kind_of_object = UID(text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID"))
+    kind_of_object = UID(
+        get_dicom_text(dataset, "SOPClassUID") or get_dicom_text(dataset.file_meta, "MediaStorageSOPClassUID")
+    )
     if not kind_of_object or "Image Storage" in kind_of_object.name:
         raise MedSegError(f"{path.name} is no DICOM image, or is truncated. Copy or export it again.")
-    kind = text_of(dataset, "Modality") or "a directory or report"
+    kind = get_dicom_text(dataset, "Modality") or "a directory or report"
     raise NoImageError(f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to.")
 
 
-def _header(path: Path, dataset: Dataset) -> Header:
-    planes = tuple(_plane(path, dataset, frame) for frame in range(int(dataset.get("NumberOfFrames") or 1)))
-    series = text_of(dataset, "SeriesInstanceUID")
-    study = text_of(dataset, "StudyInstanceUID")
-    patient = text_of(dataset, "PatientID") or text_of(dataset, "PatientName") or study or path.absolute().parent.name
-    return Header(
+def _make_header(path: Path, dataset: Dataset) -> DicomHeader:
+    planes = tuple(_read_plane(path, dataset, frame) for frame in range(int(dataset.get("NumberOfFrames") or 1)))
+    series = get_dicom_text(dataset, "SeriesInstanceUID")
+    study = get_dicom_text(dataset, "StudyInstanceUID")
+    patient = (
+        get_dicom_text(dataset, "PatientID")
+        or get_dicom_text(dataset, "PatientName")
+        or study
+        or path.absolute().parent.name
+    )
+    return DicomHeader(
         path=path,
         planes=planes,
         series=series,
-        series_key=_series_key(path, dataset, planes),
-        instance=text_of(dataset, "SOPInstanceUID"),
-        modality=text_of(dataset, "Modality"),
+        series_key=_make_series_key(path, dataset, planes),
+        instance=get_dicom_text(dataset, "SOPInstanceUID"),
+        modality=get_dicom_text(dataset, "Modality"),
         patient=patient,
-        description=text_of(dataset, "SeriesDescription"),
+        description=get_dicom_text(dataset, "SeriesDescription"),
         patient_orientation=tuple(str(word) for word in dataset.get("PatientOrientation") or ()),
         is_localizer="LOCALIZER" in [str(word) for word in dataset.get("ImageType") or ()],
     )
 
 
-def _series_key(path: Path, dataset: Dataset, planes: tuple[Plane, ...]) -> tuple[str, ...]:
+def _make_series_key(path: Path, dataset: Dataset, planes: tuple[DicomPlane, ...]) -> tuple[str, ...]:
     # De-identified files may lack the UIDs; then the folder and what is left of the series stand in for them.
-    identity = text_of(dataset, "SeriesInstanceUID") or "|".join(
-        (str(path.parent), text_of(dataset, "FrameOfReferenceUID"), text_of(dataset, "SeriesNumber"))
+    identity = get_dicom_text(dataset, "SeriesInstanceUID") or "|".join(
+        (str(path.parent), get_dicom_text(dataset, "FrameOfReferenceUID"), get_dicom_text(dataset, "SeriesNumber"))
     )
     first = planes[0]
     if first.position is None or first.row_direction is None or first.column_direction is None or len(planes) > 1:
@@ -155,31 +162,33 @@ def _series_key(path: Path, dataset: Dataset, planes: tuple[Plane, ...]) -> tupl
     return (identity, str(np.round(directions, 2) + 0.0), str(first.shape))
 
 
-def _plane(path: Path, dataset: Dataset, frame: int) -> Plane:
-    place = functional_group(dataset, frame, "PlanePositionSequence")
-    turn = functional_group(dataset, frame, "PlaneOrientationSequence")
-    measures = functional_group(dataset, frame, "PixelMeasuresSequence")
-    position = _vector(place, "ImagePositionPatient", 3)
-    directions = _vector(turn, "ImageOrientationPatient", 6)
+def _read_plane(path: Path, dataset: Dataset, frame: int) -> DicomPlane:
+    place = get_functional_group(dataset, frame, "PlanePositionSequence")
+    turn = get_functional_group(dataset, frame, "PlaneOrientationSequence")
+    measures = get_functional_group(dataset, frame, "PixelMeasuresSequence")
+    position = _read_vector(place, "ImagePositionPatient", 3)
+    directions = _read_vector(turn, "ImageOrientationPatient", 6)
     if directions is not None:
         _check_directions(directions, path.name)
     known = position is not None and directions is not None
-    return Plane(
+    return DicomPlane(
         path=path,
         frame=frame,
         shape=(int(dataset.Rows), int(dataset.Columns)),
         position=position if known else None,
         row_direction=directions[:3] if known and directions is not None else None,
         column_direction=directions[3:] if known and directions is not None else None,
-        spacing_mm=_pixel_spacing(measures, path.name),
-        thickness_mm=abs(number_of(measures, "SpacingBetweenSlices") or number_of(measures, "SliceThickness") or 0.0),
+        spacing_mm=_read_pixel_spacing(measures, path.name),
+        thickness_mm=abs(
+            get_dicom_number(measures, "SpacingBetweenSlices") or get_dicom_number(measures, "SliceThickness") or 0.0
+        ),
         phase="|".join(
-            text_of(dataset, key) for key in ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers")
+            get_dicom_text(dataset, key) for key in ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers")
         ),
     )
 
 
-def _vector(dataset: Dataset, keyword: str, length: int) -> NDArray[np.float64] | None:
+def _read_vector(dataset: Dataset, keyword: str, length: int) -> NDArray[np.float64] | None:
     values: Any = dataset.get(keyword)
     if values is None or len(values) != length:
         return None
@@ -197,9 +206,9 @@ def _check_directions(directions: NDArray[np.float64], name: str) -> None:
         )
 
 
-def _pixel_spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
+def _read_pixel_spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        values = _vector(dataset, keyword, 2)
+        values = _read_vector(dataset, keyword, 2)
         if values is None:
             continue
         if values.min() <= 0:

@@ -11,14 +11,14 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import functional_group, number_of, text_of
-from napari_medseg.core.formats.pixel_types import as_compact
+from napari_medseg.core.formats.dicom_headers import get_dicom_number, get_dicom_text, get_functional_group
+from napari_medseg.core.formats.pixel_types import cast_compact
 
 # What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)
 
 
-def decode(dataset: Dataset, name: str) -> NDArray[Any]:
+def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
     """Decode the stored pixels: (rows, columns), with frames in front and RGB behind where there are any.
 
     Raises
@@ -44,26 +44,26 @@ def decode(dataset: Dataset, name: str) -> NDArray[Any]:
     return pixels
 
 
-def rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
+def apply_rescale(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
     """Turn stored numbers of one plane into what they mean (HU for CT): int16 where that is exact, else float32."""
     if dataset.get("ModalityLUTSequence"):
-        return as_compact(apply_modality_lut(stored, dataset))
-    group = functional_group(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = number_of(group, "RescaleSlope"), number_of(group, "RescaleIntercept")
+        return cast_compact(apply_modality_lut(stored, dataset))
+    group = get_functional_group(dataset, frame, "PixelValueTransformationSequence")
+    slope, intercept = get_dicom_number(group, "RescaleSlope"), get_dicom_number(group, "RescaleIntercept")
     if slope is None or intercept is None:
         return stored
     if slope.is_integer() and intercept.is_integer():
-        return as_compact(stored.astype(np.int64) * int(slope) + int(intercept))
+        return cast_compact(stored.astype(np.int64) * int(slope) + int(intercept))
     return (stored * slope + intercept).astype(np.float32)
 
 
 def has_rescale(dataset: Dataset) -> bool:
     """Whether the file says how its numbers become HU."""
-    group = functional_group(dataset, 0, "PixelValueTransformationSequence")
-    return "RescaleSlope" in group and text_of(group, "RescaleType") in ("", "HU")
+    group = get_functional_group(dataset, 0, "PixelValueTransformationSequence")
+    return "RescaleSlope" in group and get_dicom_text(group, "RescaleType") in ("", "HU")
 
 
-def bright_for_dense(pixels: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
+def invert_monochrome1(pixels: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
     """Invert MONOCHROME1 within the range that can be stored, so that bone is bright in every X-ray."""
     if dataset.PhotometricInterpretation != "MONOCHROME1" or pixels.dtype.kind not in "ui":
         return pixels

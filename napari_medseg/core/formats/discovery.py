@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import Header, NoImageError, is_dicom, read_header
+from napari_medseg.core.formats.dicom_headers import DicomHeader, NoImageError, is_dicom, read_header
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PNG_JPEG_SUFFIXES = (".png", ".jpg", ".jpeg")
 TIFF_SUFFIXES = (".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_OWN_SUFFIX = {*PICTURE_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
+_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
 # By custom the labels of a data set lie beside its images; they are no images to be labelled.
 _LABEL_FOLDERS = {"labels", "masks"}
-_MOST_FILES = 50_000
+_MAX_FILES = 50_000
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ImageSource:
     series: str = ""
 
 
-def suffix_of(path: Path) -> str:
+def get_suffix(path: Path) -> str:
     """Suffix in small letters; ``.nii.gz`` as a whole."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
@@ -50,19 +50,19 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
     for each in given:
         if not each.exists():
             raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
-        files += _files_in(each) if each.is_dir() else [each]
+        files += _list_files(each) if each.is_dir() else [each]
     dicom = dict.fromkeys(file for file in files if _may_be_dicom(file))
-    series = series_of(dicom)
+    series = group_dicom_series(dicom)
     # A file that was named by hand is offered whatever it is, so that opening it says why it cannot be used.
     offered = {file for source in series for file in source.paths}
-    pictures = [file for file in files if file not in dicom and suffix_of(file) in _OWN_SUFFIX]
+    pictures = [file for file in files if file not in dicom and get_suffix(file) in _NON_DICOM_SUFFIXES]
     by_hand = [file for file in given if file.is_file() and file not in offered]
     return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series
 
 
-def series_of(paths: Iterable[Path]) -> list[ImageSource]:
+def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
     """Sort DICOM files into series; files without an image (reports, directories) are passed over."""
-    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[DicomHeader]] = defaultdict(list)
     sources: list[ImageSource] = []
     for path in paths:
         try:
@@ -74,17 +74,17 @@ def series_of(paths: Iterable[Path]) -> list[ImageSource]:
             sources.append(ImageSource(path.name, (path,)))
             continue
         groups[header.series_key].append(header)
-    sources += [source for headers in groups.values() for source in _phases(headers)]
+    sources += [source for headers in groups.values() for source in _split_phases(headers)]
     return sorted(sources, key=lambda source: source.paths[0].as_posix())
 
 
-def group_of_file(path: Path) -> str:
+def detect_group(path: Path) -> str:
     """Patient, slide or video of a picture, by its name.
 
     The stem up to the last underscore where another file in the folder shares it (``cc003_012``, ``cc003_040``: patient
     ``cc003``), else the whole stem.
     """
-    stem = path.name[: len(path.name) - len(suffix_of(path))]
+    stem = path.name[: len(path.name) - len(get_suffix(path))]
     prefix, underscore, _ = stem.rpartition("_")
     if not prefix or not underscore:
         return stem
@@ -96,7 +96,7 @@ def group_of_file(path: Path) -> str:
     return prefix if shared else stem
 
 
-def listing(sources: Sequence[ImageSource], at_most: int = 6) -> str:
+def format_sources(sources: Sequence[ImageSource], at_most: int = 6) -> str:
     """Names of sources for a message."""
     names = [
         f"{source.name} ({len(source.paths)} files)" if len(source.paths) > 1 else source.name for source in sources
@@ -105,24 +105,24 @@ def listing(sources: Sequence[ImageSource], at_most: int = 6) -> str:
     return ", ".join(names[:at_most]) + more
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
         found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-        if len(found) > _MOST_FILES:
-            raise MedSegError(f"the folder {folder} holds more than {_MOST_FILES:,} files. Choose a smaller folder.")
+        if len(found) > _MAX_FILES:
+            raise MedSegError(f"the folder {folder} holds more than {_MAX_FILES:,} files. Choose a smaller folder.")
     return found
 
 
 def _may_be_dicom(path: Path) -> bool:
-    return suffix_of(path) in DICOM_SUFFIXES or (suffix_of(path) not in _OWN_SUFFIX and is_dicom(path))
+    return get_suffix(path) in DICOM_SUFFIXES or (get_suffix(path) not in _NON_DICOM_SUFFIXES and is_dicom(path))
 
 
-def _phases(headers: list[Header]) -> list[ImageSource]:
+def _split_phases(headers: list[DicomHeader]) -> list[ImageSource]:
     """One source for a series, or one per phase where slices of several phases lie at the same places."""
     places = [tuple(header.planes[0].position.round(2)) for header in headers if header.planes[0].position is not None]
-    by_phase: dict[str, list[Header]] = defaultdict(list)
+    by_phase: dict[str, list[DicomHeader]] = defaultdict(list)
     if len(set(places)) < len(places):
         for header in headers:
             by_phase[header.planes[0].phase].append(header)

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.image import Image, StorageLayout
 
 GRID_KEY = "medseg"
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class GridMetadata:
     """Where pixels lie: spacing in mm and 4x4 to RAS of the canonical pixels, their order in the file, their unit."""
 
     spacing_mm: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
-    storage: Storage | None = None
+    storage: StorageLayout | None = None
     modality: str = ""
     units: str = ""
 
 
-def grid_json(image: Image, storage: Storage) -> str:
+def make_grid_json(image: Image, storage: StorageLayout) -> str:
     """Return the grid of an image, whose pixels are written in the order of `storage`, as JSON."""
     return json.dumps(
         {
@@ -41,8 +41,8 @@ def grid_json(image: Image, storage: Storage) -> str:
     )
 
 
-def grid_from_json(text: str) -> Grid:
-    """Read what `grid_json` wrote; an empty grid where the text is of somebody else.
+def parse_grid_json(text: str) -> GridMetadata:
+    """Read what `make_grid_json` wrote; an empty grid where the text is of somebody else.
 
     Raises
     ------
@@ -50,23 +50,23 @@ def grid_from_json(text: str) -> Grid:
         If it is damaged.
     """
     if not text.startswith('{"spacing_mm"'):
-        return Grid()
+        return GridMetadata()
     content: dict[str, Any] = json.loads(text)
     spacing, affine = content["spacing_mm"], content["affine"]
     permutation = tuple(int(axis) for axis in content["permutation"])
     flips = tuple(bool(flip) for flip in content["flips"])
     if sorted(permutation) != list(range(len(flips))):
         raise ValueError(f"impossible order of axes {permutation}")
-    return Grid(
+    return GridMetadata(
         spacing_mm=None if spacing is None else tuple(float(value) for value in spacing),
         affine=None if affine is None else np.asarray(affine, dtype=np.float64).reshape(4, 4),
-        storage=Storage(permutation, flips),
+        storage=StorageLayout(permutation, flips),
         modality=str(content["modality"]),
         units=str(content["units"]),
     )
 
 
-def with_grid(image: Image, grid: Grid) -> Image:
+def apply_grid(image: Image, grid: GridMetadata) -> Image:
     """Give canonical pixels what the text in their file says; an empty grid changes nothing."""
     n_spatial = len(image.spatial_axes)
     spacing = grid.spacing_mm if grid.spacing_mm is not None and len(grid.spacing_mm) == n_spatial else image.spacing_mm

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import MedSegError, OtherGridError
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, suffix_of
-from napari_medseg.core.formats.grid_metadata import Grid, grid_json
+from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, get_suffix
+from napari_medseg.core.formats.grid_metadata import GridMetadata, make_grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
-from napari_medseg.core.formats.orientation import canonical_pixels, file_pixels, plain_storage
-from napari_medseg.core.formats.png_jpeg import png_grid, read_indexed_picture, read_picture, write_png
-from napari_medseg.core.formats.tiff import read_tiff, tiff_grid, write_tiff
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
+from napari_medseg.core.formats.png_jpeg import read_indexed_png, read_png_grid, read_png_jpeg, write_png
+from napari_medseg.core.formats.tiff import read_tiff, read_tiff_grid, write_tiff
+from napari_medseg.core.image import Image, StorageLayout
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -22,12 +22,12 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 def _write_png(path: Path, pixels: NDArray[Any], image: Image) -> None:
     if len(image.spatial_axes) == 3:
         raise MedSegError(f"{path.name}: PNG holds one plane, but {image.name} is a volume. Choose .tif or .nii.gz.")
-    storage = picture_storage(image)
-    write_png(path, file_pixels(pixels, storage), grid_json(image, storage))
+    storage = get_png_tiff_storage(image)
+    write_png(path, reorient_to_file(pixels, storage), make_grid_json(image, storage))
 
 
 def _write_tiff(path: Path, pixels: NDArray[Any], image: Image) -> None:
-    write_tiff(path, pixels, image, picture_storage(image))
+    write_tiff(path, pixels, image, get_png_tiff_storage(image))
 
 
 WRITERS: dict[str, Callable[[Path, NDArray[Any], Image], None]] = {
@@ -38,20 +38,23 @@ WRITERS: dict[str, Callable[[Path, NDArray[Any], Image], None]] = {
 _READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
-    ".png": read_indexed_picture,
+    ".png": read_indexed_png,
 }
-_MASK_READERS = _READERS | dict.fromkeys(JPEG_SUFFIXES, read_picture)
-_GRIDS: dict[str, Callable[[Path], Grid]] = {**dict.fromkeys(TIFF_SUFFIXES, tiff_grid), ".png": png_grid}
+_MASK_READERS = _READERS | dict.fromkeys(JPEG_SUFFIXES, read_png_jpeg)
+_GRID_READERS: dict[str, Callable[[Path], GridMetadata]] = {
+    **dict.fromkeys(TIFF_SUFFIXES, read_tiff_grid),
+    ".png": read_png_grid,
+}
 
 
-def picture_storage(image: Image) -> Storage:
+def get_png_tiff_storage(image: Image) -> StorageLayout:
     """Order in which TIFF and PNG of an image are written.
 
     That of the source where it has rows and columns, too (DICOM, TIFF, a turned photograph); a NIfTI source, whose
     first axis is no page, is written in radiological order.
     """
     if image.storage is None or came_from_nifti(image):
-        return plain_storage(len(image.spatial_axes))
+        return make_identity_storage(len(image.spatial_axes))
     return image.storage
 
 
@@ -73,7 +76,9 @@ def write_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
     MedSegError
         For another suffix, another shape, values that are no labels, or a folder that cannot be written to.
     """
-    _writer(path)(path, _compact(_checked(labels, image.spatial_shape, path.name), path.name), image)
+    _find_writer(path)(
+        path, _cast_smallest_unsigned(_check_labels(labels, image.spatial_shape, path.name), path.name), image
+    )
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -84,7 +89,7 @@ def write_image(path: Path, image: Image) -> None:
     MedSegError
         For another suffix, for pixels that the format cannot hold, or a folder that cannot be written to.
     """
-    _writer(path)(path, image.pixels, image)
+    _find_writer(path)(path, image.pixels, image)
 
 
 def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
@@ -107,8 +112,8 @@ def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
     MedSegError
         If the file is damaged, holds no labels, or lies on another grid; the text says how they differ.
     """
-    labels = _placed(path, image, _READERS)
-    return _compact(_checked(labels, labels.shape, path.name), path.name)
+    labels = _read_on_grid(path, image, _READERS)
+    return _cast_smallest_unsigned(_check_labels(labels, labels.shape, path.name), path.name)
 
 
 def read_mask(path: Path, image: Image) -> NDArray[Any]:
@@ -126,12 +131,12 @@ def read_mask(path: Path, image: Image) -> NDArray[Any]:
     MedSegError
         If the file is damaged, in colours, or lies on another grid.
     """
-    return _placed(path, image, _MASK_READERS)
+    return _read_on_grid(path, image, _MASK_READERS)
 
 
-def _placed(path: Path, image: Image | None, readers: Mapping[str, Callable[[Path], Image]]) -> NDArray[Any]:
+def _read_on_grid(path: Path, image: Image | None, readers: Mapping[str, Callable[[Path], Image]]) -> NDArray[Any]:
     """Read the pixels of a file that lies on the grid of an image."""
-    suffix = suffix_of(path)
+    suffix = get_suffix(path)
     if suffix not in readers:
         raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(readers))}. Convert them.")
     found = readers[suffix](path)
@@ -141,46 +146,48 @@ def _placed(path: Path, image: Image | None, readers: Mapping[str, Callable[[Pat
         )
     pixels = found.pixels
     if image is not None:
-        own = picture_storage(image)
-        if _says_no_orientation(path, found) and len(own.flips) == pixels.ndim:
-            pixels = canonical_pixels(pixels, own)
-        _refuse_other_grid(found.with_pixels(pixels), image, path.name)
+        own = get_png_tiff_storage(image)
+        if _lacks_orientation(path, found) and len(own.flips) == pixels.ndim:
+            pixels = reorient_to_canonical(pixels, own)
+        _refuse_other_grid(found.replace_pixels(pixels), image, path.name)
     return pixels
 
 
-def _says_no_orientation(path: Path, found: Image) -> bool:
-    if suffix_of(path) in _GRIDS:
-        return _GRIDS[suffix_of(path)](path).storage is None
-    if suffix_of(path) not in JPEG_SUFFIXES or found.storage is None:
+def _lacks_orientation(path: Path, found: Image) -> bool:
+    if get_suffix(path) in _GRID_READERS:
+        return _GRID_READERS[get_suffix(path)](path).storage is None
+    if get_suffix(path) not in JPEG_SUFFIXES or found.storage is None:
         return False
-    plain = plain_storage(2)
+    plain = make_identity_storage(2)
     return (found.storage.permutation, found.storage.flips) == (plain.permutation, plain.flips)
 
 
 def _refuse_other_grid(found: Image, image: Image, name: str) -> None:
     if found.spatial_shape != image.spatial_shape:
-        raise OtherGridError(
-            f"{name} has {_size(found.spatial_shape)} voxels, but {image.name} has {_size(image.spatial_shape)}. "
-            "Choose the labels that were made on this image."
+        raise GridMismatchError(
+            f"{name} has {_format_size(found.spatial_shape)} voxels, but {image.name} has "
+            f"{_format_size(image.spatial_shape)}. Choose the labels that were made on this image."
         )
-    if found.same_grid_as(image):
+    if found.has_same_grid(image):
         return
     if (
         found.spacing_mm is not None
         and image.spacing_mm is not None
         and not np.allclose(found.spacing_mm, image.spacing_mm, atol=1e-3)
     ):
-        reason = f"its voxels are {_lengths(found.spacing_mm)} mm, not {_lengths(image.spacing_mm)} mm"
+        reason = f"its voxels are {_format_spacing(found.spacing_mm)} mm, not {_format_spacing(image.spacing_mm)} mm"
     else:
         reason = "it lies elsewhere in the patient, or is turned or mirrored"
-    raise OtherGridError(
+    raise GridMismatchError(
         f"{name} does not fit on {image.name}: {reason}. Choose the labels that were made on this image."
     )
 
 
-def _checked(labels: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+def _check_labels(labels: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
     if labels.shape != shape:
-        raise MedSegError(f"{name}: the labels are {_size(labels.shape)}, but the image is {_size(shape)} voxels.")
+        raise MedSegError(
+            f"{name}: the labels are {_format_size(labels.shape)}, but the image is {_format_size(shape)} voxels."
+        )
     if labels.size == 0:
         raise MedSegError(f"{name}: there are no labels to speak of; their size is {labels.shape}.")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
@@ -192,7 +199,7 @@ def _checked(labels: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray
     return labels
 
 
-def _compact(labels: NDArray[Any], name: str) -> NDArray[Any]:
+def _cast_smallest_unsigned(labels: NDArray[Any], name: str) -> NDArray[Any]:
     largest = int(labels.max())
     for dtype in (np.uint8, np.uint16, np.uint32):
         if largest <= np.iinfo(dtype).max:
@@ -200,8 +207,8 @@ def _compact(labels: NDArray[Any], name: str) -> NDArray[Any]:
     raise MedSegError(f"{name} holds the label {largest}; at most 32 bits are kept. Number the labels anew.")
 
 
-def _writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:
-    suffix = suffix_of(path)
+def _find_writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:
+    suffix = get_suffix(path)
     if suffix not in WRITERS:
         raise MedSegError(
             f"cannot write {path.name}: {suffix or 'no suffix'} is unknown; choose one of {sorted(WRITERS)}"
@@ -209,9 +216,9 @@ def _writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:
     return WRITERS[suffix]
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def _format_size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _lengths(spacing: tuple[float, ...]) -> str:
+def _format_spacing(spacing: tuple[float, ...]) -> str:
     return " x ".join(f"{value:.4g}" for value in spacing)

@@ -9,11 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import readable_errors, refuse_too_large, refuse_unusable, whole_file
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, suffix_of
-from napari_medseg.core.formats.orientation import Layout, canonical_pixels, file_pixels, lay_out
-from napari_medseg.core.formats.pixel_types import as_compact, as_native, looks_like_hu
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.formats.decode_errors import (
+    atomic_write,
+    refuse_too_large,
+    refuse_unusable,
+    translate_decode_errors,
+)
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
+from napari_medseg.core.formats.orientation import (
+    CanonicalGeometry,
+    compute_canonical_geometry,
+    reorient_to_canonical,
+    reorient_to_file,
+)
+from napari_medseg.core.formats.pixel_types import cast_compact, cast_native, looks_like_hu
+from napari_medseg.core.image import Image, StorageLayout
 
 _NO_ORIENTATION = "The file does not say how it lies in the patient; right and left are as nibabel assumes them."
 _NIFTI1_BYTES = 348
@@ -29,23 +39,23 @@ def read_nifti(path: Path) -> Image:
     MedSegError
         If it is damaged, has more than three dimensions, or holds NaN.
     """
-    with readable_errors(path, "NIfTI"):
+    with translate_decode_errors(path, "NIfTI"):
         source = nib.load(path)
         if not isinstance(source, nib.Nifti1Image):
             raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
-        shape, normal = _spatial_shape(source.shape, path.name)
+        shape, normal = _find_spatial_shape(source.shape, path.name)
         refuse_too_large(shape, source.dataobj.dtype.itemsize, path)
-        values, colour = _values(source)
+        values, colour = _read_values(source)
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)
-        layout = lay_out(affine, shape, normal, path.name)
+        layout = compute_canonical_geometry(affine, shape, normal, path.name)
         header = source.header
         coded = int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
         to_mm = {"meter": 1000.0, "micron": 1e-3}.get(str(header.get_xyzt_units()[0]), 1.0)
     if to_mm != 1.0:
         raise MedSegError(f"{path.name} counts in {header.get_xyzt_units()[0]}s; millimetres are expected. Convert it.")
     refuse_unusable(pixels, path.name)
-    return _image(path, pixels, layout, normal, header_bytes=_bytes_of(header), coded=coded)
+    return _make_image(path, pixels, layout, normal, header_bytes=_dump_header(header), coded=coded)
 
 
 def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
@@ -67,12 +77,12 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
     """
     storage = image.storage
     if storage is not None and storage.nifti_header:
-        written = _like_source(pixels, storage, _header_from(storage.nifti_header))
+        written = _build_with_source_header(pixels, storage, _parse_header(storage.nifti_header))
     elif storage is not None and came_from_nifti(image) and len(storage.flips) == 3 and "C" not in image.axes:
-        written = nib.Nifti1Image(file_pixels(pixels, storage), storage.affine)
+        written = nib.Nifti1Image(reorient_to_file(pixels, storage), storage.affine)
     else:
-        written = _radiological(pixels, image)
-    with whole_file(path) as temporary:
+        written = _build_radiological(pixels, image)
+    with atomic_write(path) as temporary:
         nib.save(written, temporary)
 
 
@@ -80,17 +90,17 @@ def came_from_nifti(image: Image) -> bool:
     """Whether an image lies in a NIfTI file, whose first axis is no page."""
     if image.storage is None or image.storage.affine is None:
         return False
-    return bool(image.storage.nifti_header) or (bool(image.sources) and suffix_of(image.sources[0]) in NIFTI_SUFFIXES)
+    return bool(image.storage.nifti_header) or (bool(image.sources) and get_suffix(image.sources[0]) in NIFTI_SUFFIXES)
 
 
-def _image(
-    path: Path, pixels: NDArray[Any], layout: Layout, normal: int | None, *, header_bytes: bytes, coded: bool
+def _make_image(
+    path: Path, pixels: NDArray[Any], layout: CanonicalGeometry, normal: int | None, *, header_bytes: bytes, coded: bool
 ) -> Image:
-    storage = Storage(layout.storage.permutation, layout.storage.flips, layout.storage.affine, header_bytes)
+    storage = StorageLayout(layout.storage.permutation, layout.storage.flips, layout.storage.affine, header_bytes)
     colour = pixels.ndim == 4
     if normal is not None:
         pixels = pixels.squeeze(axis=normal)
-    pixels = canonical_pixels(pixels, storage)
+    pixels = reorient_to_canonical(pixels, storage)
     is_hu = looks_like_hu(pixels)
     return Image(
         pixels=pixels,
@@ -99,14 +109,14 @@ def _image(
         affine=layout.affine,
         modality="CT" if is_hu else "",
         units="rgb" if colour else "HU" if is_hu else "grey",
-        name=path.name[: -len(suffix_of(path))],
+        name=path.name[: -len(get_suffix(path))],
         sources=(path,),
         storage=storage,
         notes=() if coded else (_NO_ORIENTATION,),
     )
 
 
-def _spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int | None]:
+def _find_spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int | None]:
     """Three spatial lengths, and the axis along which there is but one plane (`None` for a volume)."""
     if 0 in shape:
         raise MedSegError(f"{name} has no pixels (its size is {shape}). Export it again.")
@@ -120,31 +130,33 @@ def _spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, i
     return (x, y, z), thin[-1] if thin else None
 
 
-def _values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
+def _read_values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
     raw = np.asanyarray(source.dataobj)
     if raw.dtype in (_RGB, _RGBA):
         return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
     if raw.dtype.kind not in "buif":
         raise ValueError(f"values of type {raw.dtype} are not supported")
-    return (as_native(raw) if raw.dtype.kind != "f" else as_compact(raw)), False
+    return (cast_native(raw) if raw.dtype.kind != "f" else cast_compact(raw)), False
 
 
-def _bytes_of(header: nib.Nifti1Header) -> bytes:
+def _dump_header(header: nib.Nifti1Header) -> bytes:
     buffer = BytesIO()
     header.write_to(buffer)
     return buffer.getvalue()[: int(header["sizeof_hdr"])]
 
 
-def _header_from(content: bytes) -> nib.Nifti1Header:
+def _parse_header(content: bytes) -> nib.Nifti1Header:
     kind = nib.Nifti1Header if len(content) == _NIFTI1_BYTES else nib.Nifti2Header
     return kind.from_fileobj(BytesIO(content))
 
 
-def _like_source(pixels: NDArray[Any], storage: Storage, header: nib.Nifti1Header) -> nib.Nifti1Image:
+def _build_with_source_header(
+    pixels: NDArray[Any], storage: StorageLayout, header: nib.Nifti1Header
+) -> nib.Nifti1Image:
     """Put pixels in the source's order under the source's header, of which all but the type of the values is kept."""
-    values = file_pixels(pixels, storage)
+    values = reorient_to_file(pixels, storage)
     if values.ndim > len(storage.flips):
-        values = _structured(values)
+        values = _convert_to_rgb_dtype(values)
     values = values.reshape(header.get_data_shape())
     fresh = header.copy()
     fresh.set_data_dtype(values.dtype)
@@ -155,7 +167,7 @@ def _like_source(pixels: NDArray[Any], storage: Storage, header: nib.Nifti1Heade
     return kind(values, None, fresh)
 
 
-def _structured(colour: NDArray[Any]) -> NDArray[Any]:
+def _convert_to_rgb_dtype(colour: NDArray[Any]) -> NDArray[Any]:
     """(..., 3) of 8 bits as NIfTI's RGB type."""
     values = np.empty(colour.shape[:-1], dtype=_RGB)
     for n, word in enumerate("RGB"):
@@ -163,11 +175,11 @@ def _structured(colour: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _radiological(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
+def _build_radiological(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
     n_spatial = len(image.spatial_axes)
     volume = pixels if n_spatial == 3 else pixels[np.newaxis]
     if volume.ndim == 4:
-        volume = _structured(volume)
+        volume = _convert_to_rgb_dtype(volume)
     if image.affine is not None:
         affine = image.affine
     else:
@@ -177,12 +189,12 @@ def _radiological(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
     written = nib.Nifti1Image(np.transpose(volume, (2, 1, 0)), xyz)
     written.header.set_xyzt_units("mm")
     written.set_sform(xyz, code=1)
-    sheared = not np.allclose(*_gram_and_diagonal(xyz), atol=1e-4)
+    sheared = not np.allclose(*_compute_gram_and_identity(xyz), atol=1e-4)
     written.set_qform(None if sheared else xyz, code=0 if sheared else 1)
     return written
 
 
-def _gram_and_diagonal(affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _compute_gram_and_identity(affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     gram = unit.T @ unit
     return gram, np.eye(3)

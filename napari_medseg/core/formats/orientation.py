@@ -8,25 +8,27 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.image import Storage
+from napari_medseg.core.image import StorageLayout
 
 # Canonical axes as (RAS axis, direction): z to the head, y to the back, x to the patient's left.
-_VOLUME = ((2, 1), (1, -1), (0, -1))
+_VOLUME_AXES = ((2, 1), (1, -1), (0, -1))
 # The same for one plane, by the RAS axis of its normal: axial, coronal (head up) and sagittal (face to the left).
-_PLANES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
+_PLANE_AXES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
 _SHEAR_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class CanonicalGeometry:
     """How a file lies and where its canonical pixels are; `spacing_mm` has one number per canonical spatial axis."""
 
-    storage: Storage
+    storage: StorageLayout
     affine: NDArray[np.float64]
     spacing_mm: tuple[float, ...]
 
 
-def lay_out(affine: NDArray[np.float64], shape: tuple[int, ...], normal: int | None, name: str) -> Layout:
+def compute_canonical_geometry(
+    affine: NDArray[np.float64], shape: tuple[int, ...], normal: int | None, name: str
+) -> CanonicalGeometry:
     """Work out the canonical order of a file.
 
     Parameters
@@ -58,35 +60,35 @@ def lay_out(affine: NDArray[np.float64], shape: tuple[int, ...], normal: int | N
         )
     orientation = io_orientation(affine)
     ras_axis, direction = orientation[:, 0].astype(int).tolist(), orientation[:, 1]
-    targets = _VOLUME if normal is None else _PLANES[ras_axis[normal]]
+    targets = _VOLUME_AXES if normal is None else _PLANE_AXES[ras_axis[normal]]
     file_axes = [ras_axis.index(axis) for axis, _ in targets]
     flips = tuple(bool(direction[axis] != wanted) for axis, (_, wanted) in zip(file_axes, targets, strict=True))
-    canonical = affine @ _canonical_to_file(file_axes, flips, shape, normal)
+    canonical = affine @ _build_canonical_to_file_matrix(file_axes, flips, shape, normal)
     kept = sorted(file_axes)
-    storage = Storage(tuple(kept.index(axis) for axis in file_axes), flips, affine)
-    return Layout(storage, canonical, _spacing(canonical)[3 - len(file_axes) :])
+    storage = StorageLayout(tuple(kept.index(axis) for axis in file_axes), flips, affine)
+    return CanonicalGeometry(storage, canonical, _compute_spacing(canonical)[3 - len(file_axes) :])
 
 
-def plain_storage(n_axes: int) -> Storage:
+def make_identity_storage(n_axes: int) -> StorageLayout:
     """Storage of a file that says nothing of orientation: taken to be in radiological view as it is."""
-    return Storage(tuple(range(n_axes)), (False,) * n_axes)
+    return StorageLayout(tuple(range(n_axes)), (False,) * n_axes)
 
 
-def canonical_pixels(pixels: NDArray[Any], storage: Storage) -> NDArray[Any]:
+def reorient_to_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
     """Bring pixels to the canonical order; colours stay behind the spatial axes."""
     if pixels.ndim == len(storage.permutation):
         return np.ascontiguousarray(storage.to_canonical(pixels))
     return np.stack([storage.to_canonical(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
 
 
-def file_pixels(pixels: NDArray[Any], storage: Storage) -> NDArray[Any]:
-    """Bring canonical pixels to the file's order; inverse of `canonical_pixels`."""
+def reorient_to_file(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
+    """Bring canonical pixels to the file's order; inverse of `reorient_to_canonical`."""
     if pixels.ndim == len(storage.permutation):
         return np.ascontiguousarray(storage.to_file(pixels))
     return np.stack([storage.to_file(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
 
 
-def shear_degrees(affine: NDArray[np.float64]) -> float:
+def compute_shear_degrees(affine: NDArray[np.float64]) -> float:
     """Angle, in degrees, between the direction in which slices are stacked (first column) and their normal."""
     z, y, x = (affine[:3, n] for n in range(3))
     normal = np.cross(y, x)
@@ -94,7 +96,7 @@ def shear_degrees(affine: NDArray[np.float64]) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))
 
 
-def _canonical_to_file(
+def _build_canonical_to_file_matrix(
     file_axes: list[int], flips: tuple[bool, ...], shape: tuple[int, ...], normal: int | None
 ) -> NDArray[np.float64]:
     columns = [(axis, flip) for axis, flip in zip(file_axes, flips, strict=True)]
@@ -108,7 +110,7 @@ def _canonical_to_file(
     return matrix
 
 
-def _spacing(canonical: NDArray[np.float64]) -> tuple[float, float, float]:
+def _compute_spacing(canonical: NDArray[np.float64]) -> tuple[float, float, float]:
     z, y, x = (float(value) for value in np.linalg.norm(canonical[:3, :3], axis=0))
     volume = abs(float(np.linalg.det(canonical[:3, :3])))
     if abs(volume - z * y * x) > _SHEAR_TOLERANCE * volume:

@@ -10,11 +10,11 @@ _FAT_HU = -100
 _METAL_HU = 32767
 
 
-def as_compact(values: NDArray[Any]) -> NDArray[Any]:
+def cast_compact(values: NDArray[Any]) -> NDArray[Any]:
     """Bring whole numbers to int16 where they fit, else int32; other numbers to float32."""
     if values.dtype.kind == "f":
         if values.size and np.isfinite(values).all() and np.array_equal(values, np.rint(values)):
-            return as_compact(values.astype(np.int64)) if np.abs(values).max() < 2**31 else values.astype(np.float32)
+            return cast_compact(values.astype(np.int64)) if np.abs(values).max() < 2**31 else values.astype(np.float32)
         return values.astype(np.float32)
     for dtype in (np.int16, np.int32):
         limits = np.iinfo(dtype)
@@ -23,7 +23,7 @@ def as_compact(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float32)
 
 
-def as_native(values: NDArray[Any]) -> NDArray[Any]:
+def cast_native(values: NDArray[Any]) -> NDArray[Any]:
     """Keep the type of small numbers in this machine's byte order; make 64 bits 32, and black and white 0 and 255.
 
     Float32 holds seven digits, which is more than any scanner measures.
@@ -33,7 +33,7 @@ def as_native(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "f":
         return values.astype(np.float32)
     if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
-        return as_compact(values)
+        return cast_compact(values)
     return values.astype(values.dtype.newbyteorder("="))
 
 

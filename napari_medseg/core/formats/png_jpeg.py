@@ -10,27 +10,27 @@ from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import readable_errors, refuse_unusable, whole_file
-from napari_medseg.core.formats.grid_metadata import GRID_KEY, Grid, grid_from_json, with_grid
-from napari_medseg.core.formats.orientation import canonical_pixels, plain_storage
-from napari_medseg.core.formats.pixel_types import as_native
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.formats.decode_errors import atomic_write, refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
+from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
+from napari_medseg.core.formats.pixel_types import cast_native
+from napari_medseg.core.image import Image, StorageLayout
 
 _EXIF_ORIENTATION = 0x0112
 # EXIF orientation -> storage: the canonical axes (y, x) taken from the file's rows and columns.
 _EXIF_STORAGE = {
-    2: Storage((0, 1), (False, True)),
-    3: Storage((0, 1), (True, True)),
-    4: Storage((0, 1), (True, False)),
-    5: Storage((1, 0), (False, False)),
-    6: Storage((1, 0), (False, True)),
-    7: Storage((1, 0), (True, True)),
-    8: Storage((1, 0), (True, False)),
+    2: StorageLayout((0, 1), (False, True)),
+    3: StorageLayout((0, 1), (True, True)),
+    4: StorageLayout((0, 1), (True, False)),
+    5: StorageLayout((1, 0), (False, False)),
+    6: StorageLayout((1, 0), (False, True)),
+    7: StorageLayout((1, 0), (True, True)),
+    8: StorageLayout((1, 0), (True, False)),
 }
 _PNG_COLOUR_TYPES_WITH_RGB = (2, 6)
 
 
-def read_picture(path: Path) -> Image:
+def read_png_jpeg(path: Path) -> Image:
     """Read a PNG or JPEG as ``"YX"`` (grey) or ``"YXC"`` (RGB).
 
     Transparency is dropped; a colour picture whose channels are all equal becomes grey. 16 bits are kept.
@@ -40,46 +40,46 @@ def read_picture(path: Path) -> Image:
     MedSegError
         If it is damaged, no picture, or has no pixels.
     """
-    with readable_errors(path, "a picture"), Picture.open(path) as picture:
-        grid = grid_from_json(str(picture.info.get(GRID_KEY, "")))
-        turned = _EXIF_STORAGE.get(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), plain_storage(2))
-        pixels = _deep_png(path) if _is_deep_colour(path) else _pixels(picture)
+    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+        grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
+        turned = _EXIF_STORAGE.get(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), make_identity_storage(2))
+        pixels = _decode_16_bit_png(path) if _is_16_bit_colour(path) else _decode_pixels(picture)
     refuse_unusable(pixels, path.name)
-    pixels, units = grey_if_equal(pixels)
+    pixels, units = reduce_to_grey(pixels)
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == 2 else turned
     image = Image(
-        pixels=canonical_pixels(pixels, storage),
+        pixels=reorient_to_canonical(pixels, storage),
         axes="YXC" if units == "rgb" else "YX",
         units=units,
         name=path.stem,
         sources=(path,),
         storage=storage,
     )
-    return with_grid(image, grid)
+    return apply_grid(image, grid)
 
 
-def png_grid(path: Path) -> Grid:
+def read_png_grid(path: Path) -> GridMetadata:
     """Return what a PNG of ours says of its grid; an empty one for other programs' files."""
-    with readable_errors(path, "a picture"), Picture.open(path) as picture:
-        return grid_from_json(str(picture.info.get(GRID_KEY, "")))
+    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+        return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
 
 
-def read_indexed_picture(path: Path) -> Image:
-    """Read a PNG of labels: as `read_picture`, but numbers of a palette stay numbers, and black and white are 0 and 1.
+def read_indexed_png(path: Path) -> Image:
+    """Read a PNG of labels: as `read_png_jpeg`, but numbers of a palette stay numbers, and black and white are 0 and 1.
 
     Raises
     ------
     MedSegError
-        As `read_picture`.
+        As `read_png_jpeg`.
     """
-    with readable_errors(path, "a picture"), Picture.open(path) as picture:
+    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         if picture.mode not in ("P", "1"):
-            return read_picture(path)
+            return read_png_jpeg(path)
         numbers = np.asarray(picture).astype(np.uint8)
-    return Image(numbers, "YX", name=path.stem, sources=(path,), storage=plain_storage(2))
+    return Image(numbers, "YX", name=path.stem, sources=(path,), storage=make_identity_storage(2))
 
 
-def write_png(path: Path, pixels: NDArray[Any], grid_json: str) -> None:
+def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
     """Write a plane (rows, columns) of 8 or 16 bits, or 8-bit RGB, with its grid as a text chunk.
 
     Raises
@@ -94,12 +94,12 @@ def write_png(path: Path, pixels: NDArray[Any], grid_json: str) -> None:
             f"{path.name}: PNG holds 8 or 16 bits without sign, not {pixels.dtype}. Choose .tif or .nii.gz."
         )
     information = PngInfo()
-    information.add_text(GRID_KEY, grid_json)
-    with whole_file(path) as temporary:
+    information.add_text(GRID_KEY, grid_text)
+    with atomic_write(path) as temporary:
         Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG", pnginfo=information)
 
 
-def grey_if_equal(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
+def reduce_to_grey(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
     """Drop transparency, and colour where all channels are equal; return the pixels and their unit."""
     if pixels.ndim == 2:
         return pixels, "grey"
@@ -111,24 +111,24 @@ def grey_if_equal(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
     return pixels, "rgb"
 
 
-def _pixels(picture: Picture.Image) -> NDArray[Any]:
+def _decode_pixels(picture: Picture.Image) -> NDArray[Any]:
     if picture.mode in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"):
         values = np.asarray(picture)
-        return as_native(values)
+        return cast_native(values)
     if picture.mode == "1":
-        return as_native(np.asarray(picture))
+        return cast_native(np.asarray(picture))
     if picture.mode == "I":
         return np.asarray(picture).astype(np.uint16)
     return np.asarray(picture.convert("RGB"))
 
 
-def _is_deep_colour(path: Path) -> bool:
+def _is_16_bit_colour(path: Path) -> bool:
     """Whether it is a PNG with 16 bits per colour, which Pillow would cut to 8."""
     with path.open("rb") as file:
         start = file.read(26)
     return start[:4] == b"\x89PNG" and len(start) == 26 and start[24] == 16 and start[25] in _PNG_COLOUR_TYPES_WITH_RGB
 
 
-def _deep_png(path: Path) -> NDArray[Any]:
+def _decode_16_bit_png(path: Path) -> NDArray[Any]:
     decoded: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
     return decoded

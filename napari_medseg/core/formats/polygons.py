@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.draw import polygon
 
-from napari_medseg.core.errors import OtherGridError
+from napari_medseg.core.errors import GridMismatchError
 
 CORNER_TO_CENTRE_PX = 0.5
 """Outlines count from the corner of the first pixel, pixels are asked at their centre: a 10 px square has 100."""
-FEWEST_CORNERS = 3
+MIN_CORNERS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Outline:
+class AnnotatedObject:
     """One object.
 
     Parameters
@@ -37,8 +37,8 @@ class Outline:
     is_hole: bool = False
 
 
-def painted(
-    outlines: Sequence[Outline], shape: tuple[int, int], values: Mapping[str, int] | None
+def rasterise_labels(
+    outlines: Sequence[AnnotatedObject], shape: tuple[int, int], values: Mapping[str, int] | None
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Return labels (y, x) of outlines, later ones on top.
 
@@ -59,7 +59,7 @@ def painted(
     labels = np.zeros(shape, np.uint32)
     number = 0
     for outline in outlines:
-        inside = filled(outline, shape)
+        inside = compute_object_mask(outline, shape)
         if outline.is_hole:
             labels[inside] = 0
             continue
@@ -68,18 +68,18 @@ def painted(
     return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
 
 
-def filled(outline: Outline, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def compute_object_mask(outline: AnnotatedObject, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels whose centre lies in an outline."""
     if outline.mask is not None:
         if outline.mask.shape != shape:
-            raise OtherGridError(
+            raise GridMismatchError(
                 f"an object is drawn on {outline.mask.shape[1]} x {outline.mask.shape[0]} pixels, but the picture has "
                 f"{shape[1]} x {shape[0]}. Choose the annotations that were made on this picture."
             )
         return outline.mask
     inside = np.zeros(shape, np.bool_)
     for ring in outline.rings:
-        if len(ring) >= FEWEST_CORNERS:
+        if len(ring) >= MIN_CORNERS:
             rows, columns = polygon(ring[:, 0] - CORNER_TO_CENTRE_PX, ring[:, 1] - CORNER_TO_CENTRE_PX, shape=shape)
             inside[rows, columns] = True
     return inside

@@ -8,15 +8,20 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import readable_errors, refuse_too_large, refuse_unusable, whole_file
-from napari_medseg.core.formats.grid_metadata import GRID_KEY, Grid, grid_from_json, grid_json, with_grid
-from napari_medseg.core.formats.orientation import canonical_pixels, file_pixels, plain_storage
-from napari_medseg.core.formats.pixel_types import as_native, looks_like_hu
-from napari_medseg.core.formats.png_jpeg import grey_if_equal
+from napari_medseg.core.formats.decode_errors import (
+    atomic_write,
+    refuse_too_large,
+    refuse_unusable,
+    translate_decode_errors,
+)
+from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
+from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
+from napari_medseg.core.formats.pixel_types import cast_native, looks_like_hu
+from napari_medseg.core.formats.png_jpeg import reduce_to_grey
 from napari_medseg.core.formats.tiff_truncation import refuse_truncated
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.image import Image, StorageLayout
 
-_MM_PER = {
+_MM_PER_UNIT = {
     "m": 1e3,
     "cm": 10.0,
     "centimeter": 10.0,
@@ -45,27 +50,27 @@ def read_tiff(path: Path) -> Image:
     MedSegError
         If it is damaged, has more than a stack of planes (time, channels), or holds NaN.
     """
-    with readable_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
+    with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         if 0 in series.shape:
             raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
         refuse_truncated(path, series)
         refuse_too_large(series.shape, series.dtype.itemsize, path)
-        order = _order_of_axes(series.axes, series.shape, path.name)
+        order = _compute_axis_order(series.axes, series.shape, path.name)
         pixels = np.transpose(series.asarray().reshape(series.shape), order)
-        pixels = pixels.reshape(pixels.shape[len(pixels.shape) - _n_kept(series.axes, series.shape) :])
-        grid, spacing = _grid(tiff), _spacing_zyx(tiff)
+        pixels = pixels.reshape(pixels.shape[len(pixels.shape) - _count_kept_axes(series.axes, series.shape) :])
+        grid, spacing = _read_grid(tiff), _read_spacing_zyx(tiff)
         n_series = len(tiff.series)
-    return _image(path, pixels, series.axes, grid, spacing, n_series)
+    return _make_image(path, pixels, series.axes, grid, spacing, n_series)
 
 
-def tiff_grid(path: Path) -> Grid:
+def read_tiff_grid(path: Path) -> GridMetadata:
     """Return what a TIFF of ours says of its grid; an empty one for other programs' files."""
-    with readable_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
-        return _grid(tiff)
+    with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
+        return _read_grid(tiff)
 
 
-def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: Storage) -> None:
+def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageLayout) -> None:
     """Write canonical pixels in the order of `storage`, with voxel size and place in the patient.
 
     Whole numbers of 8 or 16 bits and floats are written so that ImageJ shows the voxel size; other types with plain
@@ -76,10 +81,10 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: Storage)
     MedSegError
         If the folder cannot be written to.
     """
-    lying = file_pixels(pixels, storage)
+    lying = reorient_to_file(pixels, storage)
     axes = ("YX" if len(storage.flips) == 2 else "ZYX") + ("S" if lying.ndim > len(storage.flips) else "")
     spacing = None if image.spacing_mm is None else [image.spacing_mm[n] for n in np.argsort(storage.permutation)]
-    text = grid_json(image, storage)
+    text = make_grid_json(image, storage)
     options: dict[str, Any] = {"compression": "zlib", "photometric": "rgb" if axes.endswith("S") else "minisblack"}
     if lying.dtype in _IMAGEJ_TYPES and not (axes.endswith("S") and lying.dtype != np.uint8):
         metadata: dict[str, Any] = {"axes": axes, "Info": text}
@@ -91,27 +96,27 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: Storage)
         metadata = {"axes": axes, GRID_KEY: text}
         if spacing is not None:
             options |= {"resolution": (10 / spacing[-1], 10 / spacing[-2]), "resolutionunit": "CENTIMETER"}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, lying, metadata=metadata, **options)
 
 
-def _image(
-    path: Path, pixels: NDArray[Any], axes: str, grid: Grid, spacing: tuple[float | None, ...], n_series: int
+def _make_image(
+    path: Path, pixels: NDArray[Any], axes: str, grid: GridMetadata, spacing: tuple[float | None, ...], n_series: int
 ) -> Image:
     is_colour = pixels.ndim > 2 and (axes.endswith("S") or "C" in axes) and pixels.shape[-1] in (2, 3, 4)
     units = "grey"
     if is_colour:
-        pixels, units = grey_if_equal(pixels)
+        pixels, units = reduce_to_grey(pixels)
     refuse_unusable(pixels, path.name)
-    pixels = as_native(pixels)
+    pixels = cast_native(pixels)
     n_spatial = pixels.ndim - (units == "rgb")
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == n_spatial else None
-    storage = storage or plain_storage(n_spatial)
+    storage = storage or make_identity_storage(n_spatial)
     known = [value for value in spacing[3 - n_spatial :] if value is not None]
     if looks_like_hu(pixels):
         units = "HU"
     image = Image(
-        pixels=canonical_pixels(pixels, storage),
+        pixels=reorient_to_canonical(pixels, storage),
         axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if units == "rgb" else ""),
         spacing_mm=tuple(known) if len(known) == n_spatial else None,
         modality="CT" if units == "HU" else "",
@@ -121,21 +126,21 @@ def _image(
         storage=storage,
         notes=(f"The file holds {n_series} pictures; the first is shown.",) if n_series > 1 else (),
     )
-    return with_grid(image, grid)
+    return apply_grid(image, grid)
 
 
-def _kept_axes(axes: str, shape: tuple[int, ...]) -> list[int]:
+def _find_kept_axes(axes: str, shape: tuple[int, ...]) -> list[int]:
     """Positions of the axes that matter: those of more than one step, rows and columns always."""
     return [n for n, letter in enumerate(axes) if shape[n] > 1 or letter in "YX"]
 
 
-def _n_kept(axes: str, shape: tuple[int, ...]) -> int:
-    return len(_kept_axes(axes, shape))
+def _count_kept_axes(axes: str, shape: tuple[int, ...]) -> int:
+    return len(_find_kept_axes(axes, shape))
 
 
-def _order_of_axes(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
+def _compute_axis_order(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
     """Order for a transpose that gives dropped axes first, then (stack), rows, columns, (colours)."""
-    kept = _kept_axes(axes, shape)
+    kept = _find_kept_axes(axes, shape)
     letters = [axes[n] for n in kept]
     colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] == 3)]
     stack = [n for n in kept if axes[n] not in "YX" and n not in colours]
@@ -148,21 +153,21 @@ def _order_of_axes(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
     return [*dropped, *stack, axes.index("Y"), axes.index("X"), *colours]
 
 
-def _grid(tiff: tifffile.TiffFile) -> Grid:
+def _read_grid(tiff: tifffile.TiffFile) -> GridMetadata:
     imagej = tiff.imagej_metadata or {}
     shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0]
-    return grid_from_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or ""))
+    return parse_grid_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or ""))
 
 
-def _spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
+def _read_spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
     """Millimetres along (z, y, x), `None` where the file does not say."""
     if tiff.is_ome and tiff.ome_metadata:
-        return _ome_spacing(tiff.ome_metadata)
+        return _parse_ome_spacing(tiff.ome_metadata)
     imagej = tiff.imagej_metadata or {}
     page = tiff.pages.first
-    per_unit = [_ratio(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
+    per_unit = [_read_ratio(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
     if imagej:
-        mm = _MM_PER.get(str(imagej.get("unit", "")).strip().lower())
+        mm = _MM_PER_UNIT.get(str(imagej.get("unit", "")).strip().lower())
         z = imagej.get("spacing")
         scale = [None if mm is None or not value else mm / value for value in per_unit]
         return (None if mm is None or not z else abs(float(z)) * mm, *scale)
@@ -173,18 +178,18 @@ def _spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
     return (None, *[mm / value if value else None for value in per_unit])
 
 
-def _ome_spacing(xml: str) -> tuple[float | None, ...]:
+def _parse_ome_spacing(xml: str) -> tuple[float | None, ...]:
     images = tifffile.xml2dict(xml)["OME"]["Image"]
     pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
     spacing: list[float | None] = []
     for axis in "ZYX":
         size = pixels.get(f"PhysicalSize{axis}")
-        mm = _MM_PER.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).strip().lower())
+        mm = _MM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).strip().lower())
         spacing.append(float(size) * mm if size is not None and mm is not None and float(size) > 0 else None)
     return tuple(spacing)
 
 
-def _ratio(tag: tifffile.TiffTag | None) -> float | None:
+def _read_ratio(tag: tifffile.TiffTag | None) -> float | None:
     if tag is None:
         return None
     numerator, denominator = tag.value

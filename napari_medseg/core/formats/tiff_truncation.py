@@ -18,7 +18,7 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _TiffVersion:
     """How one version of TIFF writes offsets, the number of tags and one tag, and where the first offset stands."""
 
     offset: struct.Struct
@@ -39,18 +39,18 @@ def refuse_truncated(path: Path, series: tifffile.TiffPageSeries) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        missing = _missing_in_chain(file, size)
+        missing = _find_missing_in_chain(file, size)
     if missing is None and series.dataoffset is not None and series.dataoffset + series.nbytes > size:
         missing = "its pixels end beyond the file"
     elif missing is None and series.dataoffset is None:
-        missing = _missing_in_pages(series, size)
+        missing = _find_missing_in_pages(series, size)
     if missing is not None:
         raise MedSegError(f"{path.name} is truncated: {missing}. Copy or export it again.")
 
 
-def _missing_in_chain(file: BinaryIO, size: int) -> str | None:
+def _find_missing_in_chain(file: BinaryIO, size: int) -> str | None:
     """Follow the links from page to page; return what is missing."""
-    kind = _kind(file.read(4))
+    kind = _detect_tiff_version(file.read(4))
     file.seek(kind.start)
     (offset,) = kind.offset.unpack(file.read(kind.offset.size))
     seen: set[int] = set()
@@ -64,13 +64,13 @@ def _missing_in_chain(file: BinaryIO, size: int) -> str | None:
         if file.tell() + n_tags * kind.tag.size + kind.offset.size > size:
             return whole
         tags = [kind.tag.unpack(file.read(kind.tag.size)) for _ in range(n_tags)]
-        if any(_end_of_value(tag, kind) > size for tag in tags):
+        if any(_find_value_end(tag, kind) > size for tag in tags):
             return f"texts or places of page {len(seen)} lie beyond the file"
         (offset,) = kind.offset.unpack(file.read(kind.offset.size))
     return None
 
 
-def _missing_in_pages(series: tifffile.TiffPageSeries, size: int) -> str | None:
+def _find_missing_in_pages(series: tifffile.TiffPageSeries, size: int) -> str | None:
     for number, page in enumerate(series.pages, start=1):
         if page is None:
             return f"page {number} is missing"
@@ -80,15 +80,17 @@ def _missing_in_pages(series: tifffile.TiffPageSeries, size: int) -> str | None:
     return None
 
 
-def _end_of_value(tag: tuple[int, ...], kind: _Kind) -> int:
+def _find_value_end(tag: tuple[int, ...], kind: _TiffVersion) -> int:
     """Where the value of a tag ends in the file; 0 where it stands in the tag itself."""
     _, value_type, count, place = tag
     n_bytes = _TYPE_BYTES.get(value_type, 0) * count
     return place + n_bytes if n_bytes > kind.offset.size else 0
 
 
-def _kind(start: bytes) -> _Kind:
+def _detect_tiff_version(start: bytes) -> _TiffVersion:
     order = {b"II": "<", b"MM": ">"}[start[:2]]
     if struct.unpack(f"{order}H", start[2:])[0] == 43:
-        return _Kind(struct.Struct(f"{order}Q"), struct.Struct(f"{order}Q"), struct.Struct(f"{order}HHQQ"), start=8)
-    return _Kind(struct.Struct(f"{order}I"), struct.Struct(f"{order}H"), struct.Struct(f"{order}HHII"), start=4)
+        return _TiffVersion(
+            struct.Struct(f"{order}Q"), struct.Struct(f"{order}Q"), struct.Struct(f"{order}HHQQ"), start=8
+        )
+    return _TiffVersion(struct.Struct(f"{order}I"), struct.Struct(f"{order}H"), struct.Struct(f"{order}HHII"), start=4)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of, sync_folder, write_text
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.image import Image, Storage
+from napari_medseg.core.image import Image, StorageLayout
 from napari_medseg.core.records import Case, Correction, Prediction
 
 
@@ -42,25 +42,25 @@ class StoredLabels:
     sha256: str
 
 
-def image_copy(folder: Path, content_hash: str) -> Path:
+def get_image_copy_path(folder: Path, content_hash: str) -> Path:
     """Where the project's copy of an image lies, if it has one."""
     return folder / "images" / f"{content_hash}.tif"
 
 
-def write_copy(folder: Path, image: Image) -> str:
+def write_image_copy(folder: Path, image: Image) -> str:
     """Copy an image into the project (lossless, compressed) unless it is there; return its file, relative.
 
     Where it came from is kept beside it, so that an export from the copy is exact, too.
     """
-    path = image_copy(folder, image.content_hash)
+    path = get_image_copy_path(folder, image.content_hash)
     if not path.exists():
-        write_text(path.with_suffix(".json"), _origin_of(image).model_dump_json() + "\n")
+        atomic_write_text(path.with_suffix(".json"), _make_origin(image).model_dump_json() + "\n")
         formats.write_image(path, replace(image, storage=None))
         sync_folder(path.parent)
     return path.relative_to(folder).as_posix()
 
 
-def read_copy(folder: Path, case: Case) -> Image:
+def read_image_copy(folder: Path, case: Case) -> Image:
     """Read the project's copy of a case's image, with everything that the original said.
 
     Raises
@@ -68,7 +68,7 @@ def read_copy(folder: Path, case: Case) -> Image:
     MedSegError
         If the copy is damaged.
     """
-    path = image_copy(folder, case.content_hash)
+    path = get_image_copy_path(folder, case.content_hash)
     try:
         origin = _Origin.model_validate_json(path.with_suffix(".json").read_text(encoding="utf-8"))
         image = formats.read(path)
@@ -87,11 +87,11 @@ def read_copy(folder: Path, case: Case) -> Image:
         series=origin.series,
         notes=origin.notes,
         sources=tuple(Path(source) for source in case.sources),
-        storage=_storage_of(origin),
+        storage=_make_storage(origin),
     )
 
 
-def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> StoredLabels:
+def write_case_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> StoredLabels:
     """Write labels of a case unless the same are there.
 
     Parameters
@@ -110,12 +110,12 @@ def write_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> S
     digest.update(labels.data)
     path = folder / "labels" / f"{kind}-{case.id}-{digest.hexdigest()[:16]}.tif"
     if not path.exists():
-        formats.write_labels(path, labels, _grid(case, labels))
+        formats.write_labels(path, labels, _make_grid_image(case, labels))
         sync_folder(path.parent)
-    return StoredLabels(path.relative_to(folder).as_posix(), sha256_of(path))
+    return StoredLabels(path.relative_to(folder).as_posix(), compute_file_sha256(path))
 
 
-def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> NDArray[Any]:
+def read_case_labels(folder: Path, case: Case, record: Prediction | Correction) -> NDArray[Any]:
     """Read the labels of a prediction or correction of a case, on the canonical grid.
 
     Raises
@@ -126,7 +126,7 @@ def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> ND
     path = folder / record.labels_file
     if not path.exists():
         raise MedSegError(f"{path} is gone, which holds labels of {case.name}. Put it back from a backup.")
-    if sha256_of(path) != record.sha256:
+    if compute_file_sha256(path) != record.sha256:
         raise MedSegError(f"{path}, which holds labels of {case.name}, is damaged. Put it back from a backup.")
     labels = formats.read_labels(path, None)
     wanted = case.shape[: len(case.axes.replace("C", ""))]
@@ -135,18 +135,18 @@ def read_labels(folder: Path, case: Case, record: Prediction | Correction) -> ND
     return labels.reshape(wanted)
 
 
-def read_field(path: Path, case: Case) -> NDArray[Any] | None:
+def read_roi_labels(path: Path, case: Case) -> NDArray[Any] | None:
     """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
     if not path.exists():
         return None
     return formats.read_labels(path, None).reshape(case.shape[: len(case.axes.replace("C", ""))])
 
 
-def _grid(case: Case, labels: NDArray[Any]) -> Image:
+def _make_grid_image(case: Case, labels: NDArray[Any]) -> Image:
     return Image(pixels=labels, axes=case.axes.replace("C", ""), spacing_mm=case.spacing_mm, name=case.name)
 
 
-def _origin_of(image: Image) -> _Origin:
+def _make_origin(image: Image) -> _Origin:
     origin = _Origin(modality=image.modality, units=image.units, series=image.series, notes=image.notes)
     if image.storage is None:
         return origin
@@ -160,9 +160,9 @@ def _origin_of(image: Image) -> _Origin:
     )
 
 
-def _storage_of(origin: _Origin) -> Storage | None:
+def _make_storage(origin: _Origin) -> StorageLayout | None:
     if origin.permutation is None:
         return None
     data = bytes.fromhex(origin.affine)
     affine = np.frombuffer(data, "<f8").reshape(4, 4).copy() if data else None
-    return Storage(origin.permutation, origin.flips, affine, bytes.fromhex(origin.nifti_header))
+    return StorageLayout(origin.permutation, origin.flips, affine, bytes.fromhex(origin.nifti_header))

@@ -14,7 +14,7 @@ from typing import Self
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.migrations import migrate
-from napari_medseg.core.project.rows import TABLES, Record, RunItem, columns_of, quoted, record_from
+from napari_medseg.core.project.rows import TABLES, Record, RunItem, decode_record, encode_record, quote_column
 from napari_medseg.core.records import Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
@@ -88,7 +88,7 @@ class Project:
         if self._connection.in_transaction:
             yield
             return
-        with _readable_errors(self.folder / DATABASE):
+        with _translate_sqlite_errors(self.folder / DATABASE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -100,28 +100,28 @@ class Project:
 
     def insert(self, record: Record) -> Record:
         """Write a new row and return the record with its id; a run brings its own id, others come with id 0."""
-        columns = columns_of(record)
+        columns = encode_record(record)
         with self.transaction():
             row_id = self._connection.execute(
-                f"INSERT INTO {TABLES[type(record)].write} ({', '.join(map(quoted, columns))}) "
+                f"INSERT INTO {TABLES[type(record)].write} ({', '.join(map(quote_column, columns))}) "
                 f"VALUES ({', '.join('?' * len(columns))})",
                 list(columns.values()),
             ).lastrowid
         return record if isinstance(record, Run) else replace(record, id=int(row_id or 0))
 
-    def rows(self, kind: type[Record], column: str = "", value: str | int = "") -> list[Record]:
+    def read_records(self, kind: type[Record], column: str = "", value: str | int = "") -> list[Record]:
         """All records of a kind in the order of their making, or those whose `column` equals `value`."""
         order = "rowid" if kind is Run else "id"
-        where = f"WHERE {quoted(column)} = ?" if column else ""
+        where = f"WHERE {quote_column(column)} = ?" if column else ""
         names = [field.name for field in fields(kind)]
-        query = f"SELECT {', '.join(map(quoted, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
-        with _readable_errors(self.folder / DATABASE):
+        query = f"SELECT {', '.join(map(quote_column, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
+        with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(query, [value] if column else []).fetchall()
-        return [record_from(kind, dict(zip(names, row, strict=True))) for row in found]
+        return [decode_record(kind, dict(zip(names, row, strict=True))) for row in found]
 
-    def one(self, kind: type[Record], record_id: int | str) -> Record:
+    def get_record(self, kind: type[Record], record_id: int | str) -> Record:
         """Return the record with that id; raise `MedSegError` where there is none."""
-        found = self.rows(kind, "id", record_id)
+        found = self.read_records(kind, "id", record_id)
         if not found:
             raise MedSegError(f"the project has no {kind.__name__.lower()} {record_id}. Choose one that it lists.")
         return found[0]
@@ -157,9 +157,9 @@ class Project:
         with self.transaction():
             self._connection.executemany("INSERT INTO run_items VALUES (?, ?, ?, ?)", rows)
 
-    def run_items(self) -> list[RunItem]:
+    def read_run_items(self) -> list[RunItem]:
         """Return what all runs saw that did not fail and were not discarded."""
-        with _readable_errors(self.folder / DATABASE):
+        with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(
                 'SELECT run_id, correction_id, run_items."group", role FROM run_items JOIN runs ON runs.id = run_id '
                 "WHERE state NOT IN (?, ?) ORDER BY run_items.rowid",
@@ -167,22 +167,22 @@ class Project:
             ).fetchall()
         return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
 
-    def decide_hold_out(self, group: str, held_out: bool) -> None:
+    def set_hold_out(self, group: str, held_out: bool) -> None:
         """Write on which side a group stands from now on; earlier decisions stay as history."""
         with self.transaction():
             self._connection.execute(
                 'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
             )
 
-    def hold_out_decisions(self) -> dict[str, bool]:
+    def read_hold_out_groups(self) -> dict[str, bool]:
         """Each group's side: the last decision."""
-        with _readable_errors(self.folder / DATABASE):
+        with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute('SELECT "group", held_out FROM hold_out ORDER BY id').fetchall()
         return {group: bool(held_out) for group, held_out in found}
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    with _readable_errors(path):
+    with _translate_sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -198,7 +198,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _readable_errors(path: Path) -> Iterator[None]:
+def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):

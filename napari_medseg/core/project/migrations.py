@@ -80,7 +80,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{len(MIGRATIONS)}). Update napari-medseg, or open another project; nothing was changed."
         )
     if 0 < version < len(MIGRATIONS):
-        _keep_copy(connection, path.with_name(f"{path.stem}.before-version-{len(MIGRATIONS)}.sqlite"))
+        _back_up_database(connection, path.with_name(f"{path.stem}.before-version-{len(MIGRATIONS)}.sqlite"))
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -93,7 +93,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             raise
 
 
-def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+def _back_up_database(connection: sqlite3.Connection, path: Path) -> None:
     copy = sqlite3.connect(path)
     try:
         connection.backup(copy)

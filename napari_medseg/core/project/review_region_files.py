@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import sha256_of, write_text
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.case_files import StoredLabels, write_labels
+from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.review_region import WHOLE, Area
+from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion
 
-EVERYTHING = StoredLabels("", "")
+NO_REGION_FILES = StoredLabels("", "")
 
 
-def write_area(folder: Path, case: Case, area: Area) -> StoredLabels:
+def write_review_region(folder: Path, case: Case, region: ReviewRegion) -> StoredLabels:
     """Write what was reviewed of a case into the project folder; nothing where it is the whole image.
 
     Raises
@@ -29,24 +29,24 @@ def write_area(folder: Path, case: Case, area: Area) -> StoredLabels:
     MedSegError
         If no pixel lies inside of the area.
     """
-    if area.is_everything:
-        return EVERYTHING
-    seen = area.covered(_grid_of(case))
+    if region.is_whole_image:
+        return NO_REGION_FILES
+    seen = region.compute_mask(_get_spatial_shape(case))
     if not seen.any():
         raise MedSegError(
             f"no pixel of {case.name} lies in the reviewed area, so that nothing of it would count. Draw the area on "
             "the image, or say that the whole image was reviewed; your labels are as they were."
         )
     if seen.all():
-        return EVERYTHING
-    stored = write_labels(folder, case, "reviewed", seen.astype(np.uint8))
+        return NO_REGION_FILES
+    stored = write_case_labels(folder, case, "reviewed", seen.astype(np.uint8))
     outlines = (folder / stored.file).with_suffix(".json")
     if not outlines.exists():
-        write_text(outlines, area.model_dump_json() + "\n")
+        atomic_write_text(outlines, region.model_dump_json() + "\n")
     return stored
 
 
-def area_of(folder: Path, case: Case, correction: Correction) -> Area:
+def read_review_region(folder: Path, case: Case, correction: Correction) -> ReviewRegion:
     """Return the area of a correction as it was drawn.
 
     Raises
@@ -55,17 +55,17 @@ def area_of(folder: Path, case: Case, correction: Correction) -> Area:
         If its file is gone or damaged.
     """
     if not correction.reviewed_file:
-        return WHOLE
+        return WHOLE_IMAGE
     path = (folder / correction.reviewed_file).with_suffix(".json")
     try:
-        return Area.model_validate_json(path.read_text(encoding="utf-8"))
+        return ReviewRegion.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise MedSegError(
             f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
         ) from error
 
 
-def read_reviewed(folder: Path, case: Case, correction: Correction) -> NDArray[np.bool_] | None:
+def read_reviewed_pixels(folder: Path, case: Case, correction: Correction) -> NDArray[np.bool_] | None:
     """Read what was reviewed, on the canonical grid of the labels; `None` where it is everything.
 
     Raises
@@ -76,25 +76,25 @@ def read_reviewed(folder: Path, case: Case, correction: Correction) -> NDArray[n
     if not correction.reviewed_file:
         return None
     path = folder / correction.reviewed_file
-    if not path.exists() or sha256_of(path) != correction.reviewed_sha256:
+    if not path.exists() or compute_file_sha256(path) != correction.reviewed_sha256:
         raise MedSegError(
             f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
         )
     seen: NDArray[Any] = formats.read_labels(path, None)
-    return seen.reshape(_grid_of(case)) > 0
+    return seen.reshape(_get_spatial_shape(case)) > 0
 
 
-def draft_area_path(journal: Path) -> Path:
+def get_draft_region_path(journal: Path) -> Path:
     """Where the area of the draft with this journal lies, once one was drawn."""
     return journal.with_suffix(".area.json")
 
 
-def write_draft_area(path: Path, area: Area) -> None:
+def write_draft_region(path: Path, region: ReviewRegion) -> None:
     """Write the area of a draft, in place of the one that was there; raise `MedSegError` where the disk refuses."""
-    write_text(path, area.model_dump_json() + "\n")
+    atomic_write_text(path, region.model_dump_json() + "\n")
 
 
-def read_draft_area(path: Path) -> Area | None:
+def read_draft_region(path: Path) -> ReviewRegion | None:
     """Read the area of a draft; `None` where none was drawn.
 
     Raises
@@ -105,12 +105,12 @@ def read_draft_area(path: Path) -> Area | None:
     if not path.exists():
         return None
     try:
-        return Area.model_validate_json(path.read_text(encoding="utf-8"))
+        return ReviewRegion.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise MedSegError(
             f"{path} is no reviewed area: {error}. Move it away, then draw the area again; the labels are whole."
         ) from error
 
 
-def _grid_of(case: Case) -> tuple[int, ...]:
+def _get_spatial_shape(case: Case) -> tuple[int, ...]:
     return case.shape[: len(case.axes.replace("C", ""))]

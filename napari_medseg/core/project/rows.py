@@ -39,46 +39,46 @@ class RunItem:
     role: Role
 
 
-def columns_of(record: Record) -> dict[str, object]:
+def encode_record(record: Record) -> dict[str, object]:
     """Return what an insert writes, by column; a run brings its own id, others get theirs from the database."""
     derived = TABLES[type(record)].derived + (() if isinstance(record, Run) else ("id",))
     return {
-        field.name: _to_column(field.name, getattr(record, field.name))
+        field.name: _encode_value(field.name, getattr(record, field.name))
         for field in fields(record)
         if field.name not in derived
     }
 
 
-def record_from(kind: type[Record], row: Mapping[str, Any]) -> Record:
+def decode_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
     """Rebuild a record from its row."""
     states = {Review: ReviewState, Run: RunState}
-    values = {name: _from_column(name, value) for name, value in row.items()}
+    values = {name: _decode_value(name, value) for name, value in row.items()}
     if kind in states:
         values["state"] = states[kind](values["state"])
     return kind(**values)
 
 
-def quoted(column: str) -> str:
+def quote_column(column: str) -> str:
     """Quote a column name: ``group`` is a word of SQL."""
     return f'"{column}"'
 
 
-def _tuple_or_none(text: str) -> tuple[Any, ...] | None:
+def _decode_tuple(text: str) -> tuple[Any, ...] | None:
     values = json.loads(text)
     return None if values is None else tuple(values)
 
 
 DECODERS: dict[str, Callable[[Any], Any]] = {
-    "shape": _tuple_or_none,
-    "spacing_mm": _tuple_or_none,
-    "sources": _tuple_or_none,
+    "shape": _decode_tuple,
+    "spacing_mm": _decode_tuple,
+    "sources": _decode_tuple,
     "held_out": bool,
 }
 
 
-def _to_column(name: str, value: object) -> object:
+def _encode_value(name: str, value: object) -> object:
     return json.dumps(value) if name in DECODERS else value
 
 
-def _from_column(name: str, value: object) -> Any:  # noqa: ANN401 -- a column holds what its field holds
+def _decode_value(name: str, value: object) -> Any:  # noqa: ANN401 -- a column holds what its field holds
     return DECODERS[name](value) if name in DECODERS else value

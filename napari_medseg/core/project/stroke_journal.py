@@ -19,26 +19,26 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import RUN, Stroke, StrokeKind
+from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 
 logger = logging.getLogger(__name__)
 
 MAGIC = b"medseg journal 2\n"
-HEAD = struct.Struct("<II")
-STROKE_HEAD = struct.Struct("<BH")
-SECONDS = struct.Struct("<d")
+RECORD_HEADER = struct.Struct("<II")
+STROKE_HEADER = struct.Struct("<BH")
+SECONDS_FORMAT = struct.Struct("<d")
 SYNC_AFTER_S = 0.5
-OWN_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
+MANUAL_STROKE_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
 
 
-class _Record(IntEnum):
+class _RecordKind(IntEnum):
     STROKE = 1
     UNDO = 2
     REDO = 3
     SECONDS = 4
 
 
-class Journal:
+class StrokeJournal:
     """The strokes of one review, those undone, and the seconds worked; read from the file where there is one.
 
     Parameters
@@ -54,14 +54,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done: list[Stroke] = []
-        self.undone: list[Stroke] = []
+        self.applied_strokes: list[Stroke] = []
+        self.undone_strokes: list[Stroke] = []
         self.seconds = 0.0
         self.saved_at: float | None = None
-        self._guard = threading.Lock()
+        self._file_lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._file: FileIO | None = None
-        self._size = self._replay() if path.exists() else 0
+        self._size = self._restore_from_file() if path.exists() else 0
 
     def add(self, stroke: Stroke) -> None:
         """Write a stroke; what was undone before it can no longer be redone.
@@ -72,34 +72,36 @@ class Journal:
             If the disk is full or refuses; the journal is then as it was.
         """
         model = stroke.model.encode()
-        self._append(_Record.STROKE, STROKE_HEAD.pack(stroke.kind, len(model)) + model + stroke.runs.tobytes())
-        self.done.append(stroke)
-        self.undone.clear()
+        self._append(
+            _RecordKind.STROKE, STROKE_HEADER.pack(stroke.kind, len(model)) + model + stroke.voxel_runs.tobytes()
+        )
+        self.applied_strokes.append(stroke)
+        self.undone_strokes.clear()
 
     def undo(self) -> Stroke | None:
         """Take back the last stroke and return it; `None` where there is none."""
-        if not self.done:
+        if not self.applied_strokes:
             return None
-        self._append(_Record.UNDO, b"")
-        self.undone.append(self.done.pop())
-        return self.undone[-1]
+        self._append(_RecordKind.UNDO, b"")
+        self.undone_strokes.append(self.applied_strokes.pop())
+        return self.undone_strokes[-1]
 
     def redo(self) -> Stroke | None:
         """Make the stroke last undone again and return it; `None` where there is none."""
-        if not self.undone:
+        if not self.undone_strokes:
             return None
-        self._append(_Record.REDO, b"")
-        self.done.append(self.undone.pop())
-        return self.done[-1]
+        self._append(_RecordKind.REDO, b"")
+        self.applied_strokes.append(self.undone_strokes.pop())
+        return self.applied_strokes[-1]
 
     def add_seconds(self, seconds: float) -> None:
         """Add to the seconds that a person worked."""
-        self._append(_Record.SECONDS, SECONDS.pack(seconds))
+        self._append(_RecordKind.SECONDS, SECONDS_FORMAT.pack(seconds))
         self.seconds += seconds
 
     def sync(self) -> None:
         """Wait until all of it is on the disk."""
-        with self._guard:
+        with self._file_lock:
             self._timer = None
             if self._file is None:
                 return
@@ -114,15 +116,15 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
         self.sync()
-        with self._guard:
+        with self._file_lock:
             if self._file is not None:
                 self._file.close()
                 self._file = None
 
-    def _append(self, kind: _Record, payload: bytes) -> None:
+    def _append(self, kind: _RecordKind, payload: bytes) -> None:
         body = bytes([kind]) + payload
-        record = HEAD.pack(len(body), zlib.crc32(body)) + body
-        with self._guard:
+        record = RECORD_HEADER.pack(len(body), zlib.crc32(body)) + body
+        with self._file_lock:
             try:
                 self._write(record if self._size else MAGIC + record)
             except OSError as error:
@@ -132,7 +134,7 @@ class Journal:
                 ) from error
             if self._timer is None:
                 # A thread of its own, as a sync may take a second on a busy disk and the window must not wait for it.
-                self._timer = threading.Timer(SYNC_AFTER_S, self._sync_late)
+                self._timer = threading.Timer(SYNC_AFTER_S, self._sync_in_background)
                 self._timer.daemon = True
                 self._timer.start()
         self.saved_at = time.time()
@@ -149,20 +151,20 @@ class Journal:
             raise
         self._size += len(data)
 
-    def _sync_late(self) -> None:
+    def _sync_in_background(self) -> None:
         try:
             self.sync()
         except OSError as error:
             logger.warning("%s is written but not synced: %s", self.path, error)
 
-    def _replay(self) -> int:
+    def _restore_from_file(self) -> int:
         """Read what is there; cut off what is torn, and keep it beside. Returns the size of the whole records."""
         data = self.path.read_bytes()
         if data[: len(MAGIC)] != MAGIC[: len(data)]:
             raise MedSegError(f"{self.path} is no journal of strokes. Move it away; the prediction itself is whole.")
         end = len(MAGIC) if len(data) >= len(MAGIC) else 0
-        for kind, payload, behind in _records(data, end):
-            self._apply(kind, payload)
+        for kind, payload, behind in _iterate_records(data, end):
+            self._apply_record(kind, payload)
             end = behind
         if end < len(data):
             self.path.with_suffix(".torn").write_bytes(data[end:])
@@ -171,51 +173,51 @@ class Journal:
         self.saved_at = self.path.stat().st_mtime
         return end
 
-    def _apply(self, kind: _Record, payload: bytes) -> None:
+    def _apply_record(self, kind: _RecordKind, payload: bytes) -> None:
         match kind:
-            case _Record.STROKE:
-                self.done.append(_stroke_from(payload))
-                self.undone.clear()
-            case _Record.UNDO:
-                self.undone.append(self.done.pop())
-            case _Record.REDO:
-                self.done.append(self.undone.pop())
-            case _Record.SECONDS:
-                self.seconds += SECONDS.unpack(payload)[0]
+            case _RecordKind.STROKE:
+                self.applied_strokes.append(_decode_stroke(payload))
+                self.undone_strokes.clear()
+            case _RecordKind.UNDO:
+                self.undone_strokes.append(self.applied_strokes.pop())
+            case _RecordKind.REDO:
+                self.applied_strokes.append(self.undone_strokes.pop())
+            case _RecordKind.SECONDS:
+                self.seconds += SECONDS_FORMAT.unpack(payload)[0]
 
 
-def journal_path(project_folder: Path, review_id: int) -> Path:
+def get_journal_path(project_folder: Path, review_id: int) -> Path:
     """Where the journal of a review lies, if anything was recorded."""
     return project_folder / "journal" / f"{review_id}.journal"
 
 
-def has_own_strokes(path: Path) -> bool:
+def has_manual_strokes(path: Path) -> bool:
     """Whether a person changed something in this journal, beyond what was carried over; reads its first bytes only."""
     if not path.exists():
         return False
     with path.open("rb") as file:
         file.seek(len(MAGIC))
-        while len(head := file.read(HEAD.size)) == HEAD.size:
-            length, _ = HEAD.unpack(head)
+        while len(head := file.read(RECORD_HEADER.size)) == RECORD_HEADER.size:
+            length, _ = RECORD_HEADER.unpack(head)
             start = file.read(2)
-            if len(start) > 1 and start[0] == _Record.STROKE and start[1] in OWN_KINDS:
+            if len(start) > 1 and start[0] == _RecordKind.STROKE and start[1] in MANUAL_STROKE_KINDS:
                 return True
             file.seek(length - len(start), os.SEEK_CUR)
     return False
 
 
-def _records(data: bytes, position: int) -> Iterator[tuple[_Record, bytes, int]]:
-    while position + HEAD.size <= len(data):
-        length, checksum = HEAD.unpack_from(data, position)
-        body = data[position + HEAD.size : position + HEAD.size + length]
+def _iterate_records(data: bytes, position: int) -> Iterator[tuple[_RecordKind, bytes, int]]:
+    while position + RECORD_HEADER.size <= len(data):
+        length, checksum = RECORD_HEADER.unpack_from(data, position)
+        body = data[position + RECORD_HEADER.size : position + RECORD_HEADER.size + length]
         if len(body) != length or zlib.crc32(body) != checksum or not body:
             return
-        position += HEAD.size + length
-        yield _Record(body[0]), body[1:], position
+        position += RECORD_HEADER.size + length
+        yield _RecordKind(body[0]), body[1:], position
 
 
-def _stroke_from(payload: bytes) -> Stroke:
-    kind, model_length = STROKE_HEAD.unpack_from(payload)
-    runs_at = STROKE_HEAD.size + model_length
-    model = payload[STROKE_HEAD.size : runs_at].decode()
-    return Stroke(StrokeKind(kind), np.frombuffer(payload, RUN, offset=runs_at), model)
+def _decode_stroke(payload: bytes) -> Stroke:
+    kind, model_length = STROKE_HEADER.unpack_from(payload)
+    runs_at = STROKE_HEADER.size + model_length
+    model = payload[STROKE_HEADER.size : runs_at].decode()
+    return Stroke(StrokeKind(kind), np.frombuffer(payload, VOXEL_RUN_DTYPE, offset=runs_at), model)

@@ -7,14 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RUN = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u4"), ("new", "<u4")])
+VOXEL_RUN_DTYPE = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u4"), ("new", "<u4")])
 
 
 class StrokeKind(IntEnum):
     """Who changed the labels, and what that means for the voxels a person edited. The numbers stand in journals."""
 
     PAINT = 1
-    CARRIED = 2
+    CARRIED_OVER = 2
     PREDICTION = 3
     RESET = 4
 
@@ -26,16 +26,16 @@ class Stroke:
     Parameters
     ----------
     kind
-        ``PAINT`` by hand; ``CARRIED`` over from an earlier correction of the case; ``PREDICTION``: a new prediction
-        put around the edited voxels; ``RESET`` to the prediction.
-    runs
+        ``PAINT`` by hand; ``CARRIED_OVER`` over from an earlier correction of the case; ``PREDICTION``: a new
+        prediction put around the edited voxels; ``RESET`` to the prediction.
+    voxel_runs
         Structured array of runs: flat C-order `start`, `length`, `old` and `new` label value.
     model
         Version that made the labels, of a ``PREDICTION``.
     """
 
     kind: StrokeKind
-    runs: NDArray[Any]
+    voxel_runs: NDArray[Any]
     model: str = ""
 
     @classmethod
@@ -58,33 +58,33 @@ class Stroke:
             first = np.concatenate(([True], flat[1:] != flat[:-1]))
             last = np.concatenate((first[1:], [True]))
             flat, olds, news = flat[first], olds[first], news[last]
-        return cls(kind, _runs(flat, olds, news), model)
+        return cls(kind, _pack_voxel_runs(flat, olds, news), model)
 
     @property
     def indices(self) -> NDArray[np.int64]:
         """Flat indices of the voxels, ascending."""
-        lengths = self.runs["length"].astype(np.int64)
+        lengths = self.voxel_runs["length"].astype(np.int64)
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if ends.size else 0
-        return np.repeat(self.runs["start"].astype(np.int64) - (ends - lengths), lengths) + np.arange(total)
+        return np.repeat(self.voxel_runs["start"].astype(np.int64) - (ends - lengths), lengths) + np.arange(total)
 
     @property
     def old(self) -> NDArray[np.uint32]:
         """Values before, one per index."""
-        return np.repeat(self.runs["old"], self.runs["length"])
+        return np.repeat(self.voxel_runs["old"], self.voxel_runs["length"])
 
     @property
     def new(self) -> NDArray[np.uint32]:
         """Values after, one per index."""
-        return np.repeat(self.runs["new"], self.runs["length"])
+        return np.repeat(self.voxel_runs["new"], self.voxel_runs["length"])
 
 
-def _runs(flat: NDArray[np.int64], old: NDArray[np.uint32], new: NDArray[np.uint32]) -> NDArray[Any]:
+def _pack_voxel_runs(flat: NDArray[np.int64], old: NDArray[np.uint32], new: NDArray[np.uint32]) -> NDArray[Any]:
     if not flat.size:
-        return np.empty(0, RUN)
+        return np.empty(0, VOXEL_RUN_DTYPE)
     breaks = (np.diff(flat) != 1) | (old[1:] != old[:-1]) | (new[1:] != new[:-1])
     starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
-    runs = np.empty(starts.size, RUN)
+    runs = np.empty(starts.size, VOXEL_RUN_DTYPE)
     runs["start"], runs["old"], runs["new"] = flat[starts], old[starts], new[starts]
     runs["length"] = np.diff(np.concatenate((starts, [flat.size])))
     return runs

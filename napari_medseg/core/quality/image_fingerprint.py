@@ -15,9 +15,9 @@ from napari_medseg.core.image import Image
 
 SIDE_PX = 96
 MAX_PLANES = 256
-FINE_PX = 1.0
-STEPS = 40.0
-ALIKE_ABOVE = 0.90
+FINE_SIGMA_PX = 1.0
+QUANTISATION_STEPS = 40.0
+MIN_DUPLICATE_SIMILARITY = 0.90
 """Slices of a chest CT 5 mm apart reach 0.85, two X-rays of different people 0.25; the same picture as JPEG of quality
 75 stays above 0.92 for all but tiny pictures, at half its size above 0.90, in another lung window above 0.97."""
 
@@ -38,7 +38,7 @@ class Fingerprint:
     planes: NDArray[np.int8]
 
 
-def fingerprint(image: Image) -> Fingerprint:
+def compute_fingerprint(image: Image) -> Fingerprint:
     """Make the fingerprint of an image; of a volume with many planes, of `MAX_PLANES` spread over it."""
     pixels = np.ascontiguousarray(image.pixels.astype("<f4"))
     digest = hashlib.sha256(f"{image.spatial_shape}".encode())
@@ -46,34 +46,40 @@ def fingerprint(image: Image) -> Fingerprint:
     grey = pixels.mean(axis=-1) if image.axes.endswith("C") else pixels
     planes = grey.reshape(-1, *grey.shape[-2:])
     chosen = np.unique(np.linspace(0, len(planes) - 1, min(len(planes), MAX_PLANES)).round().astype(int))
-    return Fingerprint(digest.hexdigest(), np.stack([_fine_structure(planes[index]) for index in chosen]))
+    return Fingerprint(digest.hexdigest(), np.stack([_extract_fine_structure(planes[index]) for index in chosen]))
 
 
-def likeness(one: Fingerprint, other: Fingerprint) -> float:
-    """How alike the two most alike planes of two images are, at most 1; from `ALIKE_ABOVE` on they are one picture."""
+def compute_similarity(one: Fingerprint, other: Fingerprint) -> float:
+    """How alike the two most alike planes of two images are, at most 1; from `MIN_DUPLICATE_SIMILARITY` on they are
+    one picture.
+    """
     if one.digest == other.digest:
         return 1.0
-    return float((_unit(one.planes) @ _unit(other.planes).T).max())
+    return float((_normalise_planes(one.planes) @ _normalise_planes(other.planes).T).max())
 
 
-def resized(plane: NDArray[Any]) -> NDArray[np.float64]:
-    """Bring a plane (y, x) of any size to `SIDE_PX` by `SIDE_PX`: each new pixel is the mean of what it covers."""
-    return _resized_along(_resized_along(plane, 0), 1)
+def resize_plane(plane: NDArray[Any]) -> NDArray[np.float64]:
+    """Bring a plane (y, x) of any size to `SIDE_PX` by `SIDE_PX`: each new pixel is the mean of
+    what it covers.
+    """
+    return _resize_along(_resize_along(plane, 0), 1)
 
 
-def _fine_structure(plane: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Edges and texture at the scale of `FINE_PX`, divided by their local strength, which a grey window changes."""
-    small = resized(plane)
+def _extract_fine_structure(plane: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Edges and texture at the scale of `FINE_SIGMA_PX`, divided by their local strength, which a grey window
+    changes.
+    """
+    small = resize_plane(plane)
     low, high = np.percentile(small, (1, 99))
     small = np.clip(small, low, high)
-    fine = small - ndimage.gaussian_filter(small, FINE_PX)
-    strength = np.sqrt(ndimage.gaussian_filter(fine * fine, 2 * FINE_PX)) + 1e-3 * (high - low) + 1e-6
+    fine = small - ndimage.gaussian_filter(small, FINE_SIGMA_PX)
+    strength = np.sqrt(ndimage.gaussian_filter(fine * fine, 2 * FINE_SIGMA_PX)) + 1e-3 * (high - low) + 1e-6
     even = np.clip(fine / strength, -3.0, 3.0)
-    steps: NDArray[np.int8] = np.rint((even - even.mean()) * STEPS).clip(-127, 127).astype(np.int8)
+    steps: NDArray[np.int8] = np.rint((even - even.mean()) * QUANTISATION_STEPS).clip(-127, 127).astype(np.int8)
     return steps.ravel()
 
 
-def _resized_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
+def _resize_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
     """Mean over `SIDE_PX` equal stretches of an axis, parts of pixels included."""
     length = plane.shape[axis]
     moved = np.moveaxis(plane, axis, 0)
@@ -86,7 +92,7 @@ def _resized_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
     return smaller
 
 
-def _unit(planes: NDArray[np.int8]) -> NDArray[np.float32]:
+def _normalise_planes(planes: NDArray[np.int8]) -> NDArray[np.float32]:
     """Vectors of length 1; a plane without structure is like none."""
     numbers = planes.astype(np.float32)
     length = np.linalg.norm(numbers, axis=1, keepdims=True)

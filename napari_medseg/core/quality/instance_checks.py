@@ -12,11 +12,11 @@ WAIST_SHARE = 0.6
 """An object whose core falls apart where it is eroded by this share of its greatest depth has a waist."""
 EQUAL_SHARE = 0.75
 """Both parts must be nearly as deep as the deeper one: a nucleus with a bump is one nucleus."""
-JOINED_SHARE = 0.015
+MIN_MERGED_SHARE = 0.015
 """Of real nuclei that people outlined one by one, seven in a thousand have a waist."""
 
 
-def count_broken(labels: NDArray[Any]) -> int:
+def count_fragmented_objects(labels: NDArray[Any]) -> int:
     """Count objects whose pixels do not hang together, corners included."""
     whole = np.ones((3,) * labels.ndim)
     return sum(
@@ -26,7 +26,7 @@ def count_broken(labels: NDArray[Any]) -> int:
     )
 
 
-def count_joined(labels: NDArray[Any]) -> int:
+def count_merged_objects(labels: NDArray[Any]) -> int:
     """Count objects with a waist, as two touching nuclei drawn as one have; 0 where no more than real nuclei show.
 
     Parameters
@@ -41,7 +41,7 @@ def count_joined(labels: NDArray[Any]) -> int:
             if box is not None:
                 n_objects += 1
                 n_joined += _has_waist(plane[box] == index + 1)
-    return n_joined if n_joined >= max(2.0, JOINED_SHARE * n_objects) else 0
+    return n_joined if n_joined >= max(2.0, MIN_MERGED_SHARE * n_objects) else 0
 
 
 def _has_waist(inside: NDArray[np.bool_]) -> bool:

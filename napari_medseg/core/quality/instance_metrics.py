@@ -44,7 +44,7 @@ class ObjectScores:
         return self.dq
 
 
-def object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectScores:
+def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectScores:
     """Compare two images of numbered objects (0 is background) of the same shape.
 
     Raises
@@ -56,7 +56,7 @@ def object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectSc
         raise MedSegError(
             f"objects of shape {prediction.shape} cannot be compared with {reference.shape}; both must be of one image."
         )
-    ours, theirs = _compact(prediction), _compact(reference)
+    ours, theirs = _relabel_consecutively(prediction), _relabel_consecutively(reference)
     n_ours, n_theirs = int(ours.max(initial=0)), int(theirs.max(initial=0))
     if not n_ours or not n_theirs:
         same = float(n_ours == n_theirs)
@@ -71,7 +71,7 @@ def object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectSc
     n_matched = int(np.count_nonzero(matched))
     dq = 2.0 * n_matched / (n_ours + n_theirs)
     sq = float(share[matched].mean()) if n_matched else 0.0
-    best = _best_for_each(their_number, share)
+    best = _find_best_pairs(their_number, share)
     used_theirs, used_ours = np.unique(their_number[best]), np.unique(our_number[best])
     missed = their_area[1:].sum() - their_area[used_theirs].sum()
     invented = our_area[1:].sum() - our_area[used_ours].sum()
@@ -79,7 +79,7 @@ def object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectSc
     return ObjectScores(aji, dq * sq, dq, sq, n_ours, n_theirs)
 
 
-def _compact(objects: NDArray[Any]) -> NDArray[np.int64]:
+def _relabel_consecutively(objects: NDArray[Any]) -> NDArray[np.int64]:
     """Return the objects numbered from 1 without gaps."""
     values, numbers = np.unique(objects, return_inverse=True)
     numbers = numbers.reshape(objects.shape).astype(np.int64)
@@ -87,7 +87,7 @@ def _compact(objects: NDArray[Any]) -> NDArray[np.int64]:
     return compact
 
 
-def _best_for_each(their_number: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.int64]:
+def _find_best_pairs(their_number: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of the pair with the largest IoU for each object of the reference that touches any."""
     order = np.lexsort((-share, their_number))
     first = np.concatenate([[True], np.diff(their_number[order]) > 0])

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.instance_checks import count_broken, count_joined
+from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
 from napari_medseg.core.tasks import Label, Task
 
 _FULL_SHARE = 0.99
 _SPECK_SHARE = 0.002
-_OFF_SHARE = 0.05
+_OUTSIDE_SHARE = 0.05
 _RAS_X = 0
 
 
@@ -23,8 +23,8 @@ class Finding:
 
     `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
     (beside what the image shows) or ``"joined"`` (several objects as one); of corrections also ``"unseen"``,
-    ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (another case's labels). A `blocking` one must not become
-    ground truth; the others are for a person to look at.
+    ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (another case's labels). A `blocking` one must not
+    become ground truth; the others are for a person to look at.
     """
 
     kind: str
@@ -53,11 +53,11 @@ def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding
         text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
         return [Finding("shape", text, blocking=True)]
     if task.instances:
-        return [*_check_objects(labels, task), *_off_the_image(labels, image)]
-    return [*_check_regions(labels, task, image), *_off_the_image(labels, image)]
+        return [*_check_objects(labels, task), *_check_outside_image(labels, image)]
+    return [*_check_regions(labels, task, image), *_check_outside_image(labels, image)]
 
 
-def sides_swapped(labels: NDArray[Any], task: Task) -> bool:
+def has_swapped_sides(labels: NDArray[Any], task: Task) -> bool:
     """Whether the label of the patient's right lies, by its centre of mass, to the left of that of the patient's left.
 
     Canonical images grow to the patient's left along their last axis, so the right one must have the smaller mean
@@ -65,7 +65,7 @@ def sides_swapped(labels: NDArray[Any], task: Task) -> bool:
     """
     if task.sides is None:
         return False
-    right, left = (_mean_column(labels == side) for side in task.sides)
+    right, left = (_compute_mean_column(labels == side) for side in task.sides)
     return right is not None and left is not None and right > left
 
 
@@ -81,20 +81,20 @@ def swap_sides(labels: NDArray[Any], task: Task) -> NDArray[Any]:
 
 
 def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
-    counts = _counts(labels, task)
+    counts = _count_voxels(labels, task)
     n_labelled = int(np.count_nonzero(labels))
     findings = []
     if sum(counts.values()) != n_labelled:
-        findings.append(_unknown_values(labels, task))
-    if _shows_both_sides(image) and sides_swapped(labels, task):
-        findings.append(_swapped(task))
+        findings.append(_make_unknown_values_finding(labels, task))
+    if _shows_both_sides(image) and has_swapped_sides(labels, task):
+        findings.append(_make_swapped_sides_finding(task))
     if n_labelled == 0:
         findings.append(Finding("empty", "nothing is labelled", blocking=False))
     for label in task.labels:
         if counts[label.value] > _FULL_SHARE * labels.size:
             findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
         elif counts[label.value]:
-            findings += _specks_and_holes(labels, label)
+            findings += _find_specks_and_holes(labels, label)
     return findings
 
 
@@ -106,36 +106,36 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
     findings = []
     if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
-    if n_broken := count_broken(labels):
-        text = f"{_objects(n_broken, name)} in several pieces: give each piece a number of its own"
+    if n_broken := count_fragmented_objects(labels):
+        text = f"{_format_object_count(n_broken, name)} in several pieces: give each piece a number of its own"
         findings.append(Finding("specks", text, blocking=False))
-    if n_joined := count_joined(labels):
-        text = f"{_objects(n_joined, name)} with a waist: touching ones may have been drawn as one"
+    if n_joined := count_merged_objects(labels):
+        text = f"{_format_object_count(n_joined, name)} with a waist: touching ones may have been drawn as one"
         findings.append(Finding("joined", text, blocking=False))
     return findings
 
 
-def _off_the_image(labels: NDArray[Any], image: Image) -> list[Finding]:
+def _check_outside_image(labels: NDArray[Any], image: Image) -> list[Finding]:
     """Find labels on the frame of one flat grey around what was imaged, as that of a rotated or padded picture."""
     grey = image.pixels.max(axis=-1) if image.axes.endswith("C") else image.pixels
     n_off = sum(
-        int(np.count_nonzero(plane_labels[_empty_frame(plane)]))
-        for plane, plane_labels in zip(_planes(grey), _planes(labels), strict=True)
+        int(np.count_nonzero(plane_labels[_find_empty_frame(plane)]))
+        for plane, plane_labels in zip(_split_planes(grey), _split_planes(labels), strict=True)
         if plane_labels.any()
     )
     share = n_off / max(1, int(np.count_nonzero(labels)))
-    if share <= _OFF_SHARE:
+    if share <= _OUTSIDE_SHARE:
         return []
     return [
         Finding("off", f"{share:.0%} of what is labelled lies beside the image, on its empty frame", blocking=False)
     ]
 
 
-def _planes(array: NDArray[Any]) -> NDArray[Any]:
+def _split_planes(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(-1, *array.shape[-2:])
 
 
-def _empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
+def _find_empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels of the border's most frequent value that hang together with the border; none in a plane of one value."""
     if plane.min() == plane.max():
         return np.zeros(plane.shape, bool)
@@ -149,11 +149,11 @@ def _empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
     return frame
 
 
-def _counts(labels: NDArray[Any], task: Task) -> dict[int, int]:
+def _count_voxels(labels: NDArray[Any], task: Task) -> dict[int, int]:
     return {label.value: int(np.count_nonzero(labels == label.value)) for label in task.labels}
 
 
-def _unknown_values(labels: NDArray[Any], task: Task) -> Finding:
+def _make_unknown_values_finding(labels: NDArray[Any], task: Task) -> Finding:
     known = [0, *(label.value for label in task.labels)]
     unknown = sorted(int(value) for value in np.setdiff1d(labels, known))
     names = ", ".join(f"{label.value} ({label.name})" for label in task.labels)
@@ -161,9 +161,9 @@ def _unknown_values(labels: NDArray[Any], task: Task) -> Finding:
     return Finding("values", f"the values {shown} are no labels of {task.title}, which has {names}", blocking=True)
 
 
-def _swapped(task: Task) -> Finding:
+def _make_swapped_sides_finding(task: Task) -> Finding:
     assert task.sides is not None
-    right, left = (task.label_name(side) for side in task.sides)
+    right, left = (task.get_label_name(side) for side in task.sides)
     text = f"{right} and {left} are exchanged: {right} lies on the patient's left, which is the image's right"
     return Finding("sides", text, blocking=True)
 
@@ -175,30 +175,30 @@ def _shows_both_sides(image: Image) -> bool:
     return int(np.abs(image.affine[:3, 2]).argmax()) == _RAS_X
 
 
-def _mean_column(inside: NDArray[np.bool_]) -> float | None:
+def _compute_mean_column(inside: NDArray[np.bool_]) -> float | None:
     per_column = np.count_nonzero(inside, axis=tuple(range(inside.ndim - 1)))
     total = int(per_column.sum())
     return float(per_column @ np.arange(per_column.size)) / total if total else None
 
 
-def _specks_and_holes(labels: NDArray[Any], label: Label) -> list[Finding]:
+def _find_specks_and_holes(labels: NDArray[Any], label: Label) -> list[Finding]:
     inside = labels == label.value
-    inside = inside[_bounding_box(inside)]
+    inside = inside[_find_bounding_box(inside)]
     findings = []
     components, n_components = ndimage.label(inside)
     if n_components > 1:
         sizes = np.bincount(components.ravel())[1:]
         specks = sizes[sizes < max(2.0, _SPECK_SHARE * float(sizes.sum()))]
         if specks.size:
-            text = f"{label.name} has {_counted(specks.size, 'speck')} (smallest {specks.min():,} px)"
+            text = f"{label.name} has {_format_count(specks.size, 'speck')} (smallest {specks.min():,} px)"
             findings.append(Finding("specks", text, blocking=False))
     n_holes = _count_holes(inside)
     if n_holes:
-        findings.append(Finding("holes", f"{label.name} has {_counted(n_holes, 'hole')}", blocking=False))
+        findings.append(Finding("holes", f"{label.name} has {_format_count(n_holes, 'hole')}", blocking=False))
     return findings
 
 
-def _bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
     box: tuple[slice, ...] = ndimage.find_objects(inside.astype(np.uint8))[0]
     return box
 
@@ -210,9 +210,9 @@ def _count_holes(inside: NDArray[np.bool_]) -> int:
     return n_pieces - 1
 
 
-def _objects(number: int, name: str) -> str:
+def _format_object_count(number: int, name: str) -> str:
     return f"1 {name}" if number == 1 else f"{number} objects"
 
 
-def _counted(number: int, word: str) -> str:
+def _format_count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

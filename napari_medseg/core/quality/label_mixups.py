@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.image_fingerprint import SIDE_PX, resized
+from napari_medseg.core.quality.image_fingerprint import SIDE_PX, resize_plane
 
 MIN_CASES = 4
 MIN_OUTLINE_PX = 10
-CLEARLY = 0.9
+MAX_OWN_FIT_RATIO = 0.9
 """Another's outline fits clearly better where a case's own reaches this share of it at most."""
-NO_BETTER_THAN_CHANCE = 1.15
+CHANCE_FIT_RATIO = 1.15
 """Ratio of how well own and others' outlines fit, on average. Of lungs, nuclei, instruments, larynx, random groups of
 eight with sound labels never came below and shuffled ones did in 98 of 100 (nuclei of whole slides: 54)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
+class EdgeThumbnail:
     """A plane in small: how steeply its grey values change, and where the labels' outlines are; (SIDE_PX, SIDE_PX)."""
 
-    steepness: NDArray[np.float32]
-    outline: NDArray[np.bool_]
+    gradient_magnitude: NDArray[np.float32]
+    label_outline: NDArray[np.bool_]
 
 
-def sketch(image: Image, labels: NDArray[Any]) -> Sketch:
+def make_edge_thumbnail(image: Image, labels: NDArray[Any]) -> EdgeThumbnail:
     """Draw an image and its labels in small; of a volume the plane with most labels."""
     grey = image.pixels.mean(axis=-1) if image.axes.endswith("C") else image.pixels
     planes, label_planes = grey.reshape(-1, *grey.shape[-2:]), labels.reshape(-1, *labels.shape[-2:])
     most = int(np.argmax([np.count_nonzero(plane) for plane in label_planes]))
-    small = resized(planes[most])
+    small = resize_plane(planes[most])
     ranks = np.argsort(np.argsort(small, axis=None, kind="stable"), kind="stable").reshape(small.shape)
     steepness = ndimage.gaussian_gradient_magnitude(ranks / ranks.size, 1.0)
     rows, columns = (np.linspace(0, length - 1, SIDE_PX).round().astype(int) for length in label_planes[most].shape)
@@ -44,10 +44,10 @@ def sketch(image: Image, labels: NDArray[Any]) -> Sketch:
     outline = np.zeros(chosen.shape, bool)
     outline[:-1] |= chosen[:-1] != chosen[1:]
     outline[:, :-1] |= chosen[:, :-1] != chosen[:, 1:]
-    return Sketch((steepness / max(float(steepness.mean()), 1e-9)).astype(np.float32), outline)
+    return EdgeThumbnail((steepness / max(float(steepness.mean()), 1e-9)).astype(np.float32), outline)
 
 
-def mixed_up(sketches: Sequence[Sketch]) -> dict[int, int]:
+def find_label_mixups(thumbnails: Sequence[EdgeThumbnail]) -> dict[int, int]:
     """Find cases whose labels seem to be another's.
 
     Returns
@@ -56,14 +56,14 @@ def mixed_up(sketches: Sequence[Sketch]) -> dict[int, int]:
         Index of a case -> index of the one whose labels fit its picture best. Empty where labels fit their own images
         better than chance would have it: one case alone may have unusual outlines. Empty labels say nothing.
     """
-    drawn = [index for index, one in enumerate(sketches) if np.count_nonzero(one.outline) >= MIN_OUTLINE_PX]
+    drawn = [index for index, one in enumerate(thumbnails) if np.count_nonzero(one.label_outline) >= MIN_OUTLINE_PX]
     if len(drawn) < MIN_CASES:
         return {}
-    outlines = np.stack([sketches[index].outline.ravel() for index in drawn]).astype(np.float32)
+    outlines = np.stack([thumbnails[index].label_outline.ravel() for index in drawn]).astype(np.float32)
     outlines /= outlines.sum(axis=1, keepdims=True)
-    fit = np.stack([sketches[index].steepness.ravel() for index in drawn]) @ outlines.T
+    fit = np.stack([thumbnails[index].gradient_magnitude.ravel() for index in drawn]) @ outlines.T
     own, others = np.diag(fit), fit[~np.eye(len(drawn), dtype=bool)].reshape(len(drawn), -1)
-    misfits = own < CLEARLY * others.max(axis=1)
-    if misfits.mean() < 0.5 or own.mean() >= NO_BETTER_THAN_CHANCE * others.mean():
+    misfits = own < MAX_OWN_FIT_RATIO * others.max(axis=1)
+    if misfits.mean() < 0.5 or own.mean() >= CHANCE_FIT_RATIO * others.mean():
         return {}
     return {drawn[index]: drawn[int(np.argmax(fit[index]))] for index in np.flatnonzero(misfits)}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import Label, Task, task_named
+from napari_medseg.core.tasks import Label, Task, get_task
 
 Unit = Literal["ml", "mm2", "px"]
 MICROMETRES_BELOW_MM2 = 0.01
@@ -35,10 +35,10 @@ class Measurement:
     def text(self) -> str:
         """For people, like ``2,413 ml``, ``12 ml, 3.1 %`` of the field, or ``412, mean 38 mm²``."""
         if self.count is not None:
-            mean = _number(self.value / self.count, self.unit) if self.count else ""
+            mean = _format_value(self.value / self.count, self.unit) if self.count else ""
             return f"{self.count:,}" + (f", mean {mean}" if mean else "")
         share = f", {self.shares[0][1]:.1%}".replace("%", " %") if self.shares else ""
-        return _number(self.value, self.unit) + share
+        return _format_value(self.value, self.unit) + share
 
     @property
     def details(self) -> str:
@@ -46,11 +46,13 @@ class Measurement:
         lines = [f"{self.voxels:,} voxels"]
         lines += [f"{share:.1%} of {name}".replace("%", " %") for name, share in self.shares]
         if self.count is not None:
-            lines.append(f"{self.count:,} objects, together {_number(self.value, self.unit)}")
+            lines.append(f"{self.count:,} objects, together {_format_value(self.value, self.unit)}")
         return "\n".join(lines)
 
 
-def measure(labels: NDArray[Any], image: Image, task: Task, field: NDArray[Any] | None = None) -> list[Measurement]:
+def measure_labels(
+    labels: NDArray[Any], image: Image, task: Task, roi_labels: NDArray[Any] | None = None
+) -> list[Measurement]:
     """Measure each label of a task.
 
     Parameters
@@ -61,7 +63,7 @@ def measure(labels: NDArray[Any], image: Image, task: Task, field: NDArray[Any] 
         Which gives the size of a voxel.
     task
         Whose labels are measured, in its order; other values are left out.
-    field
+    roi_labels
         Labels of the task's field on the same grid, to tell what share of it each label covers.
 
     Raises
@@ -71,7 +73,7 @@ def measure(labels: NDArray[Any], image: Image, task: Task, field: NDArray[Any] 
     """
     if labels.shape != image.spatial_shape:
         raise MedSegError(f"labels of shape {labels.shape} cannot be measured on an image of {image.spatial_shape}.")
-    size, unit = _voxel(image)
+    size, unit = _get_voxel_size(image)
     if task.instances:
         voxels = int(np.count_nonzero(labels))
         n_objects = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
@@ -80,23 +82,27 @@ def measure(labels: NDArray[Any], image: Image, task: Task, field: NDArray[Any] 
     for label in task.labels:
         inside = labels == label.value
         voxels = int(np.count_nonzero(inside))
-        shares = () if field is None or not task.field else tuple(_shares(inside, field, task_named(task.field)))
+        shares = (
+            ()
+            if roi_labels is None or not task.field
+            else tuple(_compute_roi_shares(inside, roi_labels, get_task(task.field)))
+        )
         measurements.append(Measurement(label, voxels, voxels * size, unit, shares=shares))
     return measurements
 
 
-def _shares(inside: NDArray[np.bool_], field: NDArray[Any], task: Task) -> Iterator[tuple[str, float]]:
+def _compute_roi_shares(inside: NDArray[np.bool_], roi_labels: NDArray[Any], task: Task) -> Iterator[tuple[str, float]]:
     """Share of the whole field, then of each of its labels; parts that lie outside of it count for none."""
-    n_field = int(np.count_nonzero(field))
+    n_field = int(np.count_nonzero(roi_labels))
     if n_field:
-        yield f"all {task.name}", int(np.count_nonzero(inside & (field > 0))) / n_field
+        yield f"all {task.name}", int(np.count_nonzero(inside & (roi_labels > 0))) / n_field
     for label in task.labels:
-        part = field == label.value
+        part = roi_labels == label.value
         if n_part := int(np.count_nonzero(part)):
             yield label.name, int(np.count_nonzero(inside & part)) / n_part
 
 
-def _number(value: float, unit: Unit) -> str:
+def _format_value(value: float, unit: Unit) -> str:
     """Whole numbers from 10 on, one decimal below; areas of cells in square micrometres."""
     if unit == "mm2" and 0 < value < MICROMETRES_BELOW_MM2:
         return f"{value * 1e6:,.0f} µm²"
@@ -104,7 +110,7 @@ def _number(value: float, unit: Unit) -> str:
     return f"{number} {_UNIT_TEXT[unit]}"
 
 
-def _voxel(image: Image) -> tuple[float, Unit]:
+def _get_voxel_size(image: Image) -> tuple[float, Unit]:
     if image.voxel_volume_ml is not None:
         return image.voxel_volume_ml, "ml"
     if image.pixel_area_mm2 is not None:

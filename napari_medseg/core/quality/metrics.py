@@ -22,7 +22,7 @@ class SurfaceDistances:
     mean: float
 
 
-def dice(a: NDArray[Any], b: NDArray[Any]) -> float:
+def compute_dice(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Dice coefficient of two regions (non-zero is inside), in [0, 1].
 
     Two empty regions agree: 1. One empty region against one that is not: 0.
@@ -32,18 +32,18 @@ def dice(a: NDArray[Any], b: NDArray[Any]) -> float:
     MedSegError
         If the shapes differ.
     """
-    n_both, n_a, n_b = _counts(a, b)
+    n_both, n_a, n_b = _count_overlap(a, b)
     return 1.0 if n_a + n_b == 0 else 2.0 * n_both / (n_a + n_b)
 
 
-def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
+def compute_iou(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Intersection over union (Jaccard) of two regions; two empty regions agree: 1."""
-    n_both, n_a, n_b = _counts(a, b)
+    n_both, n_a, n_b = _count_overlap(a, b)
     return 1.0 if n_a + n_b == 0 else n_both / (n_a + n_b - n_both)
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionCounts:
     """Voxels by what was said of them and what is true; nothing found or nothing there is no mistake: 1."""
 
     true_positive: int
@@ -70,13 +70,13 @@ class Confusion:
         return (self.true_positive + self.true_negative) / total if total else 1.0
 
 
-def confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> Confusion:
+def count_confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> ConfusionCounts:
     """Count the voxels of a region (non-zero is inside) by prediction and truth."""
-    n_both, n_found, n_there = _counts(prediction, reference)
-    return Confusion(n_both, n_found - n_both, n_there - n_both, prediction.size - n_found - n_there + n_both)
+    n_both, n_found, n_there = _count_overlap(prediction, reference)
+    return ConfusionCounts(n_both, n_found - n_both, n_there - n_both, prediction.size - n_found - n_there + n_both)
 
 
-def mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classes: int) -> float:
+def compute_mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classes: int) -> float:
     """Mean IoU over the classes that either has, background (0) included; 1 where there are no voxels."""
     _check_shapes(prediction, reference)
     figures = []
@@ -87,7 +87,9 @@ def mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classes: int) 
     return float(np.mean(figures)) if figures else 1.0
 
 
-def per_label_dice(prediction: NDArray[Any], reference: NDArray[Any], labels: Sequence[int]) -> dict[int, float]:
+def compute_dice_per_label(
+    prediction: NDArray[Any], reference: NDArray[Any], labels: Sequence[int]
+) -> dict[int, float]:
     """Dice of each label value, with `dice`'s rule for empty ones; one pass over the arrays.
 
     Raises
@@ -105,7 +107,7 @@ def per_label_dice(prediction: NDArray[Any], reference: NDArray[Any], labels: Se
     return scores
 
 
-def surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequence[float]) -> SurfaceDistances:
+def compute_surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequence[float]) -> SurfaceDistances:
     """Distances between the surfaces of two regions, both ways pooled.
 
     The surface is the voxels of a region that have a neighbour (by face) outside it, or lie at the border of the array.
@@ -123,21 +125,21 @@ def surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequence[float]
     MedSegError
         If the shapes differ.
     """
-    n_both, n_a, n_b = _counts(a, b)
+    n_both, n_a, n_b = _count_overlap(a, b)
     if n_a == 0 or n_b == 0:
         distance = 0.0 if n_a == n_b else float("inf")
         return SurfaceDistances(distance, distance)
     if n_both == n_a == n_b:
         return SurfaceDistances(0.0, 0.0)
-    box = _bounding_box((a != 0) | (b != 0))
-    surface_a, surface_b = _surface(a[box] != 0), _surface(b[box] != 0)
+    box = _find_bounding_box((a != 0) | (b != 0))
+    surface_a, surface_b = _extract_surface(a[box] != 0), _extract_surface(b[box] != 0)
     to_b = ndimage.distance_transform_edt(~surface_b, sampling=spacing)[surface_a]
     to_a = ndimage.distance_transform_edt(~surface_a, sampling=spacing)[surface_b]
     both_ways = np.concatenate([to_b, to_a])
     return SurfaceDistances(float(np.percentile(both_ways, 95)), float(both_ways.mean()))
 
 
-def bootstrap_interval(
+def compute_bootstrap_interval(
     values: Sequence[float], seed: int = 0, n_samples: int = 2000, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, of 95 % unless told; the same seed gives the same interval.
@@ -155,7 +157,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _counts(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int, int]:
+def _count_overlap(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int, int]:
     _check_shapes(a, b)
     inside_a, inside_b = a != 0, b != 0
     return int(np.count_nonzero(inside_a & inside_b)), int(np.count_nonzero(inside_a)), int(np.count_nonzero(inside_b))
@@ -166,7 +168,7 @@ def _check_shapes(a: NDArray[Any], b: NDArray[Any]) -> None:
         raise MedSegError(f"labels of shape {a.shape} cannot be compared with {b.shape}; both must be of one image.")
 
 
-def _bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
     box = []
     for axis in range(inside.ndim):
         others = tuple(other for other in range(inside.ndim) if other != axis)
@@ -175,6 +177,6 @@ def _bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _surface(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _extract_surface(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     surface: NDArray[np.bool_] = inside & ~ndimage.binary_erosion(inside)
     return surface

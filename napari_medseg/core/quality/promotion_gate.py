@@ -9,12 +9,12 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Protocol
 
-from napari_medseg.core.quality.confidence import change_interval, least_pairs, pairs_needed
+from napari_medseg.core.quality.confidence import compute_change_interval, compute_min_pairs, estimate_required_pairs
 
 DEFAULT_MARGIN = 0.02
 CONFIDENCE = 0.90
 """Two-sided, so that a version which is no better passes at most once in twenty times."""
-MIN_GROUPS = least_pairs(CONFIDENCE)
+MIN_GROUPS = compute_min_pairs(CONFIDENCE)
 """Patients, slides or videos; fewer in the hold-out prove nothing, however well the new version does on them."""
 MIN_GAIN = 0.002
 """A smaller gain is not worth that labels of one version differ from those of the next."""
@@ -94,7 +94,9 @@ class Verdict:
         return f"{self.answer}. {self.figures}"
 
 
-def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0, doubt: str = "") -> Verdict:
+def decide_promotion(
+    rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0, label_problem: str = ""
+) -> Verdict:
     """Judge a candidate from paired scores; the cases of one group count as one, for they are alike.
 
     Worse: the mean falls, or one case falls by more than `margin` (also where cases are few: a loss seen is a loss).
@@ -108,7 +110,7 @@ def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: in
         What a single case may lose.
     seed
         Of the bootstrap.
-    doubt
+    label_problem
         Why the labels themselves are not to be believed; then nothing is called better.
     """
     if not rows:
@@ -122,12 +124,12 @@ def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: in
     mean_old = fmean(fmean(row.old for row in group) for group in groups.values())
     mean_new = fmean(fmean(row.new for row in group) for group in groups.values())
     worst = min(rows, key=lambda row: row.new - row.old)
-    ci = change_interval(changes, CONFIDENCE, seed)
-    decision, n_needed, answer = _decide(changes, ci, worst, margin)
-    if doubt and decision is Decision.BETTER:
-        decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {doubt}"
+    ci = compute_change_interval(changes, CONFIDENCE, seed)
+    decision, n_needed, answer = _apply_gate_rules(changes, ci, worst, margin)
+    if label_problem and decision is Decision.BETTER:
+        decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {label_problem}"
     counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
-    counted += f" of {_groups(len(groups))}" * (len(groups) != len(rows))
+    counted += f" of {_format_patient_count(len(groups))}" * (len(groups) != len(rows))
     interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
     figures = (
         f"Mean {worst.metric} {mean_old:.3f} -> {mean_new:.3f} on {counted}, "
@@ -148,7 +150,7 @@ def judge(rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: in
     )
 
 
-def _decide(
+def _apply_gate_rules(
     changes: Sequence[float], ci: tuple[float, float] | None, worst: ComparedCase, margin: float
 ) -> tuple[Decision, int, str]:
     mean = fmean(changes)
@@ -158,17 +160,17 @@ def _decide(
         return Decision.WORSE, 0, "Worse on average"
     if ci is None:
         there = f"there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
-        answer = f"Not enough hold-out cases to tell: {_groups(MIN_GROUPS)} are needed, {there}"
+        answer = f"Not enough hold-out cases to tell: {_format_patient_count(MIN_GROUPS)} are needed, {there}"
         return Decision.CANNOT_TELL, MIN_GROUPS, answer
     if mean < MIN_GAIN:
         return Decision.CANNOT_TELL, 0, f"No better: the gain is below {MIN_GAIN:g}"
     if ci[0] > 0:
         return Decision.BETTER, 0, "Better"
-    needed = max(len(changes) + 1, pairs_needed(changes, CONFIDENCE))
-    answer = f"Not enough hold-out cases to tell so uneven a change: about {_groups(needed)} are needed"
+    needed = max(len(changes) + 1, estimate_required_pairs(changes, CONFIDENCE))
+    answer = f"Not enough hold-out cases to tell so uneven a change: about {_format_patient_count(needed)} are needed"
     return Decision.CANNOT_TELL, needed, answer
 
 
-def _groups(number: int) -> str:
+def _format_patient_count(number: int) -> str:
     """Count patients; a slide and a video come from one, too."""
     return f"{number} patient{'s' * (number != 1)}"

@@ -25,23 +25,23 @@ from napari_medseg.inference.engine.protocol import (
     NoticeReply,
     PredictRequest,
     ProgressReply,
-    Ready,
+    ReadyReply,
     Reply,
     ResultReply,
 )
-from napari_medseg.inference.engine.shared_memory import Segment
+from napari_medseg.inference.engine.shared_memory import SharedArray
 
 logger = logging.getLogger(__name__)
 
 EngineState = Literal["starting", "ready", "busy", "crashed", "stopped"]
 
 POLL_SECONDS = 0.02
-GIVE_WAY_SECONDS = 5.0
+GRACEFUL_CANCEL_SECONDS = 5.0
 """How long a prediction that nobody waits for may take to make room: starting a killed engine again takes longer."""
 
 
 @dataclass(frozen=True)
-class PredictProgress:
+class EngineProgress:
     """How far a prediction is; `seconds_left` is `None` while the engine starts."""
 
     done: int
@@ -51,28 +51,28 @@ class PredictProgress:
 
 
 @dataclass(frozen=True)
-class PredictNotice:
+class EngineNotice:
     """Something a person should know; the prediction goes on."""
 
     text: str
 
 
 @dataclass(frozen=True, eq=False)
-class PredictResult:
-    """Labels on the image's own grid; see `inference.events.Result` for the others."""
+class EngineResult:
+    """Labels on the image's own grid; see `inference.events.PredictionResult` for the others."""
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
     uncertainty: float
     uncertainty_map: NDArray[np.uint8] | None
     seconds: float
     device: str
-    field: NDArray[np.uint8] | None = None
+    roi: NDArray[np.uint8] | None = None
 
 
-EngineEvent = PredictProgress | PredictNotice | PredictResult
+EngineEvent = EngineProgress | EngineNotice | EngineResult
 
 
-class Cancelled(MedSegError):
+class PredictionCancelled(MedSegError):
     """The prediction was cancelled, as the person asked."""
 
 
@@ -91,10 +91,10 @@ class Engine:
     def __init__(self, python: str = sys.executable) -> None:
         self._python = python
         self._process: EngineProcess | None = None
-        self._guard = threading.RLock()
-        self._turn = threading.Lock()
+        self._state_lock = threading.RLock()
+        self._request_lock = threading.Lock()
         self._n_cancels = 0
-        self._patience_s = CANCEL_SECONDS
+        self._cancel_timeout_s = CANCEL_SECONDS
         self._n_requests = 0
         self._state: EngineState = "stopped"
         self._device = ""
@@ -116,14 +116,14 @@ class Engine:
 
     def start(self) -> None:
         """Start the process, unless it runs; returns at once, `state` becomes ready after a few seconds."""
-        with self._guard:
+        with self._state_lock:
             if self._state in ("stopped", "crashed"):
                 self._process = EngineProcess(self._python, self._on_reply)
                 self._set_state("starting")
 
     def close(self) -> None:
         """End the process; whatever it was doing is cancelled."""
-        with self._guard:
+        with self._state_lock:
             process, self._process = self._process, None
             self._n_cancels += 1
             self._set_state("stopped")
@@ -134,9 +134,11 @@ class Engine:
         """Cancel the prediction that runs and those that wait, within half a second; from any thread."""
         self._cancel_within(CANCEL_SECONDS)
 
-    def give_way(self) -> None:
-        """Cancel like `cancel`, but rather wait for the end of a pass than kill a warm process; from any thread."""
-        self._cancel_within(GIVE_WAY_SECONDS)
+    def cancel_gracefully(self) -> None:
+        """Cancel like `cancel`, but rather wait for the end of a pass than kill a warm process; from any
+        thread.
+        """
+        self._cancel_within(GRACEFUL_CANCEL_SECONDS)
 
     def predict(
         self,
@@ -144,16 +146,16 @@ class Engine:
         version_folder: Path,
         *,
         with_uncertainty_map: bool = False,
-        field_folder: Path | None = None,
+        roi_folder: Path | None = None,
     ) -> Iterator[EngineEvent]:
         """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
 
-        `field_folder` is the version that finds the field first, for a model that looks into one.
+        `roi_folder` is the version that finds the region of interest first, for a model that predicts inside one.
 
         Yields
         ------
         EngineEvent
-            Progress and notices, and last the `PredictResult`.
+            Progress and notices, and last the `EngineResult`.
 
         Raises
         ------
@@ -166,31 +168,31 @@ class Engine:
         ticket = self._n_cancels
         with contextlib.ExitStack() as stack:
             yield from self._wait_for_turn(ticket)
-            stack.callback(self._turn.release)
+            stack.callback(self._request_lock.release)
             process = yield from self._wait_until_ready(ticket)
-            pixels = stack.enter_context(Segment.holding(image.pixels))
+            pixels = stack.enter_context(SharedArray.from_array(image.pixels))
 
-            def room(dtype: type[np.generic], wanted: bool = True) -> Segment | None:
-                return stack.enter_context(Segment.create(image.spatial_shape, dtype)) if wanted else None
+            def room(dtype: type[np.generic], wanted: bool = True) -> SharedArray | None:
+                return stack.enter_context(SharedArray.create(image.spatial_shape, dtype)) if wanted else None
 
-            labels = stack.enter_context(Segment.create(image.spatial_shape, _label_type(card)))
-            unsure, field = room(np.uint8, with_uncertainty_map), room(np.uint8, field_folder is not None)
-            request = self._request(image, version_folder, pixels, labels, unsure)
-            if field is not None and field_folder is not None:
-                folder = str(field_folder.resolve())
+            labels = stack.enter_context(SharedArray.create(image.spatial_shape, _choose_label_dtype(card)))
+            unsure, field = room(np.uint8, with_uncertainty_map), room(np.uint8, roi_folder is not None)
+            request = self._make_request(image, version_folder, pixels, labels, unsure)
+            if field is not None and roi_folder is not None:
+                folder = str(roi_folder.resolve())
                 request = request.model_copy(update={"field_folder": folder, "field": field.ref})
-            result = yield from self._follow(process, request, ticket)
+            result = yield from self._receive_events(process, request, ticket)
             doubt, found = (None if segment is None else segment.read() for segment in (unsure, field))
-            answer = PredictResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device, found)
+            answer = EngineResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device, found)
         yield answer
 
     def _cancel_within(self, seconds: float) -> None:
-        with self._guard:
-            self._patience_s = seconds
+        with self._state_lock:
+            self._cancel_timeout_s = seconds
             self._n_cancels += 1
 
-    def _request(
-        self, image: Image, folder: Path, pixels: Segment, labels: Segment, unsure: Segment | None
+    def _make_request(
+        self, image: Image, folder: Path, pixels: SharedArray, labels: SharedArray, unsure: SharedArray | None
     ) -> PredictRequest:
         self._n_requests += 1
         return PredictRequest(
@@ -206,57 +208,59 @@ class Engine:
         )
 
     def _wait_for_turn(self, ticket: int) -> Iterator[EngineEvent]:
-        if self._turn.acquire(blocking=False):
+        if self._request_lock.acquire(blocking=False):
             return
-        yield PredictProgress(0, 1, "waiting for the prediction before", None)
-        while not self._turn.acquire(timeout=POLL_SECONDS):
-            self._check_ticket(ticket)
+        yield EngineProgress(0, 1, "waiting for the prediction before", None)
+        while not self._request_lock.acquire(timeout=POLL_SECONDS):
+            self._raise_if_cancelled(ticket)
 
     def _wait_until_ready(self, ticket: int) -> Generator[EngineEvent, None, EngineProcess]:
         self.start()
         if self._state == "starting":
-            yield PredictProgress(0, 1, "starting the prediction process", None)
+            yield EngineProgress(0, 1, "starting the prediction process", None)
         while True:
-            self._check_ticket(ticket)
-            with self._guard:
+            self._raise_if_cancelled(ticket)
+            with self._state_lock:
                 process, state = self._process, self._state
             if process is not None and state == "ready":
                 return process
             if process is not None and state == "crashed":
                 raise MedSegError(
-                    f"the prediction process cannot start ({process.how_it_ended()}). "
+                    f"the prediction process cannot start ({process.describe_exit()}). "
                     "Predict again; if that does not help, install the program again."
                 )
             time.sleep(POLL_SECONDS)
 
-    def _follow(
+    def _receive_events(
         self, process: EngineProcess, request: PredictRequest, ticket: int
     ) -> Generator[EngineEvent, None, ResultReply]:
         self._set_busy(process, True)
         try:
-            conversation = process.converse(request, lambda: self._check_ticket(ticket), lambda: self._patience_s)
+            conversation = process.stream_replies(
+                request, lambda: self._raise_if_cancelled(ticket), lambda: self._cancel_timeout_s
+            )
             while True:
                 match next(conversation):
                     case ProgressReply() as reply:
-                        yield PredictProgress(reply.done, reply.total, reply.text, reply.seconds_left)
+                        yield EngineProgress(reply.done, reply.total, reply.text, reply.seconds_left)
                     case NoticeReply(text=text):
-                        yield PredictNotice(text)
+                        yield EngineNotice(text)
                     case ResultReply() as reply:
                         return reply
         finally:
             conversation.close()
             self._set_busy(process, False)
 
-    def _check_ticket(self, ticket: int) -> None:
+    def _raise_if_cancelled(self, ticket: int) -> None:
         if ticket != self._n_cancels:
-            raise Cancelled("the prediction was cancelled")
+            raise PredictionCancelled("the prediction was cancelled")
 
     def _on_reply(self, process: EngineProcess, reply: Reply | None) -> None:
         """Follow the life of the process; called in its reader thread."""
-        with self._guard:
+        with self._state_lock:
             if process is not self._process:
                 return
-            if isinstance(reply, Ready):
+            if isinstance(reply, ReadyReply):
                 self._device = reply.device
                 self._set_state("ready")
                 logger.info("engine %d is ready on %s", process.pid, reply.device)
@@ -267,7 +271,7 @@ class Engine:
                     self.start()
 
     def _set_busy(self, process: EngineProcess, busy: bool) -> None:
-        with self._guard:
+        with self._state_lock:
             if process is self._process and not process.is_dying and self._state in ("ready", "busy"):
                 self._set_state("busy" if busy else "ready")
 
@@ -277,7 +281,7 @@ class Engine:
             self.state_changed.emit(state)
 
 
-def _label_type(card: ModelCard) -> type[np.unsignedinteger[Any]]:
+def _choose_label_dtype(card: ModelCard) -> type[np.unsignedinteger[Any]]:
     if card.instances is not None:
         return np.uint32
     return np.uint8 if card.architecture.classes <= 256 else np.uint16

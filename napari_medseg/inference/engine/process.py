@@ -25,18 +25,18 @@ from napari_medseg.inference.engine.protocol import (
     Request,
     ResultReply,
     decode_reply,
-    encode,
+    encode_message,
 )
 
 logger = logging.getLogger(__name__)
 
-LAST_LINES = 40
+N_STDERR_LINES = 40
 EXIT_SECONDS = 2.0
 POLL_SECONDS = 0.02
 CANCEL_SECONDS = 0.3
 """How long the engine may take to obey before it is killed: cancel is to work within half a second."""
 
-LAST_REPLIES = (ResultReply, ErrorReply, CancelledReply)
+FINAL_REPLIES = (ResultReply, ErrorReply, CancelledReply)
 
 
 class EngineProcess:
@@ -58,24 +58,26 @@ class EngineProcess:
     def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
         self._on_reply = on_reply
         self.is_dying = False
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._stderr_lines: deque[str] = deque(maxlen=N_STDERR_LINES)
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         try:
             self._popen = _spawn(python)
         except OSError as error:
             raise MedSegError(f"cannot start {python}: {error.strerror}. Install the program again.") from error
-        stdout, stderr = _pipe(self._popen.stdout), _pipe(self._popen.stderr)
-        self._listener = threading.Thread(target=self._collect, args=(stderr,), name="engine stderr", daemon=True)
-        self._listener.start()
-        threading.Thread(target=self._read, args=(stdout,), name="engine replies", daemon=True).start()
+        stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
+        self._stderr_thread = threading.Thread(
+            target=self._collect_stderr, args=(stderr,), name="engine stderr", daemon=True
+        )
+        self._stderr_thread.start()
+        threading.Thread(target=self._read_replies, args=(stdout,), name="engine replies", daemon=True).start()
 
     @property
     def pid(self) -> int:
         """Process id."""
         return self._popen.pid
 
-    def converse(
-        self, request: PredictRequest, check: Callable[[], None], patience_s: Callable[[], float]
+    def stream_replies(
+        self, request: PredictRequest, raise_if_cancelled: Callable[[], None], get_cancel_timeout_s: Callable[[], float]
     ) -> Generator[ProgressReply | NoticeReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
@@ -91,45 +93,45 @@ class EngineProcess:
         stopped = False
         try:
             while not stopped:
-                reply = self._next_reply(check)
-                stopped = reply is None or isinstance(reply, LAST_REPLIES)
+                reply = self._next_reply(raise_if_cancelled)
+                stopped = reply is None or isinstance(reply, FINAL_REPLIES)
                 if isinstance(reply, ProgressReply | NoticeReply | ResultReply):
                     yield reply
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)
                 elif reply is None:
                     raise MedSegError(
-                        f"the prediction process ended unexpectedly ({self.how_it_ended()}). "
+                        f"the prediction process ended unexpectedly ({self.describe_exit()}). "
                         "It was restarted and nothing is lost: predict again."
                     )
         finally:
             if not stopped:
-                self._stop(request.id, patience_s())
+                self._cancel_or_kill(request.id, get_cancel_timeout_s())
 
     def close(self) -> None:
         """End it by ending its input; kill it where that does not help."""
         try:
-            _pipe(self._popen.stdin).close()
+            _require_pipe(self._popen.stdin).close()
             self._popen.wait(EXIT_SECONDS)
         except (BrokenPipeError, subprocess.TimeoutExpired):
             self._popen.kill()
             self._popen.wait()
 
-    def how_it_ended(self) -> str:
+    def describe_exit(self) -> str:
         """Say in words why it is no more."""
         code = self._popen.wait()
-        self._listener.join(EXIT_SECONDS)
+        self._stderr_thread.join(EXIT_SECONDS)
         if code == -getattr(signal, "SIGKILL", 9):
             return "it was killed, perhaps because memory ran out"
         if code < 0:
             return f"signal {-code}"
-        return self._last_lines[-1] if self._last_lines else f"exit status {code}"
+        return self._stderr_lines[-1] if self._stderr_lines else f"exit status {code}"
 
     def _send(self, request: Request) -> None:
         """Write a request. A process that has just died is not noticed here, but by the `None` in `replies`."""
-        stdin = _pipe(self._popen.stdin)
+        stdin = _require_pipe(self._popen.stdin)
         try:
-            stdin.write(encode(request))
+            stdin.write(encode_message(request))
             stdin.flush()
         except (BrokenPipeError, ValueError, OSError) as error:
             logger.info("the engine no longer listens: %s", error)
@@ -140,35 +142,35 @@ class EngineProcess:
             with contextlib.suppress(queue.Empty):
                 return self._replies.get(timeout=POLL_SECONDS)
 
-    def _stop(self, request_id: int, patience_s: float) -> None:
+    def _cancel_or_kill(self, request_id: int, patience_s: float) -> None:
         """Have a request stopped; where the engine does not obey in time, in the midst of a long pass, kill it."""
         self._send(CancelRequest(id=request_id))
         until = time.monotonic() + patience_s
         while (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 reply = self._replies.get(timeout=left)
-                if reply is None or isinstance(reply, LAST_REPLIES):
+                if reply is None or isinstance(reply, FINAL_REPLIES):
                     return
         logger.warning("the engine did not stop within %.2f s and is killed", patience_s)
         self.is_dying = True
         self._popen.kill()
 
-    def _read(self, stdout: IO[bytes]) -> None:
+    def _read_replies(self, stdout: IO[bytes]) -> None:
         with stdout:
             for line in stdout:
-                self._tell(decode_reply(line))
+                self._dispatch_reply(decode_reply(line))
         self._popen.wait()
-        self._tell(None)
+        self._dispatch_reply(None)
 
-    def _tell(self, reply: Reply | None) -> None:
+    def _dispatch_reply(self, reply: Reply | None) -> None:
         self._on_reply(self, reply)
         self._replies.put(reply)
 
-    def _collect(self, stderr: IO[bytes]) -> None:
+    def _collect_stderr(self, stderr: IO[bytes]) -> None:
         with stderr:
             for line in stderr:
                 if text := line.decode(errors="replace").rstrip():
-                    self._last_lines.append(text)
+                    self._stderr_lines.append(text)
                     logger.debug("engine: %s", text)
 
 
@@ -191,7 +193,7 @@ def _spawn(python: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+def _require_pipe(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise RuntimeError("the engine was started without pipes")
     return stream

@@ -55,7 +55,7 @@ class CancelRequest(_Message):
     id: int
 
 
-class Ready(_Message):
+class ReadyReply(_Message):
     """Engine to window: torch is loaded, requests may come."""
 
     kind: Literal["ready"] = "ready"
@@ -106,13 +106,13 @@ class ErrorReply(_Message):
 
 
 Request = PredictRequest | CancelRequest
-Reply = Ready | ProgressReply | NoticeReply | ResultReply | CancelledReply | ErrorReply
+Reply = ReadyReply | ProgressReply | NoticeReply | ResultReply | CancelledReply | ErrorReply
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
-def encode(message: Request | Reply) -> bytes:
+def encode_message(message: Request | Reply) -> bytes:
     """One line, its end included."""
     return message.model_dump_json().encode() + b"\n"
 

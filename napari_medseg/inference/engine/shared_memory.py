@@ -20,11 +20,11 @@ from napari_medseg.inference.engine.protocol import ArrayRef
 LINUX_SHARED_MEMORY = Path("/dev/shm")
 
 
-class Segment:
+class SharedArray:
     """One array in shared memory; a context manager that lets go of it, and removes it where it was made.
 
-    Keep no view of it longer than it: copy with `write` and `read`, or drop the array of `view` first. Where an error
-    passes through, the variables of the functions that it left are dropped, views among them.
+    Keep no view of it longer than it: copy with `write` and `read`, or drop the array of `view` first. Where an
+    error passes through, the variables of the functions that it left are dropped, views among them.
     """
 
     def __init__(self, memory: SharedMemory, ref: ArrayRef, owned: bool) -> None:
@@ -33,7 +33,7 @@ class Segment:
         self.ref = ref
 
     @classmethod
-    def create(cls, shape: tuple[int, ...], dtype: DTypeLike) -> "Segment":
+    def create(cls, shape: tuple[int, ...], dtype: DTypeLike) -> "SharedArray":
         """Make an array of zeros.
 
         Raises
@@ -43,20 +43,20 @@ class Segment:
         """
         native = np.dtype(dtype).newbyteorder("=")
         ref = ArrayRef(name="", shape=shape, dtype=native.str)
-        _check_free(ref.n_bytes)
+        _require_free_memory(ref.n_bytes)
         name = f"medseg_{os.getpid()}_{secrets.token_hex(4)}"  # whose it is can be seen, should one ever be left
         memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
         return cls(memory, ref.model_copy(update={"name": name}), owned=True)
 
     @classmethod
-    def holding(cls, array: NDArray[Any]) -> "Segment":
+    def from_array(cls, array: NDArray[Any]) -> "SharedArray":
         """Make a copy of an array."""
         segment = cls.create(array.shape, array.dtype)
         segment.write(array)
         return segment
 
     @classmethod
-    def attach(cls, ref: ArrayRef) -> "Segment":
+    def attach(cls, ref: ArrayRef) -> "SharedArray":
         """Open an array that another process made, and that stays its own to remove.
 
         Raises
@@ -81,7 +81,7 @@ class Segment:
         """Copy the array out."""
         return self.view().copy()
 
-    def __enter__(self) -> "Segment":
+    def __enter__(self) -> "SharedArray":
         return self
 
     def __exit__(
@@ -96,7 +96,7 @@ class Segment:
                 self._memory.unlink()
 
 
-def _check_free(n_bytes: int) -> None:
+def _require_free_memory(n_bytes: int) -> None:
     if not LINUX_SHARED_MEMORY.is_dir():
         return
     if n_bytes > (free := shutil.disk_usage(LINUX_SHARED_MEMORY).free):

@@ -12,12 +12,12 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.review_region import Area
+from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.controllers.open_case import OpenCase, Work
+from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
-from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.drafts import Draft
@@ -30,7 +30,7 @@ UNDO_KEY = "Control-Z"
 REDO_KEY = "Control-Shift-Z"
 
 
-class Desk(QObject):
+class CaseController(QObject):
     """At most one open case.
 
     Notes
@@ -55,46 +55,39 @@ class Desk(QObject):
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether an image is being read or labels are being accepted."""
         return self._worker is not None
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Put a case on the desk, in place of the one that lies there, which stays until the image is read.
+        """Open a case in place of the current one, which stays until the image is read.
 
-        Parameters
-        ----------
-        case
-            To open.
-        image
-            Its image where it is in memory; read in a thread otherwise.
-        layer
-            That shows it already.
+        Without `image` (the case's image, where it is in memory) it is read in a thread. `layer` shows it already.
         """
         if self.current is not None and self.current.case.id == case.id:
             return
-        self._abandon()
+        self._stop_worker()
         if image is not None:
-            self._show(case, image, layer)
+            self._show_case(case, image, layer)
         else:
-            self._run(_loaded(self._workspace, case), lambda loaded: self._show(case, loaded, None))
+            self._run_in_thread(_load_image(self._workspace, case), lambda loaded: self._show_case(case, loaded, None))
 
-    def clear(self) -> None:
+    def close_case(self) -> None:
         """Save what lies on the desk and take it away."""
-        self._abandon()
+        self._stop_worker()
         if (current := self.current) is not None:
-            self._let_go(current)
+            self._close_edit_session(current)
             self.current = None
-            self._take_away(current)
+            self._remove_layers(current)
             self.opened.emit()
 
     def close(self) -> None:
         """Save the draft and listen no more; the layers stay in view, and are taken again by the next dock."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._abandon()
+        self._stop_worker()
         if (current := self.current) is not None:
-            self._let_go(current)
-            layers.leave_behind(current.image_layer, current.labels_layer)
+            self._close_edit_session(current)
+            layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
@@ -102,106 +95,106 @@ class Desk(QObject):
         current = self.current
         if current is None:
             return
-        work = current.work
-        if work is not None and work.draft.edited.size and prediction is not None and labels is not None:
+        work = current.edit_session
+        if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
             review.merge_prediction(work.draft, labels, prediction.model)
             work.recorder.show_draft()
         else:
-            self._let_go(current)
-            self._begin(current, review.open_review(self._workspace, current.case, prediction))
-        if current.decided == "new" and prediction is not None:
-            current.decided = "predicted"
+            self._close_edit_session(current)
+            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction))
+        if current.saved_state == "new" and prediction is not None:
+            current.saved_state = "predicted"
         if prediction is not None and prediction.field_file:
-            current.look_into(self._workspace.project.folder / prediction.field_file)
+            current.set_roi_file(self._workspace.project.folder / prediction.field_file)
         self._on_labels_changed()
 
-    def begin_again(self) -> None:
+    def restart_review(self) -> None:
         """Open a review of the open case: from what was accepted, else from its prediction, else a blank one."""
         if self.current is not None:
-            with told():
-                self.show_prediction(self._row(self.current.case).prediction)
+            with show_errors():
+                self.show_prediction(self._get_row(self.current.case).prediction)
 
     def accept(self) -> None:
-        """Make the labels a correction; `decided` follows when it is on disk. If it is refused, everything stays."""
-        if (current := self.current) is None or (work := current.work) is None:
+        """Make the labels a correction; `decided` follows when it is on disk. A refusal changes nothing."""
+        if (current := self.current) is None or (work := current.edit_session) is None:
             return
-        with told():
-            work.recorder.catch_up()
-            labels = layers.labels_in(work.layer)
-            self._tools = labels_tools.tools_of(work.layer)
+        with show_errors():
+            work.recorder.record_external_changes()
+            labels = layers.copy_labels(work.layer)
+            self._tools = labels_tools.get_tools(work.layer)
             work.layer.editable = False
-            writing = _accepted(self._workspace, current, labels, work.draft.area)
-            self._run(writing, lambda done: self._remember(current, labels, done))
+            writing = _write_accepted(self._workspace, current, labels, work.draft.review_region)
+            self._run_in_thread(writing, lambda done: self._record_accepted(current, labels, done))
             self.state_changed.emit()
 
     def reject(self) -> None:
         """Close the review without a correction."""
-        with told():
-            if self.current is not None and self.current.work is None:
+        with show_errors():
+            if self.current is not None and self.current.edit_session is None:
                 self.show_prediction(None)
-            if (current := self.current) is not None and (work := current.work) is not None:
-                work.recorder.catch_up()
+            if (current := self.current) is not None and (work := current.edit_session) is not None:
+                work.recorder.record_external_changes()
                 review.reject(self._workspace, work.draft)
-                self._put_away(current, "rejected")
+                self._finish_review(current, "rejected")
 
     def reset(self) -> None:
         """Bring the prediction back; undo brings the edits back."""
-        if self.current is not None and (work := self.current.work) is not None:
-            with told():
+        if self.current is not None and (work := self.current.edit_session) is not None:
+            with show_errors():
                 review.reset(self._workspace, work.draft)
                 work.recorder.show_draft()
 
     def undo(self) -> None:
         """Take the last stroke back and show where it was."""
-        if self.current is not None and (work := self.current.work) is not None:
-            with told():
-                self._show_place(work.recorder.undo())
+        if self.current is not None and (work := self.current.edit_session) is not None:
+            with show_errors():
+                self._show_stroke(work.recorder.undo())
 
     def redo(self) -> None:
         """Make the stroke again that was taken back last."""
-        if self.current is not None and (work := self.current.work) is not None:
-            with told():
-                self._show_place(work.recorder.redo())
+        if self.current is not None and (work := self.current.edit_session) is not None:
+            with show_errors():
+                self._show_stroke(work.recorder.redo())
 
-    def _show(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
+    def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         before, self.current = self.current, None
         if before is not None:
-            if before.work is not None:
-                self._tools = labels_tools.tools_of(before.work.layer)
-            self._let_go(before)
-            if layers.units_of(before.image) != layers.units_of(image):
-                self._take_away(before)  # napari warns of layers in millimetres and in pixels side by side
-        row = self._row(case)
-        borrowed = layer is not None and layers.is_someone_elses(layer)
-        task = self._workspace.tasks.named(case.task)
+            if before.edit_session is not None:
+                self._tools = labels_tools.get_tools(before.edit_session.layer)
+            self._close_edit_session(before)
+            if layers.get_display_unit(before.image) != layers.get_display_unit(image):
+                self._remove_layers(before)  # napari warns of layers in millimetres and in pixels side by side
+        row = self._get_row(case)
+        borrowed = layer is not None and layers.is_foreign_image(layer)
+        task = self._workspace.tasks.get_task(case.task)
         if layer is None:
             shown = layers.add_image(self._viewer, image, case, task)
         else:
-            shown = layers.adopt(layer, image, case, task)
+            shown = layers.attach_case(layer, image, case, task)
         self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
         if before is not None:  # removed only now, so that the viewer keeps its zoom for a stack of equal pictures
-            self._take_away(before)
-            layers.fit_if_other_size(self._viewer, before.image_layer, shown)
-        with told():
+            self._remove_layers(before)
+            layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
+        with show_errors():
             if row.prediction is not None or row.review is not None:
                 self.show_prediction(row.prediction)
-        layers.show_middle(self._viewer, shown, self.current.labels_layer)
+        layers.show_initial_slice(self._viewer, shown, self.current.labels_layer)
         self.opened.emit()
 
-    def _begin(self, current: OpenCase, draft: Draft) -> None:
+    def _start_edit_session(self, current: OpenCase, draft: Draft) -> None:
         if (layer := current.labels_layer) is None:
             layer = layers.add_labels(self._viewer, draft.labels, current.image_layer, current.case)
-            labels_tools.give_tools(layer, self._tools)
+            labels_tools.apply_tools(layer, self._tools)
             layer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
             layer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
         else:
             labels_tools.replace_labels(layer, draft.labels)
             layer.editable = True
         current.labels_layer = layer
-        current.work = Work(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
+        current.edit_session = EditSession(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
         self._shown_state = ""
 
-    def _show_place(self, stroke: Stroke | None) -> None:
+    def _show_stroke(self, stroke: Stroke | None) -> None:
         if stroke is not None and self.current is not None:
             layers.show_voxels(self._viewer, self.current.image_layer, stroke.indices)
 
@@ -214,42 +207,42 @@ class Desk(QObject):
             self.state_changed.emit()
         self.labels_changed.emit()
 
-    def _remember(self, current: OpenCase, labels: NDArray[Any], accepted: review.Accepted) -> None:
-        if current.work is None:
+    def _record_accepted(self, current: OpenCase, labels: NDArray[Any], accepted: review.AcceptedFiles) -> None:
+        if current.edit_session is None:
             return
-        with told():
-            review.remember_accepted(self._workspace, current.work.draft, labels, accepted)
-            self._put_away(current, "accepted")
+        with show_errors():
+            review.record_correction(self._workspace, current.edit_session.draft, labels, accepted)
+            self._finish_review(current, "accepted")
 
-    def _put_away(self, current: OpenCase, state: str) -> None:
+    def _finish_review(self, current: OpenCase, state: str) -> None:
         """Forget a review that is closed; the case stays in view until another one is opened."""
-        if (work := current.work) is not None:
+        if (work := current.edit_session) is not None:
             work.recorder.close()
             work.layer.editable = False
             layers.show_state(work.layer, current.case, state)
-        current.work, current.decided = None, state
+        current.edit_session, current.saved_state = None, state
         self.state_changed.emit()
         self.decided.emit(current.case)
 
-    def _row(self, case: Case) -> cases.CaseRow:
-        return next(row for row in cases.case_list(self._workspace, case.task) if row.case.id == case.id)
+    def _get_row(self, case: Case) -> cases.CaseRow:
+        return next(row for row in cases.list_cases(self._workspace, case.task) if row.case.id == case.id)
 
-    def _abandon(self) -> None:
+    def _stop_worker(self) -> None:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
 
-    def _let_go(self, current: OpenCase) -> None:
-        work, current.work = current.work, None
+    def _close_edit_session(self, current: OpenCase) -> None:
+        work, current.edit_session = current.edit_session, None
         if work is not None:
-            with told():
+            with show_errors():
                 work.recorder.close()
             work.draft.close()
 
-    def _take_away(self, before: OpenCase) -> None:
+    def _remove_layers(self, before: OpenCase) -> None:
         layers.remove(self._viewer, before.labels_layer)
         if before.borrowed:
-            layers.give_back(before.image_layer)
+            layers.detach_case(before.image_layer)
         else:
             layers.remove(self._viewer, before.image_layer)
 
@@ -259,13 +252,13 @@ class Desk(QObject):
         if current is None or event.value not in (current.labels_layer, current.image_layer):
             return
         if event.value is current.image_layer:
-            self.clear()
+            self.close_case()
         else:
-            self._let_go(current)
+            self._close_edit_session(current)
             current.labels_layer = None
             self._on_labels_changed()
 
-    def _run(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
+    def _run_in_thread(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
         """Do work that yields one item, in a thread, and go on with the item."""
         worker = Worker(work, self)
 
@@ -289,13 +282,15 @@ class Desk(QObject):
     def _on_failed(self, error: MedSegError) -> None:
         if self.current is not None and self.current.labels_layer is not None:
             self.current.labels_layer.editable = True
-        tell(error)
+        show_problem(error)
 
 
-def _loaded(workspace: Workspace, case: Case) -> Generator[Image]:
+def _load_image(workspace: Workspace, case: Case) -> Generator[Image]:
     yield cases.load_image(workspace, case)
 
 
-def _accepted(workspace: Workspace, current: OpenCase, labels: NDArray[Any], area: Area) -> Generator[review.Accepted]:
-    task = workspace.tasks.named(current.case.task)
-    yield review.write_accepted(workspace.project.folder, task, current.case, labels, current.image, area)
+def _write_accepted(
+    workspace: Workspace, current: OpenCase, labels: NDArray[Any], region: ReviewRegion
+) -> Generator[review.AcceptedFiles]:
+    task = workspace.tasks.get_task(current.case.task)
+    yield review.write_accepted_files(workspace.project.folder, task, current.case, labels, current.image, region)

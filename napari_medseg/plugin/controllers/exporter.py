@@ -10,7 +10,7 @@ from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import export
 from napari_medseg.workflow.export import ExportItem
@@ -29,7 +29,7 @@ class Exporter(QObject):
         self._worker: Worker | None = None
         self.with_images = False
 
-    def ask(self, task: str) -> None:
+    def show_format_menu(self, task: str) -> None:
         """Show the menu of formats at the pointer."""
         menu = QMenu(self._window)
         for suffix, name in FORMATS:
@@ -43,12 +43,12 @@ class Exporter(QObject):
 
     def write(self, task: str, suffix: str, folder: Path) -> None:
         """Write the accepted cases of a task to a folder, in a thread."""
-        with told():
-            accepted = export.accepted_rows(self._workspace, task)
+        with show_errors():
+            accepted = export.list_accepted_rows(self._workspace, task)
             write = partial(export.export_corrections, folder=folder, suffix=suffix, with_images=self.with_images)
-            self._worker = Worker(_written(self._workspace, accepted, write), self)
+            self._worker = Worker(_write_items(self._workspace, accepted, write), self)
             self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
-            self._worker.failed.connect(tell)
+            self._worker.failed.connect(show_problem)
             self._worker.start()
 
     def _ask_folder(self, task: str, suffix: str) -> None:
@@ -60,9 +60,9 @@ class Exporter(QObject):
         self.with_images = wanted
 
 
-def _written(
+def _write_items(
     workspace: Workspace,
     accepted: Sequence[tuple[Case, Correction, str]],
     write: Callable[[list[ExportItem]], list[Path]],
 ) -> Generator[list[Path]]:
-    yield write(export.items_of(workspace, accepted))
+    yield write(export.read_export_items(workspace, accepted))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from qtpy.QtCore import QEvent, QObject
 
 IDLE_AFTER_S = 30.0
-INPUT = frozenset(
+INPUT_EVENTS = frozenset(
     {
         QEvent.Type.MouseButtonPress,
         QEvent.Type.MouseButtonRelease,
@@ -19,7 +19,7 @@ INPUT = frozenset(
 )
 
 
-class Activity(QObject):
+class IdleTimer(QObject):
     """Remember when the last input reached one of the watched widgets.
 
     Parameters
@@ -39,17 +39,17 @@ class Activity(QObject):
         for widget in widgets:
             widget.installEventFilter(self)
 
-    def touch(self) -> None:
+    def record_input(self) -> None:
         """Note that a person did something now."""
         self._last_input_s = self._clock()
 
-    def worked_s(self) -> float:
+    def take_active_s(self) -> float:
         """Seconds of work since the last call: time passed while the last input was less than 30 s ago."""
         start, self._counted_to_s = self._counted_to_s, self._clock()
         return max(0.0, min(self._counted_to_s, self._last_input_s + IDLE_AFTER_S) - start)
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
         """Note input; let every event pass."""
-        if event is not None and event.type() in INPUT:
-            self.touch()
+        if event is not None and event.type() in INPUT_EVENTS:
+            self.record_input()
         return False

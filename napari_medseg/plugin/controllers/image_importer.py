@@ -12,7 +12,7 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError, SlicesApartError
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.worker import Worker
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Refused:
+class ReadFailure:
     """A file or folder that cannot be used, and why."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadProgress:
     """Image `number` of `total` is being read."""
 
     number: int
@@ -37,7 +37,7 @@ class Reading:
     name: str
 
 
-def images_in(paths: Sequence[Path]) -> Generator[Image | Refused | Reading]:
+def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
     """Read all that these files and folders offer together; slices of one series become one volume.
 
     A file that cannot be used is reported, and the others are read all the same.
@@ -47,50 +47,50 @@ def images_in(paths: Sequence[Path]) -> Generator[Image | Refused | Reading]:
         if not sources:
             yield formats.read(paths[0])  # a folder without images: this says so
     except MedSegError as error:
-        yield Refused(str(error))
+        yield ReadFailure(str(error))
         return
     for number, source in enumerate(sources, start=1):
-        yield Reading(number, len(sources), source.name)
+        yield ReadProgress(number, len(sources), source.name)
         try:
-            yield _read(source)
-        except SlicesApartError as error:
+            yield _read_and_hash(source)
+        except IrregularSlicesError as error:
             if any(path.is_dir() for path in paths):
-                yield Refused(str(error))
+                yield ReadFailure(str(error))
             else:  # slices picked by hand are meant as single slices
-                yield from images_one_by_one(source.paths)
+                yield from read_images_separately(source.paths)
         except MedSegError as error:
-            yield Refused(str(error))
+            yield ReadFailure(str(error))
 
 
-def images_one_by_one(paths: Sequence[Path]) -> Generator[Image | Refused | Reading]:
+def read_images_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
     """Read each of these files by itself."""
     for number, path in enumerate(paths, start=1):
-        yield Reading(number, len(paths), path.name)
+        yield ReadProgress(number, len(paths), path.name)
         try:
-            yield _read(formats.ImageSource(path.name, (path,)))
+            yield _read_and_hash(formats.ImageSource(path.name, (path,)))
         except MedSegError as error:
-            yield Refused(str(error))
+            yield ReadFailure(str(error))
 
 
-def _read(source: formats.ImageSource) -> Image:
+def _read_and_hash(source: formats.ImageSource) -> Image:
     image = formats.read_source(source)
     _ = image.content_hash  # computed here, so that the window need not wait for it
     return image
 
 
-class Arrivals(QObject):
+class ImageImporter(QObject):
     """Catch dropped files and new layers, read them in a thread, and hand over images one by one.
 
     Notes
     -----
-    `began` opens a batch, `arrived` carries one image (and the layer that shows it, or `None`), `refused` one readable
-    text, `reading` what is being read, and `finished` closes a batch.
+    `began` opens a batch, `image_imported` carries one image (and the layer that shows it, or `None`), `failed` one
+    readable text, `progressed` what is being read, and `finished` closes a batch.
     """
 
     began = Signal()
-    arrived = Signal(object, object)
-    refused = Signal(str)
-    reading = Signal(object)
+    image_imported = Signal(object, object)
+    failed = Signal(str)
+    progressed = Signal(object)
     finished = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
@@ -113,20 +113,20 @@ class Arrivals(QObject):
 
     def read(self, paths: Sequence[Path]) -> None:
         """Read files and folders in a thread."""
-        self._run(images_in(paths))
+        self._run(read_images(paths))
 
-    def adopt_existing(self) -> None:
+    def import_existing_layers(self) -> None:
         """Take the layers of ours that were in the viewer before the dock."""
-        self._new_layers += [layer for layer in self._viewer.layers if layers.is_arrival(layer)]
-        self._take_new_layers()
+        self._new_layers += [layer for layer in self._viewer.layers if layers.is_unattached_image(layer)]
+        self._import_new_layers()
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
         """Take a drop of files that we can read; with Alt held, napari's choice of readers stays."""
         if not isinstance(event, QDropEvent) or event.type() != QEvent.Type.Drop:
             return False
-        return self.take_drop(event)
+        return self.accept_drop(event)
 
-    def take_drop(self, event: QDropEvent) -> bool:
+    def accept_drop(self, event: QDropEvent) -> bool:
         """Read the files of a drop; return whether there was any that we can read."""
         chooses = QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
@@ -137,32 +137,32 @@ class Arrivals(QObject):
         return True
 
     def _on_inserted(self, event: Event) -> None:
-        if not layers.is_arrival(event.value):
+        if not layers.is_unattached_image(event.value):
             return
         if not self._new_layers:
-            QTimer.singleShot(0, self._take_new_layers)
+            QTimer.singleShot(0, self._import_new_layers)
         self._new_layers.append(event.value)
 
-    def _take_new_layers(self) -> None:
+    def _import_new_layers(self) -> None:
         new = [layer for layer in self._new_layers if layer in self._viewer.layers]
         self._new_layers = []
         if not new:
             return
         single = [layer for layer in new if not _is_slice_of_several(layer, new)]
-        slices = [path for layer in new if layer not in single for path in layers.arrived_image(layer).sources]
+        slices = [path for layer in new if layer not in single for path in layers.get_reader_image(layer).sources]
         layers.remove(self._viewer, *(layer for layer in new if layer not in single))
         self.began.emit()
         for layer in single:
-            self.arrived.emit(layers.arrived_image(layer), layer)
+            self.image_imported.emit(layers.get_reader_image(layer), layer)
         if slices:
-            self._run(images_in(slices))
+            self._run(read_images(slices))
         else:
             self.finished.emit()
 
-    def _run(self, work: Generator[Image | Refused | Reading]) -> None:
+    def _run(self, work: Generator[Image | ReadFailure | ReadProgress]) -> None:
         worker = Worker(work, self)
         worker.yielded.connect(self._on_item)
-        worker.failed.connect(lambda error: self.refused.emit(str(error)))
+        worker.failed.connect(lambda error: self.failed.emit(str(error)))
         worker.ended.connect(lambda: self._on_ended(worker))
         self._workers.append(worker)
         self.began.emit()
@@ -171,11 +171,11 @@ class Arrivals(QObject):
     def _on_item(self, item: object) -> None:
         match item:
             case Image():
-                self.arrived.emit(item, None)
-            case Refused(text=text):
-                self.refused.emit(text)
-            case Reading():
-                self.reading.emit(item)
+                self.image_imported.emit(item, None)
+            case ReadFailure(text=text):
+                self.failed.emit(text)
+            case ReadProgress():
+                self.progressed.emit(item)
 
     def _on_ended(self, worker: Worker) -> None:
         self._workers.remove(worker)
@@ -183,6 +183,6 @@ class Arrivals(QObject):
 
 
 def _is_slice_of_several(layer: Layer, others: Sequence[Layer]) -> bool:
-    image = layers.arrived_image(layer)
-    same = [other for other in others if layers.arrived_image(other).series == image.series]
+    image = layers.get_reader_image(layer)
+    same = [other for other in others if layers.get_reader_image(other).series == image.series]
     return bool(image.series) and len(image.spatial_axes) < len("ZYX") and len(same) > 1

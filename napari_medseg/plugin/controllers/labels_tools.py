@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_medseg.core.quality.measurements import Measurement, measure
+from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
@@ -16,7 +16,7 @@ from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
 if TYPE_CHECKING:
     from napari import Viewer
 
-KEPT_TOOLS = (
+TOOL_ATTRIBUTES = (
     "brush_size",
     "contiguous",
     "contour",
@@ -28,26 +28,26 @@ KEPT_TOOLS = (
 )
 
 
-def paint_with(viewer: "Viewer", layer: Labels, value: int) -> None:
+def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
     """Select the layer, and paint on it with this label."""
     viewer.layers.selection.active = layer
     layer.selected_label = value
     layer.mode = "paint"
 
 
-def tools_of(layer: Labels) -> dict[str, Any]:
+def get_tools(layer: Labels) -> dict[str, Any]:
     """Return the tool, brush, label and look that a person has on a layer."""
-    return {name: getattr(layer, name) for name in KEPT_TOOLS}
+    return {name: getattr(layer, name) for name in TOOL_ATTRIBUTES}
 
 
-def give_tools(layer: Labels, tools: dict[str, Any]) -> None:
+def apply_tools(layer: Labels, tools: dict[str, Any]) -> None:
     """Let a person go on with what they had on another layer."""
     for name, value in tools.items():
         setattr(layer, name, value)
 
 
 @contextmanager
-def selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
+def keep_selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
     """Keep a layer selected and its tool in hand while others are added, which napari would select instead."""
     mode = None if layer is None else layer.mode
     yield
@@ -56,7 +56,7 @@ def selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
         layer.mode = mode
 
 
-def hidden_while_held(layer: Labels) -> Generator[None]:
+def hide_while_held(layer: Labels) -> Generator[None]:
     """Make the labels transparent until the generator goes on; not invisible, as napari would drop the tool then."""
     opacity, layer.opacity = layer.opacity, 0.0
     yield
@@ -69,9 +69,9 @@ def toggle_contour(layer: Labels) -> None:
     layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
 
 
-def measured(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
+def measure_layer(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
     """Measure the labels of a layer, as work for a thread."""
-    yield measure(np.asarray(layer.data), current.image, task, current.field_labels())
+    yield measure_labels(np.asarray(layer.data), current.image, task, current.load_roi_labels())
 
 
 def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:

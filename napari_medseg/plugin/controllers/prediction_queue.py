@@ -9,15 +9,17 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.inference.engine.client import Cancelled, PredictNotice, PredictProgress, PredictResult
+from napari_medseg.inference.engine.client import EngineNotice, EngineProgress, EngineResult, PredictionCancelled
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """One case to predict; `image` is read in the thread where it is `None`; `urgent`: a person waits for it."""
+class PredictionRequest:
+    """One case to predict; `image` is read in the thread where it is `None`; `urgent`: a person
+    waits for it.
+    """
 
     case: Case
     model: str
@@ -25,42 +27,42 @@ class Request:
     urgent: bool = True
 
 
-class Predictions(QObject):
+class PredictionQueue(QObject):
     """One prediction at a time; an urgent one interrupts one in the background.
 
     Notes
     -----
-    `changed` says that something began or ended, `progressed` carries `PredictProgress` of an urgent prediction,
-    `predicted` the case, its new `Prediction` and the labels, `read` a case and its image, `failed` a case and one
-    text, and `noticed` one text.
+    `changed` says that something began or ended, `progressed` carries `EngineProgress` of an urgent
+    prediction, `predicted` the case, its new `Prediction` and the labels, `read` a case and its image, `failed` a case
+    and one text, and `notice_received` one text.
     """
 
     changed = Signal()
     progressed = Signal(object)
     predicted = Signal(object, object, object)
-    read = Signal(object, object)
+    image_loaded = Signal(object, object)
     failed = Signal(object, str)
-    noticed = Signal(str)
+    notice_received = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
         self._worker: Worker | None = None
-        self._running: Request | None = None
-        self._waiting: Request | None = None
+        self._running: PredictionRequest | None = None
+        self._waiting: PredictionRequest | None = None
         self._cancelled = False
 
     @property
-    def urgent(self) -> bool:
+    def has_urgent_request(self) -> bool:
         """Whether a person waits for a prediction."""
         return any(request is not None and request.urgent for request in (self._running, self._waiting))
 
     @property
-    def running(self) -> Request | None:
+    def running_request(self) -> PredictionRequest | None:
         """What is being predicted."""
         return self._running
 
-    def predict(self, request: Request) -> None:
+    def predict(self, request: PredictionRequest) -> None:
         """Predict now; the same prediction, if it runs in the background already, becomes the urgent one."""
         running = self._running
         if running is not None and (running.case.id, running.model) == (request.case.id, request.model):
@@ -73,7 +75,7 @@ class Predictions(QObject):
             if running.urgent:
                 self._workspace.engine.cancel()
             else:
-                self._workspace.engine.give_way()
+                self._workspace.engine.cancel_gracefully()
             self.changed.emit()
 
     def cancel(self) -> None:
@@ -90,9 +92,9 @@ class Predictions(QObject):
             self._worker.stop()
             self._worker.wait(timeout_s=1.0)
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: PredictionRequest) -> None:
         self._running, self._waiting, self._cancelled = request, None, False
-        self._worker = Worker(_work(self._workspace, request), self)
+        self._worker = Worker(_predict_case(self._workspace, request), self)
         self._worker.yielded.connect(self._on_item)
         self._worker.failed.connect(self._on_failed)
         self._worker.ended.connect(self._on_ended)
@@ -109,17 +111,17 @@ class Predictions(QObject):
             return
         match item:
             case Image():
-                self.read.emit(request.case, item)
-            case PredictProgress() if request.urgent:
+                self.image_loaded.emit(request.case, item)
+            case EngineProgress() if request.urgent:
                 self.progressed.emit(item)
-            case PredictNotice(text=text) if request.urgent:
-                self.noticed.emit(text)
-            case PredictResult():
-                prediction = review.remember_prediction(self._workspace, request.case, item, request.model)
+            case EngineNotice(text=text) if request.urgent:
+                self.notice_received.emit(text)
+            case EngineResult():
+                prediction = review.record_prediction(self._workspace, request.case, item, request.model)
                 self.predicted.emit(request.case, prediction, item.labels)
 
     def _on_failed(self, error: MedSegError) -> None:
-        if self._running is not None and not isinstance(error, Cancelled):
+        if self._running is not None and not isinstance(error, PredictionCancelled):
             self.failed.emit(self._running.case, str(error))
 
     def _on_ended(self) -> None:
@@ -130,7 +132,7 @@ class Predictions(QObject):
             self.changed.emit()
 
 
-def _work(workspace: Workspace, request: Request) -> Generator[Any]:
+def _predict_case(workspace: Workspace, request: PredictionRequest) -> Generator[Any]:
     image = request.image
     if image is None:
         image = cases.load_image(workspace, request.case)

@@ -8,22 +8,22 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.review_region import WHOLE, Area, share_text
+from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion, format_share
 from napari_medseg.plugin import layers, review_region_layer
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
-from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.workflow.drafts import Draft
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-RECTANGLE, POLYGON = "add_rectangle", "add_polygon"
-DONE = (ActionType.ADDED, ActionType.CHANGED, ActionType.REMOVED)
+RECTANGLE_TOOL, POLYGON_TOOL = "add_rectangle", "add_polygon"
+COMPLETED_ACTIONS = (ActionType.ADDED, ActionType.CHANGED, ActionType.REMOVED)
 
 
-class ReviewedArea(QObject):
+class ReviewRegionController(QObject):
     """Shows the area of the open draft, and keeps what is drawn there.
 
     Notes
@@ -33,94 +33,98 @@ class ReviewedArea(QObject):
 
     changed = Signal()
 
-    def __init__(self, viewer: "Viewer", desk: Desk) -> None:
+    def __init__(self, viewer: "Viewer", case_controller: CaseController) -> None:
         super().__init__()
         self._viewer = viewer
-        self._desk = desk
+        self._case_controller = case_controller
         self._case: OpenCase | None = None
         self._draft: Draft | None = None
         self._layer: Shapes | None = None
-        self._area = WHOLE
+        self._region = WHOLE_IMAGE
         self._share = 1.0
         self._tool = "pan_zoom"
         self._was_busy = False
-        for said in (desk.opened, desk.labels_changed, desk.state_changed):
-            said.connect(self._follow)
+        for said in (case_controller.opened, case_controller.labels_changed, case_controller.state_changed):
+            said.connect(self._sync_draft)
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
-    def possible(self) -> bool:
+    def can_draw(self) -> bool:
         """Whether there is a case of which a part can be marked."""
-        return self._desk.current is not None and not self._desk.busy
+        return self._case_controller.current is not None and not self._case_controller.is_busy
 
     @property
-    def in_volume(self) -> bool:
+    def is_volume(self) -> bool:
         """Whether the open case has slices."""
         return self._case is not None and self._case.image_layer.ndim > len("YX")
 
     @property
-    def is_everything(self) -> bool:
+    def is_whole_image(self) -> bool:
         """Whether the whole image counts as reviewed."""
-        return self._area.is_everything
+        return self._region.is_whole_image
 
     @property
-    def text(self) -> str:
+    def summary(self) -> str:
         """What counts as reviewed, in a few words."""
-        if self.is_everything or self._case is None:
+        if self.is_whole_image or self._case is None:
             return "the whole image" if self._layer is None else "the whole image, until you draw"
         if not self._share:
             return "nothing, no pixel lies in the area"
-        if not self.in_volume:
-            return f"{share_text(self._share)} of the image"
-        n_planes = len({outline.plane for outline in self._area.outlines})
-        return f"{share_text(self._share)}, in {n_planes} slice{'s' * (n_planes != 1)}"
+        if not self.is_volume:
+            return f"{format_share(self._share)} of the image"
+        n_planes = len({outline.plane for outline in self._region.outlines})
+        return f"{format_share(self._share)}, in {n_planes} slice{'s' * (n_planes != 1)}"
 
     def close(self) -> None:
         """Take the layer away and listen no more; the area is on disk."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._take_away()
+        self._remove_layer()
 
-    def draw(self, tool: str = RECTANGLE) -> None:
+    def start_drawing(self, tool: str = RECTANGLE_TOOL) -> None:
         """Take a tool in hand that draws one outline; then the labels are painted on as before."""
-        if (draft := self._begun()) is not None and self._case is not None:
+        if (draft := self._ensure_draft()) is not None and self._case is not None:
             labels_layer = self._case.labels_layer
             self._tool = "pan_zoom" if labels_layer is None else labels_layer.mode
-            layer = self._add_layer(self._case, draft.area) if self._layer is None else self._layer
-            review_region_layer.draw_with(self._viewer, layer, tool)
+            layer = self._add_layer(self._case, draft.review_region) if self._layer is None else self._layer
+            review_region_layer.activate_drawing_tool(self._viewer, layer, tool)
             self.changed.emit()
 
-    def add_plane_shown(self) -> None:
+    def add_shown_plane(self) -> None:
         """Count the slice in view as reviewed, too."""
-        if self._begun() is not None and self._case is not None:
-            self._add_planes([review_region_layer.plane_shown(self._viewer, self._case.image_layer)])
+        if self._ensure_draft() is not None and self._case is not None:
+            self._add_planes([review_region_layer.get_shown_plane(self._viewer, self._case.image_layer)])
 
     def add_edited_planes(self) -> None:
         """Count the slices as reviewed in which labels were changed by hand."""
-        if (draft := self._begun()) is not None and self._case is not None and self._case.work is not None:
-            with told():
-                self._case.work.recorder.catch_up()
+        if (
+            (draft := self._ensure_draft()) is not None
+            and self._case is not None
+            and self._case.edit_session is not None
+        ):
+            with show_errors():
+                self._case.edit_session.recorder.record_external_changes()
                 if not (planes := draft.edited_planes):
                     raise MedSegError("no label was changed in this case yet. Change one, or draw the area.")
                 self._add_planes(planes)
 
-    def take_whole(self) -> None:
+    def mark_whole_image(self) -> None:
         """Count the whole image as reviewed."""
-        if self._begun() is not None:
-            self._become(WHOLE)
+        if self._ensure_draft() is not None:
+            self._set_region(WHOLE_IMAGE)
 
-    def _begun(self) -> Draft | None:
+    def _ensure_draft(self) -> Draft | None:
         """Return the open draft; one is begun where there is none, as a decided case can be changed once more."""
-        if self.possible and (current := self._desk.current) is not None and current.work is None:
-            self._desk.begin_again()
-        self._follow()
-        return self._draft if self.possible else None
+        if self.can_draw and (current := self._case_controller.current) is not None and current.edit_session is None:
+            self._case_controller.restart_review()
+        self._sync_draft()
+        return self._draft if self.can_draw else None
 
-    def _follow(self) -> None:
+    def _sync_draft(self) -> None:
         """Show the area of the draft on the desk; that of a review which was closed stays in view with its case."""
-        current = self._desk.current
-        draft = None if current is None or current.work is None else current.work.draft
+        current = self._case_controller.current
+        draft = None if current is None or current.edit_session is None else current.edit_session.draft
         if current is self._case and draft is self._draft:
-            self._follow_busy()
+            self._sync_busy()
             return
         is_closed = current is not None and current is self._case and draft is None and current.labels_layer is not None
         self._case, self._draft = current, draft
@@ -128,78 +132,82 @@ class ReviewedArea(QObject):
             if self._layer is not None:
                 self._layer.editable = False
         else:
-            self._show(WHOLE if draft is None else draft.area)
+            self._show_region(WHOLE_IMAGE if draft is None else draft.review_region)
         self.changed.emit()
 
-    def _follow_busy(self) -> None:
+    def _sync_busy(self) -> None:
         """Let nobody draw while labels are being written, as that would not be in the correction."""
-        if self._desk.busy != self._was_busy:
-            self._was_busy = self._desk.busy
+        if self._case_controller.is_busy != self._was_busy:
+            self._was_busy = self._case_controller.is_busy
             if self._layer is not None:
-                self._layer.editable = self._draft is not None and not self._desk.busy
+                self._layer.editable = self._draft is not None and not self._case_controller.is_busy
             self.changed.emit()
 
     def _add_planes(self, planes: list[int]) -> None:
         if self._draft is not None:
-            self._become(self._draft.area.with_planes(planes, *self._draft.labels.shape[-2:]))
+            self._set_region(self._draft.review_region.add_planes(planes, *self._draft.labels.shape[-2:]))
 
-    def _become(self, area: Area) -> None:
+    def _set_region(self, region: ReviewRegion) -> None:
         if self._draft is not None:
-            with told():
-                self._draft.keep_area(area)
-                self._show(area)
+            with show_errors():
+                self._draft.save_review_region(region)
+                self._show_region(region)
             self.changed.emit()
 
-    def _show(self, area: Area) -> None:
+    def _show_region(self, region: ReviewRegion) -> None:
         """Show an area in a layer of its own; none for the whole image."""
-        self._take_away()
-        self._measure(area)
-        if self._case is not None and not area.is_everything:
-            self._add_layer(self._case, area)
+        self._remove_layer()
+        self._measure_share(region)
+        if self._case is not None and not region.is_whole_image:
+            self._add_layer(self._case, region)
 
-    def _add_layer(self, current: OpenCase, area: Area) -> Shapes:
-        with labels_tools.selected(self._viewer, current.labels_layer):
-            self._layer = review_region_layer.add_area(self._viewer, area, current.image_layer, current.case)
+    def _add_layer(self, current: OpenCase, region: ReviewRegion) -> Shapes:
+        with labels_tools.keep_selected(self._viewer, current.labels_layer):
+            self._layer = review_region_layer.add_review_region(self._viewer, region, current.image_layer, current.case)
         self._layer.events.data.connect(self._on_data)
         return self._layer
 
-    def _measure(self, area: Area) -> None:
-        self._area = area
-        self._share = 1.0 if self._draft is None else area.share(self._draft.labels.shape)
+    def _measure_share(self, region: ReviewRegion) -> None:
+        self._region = region
+        self._share = 1.0 if self._draft is None else region.compute_share(self._draft.labels.shape)
 
-    def _take_away(self) -> None:
+    def _remove_layer(self) -> None:
         layer, self._layer = self._layer, None  # forgotten first: a layer that is ours and goes was deleted by hand
         layers.remove(self._viewer, layer)
 
     def _on_data(self, event: Event) -> None:
-        if event.action not in DONE or self._layer is None or self._draft is None:
+        if event.action not in COMPLETED_ACTIONS or self._layer is None or self._draft is None:
             return
         try:
-            self._draft.keep_area(review_region_layer.area_in(self._layer))
+            self._draft.save_review_region(review_region_layer.read_review_region(self._layer))
         except MedSegError as error:
-            tell(error)
-            QTimer.singleShot(0, self._show_again)  # napari is still in the middle of its change
-        self._measure(self._draft.area)
+            show_problem(error)
+            QTimer.singleShot(0, self._show_draft_region)  # napari is still in the middle of its change
+        self._measure_share(self._draft.review_region)
         if event.action is ActionType.ADDED:
             QTimer.singleShot(0, self._back_to_labels)
         self.changed.emit()
 
-    def _show_again(self) -> None:
+    def _show_draft_region(self) -> None:
         if self._draft is not None:
-            self._show(self._draft.area)
+            self._show_region(self._draft.review_region)
 
     def _back_to_labels(self) -> None:
         """Give back the brush after one outline: the keys of a Shapes layer are others, some of which delete."""
         if self._layer is not None:
             self._layer.mode = "pan_zoom"
         current = self._case
-        if current is not None and current.work is not None and current.work.layer in self._viewer.layers:
-            self._viewer.layers.selection.active = current.work.layer
-            current.work.layer.mode = self._tool
+        if (
+            current is not None
+            and current.edit_session is not None
+            and current.edit_session.layer in self._viewer.layers
+        ):
+            self._viewer.layers.selection.active = current.edit_session.layer
+            current.edit_session.layer.mode = self._tool
 
     def _on_removed(self, event: Event) -> None:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
-            self._become(WHOLE)
+            self._set_region(WHOLE_IMAGE)
         elif self._case is not None and event.value in (self._case.labels_layer, self._case.image_layer):
-            self._take_away()
+            self._remove_layer()

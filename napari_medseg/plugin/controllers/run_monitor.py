@@ -4,27 +4,27 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.plugin.widgets.notifications import tell
+from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.workspace import Workspace
 
 POLL_MS = 400
-UNDECIDED = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
+UNDECIDED_STATES = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
 
 
-class RunWatch(QObject):
+class RunMonitor(QObject):
     """At most one run.
 
     Notes
     -----
     `began` says that a run is followed, from its first event on; `said` carries each `training.run_folder.Event`;
-    `ended` says that it has finished, failed, was cancelled or has paused, and `run` in which state. `waited` comes a
+    `ended` says that it has finished, failed, was cancelled or has paused, and `run` in which state. `polled` comes a
     few times a second while it is under way.
     """
 
     began = Signal()
-    said = Signal(object)
-    waited = Signal()
+    event_received = Signal(object)
+    polled = Signal()
     ended = Signal()
 
     def __init__(self, workspace: Workspace) -> None:
@@ -38,7 +38,7 @@ class RunWatch(QObject):
         self._timer.timeout.connect(self.poll)
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a run is under way."""
         return self._timer.isActive()
 
@@ -49,8 +49,12 @@ class RunWatch(QObject):
     def attach(self, task: str) -> None:
         """Follow the run that is under way, or show the last one of a task on which nobody has decided."""
         ws = self._workspace
-        run = run_control.running(ws) or run_control.paused(ws, task) or run_control.last_run(ws, task)
-        if run is not None and (run.state in UNDECIDED or run_control.can_go_on(ws, run)):
+        run = (
+            run_control.find_running_run(ws)
+            or run_control.find_paused_run(ws, task)
+            or run_control.get_last_run(ws, task)
+        )
+        if run is not None and (run.state in UNDECIDED_STATES or run_control.can_resume(ws, run)):
             self._follow(run)
 
     def start(self, task: str, budget_s: float) -> None:
@@ -69,11 +73,11 @@ class RunWatch(QObject):
             run_control.pause(self._workspace, self.run)
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether the run that was followed last was paused or interrupted."""
-        return self.run is not None and run_control.can_go_on(self._workspace, self.run)
+        return self.run is not None and run_control.can_resume(self._workspace, self.run)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Take the run up again; raises `MedSegError` as `runs.resume` does."""
         if self.run is not None:
             self._follow(run_control.resume(self._workspace, self.run))
@@ -91,16 +95,16 @@ class RunWatch(QObject):
         try:
             if self._wants_pause:  # again: a process forgets at its beginning what was wished before it
                 run_control.pause(self._workspace, run)
-            events, self._offset = run_control.follow(self._workspace, run, self._offset)
-            run = self._workspace.project.one(Run, run.id)
+            events, self._offset = run_control.poll_run(self._workspace, run, self._offset)
+            run = self._workspace.project.get_record(Run, run.id)
         except MedSegError as error:
             self._timer.stop()
-            tell(error)
+            show_problem(error)
             self.ended.emit()
             return
         for event in events:
-            self.said.emit(event)
-        self.waited.emit()
+            self.event_received.emit(event)
+        self.polled.emit()
         if run.state is not RunState.RUNNING:
             self._timer.stop()
             self.run = run

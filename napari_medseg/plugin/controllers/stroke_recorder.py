@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import Stroke
-from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
 
 
@@ -52,17 +52,17 @@ class StrokeRecorder:
         self._layer.events.paint.disconnect(self._on_paint)
         self._layer.events.data.disconnect(self._on_data)
         self._layer.events.set_data.disconnect(self._on_refreshed)
-        self.catch_up()
+        self.record_external_changes()
 
     def undo(self) -> Stroke | None:
         """Take the last stroke back, whichever slice it was on and whenever it was made; return it, or `None`."""
-        self.catch_up()
-        return self._show(self._draft.undo())
+        self.record_external_changes()
+        return self._show_stroke(self._draft.undo())
 
     def redo(self) -> Stroke | None:
         """Make the stroke again that was taken back last; return it, or `None`."""
-        self.catch_up()
-        return self._show(self._draft.redo())
+        self.record_external_changes()
+        return self._show_stroke(self._draft.redo())
 
     def show_draft(self) -> None:
         """Show the draft's labels in the layer, after something other than a stroke has changed them."""
@@ -70,7 +70,7 @@ class StrokeRecorder:
         self._layer.refresh()
         self._on_change()
 
-    def catch_up(self) -> None:
+    def record_external_changes(self) -> None:
         """Record changes that came without a paint event: a console, another plugin, an assignment to the array.
 
         Raises
@@ -88,30 +88,30 @@ class StrokeRecorder:
                 "The draft is shown again; add other labels as a layer of their own."
             )
         if not np.array_equal(data, drafted):
-            self._draft.catch_up(data)
+            self._draft.record_missed_changes(data)
             self._on_change()
 
-    def catch_up_if_refreshed(self) -> None:
+    def record_external_changes_if_refreshed(self) -> None:
         """Do so only if the layer was drawn anew since the last call, as after a change from elsewhere."""
         if self._refreshed:
             self._refreshed = False
-            self.catch_up()
+            self.record_external_changes()
 
     def _on_refreshed(self, _event: Event) -> None:
         self._refreshed = True
 
     def _on_data(self, _event: Event) -> None:
-        with told():
-            self.catch_up()
+        with show_errors():
+            self.record_external_changes()
 
     def _on_paint(self, event: Event) -> None:
-        edit = edit_of(event.value, self._draft.labels.shape)
+        edit = merge_paint_atoms(event.value, self._draft.labels.shape)
         if edit.indices.size:
-            with told():
+            with show_errors():
                 self._draft.record(*edit)
             self._on_change()
 
-    def _show(self, stroke: Stroke | None) -> Stroke | None:
+    def _show_stroke(self, stroke: Stroke | None) -> Stroke | None:
         if stroke is not None:
             changed = np.unravel_index(stroke.indices, self._draft.labels.shape)
             self._layer.data[changed] = self._draft.labels[changed]
@@ -120,7 +120,7 @@ class StrokeRecorder:
         return stroke
 
 
-def edit_of(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
+def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
     """Join the atoms of one napari undo item into one edit.
 
     Parameters
@@ -136,7 +136,10 @@ def edit_of(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
     Edit
         Each changed voxel once, with the value before the first atom and after the last.
     """
-    parts = [_masked(atom, shape) if hasattr(atom, "slice_key") else _indexed(atom, shape) for atom in atoms]
+    parts = [
+        _read_masked_atom(atom, shape) if hasattr(atom, "slice_key") else _read_indexed_atom(atom, shape)
+        for atom in atoms
+    ]
     if not parts:
         return Edit(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
     indices, old, new = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -146,7 +149,7 @@ def edit_of(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
     return Edit(unique[changed], old[first][changed], new[last][changed])
 
 
-def _masked(atom: Any, shape: tuple[int, ...]) -> Edit:  # noqa: ANN401 - napari's own private type
+def _read_masked_atom(atom: Any, shape: tuple[int, ...]) -> Edit:  # noqa: ANN401 - napari's own private type
     old, box, mask = np.asarray(atom.old_values), atom.slice_key, atom.mask
     inside = np.nonzero(np.ones(old.shape, bool) if mask is None else mask)
     where = tuple(axis + edge.start for axis, edge in zip(inside, box, strict=True))
@@ -154,7 +157,7 @@ def _masked(atom: Any, shape: tuple[int, ...]) -> Edit:  # noqa: ANN401 - napari
     return Edit(indices, old.reshape(-1), np.full(indices.size, atom.new_value, old.dtype))
 
 
-def _indexed(atom: tuple[Any, Any, Any], shape: tuple[int, ...]) -> Edit:
+def _read_indexed_atom(atom: tuple[Any, Any, Any], shape: tuple[int, ...]) -> Edit:
     where, old, new = atom
     indices = np.ravel_multi_index(tuple(np.asarray(axis).reshape(-1) for axis in where), shape).astype(np.int64)
     old = np.asarray(old).reshape(-1)

@@ -12,13 +12,13 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.task_detection import guess_task
+from napari_medseg.core.task_detection import detect_task
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.controllers.case_controller import Desk
-from napari_medseg.plugin.controllers.image_importer import Arrivals
-from napari_medseg.plugin.controllers.prediction_queue import Predictions, Request
-from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.image_importer import ImageImporter
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import case_ranking, cases
 from napari_medseg.workflow.cases import CaseRow
@@ -33,123 +33,125 @@ class Worklist(QObject):
 
     Notes
     -----
-    `changed` says that the list, or where a case stands in it, is another one; `task_changed` that another task is
-    worked on; `seen` carries a case and its image when it was read.
+    `changed` says that the list, or where a case stands in it, is another one; `task_changed` that another
+    task is worked on; `seen` carries a case and its image when it was read.
     """
 
     changed = Signal()
     task_changed = Signal()
-    seen = Signal(object, object)
+    image_loaded = Signal(object, object)
 
-    def __init__(self, viewer: "Viewer", workspace: Workspace, desk: Desk, predictions: Predictions) -> None:
+    def __init__(
+        self, viewer: "Viewer", workspace: Workspace, case_controller: CaseController, prediction_queue: PredictionQueue
+    ) -> None:
         super().__init__()
         self._viewer = viewer
         self._workspace = workspace
-        self._desk = desk
-        self._predictions = predictions
-        self.arrivals = Arrivals(viewer)
-        self.task: Task = _task_of_last_time(workspace)
-        self.model: str | None = None
-        self.predicts_arrivals = True
-        self._ready: tuple[int, Image] | None = None
+        self._case_controller = case_controller
+        self._prediction_queue = prediction_queue
+        self.importer = ImageImporter(viewer)
+        self.task: Task = _find_last_task(workspace)
+        self.model_override: str | None = None
+        self.predicts_automatically = True
+        self._preloaded: tuple[int, Image] | None = None
         self._batch: list[Case] = []
-        self._unpredictable: set[int] = set()
+        self._failed_case_ids: set[int] = set()
         self.rows: list[CaseRow] = []
         self._closed = False
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self.refresh)
+        self._refresh_timer = QTimer(self)
+        self._refresh_timer.setSingleShot(True)
+        self._refresh_timer.setInterval(0)
+        self._refresh_timer.timeout.connect(self.refresh)
         self._connect()
         self.refresh()
 
     @property
     def chosen_model(self) -> str:
         """Version that predicts: the one chosen for this window, else the live one; empty before the first model."""
-        return self.model or self._workspace.registry.live_id(self.task.name)
+        return self.model_override or self._workspace.registry.get_live_id(self.task.name)
 
     def refresh(self) -> None:
         """Read the list from the project, and predict what comes next. Done once, however much changed in one go."""
         if not self._closed:
-            self.rows = cases.case_list(self._workspace, self.task.name)
+            self.rows = cases.list_cases(self._workspace, self.task.name)
             self.changed.emit()
-            self._prepare_next()
+            self._predict_next()
 
     def close(self) -> None:
         """Listen no more. Doing so twice is harmless."""
         if not self._closed:
             self._closed = True
-            self.arrivals.close()
+            self.importer.close()
 
     def choose_task(self, name: str) -> None:
         """Work on another task: its cases are listed, and the open image becomes one where the task takes it."""
         if name == self.task.name:
             return
-        current = self._desk.current
-        self._take_up(self._workspace.tasks.named(name))
+        current = self._case_controller.current
+        self._switch_task(self._workspace.tasks.get_task(name))
         if current is not None and current.image.axes in self.task.axes:
-            with told():
+            with show_errors():
                 (case,) = cases.add_cases(self._workspace, [current.image], name)
-                self._desk.open(case, current.image)
+                self._case_controller.open(case, current.image)
         else:
-            self._desk.clear()
+            self._case_controller.close_case()
         self.refresh()
 
-    def renew_task(self) -> None:
+    def reload_task(self) -> None:
         """Take up what has become of the task's labels, in the open case too; another task where it is gone."""
-        book, current = self._workspace.tasks, self._desk.current
-        self.task = book.named(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
+        book, current = self._workspace.tasks, self._case_controller.current
+        self.task = book.get_task(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
         if current is not None and current.case.task == self.task.name:
-            layers.relabel(current.image_layer, current.labels_layer, self.task)
+            layers.update_task_labels(current.image_layer, current.labels_layer, self.task)
         self.task_changed.emit()
-        self._soon.start()
+        self._refresh_timer.start()
 
     @property
     def can_predict(self) -> bool:
         """Whether there is a model, and a case is open or an image layer that could become one is selected."""
-        open_or_selected = self._desk.current is not None
-        open_or_selected |= layers.is_someone_elses(self._viewer.layers.selection.active)
+        open_or_selected = self._case_controller.current is not None
+        open_or_selected |= layers.is_foreign_image(self._viewer.layers.selection.active)
         return open_or_selected and bool(self.chosen_model)
 
-    def set_predicts_arrivals(self, predicts: bool) -> None:
+    def set_predicts_automatically(self, predicts: bool) -> None:
         """Choose whether labels appear without a click."""
-        self.predicts_arrivals = predicts
-        self._soon.start()
+        self.predicts_automatically = predicts
+        self._refresh_timer.start()
 
     def use_live_model(self) -> None:
         """Predict with the live version from now on: the open case too, unless a person has edited it."""
-        self.model = None
-        self._unpredictable.clear()
-        current = self._desk.current
-        if current is not None and current.state == "predicted" and self.predicts_arrivals:
+        self.model_override = None
+        self._failed_case_ids.clear()
+        current = self._case_controller.current
+        if current is not None and current.state == "predicted" and self.predicts_automatically:
             self.predict()
-        self._soon.start()
+        self._refresh_timer.start()
 
     def set_held_out(self, group: str, held_out: bool) -> None:
         """Put a group into the hold-out or take it out."""
-        with told():
+        with show_errors():
             cases.set_held_out(self._workspace, group, held_out)
-        self._soon.start()
+        self._refresh_timer.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case; its task is taken up with it."""
-        self._take_up(self._workspace.tasks.named(case.task))
-        if self._ready is not None and self._ready[0] == case.id:
-            image, self._ready = self._ready[1], None
-        self._desk.open(case, image, layer)
+        self._switch_task(self._workspace.tasks.get_task(case.task))
+        if self._preloaded is not None and self._preloaded[0] == case.id:
+            image, self._preloaded = self._preloaded[1], None
+        self._case_controller.open(case, image, layer)
 
     def step(self, by: int) -> None:
         """Go to the next case in the list (`by` = 1) or the one before (-1), round at the ends."""
         all_cases = [row.case for row in self.rows]
         if all_cases:
             ids = [case.id for case in all_cases]
-            current = self._desk.current
+            current = self._case_controller.current
             here = ids.index(current.case.id) if current is not None and current.case.id in ids else -max(0, by)
             self.open(all_cases[(here + by) % len(ids)])
 
     def open_next(self, after: Case | None = None) -> None:
         """Open the case that teaches most per minute, or say that all are done."""
-        following = case_ranking.next_case(self._workspace, after)
+        following = case_ranking.find_next_case(self._workspace, after)
         if following is None:
             show_info("All cases are done. Drop more, export the accepted ones, or retrain on the corrections.")
         else:
@@ -157,101 +159,101 @@ class Worklist(QObject):
 
     def predict(self) -> None:
         """Predict the open case, or the image layer that is selected, whoever made it."""
-        with told():
-            self._adopt_selected()
-            if (current := self._desk.current) is not None and self.chosen_model:
-                self._predictions.predict(Request(current.case, self.chosen_model, current.image))
+        with show_errors():
+            self._make_case_from_selected()
+            if (current := self._case_controller.current) is not None and self.chosen_model:
+                self._prediction_queue.predict(PredictionRequest(current.case, self.chosen_model, current.image))
 
     def _connect(self) -> None:
-        self.arrivals.began.connect(self._batch.clear)
-        self.arrivals.arrived.connect(self._on_arrived)
-        self.arrivals.refused.connect(show_warning)
-        self.arrivals.finished.connect(self._on_batch_ended)
-        self._predictions.predicted.connect(self._on_predicted)
-        self._predictions.read.connect(self._on_read)
-        self._predictions.failed.connect(self._on_prediction_failed)
-        self._predictions.changed.connect(self._soon.start)
-        self._desk.opened.connect(self._on_opened)
-        self._desk.decided.connect(self._on_decided)
-        self._desk.state_changed.connect(self._soon.start)
+        self.importer.began.connect(self._batch.clear)
+        self.importer.image_imported.connect(self._on_image_imported)
+        self.importer.failed.connect(show_warning)
+        self.importer.finished.connect(self._on_batch_ended)
+        self._prediction_queue.predicted.connect(self._on_predicted)
+        self._prediction_queue.image_loaded.connect(self._on_read)
+        self._prediction_queue.failed.connect(self._on_prediction_failed)
+        self._prediction_queue.changed.connect(self._refresh_timer.start)
+        self._case_controller.opened.connect(self._on_opened)
+        self._case_controller.decided.connect(self._on_decided)
+        self._case_controller.state_changed.connect(self._refresh_timer.start)
 
-    def _on_arrived(self, image: Image, layer: ImageLayer | None) -> None:
-        self._guess_task(image, layers.wanted_task(layer))
+    def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
+        self._detect_task(image, layers.get_requested_task(layer))
         try:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
         except MedSegError as error:
             layers.remove(self._viewer, layer)
-            tell(error)
+            show_problem(error)
             return
         self._batch.append(case)
-        self.seen.emit(case, image)
+        self.image_loaded.emit(case, image)
         if len(self._batch) == 1:
             self.open(case, image, layer)
-        elif self._desk.current is None or layer is not self._desk.current.image_layer:
+        elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
             layers.remove(self._viewer, layer)
-        self._soon.start()
+        self._refresh_timer.start()
 
-    def _guess_task(self, image: Image, wanted: str) -> None:
+    def _detect_task(self, image: Image, requested: str) -> None:
         """Take up the task that the first image of a batch is or looks made for; the others go with it."""
         if self._batch:
             return
         book = self._workspace.tasks
-        task = book.named(wanted) if wanted else guess_task(image, self.task, book)
+        task = book.get_task(requested) if requested else detect_task(image, self.task, book)
         if task.name != self.task.name:
             show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
-            self._take_up(task)
+            self._switch_task(task)
 
-    def _take_up(self, task: Task) -> None:
+    def _switch_task(self, task: Task) -> None:
         if task.name != self.task.name:
-            self.task, self.model = task, None
+            self.task, self.model_override = task, None
             self.task_changed.emit()
-            self._soon.start()
+            self._refresh_timer.start()
 
     def _on_batch_ended(self) -> None:
         if len(self._batch) > 1:
             show_info(f"{len(self._batch)} images in the list (next: D)")
 
     def _on_opened(self) -> None:
-        current = self._desk.current
-        if current is not None and current.work is None and current.decided == "new":
+        current = self._case_controller.current
+        if current is not None and current.edit_session is None and current.saved_state == "new":
             if not self.chosen_model:
-                self._desk.show_prediction(None)  # a task without a model begins with labels painted by hand
-            elif self.predicts_arrivals:
+                self._case_controller.show_prediction(None)  # a task without a model begins with labels painted by hand
+            elif self.predicts_automatically:
                 self.predict()
-        self._soon.start()
+        self._refresh_timer.start()
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
-        if self._desk.current is not None and self._desk.current.case.id == case.id:
-            with told():
-                self._desk.show_prediction(prediction, labels)
-        self._soon.start()
+        if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
+            with show_errors():
+                self._case_controller.show_prediction(prediction, labels)
+        self._refresh_timer.start()
 
     def _on_prediction_failed(self, case: Case, text: str) -> None:
-        self._unpredictable.add(case.id)
-        if self._desk.current is not None and self._desk.current.case.id == case.id:
+        self._failed_case_ids.add(case.id)
+        if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
             show_error(text)
 
     def _on_read(self, case: Case, image: Image) -> None:
-        self.seen.emit(case, image)
-        current = self._desk.current
-        following = case_ranking.next_case(self._workspace, None if current is None else current.case)
+        self.image_loaded.emit(case, image)
+        current = self._case_controller.current
+        following = case_ranking.find_next_case(self._workspace, None if current is None else current.case)
         if following is not None and following.id == case.id:
-            self._ready = (case.id, image)
+            self._preloaded = (case.id, image)
 
     def _on_decided(self, case: Case) -> None:
-        self._soon.start()
-        with told():
+        self._refresh_timer.start()
+        with show_errors():
             self.open_next(case)
 
-    def _prepare_next(self) -> None:
+    def _predict_next(self) -> None:
         """Predict what will be opened next, in the background, one case after another."""
-        if not self.predicts_arrivals or self._predictions.running is not None:
+        if not self.predicts_automatically or self._prediction_queue.running_request is not None:
             return
         if not self.chosen_model:
             return  # a task without a model is for painting by hand
-        for row in case_ranking.waiting(self._workspace, self.task.name):
-            if self._is_outdated(row) and row.case.id not in self._unpredictable:
-                self._predictions.predict(Request(row.case, self.chosen_model, urgent=False))
+        for row in case_ranking.rank_undecided_cases(self._workspace, self.task.name):
+            if self._is_outdated(row) and row.case.id not in self._failed_case_ids:
+                self._prediction_queue.predict(PredictionRequest(row.case, self.chosen_model, urgent=False))
                 return
 
     def _is_outdated(self, row: CaseRow) -> bool:
@@ -260,29 +262,29 @@ class Worklist(QObject):
             return True
         return row.state == "predicted" and row.prediction.model != self.chosen_model
 
-    def _adopt_selected(self) -> None:
+    def _make_case_from_selected(self) -> None:
         """Make a case of an image layer that is selected and is not the open one."""
         selected = self._viewer.layers.selection.active
-        current = self._desk.current
+        current = self._case_controller.current
         if not isinstance(selected, ImageLayer) or (current is not None and selected is current.image_layer):
             return
-        if layers.is_someone_elses(selected) and (image := layers.image_of(selected)) is not None:
+        if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
-            self._keep_copy(image)
-            self._desk.open(case, image, selected)
+            self._copy_into_project(image)
+            self._case_controller.open(case, image, selected)
 
-    def _keep_copy(self, image: Image) -> None:
+    def _copy_into_project(self, image: Image) -> None:
         """Copy an image that no file holds into the project, so that its case can be opened again."""
-        worker = Worker(_copied(self._workspace, image), self)
-        worker.failed.connect(tell)
+        worker = Worker(_write_copy(self._workspace, image), self)
+        worker.failed.connect(show_problem)
         worker.start()
 
 
-def _task_of_last_time(workspace: Workspace) -> Task:
+def _find_last_task(workspace: Workspace) -> Task:
     """Return the task of the newest case, or the first task of all in a new project."""
-    known = [case.task for case in workspace.project.rows(Case) if case.task in workspace.tasks]
-    return workspace.tasks.named(known[-1]) if known else next(iter(TASKS.values()))
+    known = [case.task for case in workspace.project.read_records(Case) if case.task in workspace.tasks]
+    return workspace.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
-def _copied(workspace: Workspace, image: Image) -> Generator[str]:
-    yield case_files.write_copy(workspace.project.folder, image)
+def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:
+    yield case_files.write_image_copy(workspace.project.folder, image)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import napari
 
-from napari_medseg.plugin.demo.demo_script import play
-from napari_medseg.plugin.demo.window_driver import Stage
+from napari_medseg.plugin.demo.demo_script import run_demo_script
+from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.main_widget import MedSegWidget
 from napari_medseg.workflow.workspace import Workspace
 
 WINDOW_SIZE = (1280, 720)
-CT_ONLY = "lungs-unet@1"
-FOLDER_MARK = ".medseg-demo"
+CT_ONLY_MODEL = "lungs-unet@1"
+FOLDER_MARKER_FILE = ".medseg-demo"
 
 
-def show() -> None:
+def show_demo() -> None:
     """Open napari with the MedSeg dock and a chest CT of the samples; blocks until the window is closed.
 
     The project is a temporary one, so that a demo leaves no case in anybody's work.
@@ -31,19 +31,19 @@ def show() -> None:
         workspace.close()
 
 
-def play_to(folder: Path) -> list[Path]:
+def run_scripted_demo(folder: Path) -> list[Path]:
     """Let the same window go through the whole loop by itself; return the files that it left in `folder`."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / FOLDER_MARK).exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / FOLDER_MARKER_FILE).exists():
         folder = folder / "medseg-demo"  # somebody's own files are never cleared away
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / FOLDER_MARK).touch()
+    (folder / FOLDER_MARKER_FILE).touch()
     workspace = Workspace.open(folder / "project", folder / "registry")
-    workspace.registry.promote(CT_ONLY, "the play begins before X-rays were learnt, to have something to learn")
+    workspace.registry.promote(CT_ONLY_MODEL, "the play begins before X-rays were learnt, to have something to learn")
     viewer, widget = open_window(workspace)
-    stage = Stage(viewer, widget, folder)
+    stage = WindowDriver(viewer, widget, folder)
     try:
-        play(stage)
+        run_demo_script(stage)
     finally:
         viewer.close()
         workspace.close()
@@ -59,11 +59,11 @@ def open_window(workspace: Workspace) -> tuple[napari.Viewer, MedSegWidget]:
     return viewer, widget
 
 
-def run(folder: Path | None) -> None:
+def run_demo(folder: Path | None) -> None:
     """Show the demo to a person where `folder` is `None`; else play it there and name its files on the terminal."""
     logging.basicConfig(level=logging.WARNING)
     if folder is None:
-        show()
+        show_demo()
         return
-    for path in play_to(folder):
+    for path in run_scripted_demo(folder):
         sys.stdout.write(f"{path}\n")

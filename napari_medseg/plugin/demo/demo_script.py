@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run
-from napari_medseg.plugin.demo.window_driver import Stage
+from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow import retrain, run_control
 from training.run_folder import EpochEnded, Event
@@ -21,118 +21,124 @@ N_EPOCHS_SHOWN = 2
 TASK = "lungs"
 
 
-def play(stage: Stage) -> None:
+def run_demo_script(driver: WindowDriver) -> None:
     """Go through the whole loop; pictures, exports and the report are left in the stage's folder."""
-    _predict_and_correct_a_ct(stage)
-    _correct_xrays(stage)
-    _export(stage)
-    _retrain(stage)
-    _decide(stage)
+    _predict_and_correct_ct(driver)
+    _correct_xrays(driver)
+    _export_labels(driver)
+    _retrain_model(driver)
+    _promote_model(driver)
 
 
-def _predict_and_correct_a_ct(stage: Stage) -> None:
-    stage.say("The play uses lungs-unet@1, which has seen CT only. (lungs-unet@3, live for you, knows X-rays too.)")
-    stage.say("A chest CT slice is dropped, and predicted without a click.")
-    stage.drop([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
-    stage.wait_until("the prediction of the CT slice", lambda: _is_predicted(stage, CT_SLICE))
-    stage.picture("1-predicted")
-    layer = stage.labels_layer
+def _predict_and_correct_ct(driver: WindowDriver) -> None:
+    driver.print_message(
+        "The play uses lungs-unet@1, which has seen CT only. (lungs-unet@3, live for you, knows X-rays too.)"
+    )
+    driver.print_message("A chest CT slice is dropped, and predicted without a click.")
+    driver.drop_files([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
+    driver.wait_until("the prediction of the CT slice", lambda: _is_predicted(driver, CT_SLICE))
+    driver.save_screenshot("1-predicted")
+    layer = driver.labels_layer
     layer.brush_size = BRUSH_PX
     height, width = layer.data.shape
     layer.paint((height // 2, width // 3), 1)
-    stage.picture("2-painted")
-    image = stage.current.image
+    driver.save_screenshot("2-painted")
+    image = driver.current_case.image
     truth = formats.read_labels(SAMPLES / "ct_a0001" / "labels" / f"{CT_SLICE}.tif", image)
-    n_changed = stage.correct(truth)
-    stage.say(f"It is corrected with brush strokes ({n_changed:,} voxels), and accepted.")
-    stage.picture("3-corrected")
-    _accept(stage, CT_SLICE)
+    n_changed = driver.correct_labels(truth)
+    driver.print_message(f"It is corrected with brush strokes ({n_changed:,} voxels), and accepted.")
+    driver.save_screenshot("3-corrected")
+    _accept_case(driver, CT_SLICE)
 
 
-def _correct_xrays(stage: Stage) -> None:
-    names = _xray_names()
-    stage.say(f"{len(names)} chest X-rays of other patients, which the CT model finds hard, are dropped and corrected.")
-    stage.drop([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
+def _correct_xrays(driver: WindowDriver) -> None:
+    names = _read_xray_names()
+    driver.print_message(
+        f"{len(names)} chest X-rays of other patients, which the CT model finds hard, are dropped and corrected."
+    )
+    driver.drop_files([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
     for index in range(len(names)):
-        stage.wait_until("the next X-ray", lambda: _is_open(stage, names))
-        name = stage.current.case.name
+        driver.wait_until("the next X-ray", lambda: _is_open(driver, names))
+        name = driver.current_case.case.name
         stem = Path(name).stem
-        stage.wait_until(f"the prediction of {name}", partial(_is_predicted, stage, stem))
+        driver.wait_until(f"the prediction of {name}", partial(_is_predicted, driver, stem))
         if index == 0:
-            stage.picture("4-xray-predicted")
+            driver.save_screenshot("4-xray-predicted")
         labels = SAMPLES / "xray" / "labels" / f"{stem}.png"
-        stage.correct(formats.read_labels(labels, stage.current.image))
-        _accept(stage, stem)
+        driver.correct_labels(formats.read_labels(labels, driver.current_case.image))
+        _accept_case(driver, stem)
         names.remove(stem)
-    stage.picture("5-all-accepted")
+    driver.save_screenshot("5-all-accepted")
 
 
-def _export(stage: Stage) -> None:
-    folder = stage.folder / "exports"
-    stage.say("The accepted labels are exported with provenance and measurements.")
-    stage.dock.exporter.with_images = False
-    stage.dock.exporter.write(TASK, ".tif", folder)
-    stage.wait_until("the export", lambda: (folder / "measurements.csv").exists())
-    stage.live(1.0)
-    stage.leave(*sorted(folder.rglob("*.*")))
+def _export_labels(driver: WindowDriver) -> None:
+    folder = driver.folder / "exports"
+    driver.print_message("The accepted labels are exported with provenance and measurements.")
+    driver.dock.exporter.with_images = False
+    driver.dock.exporter.write(TASK, ".tif", folder)
+    driver.wait_until("the export", lambda: (folder / "measurements.csv").exists())
+    driver.process_events(1.0)
+    driver.add_files(*sorted(folder.rglob("*.*")))
 
 
-def _retrain(stage: Stage) -> None:
-    stage.say(f"Retrain on corrections, {BUDGET_TEXT} at most, in its own process.")
+def _retrain_model(driver: WindowDriver) -> None:
+    driver.print_message(f"Retrain on corrections, {BUDGET_TEXT} at most, in its own process.")
     events: list[Event] = []
-    stage.dock.watch.said.connect(events.append)
-    stage.choose(BUDGET_TEXT)
-    stage.click("Retrain on corrections")
-    stage.wait_until("the training run to begin", lambda: stage.dock.watch.running)
-    stage.wait_until("the first epochs", lambda: _n_epochs(events) >= N_EPOCHS_SHOWN or not stage.dock.watch.running)
-    stage.picture("6-training")
-    stage.wait_until("the end of the training run", lambda: not stage.dock.watch.running)
-    stage.picture("7-compared")
-    report = run_control.run_folder(stage.workspace, _run(stage)) / "report.html"
-    stage.leave(Path(shutil.copy(report, stage.folder / "report.html")))
+    driver.dock.run_monitor.event_received.connect(events.append)
+    driver.choose_entry(BUDGET_TEXT)
+    driver.click_button("Retrain on corrections")
+    driver.wait_until("the training run to begin", lambda: driver.dock.run_monitor.is_running)
+    driver.wait_until(
+        "the first epochs", lambda: _count_epochs(events) >= N_EPOCHS_SHOWN or not driver.dock.run_monitor.is_running
+    )
+    driver.save_screenshot("6-training")
+    driver.wait_until("the end of the training run", lambda: not driver.dock.run_monitor.is_running)
+    driver.save_screenshot("7-compared")
+    report = run_control.get_run_folder(driver.workspace, _get_run(driver)) / "report.html"
+    driver.add_files(Path(shutil.copy(report, driver.folder / "report.html")))
 
 
-def _n_epochs(events: list[Event]) -> int:
+def _count_epochs(events: list[Event]) -> int:
     return sum(isinstance(event, EpochEnded) for event in events)
 
 
-def _decide(stage: Stage) -> None:
-    workspace = stage.workspace
-    view = retrain.comparison(workspace, _run(stage))
-    stage.say(f"On the hold-out: {view.verdict.text}")
-    before = workspace.registry.live(TASK).id
-    stage.click("Promote")
-    stage.wait_until("the promotion", lambda: workspace.registry.live(TASK).id != before, patience_s=10)
-    stage.say(f"{workspace.registry.live(TASK).id} is live in place of {before}.")
-    stage.picture("8-promoted")
+def _promote_model(driver: WindowDriver) -> None:
+    workspace = driver.workspace
+    view = retrain.read_comparison(workspace, _get_run(driver))
+    driver.print_message(f"On the hold-out: {view.verdict.text}")
+    before = workspace.registry.get_live_card(TASK).id
+    driver.click_button("Promote")
+    driver.wait_until("the promotion", lambda: workspace.registry.get_live_card(TASK).id != before, timeout_s=10)
+    driver.print_message(f"{workspace.registry.get_live_card(TASK).id} is live in place of {before}.")
+    driver.save_screenshot("8-promoted")
 
 
-def _run(stage: Stage) -> Run:
-    if stage.dock.watch.run is None:
+def _get_run(driver: WindowDriver) -> Run:
+    if driver.dock.run_monitor.run is None:
         raise MedSegError("no training run was started. Look at the last picture.")
-    return stage.dock.watch.run
+    return driver.dock.run_monitor.run
 
 
-def _accept(stage: Stage, stem: str) -> None:
-    stage.click("Accept")
-    stage.wait_until(f"{stem} to be accepted", lambda: _state_of(stage, stem) == "accepted")
+def _accept_case(driver: WindowDriver, stem: str) -> None:
+    driver.click_button("Accept")
+    driver.wait_until(f"{stem} to be accepted", lambda: _get_case_state(driver, stem) == "accepted")
 
 
-def _is_open(stage: Stage, stems: list[str]) -> bool:
-    current = stage.dock.desk.current
+def _is_open(driver: WindowDriver, stems: list[str]) -> bool:
+    current = driver.dock.case_controller.current
     return current is not None and Path(current.case.name).stem in stems
 
 
-def _is_predicted(stage: Stage, stem: str) -> bool:
-    current = stage.dock.desk.current
+def _is_predicted(driver: WindowDriver, stem: str) -> bool:
+    current = driver.dock.case_controller.current
     return current is not None and Path(current.case.name).stem == stem and current.labels_layer is not None
 
 
-def _state_of(stage: Stage, stem: str) -> str:
-    states = {Path(row.case.name).stem: row.state for row in stage.dock.worklist.rows}
+def _get_case_state(driver: WindowDriver, stem: str) -> str:
+    states = {Path(row.case.name).stem: row.state for row in driver.dock.worklist.rows}
     return states.get(stem, "")
 
 
-def _xray_names() -> list[str]:
+def _read_xray_names() -> list[str]:
     with (SAMPLES / "xray" / "index.csv").open(encoding="utf-8", newline="") as file:
         return [row["name"] for row in csv.DictReader(file)][:N_XRAYS]

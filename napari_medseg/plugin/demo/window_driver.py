@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from napari_medseg.plugin.main_widget import MedSegWidget
     from napari_medseg.workflow.workspace import Workspace
 
-PATIENCE_S = 240.0
-STEP_S = 0.02
-REPAINT_S = 0.4
+TIMEOUT_S = 240.0
+POLL_INTERVAL_S = 0.02
+REPAINT_DELAY_S = 0.4
 
 
-class Stage:
+class WindowDriver:
     """The window, the dock, and the folder for what is left behind.
 
     Parameters
@@ -49,29 +49,29 @@ class Stage:
         self.files: list[Path] = []
 
     @property
-    def current(self) -> "OpenCase":
+    def current_case(self) -> "OpenCase":
         """The open case; `MedSegError` where there is none."""
-        if self.dock.desk.current is None:
+        if self.dock.case_controller.current is None:
             raise MedSegError("no case is open now. Look at the last picture.")
-        return self.dock.desk.current
+        return self.dock.case_controller.current
 
     @property
     def labels_layer(self) -> Labels:
         """The labels of the open case; `MedSegError` where there are none yet."""
-        if self.current.labels_layer is None:
-            raise MedSegError(f"{self.current.case.name} has no labels now. Look at the last picture.")
-        return self.current.labels_layer
+        if self.current_case.labels_layer is None:
+            raise MedSegError(f"{self.current_case.case.name} has no labels now. Look at the last picture.")
+        return self.current_case.labels_layer
 
-    def say(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         """Tell the terminal what happens."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
-    def drop(self, paths: Iterable[Path]) -> None:
+    def drop_files(self, paths: Iterable[Path]) -> None:
         """Read files as a drop on the canvas does."""
-        self.dock.worklist.arrivals.read(list(paths))
+        self.dock.worklist.importer.read(list(paths))
 
-    def click(self, text: str) -> None:
+    def click_button(self, text: str) -> None:
         """Click the visible button whose text begins with `text`; it must be there and not be greyed out."""
         for button in self.widget.findChildren(QPushButton):
             if button.isVisible() and button.isEnabled() and button.text().startswith(text):
@@ -79,7 +79,7 @@ class Stage:
                 return
         raise MedSegError(f"there is no button {text!r} that can be clicked now. Look at the last picture.")
 
-    def choose(self, text: str) -> None:
+    def choose_entry(self, text: str) -> None:
         """Choose an entry of the visible list that has it."""
         for box in self.widget.findChildren(QComboBox):
             if box.isVisible() and (index := box.findText(text)) >= 0:
@@ -87,44 +87,44 @@ class Stage:
                 return
         raise MedSegError(f"no list offers {text!r} now. Look at the last picture.")
 
-    def wait_until(self, what: str, is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    def wait_until(self, what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
         """Let the window live until `is_so()`; raise `MedSegError` naming `what` where that takes too long."""
-        end = time.monotonic() + patience_s
-        while not is_so():
+        end = time.monotonic() + timeout_s
+        while not condition():
             if time.monotonic() > end:
                 raise MedSegError(
-                    f"the demo waited {patience_s:.0f} s for {what}, in vain. "
+                    f"the demo waited {timeout_s:.0f} s for {what}, in vain. "
                     f"Look at the last picture in {self.folder.name}, and at the messages above."
                 )
-            self.live(STEP_S)
+            self.process_events(POLL_INTERVAL_S)
 
-    def live(self, seconds: float) -> None:
+    def process_events(self, seconds: float) -> None:
         """Let the window react for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             QApplication.processEvents()
-            time.sleep(min(STEP_S, left))
+            time.sleep(min(POLL_INTERVAL_S, left))
 
-    def picture(self, name: str) -> None:
+    def save_screenshot(self, name: str) -> None:
         """Save what the whole window shows."""
-        self.live(REPAINT_S)
+        self.process_events(REPAINT_DELAY_S)
         path = self.folder / f"{name}.png"
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
-        self.leave(path)
+        self.add_files(path)
 
-    def leave(self, *paths: Path) -> None:
+    def add_files(self, *paths: Path) -> None:
         """Count files among those that are left behind."""
         self.files.extend(paths)
 
-    def correct(self, truth: NDArray[Any]) -> int:
+    def correct_labels(self, truth: NDArray[Any]) -> int:
         """Correct the open labels to `truth`, one stroke a label; return how many voxels that changed."""
         layer = self.labels_layer
-        shown = layers.labels_in(layer)
+        shown = layers.copy_labels(layer)
         n_changed = 0
         for value in np.unique(truth):
             where = np.nonzero((truth == value) & (shown != value))
             if where[0].size:
                 layer.data_setitem(where, value)
                 n_changed += where[0].size
-        self.live(STEP_S)
+        self.process_events(POLL_INTERVAL_S)
         return n_changed

@@ -9,14 +9,14 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
 
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.layers import shown_range
+from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.workflow.cases import CaseRow
 
 HEIGHT_PX = 150
 THUMBNAIL_PX = 28
-MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
-COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
+STATE_MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
+STATE_COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
 
 
 class CaseList(QTreeWidget):
@@ -24,11 +24,11 @@ class CaseList(QTreeWidget):
 
     Notes
     -----
-    `hold_out_asked` carries a group and whether it shall be held out.
+    `hold_out_requested` carries a group and whether it shall be held out.
     """
 
     chosen = Signal(object)
-    hold_out_asked = Signal(str, bool)
+    hold_out_requested = Signal(str, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class CaseList(QTreeWidget):
         self.header().setStretchLastSection(False)
         self.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.itemClicked.connect(lambda item: self.chosen.emit(self._row_of(item).case))
+        self.itemClicked.connect(lambda item: self.chosen.emit(self._get_row(item).case))
         self.customContextMenuRequested.connect(self._on_menu)
 
     def show_rows(self, rows: Sequence[CaseRow], open_case_id: int | None) -> None:
@@ -56,7 +56,7 @@ class CaseList(QTreeWidget):
             self.addTopLevelItems([QTreeWidgetItem() for _ in rows])
         self._rows = list(rows)
         for index, row in enumerate(rows):
-            self._fill(self.topLevelItem(index), row)
+            self._fill_item(self.topLevelItem(index), row)
             if row.case.id == open_case_id:
                 self.setCurrentItem(self.topLevelItem(index))
 
@@ -71,13 +71,13 @@ class CaseList(QTreeWidget):
             if row.case.id == case_id:
                 self.topLevelItem(index).setIcon(0, self._thumbnails[case_id])
 
-    def _fill(self, item: QTreeWidgetItem, row: CaseRow) -> None:
+    def _fill_item(self, item: QTreeWidgetItem, row: CaseRow) -> None:
         held = "H" if row.case.held_out else ""
         unsure = "" if row.uncertainty is None else f"{row.uncertainty:.2f}"
-        for column, text in enumerate((row.case.name, f"{MARKS[row.state]} {row.state}", unsure, held)):
+        for column, text in enumerate((row.case.name, f"{STATE_MARKS[row.state]} {row.state}", unsure, held)):
             if item.text(column) != text:
                 item.setText(column, text)
-        item.setForeground(1, QColor(COLOURS[row.state]) if row.state in COLOURS else self.palette().text())
+        item.setForeground(1, QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else self.palette().text())
         judge = "held out: it judges models and never trains one" if row.case.held_out else ""
         item.setToolTip(0, "\n".join((row.case.name, f"group {row.case.group}", judge)).strip())
         item.setToolTip(3, judge)
@@ -85,28 +85,28 @@ class CaseList(QTreeWidget):
         if row.case.id in self._thumbnails:
             item.setIcon(0, self._thumbnails[row.case.id])
 
-    def _row_of(self, item: QTreeWidgetItem) -> CaseRow:
+    def _get_row(self, item: QTreeWidgetItem) -> CaseRow:
         return self._rows[self.indexOfTopLevelItem(item)]
 
     def _on_menu(self, place: QPoint) -> None:
         if (item := self.itemAt(place)) is None:
             return
-        case = self._row_of(item).case
+        case = self._get_row(item).case
         menu = QMenu(self)
         text = f"Let {case.group} be trained on" if case.held_out else f"Hold {case.group} out, to judge models"
-        menu.addAction(text, lambda: self.hold_out_asked.emit(case.group, not case.held_out))
+        menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
         menu.exec(self.viewport().mapToGlobal(place))
 
 
-SIDE_PX = 56
+MAX_THUMBNAIL_PX = 56
 
 
-def thumbnail(image: Image) -> NDArray[np.uint8]:
+def make_thumbnail(image: Image) -> NDArray[np.uint8]:
     """Return the middle plane of an image at most 56 px wide and high, as it is shown: (height, width), 0 to 255."""
     plane = image.pixels[image.pixels.shape[0] // 2] if image.axes.startswith("Z") else image.pixels
-    step = max(1, -(-max(plane.shape[:2]) // SIDE_PX))
+    step = max(1, -(-max(plane.shape[:2]) // MAX_THUMBNAIL_PX))
     small = plane[::step, ::step].astype(np.float32)
     if image.axes.endswith("C"):
         small = small.mean(axis=-1)
-    low, high = shown_range(image)
+    low, high = compute_contrast_limits(image)
     return (np.clip((small - low) / (high - low), 0.0, 1.0) * 255).astype(np.uint8)

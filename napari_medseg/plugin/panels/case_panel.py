@@ -8,54 +8,54 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.records import Case
-from napari_medseg.inference.engine.client import PredictProgress
-from napari_medseg.plugin.controllers.case_controller import Desk
-from napari_medseg.plugin.controllers.image_importer import Reading
-from napari_medseg.plugin.controllers.prediction_queue import Predictions
+from napari_medseg.inference.engine.client import EngineProgress
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.image_importer import ReadProgress
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.panels.case_list import CaseList, thumbnail
-from napari_medseg.plugin.panels.model_card_view import CardWindow, summary
-from napari_medseg.plugin.panels.task_selector import TaskChoice
+from napari_medseg.plugin.panels.case_list import CaseList, make_thumbnail
+from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, summarise_card
+from napari_medseg.plugin.panels.task_selector import TaskSelector
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import Section, row_of
-from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.workspace import Workspace
 
 ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
-INFO = "Model card: data, hold-out scores, parent, licence"
-PAINT_FIRST = "No model yet: paint, accept, train below."
-NO_MODEL = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
-HINT = (
+INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
+NO_MODEL_HINT = "No model yet: paint, accept, train below."
+NO_MODEL_TOOLTIP = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
+DROP_HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."
 )
 
 
-class CasePanel(Section):
+class CasePanel(CollapsibleSection):
     """Shows and changes what is worked on.
 
     Notes
     -----
-    `asked_to_predict` is emitted by the button: the dock decides whether to ask first. `task_chosen` follows the choice
-    of another task.
+    `predict_requested` is emitted by the button: the dock decides whether to ask first. `task_chosen` follows the
+    choice of another task.
     """
 
-    asked_to_predict = Signal()
+    predict_requested = Signal()
     task_chosen = Signal()
 
     def __init__(
         self,
         workspace: Workspace,
         worklist: Worklist,
-        desk: Desk,
-        predictions: Predictions,
+        case_controller: CaseController,
+        predictions: PredictionQueue,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__("Case", parent)
         self._workspace = workspace
         self._worklist = worklist
-        self._desk = desk
+        self._case_controller = case_controller
         self._predictions = predictions
         self._cards: list[ModelCard] = []
         self._make_case_rows()
@@ -67,20 +67,20 @@ class CasePanel(Section):
 
     def refresh(self) -> None:
         """Show where the list and the open case stand."""
-        current, rows = self._desk.current, self._worklist.rows
+        current, rows = self._case_controller.current, self._worklist.rows
         names = [row.case.id for row in rows]
         if current is not None and current.case.id in names:
             self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Place of this case in the list")
             self._name.setText(current.case.name)
-            self._name.setToolTip(_whereabouts(current.case))
+            self._name.setToolTip(_describe_case(current.case))
         else:
             self.set_status(f"{len(rows)} in the list" if rows else "")
-            self._name.setText("reading ..." if self._desk.busy else NO_CASE)
+            self._name.setText("reading ..." if self._case_controller.is_busy else NO_CASE)
             self._name.setToolTip("")
         self._hint.setVisible(current is None and not rows)
         several = bool(rows) and (len(rows) > 1 or current is None)
         for way, (text, key) in ((self._previous, ("previous", "S")), (self._next, ("next", "D"))):
-            theme.enable(
+            theme.set_enabled(
                 way, several, f"Open the {text} case of the list ({key})", "There is no other case in the list"
             )
         self._list.show_rows(rows, None if current is None else current.case.id)
@@ -88,43 +88,43 @@ class CasePanel(Section):
 
     def refresh_models(self) -> None:
         """List the versions for the task, and mark the live one."""
-        with told():
-            self._cards = self._workspace.registry.versions(self._worklist.task.name)
-            live = self._workspace.registry.live_id(self._worklist.task.name)
+        with show_errors():
+            self._cards = self._workspace.registry.list_versions(self._worklist.task.name)
+            live = self._workspace.registry.get_live_id(self._worklist.task.name)
             self._model.blockSignals(True)
             self._model.clear()
             if not live:
                 self._model.addItem("none is live: choose one" if self._cards else "no model yet", "")
-                self._model.setItemData(0, NO_MODEL, Qt.ItemDataRole.ToolTipRole)
+                self._model.setItemData(0, NO_MODEL_TOOLTIP, Qt.ItemDataRole.ToolTipRole)
             for card in self._cards:
                 self._model.addItem(f"{card.id} live" if card.id == live else card.id, card.id)
-                self._model.setItemData(self._model.count() - 1, summary(card), Qt.ItemDataRole.ToolTipRole)
+                self._model.setItemData(self._model.count() - 1, summarise_card(card), Qt.ItemDataRole.ToolTipRole)
             self._model.setCurrentIndex(max(0, self._model.findData(self._worklist.chosen_model)))
             self._model.blockSignals(False)
             self._refresh_model_tooltip()
 
     def show_card(self) -> None:
         """Open the card of the chosen version in a window of its own."""
-        if (card := self._chosen_card()) is not None:
-            with told():
-                CardWindow(card, self._workspace.registry.folder(card.id), self.window()).show()
+        if (card := self._get_chosen_card()) is not None:
+            with show_errors():
+                ModelCardDialog(card, self._workspace.registry.get_folder(card.id), self.window()).show()
 
     def _make_case_rows(self) -> None:
         self._name = QElidingLabel(NO_CASE)
         self._name.setObjectName("medseg-title")
-        self._previous = theme.tool("‹", "")
-        self._next = theme.tool("›", "")
-        self._open = theme.tool("Open ▾", "Open files or a folder: DICOM, NIfTI, TIFF, PNG, JPEG")
+        self._previous = theme.make_tool_button("‹", "")
+        self._next = theme.make_tool_button("›", "")
+        self._open = theme.make_tool_button("Open ▾", "Open files or a folder: DICOM, NIfTI, TIFF, PNG, JPEG")
         self._open.setPopupMode(self._open.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._open)
         menu.addAction("Files…", self._on_open_files)
         menu.addAction("Folder…", self._on_open_folder)
         self._open.setMenu(menu)
-        self._unfold = theme.tool("≡", "Show or hide the list of cases")
+        self._unfold = theme.make_tool_button("≡", "Show or hide the list of cases")
         self._unfold.setCheckable(True)
         self._list = CaseList()
         self._list.hide()
-        self._hint = QLabel(HINT)
+        self._hint = QLabel(DROP_HINT)
         self._hint.setWordWrap(True)
         self._hint.setObjectName("medseg-muted")
         self.add_row(self._name, self._previous, self._next, self._unfold, self._open)
@@ -132,33 +132,33 @@ class CasePanel(Section):
         self.add(self._list)
 
     def _make_model_rows(self) -> None:
-        self.tasks = TaskChoice(self._workspace, self._worklist)
-        self._model = theme.Choice()
-        self._info = theme.tool("i", INFO)
+        self.task_selector = TaskSelector(self._workspace, self._worklist)
+        self._model = theme.CompactComboBox()
+        self._info = theme.make_tool_button("i", INFO_TOOLTIP)
         self._engine = QLabel()
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
-        self.add_row(QLabel("Task"), self.tasks, self._engine, stretch=1)
+        self.add_row(QLabel("Task"), self.task_selector, self._engine, stretch=1)
         self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
-        self._no_model = QLabel(PAINT_FIRST)
+        self._no_model = QLabel(NO_MODEL_HINT)
         self._no_model.setWordWrap(True)
-        self._no_model.setToolTip(NO_MODEL)
+        self._no_model.setToolTip(NO_MODEL_TOOLTIP)
         self._no_model.setObjectName("medseg-muted")
         self.add(self._no_model)
 
     def _make_predict_rows(self) -> None:
-        self._predict = theme.button("Predict", "", main=True)
+        self._predict = theme.make_button("Predict", "", main=True)
         self._auto = QCheckBox("predict what I drop")
-        self._auto.setChecked(self._worklist.predicts_arrivals)
+        self._auto.setChecked(self._worklist.predicts_automatically)
         self._auto.setToolTip(
             "Labels appear without a click, and the next case is predicted while you correct this one"
         )
         self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._progress = QProgressBar()
-        self._cancel = theme.button("Cancel", "Stop this prediction; nothing of it is kept")
+        self._cancel = theme.make_button("Cancel", "Stop this prediction; nothing of it is kept")
         self._pages = QStackedWidget()
-        self._pages.addWidget(row_of(self._predict, self._auto))
-        self._pages.addWidget(row_of(self._progress, self._cancel))
+        self._pages.addWidget(make_row(self._predict, self._auto))
+        self._pages.addWidget(make_row(self._progress, self._cancel))
         self._pages.setFixedHeight(theme.BUTTON_HEIGHT_PX + 2)
         self.add(self._pages)
 
@@ -167,19 +167,21 @@ class CasePanel(Section):
         self._next.clicked.connect(lambda: self._worklist.step(+1))
         self._unfold.toggled.connect(self._list.setVisible)
         self._list.chosen.connect(self._worklist.open)
-        self._list.hold_out_asked.connect(self._worklist.set_held_out)
-        self.tasks.chosen.connect(self._worklist.choose_task)
-        self.tasks.versions_changed.connect(self.refresh_models)
+        self._list.hold_out_requested.connect(self._worklist.set_held_out)
+        self.task_selector.chosen.connect(self._worklist.choose_task)
+        self.task_selector.versions_changed.connect(self.refresh_models)
         self._model.activated.connect(self._on_model)
         self._info.clicked.connect(self.show_card)
-        self._predict.clicked.connect(self.asked_to_predict)
+        self._predict.clicked.connect(self.predict_requested)
         self._cancel.clicked.connect(self._predictions.cancel)
-        self._auto.toggled.connect(self._worklist.set_predicts_arrivals)
+        self._auto.toggled.connect(self._worklist.set_predicts_automatically)
         self._worklist.changed.connect(self.refresh)
         self._worklist.task_changed.connect(self._on_task_changed)
-        self._worklist.seen.connect(lambda case, image: self._list.set_thumbnail(case.id, thumbnail(image)))
-        self._worklist.arrivals.reading.connect(self._on_reading)
-        self._worklist.arrivals.finished.connect(self.refresh)
+        self._worklist.image_loaded.connect(
+            lambda case, image: self._list.set_thumbnail(case.id, make_thumbnail(image))
+        )
+        self._worklist.importer.progressed.connect(self._on_reading)
+        self._worklist.importer.finished.connect(self.refresh)
         self._predictions.changed.connect(self.refresh_predict)
         self._predictions.progressed.connect(self._on_progress)
         self._poll = QTimer(self)
@@ -188,7 +190,7 @@ class CasePanel(Section):
 
     def refresh_predict(self, _event: object = None) -> None:
         """Show whether a prediction runs, and whether one can be asked for."""
-        busy = self._predictions.urgent
+        busy = self._predictions.has_urgent_request
         if busy and self._pages.currentIndex() == 0:
             self._progress.setRange(0, 1)
             self._progress.setValue(0)
@@ -196,9 +198,9 @@ class CasePanel(Section):
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
         if not self._worklist.chosen_model:
-            why_not = NO_MODEL
+            why_not = NO_MODEL_TOOLTIP
         self._no_model.setVisible(not self._worklist.chosen_model)
-        theme.enable(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
+        theme.set_enabled(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
         self._refresh_engine()
 
     def _refresh_engine(self) -> None:
@@ -209,43 +211,43 @@ class CasePanel(Section):
         self._engine.setText(f"{device} {state}".strip())
         self._engine.setToolTip(f"The prediction process: {engine.device or 'device not known yet'}, {state}")
 
-    def _on_progress(self, progress: PredictProgress) -> None:
+    def _on_progress(self, progress: EngineProgress) -> None:
         self._progress.setRange(0, max(1, progress.total))
         self._progress.setValue(progress.done)
         left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
         self._progress.setFormat(f"{progress.text}{left}")
 
-    def _on_reading(self, reading: Reading) -> None:
-        if self._desk.current is None or reading.total > 1:
+    def _on_reading(self, reading: ReadProgress) -> None:
+        if self._case_controller.current is None or reading.total > 1:
             self.set_status(f"reading {reading.number} of {reading.total}", reading.name)
 
     def _on_task_changed(self) -> None:
-        self.tasks.show_present()
+        self.task_selector.show_current_task()
         self.refresh_models()
         self.task_chosen.emit()
 
     def _on_model(self, _index: int) -> None:
-        self._worklist.model = self._model.currentData() or None
+        self._worklist.model_override = self._model.currentData() or None
         self._refresh_model_tooltip()
         self.refresh_predict()
 
     def _on_open_files(self) -> None:
         files, _ = QFileDialog.getOpenFileNames(self, "Open images")
-        self._worklist.arrivals.read([Path(file) for file in files])
+        self._worklist.importer.read([Path(file) for file in files])
 
     def _on_open_folder(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Open a folder of images"):
-            self._worklist.arrivals.read([Path(folder)])
+            self._worklist.importer.read([Path(folder)])
 
-    def _chosen_card(self) -> ModelCard | None:
+    def _get_chosen_card(self) -> ModelCard | None:
         return next((card for card in self._cards if card.id == self._model.currentData()), None)
 
     def _refresh_model_tooltip(self) -> None:
-        card = self._chosen_card()
-        self._model.setToolTip(NO_MODEL if card is None else summary(card))
-        theme.enable(self._info, card is not None, INFO, NO_MODEL)
+        card = self._get_chosen_card()
+        self._model.setToolTip(NO_MODEL_TOOLTIP if card is None else summarise_card(card))
+        theme.set_enabled(self._info, card is not None, INFO_TOOLTIP, NO_MODEL_TOOLTIP)
 
 
-def _whereabouts(case: Case) -> str:
+def _describe_case(case: Case) -> str:
     held_out = "held out: it judges models and never trains one" if case.held_out else ""
     return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)

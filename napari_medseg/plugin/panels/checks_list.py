@@ -7,9 +7,15 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.notifications import tell
+from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.data_checks import CaseFinding, Evidence, checked, evidence, in_order
+from napari_medseg.workflow.data_checks import (
+    CaseFinding,
+    CorrectionToCheck,
+    iter_findings,
+    list_corrections_to_check,
+    sort_blocking_first,
+)
 from napari_medseg.workflow.workspace import Workspace
 
 ROW_HEIGHT_PX = 20
@@ -30,11 +36,11 @@ class FindingsList(QWidget):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._checked: tuple[Evidence, ...] = ()
+        self._checked: tuple[CorrectionToCheck, ...] = ()
         self._worker: Worker | None = None
         self._found: list[CaseFinding] = []
         self._waiting: Callable[[], None] | None = None
-        self._wanted = True
+        self._display_allowed = True
         self.rows: list[CaseFinding] = []
         self._title = QLabel("")
         self._title.setObjectName("medseg-title")
@@ -52,36 +58,36 @@ class FindingsList(QWidget):
         self.hide()
 
     @property
-    def stops(self) -> str:
+    def blocking_reason(self) -> str:
         """Why no model may learn from these corrections; empty where one may."""
         return "; ".join(row.text for row in self.rows if row.finding.blocking)
 
-    def set_wanted(self, wanted: bool) -> None:
+    def set_display_allowed(self, allowed: bool) -> None:
         """Show the list, if it has rows, or make room for something else."""
-        self._wanted = wanted
-        self.setVisible(bool(self.rows) and wanted)
+        self._display_allowed = allowed
+        self.setVisible(bool(self.rows) and allowed)
 
     def check(self, task: str) -> None:
         """Look at the corrections of a task, unless they are those that were looked at last."""
-        pieces = evidence(self._workspace, task)
+        pieces = list_corrections_to_check(self._workspace, task)
         if pieces == self._checked:
             return
-        self.close_down()
+        self.cancel_check()
         self._checked, self._found = pieces, []
-        worker = Worker(checked(self._workspace.project.folder, pieces), self)
+        worker = Worker(iter_findings(self._workspace.project.folder, pieces), self)
         worker.yielded.connect(self._found.extend)
-        worker.failed.connect(tell)
+        worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(worker))
         self._worker = worker.start()
 
-    def when_checked(self, then: Callable[[], None]) -> None:
+    def call_when_checked(self, then: Callable[[], None]) -> None:
         """Call `then` when all corrections are looked at: now, or soon."""
         if self._worker is None:
             then()
         else:
             self._waiting = then
 
-    def close_down(self) -> None:
+    def cancel_check(self) -> None:
         """Look no further; what waits for the end is forgotten."""
         self._waiting = None
         if self._worker is not None:
@@ -92,12 +98,12 @@ class FindingsList(QWidget):
         if worker is not self._worker:
             return
         self._worker = None
-        self._show(in_order(self._found))
+        self._show_findings(sort_blocking_first(self._found))
         if self._waiting is not None:
             then, self._waiting = self._waiting, None
             then()
 
-    def _show(self, rows: list[CaseFinding]) -> None:
+    def _show_findings(self, rows: list[CaseFinding]) -> None:
         self.rows = rows
         self._list.clear()
         for row in rows:
@@ -109,5 +115,5 @@ class FindingsList(QWidget):
             self._list.addItem(item)
         self._list.setFixedHeight(max(1, min(len(rows), ROWS_SHOWN)) * ROW_HEIGHT_PX + 2 * self._list.frameWidth())
         self._title.setText(f"Look before you train: {len(rows)} finding{'s' * (len(rows) != 1)}")
-        self.setVisible(bool(rows) and self._wanted)
+        self.setVisible(bool(rows) and self._display_allowed)
         self.changed.emit()

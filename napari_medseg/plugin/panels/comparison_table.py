@@ -12,9 +12,9 @@ from napari_medseg.plugin.widgets import theme
 HEADERS = ("hold-out case", "old", "new", "change")
 ROW_HEIGHT_PX = 20
 ROWS_SHOWN = 4
-NOTICEABLE = 0.0005
-IN_PART = "◩ "
-JUDGED_IN_PART = ": only a part of it was reviewed, and both versions are judged by that part"
+MIN_COLOURED_CHANGE = 0.0005
+PARTIAL_REVIEW_MARK = "◩ "
+PARTIAL_REVIEW_TOOLTIP = ": only a part of it was reviewed, and both versions are judged by that part"
 
 
 class ComparisonTable(QTableView):
@@ -24,8 +24,8 @@ class ComparisonTable(QTableView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._model = _Rows(self)
-        self.setModel(self._model)
+        self._table_model = _ComparisonTableModel(self)
+        self.setModel(self._table_model)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -35,31 +35,31 @@ class ComparisonTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.clicked.connect(lambda index: self.chosen.emit(self._model.rows[index.row()].case))
+        self.clicked.connect(lambda index: self.chosen.emit(self._table_model.rows[index.row()].case))
 
     @property
     def rows(self) -> tuple[ComparedCase, ...]:
         """What is shown, from top to bottom."""
-        return self._model.rows
+        return self._table_model.rows
 
-    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str] = frozenset()) -> None:
+    def show_rows(self, rows: Sequence[ComparedCase], partly_reviewed: Set[str] = frozenset()) -> None:
         """Show these rows in this order; those cases are marked that were reviewed, and are judged, in part."""
-        self._model.show_rows(rows, in_part)
+        self._table_model.set_rows(rows, partly_reviewed)
         metric = rows[0].metric if rows else ""
         self.setToolTip(f"{metric} of the live and the new version. Click a case to see both labels on it")
         n_shown = max(1, min(len(rows), ROWS_SHOWN))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + n_shown * ROW_HEIGHT_PX + 4)
 
 
-class _Rows(QAbstractTableModel):
+class _ComparisonTableModel(QAbstractTableModel):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.rows: tuple[ComparedCase, ...] = ()
-        self.in_part: Set[str] = frozenset()
+        self.partly_reviewed: Set[str] = frozenset()
 
-    def show_rows(self, rows: Sequence[ComparedCase], in_part: Set[str]) -> None:
+    def set_rows(self, rows: Sequence[ComparedCase], partly_reviewed: Set[str]) -> None:
         self.beginResetModel()
-        self.rows, self.in_part = tuple(rows), in_part
+        self.rows, self.partly_reviewed = tuple(rows), partly_reviewed
         self.endResetModel()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
@@ -78,15 +78,15 @@ class _Rows(QAbstractTableModel):
         change = row.new - row.old
         if role == Qt.ItemDataRole.DisplayRole:
             return (
-                f"{IN_PART * (row.case in self.in_part)}{row.case}",
+                f"{PARTIAL_REVIEW_MARK * (row.case in self.partly_reviewed)}{row.case}",
                 f"{row.old:.3f}",
                 f"{row.new:.3f}",
                 f"{change:+.3f}",
             )[index.column()]
-        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= NOTICEABLE:
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= MIN_COLOURED_CHANGE:
             return QBrush(QColor(theme.GOOD if change > 0 else theme.BAD))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == 0:
-            return f"{row.case}{JUDGED_IN_PART * (row.case in self.in_part)}"
+            return f"{row.case}{PARTIAL_REVIEW_TOOLTIP * (row.case in self.partly_reviewed)}"
         return None

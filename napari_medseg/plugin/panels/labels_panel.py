@@ -11,10 +11,10 @@ from napari_medseg.core.quality.measurements import Measurement
 from napari_medseg.core.tasks import Label, Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.keymap import N_LABEL_KEYS
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import Section
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -24,20 +24,22 @@ MEASURE_AFTER_MS = 120
 SWATCH_PX = 12
 
 
-class LabelsPanel(Section):
+class LabelsPanel(CollapsibleSection):
     """One row for each label.
 
     Notes
     -----
-    `doubt_asked` says whether the map of how unsure the model is shall be shown.
+    `uncertainty_toggled` says whether the map of how unsure the model is shall be shown.
     """
 
-    doubt_asked = Signal(bool)
+    uncertainty_toggled = Signal(bool)
 
-    def __init__(self, viewer: "Viewer", desk: Desk, task: Task, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, viewer: "Viewer", case_controller: CaseController, task: Task, parent: QWidget | None = None
+    ) -> None:
         super().__init__("Labels", parent)
         self._viewer = viewer
-        self._desk = desk
+        self._case_controller = case_controller
         self._task = task
         self._worker: Worker | None = None
         self._is_outdated = False
@@ -46,19 +48,19 @@ class LabelsPanel(Section):
         self._rows_layout.setContentsMargins(0, 0, 0, 0)
         self._rows_layout.setSpacing(2)
         self.add(self._rows)
-        self._doubt = QCheckBox("show where the model is unsure")
-        self._doubt.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self._doubt.toggled.connect(self.doubt_asked)
-        self.add(self._doubt)
+        self._uncertainty_checkbox = QCheckBox("show where the model is unsure")
+        self._uncertainty_checkbox.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._uncertainty_checkbox.toggled.connect(self.uncertainty_toggled)
+        self.add(self._uncertainty_checkbox)
         self._buttons = QButtonGroup(self)
         self._sizes: dict[int, QLabel] = {}
         self._layer: Labels | None = None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(MEASURE_AFTER_MS)
-        self._soon.timeout.connect(self._measure)
-        desk.labels_changed.connect(self._on_labels_changed)
-        desk.opened.connect(self._on_opened)
+        self._measure_timer = QTimer(self)
+        self._measure_timer.setSingleShot(True)
+        self._measure_timer.setInterval(MEASURE_AFTER_MS)
+        self._measure_timer.timeout.connect(self._measure)
+        case_controller.labels_changed.connect(self._on_labels_changed)
+        case_controller.opened.connect(self._on_opened)
         self.set_task(task)
 
     def set_task(self, task: Task) -> None:
@@ -70,40 +72,42 @@ class LabelsPanel(Section):
         while (item := self._rows_layout.takeAt(0)) is not None:
             item.widget().deleteLater()
         for index, label in enumerate(task.labels):
-            self._rows_layout.addWidget(self._row(index, label))
+            self._rows_layout.addWidget(self._make_label_row(index, label))
         self._on_opened()
 
-    def choose(self, index: int) -> None:
+    def choose_label(self, index: int) -> None:
         """Paint with label number `index`, counted from 0; a case without labels gets a blank start."""
-        current = self._desk.current
+        current = self._case_controller.current
         if current is None or index >= len(self._task.labels):
             return
-        if current.work is None:
-            self._desk.begin_again()
-        if current.work is not None:
-            layer = current.work.layer
-            value = layers.next_object(layer) if self._task.instances else self._task.labels[index].value
-            labels_tools.paint_with(self._viewer, layer, value)
+        if current.edit_session is None:
+            self._case_controller.restart_review()
+        if current.edit_session is not None:
+            layer = current.edit_session.layer
+            value = layers.find_free_object_value(layer) if self._task.instances else self._task.labels[index].value
+            labels_tools.start_painting(self._viewer, layer, value)
 
     @property
-    def doubt_shown(self) -> bool:
+    def is_uncertainty_shown(self) -> bool:
         """Whether the map of doubt is wanted."""
-        return self._doubt.isChecked()
+        return self._uncertainty_checkbox.isChecked()
 
-    def set_doubt(self, shown: bool, possible: bool) -> None:
+    def set_uncertainty_checkbox(self, shown: bool, possible: bool) -> None:
         """Tick or untick the map of doubt without asking for it, and say whether it can be asked for."""
-        self._doubt.blockSignals(True)
-        self._doubt.setChecked(shown)
-        self._doubt.blockSignals(False)
+        self._uncertainty_checkbox.blockSignals(True)
+        self._uncertainty_checkbox.setChecked(shown)
+        self._uncertainty_checkbox.blockSignals(False)
         tooltip = "Bright where the model hesitates between two labels (T)"
-        theme.enable(self._doubt, possible, tooltip, "Open an image first; the model is asked again for this map")
+        theme.set_enabled(
+            self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model is asked again for this map"
+        )
 
-    def toggle_doubt(self) -> None:
+    def toggle_uncertainty(self) -> None:
         """Tick or untick the map of doubt, as a click does."""
-        if self._doubt.isEnabled():
-            self._doubt.click()
+        if self._uncertainty_checkbox.isEnabled():
+            self._uncertainty_checkbox.click()
 
-    def _row(self, index: int, label: Label) -> QWidget:
+    def _make_label_row(self, index: int, label: Label) -> QWidget:
         row = QWidget()
         name = QPushButton(f"{index + 1}   {label.name}")
         name.setCheckable(True)
@@ -111,7 +115,7 @@ class LabelsPanel(Section):
         what = f"Paint a new {label.name}" if self._task.instances else f"Paint with {label.name}"
         name.setToolTip(f"{what} (key {index + 1})")
         name.setStyleSheet("text-align: left; padding-left: 6px;")
-        name.clicked.connect(partial(self.choose, index))
+        name.clicked.connect(partial(self.choose_label, index))
         self._buttons.addButton(name, label.value)
         swatch = QLabel()
         swatch.setFixedSize(SWATCH_PX, SWATCH_PX)
@@ -128,8 +132,8 @@ class LabelsPanel(Section):
         return row
 
     def _on_opened(self) -> None:
-        current = self._desk.current
-        self.set_doubt(shown=False, possible=current is not None)
+        current = self._case_controller.current
+        self.set_uncertainty_checkbox(shown=False, possible=current is not None)
         for button in self._buttons.buttons():
             button.setEnabled(current is not None)
         for size in self._sizes.values():
@@ -140,7 +144,7 @@ class LabelsPanel(Section):
         self._on_labels_changed()
 
     def _on_labels_changed(self) -> None:
-        current = self._desk.current
+        current = self._case_controller.current
         layer = None if current is None else current.labels_layer
         if layer is not self._layer:
             if layer is not None:
@@ -148,22 +152,22 @@ class LabelsPanel(Section):
                 self._bind_keys(layer)
             self._layer = layer
             self._on_selected()
-        self._soon.start()
+        self._measure_timer.start()
 
     def _bind_keys(self, layer: Layer) -> None:
         for index in range(min(N_LABEL_KEYS, len(self._task.labels))):
-            layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose(chosen), overwrite=True)
+            layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose_label(chosen), overwrite=True)
 
     def _measure(self) -> None:
         """Measure in a thread, as a large volume takes longer than a frame of the screen; once more if it changed."""
-        current = self._desk.current
+        current = self._case_controller.current
         if current is None or current.labels_layer is None:
             return
         if self._worker is not None:
             self._is_outdated = True
             return
         self._is_outdated = False
-        self._worker = Worker(labels_tools.measured(current.labels_layer, current, self._task), self)
+        self._worker = Worker(labels_tools.measure_layer(current.labels_layer, current, self._task), self)
         self._worker.yielded.connect(self._show_sizes)
         self._worker.ended.connect(self._on_measured)
         self._worker.start()
@@ -174,7 +178,7 @@ class LabelsPanel(Section):
             self._measure()
 
     def _show_sizes(self, measurements: list[Measurement]) -> None:
-        if self._desk.current is None:
+        if self._case_controller.current is None:
             return
         for measurement in measurements:
             if (size := self._sizes.get(measurement.label.value)) is not None:

@@ -14,28 +14,28 @@ SCORE_WIDTHS_PX = (140, 115, 175, 55, 85, 190)
 DATA_WIDTHS_PX = (180, 70, 70, 260, 180)
 
 
-def card_html(card: ModelCard, folder: Path | None = None) -> str:
+def render_card_html(card: ModelCard, folder: Path | None = None) -> str:
     """Lay a card out as HTML for Qt's rich text; `folder` of the version holds the picture of its worst case."""
     parts = [
         f"<h2>{escape(card.id)}</h2>",
-        f"<p>Task: {escape(card.task)}. Network: {escape(_network(card))}.<br>"
+        f"<p>Task: {escape(card.task)}. Network: {escape(_describe_network(card))}.<br>"
         f"Licence: {escape(card.licence or 'not said')}.</p>",
         "<h3>How good it is on cases it never saw</h3>",
-        _scores(card),
-        _calibration(card),
+        _render_scores(card),
+        _render_calibration(card),
         "<h3>What it learnt from</h3>",
-        _data(card),
-        _listed("Known weaknesses", card.weaknesses),
-        _worst_case(folder),
+        _render_training_data(card),
+        _render_list("Known weaknesses", card.weaknesses),
+        _render_worst_case(folder),
         "<h3>How an image is prepared, and labels are cleaned</h3>",
-        _steps(card),
+        _render_processing_steps(card),
         "<h3>Where it comes from</h3>",
-        _lineage(card),
+        _render_lineage(card),
     ]
     return "\n".join(parts)
 
 
-def summary(card: ModelCard) -> str:
+def summarise_card(card: ModelCard) -> str:
     """Say the most important of a card in one tooltip."""
     lines = [f"<b>{escape(card.id)}</b>"]
     for score in card.hold_out[:3]:
@@ -52,7 +52,7 @@ def summary(card: ModelCard) -> str:
     return "<br>".join(lines)
 
 
-class CardWindow(QDialog):
+class ModelCardDialog(QDialog):
     """A window beside napari's with one card; it blocks nothing."""
 
     def __init__(self, card: ModelCard, folder: Path | None = None, parent: QWidget | None = None) -> None:
@@ -61,27 +61,27 @@ class CardWindow(QDialog):
         self.setWindowTitle(f"Model card of {card.id}")
         page = QTextBrowser(self)
         page.setOpenExternalLinks(True)
-        page.setHtml(card_html(card, folder))
+        page.setHtml(render_card_html(card, folder))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(page)
         self.resize(*SIZE_PX)
 
 
-def _network(card: ModelCard) -> str:
+def _describe_network(card: ModelCard) -> str:
     made_of = card.architecture
     return f"{made_of.name} {made_of.encoder}".strip()
 
 
-def _scores(card: ModelCard) -> str:
+def _render_scores(card: ModelCard) -> str:
     if not card.hold_out:
         return "<p>No hold-out figure is on this card.</p>"
-    rows = [_score_row(score) for score in card.hold_out]
+    rows = [_make_score_row(score) for score in card.hold_out]
     head = ("hold-out", "images", "mean and 95 %", "worst", "swapped", "labels by")
-    return _table(head, rows, SCORE_WIDTHS_PX) + _per_label(card)
+    return _render_table(head, rows, SCORE_WIDTHS_PX) + _render_label_scores(card)
 
 
-def _score_row(score: Score) -> tuple[str, ...]:
+def _make_score_row(score: Score) -> tuple[str, ...]:
     return (
         f"{score.dataset} ({score.metric})",
         f"{score.n_images} of {score.n_groups} groups",
@@ -92,7 +92,7 @@ def _score_row(score: Score) -> tuple[str, ...]:
     )
 
 
-def _per_label(card: ModelCard) -> str:
+def _render_label_scores(card: ModelCard) -> str:
     texts = [
         f"{score.dataset}: " + ", ".join(f"{name} {value:.3f}" for name, value in score.per_label.items())
         for score in card.hold_out
@@ -101,7 +101,7 @@ def _per_label(card: ModelCard) -> str:
     return "".join(f"<p>{escape(text)}</p>" for text in texts)
 
 
-def _calibration(card: ModelCard) -> str:
+def _render_calibration(card: ModelCard) -> str:
     calibration = card.calibration
     if calibration.ece is None or calibration.ece_uncorrected is None:
         return f"<p>Temperature {calibration.temperature:.2f}; not measured on a hold-out.</p>"
@@ -112,7 +112,7 @@ def _calibration(card: ModelCard) -> str:
     )
 
 
-def _worst_case(folder: Path | None) -> str:
+def _render_worst_case(folder: Path | None) -> str:
     if folder is None or not (folder / WORST_CASE_FILE).exists():
         return ""
     place = escape((folder / WORST_CASE_FILE).as_uri())
@@ -123,7 +123,7 @@ def _worst_case(folder: Path | None) -> str:
     )
 
 
-def _steps(card: ModelCard) -> str:
+def _render_processing_steps(card: ModelCard) -> str:
     numbers = card.preprocessing
     facts = [
         f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other pictures between their "
@@ -139,17 +139,17 @@ def _steps(card: ModelCard) -> str:
     return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts if fact) + "</ul>"
 
 
-def _data(card: ModelCard) -> str:
+def _render_training_data(card: ModelCard) -> str:
     if not card.training_data:
         return "<p>The card does not say.</p>"
     rows = [
         (source.name, str(source.n_images), str(source.groups), source.labels, source.licence)
         for source in card.training_data
     ]
-    return _table(("source", "images", "groups", "labels", "licence"), rows, DATA_WIDTHS_PX)
+    return _render_table(("source", "images", "groups", "labels", "licence"), rows, DATA_WIDTHS_PX)
 
 
-def _lineage(card: ModelCard) -> str:
+def _render_lineage(card: ModelCard) -> str:
     lineage = card.lineage
     facts = [
         f"parent: {lineage.parent or 'none, a base model'}",
@@ -164,13 +164,13 @@ def _lineage(card: ModelCard) -> str:
     return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts if fact) + "</ul>"
 
 
-def _listed(title: str, texts: list[str]) -> str:
+def _render_list(title: str, texts: list[str]) -> str:
     if not texts:
         return ""
     return f"<h3>{escape(title)}</h3><ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], widths_px: tuple[int, ...]) -> str:
+def _render_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], widths_px: tuple[int, ...]) -> str:
     cells = "".join(
         f"<th align='left' width='{width}'>{escape(name)}</th>" for name, width in zip(head, widths_px, strict=True)
     )

@@ -8,29 +8,31 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS, Decision
 from napari_medseg.core.records import Run, RunState
-from napari_medseg.plugin.controllers.run_monitor import RunWatch
+from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.panels.checks_list import FindingsList
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.panels.run_progress import RunProgress
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import Pages, Section, row_of, stack_in
-from napari_medseg.plugin.widgets.inline_prompt import Question
-from napari_medseg.plugin.widgets.notifications import tell, told
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack, make_row, stack_widgets
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.workflow import correction_effort, retrain, run_control
-from napari_medseg.workflow.retrain import ComparisonView
+from napari_medseg.workflow.retrain import CandidateComparison
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, Failed
 
-BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
-DEFAULT_BUDGET = 2
-EMPTY = "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
-EMPTY_FIRST = (
+TIME_BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
+DEFAULT_BUDGET_INDEX = 2
+RETRAIN_HINT = (
+    "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
+)
+FIRST_MODEL_HINT = (
     "The first model learns from accepted cases, of several patients if it can be; "
     "it goes live only if it beats an empty answer on the hold-out."
 )
 
 
-class ImprovePanel(Section):
+class RetrainPanel(CollapsibleSection):
     """Retrain, compare, promote, roll back.
 
     Notes
@@ -42,13 +44,13 @@ class ImprovePanel(Section):
     live_changed = Signal()
     row_chosen = Signal(object, object)
 
-    def __init__(self, workspace: Workspace, watch: RunWatch, theme_name: str, parent: QWidget | None = None) -> None:
+    def __init__(self, workspace: Workspace, watch: RunMonitor, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__("Improve", parent)
         self._workspace = workspace
         self._watch = watch
-        self.question = Question()
+        self.prompt = InlinePrompt()
         self._task = ""
-        self._compared: tuple[Run, ComparisonView] | None = None
+        self._compared: tuple[Run, CandidateComparison] | None = None
         self.progress = RunProgress(theme_name)
         self.table = ComparisonTable()
         self.findings = FindingsList(workspace)
@@ -57,39 +59,39 @@ class ImprovePanel(Section):
         self._make_retrain_row()
         self._make_pages()
         watch.began.connect(self._on_began)
-        watch.said.connect(self._on_event)
-        watch.waited.connect(self.progress.show_time_left)
+        watch.event_received.connect(self._on_event)
+        watch.polled.connect(self.progress.show_time_left)
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
         """Show another task, and the run of it that is under way or undecided."""
         self._task = task
-        self._show_page(self._empty)
+        self._show_page(self._hint_page)
         self.refresh()
-        with told():
+        with show_errors():
             self._watch.attach(task)
 
     def refresh(self) -> None:
         """Show how many corrections wait, and what can be done."""
-        with told():
-            live = self._workspace.registry.live_id(self._task)
-            waiting = retrain.waiting_corrections(self._workspace, self._task)
+        with show_errors():
+            live = self._workspace.registry.get_live_id(self._task)
+            waiting = retrain.count_unlearnt_corrections(self._workspace, self._task)
             counted = f"{waiting} correction{'s' * (waiting != 1)}"
             self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
             self._retrain.setText("Retrain on corrections" if live else "Train first model")
-            why_not = self._why_no_other_run()
+            why_not = self._get_run_blocker()
             why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
             self.findings.check(self._task)
-            why_not = why_not or self.findings.stops
-            judging = _judging(retrain.judging_groups(self._workspace, self._task))
-            self._empty.setText(f"{EMPTY if live else EMPTY_FIRST} {judging}".strip())
+            why_not = why_not or self.findings.blocking_reason
+            judging = _describe_hold_out_shortage(retrain.count_hold_out_groups(self._workspace, self._task))
+            self._hint_page.setText(f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {judging}".strip())
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
             tooltip = f"{what} on {waiting} corrections, in a process of its own; you can go on working"
-            theme.enable(self._retrain, not why_not, tooltip, why_not)
+            theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
             self._fill_roll_back(live)
             self._show_effort()
 
-    def decide_question(self) -> None:
+    def promote_or_ask_reason(self) -> None:
         """Promote the candidate; one that is not better needs a typed reason first."""
         if self._compared is None:
             return
@@ -97,51 +99,51 @@ class ImprovePanel(Section):
             self._promote("")
         else:
             text = "The hold-out does not call it better. Why should it go live all the same?"
-            self.question.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
+            self.prompt.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
 
     def _show_page(self, page: QWidget) -> None:
         self._pages.show_page(page)
-        self.findings.set_wanted(page is self._empty)
+        self.findings.set_display_allowed(page is self._hint_page)
 
     def _make_retrain_row(self) -> None:
-        self._retrain = theme.button("Retrain on corrections", "", main=True)
-        self._budget = theme.Choice("Time for the whole run, comparison with the live version included")
-        for text, seconds in BUDGETS:
+        self._retrain = theme.make_button("Retrain on corrections", "", main=True)
+        self._budget = theme.CompactComboBox("Time for the whole run, comparison with the live version included")
+        for text, seconds in TIME_BUDGETS:
             self._budget.addItem(text, seconds)
-        self._budget.setCurrentIndex(DEFAULT_BUDGET)
+        self._budget.setCurrentIndex(DEFAULT_BUDGET_INDEX)
         self.add_row(self._retrain, self._budget)
         self._retrain.clicked.connect(self._on_retrain)
 
     def _make_pages(self) -> None:
-        self._empty = _wrapped(EMPTY)
-        self._verdict = _wrapped("")
+        self._hint_page = _make_wrapped_label(RETRAIN_HINT)
+        self._verdict = _make_wrapped_label("")
         self._verdict.setObjectName("medseg-verdict")
-        self._figures = _wrapped("")
-        self._promote_button = theme.button("Promote", "", main=True)
-        self._keep_button = theme.button("Keep old", "")
+        self._figures = _make_wrapped_label("")
+        self._promote_button = theme.make_button("Promote", "", main=True)
+        self._keep_button = theme.make_button("Keep old", "")
         decided = QWidget()
-        buttons = row_of(self._promote_button, self._keep_button, stretch=-1)
-        stack_in(decided, self._verdict, self._figures, buttons, self.question, self.table)
-        self._decided = decided
-        self._pages = Pages(self._empty, self.progress, decided)
+        buttons = make_row(self._promote_button, self._keep_button, stretch=-1)
+        stack_widgets(decided, self._verdict, self._figures, buttons, self.prompt, self.table)
+        self._decision_page = decided
+        self._pages = PageStack(self._hint_page, self.progress, decided)
         self.add(self._pages)
-        self._roll_back = theme.tool("Roll back ▾", "Let an earlier version predict again")
+        self._roll_back = theme.make_tool_button("Roll back ▾", "Let an earlier version predict again")
         self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
         self._roll_back.setMenu(QMenu(self._roll_back))
         self._effort = QElidingLabel("")
         self._effort.setObjectName("medseg-muted")
         self.add_row(self._effort, self._roll_back)
-        self.progress.pause_asked.connect(self._watch.pause)
-        self.progress.cancel_asked.connect(self._watch.cancel)
-        self.progress.go_on_asked.connect(self._on_go_on)
-        self.progress.discard_asked.connect(self._on_discard)
-        self._promote_button.clicked.connect(self.decide_question)
+        self.progress.pause_requested.connect(self._watch.pause)
+        self.progress.cancel_requested.connect(self._watch.cancel)
+        self.progress.continue_requested.connect(self._on_continue)
+        self.progress.discard_requested.connect(self._on_discard)
+        self._promote_button.clicked.connect(self.promote_or_ask_reason)
         self._keep_button.clicked.connect(self._on_keep)
         self.table.chosen.connect(self._on_chosen)
 
     def _show_effort(self) -> None:
-        found = correction_effort.efforts(self._workspace, self._task)
-        self._effort.setText(correction_effort.effort_text(found))
+        found = correction_effort.compute_efforts(self._workspace, self._task)
+        self._effort.setText(correction_effort.format_effort(found))
         self._effort.setToolTip(
             "\n".join(
                 f"{one.model}: {one.n_cases} accepted, {one.seconds:.0f} s and {one.changed_voxels:,.0f} voxels each"
@@ -152,9 +154,9 @@ class ImprovePanel(Section):
     def _fill_roll_back(self, live: str) -> None:
         """List the versions that were live before, the last one first."""
         registry = self._workspace.registry
-        earlier = [change.model for change in reversed(registry.history(self._task))]
-        known = [card.id for card in registry.versions(self._task)]
-        bundled = [model for model in known if registry.folder(model).is_relative_to(registry.bundled_dir)]
+        earlier = [change.model for change in reversed(registry.read_history(self._task))]
+        known = [card.id for card in registry.list_versions(self._task)]
+        bundled = [model for model in known if registry.get_folder(model).is_relative_to(registry.bundled_dir)]
         models = [model for model in dict.fromkeys([*earlier, *bundled]) if model != live and model in known]
         menu = self._roll_back.menu()
         menu.clear()
@@ -163,21 +165,21 @@ class ImprovePanel(Section):
         self._roll_back.setVisible(bool(models))
 
     def _on_retrain(self) -> None:
-        self.findings.when_checked(self._start)
+        self.findings.call_when_checked(self._start_run)
 
-    def _start(self) -> None:
-        with told():
+    def _start_run(self) -> None:
+        with show_errors():
             if self._retrain.isEnabled():
                 self._watch.start(self._task, self._budget.currentData())
 
-    def _on_go_on(self) -> None:
-        with told():
-            self._watch.go_on()
+    def _on_continue(self) -> None:
+        with show_errors():
+            self._watch.resume()
 
     def _on_discard(self) -> None:
-        with told():
+        with show_errors():
             self._watch.discard()
-        self._show_page(self._empty)
+        self._show_page(self._hint_page)
         self.refresh()
 
     def _on_began(self) -> None:
@@ -189,62 +191,62 @@ class ImprovePanel(Section):
     def _on_event(self, event: Event) -> None:
         self.progress.show_event(event)
         if isinstance(event, Failed):
-            tell(event.message)
+            show_problem(event.message)
 
     def _on_ended(self) -> None:
         self.progress.end()
         run = self._watch.run
-        with told():
+        with show_errors():
             if run is not None and run.state in (RunState.FINISHED, RunState.CANCELLED):
-                self._show_comparison(run, retrain.comparison(self._workspace, run))
-            elif run is not None and self._watch.can_go_on:
-                self.progress.wait_to_go_on(run.state)
+                self._show_comparison(run, retrain.read_comparison(self._workspace, run))
+            elif run is not None and self._watch.can_resume:
+                self.progress.offer_to_continue(run.state)
         self.refresh()
 
-    def _why_no_other_run(self) -> str:
-        if self._watch.running:
+    def _get_run_blocker(self) -> str:
+        if self._watch.is_running:
             return "A training run is under way"
-        waits = run_control.paused(self._workspace, self._task) is not None
+        waits = run_control.find_paused_run(self._workspace, self._task) is not None
         return "A run is paused: continue it, or discard it, first" if waits else ""
 
-    def _show_comparison(self, run: Run, view: ComparisonView) -> None:
+    def _show_comparison(self, run: Run, view: CandidateComparison) -> None:
         self._compared = run, view
-        in_part = frozenset(row.compared.case for row in view.rows if row.in_part)
+        in_part = frozenset(row.compared.case for row in view.rows if row.is_partly_reviewed)
         self.table.show_rows([row.compared for row in view.rows], in_part)
         self.table.setVisible(bool(view.rows))
         self._verdict.setText(view.verdict.answer)
         self._verdict.setProperty("decision", view.verdict.decision.value)
         self._figures.setText(view.verdict.figures)
         self._verdict.style().polish(self._verdict)
-        live = self._workspace.registry.live_or_none(self._task)
-        name = self._workspace.tasks.named(self._task).default_model if live is None else live.name
-        self._promote_button.setText(f"Promote {name}@{self._workspace.registry.next_version(name)}")
+        live = self._workspace.registry.find_live_card(self._task)
+        name = self._workspace.tasks.get_task(self._task).default_model if live is None else live.name
+        self._promote_button.setText(f"Promote {name}@{self._workspace.registry.find_next_version(name)}")
         self._promote_button.setToolTip("Predict with the new version from now on; you can roll back at any time")
         self._keep_button.setText("Not yet" if live is None else f"Keep @{live.version}")
         self._keep_button.setToolTip("The new version stays in the registry, but does not go live")
-        self._show_page(self._decided)
+        self._show_page(self._decision_page)
 
     def _promote(self, reason: str) -> None:
-        with told():
+        with show_errors():
             if self._compared is not None:
                 retrain.promote(self._workspace, self._compared[0], reason)
-            self._done()
+            self._finish_decision()
 
     def _on_keep(self) -> None:
-        with told():
+        with show_errors():
             if self._compared is not None:
                 retrain.keep_old(self._workspace, self._compared[0])
-            self._done()
+            self._finish_decision()
 
     def _on_roll_back(self, model: str) -> None:
-        with told():
+        with show_errors():
             self._workspace.registry.promote(model)
-            self._done()
+            self._finish_decision()
 
-    def _done(self) -> None:
+    def _finish_decision(self) -> None:
         self._compared = None
-        self.question.hide()
-        self._show_page(self._empty)
+        self.prompt.hide()
+        self._show_page(self._hint_page)
         self.refresh()
         self.live_changed.emit()
 
@@ -256,14 +258,14 @@ class ImprovePanel(Section):
                     self.row_chosen.emit(run, row)
 
 
-def _judging(n_groups: int) -> str:
+def _describe_hold_out_shortage(n_groups: int) -> str:
     """Say that too few patients are held out, before somebody waits for a verdict that cannot come."""
     if n_groups >= MIN_GROUPS:
         return ""
     return f"The hold-out has accepted cases of {n_groups} of the {MIN_GROUPS} patients that are needed to tell."
 
 
-def _wrapped(text: str) -> QLabel:
+def _make_wrapped_label(text: str) -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
     label.setObjectName("medseg-muted")

@@ -24,14 +24,20 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_medseg.core.custom_task import KINDS, colour_of, kind_of, own_task, with_labels
+from napari_medseg.core.custom_task import (
+    IMAGE_KINDS,
+    find_image_kind,
+    get_default_colour,
+    make_custom_task,
+    replace_task_labels,
+)
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import Task
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import row_of
+from napari_medseg.plugin.widgets.collapsible_section import make_row
 
 SIZE_PX = (440, 430)
-FIRST_ROWS = 3
+N_INITIAL_ROWS = 3
 COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
 
 
@@ -53,8 +59,10 @@ class TaskDialog(QDialog):
         self._make = make
         self.name = QLineEdit()
         self.name.setPlaceholderText("small letters, as in larynx or knee-bones")
-        self.kind = theme.Choice("Decides which images are taken for this task, and how many channels its model has")
-        for word, kind in KINDS.items():
+        self.kind = theme.CompactComboBox(
+            "Decides which images are taken for this task, and how many channels its model has"
+        )
+        for word, kind in IMAGE_KINDS.items():
             self.kind.addItem(kind.title, word)
         self.instances = QCheckBox("number each object, as with nuclei")
         self.instances.setToolTip("One label only: what all objects are. The model then tells neighbours apart")
@@ -64,7 +72,7 @@ class TaskDialog(QDialog):
         self._problem.setObjectName("medseg-verdict")
         self._problem.setProperty("good", "false")
         self._problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._lay_out()
+        self._make_layout()
         self._refresh()
         self.resize(*SIZE_PX)
 
@@ -80,31 +88,31 @@ class TaskDialog(QDialog):
         swatch = QPushButton()
         swatch.setToolTip("Choose another colour")
         swatch.clicked.connect(partial(self._ask_colour, swatch))
-        _paint(swatch, colour or self._next_colour())
-        remove = theme.tool("✕", "Remove this label")
-        remove.clicked.connect(partial(self._remove, remove))
+        _set_swatch_colour(swatch, colour or self._next_colour())
+        remove = theme.make_tool_button("✕", "Remove this label")
+        remove.clicked.connect(partial(self._remove_label, remove))
         self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
         self.table.setCellWidget(row, REMOVE_COLUMN, remove)
         self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
 
-    def task(self) -> Task:
-        """Return the task as it is typed; rows without a name are left out. Raises as `own_task` does."""
-        rows = [(self._name_in(row), self._colour_in(row)) for row in range(self.table.rowCount())]
+    def build_task(self) -> Task:
+        """Return the task as it is typed; rows without a name are left out. Raises as `make_custom_task` does."""
+        rows = [(self._get_name(row), self._get_colour(row)) for row in range(self.table.rowCount())]
         named = [(name, colour) for name, colour in rows if name]
-        return self._with([name for name, _ in named], [colour for _, colour in named])
+        return self._build_from_labels([name for name, _ in named], [colour for _, colour in named])
 
     def accept(self) -> None:
         """Make the task, or say what is wrong with it."""
         try:
-            self._make(self.task())
+            self._make(self.build_task())
         except MedSegError as error:
             self._problem.setText(str(error))
         else:
             super().accept()
 
-    def _with(self, names: list[str], colours: list[str]) -> Task:
+    def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:
         kind, instances = self.kind.currentData(), self.instances.isChecked()
-        return own_task(self.name.text().strip(), names, colours, kind=kind, instances=instances)
+        return make_custom_task(self.name.text().strip(), names, colours, kind=kind, instances=instances)
 
     def _make_table(self) -> None:
         self.table = QTableWidget(0, 3)
@@ -115,26 +123,26 @@ class TaskDialog(QDialog):
         header.setSectionResizeMode(NAME_COLUMN, QHeaderView.ResizeMode.Stretch)
         for column in (COLOUR_COLUMN, REMOVE_COLUMN):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        for _ in range(FIRST_ROWS):
+        for _ in range(N_INITIAL_ROWS):
             self.add_label()
         self.table.itemChanged.connect(self._refresh)
 
-    def _lay_out(self) -> None:
+    def _make_layout(self) -> None:
         form = QFormLayout()
         form.addRow("Name", self.name)
         form.addRow("Images", self.kind)
         form.addRow("", self.instances)
-        more = theme.button("Add a label", "One more row; its value is its place in the table")
+        more = theme.make_button("Add a label", "One more row; its value is its place in the table")
         more.clicked.connect(lambda: self.add_label())
-        self.made = theme.button("Make task", "", main=True)
-        cancel = theme.button("Cancel", "Leave everything as it is")
+        self.save_button = theme.make_button("Make task", "", main=True)
+        cancel = theme.make_button("Cancel", "Leave everything as it is")
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.table, stretch=1)
-        layout.addWidget(row_of(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
+        layout.addWidget(make_row(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
         layout.addWidget(self._problem)
-        layout.addWidget(row_of(QLabel(""), cancel, self.made))
-        self.made.clicked.connect(self.accept)
+        layout.addWidget(make_row(QLabel(""), cancel, self.save_button))
+        self.save_button.clicked.connect(self.accept)
         cancel.clicked.connect(self.reject)
         self.name.textChanged.connect(self._refresh)
         self.kind.currentIndexChanged.connect(self._refresh)
@@ -143,14 +151,14 @@ class TaskDialog(QDialog):
     def _refresh(self, _changed: object = None) -> None:
         """Say what is wrong as soon as something was typed, and grey the button out until it is right."""
         try:
-            self.task()
+            self.build_task()
             problem = ""
         except MedSegError as error:
             problem = str(error)
-        theme.enable(self.made, not problem, "Work with this task and these labels", problem)
+        theme.set_enabled(self.save_button, not problem, "Work with this task and these labels", problem)
         self._problem.setText(problem if self.name.text().strip() else "")
 
-    def _remove(self, button: QWidget) -> None:
+    def _remove_label(self, button: QWidget) -> None:
         for row in range(self.table.rowCount()):
             if self.table.cellWidget(row, REMOVE_COLUMN) is button:
                 self.table.removeRow(row)
@@ -160,17 +168,17 @@ class TaskDialog(QDialog):
     def _ask_colour(self, swatch: QPushButton) -> None:
         chosen = QColorDialog.getColor(QColor(swatch.property("colour")), self, "Colour of the label")
         if chosen.isValid():
-            _paint(swatch, chosen.name().upper())
+            _set_swatch_colour(swatch, chosen.name().upper())
 
     def _next_colour(self) -> str:
-        taken = {self._colour_in(row) for row in range(self.table.rowCount() - 1)}
-        return next(colour for colour in map(colour_of, range(len(taken) + 1)) if colour not in taken)
+        taken = {self._get_colour(row) for row in range(self.table.rowCount() - 1)}
+        return next(colour for colour in map(get_default_colour, range(len(taken) + 1)) if colour not in taken)
 
-    def _name_in(self, row: int) -> str:
+    def _get_name(self, row: int) -> str:
         item = self.table.item(row, NAME_COLUMN)
         return "" if item is None else item.text().strip()
 
-    def _colour_in(self, row: int) -> str:
+    def _get_colour(self, row: int) -> str:
         return str(self.table.cellWidget(row, COLOUR_COLUMN).property("colour"))
 
 
@@ -195,12 +203,12 @@ class LabelsDialog(TaskDialog):
         self._task = task
         super().__init__(change, parent)
         self.setWindowTitle(f"Labels of {task.title}")
-        self.made.setText("Save labels")
+        self.save_button.setText("Save labels")
         self.name.setText(task.name)
-        self.kind.setCurrentIndex(self.kind.findData(kind_of(task)))
+        self.kind.setCurrentIndex(self.kind.findData(find_image_kind(task)))
         self.instances.setChecked(task.instances)
         for fixed in (self.name, self.kind, self.instances):
-            theme.enable(fixed, False, "", "This stays as it is while there is the task. Make another one instead")
+            theme.set_enabled(fixed, False, "", "This stays as it is while there is the task. Make another one instead")
         self.table.setRowCount(0)
         for label in task.labels:
             self.add_label(label.name, label.colour)
@@ -211,10 +219,10 @@ class LabelsDialog(TaskDialog):
                 item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
         self._refresh()
 
-    def _with(self, names: list[str], colours: list[str]) -> Task:
-        return with_labels(self._task, names, colours)
+    def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:
+        return replace_task_labels(self._task, names, colours)
 
 
-def _paint(swatch: QPushButton, colour: str) -> None:
+def _set_swatch_colour(swatch: QPushButton, colour: str) -> None:
     swatch.setProperty("colour", colour)
     swatch.setStyleSheet(f"background-color: {colour}; border-radius: 2px; margin: 4px;")

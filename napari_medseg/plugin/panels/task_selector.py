@@ -6,15 +6,15 @@ from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.panels.task_dialog import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.notifications import told
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import custom_tasks, relabel_task
 from napari_medseg.workflow.workspace import Workspace
 
-NEW, EDIT = " new", " edit"  # no task can have such a name
-WHY_NOT = "The labels of this task belong to the program; a new task can have any labels"
+NEW_TASK, EDIT_LABELS = " new", " edit"  # no task can have such a name
+NOT_EDITABLE_TOOLTIP = "The labels of this task belong to the program; a new task can have any labels"
 
 
-class TaskChoice(theme.Choice):
+class TaskSelector(theme.CompactComboBox):
     """All tasks there are, and below them the ways to other ones.
 
     Notes
@@ -31,7 +31,7 @@ class TaskChoice(theme.Choice):
         super().__init__("What is to be segmented")
         self._workspace = workspace
         self._worklist = worklist
-        self._stamp = custom_tasks.stamp(workspace)
+        self._stamp = custom_tasks.read_task_file_times(workspace)
         self.list_tasks()
         self.activated.connect(self._on_activated)
 
@@ -41,69 +41,69 @@ class TaskChoice(theme.Choice):
         for task in self._workspace.tasks:
             self.addItem(task.title, task.name)
         self.insertSeparator(self.count())
-        self.addItem("New task…", NEW)
+        self.addItem("New task…", NEW_TASK)
         self.setItemData(self.count() - 1, "Name other things to be labelled", Qt.ItemDataRole.ToolTipRole)
-        self.addItem("Edit labels…", EDIT)
-        self.show_present()
+        self.addItem("Edit labels…", EDIT_LABELS)
+        self.show_current_task()
 
-    def show_present(self) -> None:
+    def show_current_task(self) -> None:
         """Show the task that is worked on, and whether its labels can be edited."""
-        task, index = self._worklist.task, self.findData(EDIT)
+        task, index = self._worklist.task, self.findData(EDIT_LABELS)
         self.setCurrentIndex(self.findData(task.name))
         is_own = task.name not in TASKS
         self.model().item(index).setEnabled(is_own)
-        tooltip = f"Add labels to {task.title}, or change their colours" if is_own else WHY_NOT
+        tooltip = f"Add labels to {task.title}, or change their colours" if is_own else NOT_EDITABLE_TOOLTIP
         self.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
 
     def make_task(self, task: Task) -> None:
         """Make a task of one's own and work on it from now on; raises `MedSegError` where its name is taken."""
         custom_tasks.add_task(self._workspace, task)
-        self._stamp = custom_tasks.stamp(self._workspace)
+        self._stamp = custom_tasks.read_task_file_times(self._workspace)
         self.list_tasks()
         self._worklist.choose_task(task.name)
 
     def change_labels(self, task: Task) -> None:
         """Put other labels in place of a task's, also in the open case; raises as `task_labels.change_labels` does."""
         relabel_task.change_labels(self._workspace, task)
-        self._take_up()
+        self._show_changed_tasks()
 
-    def look_again(self) -> None:
+    def reload_if_changed(self) -> None:
         """Take up the tasks, labels and versions that another process wrote since the last look."""
-        with told():
-            stamp = custom_tasks.stamp(self._workspace)
+        with show_errors():
+            stamp = custom_tasks.read_task_file_times(self._workspace)
             if stamp == self._stamp:
                 return
             self._stamp, before = stamp, self._workspace.tasks
-            custom_tasks.reread(self._workspace)
+            custom_tasks.reload_tasks(self._workspace)
             if self._workspace.tasks != before:
-                self._take_up()
+                self._show_changed_tasks()
             else:
                 self.versions_changed.emit()
 
     def showPopup(self) -> None:
         """Open the list, with what is there now."""
-        self.look_again()
+        self.reload_if_changed()
         super().showPopup()
 
     def event(self, event: QEvent) -> bool:
         """Look again when somebody comes back to the window, as from a terminal."""
         if event.type() == QEvent.Type.WindowActivate:
-            self.look_again()
+            self.reload_if_changed()
         return bool(super().event(event))
 
-    def _take_up(self) -> None:
-        self._stamp = custom_tasks.stamp(self._workspace)
-        self._worklist.renew_task()
+    def _show_changed_tasks(self) -> None:
+        self._stamp = custom_tasks.read_task_file_times(self._workspace)
+        self._worklist.reload_task()
         self.list_tasks()
 
     def _on_activated(self, _index: int) -> None:
         wanted = self.currentData()
-        self.show_present()
-        if wanted == NEW:
+        self.show_current_task()
+        if wanted == NEW_TASK:
             TaskDialog(self.make_task, self).show()
-        elif wanted == EDIT:
+        elif wanted == EDIT_LABELS:
             task = self._worklist.task
-            names_are_fixed = relabel_task.names_are_fixed(self._workspace, task.name)
+            names_are_fixed = relabel_task.is_task_in_use(self._workspace, task.name)
             LabelsDialog(task, self.change_labels, names_are_fixed, self).show()
         elif wanted:
             self.chosen.emit(wanted)

@@ -46,10 +46,10 @@ class TrainingCurve(pg.PlotWidget):
 
     def set_theme(self, theme_name: str) -> None:
         """Take the colours of one of napari's themes."""
-        self.setBackground(theme.background_colour(theme_name))
-        text = theme.text_colour(theme_name)
+        self.setBackground(theme.get_plot_background(theme_name))
+        text = theme.get_text_colour(theme_name)
         item = self.getPlotItem()
-        dice, loss = theme.curve_colours(theme_name)
+        dice, loss = theme.get_curve_colours(theme_name)
         self._dice.setPen(pg.mkPen(dice, width=2))
         self._dice.setSymbolBrush(dice)
         self._loss.setPen(pg.mkPen(loss, width=2, style=Qt.PenStyle.DashLine))
@@ -65,7 +65,7 @@ class TrainingCurve(pg.PlotWidget):
         self._epochs = []
         self._draw()
 
-    def add(self, epoch: EpochEnded) -> None:
+    def add_epoch(self, epoch: EpochEnded) -> None:
         """Add one epoch."""
         self._epochs.append(epoch)
         self._draw()

@@ -7,7 +7,7 @@ from superqt import QElidingLabel
 SPACING_PX = 4
 
 
-class Section(QWidget):
+class CollapsibleSection(QWidget):
     """Header and body, one below the other; a click on the header folds the body away.
 
     Parameters
@@ -51,7 +51,7 @@ class Section(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     @property
-    def folded(self) -> bool:
+    def is_folded(self) -> bool:
         """Whether only the header is shown."""
         return not self._toggle.isChecked()
 
@@ -66,7 +66,7 @@ class Section(QWidget):
 
     def add_row(self, *widgets: QWidget, stretch: int = 0) -> None:
         """Add widgets side by side; the one with index `stretch` takes the space that is left."""
-        self.add(row_of(*widgets, stretch=stretch))
+        self.add(make_row(*widgets, stretch=stretch))
 
     def add(self, widget: QWidget) -> None:
         """Add a widget over the whole width."""
@@ -77,7 +77,7 @@ class Section(QWidget):
         self._body.setVisible(shown)
 
 
-def row_of(*widgets: QWidget, stretch: int = 0) -> QWidget:
+def make_row(*widgets: QWidget, stretch: int = 0) -> QWidget:
     """Lay widgets side by side; the one with index `stretch` takes the space that is left."""
     row = QWidget()
     layout = QHBoxLayout(row)
@@ -88,7 +88,7 @@ def row_of(*widgets: QWidget, stretch: int = 0) -> QWidget:
     return row
 
 
-def stack_in(page: QWidget, *widgets: QWidget) -> None:
+def stack_widgets(page: QWidget, *widgets: QWidget) -> None:
     """Lay widgets of a page one below the other."""
     layout = QVBoxLayout(page)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -97,7 +97,7 @@ def stack_in(page: QWidget, *widgets: QWidget) -> None:
         layout.addWidget(widget)
 
 
-class Pages(QWidget):
+class PageStack(QWidget):
     """Several pages, of which one is shown and only that one takes space."""
 
     def __init__(self, *pages: QWidget, parent: QWidget | None = None) -> None:

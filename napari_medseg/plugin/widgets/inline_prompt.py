@@ -6,10 +6,10 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, 
 
 from napari_medseg.plugin.widgets import theme
 
-Answer = tuple[str, Callable[[], None]]
+PromptAnswer = tuple[str, Callable[[], None]]
 
 
-class Question(QFrame):
+class InlinePrompt(QFrame):
     """One question at a time with its answers as buttons; hidden while there is nothing to ask."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -34,22 +34,24 @@ class Question(QFrame):
         """The question that is shown, empty where there is none."""
         return "" if self.isHidden() else self._text.text()
 
-    def ask(self, text: str, answers: Sequence[Answer]) -> None:
+    def ask(self, text: str, answers: Sequence[PromptAnswer]) -> None:
         """Show a question; a click on an answer hides it and calls its function."""
         self._reason.hide()
-        self._show(text, [(label, self._then(call)) for label, call in answers])
+        self._show(text, [(label, self._hide_and_call(call)) for label, call in answers])
 
     def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
         """Ask for a typed reason; the answer stays grey until something is typed."""
         self._reason.hide()
         self._reason.clear()
         self._reason.setPlaceholderText(placeholder)
-        self._show(text, [(answer, self._then(lambda: then(self._reason.text().strip()))), ("Cancel", self.hide)])
+        self._show(
+            text, [(answer, self._hide_and_call(lambda: then(self._reason.text().strip()))), ("Cancel", self.hide)]
+        )
         self._reason.show()
         self._on_typed("")
         self._reason.setFocus()
 
-    def answer(self, label: str) -> None:
+    def press_answer(self, label: str) -> None:
         """Press the answer with this label."""
         for index in range(self._buttons.count()):
             pressed = self._buttons.itemAt(index).widget()
@@ -61,19 +63,19 @@ class Question(QFrame):
     def _on_typed(self, typed: str) -> None:
         if not self._reason.isHidden():
             why_not = "Type the reason first; it goes on the model card"
-            theme.enable(self._buttons.itemAt(0).widget(), bool(typed.strip()), "", why_not)
+            theme.set_enabled(self._buttons.itemAt(0).widget(), bool(typed.strip()), "", why_not)
 
-    def _show(self, text: str, answers: Sequence[Answer]) -> None:
+    def _show(self, text: str, answers: Sequence[PromptAnswer]) -> None:
         while (item := self._buttons.takeAt(0)) is not None:
             item.widget().deleteLater()
         self._text.setText(text)
         for index, (label, call) in enumerate(answers):
-            pressed = theme.button(label, "", main=index == 0)
+            pressed = theme.make_button(label, "", main=index == 0)
             pressed.clicked.connect(call)
             self._buttons.addWidget(pressed)
         self.show()
 
-    def _then(self, call: Callable[[], None]) -> Callable[[], None]:
+    def _hide_and_call(self, call: Callable[[], None]) -> Callable[[], None]:
         def answered() -> None:
             self.hide()
             call()

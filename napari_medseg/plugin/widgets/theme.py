@@ -10,7 +10,7 @@ BAD = "#D55E00"
 DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
 
-STYLE = """
+STYLE_TEMPLATE = """
 QToolButton#medseg-section {{ background: transparent; border: none; font-weight: 600; padding: 1px 2px; }}
 QToolButton#medseg-section:hover {{ color: {highlight_text}; }}
 QLabel#medseg-muted {{ color: {muted}; }}
@@ -41,7 +41,7 @@ QListView {{ background-color: {foreground}; }}
 """
 
 
-def style_sheet(theme_name: str) -> str:
+def make_style_sheet(theme_name: str) -> str:
     """Style sheet of the dock for one of napari's themes, by its name."""
     theme = get_theme(theme_name)
     names = ("background", "foreground", "primary", "highlight", "text", "warning", "current")
@@ -49,7 +49,7 @@ def style_sheet(theme_name: str) -> str:
     muted = "#A9ADB5" if is_dark(theme_name) else "#55585E"
     good = "#2FBF94" if is_dark(theme_name) else "#00694D"
     bad = "#F08A3C" if is_dark(theme_name) else "#A84600"
-    return STYLE.format(**colours, muted=muted, good=good, bad=bad, highlight_text=muted)
+    return STYLE_TEMPLATE.format(**colours, muted=muted, good=good, bad=bad, highlight_text=muted)
 
 
 def is_dark(theme_name: str) -> bool:
@@ -57,22 +57,22 @@ def is_dark(theme_name: str) -> bool:
     return get_theme(theme_name).type == "dark"
 
 
-def curve_colours(theme_name: str) -> tuple[str, str]:
+def get_curve_colours(theme_name: str) -> tuple[str, str]:
     """Colours of the Dice and of the loss curve, as hex: those of Okabe-Ito that stand out on this theme."""
     return ("#56B4E9", "#E69F00") if is_dark(theme_name) else ("#0072B2", "#B25000")
 
 
-def background_colour(theme_name: str) -> str:
+def get_plot_background(theme_name: str) -> str:
     """Colour behind a plot, as hex."""
     return get_theme(theme_name).foreground.as_hex(format="long")
 
 
-def text_colour(theme_name: str) -> str:
+def get_text_colour(theme_name: str) -> str:
     """Colour of text, as hex."""
     return get_theme(theme_name).text.as_hex(format="long")
 
 
-def button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
+def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     """Make a push button that leaves the keyboard to the canvas when it is clicked."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
@@ -82,17 +82,17 @@ def button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     return made
 
 
-def tool(text: str, tooltip: str, look: str = "medseg-tool") -> QToolButton:
+def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") -> QToolButton:
     """Make a small button; `look` is its name in the style sheet, ``medseg-plain`` for one without a ground."""
     made = QToolButton()
-    made.setObjectName(look)
+    made.setObjectName(object_name)
     made.setText(text)
     made.setToolTip(tooltip)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return made
 
 
-class Choice(QComboBox):
+class CompactComboBox(QComboBox):
     """A list to choose from that takes little width, and that scrolling over it does not change."""
 
     def __init__(self, tooltip: str = "") -> None:
@@ -110,7 +110,7 @@ class Choice(QComboBox):
             event.ignore()
 
 
-def enable(widget: QWidget, possible: bool, tooltip: str, why_not: str) -> None:
+def set_enabled(widget: QWidget, possible: bool, tooltip: str, why_not: str) -> None:
     """Enable a widget, or grey it out with the reason as its tooltip."""
     widget.setEnabled(possible)
     widget.setToolTip(tooltip if possible else why_not)

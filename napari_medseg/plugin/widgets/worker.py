@@ -42,7 +42,7 @@ class Worker(QObject):
         return self
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the thread is at work."""
         return self._thread.is_alive()
 

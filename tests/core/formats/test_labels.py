@@ -36,7 +36,7 @@ def test_labels_of_a_series_come_back_from_every_format(tmp_path: Path, name: st
     np.testing.assert_array_equal(formats.read_labels(path), labels)
     alone = formats.read(path)
     np.testing.assert_allclose(alone.affine, image.affine, atol=1e-4)
-    assert alone.same_grid_as(image)
+    assert alone.has_same_grid(image)
 
 
 @pytest.mark.parametrize("name", ["prone", "sagittal"])
@@ -127,7 +127,7 @@ def test_another_grid_is_refused_with_the_reason(tmp_path: Path) -> None:
     )
     labels = labels_of(image)
     others = {
-        "3 x 5 x 6 voxels, but mine has 4 x 5 x 6": (labels[1:], image.with_pixels(image.pixels[1:])),
+        "3 x 5 x 6 voxels, but mine has 4 x 5 x 6": (labels[1:], image.replace_pixels(image.pixels[1:])),
         "voxels are 5 x 0.8 x 0.7 mm, not 2.5 x 0.8 x 0.7 mm": (labels, replace(image, spacing_mm=(5, 0.8, 0.7))),
         "lies elsewhere in the patient, or is turned": (
             labels,
@@ -201,7 +201,7 @@ def test_a_drawing_may_be_jpeg_or_hold_fractions_and_lies_as_the_image_does(tmp_
     with pytest.raises(MedSegError, match="labels are read from"):
         formats.read_labels(tmp_path / "without.jpeg", image)
     with pytest.raises(MedSegError, match="has 24 x 16 voxels, but photo has 4 x 4"):
-        formats.read_mask(tmp_path / "without.jpeg", image.with_pixels(image.pixels[:4, :4]))
+        formats.read_mask(tmp_path / "without.jpeg", image.replace_pixels(image.pixels[:4, :4]))
 
 
 def test_exported_files_carry_no_patient(tmp_path: Path) -> None:

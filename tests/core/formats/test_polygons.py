@@ -8,8 +8,8 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.aperio import read_aperio
-from napari_medseg.core.formats.coco import decode_runs, read_coco
-from napari_medseg.core.formats.polygons import painted
+from napari_medseg.core.formats.coco import decode_run_lengths, read_coco
+from napari_medseg.core.formats.polygons import rasterise_labels
 
 
 def square(y: float, x: float, side: float) -> list[float]:
@@ -42,21 +42,21 @@ def test_polygons_have_as_many_pixels_as_their_area_and_later_ones_lie_on_top(tm
     )
     found = read_coco(path)
     assert found.categories == ("vessel", "cell")
-    assert [(picture.file_name, picture.shape, len(picture.outlines)) for picture in found.pictures] == [
+    assert [(picture.file_name, picture.shape, len(picture.objects)) for picture in found.images] == [
         ("a.png", (40, 60), 2),
         ("b.png", (40, 60), 0),
     ]
-    labels = painted(found.pictures[0].outlines, (40, 60), {"cell": 1, "vessel": 2})
+    labels = rasterise_labels(found.images[0].objects, (40, 60), {"cell": 1, "vessel": 2})
     assert np.bincount(labels.ravel()).tolist() == [2400 - 75 - 16 - 100, 75 + 16, 100]
     assert labels[10, 20] == labels[19, 24] == 1
     assert labels[9, 20] == labels[10, 30] == 0
-    numbered = painted(found.pictures[0].outlines, (40, 60), None)
+    numbered = rasterise_labels(found.images[0].objects, (40, 60), None)
     assert numbered.max() == 2
 
 
 def test_runs_go_down_the_columns_and_may_be_compressed(tmp_path: Path) -> None:
     # Two columns of three rows; the object is the middle of the first.
-    np.testing.assert_array_equal(decode_runs([1, 1, 4], (3, 2)), [[0, 0], [1, 0], [0, 0]])
+    np.testing.assert_array_equal(decode_run_lengths([1, 1, 4], (3, 2)), [[0, 0], [1, 0], [0, 0]])
     counts = [5, 3, 37, 3, 2352]
     expected = np.zeros((40, 60), bool)
     expected[5:8, 0] = expected[5:8, 1] = True
@@ -67,7 +67,7 @@ def test_runs_go_down_the_columns_and_may_be_compressed(tmp_path: Path) -> None:
             {"image_id": 7, "category_id": 5, "segmentation": {"size": [40, 60], "counts": compressed(counts)}},
         ],
     )
-    for outline in read_coco(path).pictures[0].outlines:
+    for outline in read_coco(path).images[0].objects:
         np.testing.assert_array_equal(outline.mask, expected)
 
 
@@ -122,7 +122,7 @@ def test_regions_of_monuseg_are_numbered_and_holes_cut_out(tmp_path: Path) -> No
     )
     outlines = read_aperio(path)
     assert [outline.name for outline in outlines] == ["nuclei"] * 3
-    labels = painted(outlines, (30, 30), None)
+    labels = rasterise_labels(outlines, (30, 30), None)
     assert np.bincount(labels.ravel()).tolist() == [900 - 96 - 16, 96, 16]
 
 

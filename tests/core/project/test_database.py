@@ -40,12 +40,12 @@ def test_records_come_back_as_they_went_after_reopening(tmp_path: Path) -> None:
     project.close()
 
     project = Project.open(tmp_path / "p")
-    assert project.rows(Case) == [case, bare]
-    assert project.rows(Prediction, "case_id", case.id) == [prediction]
-    assert project.one(Review, review.id) == review
-    assert project.one(Correction, correction.id) == correction
-    assert project.one(Run, "r1") == run
-    assert project.rows(Prediction, "case_id", bare.id) == []
+    assert project.read_records(Case) == [case, bare]
+    assert project.read_records(Prediction, "case_id", case.id) == [prediction]
+    assert project.get_record(Review, review.id) == review
+    assert project.get_record(Correction, correction.id) == correction
+    assert project.get_record(Run, "r1") == run
+    assert project.read_records(Prediction, "case_id", bare.id) == []
     project.close()
 
 
@@ -54,12 +54,12 @@ def test_states_of_reviews_and_runs_change_once_and_survive(tmp_path: Path) -> N
     review = project.insert(a_review(project.insert(a_case())))
     closed = replace(review, state=ReviewState.ACCEPTED, seconds=61.0, changed_voxels=12, closed=now())
     project.close_review(closed)
-    assert project.one(Review, review.id) == closed
+    assert project.get_record(Review, review.id) == closed
     with pytest.raises(MedSegError, match="closed already"):
         project.close_review(replace(closed, state=ReviewState.REJECTED))
     run = project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
     after = project.set_run_state(run, RunState.PROMOTED, "lungs-unet@2")
-    assert project.one(Run, "r1") == after
+    assert project.get_record(Run, "r1") == after
     assert after.result_model == "lungs-unet@2"
     project.close()
 
@@ -91,7 +91,7 @@ def test_transaction_keeps_all_or_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail_half_way()
-    assert project.rows(Case) == []
+    assert project.read_records(Case) == []
     with pytest.raises(sqlite3.IntegrityError):
         project.insert(a_review(replace(a_case(), id=99)))
     project.close()
@@ -101,12 +101,12 @@ def test_last_decision_on_a_group_counts_for_all_its_cases(tmp_path: Path) -> No
     project = Project.create(tmp_path)
     first, second = project.insert(a_case("a")), project.insert(a_case("b"))
     other = project.insert(a_case("c", group="patient 2"))
-    project.decide_hold_out("patient 1", True)
-    assert [case.held_out for case in project.rows(Case)] == [True, True, False]
-    project.decide_hold_out("patient 1", False)
-    assert not project.one(Case, first.id).held_out
-    assert not project.one(Case, second.id).held_out
-    assert project.hold_out_decisions() == {"patient 1": False}
+    project.set_hold_out("patient 1", True)
+    assert [case.held_out for case in project.read_records(Case)] == [True, True, False]
+    project.set_hold_out("patient 1", False)
+    assert not project.get_record(Case, first.id).held_out
+    assert not project.get_record(Case, second.id).held_out
+    assert project.read_hold_out_groups() == {"patient 1": False}
     assert other.group == "patient 2"
     project.close()
 
@@ -117,9 +117,9 @@ def test_items_of_failed_runs_do_not_count_as_seen(tmp_path: Path) -> None:
     run = project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.RUNNING, 1, None, now()))
     item = RunItem("r1", correction.id, "patient 1", Role.TRAIN)
     project.add_run_items([item])
-    assert project.run_items() == [item]
+    assert project.read_run_items() == [item]
     project.set_run_state(run, RunState.FAILED)
-    assert project.run_items() == []
+    assert project.read_run_items() == []
     project.close()
 
 
@@ -135,8 +135,8 @@ def test_database_of_version_1_is_migrated_and_a_copy_kept(tmp_path: Path) -> No
     database.close()
 
     project = Project.open(tmp_path)
-    assert project.one(Case, 7).name == "old"
-    review = project.insert(a_review(project.one(Case, 7)))
+    assert project.get_record(Case, 7).name == "old"
+    review = project.insert(a_review(project.get_record(Case, 7)))
     project.insert(a_correction(review))
     project.close()
 
@@ -225,7 +225,7 @@ def test_other_threads_may_not_touch_the_store(tmp_path: Path) -> None:
 
     def intrude() -> None:
         try:
-            project.rows(Case)
+            project.read_records(Case)
         except sqlite3.ProgrammingError as error:
             caught.append(error)
 
@@ -239,5 +239,5 @@ def test_other_threads_may_not_touch_the_store(tmp_path: Path) -> None:
 def test_missing_record_is_named(tmp_path: Path) -> None:
     project = Project.create(tmp_path)
     with pytest.raises(MedSegError, match="no case 12"):
-        project.one(Case, 12)
+        project.get_record(Case, 12)
     project.close()

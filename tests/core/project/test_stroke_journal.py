@@ -11,7 +11,7 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project import stroke_journal as journal_module
-from napari_medseg.core.project.stroke_journal import MAGIC, Journal, has_own_strokes
+from napari_medseg.core.project.stroke_journal import MAGIC, StrokeJournal, has_manual_strokes
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 
 PAINTER = """
@@ -45,7 +45,7 @@ def test_stroke_packs_voxels_and_gives_them_back() -> None:
     np.testing.assert_array_equal(stroke.new, new)
     shuffled = rng.permutation(3_000)
     again = paint(indices[shuffled], old[shuffled], new[shuffled])
-    np.testing.assert_array_equal(again.runs, stroke.runs)
+    np.testing.assert_array_equal(again.voxel_runs, stroke.voxel_runs)
 
 
 def test_voxel_painted_twice_in_a_stroke_keeps_its_first_old_and_last_new_value() -> None:
@@ -56,7 +56,7 @@ def test_voxel_painted_twice_in_a_stroke_keeps_its_first_old_and_last_new_value(
 
 
 def test_a_large_fill_is_a_small_record(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "1.journal")
+    journal = StrokeJournal(tmp_path / "1.journal")
     journal.add(paint(np.arange(10_000_000)))
     journal.close()
     assert (tmp_path / "1.journal").stat().st_size < 100
@@ -68,7 +68,7 @@ def test_empty_stroke_has_no_voxels() -> None:
 
 def test_undo_and_redo_go_on_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
-    journal = Journal(path)
+    journal = StrokeJournal(path)
     for number in range(300):
         journal.add(paint([number]))
     for _ in range(250):
@@ -77,9 +77,9 @@ def test_undo_and_redo_go_on_after_reopening(tmp_path: Path) -> None:
     journal.add_seconds(0.5)
     journal.close()
 
-    journal = Journal(path)
-    assert len(journal.done) == 50
-    assert len(journal.undone) == 250
+    journal = StrokeJournal(path)
+    assert len(journal.applied_strokes) == 50
+    assert len(journal.undone_strokes) == 250
     assert journal.seconds == 13.0
     redone = journal.redo()
     assert redone is not None
@@ -89,8 +89,8 @@ def test_undo_and_redo_go_on_after_reopening(tmp_path: Path) -> None:
     assert journal.undo() is None
     journal.close()
 
-    journal = Journal(path)
-    assert len(journal.undone) == 300
+    journal = StrokeJournal(path)
+    assert len(journal.undone_strokes) == 300
     journal.add(paint([1000]))
     assert journal.redo() is None, "a new stroke ends what could be redone"
     journal.close()
@@ -106,10 +106,10 @@ def test_kill_9_in_the_middle_of_painting_loses_no_finished_stroke(tmp_path: Pat
         painter.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
         rest = painter.stdout.read().split("\n")[:-1]
         told = int(rest[-1]) if rest else told
-    journal = Journal(path)
-    last_whole = max(stroke.indices[0] for stroke in [*journal.done, *journal.undone[:1]])
+    journal = StrokeJournal(path)
+    last_whole = max(stroke.indices[0] for stroke in [*journal.applied_strokes, *journal.undone_strokes[:1]])
     assert last_whole >= told - 1
-    kept = [int(stroke.indices[0]) for stroke in journal.done if stroke.indices[0] < told]
+    kept = [int(stroke.indices[0]) for stroke in journal.applied_strokes if stroke.indices[0] < told]
     assert kept == [number for number in range(told) if number % 10 != 9 or number in kept]
     assert len(kept) >= told * 9 // 10
     journal.close()
@@ -118,7 +118,7 @@ def test_kill_9_in_the_middle_of_painting_loses_no_finished_stroke(tmp_path: Pat
 @pytest.mark.parametrize("n_bytes", [1, 7, 8, 9, 20, 27])
 def test_torn_last_record_is_cut_off_and_kept_beside(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "1.journal"
-    journal = Journal(path)
+    journal = StrokeJournal(path)
     journal.add(paint([1, 2, 3]))
     whole = path.stat().st_size
     journal.add(paint([7]))
@@ -126,41 +126,41 @@ def test_torn_last_record_is_cut_off_and_kept_beside(tmp_path: Path, n_bytes: in
     torn = path.read_bytes()[: whole + n_bytes]
     path.write_bytes(torn)
 
-    journal = Journal(path)
-    assert [stroke.indices.tolist() for stroke in journal.done] == [[1, 2, 3]]
+    journal = StrokeJournal(path)
+    assert [stroke.indices.tolist() for stroke in journal.applied_strokes] == [[1, 2, 3]]
     assert path.with_suffix(".torn").read_bytes() == torn[whole:]
     journal.add(paint([9]))
     journal.close()
-    assert [stroke.indices.tolist() for stroke in Journal(path).done] == [[1, 2, 3], [9]]
+    assert [stroke.indices.tolist() for stroke in StrokeJournal(path).applied_strokes] == [[1, 2, 3], [9]]
 
 
 def test_record_of_noise_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
-    journal = Journal(path)
+    journal = StrokeJournal(path)
     journal.add(paint([1]))
     journal.add(paint([2]))
     journal.close()
     data = bytearray(path.read_bytes())
     data[-1] ^= 0xFF
     path.write_bytes(data)
-    assert [stroke.indices.tolist() for stroke in Journal(path).done] == [[1]]
+    assert [stroke.indices.tolist() for stroke in StrokeJournal(path).applied_strokes] == [[1]]
 
 
 def test_file_torn_in_its_first_word_is_an_empty_journal(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
     path.write_bytes(MAGIC[:5])
-    journal = Journal(path)
-    assert journal.done == []
+    journal = StrokeJournal(path)
+    assert journal.applied_strokes == []
     journal.add(paint([4]))
     journal.close()
-    assert len(Journal(path).done) == 1
+    assert len(StrokeJournal(path).applied_strokes) == 1
 
 
 def test_other_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
     path.write_bytes(b"P6 a picture, really")
     with pytest.raises(MedSegError, match="no journal"):
-        Journal(path)
+        StrokeJournal(path)
     assert path.read_bytes() == b"P6 a picture, really"
 
 
@@ -187,8 +187,8 @@ def test_full_disk_is_told_and_the_stroke_does_not_count(tmp_path: Path) -> None
     answer = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=True)
     n_done, message = answer.stdout.split(" ", 1)
     assert "not on the disk" in message
-    journal = Journal(path)
-    assert len(journal.done) == int(n_done) > 5
+    journal = StrokeJournal(path)
+    assert len(journal.applied_strokes) == int(n_done) > 5
     assert not path.with_suffix(".torn").exists(), "the half-written record was taken back at once"
     journal.close()
 
@@ -202,7 +202,7 @@ def test_sync_follows_within_a_second(tmp_path: Path, monkeypatch: pytest.Monkey
         synced.append(time.monotonic())
 
     monkeypatch.setattr(journal_module.os, "fsync", watched_fsync)
-    journal = Journal(tmp_path / "1.journal")
+    journal = StrokeJournal(tmp_path / "1.journal")
     began = time.monotonic()
     journal.add(paint([1]))
     assert synced == [], "a stroke does not wait for the disk"
@@ -217,7 +217,7 @@ def test_a_stroke_of_a_large_brush_is_written_in_20_ms(tmp_path: Path) -> None:
     z, y, x = np.ogrid[-20:20, -20:20, -20:20]
     ball = np.argwhere(z**2 + y**2 + x**2 < 400) + np.array((100, 200, 200))
     indices = np.ravel_multi_index(tuple(ball.T), shape)
-    journal = Journal(tmp_path / "1.journal")
+    journal = StrokeJournal(tmp_path / "1.journal")
     seconds = []
     for _ in range(20):
         began = time.perf_counter()
@@ -229,14 +229,14 @@ def test_a_stroke_of_a_large_brush_is_written_in_20_ms(tmp_path: Path) -> None:
 
 def test_only_a_persons_strokes_make_a_draft(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
-    assert not has_own_strokes(path)
-    journal = Journal(path)
-    journal.add(Stroke.from_voxels(StrokeKind.CARRIED, [1, 2], 0, 1))
+    assert not has_manual_strokes(path)
+    journal = StrokeJournal(path)
+    journal.add(Stroke.from_voxels(StrokeKind.CARRIED_OVER, [1, 2], 0, 1))
     journal.add_seconds(3.0)
     journal.add(Stroke.from_voxels(StrokeKind.PREDICTION, [8], 0, 1, model="lungs-unet@2"))
     journal.sync()
-    assert not has_own_strokes(path)
+    assert not has_manual_strokes(path)
     journal.add(paint([3]))
     journal.close()
-    assert has_own_strokes(path)
-    assert [stroke.model for stroke in Journal(path).done] == ["", "lungs-unet@2", ""]
+    assert has_manual_strokes(path)
+    assert [stroke.model for stroke in StrokeJournal(path).applied_strokes] == ["", "lungs-unet@2", ""]

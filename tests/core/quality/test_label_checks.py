@@ -7,10 +7,10 @@ import pytest
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.label_checks import Finding, check_labels, sides_swapped, swap_sides
-from napari_medseg.core.tasks import TASKS, task_named
+from napari_medseg.core.quality.label_checks import Finding, check_labels, has_swapped_sides, swap_sides
+from napari_medseg.core.tasks import TASKS, get_task
 
-LUNGS = task_named("lungs")
+LUNGS = get_task("lungs")
 SAMPLES = Path(formats.__file__).parents[2] / "samples"
 
 
@@ -39,8 +39,8 @@ def test_swapped_sides_block_and_can_be_swapped_back(shape: tuple[int, ...]) -> 
     labels = two_lungs(shape)
     swapped = swap_sides(labels, LUNGS)
     assert swapped.dtype == labels.dtype
-    assert sides_swapped(swapped, LUNGS)
-    assert not sides_swapped(labels, LUNGS)
+    assert has_swapped_sides(swapped, LUNGS)
+    assert not has_swapped_sides(labels, LUNGS)
     finding = kinds(swapped)["sides"]
     assert finding.blocking
     assert finding.text.startswith("right lung and left lung are exchanged")
@@ -49,16 +49,16 @@ def test_swapped_sides_block_and_can_be_swapped_back(shape: tuple[int, ...]) -> 
 
 
 def test_a_mirrored_image_is_swapped() -> None:
-    assert sides_swapped(two_lungs()[:, ::-1], LUNGS)
-    assert not sides_swapped(two_lungs()[::-1], LUNGS)
+    assert has_swapped_sides(two_lungs()[:, ::-1], LUNGS)
+    assert not has_swapped_sides(two_lungs()[::-1], LUNGS)
 
 
 def test_one_lung_alone_says_nothing_of_sides() -> None:
     for side in (1, 2):
         labels = two_lungs()
         labels[labels == side] = 0
-        assert not sides_swapped(labels, LUNGS)
-        assert not sides_swapped(labels[:, ::-1], LUNGS)
+        assert not has_swapped_sides(labels, LUNGS)
+        assert not has_swapped_sides(labels[:, ::-1], LUNGS)
 
 
 def test_columns_of_a_sagittal_plane_are_no_sides() -> None:

@@ -5,10 +5,10 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.measurements import measure
-from napari_medseg.core.tasks import TASKS, task_named
+from napari_medseg.core.quality.measurements import measure_labels
+from napari_medseg.core.tasks import TASKS, get_task
 
-LUNGS = task_named("lungs")
+LUNGS = get_task("lungs")
 
 
 def measured(shape: tuple[int, ...], spacing: tuple[float, ...] | None, counts: tuple[int, int]) -> list[str]:
@@ -16,7 +16,7 @@ def measured(shape: tuple[int, ...], spacing: tuple[float, ...] | None, counts: 
     labels.flat[: counts[0]] = 1
     labels.flat[counts[0] : sum(counts)] = 2
     image = Image(labels, "ZYX"[3 - len(shape) :], spacing)
-    found = measure(labels, image, LUNGS)
+    found = measure_labels(labels, image, LUNGS)
     assert [m.label.name for m in found] == ["right lung", "left lung"]
     assert tuple(m.voxels for m in found) == counts
     return [m.text for m in found]
@@ -38,18 +38,18 @@ def test_pixels_where_the_spacing_is_unknown() -> None:
 
 def test_another_shape_is_refused() -> None:
     with pytest.raises(MedSegError, match="cannot be measured"):
-        measure(np.zeros((3, 4), np.uint8), Image(np.zeros((4, 3)), "YX"), LUNGS)
+        measure_labels(np.zeros((3, 4), np.uint8), Image(np.zeros((4, 3)), "YX"), LUNGS)
 
 
 def test_objects_are_counted_and_their_mean_area_told() -> None:
     image = Image(np.zeros((50, 50, 3), np.uint8), "YXC", (0.00025, 0.00025), units="rgb")
     objects = np.zeros((50, 50), np.uint32)
     objects[:10, :10], objects[20:30, :20] = 3, 900
-    (nuclei,) = measure(objects, image, TASKS["nuclei"])
+    (nuclei,) = measure_labels(objects, image, TASKS["nuclei"])
     assert (nuclei.count, nuclei.voxels) == (2, 300)
     assert nuclei.text == "2, mean 9 µm²"
     assert "2 objects" in nuclei.details
-    (none,) = measure(np.zeros((50, 50), np.uint32), image, TASKS["nuclei"])
+    (none,) = measure_labels(np.zeros((50, 50), np.uint32), image, TASKS["nuclei"])
     assert none.text == "0"
 
 
@@ -59,7 +59,7 @@ def test_lesions_are_told_as_a_share_of_each_lung() -> None:
     lungs[:, :, :20], lungs[:, :, 20:30] = 1, 2
     lesions[:, :, 10:15] = 1
     lesions[:, :, 35:] = 1  # outside of the lungs: part of the volume, of no lung
-    ground_glass, *_ = measure(lesions, image, TASKS["covid"], lungs)
+    ground_glass, *_ = measure_labels(lesions, image, TASKS["covid"], lungs)
     assert ground_glass.value == pytest.approx(200.0)
     assert ground_glass.shares == (
         ("all lungs", pytest.approx(100 / 600)),

@@ -7,7 +7,13 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.quality.metrics import bootstrap_interval, dice, iou, per_label_dice, surface_distances
+from napari_medseg.core.quality.metrics import (
+    compute_bootstrap_interval,
+    compute_dice,
+    compute_dice_per_label,
+    compute_iou,
+    compute_surface_distances,
+)
 
 EMPTY = np.zeros((6, 6), np.uint8)
 SQUARE = EMPTY.copy()
@@ -17,29 +23,29 @@ SQUARE[1:5, 1:5] = 1
 def test_dice_and_iou_by_hand() -> None:
     half = SQUARE.copy()
     half[1:3] = 0
-    assert dice(SQUARE, half) == 2 * 8 / 24
-    assert iou(SQUARE, half) == 8 / 16
-    assert dice(SQUARE, SQUARE) == iou(SQUARE, SQUARE) == 1.0
-    assert dice(SQUARE, 1 - SQUARE) == iou(SQUARE, 1 - SQUARE) == 0.0
+    assert compute_dice(SQUARE, half) == 2 * 8 / 24
+    assert compute_iou(SQUARE, half) == 8 / 16
+    assert compute_dice(SQUARE, SQUARE) == compute_iou(SQUARE, SQUARE) == 1.0
+    assert compute_dice(SQUARE, 1 - SQUARE) == compute_iou(SQUARE, 1 - SQUARE) == 0.0
 
 
 def test_empty_regions() -> None:
-    assert dice(EMPTY, EMPTY) == iou(EMPTY, EMPTY) == 1.0
-    assert dice(EMPTY, SQUARE) == dice(SQUARE, EMPTY) == iou(EMPTY, SQUARE) == 0.0
+    assert compute_dice(EMPTY, EMPTY) == compute_iou(EMPTY, EMPTY) == 1.0
+    assert compute_dice(EMPTY, SQUARE) == compute_dice(SQUARE, EMPTY) == compute_iou(EMPTY, SQUARE) == 0.0
 
 
 def test_per_label_is_dice_of_each_label() -> None:
     random = np.random.default_rng(0)
     a, b = random.integers(0, 4, (2, 20, 30)).astype(np.uint8)
-    scores = per_label_dice(a, b, [1, 2, 9])
-    assert scores == {1: dice(a == 1, b == 1), 2: dice(a == 2, b == 2), 9: 1.0}
+    scores = compute_dice_per_label(a, b, [1, 2, 9])
+    assert scores == {1: compute_dice(a == 1, b == 1), 2: compute_dice(a == 2, b == 2), 9: 1.0}
     swapped = np.array([0, 2, 1, 3], np.uint8)[a]
-    assert per_label_dice(swapped, a, [1, 2]) == {1: 0.0, 2: 0.0}
+    assert compute_dice_per_label(swapped, a, [1, 2]) == {1: 0.0, 2: 0.0}
 
 
 def test_surface_distance_of_a_shift() -> None:
     shifted = np.roll(SQUARE, 1, axis=1)
-    distances = surface_distances(SQUARE, shifted, (1.0, 2.5))
+    distances = compute_surface_distances(SQUARE, shifted, (1.0, 2.5))
     assert distances.hd95 == pytest.approx(2.5)
     assert 0 < distances.mean < 2.5
 
@@ -57,30 +63,35 @@ def test_surface_distances_match_the_plain_definition() -> None:
 
     between = cdist(surface(a), surface(b))
     both_ways = np.concatenate([between.min(axis=1), between.min(axis=0)])
-    distances = surface_distances(a, b, spacing.tolist())
+    distances = compute_surface_distances(a, b, spacing.tolist())
     assert distances.mean == pytest.approx(both_ways.mean())
     assert distances.hd95 == pytest.approx(np.percentile(both_ways, 95))
 
 
 def test_surface_distances_of_empty_and_equal_regions() -> None:
-    assert surface_distances(EMPTY, EMPTY, (1, 1)).hd95 == 0.0
-    assert surface_distances(SQUARE, SQUARE, (1, 1)).mean == 0.0
-    assert math.isinf(surface_distances(EMPTY, SQUARE, (1, 1)).hd95)
+    assert compute_surface_distances(EMPTY, EMPTY, (1, 1)).hd95 == 0.0
+    assert compute_surface_distances(SQUARE, SQUARE, (1, 1)).mean == 0.0
+    assert math.isinf(compute_surface_distances(EMPTY, SQUARE, (1, 1)).hd95)
 
 
 def test_bootstrap_interval_is_of_the_mean_and_repeatable() -> None:
     values = np.random.default_rng(0).normal(0.9, 0.05, 400).tolist()
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
+    low, high = compute_bootstrap_interval(values)
+    assert (low, high) == compute_bootstrap_interval(values)
     assert low < np.mean(values) < high
     assert high - low == pytest.approx(2 * 1.96 * np.std(values) / 20, rel=0.15)
-    assert bootstrap_interval([0.5]) == (0.5, 0.5)
-    assert bootstrap_interval(values, seed=1) != (low, high)
+    assert compute_bootstrap_interval([0.5]) == (0.5, 0.5)
+    assert compute_bootstrap_interval(values, seed=1) != (low, high)
 
 
 def test_other_shapes_and_no_values_are_refused() -> None:
-    for compare in (dice, iou, lambda a, b: per_label_dice(a, b, [1]), lambda a, b: surface_distances(a, b, (1, 1))):
+    for compare in (
+        compute_dice,
+        compute_iou,
+        lambda a, b: compute_dice_per_label(a, b, [1]),
+        lambda a, b: compute_surface_distances(a, b, (1, 1)),
+    ):
         with pytest.raises(MedSegError, match="cannot be compared"):
             compare(SQUARE, SQUARE[1:])
     with pytest.raises(MedSegError, match="at least one value"):
-        bootstrap_interval([])
+        compute_bootstrap_interval([])

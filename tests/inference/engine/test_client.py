@@ -15,11 +15,11 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, Step
-from napari_medseg.inference.engine.client import Cancelled, Engine, PredictProgress, PredictResult
-from napari_medseg.inference.events import Options, Result
+from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
+from napari_medseg.inference.engine.client import Engine, EngineProgress, EngineResult, PredictionCancelled
+from napari_medseg.inference.events import PredictionOptions, PredictionResult
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import build, save_version
+from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.workspace import Workspace
 
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"
@@ -42,10 +42,10 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
         task="lungs",
         architecture=architecture,
         preprocessing=Preprocessing(min_side_px=64),
-        postprocessing=[Step(name="fill_holes")],
+        postprocessing=[PostprocessingStep(name="fill_holes")],
     )
     folder = tmp_path_factory.mktemp("versions") / "1"
-    save_version(build(architecture), card, folder)
+    save_version(build_network(architecture), card, folder)
     return folder
 
 
@@ -88,49 +88,51 @@ def noise(*shape: int) -> Image:
     return Image(pixels, "YX" if len(shape) == 2 else "ZYX", (5.0, 0.7, 0.7)[-len(shape) :], units="HU", name="noise")
 
 
-def last(events: Iterator[object]) -> PredictResult:
+def last(events: Iterator[object]) -> EngineResult:
     *_, result = events
-    assert isinstance(result, PredictResult)
+    assert isinstance(result, EngineResult)
     return result
 
 
 def test_the_engine_answers_what_the_predictor_answers(engine: Engine, version: Path) -> None:
     image = noise(3, 128, 96)
     *events, result = engine.predict(image, version, with_uncertainty_map=True)
-    *_, wanted = Predictor.load(version).predict(image, Options(with_uncertainty_map=True))
-    assert isinstance(result, PredictResult)
-    assert isinstance(wanted, Result)
+    *_, wanted = Predictor.load(version).predict(image, PredictionOptions(with_uncertainty_map=True))
+    assert isinstance(result, EngineResult)
+    assert isinstance(wanted, PredictionResult)
     np.testing.assert_array_equal(result.labels, wanted.labels)
     np.testing.assert_array_equal(result.uncertainty_map, wanted.uncertainty_map)
     assert result.uncertainty == pytest.approx(wanted.uncertainty)
     assert result.device == engine.device != ""
-    assert "slice 3 of 3" in [event.text for event in events if isinstance(event, PredictProgress)]
+    assert "slice 3 of 3" in [event.text for event in events if isinstance(event, EngineProgress)]
     assert engine.state == "ready"
 
 
 def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> None:
     image = noise(96, 128)
     straight = last(engine.predict(image, version))
-    flipped = image.with_pixels(np.ascontiguousarray(image.pixels[::-1, ::-1])[::-1, ::-1])
+    flipped = image.replace_pixels(np.ascontiguousarray(image.pixels[::-1, ::-1])[::-1, ::-1])
     np.testing.assert_array_equal(last(engine.predict(flipped, version)).labels, straight.labels)
-    big_endian = image.with_pixels(image.pixels.astype(">i2"))
+    big_endian = image.replace_pixels(image.pixels.astype(">i2"))
     np.testing.assert_array_equal(last(engine.predict(big_endian, version)).labels, straight.labels)
 
 
 def test_a_model_that_looks_into_a_field_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
     try:
-        model = workspace.registry.live("covid").id
-        folder, lungs = workspace.registry.folder(model), workspace.field_folder(model)
+        model = workspace.registry.get_live_card("covid").id
+        folder, lungs = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
         wanted_field = Predictor.load(lungs)
         image = formats.read(SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm")
-        *events, result = engine.predict(image, folder, field_folder=lungs)
+        *events, result = engine.predict(image, folder, roi_folder=lungs)
     finally:
         workspace.close()
-    assert isinstance(result, PredictResult)
-    np.testing.assert_array_equal(result.field, wanted_field.labels_of(image))
-    np.testing.assert_array_equal(result.labels, Predictor.load(folder, field=wanted_field).labels_of(image))
-    assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, PredictProgress)]
+    assert isinstance(result, EngineResult)
+    np.testing.assert_array_equal(result.roi, wanted_field.predict_labels(image))
+    np.testing.assert_array_equal(
+        result.labels, Predictor.load(folder, roi_predictor=wanted_field).predict_labels(image)
+    )
+    assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, EngineProgress)]
 
 
 def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
@@ -143,9 +145,9 @@ def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
     assert engine.state == "starting"
     assert engine.device == ""
     first, *_ = events = list(engine.predict(noise(64, 64), version))
-    assert isinstance(first, PredictProgress)
+    assert isinstance(first, EngineProgress)
     assert "starting" in first.text
-    assert isinstance(events[-1], PredictResult)
+    assert isinstance(events[-1], EngineResult)
     pid = engine.pid
     engine.close()
     assert pid is not None
@@ -158,7 +160,7 @@ def test_a_killed_engine_is_restarted_with_a_message_and_nothing_is_lost(engine:
     image = noise(60, 256, 256)
     before = image.pixels.copy()
     events = engine.predict(image, version)
-    while not (isinstance(event := next(events), PredictProgress) and event.done > 0):
+    while not (isinstance(event := next(events), EngineProgress) and event.done > 0):
         pass
     assert engine.state == "busy"
     assert engine.pid is not None
@@ -171,7 +173,7 @@ def test_a_killed_engine_is_restarted_with_a_message_and_nothing_is_lost(engine:
     np.testing.assert_array_equal(image.pixels, before)
     assert engine.state in ("starting", "ready")
     assert engine.pid != killed
-    assert last(engine.predict(image.with_pixels(image.pixels[:2]), version)).labels.shape == (2, 256, 256)
+    assert last(engine.predict(image.replace_pixels(image.pixels[:2]), version)).labels.shape == (2, 256, 256)
 
 
 def test_an_engine_killed_while_idle_comes_back(engine: Engine) -> None:
@@ -193,7 +195,7 @@ def cancelled_after(stop: Callable[[], None], events: Iterator[object]) -> float
 
     next(events), next(events)
     threading.Thread(target=cancel).start()
-    with pytest.raises(Cancelled):
+    with pytest.raises(PredictionCancelled):
         list(events)
     return time.monotonic() - moments[0]
 
@@ -209,7 +211,7 @@ def test_a_prediction_that_gives_way_leaves_the_engine_warm(engine: Engine, vers
     wait_until(lambda: engine.state == "ready")
     last(engine.predict(noise(64, 64), version))
     pid = engine.pid
-    cancelled_after(engine.give_way, engine.predict(noise(80, 384, 384), version))
+    cancelled_after(engine.cancel_gracefully, engine.predict(noise(80, 384, 384), version))
     assert engine.state == "ready"
     assert engine.pid == pid
     assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
@@ -225,7 +227,7 @@ def test_an_engine_that_does_not_obey_is_replaced(engine: Engine, version: Path)
     os.kill(stuck, signal.SIGSTOP)
     began = time.monotonic()
     engine.cancel()
-    with pytest.raises(Cancelled):
+    with pytest.raises(PredictionCancelled):
         list(events)
     assert time.monotonic() - began < 0.5
     wait_until(lambda: engine.pid != stuck and engine.state == "ready")
@@ -240,9 +242,9 @@ def test_cancel_reaches_those_that_wait_and_a_starting_engine(version: Path) -> 
         waiting = engine.predict(noise(64, 64), version)
         assert "waiting" in next(waiting).text  # type: ignore[union-attr]
         engine.cancel()
-        with pytest.raises(Cancelled):
+        with pytest.raises(PredictionCancelled):
             next(waiting)
-        with pytest.raises(Cancelled):
+        with pytest.raises(PredictionCancelled):
             next(events)
     finally:
         engine.close()
@@ -258,7 +260,7 @@ def test_a_forgotten_prediction_frees_the_engine(engine: Engine, version: Path) 
 
 def test_two_threads_take_turns(engine: Engine, version: Path) -> None:
     images = [noise(4, 96, 96), noise(3, 64, 64)]
-    results: dict[int, PredictResult] = {}
+    results: dict[int, EngineResult] = {}
     threads = [
         threading.Thread(target=lambda n=n: results.__setitem__(n, last(engine.predict(images[n], version))))
         for n in range(2)

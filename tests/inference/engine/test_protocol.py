@@ -6,10 +6,10 @@ from napari_medseg.inference.engine.protocol import (
     CancelRequest,
     PredictRequest,
     ProgressReply,
-    Ready,
+    ReadyReply,
     decode_reply,
     decode_request,
-    encode,
+    encode_message,
 )
 
 
@@ -27,12 +27,12 @@ def test_messages_are_one_line_and_come_back_as_they_were() -> None:
         uncertainty_map=None,
     )
     for message in (request, CancelRequest(id=3)):
-        line = encode(message)
+        line = encode_message(message)
         assert line.count(b"\n") == 1
         assert decode_request(line) == message
     progress = ProgressReply(id=3, done=1, total=2, text="slice 1 of 2", seconds_left=0.5)
-    for reply in (progress, Ready(device="CPU")):
-        assert decode_reply(encode(reply)) == reply
+    for reply in (progress, ReadyReply(device="CPU")):
+        assert decode_reply(encode_message(reply)) == reply
 
 
 def test_an_unknown_word_is_an_error() -> None:

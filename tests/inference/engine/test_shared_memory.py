@@ -8,7 +8,7 @@ import pytest
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine import shared_memory
 from napari_medseg.inference.engine.protocol import ArrayRef
-from napari_medseg.inference.engine.shared_memory import Segment
+from napari_medseg.inference.engine.shared_memory import SharedArray
 
 DOUBLE = """
 import sys
@@ -22,30 +22,30 @@ with Segment.attach(ArrayRef.model_validate_json(sys.argv[1])) as segment:
 
 def test_another_process_reads_and_writes_and_removes_nothing() -> None:
     array = np.arange(24, dtype=">i2").reshape(2, 3, 4)[:, ::-1]
-    with Segment.holding(array) as segment:
+    with SharedArray.from_array(array) as segment:
         for factor in (2, 4):
             command = [sys.executable, "-c", DOUBLE, segment.ref.model_dump_json()]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr) == (0, "")
             np.testing.assert_array_equal(segment.read(), array * factor)
     with pytest.raises(MedSegError, match="Ask again"):
-        Segment.attach(segment.ref)
+        SharedArray.attach(segment.ref)
 
 
-def fail_with_a_view(segment: Segment) -> None:
+def fail_with_a_view(segment: SharedArray) -> None:
     view = segment.view()
     raise KeyError(view.sum())
 
 
 def test_an_error_that_still_holds_a_view_does_not_keep_the_segment() -> None:
-    with pytest.raises(KeyError), Segment.create((4, 4), np.uint8) as segment:
+    with pytest.raises(KeyError), SharedArray.create((4, 4), np.uint8) as segment:
         fail_with_a_view(segment)
     with pytest.raises(MedSegError):
-        Segment.attach(segment.ref)
+        SharedArray.attach(segment.ref)
 
 
 def test_an_empty_array_can_be_shared() -> None:
-    with Segment.create((0, 64), np.uint8) as segment:
+    with SharedArray.create((0, 64), np.uint8) as segment:
         assert segment.read().shape == (0, 64)
 
 
@@ -56,7 +56,7 @@ def test_an_image_larger_than_shared_memory_is_refused(monkeypatch: pytest.Monke
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shared_memory.shutil, "disk_usage", lambda _folder: usage(64_000_000, 0, 64_000_000))
     with pytest.raises(MedSegError, match=r"needs 100 MB of shared memory, and 64 MB are free.*--shm-size"):
-        Segment.create((100, 1000, 1000), np.uint8)
+        SharedArray.create((100, 1000, 1000), np.uint8)
 
 
 def test_the_size_of_an_array_is_known_from_its_reference() -> None:

@@ -13,9 +13,9 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Correction, Prediction
-from napari_medseg.inference.engine.client import PredictResult
+from napari_medseg.inference.engine.client import EngineResult
 from napari_medseg.plugin.controllers import case_controller as desk_module
-from napari_medseg.plugin.controllers.case_controller import Desk
+from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -23,8 +23,8 @@ from napari_medseg.workflow.workspace import Workspace
 def predicted(ws: Workspace, image: Image, labels: np.ndarray | None = None) -> tuple[Case, Prediction, np.ndarray]:
     (case,) = cases.add_cases(ws, [image], "lungs")
     labels = phantom_labels(len(image.pixels) if image.axes == "ZYX" else 0) if labels is None else labels
-    result = PredictResult(labels, 0.1, None, 1.0, "CPU")
-    return case, review.remember_prediction(ws, case, result, "lungs-unet@1"), labels
+    result = EngineResult(labels, 0.1, None, 1.0, "CPU")
+    return case, review.record_prediction(ws, case, result, "lungs-unet@1"), labels
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def opened(window: SimpleNamespace) -> SimpleNamespace:
 
 
 def state_of(ws: Workspace, case: Case) -> str:
-    return next(row.state for row in cases.case_list(ws) if row.case.id == case.id)
+    return next(row.state for row in cases.list_cases(ws) if row.case.id == case.id)
 
 
 def test_a_predicted_case_opens_with_its_labels_to_edit(opened: SimpleNamespace) -> None:
@@ -68,7 +68,7 @@ def test_accept_writes_the_labels_as_they_are_seen(opened: SimpleNamespace, qtbo
     with qtbot.waitSignal(opened.desk.decided):
         opened.desk.accept()
     (correction,) = opened.ws.project.rows(Correction)
-    assert np.array_equal(case_files.read_labels(opened.ws.project.folder, opened.case, correction), seen)
+    assert np.array_equal(case_files.read_case_labels(opened.ws.project.folder, opened.case, correction), seen)
     assert correction.changed_voxels == np.count_nonzero(seen != phantom_labels())
     assert correction.model == "lungs-unet@1"
     assert state_of(opened.ws, opened.case) == "accepted"
@@ -137,7 +137,7 @@ def test_another_case_takes_the_place_and_the_draft_waits(opened: SimpleNamespac
     case, _, _ = predicted(opened.ws, other)
     opened.desk.open(case, other)
     assert [layer.name for layer in opened.viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"]
-    assert [waiting.id for waiting in review.drafts_waiting(opened.ws)] == [opened.case.id]
+    assert [waiting.id for waiting in review.list_draft_cases(opened.ws)] == [opened.case.id]
     opened.desk.open(opened.case, opened.image)
     assert opened.desk.current.state == "draft"
     assert opened.desk.current.labels_layer.data[2, 2] == 1
@@ -147,7 +147,7 @@ def test_another_case_takes_the_place_and_the_draft_waits(opened: SimpleNamespac
 
 def test_an_image_that_is_not_in_memory_is_read_in_a_thread(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
     case, _, _ = predicted(window.ws, phantom(5))
-    case_files.write_copy(window.ws.project.folder, phantom(5))
+    case_files.write_image_copy(window.ws.project.folder, phantom(5))
     window.desk.open(case)
     qtbot.waitUntil(lambda: window.desk.current is not None)
     assert np.array_equal(window.desk.current.image.pixels, phantom(5).pixels)
@@ -163,9 +163,9 @@ def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ende
 ) -> None:
     window.worklist.set_predicts_arrivals(False)
     case, _, _ = predicted(window.ws, phantom(5))
-    case_files.write_copy(window.ws.project.folder, phantom(5))
+    case_files.write_image_copy(window.ws.project.folder, phantom(5))
     finish = threading.Event()
-    read = desk_module._loaded
+    read = desk_module._load_image
 
     def read_slowly(ws: Workspace, case: Case) -> Generator[Image]:
         try:
@@ -173,7 +173,7 @@ def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ende
         finally:
             finish.wait()
 
-    monkeypatch.setattr(desk_module, "_loaded", read_slowly)
+    monkeypatch.setattr(desk_module, "_load_image", read_slowly)
     try:
         window.desk.open(case)
         qtbot.waitUntil(lambda: window.desk.current is not None)
@@ -241,8 +241,8 @@ def test_the_next_restart_finds_the_draft(
     opened.desk.current.labels_layer.paint((2, 2), 1)
     opened.worklist.close()  # else it would go on reading; the draft is not closed, as after kill -9
     ws = open_workspace()
-    (case,) = review.drafts_waiting(ws)
-    desk = Desk(ViewerModel(), ws)
+    (case,) = review.list_draft_cases(ws)
+    desk = CaseController(ViewerModel(), ws)
     desk.open(case, opened.image)
     assert desk.current.labels_layer.data[2, 2] == 1
     assert desk.current.state == "draft"

@@ -9,17 +9,17 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.controllers.image_importer import Arrivals, Reading, Refused, images_in
-from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.plugin.controllers.image_importer import ImageImporter, ReadFailure, ReadProgress, read_images
+from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
 
 CT = sorted((SAMPLES / "ct_a0001" / "dicom").glob("*.dcm"))
 
 
 def kinds(paths: list[Path]) -> tuple[list[Image], list[str]]:
-    items = list(images_in(paths))
+    items = list(read_images(paths))
     images = [item for item in items if isinstance(item, Image)]
-    return images, [item.text for item in items if isinstance(item, Refused)]
+    return images, [item.text for item in items if isinstance(item, ReadFailure)]
 
 
 def test_slices_of_one_series_are_one_volume_whatever_their_order() -> None:
@@ -70,22 +70,22 @@ def test_a_folder_is_read_and_one_without_images_says_so(tmp_path: Path) -> None
 
 def test_reading_says_how_far_it_is(tmp_path: Path) -> None:
     paths = [write_phantom(tmp_path, number) for number in range(2)]
-    said = [(item.number, item.total) for item in images_in(paths) if isinstance(item, Reading)]
+    said = [(item.number, item.total) for item in read_images(paths) if isinstance(item, ReadProgress)]
     assert said == [(1, 2), (2, 2)]
 
 
 @pytest.fixture
-def arrivals(qtbot: QtBot) -> Arrivals:
-    return Arrivals(ViewerModel())
+def arrivals(qtbot: QtBot) -> ImageImporter:
+    return ImageImporter(ViewerModel())
 
 
-def heard(arrivals: Arrivals) -> list[tuple[Image, object]]:
+def heard(arrivals: ImageImporter) -> list[tuple[Image, object]]:
     images: list[tuple[Image, object]] = []
-    arrivals.arrived.connect(lambda image, layer: images.append((image, layer)))
+    arrivals.image_imported.connect(lambda image, layer: images.append((image, layer)))
     return images
 
 
-def test_a_real_drop_event_is_taken_and_read(arrivals: Arrivals, tmp_path: Path, qtbot: QtBot) -> None:
+def test_a_real_drop_event_is_taken_and_read(arrivals: ImageImporter, tmp_path: Path, qtbot: QtBot) -> None:
     canvas = QWidget()
     qtbot.addWidget(canvas)
     images = heard(arrivals)
@@ -97,30 +97,30 @@ def test_a_real_drop_event_is_taken_and_read(arrivals: Arrivals, tmp_path: Path,
     assert event.isAccepted()
 
 
-def test_what_we_cannot_read_is_left_to_napari(arrivals: Arrivals, tmp_path: Path) -> None:
+def test_what_we_cannot_read_is_left_to_napari(arrivals: ImageImporter, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b")
     event, _mime = drop_of(tmp_path / "table.csv")
     assert not arrivals.eventFilter(None, event)
     assert not arrivals.eventFilter(None, QEvent(QEvent.Type.MouseMove))
 
 
-def test_layers_of_the_reader_arrive_in_one_batch(arrivals: Arrivals, qtbot: QtBot) -> None:
+def test_layers_of_the_reader_arrive_in_one_batch(arrivals: ImageImporter, qtbot: QtBot) -> None:
     images = heard(arrivals)
     with qtbot.waitSignal(arrivals.finished):
         for number in range(3):
-            data, arguments, _ = layer_data(phantom(number))
+            data, arguments, _ = make_layer_data(phantom(number))
             arrivals._viewer.add_image(data, **arguments)
     assert [image.name for image, _ in images] == ["slice 0", "slice 1", "slice 2"]
     assert [layer for _, layer in images] == list(arrivals._viewer.layers)
 
 
-def test_single_slices_of_a_series_become_one_volume(arrivals: Arrivals, qtbot: QtBot) -> None:
+def test_single_slices_of_a_series_become_one_volume(arrivals: ImageImporter, qtbot: QtBot) -> None:
     images = heard(arrivals)
     with qtbot.waitSignal(arrivals.finished):
         for path in (CT[1], CT[0], CT[2]):
-            for image in images_in([path]):
+            for image in read_images([path]):
                 if isinstance(image, Image):
-                    data, arguments, _ = layer_data(image)
+                    data, arguments, _ = make_layer_data(image)
                     arrivals._viewer.add_image(data, **arguments)
     assert [image.pixels.shape[0] for image, _ in images] == [3]
     assert len(arrivals._viewer.layers) == 0
@@ -128,10 +128,10 @@ def test_single_slices_of_a_series_become_one_volume(arrivals: Arrivals, qtbot: 
 
 def test_other_layers_are_no_arrivals_and_existing_ones_are_adopted(qtbot: QtBot) -> None:
     viewer = ViewerModel()
-    data, arguments, _ = layer_data(phantom())
+    data, arguments, _ = make_layer_data(phantom())
     ours = viewer.add_image(data, **arguments)
     viewer.add_image(np.zeros((4, 4)))
-    arrivals = Arrivals(viewer)
+    arrivals = ImageImporter(viewer)
     images = heard(arrivals)
-    arrivals.adopt_existing()
+    arrivals.import_existing_layers()
     assert [layer for _, layer in images] == [ours]

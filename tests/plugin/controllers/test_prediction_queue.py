@@ -7,7 +7,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
-from napari_medseg.plugin.controllers.prediction_queue import Request
+from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.workflow import cases
 
 
@@ -22,8 +22,8 @@ def parts(window: SimpleNamespace) -> SimpleNamespace:
     return window
 
 
-def request(parts: SimpleNamespace, number: int, urgent: bool = True) -> Request:
-    return Request(parts.cases[number], "lungs-unet@1", parts.images[number], urgent)
+def request(parts: SimpleNamespace, number: int, urgent: bool = True) -> PredictionRequest:
+    return PredictionRequest(parts.cases[number], "lungs-unet@1", parts.images[number], urgent)
 
 
 def test_a_prediction_is_remembered_and_told(parts: SimpleNamespace, qtbot: QtBot) -> None:

@@ -16,10 +16,10 @@ from qtpy.QtTest import QTest
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Correction
-from napari_medseg.core.review_region import WHOLE
+from napari_medseg.core.review_region import WHOLE_IMAGE
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.main_widget import MedSegWidget
-from napari_medseg.plugin.panels.review_panel import AreaButton
+from napari_medseg.plugin.panels.review_panel import ReviewRegionButton
 from napari_medseg.workflow.workspace import Workspace
 
 HEIGHT, WIDTH = SHAPE
@@ -37,11 +37,13 @@ def dock(ws: Workspace, make_dock: Callable[[Workspace], Dock]) -> Dock:
 
 
 def drop(dock: Dock, qtbot: QtBot, *paths: Path) -> None:
-    with qtbot.waitSignal(dock.worklist.arrivals.finished):
-        dock.worklist.arrivals.read(list(paths))
+    with qtbot.waitSignal(dock.worklist.importer.finished):
+        dock.worklist.importer.read(list(paths))
     qtbot.waitUntil(lambda: bool(dock.worklist.rows) and all(row.state != "new" for row in dock.worklist.rows))
-    qtbot.waitUntil(lambda: dock.desk.current is not None and dock.desk.current.work is not None)
-    qtbot.waitUntil(lambda: dock.predictions.running is None)
+    qtbot.waitUntil(
+        lambda: dock.case_controller.current is not None and dock.case_controller.current.edit_session is not None
+    )
+    qtbot.waitUntil(lambda: dock.prediction_queue.running_request is None)
 
 
 def write_volume(folder: Path) -> Path:
@@ -50,8 +52,8 @@ def write_volume(folder: Path) -> Path:
     return path
 
 
-def button(dock: Dock) -> AreaButton:
-    return dock.review.findChild(AreaButton)
+def button(dock: Dock) -> ReviewRegionButton:
+    return dock.review_panel.findChild(ReviewRegionButton)
 
 
 def choose(dock: Dock, start: str) -> None:
@@ -78,7 +80,7 @@ def test_without_a_case_there_is_nothing_to_mark(dock: Dock) -> None:
 
 def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, write_phantom(tmp_path, 1))
-    viewer, labels = dock._viewer, dock.desk.current.labels_layer
+    viewer, labels = dock._viewer, dock.case_controller.current.labels_layer
     labels.mode = "paint"
     viewer.keymap[coerce_keybinding("C")](viewer)
     layer = area_layer(dock)
@@ -87,27 +89,29 @@ def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: 
     assert button(dock).text() == "reviewed: the whole image, until you draw ▾"
     layer.add(LEFT_HALF, shape_type="rectangle")
     assert button(dock).text() == "reviewed: 50 % of the image ▾"
-    assert "50 % of the image" in dock.review._accept.toolTip()
+    assert "50 % of the image" in dock.review_panel._accept.toolTip()
     qtbot.waitUntil(lambda: viewer.layers.selection.active is labels)
     assert labels.mode == "paint"
     layer.add(np.add(LEFT_HALF, (0, WIDTH / 4)), shape_type="polygon")
     assert button(dock).text() == "reviewed: 75 % of the image ▾"
     layer.selected_data = {0, 1}
     layer.remove_selected()
-    assert dock.area.is_everything
+    assert dock.review_region.is_whole_image
 
 
 def test_accepting_keeps_the_area_and_the_case_comes_back_with_it(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, write_phantom(tmp_path, 1), write_phantom(tmp_path, 2))
-    first = dock.desk.current.case
+    first = dock.case_controller.current.case
     draw(dock, LEFT_HALF)
-    with qtbot.waitSignal(dock.desk.decided):
-        dock.review.accept()
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
         assert not area_layer(dock).editable, "what is drawn now would not be in the correction"
-    qtbot.waitUntil(lambda: dock.desk.current is not None and dock.desk.current.case.id != first.id)
+    qtbot.waitUntil(
+        lambda: dock.case_controller.current is not None and dock.case_controller.current.case.id != first.id
+    )
     assert area_layer(dock) is None, "the area goes with its case"
     assert button(dock).text() == "reviewed: the whole image ▾"
-    (correction,) = dock._workspace.project.rows(Correction)
+    (correction,) = dock._workspace.project.read_records(Correction)
     mask = formats.read_labels(dock._workspace.project.folder / correction.reviewed_file, None)
     assert mask[:, : WIDTH // 2].all()
     assert not mask[:, WIDTH // 2 :].any()
@@ -115,15 +119,15 @@ def test_accepting_keeps_the_area_and_the_case_comes_back_with_it(dock: Dock, qt
     np.testing.assert_array_equal(labels, phantom_labels())
 
     dock.worklist.open(first)
-    qtbot.waitUntil(lambda: dock.desk.current.case.id == first.id and area_layer(dock) is not None)
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.id == first.id and area_layer(dock) is not None)
     assert button(dock).text() == "reviewed: 50 % of the image ▾"
-    assert not dock.review._accept.isEnabled()
+    assert not dock.review_panel._accept.isEnabled()
     choose(dock, "The whole image")
     assert area_layer(dock) is None
-    assert dock.review._accept.isEnabled(), "another area is a reason to accept anew"
-    with qtbot.waitSignal(dock.desk.decided):
-        dock.review.accept()
-    assert dock._workspace.project.rows(Correction)[-1].reviewed_file == ""
+    assert dock.review_panel._accept.isEnabled(), "another area is a reason to accept anew"
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
+    assert dock._workspace.project.read_records(Correction)[-1].reviewed_file == ""
 
 
 def test_the_area_of_a_draft_survives_the_window(
@@ -131,7 +135,7 @@ def test_the_area_of_a_draft_survives_the_window(
 ) -> None:
     before = make_dock(open_workspace())
     drop(before, qtbot, write_phantom(tmp_path, 1))
-    case = before.desk.current.case
+    case = before.case_controller.current.case
     draw(before, LEFT_HALF)
     before.close_down()
     assert area_layer(before) is None
@@ -146,37 +150,37 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts
 ) -> None:
     drop(dock, qtbot, write_phantom(tmp_path, 1))
-    dock.desk.current.labels_layer.paint((2, 2), 1)
+    dock.case_controller.current.labels_layer.paint((2, 2), 1)
     draw(dock, LEFT_HALF + 1000)
     assert button(dock).text() == "reviewed: nothing, no pixel lies in the area ▾"
-    dock.review.accept()
+    dock.review_panel.accept()
     qtbot.waitUntil(lambda: "no pixel of case1 lies in the reviewed area" in told)
-    qtbot.waitUntil(lambda: not dock.desk.busy)
-    assert not dock._workspace.project.rows(Correction)
-    assert dock.desk.current.labels_layer.editable
-    assert dock.desk.current.labels_layer.data[2, 2] == 1
+    qtbot.waitUntil(lambda: not dock.case_controller.is_busy)
+    assert not dock._workspace.project.read_records(Correction)
+    assert dock.case_controller.current.labels_layer.editable
+    assert dock.case_controller.current.labels_layer.data[2, 2] == 1
     assert area_layer(dock).editable
     choose(dock, "The whole image")
-    with qtbot.waitSignal(dock.desk.decided):
-        dock.review.accept()
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
 
 
 def test_a_layer_that_is_deleted_by_hand_takes_the_area_with_it(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     draw(dock, LEFT_HALF)
     dock._viewer.layers.remove(area_layer(dock))
-    assert dock.desk.current.work.draft.area == WHOLE
+    assert dock.case_controller.current.edit_session.draft.review_region == WHOLE_IMAGE
     assert button(dock).text() == "reviewed: the whole image ▾"
     draw(dock, LEFT_HALF)
-    dock._viewer.layers.remove(dock.desk.current.labels_layer)
+    dock._viewer.layers.remove(dock.case_controller.current.labels_layer)
     assert area_layer(dock) is None
-    dock.labels.choose(0)
+    dock.labels_panel.choose_label(0)
     assert area_layer(dock) is not None, "labels deleted by hand come back with their area"
 
 
 def test_slices_of_a_volume_count_one_by_one(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
     drop(dock, qtbot, write_volume(tmp_path))
-    viewer, labels = dock._viewer, dock.desk.current.labels_layer
+    viewer, labels = dock._viewer, dock.case_controller.current.labels_layer
     choose(dock, "Add the slices that I changed")
     assert "no label was changed" in told
     draw(dock, np.insert(LEFT_HALF, 0, 2, axis=1))
@@ -186,18 +190,18 @@ def test_slices_of_a_volume_count_one_by_one(dock: Dock, qtbot: QtBot, tmp_path:
     assert button(dock).text() == "reviewed: 38 %, in 2 slices ▾"
     labels.paint((3, 2, 2), 1)
     choose(dock, "Add the slices that I changed")
-    covered = dock.desk.current.work.draft.area.covered(labels.data.shape)
+    covered = dock.case_controller.current.edit_session.draft.review_region.compute_mask(labels.data.shape)
     assert [float(plane.mean()) for plane in covered] == [1.0, 0.0, 0.5, 1.0]
 
 
 def test_an_outline_across_slices_is_not_taken(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
     drop(dock, qtbot, write_volume(tmp_path))
     draw(dock, np.insert(LEFT_HALF, 0, 2, axis=1))
-    kept = dock.desk.current.work.draft.area
+    kept = dock.case_controller.current.edit_session.draft.review_region
     area_layer(dock).add(np.array([(0, 3, 3), (0, 3, 9), (3, 3, 9), (3, 3, 3)]), shape_type="polygon")
     assert "lies across slices" in told
     qtbot.waitUntil(lambda: len(area_layer(dock).data) == 1)
-    assert dock.desk.current.work.draft.area == kept
+    assert dock.case_controller.current.edit_session.draft.review_region == kept
 
 
 @needs_display
@@ -211,7 +215,7 @@ def test_a_rectangle_is_dragged_in_a_real_window(
     dock = widget.dock
     try:
         drop(dock, qtbot, write_phantom(tmp_path, 1))
-        labels = dock.desk.current.labels_layer
+        labels = dock.case_controller.current.labels_layer
         labels.mode = "paint"
         choose(dock, "Mark a rectangle")
         canvas = viewer.window._qt_viewer.canvas.native
@@ -219,13 +223,13 @@ def test_a_rectangle_is_dragged_in_a_real_window(
         _drag(canvas, middle - QPoint(60, 60), middle + QPoint(60, 60))
         qtbot.waitUntil(lambda: viewer.layers.selection.active is labels)
         assert labels.mode == "paint"
-        (outline,) = dock.desk.current.work.draft.area.outlines
-        seen = dock.desk.current.work.draft.area.covered(SHAPE)
+        (outline,) = dock.case_controller.current.edit_session.draft.review_region.outlines
+        seen = dock.case_controller.current.edit_session.draft.review_region.compute_mask(SHAPE)
         assert seen[HEIGHT // 2, WIDTH // 2]
         assert not seen[0, 0]
         assert " % of the image" in button(dock).text()
         assert len(outline.corners) == 4
-        assert dock.desk.current.work.draft.changed_voxels == 0, "no stroke by the way"
+        assert dock.case_controller.current.edit_session.draft.changed_voxels == 0, "no stroke by the way"
     finally:
         dock.close_down()
         widget.dock = None

@@ -9,7 +9,7 @@ from napari.layers import Labels
 from plugin_phantoms import Texts, phantom, phantom_labels
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder, edit_of
+from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder, merge_paint_atoms
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
@@ -99,7 +99,7 @@ def test_what_came_without_a_paint_event_is_recorded_too(draft: Draft) -> None:
     layer, recorder = painted_on(draft, [])
     layer.data[2, :5] = 1
     layer.refresh()
-    recorder.catch_up_if_refreshed()
+    recorder.record_external_changes_if_refreshed()
     assert np.array_equal(draft.labels, layer.data)
     layer.data = phantom_labels(4)
     assert np.array_equal(draft.labels, phantom_labels(4))
@@ -124,7 +124,7 @@ def test_an_array_of_another_shape_is_refused_and_the_draft_shown_again(draft: D
     layer.events.data.disconnect()
     layer.data = np.zeros((2, 9, 9), np.uint8)
     with pytest.raises(MedSegError, match="shape"):
-        recorder.catch_up()
+        recorder.record_external_changes()
 
 
 def test_after_close_nothing_is_recorded(draft: Draft) -> None:
@@ -137,8 +137,8 @@ def test_after_close_nothing_is_recorded(draft: Draft) -> None:
 def test_an_edit_takes_the_first_old_and_the_last_new_value() -> None:
     first = (np.array([1]), np.array([1])), np.array([0], np.uint8), 1
     second = (np.array([1, 0]), np.array([1, 2])), np.array([1, 0], np.uint8), 2
-    edit = edit_of([first, second], (3, 4))
+    edit = merge_paint_atoms([first, second], (3, 4))
     assert edit.indices.tolist() == [2, 5]
     assert edit.old.tolist() == [0, 0]
     assert edit.new.tolist() == [2, 2]
-    assert edit_of([first, (*first[:1], np.array([1], np.uint8), 0)], (3, 4)).indices.size == 0
+    assert merge_paint_atoms([first, (*first[:1], np.array([1], np.uint8), 0)], (3, 4)).indices.size == 0

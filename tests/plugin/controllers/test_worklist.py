@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
-from napari_medseg.plugin.reader_writer import layer_data
+from napari_medseg.plugin.reader_writer import make_layer_data
 
 
 def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
@@ -149,7 +149,7 @@ def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNa
 
 def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: SimpleNamespace, qtbot: QtBot) -> None:
     for number in range(3):
-        data, arguments, _ = layer_data(phantom(number))
+        data, arguments, _ = make_layer_data(phantom(number))
         window.viewer.add_image(data, **arguments)
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
     qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
@@ -159,7 +159,7 @@ def test_a_case_whose_image_is_gone_is_left_alone_in_the_background(
     window: SimpleNamespace, qtbot: QtBot, told: Texts
 ) -> None:
     for number in range(2):
-        data, arguments, _ = layer_data(phantom(number))
+        data, arguments, _ = make_layer_data(phantom(number))
         window.viewer.add_image(data, **arguments)
     wait_for(window, qtbot, "predicted", "new")
     qtbot.wait(50)

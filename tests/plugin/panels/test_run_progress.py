@@ -32,29 +32,29 @@ def test_pause_ends_the_process_and_continue_is_offered(ws: Workspace, make_dock
     run = RunFolder(ws)
     run.say(BEGAN, epoch(1))
     dock = make_dock(ws)
-    progress = dock.improve.progress
-    assert progress.pause.isVisible()
-    assert not progress.go_on.isVisible()
-    progress.pause.click()
+    progress = dock.retrain_panel.progress
+    assert progress.pause_button.isVisible()
+    assert not progress.continue_button.isVisible()
+    progress.pause_button.click()
     assert (run.folder / PAUSE_FILE).exists()
-    assert progress.text.text().startswith("pausing")
-    assert not progress.pause.isEnabled()
+    assert progress.status_label.text().startswith("pausing")
+    assert not progress.pause_button.isEnabled()
     run.say(epoch(2), Paused(2, 23, 12.0))
     qtbot.waitUntil(lambda: len(progress.curve.epochs) == 2)
-    assert dock.watch.running, "its process has not ended yet"
-    assert progress.text.text().startswith("pausing")
+    assert dock.run_monitor.is_running, "its process has not ended yet"
+    assert progress.status_label.text().startswith("pausing")
     run.die()
-    qtbot.waitUntil(lambda: not dock.watch.running)
-    assert ws.project.one(Run, run.run.id).state is RunState.PAUSED
-    assert progress.waiting.text() == "Paused at epoch 2; press Continue to go on."
-    assert progress.go_on.isVisible()
-    assert not progress.pause.isVisible()
+    qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
+    assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
+    assert progress.halted_label.text() == "Paused at epoch 2; press Continue to go on."
+    assert progress.continue_button.isVisible()
+    assert not progress.pause_button.isVisible()
 
 
 def test_a_wish_that_a_starting_process_forgets_is_repeated(ws: Workspace, make_dock: MakeDock, qtbot: QtBot) -> None:
     run = RunFolder(ws)
     dock = make_dock(ws)
-    dock.improve.progress.pause.click()
+    dock.retrain_panel.progress.pause_button.click()
     (run.folder / PAUSE_FILE).unlink()
     qtbot.waitUntil(lambda: (run.folder / PAUSE_FILE).exists())
 
@@ -64,11 +64,11 @@ def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_anothe
 ) -> None:
     pause_at(RunFolder(ws), 12)
     dock = make_dock(ws)
-    assert not dock.watch.running
-    assert dock.improve.progress.waiting.text() == "Paused at epoch 12; press Continue to go on."
-    assert len(dock.improve.progress.curve.epochs) == 12
-    assert not dock.improve._retrain.isEnabled()
-    assert dock.improve._retrain.toolTip() == "A run is paused: continue it, or discard it, first"
+    assert not dock.run_monitor.is_running
+    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 12; press Continue to go on."
+    assert len(dock.retrain_panel.progress.curve.epochs) == 12
+    assert not dock.retrain_panel._retrain.isEnabled()
+    assert dock.retrain_panel._retrain.toolTip() == "A run is paused: continue it, or discard it, first"
     with pytest.raises(MedSegError, match="is paused"):
         retrain.start_run(ws, "lungs")
     assert not list(told), "a pause is no failure"
@@ -80,34 +80,34 @@ def test_continue_starts_the_same_command_and_failure_is_said(
     run = RunFolder(ws)
     pause_at(run, 3)
     dock = make_dock(ws)
-    dock.improve.progress.go_on.click()
-    assert dock.watch.running
-    assert dock.improve.progress.cancel.isVisible()
-    assert len(dock.improve.progress.curve.epochs) == 3, "the curve goes on where it was"
+    dock.retrain_panel.progress.continue_button.click()
+    assert dock.run_monitor.is_running
+    assert dock.retrain_panel.progress.cancel_button.isVisible()
+    assert len(dock.retrain_panel.progress.curve.epochs) == 3, "the curve goes on where it was"
     pid = json.loads((run.folder / "process.json").read_text())["pid"]
-    assert pid == ws.children[run.run.id].pid, "a process of its own, not the one of before"
-    qtbot.waitUntil(lambda: not dock.watch.running, timeout=60_000)  # the phantom's folder holds no recipe
-    assert ws.project.one(Run, run.run.id).state is RunState.FAILED
+    assert pid == ws.child_processes[run.run.id].pid, "a process of its own, not the one of before"
+    qtbot.waitUntil(lambda: not dock.run_monitor.is_running, timeout=60_000)  # the phantom's folder holds no recipe
+    assert ws.project.get_record(Run, run.run.id).state is RunState.FAILED
     assert "recipe.json" in told
-    assert not dock.improve.progress.go_on.isVisible()
+    assert not dock.retrain_panel.progress.continue_button.isVisible()
 
 
 def test_a_paused_run_is_discarded_after_a_question(ws: Workspace, make_dock: MakeDock) -> None:
     run = RunFolder(ws)
     pause_at(run, 3)
     dock = make_dock(ws)
-    progress = dock.improve.progress
-    progress.discard.click()
-    assert progress.question.text == "Give up what it learnt up to epoch 3?"
-    assert not progress.go_on.isVisible(), "one thing at a time"
-    progress.question.answer("Keep it")
-    assert progress.go_on.isVisible()
-    assert ws.project.one(Run, run.run.id).state is RunState.PAUSED
-    progress.discard.click()
-    progress.question.answer("Discard")
-    assert ws.project.one(Run, run.run.id).state is RunState.DISCARDED
-    assert dock.improve._empty.isVisible()
-    assert "paused" not in dock.improve._retrain.toolTip()
+    progress = dock.retrain_panel.progress
+    progress.discard_button.click()
+    assert progress.prompt.text == "Give up what it learnt up to epoch 3?"
+    assert not progress.continue_button.isVisible(), "one thing at a time"
+    progress.prompt.press_answer("Keep it")
+    assert progress.continue_button.isVisible()
+    assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
+    progress.discard_button.click()
+    progress.prompt.press_answer("Discard")
+    assert ws.project.get_record(Run, run.run.id).state is RunState.DISCARDED
+    assert dock.retrain_panel._hint_page.isVisible()
+    assert "paused" not in dock.retrain_panel._retrain.toolTip()
 
 
 def test_an_interrupted_run_can_go_on_too(ws: Workspace, make_dock: MakeDock, told: Texts) -> None:
@@ -115,9 +115,9 @@ def test_an_interrupted_run_can_go_on_too(ws: Workspace, make_dock: MakeDock, to
     run.say(BEGAN, epoch(1))
     run.die()
     dock = make_dock(ws)
-    assert dock.improve.progress.waiting.text() == "Interrupted at epoch 1; press Continue to go on."
+    assert dock.retrain_panel.progress.halted_label.text() == "Interrupted at epoch 1; press Continue to go on."
     assert "Continue it, or train again" in told
-    assert dock.improve.progress.go_on.isVisible()
+    assert dock.retrain_panel.progress.continue_button.isVisible()
 
 
 def test_what_failed_with_a_word_cannot_go_on(ws: Workspace, make_dock: MakeDock) -> None:
@@ -125,8 +125,8 @@ def test_what_failed_with_a_word_cannot_go_on(ws: Workspace, make_dock: MakeDock
     dock = make_dock(ws)
     run.say(Failed("no image could be read"))
     run.die()
-    dock.watch.poll()
-    assert not dock.improve.progress.go_on.isVisible()
+    dock.run_monitor.poll()
+    assert not dock.retrain_panel.progress.continue_button.isVisible()
 
 
 def test_a_paused_run_of_another_task_is_named(ws: Workspace, make_dock: MakeDock, told: Texts) -> None:
@@ -135,12 +135,12 @@ def test_a_paused_run_of_another_task_is_named(ws: Workspace, make_dock: MakeDoc
     dock = make_dock(ws)
     assert "choose the task COVID-19 lesions (CT) to go on with it" in told
     dock.worklist.choose_task("covid")
-    assert dock.improve.progress.go_on.isVisible()
+    assert dock.retrain_panel.progress.continue_button.isVisible()
 
 
 def test_seconds_left_count_from_where_it_stood(ws: Workspace, make_dock: MakeDock) -> None:
     run = RunFolder(ws)
     run.say(BEGAN, epoch(1, 10.0), Paused(1, 13, 30.0), Started(4, 16, 1, 3, "cpu", 90.0, time.time()))
-    progress = make_dock(ws).improve.progress
-    left_s = int(progress.text.text().split()[-3])
+    progress = make_dock(ws).retrain_panel.progress
+    left_s = int(progress.status_label.text().split()[-3])
     assert 50 <= left_s <= 60

@@ -66,4 +66,4 @@ def test_a_stopped_job_delivers_nothing_more_and_closes_its_generator(qtbot: QtB
     assert closed.is_set()
     assert not items
     assert worker.wait(1.0)
-    assert not worker.running
+    assert not worker.is_running

@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medseg.core.snapshot import IGNORED
+from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.augmentation.colour import Stain, Tint
-from training.augmentation.intensity import Blur, Contrast, Gamma, Noise, Saturation, Window
-from training.augmentation.intensity_pipeline import GREY_CHANGES, Change, changed, draw_changes
+from training.augmentation.intensity import Blur, Contrast, Gamma, HighlightClipping, IntensityWindow, Noise
+from training.augmentation.intensity_pipeline import (
+    INTENSITY_TRANSFORMS,
+    IntensityTransform,
+    apply_transforms,
+    sample_transforms,
+)
 from training.augmentation.presets import AUGMENTATIONS
-from training.augmentation.synthetic_artifacts import FIELD_PX, Cutout, Gas, Shadows
+from training.augmentation.synthetic_artifacts import NOISE_MAP_PX, Consolidations, Cutout, GasPockets
 
 BRIGHT, DARK = 0.8, 0.1
 
 
-def changed_by(grey: torch.Tensor, *changes: Change, labels: torch.Tensor | None = None) -> torch.Tensor:
+def changed_by(grey: torch.Tensor, *changes: IntensityTransform, labels: torch.Tensor | None = None) -> torch.Tensor:
     """The first patch of two, of which only that one is changed."""
     labels = torch.zeros(grey.shape[-2:], dtype=torch.int64) if labels is None else labels
-    both = changed(torch.stack([grey, grey]), torch.stack([labels, labels]), [changes, ()], seed=3)
+    both = apply_transforms(torch.stack([grey, grey]), torch.stack([labels, labels]), [changes, ()], seed=3)
     torch.testing.assert_close(both[1], grey.clamp(0, 1), msg="the other one is left alone")
     return both[0]
 
@@ -31,9 +36,9 @@ def ramp(channels: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ([Window(0.2, 0.7)], lambda grey: (grey - 0.2) / 0.5),
+        ([IntensityWindow(0.2, 0.7)], lambda grey: (grey - 0.2) / 0.5),
         ([Contrast(1.5, 0.1)], lambda grey: (grey - 0.5) * 1.5 + 0.6),
-        ([Saturation(0.5)], lambda grey: grey / 0.5),
+        ([HighlightClipping(0.5)], lambda grey: grey / 0.5),
         ([Gamma(1.7)], lambda grey: grey**1.7),
         ([Tint(np.array([0.5]))], lambda grey: grey * 0.5),
         ([Contrast(0.5, 0.0), Gamma(2.0)], lambda grey: ((grey - 0.5) * 0.5 + 0.5) ** 2),
@@ -41,7 +46,7 @@ def ramp(channels: int = 1) -> torch.Tensor:
     ],
     ids=["window", "contrast", "saturation", "gamma", "tint", "both", "both in the order of the list"],
 )
-def test_a_change_is_its_formula(changes: Sequence[Change], wanted: object) -> None:
+def test_a_change_is_its_formula(changes: Sequence[IntensityTransform], wanted: object) -> None:
     torch.testing.assert_close(changed_by(ramp(), *changes), wanted(ramp()).clamp(0, 1))
 
 
@@ -71,33 +76,33 @@ def chest() -> tuple[torch.Tensor, torch.Tensor]:
     labels = torch.zeros(64, 64, dtype=torch.int64)
     labels[10:54, 6:28], labels[10:54, 36:58] = 1, 2
     grey = torch.where(labels > 0, DARK, BRIGHT)[None].float()
-    labels[32:54, 36:58] = IGNORED
+    labels[32:54, 36:58] = IGNORE_INDEX
     return grey, labels
 
 
 def test_gas_darkens_tissue_near_its_place_and_nothing_that_is_labelled() -> None:
     grey, labels = chest()
-    everywhere = np.ones((FIELD_PX, FIELD_PX), np.float32)
-    gas = Gas(everywhere, y=0.5, x=0.5, radius=0.15, above=0.0, blur_px=0.5, brightness=0.02)
+    everywhere = np.ones((NOISE_MAP_PX, NOISE_MAP_PX), np.float32)
+    gas = GasPockets(everywhere, y=0.5, x=0.5, radius=0.15, threshold=0.0, blur_px=0.5, brightness=0.02)
     found = changed_by(grey, gas, labels=labels)
     assert float(found[0, 32, 32]) == pytest.approx(0.02, abs=1e-3), "between the lungs"
     assert torch.equal(found[0, :8], grey[0, :8]), "far from there"
     assert torch.equal(found[0][labels > 0], grey[0][labels > 0])
-    shaped = Gas(everywhere - 2, y=0.5, x=0.5, radius=0.15, above=0.0, blur_px=0.5, brightness=0.02)
+    shaped = GasPockets(everywhere - 2, y=0.5, x=0.5, radius=0.15, threshold=0.0, blur_px=0.5, brightness=0.02)
     assert torch.equal(changed_by(grey, shaped, labels=labels), grey), "the field says where in the circle"
 
 
 def test_shadows_fill_what_is_labelled_up_to_the_tissue_and_nothing_else() -> None:
     grey, labels = chest()
-    field = np.ones((FIELD_PX, FIELD_PX), np.float32)
-    field[:, FIELD_PX // 2 :] = -1
-    found = changed_by(grey, Shadows(field, above=0.0, blur_px=0.7, density=0.9), labels=labels)
+    field = np.ones((NOISE_MAP_PX, NOISE_MAP_PX), np.float32)
+    field[:, NOISE_MAP_PX // 2 :] = -1
+    found = changed_by(grey, Consolidations(field, threshold=0.0, blur_px=0.7, density=0.9), labels=labels)
     assert float(found[0, 32, 16]) == pytest.approx(DARK + 0.9 * (BRIGHT - DARK), abs=0.01)
     assert torch.equal(found[0][labels != 1], grey[0][labels != 1]), "tissue, the other side, and where nobody looked"
-    everywhere = Shadows(np.ones_like(field), above=0.0, blur_px=0.7, density=0.9)
+    everywhere = Consolidations(np.ones_like(field), threshold=0.0, blur_px=0.7, density=0.9)
     found = changed_by(grey, everywhere, labels=labels)
     assert float(found[0, 20, 47]) > 0.7
-    assert torch.equal(found[0][labels == IGNORED], grey[0][labels == IGNORED])
+    assert torch.equal(found[0][labels == IGNORE_INDEX], grey[0][labels == IGNORE_INDEX])
     lung_alone = torch.full_like(labels, 1)
     assert torch.equal(changed_by(grey, everywhere, labels=lung_alone), grey), "no tissue to be as bright as"
 
@@ -113,13 +118,13 @@ def test_what_is_no_number_stays_so_for_the_loop_to_meet() -> None:
     grey = ramp()
     grey[0, 5, 5] = torch.nan
     labels = torch.zeros(1, 64, 64, dtype=torch.int64)
-    assert changed(grey[None], labels, [(Gamma(1.2),)], 0).isnan().sum() == 1
+    assert apply_transforms(grey[None], labels, [(Gamma(1.2),)], 0).isnan().sum() == 1
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_changes_are_drawn_as_often_as_the_settings_say(name: str) -> None:
     settings, rng = AUGMENTATIONS[name], np.random.default_rng(0)
-    drawn = [draw_changes(settings, rng, 3) for _ in range(400)]
-    for kind in GREY_CHANGES:
+    drawn = [sample_transforms(settings, rng, 3) for _ in range(400)]
+    for kind in INTENSITY_TRANSFORMS:
         share = sum(isinstance(one, kind) for changes in drawn for one in changes) / len(drawn)
-        assert share == pytest.approx(kind.share(settings), abs=0.08)
+        assert share == pytest.approx(kind.get_probability(settings), abs=0.08)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from training_phantoms import small_recipe
 
-from napari_medseg.core.snapshot import IGNORED
-from training.augmentation.mixing import Mixer, mixer_of
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.augmentation.mixing import Mixer, build_mixer
 from training.augmentation.presets import Augmentation
-from training.losses.composite import objective_of
+from training.losses.composite import build_loss
 from training.losses.losses import LOSSES
 
 N = 6
@@ -36,8 +36,8 @@ def test_image_and_labels_are_cut_and_pasted_together(settings: Augmentation) ->
     kept = [tensor.clone() for tensor in before]
     n_mixed = 0
     for step in range(8):
-        images, truth = Mixer(settings, seed=1).mixed(*before, step)
-        assert truth.other is None
+        images, truth = Mixer(settings, seed=1).mix(*before, step)
+        assert truth.mixed_labels is None
         torch.testing.assert_close(images[:, 0].long(), truth.labels)
         torch.testing.assert_close(images[:, 1], images[:, 0])
         n_mixed += sum(len(labels.unique()) > 1 for labels in truth.labels)
@@ -50,7 +50,7 @@ def test_what_is_in_a_corner_stays_in_that_corner(settings: Augmentation) -> Non
     images, labels = corners()
     foreign = 0
     for step in range(8):
-        mixed, truth = Mixer(settings, seed=2).mixed(images, labels, step)
+        mixed, truth = Mixer(settings, seed=2).mix(images, labels, step)
         torch.testing.assert_close(mixed[:, 0].long(), truth.labels)
         for index in range(N):
             found = [int(truth.labels[index, row, column]) for row in (0, 31) for column in (0, 31)]
@@ -60,50 +60,52 @@ def test_what_is_in_a_corner_stays_in_that_corner(settings: Augmentation) -> Non
 
 
 def test_a_mosaic_is_made_of_four() -> None:
-    _, truth = Mixer(Augmentation(mosaic_share=1.0), seed=0).mixed(*batch(), 3)
+    _, truth = Mixer(Augmentation(mosaic_share=1.0), seed=0).mix(*batch(), 3)
     assert max(len(labels.unique()) for labels in truth.labels) >= 3
     assert all(int(labels[0, 0]) == index for index, labels in enumerate(truth.labels))
 
 
 def test_mixup_averages_patches_and_says_whose_labels_count_how_much() -> None:
-    images, truth = Mixer(Augmentation(mixup_share=1.0), seed=0).mixed(*batch(), 0)
-    assert truth.other is not None
-    assert 0.5 <= truth.share <= 1
-    assert not (truth.labels == truth.other).any()
-    torch.testing.assert_close(images[:, 0], truth.share * truth.labels + (1 - truth.share) * truth.other)
+    images, truth = Mixer(Augmentation(mixup_share=1.0), seed=0).mix(*batch(), 0)
+    assert truth.mixed_labels is not None
+    assert 0.5 <= truth.labels_weight <= 1
+    assert not (truth.labels == truth.mixed_labels).any()
+    torch.testing.assert_close(
+        images[:, 0], truth.labels_weight * truth.labels + (1 - truth.labels_weight) * truth.mixed_labels
+    )
 
 
 def test_replayed_patches_are_left_alone() -> None:
     settings = Augmentation(cutmix_share=1.0, mosaic_share=1.0, mixup_share=1.0)
     before = batch()
-    images, truth = Mixer(settings, seed=0).mixed(*before, 1, n_replayed=2)
+    images, truth = Mixer(settings, seed=0).mix(*before, 1, n_replayed=2)
     torch.testing.assert_close(images[:2], before[0][:2])
     assert torch.equal(truth.labels[:2], before[1][:2])
-    assert truth.other is not None
-    assert torch.equal(truth.other[:2], before[1][:2])
+    assert truth.mixed_labels is not None
+    assert torch.equal(truth.mixed_labels[:2], before[1][:2])
     assert not (truth.labels[2:] < 2).any(), "nothing that is replayed is pasted into what is new"
-    alone, _ = Mixer(settings, seed=0).mixed(*before, 1, n_replayed=N - 1)
+    alone, _ = Mixer(settings, seed=0).mix(*before, 1, n_replayed=N - 1)
     torch.testing.assert_close(alone, before[0])
 
 
 def test_a_mixture_depends_on_seed_and_step_alone() -> None:
     settings = Augmentation(cutmix_share=0.5, mosaic_share=0.5, mixup_share=0.5)
-    first, again, later = (Mixer(settings, 4).mixed(*batch(), step)[0] for step in (5, 5, 6))
+    first, again, later = (Mixer(settings, 4).mix(*batch(), step)[0] for step in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
-    same, truth = Mixer(Augmentation(), 4).mixed(*batch(), 5)
+    same, truth = Mixer(Augmentation(), 4).mix(*batch(), 5)
     assert torch.equal(same, batch()[0])
-    assert truth.other is None
+    assert truth.mixed_labels is None
 
 
 def test_a_share_of_patches_is_mixed() -> None:
     recipe = small_recipe(augmentation="cutmix", seed=1)
     mixed = [
-        len(labels.unique()) > 1 for step in range(40) for labels in mixer_of(recipe).mixed(*batch(), step)[1].labels
+        len(labels.unique()) > 1 for step in range(40) for labels in build_mixer(recipe).mix(*batch(), step)[1].labels
     ]
     assert 0.3 < np.mean(mixed) < 0.55
-    none = mixer_of(recipe.model_copy(update={"augmentation_strength": 0.0}))
-    assert torch.equal(none.mixed(*batch(), 0)[0], batch()[0])
+    none = build_mixer(recipe.model_copy(update={"augmentation_strength": 0.0}))
+    assert torch.equal(none.mix(*batch(), 0)[0], batch()[0])
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -111,11 +113,11 @@ def test_a_share_of_patches_is_mixed() -> None:
 def test_every_loss_can_learn_from_mixtures(name: str, way: str) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (4, 16, 16), generator=generator)
-    labels[0, :4] = IGNORED
+    labels[0, :4] = IGNORE_INDEX
     mixer = Mixer(Augmentation(**{f"{way}_share": 1.0}), seed=0)
-    images, truth = mixer.mixed(torch.randn(4, 3, 16, 16, generator=generator), labels, 0)
+    images, truth = mixer.mix(torch.randn(4, 3, 16, 16, generator=generator), labels, 0)
     images.requires_grad_()
-    value = objective_of(small_recipe(loss=name))(images, truth)
+    value = build_loss(small_recipe(loss=name))(images, truth)
     value.backward()
     assert torch.isfinite(value)
     assert images.grad is not None

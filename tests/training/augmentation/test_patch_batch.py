@@ -9,9 +9,9 @@ from scipy import ndimage
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from napari_medseg.core.model_card import Preprocessing
-from napari_medseg.inference.contrast import apply_image_steps
+from napari_medseg.inference.contrast import apply_preprocessing_steps
 from training.augmentation import intensity_pipeline, spatial
-from training.augmentation.patch_batch import DrawnPatch
+from training.augmentation.patch_batch import PatchSpec
 from training.augmentation.presets import AUGMENTATIONS, Augmentation
 from training.augmentation.spatial import Augmenter
 
@@ -44,20 +44,22 @@ def chest() -> np.ndarray:
     return (picture - picture.min()) / np.ptp(picture)
 
 
-def drawn(settings: Augmentation, channels: int = 3, seed: int = 5) -> tuple[Augmenter, list[DrawnPatch]]:
+def drawn(settings: Augmentation, channels: int = 3, seed: int = 5) -> tuple[Augmenter, list[PatchSpec]]:
     augmenter = Augmenter(settings, Preprocessing(), 64, SIDES)
     rng = np.random.default_rng(seed)
-    return augmenter, [augmenter.draw(plane, labels, rng) for plane, labels in planes(channels) for _ in range(3)]
+    return augmenter, [
+        augmenter.sample_patch(plane, labels, rng) for plane, labels in planes(channels) for _ in range(3)
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_patches_are_the_same_together_and_alone(name: str) -> None:
     augmenter, patches = drawn(replace(AUGMENTATIONS[name], **STEADY))
-    images, labels = augmenter.together(patches, seed=1).patches()
+    images, labels = augmenter.collate(patches, seed=1).make_patches()
     assert images.shape == (12, 3, 64, 64)
     assert images.dtype == torch.float32
     for index, patch in enumerate(patches):
-        image, truth = augmenter.together([patch], seed=1).patches()
+        image, truth = augmenter.collate([patch], seed=1).make_patches()
         torch.testing.assert_close(images[index], image[0], atol=2e-3, rtol=0)
         assert float((labels[index] == truth[0]).float().mean()) > 0.999
 
@@ -66,11 +68,11 @@ def test_patches_are_the_same_together_and_alone(name: str) -> None:
 def test_what_is_not_cut_from_a_plane_is_not_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(AUGMENTATIONS[name], border_share=0.5, **STEADY)
     augmenter, parts = drawn(settings)
-    monkeypatch.setattr(spatial, "_reach", lambda row, bend_px, length: slice(0, length))
+    monkeypatch.setattr(spatial, "_compute_source_slice", lambda row, bend_px, length: slice(0, length))
     _, wholes = drawn(settings)
     assert sum(patch.labels.size for patch in parts) < sum(patch.labels.size for patch in wholes)
     for part, whole in zip(
-        augmenter.together(parts, 1).patches(), augmenter.together(wholes, 1).patches(), strict=True
+        augmenter.collate(parts, 1).make_patches(), augmenter.collate(wholes, 1).make_patches(), strict=True
     ):
         assert float(((part - whole).abs() < 2e-3).float().mean()) > 0.9995
 
@@ -79,9 +81,9 @@ def test_outside_of_a_plane_it_is_black_or_repeats_the_border() -> None:
     plane, labels = np.full((1, 32, 32), 0.5, np.float16), np.ones((32, 32), np.uint8)
     for share, corner in ((0.0, -1.0), (1.0, 0.5)):
         augmenter = Augmenter(Augmentation(border_share=share), Preprocessing(), 64, SIDES)
-        patches = [augmenter.draw(plane, labels, np.random.default_rng(0), centre=(16, 16))]
-        patches.append(augmenter.draw(*planes(1)[1], np.random.default_rng(0)))  # a larger one beside it
-        images, truth = augmenter.together(patches, 0).patches()
+        patches = [augmenter.sample_patch(plane, labels, np.random.default_rng(0), centre=(16, 16))]
+        patches.append(augmenter.sample_patch(*planes(1)[1], np.random.default_rng(0)))  # a larger one beside it
+        images, truth = augmenter.collate(patches, 0).make_patches()
         assert float(images[0, 0, 0, 0]) == pytest.approx(corner, abs=1e-3)
         assert float(images[0, 0, 32, 32]) == pytest.approx(0.5, abs=1e-3)
         assert int(truth[0].sum()) == 32 * 32, "labels are never repeated"
@@ -89,7 +91,7 @@ def test_outside_of_a_plane_it_is_black_or_repeats_the_border() -> None:
 
 def test_noise_has_the_seed_of_the_batch() -> None:
     augmenter, patches = drawn(Augmentation(noise=0.1, intensity_share=1.0))
-    first, again, other = (augmenter.together(patches, seed).patches()[0] for seed in (1, 1, 2))
+    first, again, other = (augmenter.collate(patches, seed).make_patches()[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert 0.001 < float((first - other).abs().mean()) < 0.2
 
@@ -105,10 +107,10 @@ def test_steps_of_preparation_are_those_of_the_predictor(step: str, channels: in
     shown = [chest(), chest() ** 0.6, windowed, np.full((256, 256), 0.7)]
     pictures = [(2 * plane - 1).astype(np.float32)[None].repeat(channels, axis=0) for plane in shown]
     rng, labels = np.random.default_rng(0), np.zeros((256, 256), np.uint8)
-    patches = changing.together([changing.draw(plane, labels, rng) for plane in pictures], 0).patches()[0]
+    patches = changing.collate([changing.sample_patch(plane, labels, rng) for plane in pictures], 0).make_patches()[0]
     for found, plane in zip((patches + 1) / 2, pictures[:3], strict=False):
         before = (plane.transpose(1, 2, 0) + 1) / 2
-        wanted = apply_image_steps(before if channels > 1 else before[..., 0], [step]).reshape(before.shape)
+        wanted = apply_preprocessing_steps(before if channels > 1 else before[..., 0], [step]).reshape(before.shape)
         error = np.abs(found.movedim(0, -1).numpy() - wanted).mean()
         assert error < (0.3 * np.abs(wanted - before).mean() if step == "clahe" else 1e-3)
     np.testing.assert_allclose(patches[3].numpy(), pictures[3], atol=1e-5, err_msg="nothing there to equalise")
@@ -119,9 +121,9 @@ def test_everything_is_done_on_the_device_that_the_batch_is_on(name: str, monkey
     """Tensors that only pretend to be on a GPU refuse to meet one that stayed on the CPU, and to be looked into."""
     augmenter, patches = drawn(replace(AUGMENTATIONS[name], intensity_share=1.0))
     monkeypatch.setattr(intensity_pipeline, "_generator", lambda device, seed: None)  # there is none without a GPU
-    batch = augmenter.together(patches, seed=1)
+    batch = augmenter.collate(patches, seed=1)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        images, labels = batch.to(torch.device("cuda")).patches()
+        images, labels = batch.to(torch.device("cuda")).make_patches()
     assert images.device.type == labels.device.type == "cuda"
     assert images.shape == (12, 3, 64, 64)
     assert images.dtype == torch.float32

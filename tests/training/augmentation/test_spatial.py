@@ -7,9 +7,9 @@ import torch
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Preprocessing
-from napari_medseg.core.snapshot import IGNORED
+from napari_medseg.core.snapshot import IGNORE_INDEX
 from napari_medseg.core.tasks import TASKS, Task
-from training.augmentation.presets import AUGMENTATIONS, Augmentation, augmentation_named, strengthened
+from training.augmentation.presets import AUGMENTATIONS, Augmentation, get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 
 SIDES = (1, 2)
@@ -35,7 +35,7 @@ def patch_of(
     centre: tuple[float, float] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of one patch."""
-    patches, truth = augmenter.together([augmenter.draw(plane, labels, rng, centre)], seed=0).patches()
+    patches, truth = augmenter.collate([augmenter.sample_patch(plane, labels, rng, centre)], seed=0).make_patches()
     return patches[0], truth[0]
 
 
@@ -67,7 +67,7 @@ def test_sides_grey_range_and_types_survive_every_draw(name: str) -> None:
     plane, labels = plane_and_labels()
     both_seen = 0
     for seed in range(60):
-        patch, truth = patch_of(augmenter(augmentation_named(name)), plane, labels, np.random.default_rng(seed))
+        patch, truth = patch_of(augmenter(get_augmentation(name)), plane, labels, np.random.default_rng(seed))
         assert patch.shape == (1, 64, 64)
         assert patch.dtype == torch.float32
         assert truth.dtype == torch.int64
@@ -94,7 +94,7 @@ def test_a_framed_patch_shows_all_labels_large() -> None:
     labels[80:120, 40:60], labels[80:120, 75:95] = 1, 2
     plane = np.zeros((1, 200, 300), np.float32)
     for seed in range(10):
-        settings = Augmentation(framed_share=1.0)
+        settings = Augmentation(zoom_to_labels_share=1.0)
         _, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         columns = (truth > 0).any(dim=0).nonzero()
         assert int(columns.max() - columns.min()) > 0.7 * 64
@@ -114,7 +114,7 @@ def test_the_same_draw_gives_the_same_patch() -> None:
 
 def test_an_unknown_augmentation_lists_the_choices() -> None:
     with pytest.raises(MedSegError, match="gentle"):
-        augmentation_named("wild")
+        get_augmentation("wild")
 
 
 def _column(labels: torch.Tensor, value: int) -> float:
@@ -185,7 +185,7 @@ def test_image_and_labels_of_every_set_move_together(name: str) -> None:
     """Labels are where the image is bright, whatever a set does to places; what it does to grey values is left out."""
     _, labels = plane_and_labels()
     plane = np.repeat((labels > 0).astype(np.float32)[None] * 2 - 1, 3, axis=0)
-    places = ("scale", "rotation_deg", "stretch", "framed_share", "mirror_share", "flip_share", "elastic_px")
+    places = ("scale", "rotation_deg", "stretch", "zoom_to_labels_share", "mirror_share", "flip_share", "elastic_px")
     settings = Augmentation(border_share=0.0, **{name_: getattr(AUGMENTATIONS[name], name_) for name_ in places})
     for seed in range(12):
         patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
@@ -197,7 +197,7 @@ def test_image_and_labels_of_every_set_move_together(name: str) -> None:
 def test_every_set_can_be_weakened_and_strengthened(name: str, strength: float) -> None:
     plane, labels = plane_and_labels()
     plane = np.repeat(plane, 3, axis=0)
-    settings = strengthened(AUGMENTATIONS[name], strength)
+    settings = scale_augmentation(AUGMENTATIONS[name], strength)
     for seed in range(6):
         patch, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         assert torch.isfinite(patch).all()
@@ -208,15 +208,15 @@ def test_every_set_can_be_weakened_and_strengthened(name: str, strength: float) 
 
 
 def test_strength_scales_ranges_about_what_changes_nothing() -> None:
-    twice = strengthened(
+    twice = scale_augmentation(
         Augmentation(scale=(0.5, 2.0), rotation_deg=10.0, mirror_share=0.3, saturation=(0.8, 1.0)), 2.0
     )
     assert twice.scale == (0.25, 4.0)
     assert twice.rotation_deg == 20.0
     assert twice.mirror_share == 0.5
     assert twice.saturation == pytest.approx((0.6, 1.0))
-    assert strengthened(AUGMENTATIONS["ct"], 1.0) is AUGMENTATIONS["ct"]
-    assert strengthened(Augmentation(mirror_share=1.0), 2.0).mirror_share == 1.0
+    assert scale_augmentation(AUGMENTATIONS["ct"], 1.0) is AUGMENTATIONS["ct"]
+    assert scale_augmentation(Augmentation(mirror_share=1.0), 2.0).mirror_share == 1.0
 
 
 def test_elastic_shifts_bend_what_is_straight() -> None:
@@ -255,21 +255,21 @@ def test_a_patch_is_about_the_centre_that_is_asked_for() -> None:
 
 def test_what_nobody_looked_at_is_neither_framed_nor_shadowed() -> None:
     plane = np.full((1, 128, 128), 0.4, np.float32)
-    labels = np.full((128, 128), IGNORED, np.uint8)
+    labels = np.full((128, 128), IGNORE_INDEX, np.uint8)
     labels[40:90, 40:90] = 0
     labels[50:70, 50:70] = 1
-    settings = Augmentation(framed_share=1.0, shadow_share=1.0, border_share=0.0)
+    settings = Augmentation(zoom_to_labels_share=1.0, consolidation_share=1.0, border_share=0.0)
     for seed in range(5):
         _, truth = patch_of(augmenter(settings), plane, labels, np.random.default_rng(seed))
         assert float((truth == 1).float().mean()) > 0.4
-        assert set(truth.unique().tolist()) <= {0, 1, IGNORED}
+        assert set(truth.unique().tolist()) <= {0, 1, IGNORE_INDEX}
 
 
 def test_sets_can_be_put_together() -> None:
-    both = augmentation_named("mirror+noise+cutmix")
+    both = get_augmentation("mirror+noise+cutmix")
     assert (both.mirror_share, both.noise, both.cutmix_share) == (0.5, 0.1, 0.5)
     assert both == replace(AUGMENTATIONS["mirror"], noise=0.1, cutmix_share=0.5)
-    assert augmentation_named("ct+noise").noise == 0.1, "the later one counts"
-    assert augmentation_named("ct") == AUGMENTATIONS["ct"]
+    assert get_augmentation("ct+noise").noise == 0.1, "the later one counts"
+    assert get_augmentation("ct") == AUGMENTATIONS["ct"]
     with pytest.raises(MedSegError, match=r"'sepia'.*mirror"):
-        augmentation_named("mirror+sepia")
+        get_augmentation("mirror+sepia")

@@ -6,16 +6,16 @@ import tifffile
 from training_phantoms import phantom, small_card, small_recipe
 
 from napari_medseg.core.model_card import Lineage
-from training.benchmark.runner import Places, environment_of, plan, run_rows
-from training.benchmark.suite import Row, Suite
-from training.benchmark.table import lines_of, pictures_of, write_tables
-from training.from_folders.base_recipe import BaseRecipe, Source
+from training.benchmark.runner import BenchmarkFolders, make_environment, plan_suite_runs, run_rows
+from training.benchmark.suite import Suite, SuiteRow
+from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
+from training.from_folders.base_recipe import FolderSource, ModelRecipe
 
 N_IMAGES = 6
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def places(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkFolders:
     data = tmp_path_factory.mktemp("data")
     for folder in ("images", "labels"):
         (data / folder).mkdir()
@@ -23,26 +23,30 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
         pixels, labels = phantom(seed)
         tifffile.imwrite(data / "images" / f"p{seed}.tif", pixels)
         tifffile.imwrite(data / "labels" / f"p{seed}.tif", labels)
-    return Places(data, data, tmp_path_factory.mktemp("out"))
+    return BenchmarkFolders(data, data, tmp_path_factory.mktemp("out"))
 
 
 def toy_suite() -> Suite:
-    base = BaseRecipe(
+    base = ModelRecipe(
         card=small_card().model_copy(update={"lineage": Lineage()}),
-        sources=(Source(name="phantoms", images="images", labels="labels", group="^(.*)$", hold_out=("p4", "p5")),),
+        sources=(
+            FolderSource(name="phantoms", images="images", labels="labels", group="^(.*)$", hold_out=("p4", "p5")),
+        ),
         recipe=small_recipe(n_epochs=1, steps_per_epoch=2, replay_share=0.0),
     )
     rows = (
-        Row(name="Cross-entropy", set={"recipe": {"loss": "cross_entropy"}}, theirs="Dice 0.9"),
-        Row(name="Dice", set={"recipe": {"loss": "dice"}}, recommended=True),
-        Row(name="No such loss", set={"recipe": {"loss": "guesswork"}}),
+        SuiteRow(name="Cross-entropy", set={"recipe": {"loss": "cross_entropy"}}, theirs="Dice 0.9"),
+        SuiteRow(name="Dice", set={"recipe": {"loss": "dice"}}, recommended=True),
+        SuiteRow(name="No such loss", set={"recipe": {"loss": "guesswork"}}),
     )
     return Suite(title="Losses on phantoms", about="Two lungs.", base=base.model_dump(mode="json"), rows=rows)
 
 
 @pytest.fixture(scope="module")
-def ended(places: Places) -> dict[str, str]:
-    return {end.planned.row.name: end.message for end in run_rows(plan(toy_suite(), [], places.out), places, 2)}
+def ended(places: BenchmarkFolders) -> dict[str, str]:
+    return {
+        end.planned.row.name: end.message for end in run_rows(plan_suite_runs(toy_suite(), [], places.out), places, 2)
+    }
 
 
 def test_a_row_that_fails_says_why_and_the_others_go_on(ended: dict[str, str]) -> None:
@@ -51,10 +55,10 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(ended: dict[str, str]) -
     assert "unknown loss 'guesswork'" in ended["No such loss"]
 
 
-def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: Places) -> None:
-    planned = plan(toy_suite(), [], places.out)
-    lines = lines_of(planned, {name: text for name, text in ended.items() if text})
-    pictures = dict(pictures_of(planned))
+def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: BenchmarkFolders) -> None:
+    planned = plan_suite_runs(toy_suite(), [], places.out)
+    lines = read_table_rows(planned, {name: text for name, text in ended.items() if text})
+    pictures = dict(draw_suite_figures(planned))
     table, markdown, page = write_tables(toy_suite(), lines, "medseg benchmark toy.toml", places.out, pictures)
     rows = list(csv.DictReader(table.open()))
     assert [row["row"] for row in rows[:2]] == ["Cross-entropy", "Dice (recommended)"]
@@ -79,18 +83,18 @@ def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: Places
     assert "Validation Dice by epoch" in html
 
 
-def test_what_is_done_is_not_done_again_but_another_recipe_is(ended: dict[str, str], places: Places) -> None:
-    planned = plan(toy_suite().named(["Dice"]), [], places.out)
+def test_what_is_done_is_not_done_again_but_another_recipe_is(ended: dict[str, str], places: BenchmarkFolders) -> None:
+    planned = plan_suite_runs(toy_suite().select_rows(["Dice"]), [], places.out)
     before = (planned[0].run_dir / "model.safetensors").stat().st_mtime_ns
     assert [end.message for end in run_rows(planned, places)] == [""]
     assert (planned[0].run_dir / "model.safetensors").stat().st_mtime_ns == before
-    (other,) = plan(toy_suite().named(["Dice"]), [{"recipe": {"seed": 7}}], places.out)
+    (other,) = plan_suite_runs(toy_suite().select_rows(["Dice"]), [{"recipe": {"seed": 7}}], places.out)
     assert not other.is_done
     assert other.run_dir != planned[0].run_dir
 
 
 def test_rows_share_the_gpus_that_a_scheduler_lent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert [environment_of(slot, 3, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["2", "5", "2"]
+    assert [make_environment(slot, 3, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["2", "5", "2"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert [environment_of(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0", "1"]
+    assert [make_environment(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0", "1"]

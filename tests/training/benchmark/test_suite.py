@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.networks import build
-from training.benchmark.suite import Suite, folder_name, merged, read_suite, setting
+from napari_medseg.networks import build_network
+from training.benchmark.suite import Suite, make_folder_name, merge_settings, parse_setting, read_suite
 
 TEXT = """
 title = "Two networks"
@@ -41,7 +41,7 @@ def suite_of(text: str, folder: Path) -> Suite:
 
 def test_a_row_is_the_base_with_its_own_keys_and_nothing_of_another_network(tmp_path: Path) -> None:
     suite = suite_of(TEXT, tmp_path)
-    (_, plain), (row, other) = suite.recipes()
+    (_, plain), (row, other) = suite.build_recipes()
     assert plain.card.architecture.options == {"encoder_depth": 3}
     assert plain.recipe.n_epochs == other.recipe.n_epochs == 20
     assert (plain.card.name, plain.recipe.name) == ("u-net", "u-net")
@@ -55,36 +55,36 @@ def test_a_row_is_the_base_with_its_own_keys_and_nothing_of_another_network(tmp_
 def test_all_rows_can_be_changed_and_the_last_word_counts(tmp_path: Path) -> None:
     long = '[[rows]]\nname = "long"\nset = { recipe.n_epochs = 9 }\nreduced = { recipe.patch_px = 96 }\n'
     whole = suite_of(TEXT + long, tmp_path)
-    suite = whole.smaller()
-    assert [one.recipe.patch_px for _, one in whole.recipes()] == [256, 256, 256]
-    assert [one.recipe.patch_px for _, one in suite.recipes()] == [256, 256, 96]
-    recipes = [recipe for _, recipe in suite.recipes([setting("recipe.batch_size=2")])]
+    suite = whole.make_reduced()
+    assert [one.recipe.patch_px for _, one in whole.build_recipes()] == [256, 256, 256]
+    assert [one.recipe.patch_px for _, one in suite.build_recipes()] == [256, 256, 96]
+    recipes = [recipe for _, recipe in suite.build_recipes([parse_setting("recipe.batch_size=2")])]
     assert [(one.recipe.n_epochs, one.recipe.batch_size) for one in recipes] == [(2, 2), (2, 2), (9, 2)]
-    again = [recipe for _, recipe in suite.recipes([setting("recipe.n_epochs = 3")])]
+    again = [recipe for _, recipe in suite.build_recipes([parse_setting("recipe.n_epochs = 3")])]
     assert {one.recipe.n_epochs for one in again} == {3}
     assert "reduced" in suite.title
 
 
 def test_a_model_without_a_backbone_has_its_own(tmp_path: Path) -> None:
     names = ["conv_unet", "deeplabv3plus", "fcn", "deeplabv3_tv", "segnet", "inception_unet"]
-    for _, recipe in suite_of(TEXT, tmp_path).crossed(names, []).recipes():
-        network = build(recipe.card.architecture)
+    for _, recipe in suite_of(TEXT, tmp_path).expand_grid(names, []).build_recipes():
+        network = build_network(recipe.card.architecture)
         assert sum(parameter.numel() for parameter in network.parameters()) > 1e6
 
 
 def test_networks_and_encoders_come_from_the_command_line(tmp_path: Path) -> None:
-    crossed = suite_of(TEXT, tmp_path).crossed(["unet", "fpn"], ["resnet18", "mobilenet_v2"])
-    found = [(one.card.architecture.name, one.card.architecture.encoder) for _, one in crossed.recipes()]
+    crossed = suite_of(TEXT, tmp_path).expand_grid(["unet", "fpn"], ["resnet18", "mobilenet_v2"])
+    found = [(one.card.architecture.name, one.card.architecture.encoder) for _, one in crossed.build_recipes()]
     assert found == [(m, b) for m in ("unet", "fpn") for b in ("resnet18", "mobilenet_v2")]
     assert crossed.rows[0].name == "unet resnet18"
 
 
 def test_rows_are_chosen_by_name(tmp_path: Path) -> None:
     suite = suite_of(TEXT, tmp_path)
-    assert [row.name for row in suite.named(["U-Net"]).rows] == ["U-Net"]
-    assert suite.named([]) == suite
+    assert [row.name for row in suite.select_rows(["U-Net"]).rows] == ["U-Net"]
+    assert suite.select_rows([]) == suite
     with pytest.raises(MedSegError, match=r"no rows \['V-Net'\].*U-Net"):
-        suite.named(["V-Net"])
+        suite.select_rows(["V-Net"])
 
 
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path) -> None:
@@ -96,19 +96,19 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path) -> None:
         suite_of(TEXT + '[[rows]]\nname = "u net"\n', tmp_path)
     wrong = suite_of(TEXT + '[[rows]]\nname = "odd"\nset = { recipe.speed = 3 }\n', tmp_path)
     with pytest.raises(MedSegError, match=r"'odd'.*recipe\.speed"):
-        list(wrong.recipes())
+        list(wrong.build_recipes())
 
 
 def test_settings_are_read_as_toml_and_bare_words_as_text() -> None:
-    assert setting("recipe.n_epochs=5") == {"recipe": {"n_epochs": 5}}
-    assert setting("recipe.loss = dice") == {"recipe": {"loss": "dice"}}
+    assert parse_setting("recipe.n_epochs=5") == {"recipe": {"n_epochs": 5}}
+    assert parse_setting("recipe.loss = dice") == {"recipe": {"loss": "dice"}}
     with pytest.raises(MedSegError, match="KEY=VALUE"):
-        setting("recipe.n_epochs")
+        parse_setting("recipe.n_epochs")
 
 
 def test_tables_are_merged_and_lists_replaced() -> None:
-    assert merged({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}, "d": 4}) == {"a": {"b": 1, "c": [3]}, "d": 4}
+    assert merge_settings({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}, "d": 4}) == {"a": {"b": 1, "c": [3]}, "d": 4}
 
 
 def test_names_become_folders() -> None:
-    assert folder_name("DeepLabV3+ ResNet-50") == "deeplabv3-plus-resnet-50"
+    assert make_folder_name("DeepLabV3+ ResNet-50") == "deeplabv3-plus-resnet-50"

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from training.data.prefetch import made_ahead
+from training.data.prefetch import prefetch_batches
 
 
 class Maker:
@@ -24,7 +24,7 @@ class Maker:
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
 def test_batches_are_those_of_their_steps_whatever_comes_next(device: str) -> None:
     make = Maker()
-    with made_ahead(make, torch.device(device)) as batch_of:
+    with prefetch_batches(make, torch.device(device)) as batch_of:
         for step in (0, 1, 2, 5, 6, 2):
             images, labels = batch_of(step)
             assert images.unique().tolist() == labels.unique().tolist() == [step]
@@ -34,7 +34,7 @@ def test_batches_are_those_of_their_steps_whatever_comes_next(device: str) -> No
 def test_only_beside_a_gpu_the_next_one_is_made_in_a_thread() -> None:
     for device, name in (("cuda", "batches_0"), ("cpu", threading.current_thread().name)):
         make = Maker()
-        with made_ahead(make, torch.device(device)) as batch_of:
+        with prefetch_batches(make, torch.device(device)) as batch_of:
             batch_of(0)
             batch_of(1)
         assert make.threads[0] == threading.current_thread().name
@@ -42,7 +42,7 @@ def test_only_beside_a_gpu_the_next_one_is_made_in_a_thread() -> None:
 
 
 def test_an_error_comes_when_its_step_does_and_not_before() -> None:
-    with made_ahead(Maker(), torch.device("cuda")) as batch_of:
+    with prefetch_batches(Maker(), torch.device("cuda")) as batch_of:
         batch_of(6)
         with pytest.raises(ValueError, match="no step 7"):
             batch_of(7)

@@ -6,22 +6,22 @@ import pytest
 import tifffile
 from training_phantoms import item, small_card
 
-from napari_medseg.core.atomic_io import sha256_of
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import FieldOfView, Step
-from napari_medseg.core.snapshot import IGNORED, Box, Role, SnapshotItem
+from napari_medseg.core.model_card import PostprocessingStep, RegionOfInterest
+from napari_medseg.core.snapshot import IGNORE_INDEX, Box, Role, SnapshotItem
 from napari_medseg.core.tasks import TASKS
-from training.data.sample_reader import MAX_PLANES_PER_IMAGE, Reader, training_planes
+from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes
 
 LUNGS = TASKS["lungs"]
 
 
-def reader(root: Path, steps: tuple[Step, ...] = ()) -> Reader:
-    return Reader(root, small_card(), LUNGS, seed=0, label_steps=steps)
+def reader(root: Path, steps: tuple[PostprocessingStep, ...] = ()) -> SampleReader:
+    return SampleReader(root, small_card(), LUNGS, seed=0, label_steps=steps)
 
 
 def test_a_picture_becomes_one_plane_as_the_predictor_sees_it(tmp_path: Path) -> None:
-    one = reader(tmp_path).image(item(tmp_path, "a", Role.TRAIN, seed=1), 3)
+    one = reader(tmp_path).read_image(item(tmp_path, "a", Role.TRAIN, seed=1), 3)
     (plane,) = one.planes
     assert len(plane.views) == 1
     assert plane.views[0].shape == (1, 64, 64)
@@ -32,30 +32,30 @@ def test_a_picture_becomes_one_plane_as_the_predictor_sees_it(tmp_path: Path) ->
 
 def test_labels_that_changed_after_the_snapshot_are_refused(tmp_path: Path) -> None:
     one = item(tmp_path, "a", Role.TRAIN)
-    frozen = one.model_copy(update={"labels_sha256": sha256_of(tmp_path / one.labels)})
-    reader(tmp_path).image(frozen, 0)
+    frozen = one.model_copy(update={"labels_sha256": compute_file_sha256(tmp_path / one.labels)})
+    reader(tmp_path).read_image(frozen, 0)
     tifffile.imwrite(tmp_path / one.labels, np.zeros((64, 64), np.uint8))
     with pytest.raises(MedSegError, match="changed after the snapshot"):
-        reader(tmp_path).image(frozen, 0)
+        reader(tmp_path).read_image(frozen, 0)
 
 
 def test_a_label_that_the_task_lacks_is_refused(tmp_path: Path) -> None:
     one = item(tmp_path, "a", Role.TRAIN)
     tifffile.imwrite(tmp_path / one.labels, np.full((64, 64), 7, np.uint8))
     with pytest.raises(MedSegError, match="value 7"):
-        reader(tmp_path).image(one, 0)
+        reader(tmp_path).read_image(one, 0)
 
 
 def test_of_a_volume_edited_planes_come_first_and_empty_ones_are_among_the_rest(tmp_path: Path) -> None:
     labels = np.zeros((200, 64, 64), np.uint8)
     labels[60:140] = 1
-    chosen = training_planes(labels, (100, 101))
+    chosen = choose_training_planes(labels, (100, 101))
     assert len(chosen) <= MAX_PLANES_PER_IMAGE
     assert {99, 100, 101, 102} <= set(chosen.tolist())
     assert {0, 199} <= set(chosen.tolist())
-    assert len(training_planes(labels, tuple(range(200)))) <= MAX_PLANES_PER_IMAGE
-    assert training_planes(labels[:10], ()).tolist() == list(range(10))
-    assert training_planes(labels[0], ()).tolist() == [0]
+    assert len(choose_training_planes(labels, tuple(range(200)))) <= MAX_PLANES_PER_IMAGE
+    assert choose_training_planes(labels[:10], ()).tolist() == list(range(10))
+    assert choose_training_planes(labels[0], ()).tolist() == [0]
 
 
 def test_a_volume_becomes_planes(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_volume_becomes_planes(tmp_path: Path) -> None:
     labels[70] = 2
     tifffile.imwrite(tmp_path / "v.tif", volume, metadata={"axes": "ZYX"}, imagej=True)
     tifffile.imwrite(tmp_path / "l.tif", labels, metadata={"axes": "ZYX"}, imagej=True)
-    planes = reader(tmp_path).image(one, 0).planes
+    planes = reader(tmp_path).read_image(one, 0).planes
     assert len(planes) <= MAX_PLANES_PER_IMAGE
     assert sum(bool((plane.labels == 2).any()) for plane in planes) == 1
 
@@ -76,7 +76,7 @@ def test_a_ct_in_hu_is_seen_under_other_windows_too(shared_data: Path) -> None:
     one = SnapshotItem(
         name="ct", image="dicom/A0001_z030.dcm", labels="labels/A0001_z030.tif", group="A0001", role=Role.TRAIN
     )
-    (plane,) = reader(folder).image(one, 3).planes
+    (plane,) = reader(folder).read_image(one, 3).planes
     assert len(plane.views) == 4
     lung = plane.labels == 1
     for view in plane.views:
@@ -86,12 +86,12 @@ def test_a_ct_in_hu_is_seen_under_other_windows_too(shared_data: Path) -> None:
 
 def test_what_was_not_looked_at_is_ignored_and_the_rest_is_as_it_was(tmp_path: Path) -> None:
     whole = item(tmp_path, "a", Role.TRAIN, seed=1)
-    (all_of_it,) = reader(tmp_path).image(whole).planes
+    (all_of_it,) = reader(tmp_path).read_image(whole).planes
     part = whole.model_copy(update={"reviewed": Box(top=10, bottom=40, left=0, right=30)})
-    (plane,) = reader(tmp_path).image(part).planes
+    (plane,) = reader(tmp_path).read_image(part).planes
     seen = np.zeros((64, 64), bool)
     seen[10:40, :30] = True
-    assert (plane.labels[~seen] == IGNORED).all()
+    assert (plane.labels[~seen] == IGNORE_INDEX).all()
     np.testing.assert_array_equal(plane.labels[seen], all_of_it.labels[seen])
     np.testing.assert_array_equal(plane.views[0], all_of_it.views[0])
 
@@ -105,10 +105,10 @@ def test_a_mask_and_a_value_say_what_was_looked_at_too(tmp_path: Path) -> None:
     labels[:8] = 99
     tifffile.imwrite(tmp_path / one.labels, labels)
     with pytest.raises(MedSegError, match="value 99"):
-        reader(tmp_path).image(one)
+        reader(tmp_path).read_image(one)
     changes = {"reviewed_mask": "seen.tif", "ignored_value": 99}
-    (plane,) = reader(tmp_path).image(one.model_copy(update=changes)).planes
-    np.testing.assert_array_equal(plane.labels == IGNORED, (mask == 0) | (labels == 99))
+    (plane,) = reader(tmp_path).read_image(one.model_copy(update=changes)).planes
+    np.testing.assert_array_equal(plane.labels == IGNORE_INDEX, (mask == 0) | (labels == 99))
 
 
 def test_planes_that_nobody_looked_at_are_left_out(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_planes_that_nobody_looked_at_are_left_out(tmp_path: Path) -> None:
         reviewed_mask="seen.tif",
         edited_planes=(4,),
     )
-    planes = reader(tmp_path).image(one).planes
-    assert [bool((plane.labels == IGNORED).any()) for plane in planes] == [False, True]
+    planes = reader(tmp_path).read_image(one).planes
+    assert [bool((plane.labels == IGNORE_INDEX).any()) for plane in planes] == [False, True]
 
 
 def test_a_part_outside_the_field_says_so(tmp_path: Path) -> None:
@@ -136,31 +136,31 @@ def test_a_part_outside_the_field_says_so(tmp_path: Path) -> None:
     field[40:60, 40:60] = 1
     tifffile.imwrite(tmp_path / "field.tif", field)
     base = reader(tmp_path)
-    looking = replace(base, card=base.card.model_copy(update={"field": FieldOfView(task="lungs")}))
+    looking = replace(base, card=base.card.model_copy(update={"field": RegionOfInterest(task="lungs")}))
     part = {"field_labels": "field.tif", "reviewed": Box(top=0, bottom=10, left=0, right=10)}
     with pytest.raises(MedSegError, match="no reviewed pixel of a lies in the field"):
-        looking.image(one.model_copy(update=part))
+        looking.read_image(one.model_copy(update=part))
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     one = item(tmp_path, "a", Role.TRAIN)
     beyond = one.model_copy(update={"reviewed": Box(top=0, bottom=65, left=0, right=10)})
     with pytest.raises(MedSegError, match="row 65"):
-        reader(tmp_path).image(beyond)
+        reader(tmp_path).read_image(beyond)
     tifffile.imwrite(tmp_path / "seen.tif", np.ones((32, 32), np.uint8))
     with pytest.raises(MedSegError, match="does not lie on"):
-        reader(tmp_path).image(one.model_copy(update={"reviewed_mask": "seen.tif"}))
+        reader(tmp_path).read_image(one.model_copy(update={"reviewed_mask": "seen.tif"}))
     tifffile.imwrite(tmp_path / "seen.tif", np.zeros((64, 64), np.uint8))
     with pytest.raises(MedSegError, match="nobody looked"):
-        reader(tmp_path).image(one.model_copy(update={"reviewed_mask": "seen.tif"}))
+        reader(tmp_path).read_image(one.model_copy(update={"reviewed_mask": "seen.tif"}))
     with pytest.raises(ValueError, match="is empty"):
         Box(top=4, bottom=4, left=0, right=1)
 
 
 def test_steps_change_labels_and_must_not_make_classes_that_the_network_lacks(tmp_path: Path) -> None:
     one = item(tmp_path, "a", Role.TRAIN, seed=1)
-    (plain,) = reader(tmp_path).image(one).planes
-    (binary,) = reader(tmp_path, (Step(name="binarise"),)).image(one).planes
+    (plain,) = reader(tmp_path).read_image(one).planes
+    (binary,) = reader(tmp_path, (PostprocessingStep(name="binarise"),)).read_image(one).planes
     np.testing.assert_array_equal(binary.labels, plain.labels > 0)
     with pytest.raises(MedSegError, match="class 4"):
-        reader(tmp_path, (Step(name="distance", options={"n_levels": 4}),)).image(one)
+        reader(tmp_path, (PostprocessingStep(name="distance", options={"n_levels": 4}),)).read_image(one)

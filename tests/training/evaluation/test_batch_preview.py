@@ -7,7 +7,7 @@ from training_phantoms import item
 
 from napari_medseg.core.snapshot import Box, Role
 from napari_medseg.core.tasks import TASKS
-from training.evaluation.batch_preview import main, show_batch
+from training.evaluation.batch_preview import main, write_batch_preview
 
 MakeRun = Callable[..., Path]
 
@@ -29,7 +29,7 @@ def test_patches_are_shown_with_outlines_in_the_colours_of_their_labels(make_run
     assert pixels.shape[0] > 900
     right, left = (count(pixels, label.colour) for label in TASKS["lungs"].labels)
     assert right > left > 3000
-    show_batch(run_dir, tmp_path / "again.png")
+    write_batch_preview(run_dir, tmp_path / "again.png")
     np.testing.assert_array_equal(pixels_of(tmp_path / "again.png"), pixels)
     assert not (run_dir / "events.jsonl").exists()
 
@@ -37,14 +37,14 @@ def test_patches_are_shown_with_outlines_in_the_colours_of_their_labels(make_run
 def test_what_nobody_looked_at_is_darkened_and_mixtures_show_both_labels(make_run: MakeRun, tmp_path: Path) -> None:
     box = Box(top=0, bottom=64, left=0, right=32)
     part = [item(tmp_path, f"part{n}", Role.TRAIN, seed=n).model_copy(update={"reviewed": box}) for n in range(3)]
-    show_batch(make_run("part", items=part, augmentation="none"), tmp_path / "part.png")
+    write_batch_preview(make_run("part", items=part, augmentation="none"), tmp_path / "part.png")
     whole = [one.model_copy(update={"reviewed": None}) for one in part]
-    show_batch(make_run("whole", items=whole, augmentation="none"), tmp_path / "whole.png")
+    write_batch_preview(make_run("whole", items=whole, augmentation="none"), tmp_path / "whole.png")
     darkened, plain = pixels_of(tmp_path / "part.png"), pixels_of(tmp_path / "whole.png")
     assert darkened[40:].mean() < 0.85 * plain[40:].mean()
     assert count(darkened, TASKS["lungs"].labels[1].colour) == 0
     mixed = make_run("mixed", items=whole, augmentation="mixup", augmentation_strength=2.0)
-    show_batch(mixed, tmp_path / "mixed.png")
+    write_batch_preview(mixed, tmp_path / "mixed.png")
     assert count(pixels_of(tmp_path / "mixed.png"), "#FFFFFF") > count(plain, "#FFFFFF") + 2000
 
 

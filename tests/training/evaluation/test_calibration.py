@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from training_phantoms import small_card
 
-from napari_medseg.core.snapshot import IGNORED
+from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.data.dataset import LabelledPlane
 from training.evaluation.calibration import PixelSample, expected_calibration_error, fit_temperature, sample_pixels
 
@@ -60,7 +60,7 @@ def test_background_that_nobody_labels_does_not_count() -> None:
     sample = sample_pixels(Copies(), [LabelledPlane((image,), labels)], small_card())
     assert len(sample.truth) == 10 * 4
     assert int(sample.truth.sum()) == 10 * 3
-    labels[:15] = IGNORED
+    labels[:15] = IGNORE_INDEX
     sample = sample_pixels(Copies(), [LabelledPlane((image,), labels)], small_card())
     assert len(sample.truth) == 5 * 4
     assert int(sample.truth.sum()) == 5 * 3

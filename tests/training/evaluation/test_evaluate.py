@@ -14,11 +14,18 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import Box
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
-from training.data.ignore_regions import Part
+from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem
-from training.evaluation.case_figure import picture_of
-from training.evaluation.evaluate import cases_in, evaluate, found_in, judge_case, judge_cases, predicted_by
-from training.evaluation.evaluation_report import telling, write_evaluation
+from training.evaluation.case_figure import draw_case_figure
+from training.evaluation.evaluate import (
+    evaluate_case,
+    evaluate_cases,
+    evaluate_predictor,
+    find_cases,
+    make_folder_source,
+    make_predictor_source,
+)
+from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
 
 LUNGS = TASKS["lungs"]
@@ -59,9 +66,9 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_folder_is_evaluated_image_by_image(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    evaluation = evaluate(predictor(), cases_in(*folders, group="^(p[0-9])_"), LUNGS)
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders, group="^(p[0-9])_"), LUNGS)
     assert [score.name for score in evaluation.scores] == ["p0_0", "p0_1", "p1_2", "p1_3"]
-    summary = next(score for score in evaluation.summary() if score.metric == "Dice")
+    summary = next(score for score in evaluation.summarise() if score.metric == "Dice")
     assert (summary.n_images, summary.n_groups, summary.swapped_sides) == (4, 2, 0)
     assert summary.worst <= summary.mean <= 1
     assert summary.ci_low <= summary.mean <= summary.ci_high
@@ -71,20 +78,20 @@ def test_a_folder_is_evaluated_image_by_image(folders: tuple[Path, Path], tmp_pa
         assert score.iou["left lung"] == pytest.approx(score.dice["left lung"] / (2 - score.dice["left lung"]))
         assert set(score.hd95) == {"right lung", "left lung"}
         assert score.unit == "px"
-    only = evaluate(predictor(), cases_in(*folders, only="p1_"), LUNGS)
+    only = evaluate_predictor(predictor(), find_cases(*folders, only="p1_"), LUNGS)
     assert [score.name for score in only.scores] == ["p1_2", "p1_3"]
     assert only.scores == tuple(score for score in only.scores if score.group == "")
 
 
 def test_exchanged_sides_are_counted(folders: tuple[Path, Path]) -> None:
-    evaluation = evaluate(predictor(right_is_left=True), cases_in(*folders), LUNGS)
-    summary = next(score for score in evaluation.summary() if score.metric == "Dice")
+    evaluation = evaluate_predictor(predictor(right_is_left=True), find_cases(*folders), LUNGS)
+    summary = next(score for score in evaluation.summarise() if score.metric == "Dice")
     assert summary.swapped_sides == 4
     assert summary.mean < 0.1
 
 
 def test_the_tables_say_the_same(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    evaluation = evaluate(predictor(), cases_in(*folders), LUNGS)
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders), LUNGS)
     table, data, page = write_evaluation(evaluation, tmp_path / "out")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -92,7 +99,7 @@ def test_the_tables_say_the_same(folders: tuple[Path, Path], tmp_path: Path) -> 
     assert len(rows) == len(content["images"]) == 4
     assert float(rows[2]["mean_dice"]) == content["images"][2]["mean_dice"] == evaluation.scores[2].mean_dice
     assert float(rows[0]["dice_right_lung"]) == evaluation.scores[0].dice["right lung"]
-    assert content["summary"][0]["mean"] == evaluation.summary()[0].mean
+    assert content["summary"][0]["mean"] == evaluation.summarise()[0].mean
     assert "p1_3" in page.read_text()
 
 
@@ -101,9 +108,9 @@ def test_several_sources_have_a_line_each_and_one_for_all(folders: tuple[Path, P
     cases = [
         LabelledCase(case.name, case.image, case.labels, source=case.name[:2]) for case in pair_by_stem(images, labels)
     ]
-    evaluation = evaluate(predictor(), cases, LUNGS)
-    assert [score.dataset for score in evaluation.summary() if score.metric == "Dice"] == ["p0", "p1", "all"]
-    assert {score.metric for score in evaluation.summary()} == {
+    evaluation = evaluate_predictor(predictor(), cases, LUNGS)
+    assert [score.dataset for score in evaluation.summarise() if score.metric == "Dice"] == ["p0", "p1", "all"]
+    assert {score.metric for score in evaluation.summarise()} == {
         "Dice",
         "Dice of all labels as one",
         "mean IoU with background",
@@ -114,7 +121,7 @@ def test_a_label_that_neither_has_is_right(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "image.tif", np.full((SIDE, SIDE), 100, np.uint8))
     tifffile.imwrite(tmp_path / "labels.tif", np.zeros((SIDE, SIDE), np.uint8))
     case = LabelledCase("empty", tmp_path / "image.tif", tmp_path / "labels.tif")
-    assert judge_case(predictor(), case, LUNGS).score.mean_dice == 1.0
+    assert evaluate_case(predictor(), case, LUNGS).score.mean_dice == 1.0
 
 
 def test_labels_without_an_image_are_named(folders: tuple[Path, Path]) -> None:
@@ -128,7 +135,7 @@ def test_labels_without_an_image_are_named(folders: tuple[Path, Path]) -> None:
 
 def test_a_pattern_that_fits_nothing_is_an_error(folders: tuple[Path, Path]) -> None:
     with pytest.raises(MedSegError, match="matches 'x'"):
-        cases_in(*folders, only="x")
+        find_cases(*folders, only="x")
 
 
 def test_labels_made_elsewhere_are_measured_in_full(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -139,8 +146,8 @@ def test_labels_made_elsewhere_are_measured_in_full(folders: tuple[Path, Path], 
         reference = tifffile.imread(path)
         shrunk = np.where(np.arange(SIDE) < 19, 0, reference).astype(np.uint8)
         tifffile.imwrite(theirs / f"{path.stem}_labels.tif", shrunk)
-    cases = cases_in(*folders)
-    judged = list(judge_cases(found_in(theirs), cases, LUNGS))
+    cases = find_cases(*folders)
+    judged = list(evaluate_cases(make_folder_source(theirs), cases, LUNGS))
     for one in judged:
         score = one.score
         right = one.reference == 1
@@ -153,20 +160,20 @@ def test_labels_made_elsewhere_are_measured_in_full(folders: tuple[Path, Path], 
         assert score.seconds < 1
     (theirs / "p1_3_labels.tif").unlink()
     with pytest.raises(MedSegError, match="no labels for p1_3"):
-        list(judge_cases(found_in(theirs), cases, LUNGS))
+        list(evaluate_cases(make_folder_source(theirs), cases, LUNGS))
     with pytest.raises(MedSegError, match="no folder"):
-        found_in(tmp_path / "nowhere")
+        make_folder_source(tmp_path / "nowhere")
 
 
 def test_the_page_shows_the_worst_the_median_and_the_best(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    judged = list(judge_cases(predicted_by(predictor()), cases_in(*folders), LUNGS))
+    judged = list(evaluate_cases(make_predictor_source(predictor()), find_cases(*folders), LUNGS))
     scores = [one.score for one in judged]
-    places = telling(scores, n_each=1)
+    places = choose_cases_to_show(scores, n_each=1)
     ranked = sorted(scores, key=lambda score: score.mean_dice)
     assert places[ranked[0].name] == "worst"
     assert places[ranked[-1].name] == "best"
     assert set(places.values()) == {"worst", "median", "best"}
-    pictures = [picture_of(one, LUNGS) for one in judged]
+    pictures = [draw_case_figure(one, LUNGS) for one in judged]
     *_, page = write_evaluation(Evaluation("m", "lungs", tuple(scores)), tmp_path, pictures)
     text = page.read_text()
     assert text.count("<img") == 4
@@ -183,27 +190,33 @@ def test_instances_have_figures_of_objects(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "images" / "a.tif", np.zeros((SIDE, SIDE, 3), np.uint8), photometric="rgb")
     tifffile.imwrite(tmp_path / "labels" / "a.tif", reference)
     tifffile.imwrite(tmp_path / "theirs" / "a.tif", merged)
-    (one,) = judge_cases(found_in(tmp_path / "theirs"), cases_in(tmp_path / "images", tmp_path / "labels"), task)
+    (one,) = evaluate_cases(
+        make_folder_source(tmp_path / "theirs"), find_cases(tmp_path / "images", tmp_path / "labels"), task
+    )
     assert one.score.dice == {"nucleus": 1.0}
     assert one.score.objects is not None
     assert one.score.objects.f1 == pytest.approx(2 * 1 / (2 + 3))
     evaluation = Evaluation("m", "nuclei", (one.score,))
-    assert [score.metric for score in evaluation.summary()] == ["Dice", "AJI", "PQ", "F1 of objects"]
-    table, data, _ = write_evaluation(evaluation, tmp_path / "out", [picture_of(one, task)])
+    assert [score.metric for score in evaluation.summarise()] == ["Dice", "AJI", "PQ", "F1 of objects"]
+    table, data, _ = write_evaluation(evaluation, tmp_path / "out", [draw_case_figure(one, task)])
     assert "aji" in table.read_text().splitlines()[0]
     assert json.loads(data.read_text())["images"][0]["n_reference"] == 3
 
 
 def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_path: Path) -> None:
     images, labels = folders
-    whole = cases_in(images, labels)[0]
+    whole = find_cases(images, labels)[0]
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     wrong = tifffile.imread(whole.labels)
     wrong[:, : SIDE // 2] = 0
     tifffile.imwrite(theirs / whole.labels.name, wrong)
-    part = replace(whole, part=Part(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
-    judged = {case.part is None: one for case in (whole, part) for one in judge_cases(found_in(theirs), [case], LUNGS)}
+    part = replace(whole, part=ReviewedPart(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
+    judged = {
+        case.reviewed_part is None: one
+        for case in (whole, part)
+        for one in evaluate_cases(make_folder_source(theirs), [case], LUNGS)
+    }
     assert judged[True].score.dice["right lung"] < 0.5
     assert judged[False].score.dice["right lung"] == 1.0
     assert not judged[False].reference[:, : SIDE // 2].any()

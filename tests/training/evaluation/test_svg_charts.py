@@ -2,8 +2,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from training.evaluation.calibration import Bin
-from training.evaluation.svg_charts import curve, reliability_curve, round_ticks
+from training.evaluation.calibration import CalibrationBin
+from training.evaluation.svg_charts import compute_ticks, draw_curve, draw_reliability_curve
 
 
 def drawing(figure: str) -> ElementTree.Element:
@@ -17,12 +17,12 @@ def drawing(figure: str) -> ElementTree.Element:
     [(0.0, 1.0, [0.0, 0.5, 1.0]), (0.81, 0.93, [0.8, 0.85, 0.9, 0.95]), (3.0, 3.0, [3.0, 4.0]), (0.0, 0.0, [0.0, 0.5])],
 )
 def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float]) -> None:
-    assert round_ticks(low, high) == pytest.approx(ticks)
+    assert compute_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_a_curve_stays_in_its_box_and_breaks_where_there_is_no_number() -> None:
     svg = drawing(
-        curve("Loss & more", [(1, 0.9), (2, 0.4), (3, float("nan")), (4, 0.3), (5, 0.2)], "#123456", marked=5)
+        draw_curve("Loss & more", [(1, 0.9), (2, 0.4), (3, float("nan")), (4, 0.3), (5, 0.2)], "#123456", marked=5)
     )
     lines = svg.findall("polyline")
     assert len(lines) == 2
@@ -35,18 +35,18 @@ def test_a_curve_stays_in_its_box_and_breaks_where_there_is_no_number() -> None:
 
 
 def test_one_epoch_is_a_dot_and_none_is_nothing() -> None:
-    assert len(drawing(curve("Dice", [(1, 0.5)], "#000")).findall("circle")) == 1
-    assert curve("Dice", [], "#000") == ""
-    assert curve("Dice", [(1, float("nan"))], "#000") == ""
+    assert len(drawing(draw_curve("Dice", [(1, 0.5)], "#000")).findall("circle")) == 1
+    assert draw_curve("Dice", [], "#000") == ""
+    assert draw_curve("Dice", [(1, float("nan"))], "#000") == ""
 
 
 def test_what_is_believable_lies_on_the_diagonal() -> None:
-    bins = [Bin(0.6, 0.6, 0.25), Bin(0.9, 0.9, 0.75)]
-    diagonal, line = drawing(reliability_curve("ECE", bins, "#000")).findall("polyline")
+    bins = [CalibrationBin(0.6, 0.6, 0.25), CalibrationBin(0.9, 0.9, 0.75)]
+    diagonal, line = drawing(draw_reliability_curve("ECE", bins, "#000")).findall("polyline")
     (x0, y0), (x1, y1) = (map(float, point.split(",")) for point in diagonal.attrib["points"].split())
     slope = (y1 - y0) / (x1 - x0)
     for point in line.attrib["points"].split():
         x, y = map(float, point.split(","))
         assert y == pytest.approx(y0 + slope * (x - x0), abs=0.2)
-    bars = drawing(reliability_curve("ECE", bins, "#000")).findall("rect")
+    bars = drawing(draw_reliability_curve("ECE", bins, "#000")).findall("rect")
     assert float(bars[1].attrib["height"]) == pytest.approx(3 * float(bars[0].attrib["height"]), abs=0.2)

@@ -9,57 +9,57 @@ import napari_medseg
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, read_card
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.inference.postprocess import STEPS
+from napari_medseg.inference.postprocess import POSTPROCESSING_STEPS
 from napari_medseg.networks import load_version
 from training.__main__ import main as train
 from training.augmentation.presets import AUGMENTATIONS
 from training.from_folders.base_model import make_run
-from training.from_folders.base_recipe import BaseRecipe, Source, read_base_recipe
-from training.start_weights import make_start
+from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
+from training.start_weights import ensure_start_version
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "lungs.json"
 
 
 def test_patients_are_told_from_file_names() -> None:
-    source = Source(name="s", images="i", labels="l", group="^(.*)_", hold_out=("b_1",), validate_on=("c",))
-    assert source.roles(["b_1_007", "c_1", "a_2"], Path()) == {
+    source = FolderSource(name="s", images="i", labels="l", group="^(.*)_", hold_out=("b_1",), validate_on=("c",))
+    assert source.assign_roles(["b_1_007", "c_1", "a_2"], Path()) == {
         "b_1_007": ("b_1", Role.HOLD_OUT),
         "c_1": ("c", Role.VALIDATE),
         "a_2": ("a", Role.TRAIN),
     }
-    everything = Source(name="s", images="i", labels="l", hold_out=("*",))
-    assert everything.roles(["x"], Path()) == {"x": ("", Role.HOLD_OUT)}
+    everything = FolderSource(name="s", images="i", labels="l", hold_out=("*",))
+    assert everything.assign_roles(["x"], Path()) == {"x": ("", Role.HOLD_OUT)}
 
 
 def test_patients_and_hold_out_can_stand_in_an_index(tmp_path: Path) -> None:
     rows = ["name,patient,split", "a,p1,train", "b,p1,train", "c,p2,val", "d,p3,train", "e,p4,train"]
     (tmp_path / "index.csv").write_text("\n".join(rows))
-    source = Source(
+    source = FolderSource(
         name="s", images="i", labels="l", index="index.csv", group_column="patient", validate_every=2, hold_out=("p4",)
     )
-    roles = source.roles(list("abcde"), tmp_path)
+    roles = source.assign_roles(list("abcde"), tmp_path)
     assert {name for name, (_, role) in roles.items() if role is Role.HOLD_OUT} == {"c", "e"}
     assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p1"}
 
 
 def test_the_recipe_of_the_bundled_model_is_valid_and_holds_out_what_it_says() -> None:
-    base = read_base_recipe(LUNGS_RECIPE)
+    base = read_model_recipe(LUNGS_RECIPE)
     sources = {source.name: source for source in base.sources}
     assert sources["lidc_one_patient"].hold_out == ("*",)
     assert sources["covid_slices"].hold_out == ("cc003", "cc006", "rp14_14_85914_0")
     assert "xray_kermany" not in sources
-    assert {step.name for step in base.card.postprocessing} <= STEPS.keys()
+    assert {step.name for step in base.card.postprocessing} <= POSTPROCESSING_STEPS.keys()
 
 
 @pytest.mark.parametrize("path", sorted(LUNGS_RECIPE.parent.glob("*.json")), ids=lambda path: path.stem)
 def test_each_recipe_is_that_of_a_bundled_version(path: Path) -> None:
-    base = read_base_recipe(path)
+    base = read_model_recipe(path)
     bundled = read_card(MODELS / base.card.name / str(base.card.version) / "card.json")
     for part in ("task", "architecture", "preprocessing", "postprocessing", "instances", "field", "licence"):
         assert getattr(bundled, part) == getattr(base.card, part), part
     assert base.recipe.augmentation in AUGMENTATIONS
-    assert {step.name for step in base.card.postprocessing} <= STEPS.keys()
+    assert {step.name for step in base.card.postprocessing} <= POSTPROCESSING_STEPS.keys()
     assert any(source.hold_out or source.index for source in base.sources)
     assert bundled.hold_out
     assert bundled.lineage.parent == (base.parent or None)
@@ -72,7 +72,7 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(LUNGS_RECIPE.read_text().replace('"sources"', '"folders"'))
     with pytest.raises(MedSegError, match="folders"):
-        read_base_recipe(path)
+        read_model_recipe(path)
 
 
 def run_with(folder: Path, **changes: object) -> Path:
@@ -82,10 +82,12 @@ def run_with(folder: Path, **changes: object) -> Path:
     for n in range(2):
         for kind, pixels in zip(("images", "labels"), phantom(n), strict=True):
             tifffile.imwrite(folder / kind / f"p{n}_.tif", pixels)
-    source = Source(name="phantoms", images="images", labels="labels", group="^(p.)_", hold_out=("p1",))
+    source = FolderSource(name="phantoms", images="images", labels="labels", group="^(p.)_", hold_out=("p1",))
     architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
     card = small_card().model_copy(update={"architecture": architecture})
-    make_run(BaseRecipe(card=card, sources=(source,), recipe=small_recipe(), **changes), folder, folder, folder / "run")
+    make_run(
+        ModelRecipe(card=card, sources=(source,), recipe=small_recipe(), **changes), folder, folder, folder / "run"
+    )
     return folder / "run"
 
 
@@ -113,7 +115,7 @@ def test_a_recipe_says_what_the_encoder_starts_from(tmp_path: Path, caplog: pyte
     assert cards["a"].licence.startswith("began with weights of lungs-unet@1: ")
     assert cards["d"].weaknesses[-1].startswith("its training began with random weights, as the recipe")
     assert read_card(taught / "start" / "card.json").lineage.began_with == "lungs-unet@1"
-    assert make_start(unsaid, 0) == f"the model begins with {cards['d'].lineage.began_with}"
+    assert ensure_start_version(unsaid, 0) == f"the model begins with {cards['d'].lineage.began_with}"
 
 
 def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Pa
         pixels, labels = phantom(n)
         tifffile.imwrite(tmp_path / "images" / f"p{n % 3}_{n}.tif", pixels)
         tifffile.imwrite(tmp_path / "labels" / f"p{n % 3}_{n}.tif", labels)
-    source = Source(
+    source = FolderSource(
         name="phantoms",
         images="images",
         labels="labels",
@@ -133,7 +135,7 @@ def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Pa
         drop_outside_air=True,
     )
     card = small_card().model_copy(update={"lineage": small_card().lineage.model_copy(update={"created": ""})})
-    base = BaseRecipe(card=card, sources=(source,), recipe=small_recipe(n_epochs=1, version=1))
+    base = ModelRecipe(card=card, sources=(source,), recipe=small_recipe(n_epochs=1, version=1))
     run_dir = tmp_path / "run"
     make_run(base, tmp_path, tmp_path, run_dir)
     items = read_snapshot(run_dir / "snapshot.json").items

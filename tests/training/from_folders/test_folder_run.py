@@ -9,30 +9,36 @@ import pytest
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
-from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import load_version
 from training.data.sample_reader import read_item
-from training.from_folders.default_recipe import Changes, Sizes, default_recipe, default_start, read_changes
-from training.from_folders.folder_run import (
-    OwnData,
-    fill_run,
-    groups_to_hold_out,
-    groups_to_validate,
-    match,
-    task_for,
-    train,
+from training.from_folders.default_recipe import (
+    DataStats,
+    RecipeOverrides,
+    make_default_recipe,
+    make_default_start_plan,
+    read_recipe_overrides,
 )
-from training.from_folders.mask_pairing import labels_of, listing
-from training.from_folders.mask_values import Meaning
-from training.from_folders.name_matching import pair_keys
+from training.from_folders.folder_run import (
+    FolderData,
+    check_folder_data,
+    choose_hold_out_groups,
+    choose_validation_groups,
+    fill_run,
+    make_folder_task,
+    train_and_evaluate,
+)
+from training.from_folders.mask_pairing import format_mismatches, read_image_and_labels
+from training.from_folders.mask_values import MaskEncoding
+from training.from_folders.name_matching import pair_names
 from training.run_folder import Notice, read_events
 
 SHAPE = (48, 64)
-AT_RANDOM = Changes(weights="none")
+AT_RANDOM = RecipeOverrides(weights="none")
 
 
 def field_labels() -> np.ndarray:
@@ -55,15 +61,15 @@ def put(path: Path, pixels: np.ndarray) -> None:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Callable[..., OwnData]:
+def own(tmp_path: Path) -> Callable[..., FolderData]:
     """Folders `images` and `masks` of the test, as data with two labels."""
 
-    def make(labels: tuple[str, ...] = ("right_lung", "left_lung"), **changes: object) -> OwnData:
-        task = task_for("chest", labels, tmp_path / "images")
+    def make(labels: tuple[str, ...] = ("right_lung", "left_lung"), **changes: object) -> FolderData:
+        task = make_folder_task("chest", labels, tmp_path / "images")
         given = {"name": "chest", "images": tmp_path / "images", "masks": tmp_path / "masks"}
         said = {key: changes.pop(key) for key in ("values", "binarise", "ignore") if key in changes}
-        meaning = Meaning(task, **said)
-        return OwnData(**{**given, "meaning": meaning, **changes})
+        meaning = MaskEncoding(task, **said)
+        return FolderData(**{**given, "meaning": meaning, **changes})
 
     return make
 
@@ -87,10 +93,10 @@ def fill_folders(folder: Path, n_images: int, ending: str = "_mask") -> None:
     ],
 )
 def test_names_are_paired(images: list[str], masks: list[str], pairs: dict[str, str]) -> None:
-    assert pair_keys(images, masks) == pairs
+    assert pair_names(images, masks) == pairs
 
 
-def test_every_mismatch_is_listed_at_once(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_every_mismatch_is_listed_at_once(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     fill_folders(tmp_path, 4)
     put(tmp_path / "images" / "lonely.png", grey(7))
     put(tmp_path / "masks" / "orphan_mask.png", field_labels())
@@ -106,7 +112,7 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path, own: Callable[..., Own
     put(tmp_path / "masks" / "turned.png", field_labels()[:, ::-1].copy())
     for suffix in (".png", ".tif"):
         put(tmp_path / "images" / f"twice{suffix}", grey(13))
-    found = match(own(group_by="(p[0-9]|blank)"))
+    found = check_folder_data(own(group_by="(p[0-9]|blank)"))
     kinds = {mismatch.kind: mismatch.name for mismatch in found.mismatches}
     assert kinds == {
         "double": "twice",
@@ -120,48 +126,50 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path, own: Callable[..., Own
     }
     assert [mismatch.kind for mismatch in found.mismatches if not mismatch.blocking] == ["empty"]
     assert sorted(case.name for case in found.cases) == ["blank", "p0_0", "p0_1", "p1_2", "p1_3"]
-    text = "\n".join(listing(found.mismatches))
+    text = "\n".join(format_mismatches(found.mismatches))
     assert "the values 7, 14 mean nothing; known are 0 (background), 1 (right lung), 2 (left lung)" in text
     assert "exchange their names in --labels" in text
-    without_group = [mismatch for mismatch in match(own(group_by="p[0-9]")).mismatches if mismatch.kind == "group"]
+    without_group = [
+        mismatch for mismatch in check_folder_data(own(group_by="p[0-9]")).mismatches if mismatch.kind == "group"
+    ]
     assert [mismatch.name for mismatch in without_group] == ["blank"]
 
 
 def test_black_and_white_masks_are_one_label_and_other_values_can_be_named(
-    tmp_path: Path, own: Callable[..., OwnData]
+    tmp_path: Path, own: Callable[..., FolderData]
 ) -> None:
     put(tmp_path / "images" / "a.png", grey(1))
     put(tmp_path / "masks" / "a.png", (field_labels() > 0).astype(np.uint8) * 255)
-    (case,) = match(own(("lung",))).cases
+    (case,) = check_folder_data(own(("lung",))).cases
     assert case.facts is not None
     assert case.facts.values == (1,)
     put(tmp_path / "masks" / "a.png", field_labels() * 100)
-    assert [mismatch.kind for mismatch in match(own()).mismatches] == ["unknown value"]
-    (case,) = match(own(values=((100,), (200,)))).cases
+    assert [mismatch.kind for mismatch in check_folder_data(own()).mismatches] == ["unknown value"]
+    (case,) = check_folder_data(own(values=((100,), (200,)))).cases
     assert case.facts.values == (1, 2)
 
 
-def test_one_folder_may_hold_both(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_one_folder_may_hold_both(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     for number in range(2):
         put(tmp_path / "images" / f"a{number}.png", grey(number))
         put(tmp_path / "images" / f"a{number}_seg.png", field_labels())
-    found = match(own(masks=tmp_path / "images"))
+    found = check_folder_data(own(masks=tmp_path / "images"))
     assert [case.name for case in found.cases] == ["a0", "a1"]
     assert found.mismatches == ()
 
 
-def test_volumes_of_nifti_are_paired(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_volumes_of_nifti_are_paired(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     volume = Image(np.stack([grey(n) for n in range(3)]), "ZYX", (5.0, 0.5, 0.5))
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     formats.write_image(tmp_path / "images" / "scan_0000.nii.gz", volume)
     formats.write_labels(tmp_path / "masks" / "scan.nii.gz", np.stack([field_labels()] * 3), volume)
-    found = match(own())
+    found = check_folder_data(own())
     assert found.mismatches == ()
     assert found.cases[0].facts.shape == (3, *SHAPE)
 
 
-def test_coco_categories_become_labels_and_other_ones_are_named(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_coco_categories_become_labels_and_other_ones_are_named(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     put(tmp_path / "images" / "a.png", grey(1))
     put(tmp_path / "images" / "b.png", grey(2))
     box = [6, 10, 26, 10, 26, 38, 6, 38]
@@ -175,7 +183,7 @@ def test_coco_categories_become_labels_and_other_ones_are_named(tmp_path: Path, 
     }
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
-    found = match(own(masks=path))
+    found = check_folder_data(own(masks=path))
     assert [case.name for case in found.cases] == ["a"]
     assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [("unknown value", "b")]
     assert "has the categories heart, which are no labels" in found.mismatches[0].text
@@ -190,9 +198,9 @@ def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
     )
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "slide.xml").write_text(f"<Annotations><Annotation>{regions}</Annotation></Annotations>")
-    meaning = Meaning(own_task("cells", ["nucleus"], kind="histology", instances=True))
-    data = OwnData("cells", tmp_path / "images", tmp_path / "masks", meaning)
-    found = match(data)
+    meaning = MaskEncoding(make_custom_task("cells", ["nucleus"], kind="histology", instances=True))
+    data = FolderData("cells", tmp_path / "images", tmp_path / "masks", meaning)
+    found = check_folder_data(data)
     assert found.mismatches == ()
     fill_run(data, found.cases, [], tmp_path / "run", AT_RANDOM)
     labels = formats.read_labels(tmp_path / "run" / "labels" / "cells" / "slide.tif")
@@ -201,44 +209,44 @@ def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
 
 def test_groups_are_split_the_same_way_each_time() -> None:
     groups = [f"p{number}" for number in range(20)]
-    held = groups_to_hold_out(groups)
+    held = choose_hold_out_groups(groups)
     assert len(held) == 4
-    assert held == groups_to_hold_out(reversed(groups))
-    assert len(groups_to_hold_out(["a", "b"])) == 1
-    assert groups_to_hold_out(["a", "a"]) == ()
-    assert len(groups_to_validate(groups)) == 4
-    assert groups_to_validate(groups[:4]) == ()
+    assert held == choose_hold_out_groups(reversed(groups))
+    assert len(choose_hold_out_groups(["a", "b"])) == 1
+    assert choose_hold_out_groups(["a", "a"]) == ()
+    assert len(choose_validation_groups(groups)) == 4
+    assert choose_validation_groups(groups[:4]) == ()
 
 
 def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_path: Path) -> None:
     task = TASKS["lungs"]
-    small = Sizes(n_train=4, n_validate=0, n_planes=4, side_px=100, look="grey")
-    large = Sizes(n_train=800, n_validate=200, n_planes=800, side_px=512, look="grey")
-    few, many = (default_recipe(task, "chest", sizes, Changes()) for sizes in (small, large))
+    small = DataStats(n_train=4, n_validate=0, n_planes=4, side_px=100, look="grey")
+    large = DataStats(n_train=800, n_validate=200, n_planes=800, side_px=512, look="grey")
+    few, many = (make_default_recipe(task, "chest", sizes, RecipeOverrides()) for sizes in (small, large))
     assert few.n_epochs * few.steps_per_epoch < many.n_epochs * many.steps_per_epoch
     assert (few.patch_px, many.patch_px) == (96, 256)
     assert (few.keep, many.keep) == ("last", "best")
     path = tmp_path / "changes.toml"
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
-    changes = read_changes(path)
-    assert default_recipe(task, "chest", small, changes).n_epochs == 3
-    start = default_start(task, "chest", [], small, changes)
+    changes = read_recipe_overrides(path)
+    assert make_default_recipe(task, "chest", small, changes).n_epochs == 3
+    start = make_default_start_plan(task, "chest", [], small, changes)
     card = start.card
     assert (card.architecture.encoder, card.architecture.in_channels, card.architecture.classes) == ("resnet18", 1, 3)
     assert (start.weights_from, card.lineage.began_with) == ("", ""), "what it begins with is chosen later"
     with pytest.raises(MedSegError, match="the recipe cannot be changed so: n_epoch: Extra inputs"):
-        default_recipe(task, "chest", small, Changes(recipe={"n_epoch": 3}))
+        make_default_recipe(task, "chest", small, RecipeOverrides(recipe={"n_epoch": 3}))
     path.write_text("learning_rate = 3")
     with pytest.raises(MedSegError, match=r"is no recipe: learning_rate: Extra.*Its keys are architecture"):
-        read_changes(path)
+        read_recipe_overrides(path)
 
 
-def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     fill_folders(tmp_path, 10)
     data = own(group_by="p[0-9]+", hold_out=("p1",))
-    found = match(data)
+    found = check_folder_data(data)
     small = {"n_epochs": 1, "steps_per_epoch": 2, "batch_size": 2, "patch_px": 64, "precision": "fp32"}
-    changes = Changes(
+    changes = RecipeOverrides(
         weights="none",
         recipe=small,
         preprocessing={"min_side_px": 64},
@@ -246,12 +254,12 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
     )
     run_dir = tmp_path / "run"
     base = fill_run(data, found.cases, [], run_dir, changes)
-    assert base.card.own_task == data.meaning.task
+    assert base.card.own_task == data.encoding.task
     roles = {item.name: item.role for item in read_snapshot(run_dir / "snapshot.json").items}
     assert {name for name, role in roles.items() if role is Role.HOLD_OUT} == {"chest/p1_2", "chest/p1_3"}
-    card = train(run_dir)
+    card = train_and_evaluate(run_dir)
     assert card.hold_out[-1].n_images == 2
-    assert card.labelled_as.sides == (1, 2)
+    assert card.task_definition.sides == (1, 2)
     assert card.lineage.n_corrections == 0
     assert card.lineage.began_with == "random weights, as asked for"
     said = [event.text for event, _ in read_events(run_dir) if isinstance(event, Notice)]
@@ -264,40 +272,40 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
         fill_run(data, found.cases, [], run_dir)
 
 
-def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     fill_folders(tmp_path, 10)
     data = own(group_by="p[0-9]+", hold_out=("p1",), train_on=("p0_0", "p3_6"))
-    fill_run(data, match(data).cases, [], tmp_path / "run", AT_RANDOM)
+    fill_run(data, check_folder_data(data).cases, [], tmp_path / "run", AT_RANDOM)
     roles = [item.role for item in read_snapshot(tmp_path / "run" / "snapshot.json").items]
     assert sorted(roles) == [Role.HOLD_OUT] * 2 + [Role.TRAIN] * 2
     wrong = own(group_by="p[0-9]+", hold_out=("p9",))
-    cases = match(wrong).cases
+    cases = check_folder_data(wrong).cases
     with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; there are \['p0'"):
         fill_run(wrong, cases, [], tmp_path / "other", AT_RANDOM)
 
 
 def test_what_nobody_decided_on_is_marked_and_neither_learnt_nor_judged(
-    tmp_path: Path, own: Callable[..., OwnData]
+    tmp_path: Path, own: Callable[..., FolderData]
 ) -> None:
     fill_folders(tmp_path, 10)
     mask = field_labels()
     mask[:, 48:] = 255
     put(tmp_path / "masks" / "p0_0_mask.png", mask)
     put(tmp_path / "masks" / "p0_1_mask.png", np.full(SHAPE, 255, np.uint8))
-    assert {mismatch.name for mismatch in match(own()).mismatches} == {"p0_0", "p0_1"}
+    assert {mismatch.name for mismatch in check_folder_data(own()).mismatches} == {"p0_0", "p0_1"}
     data = own(ignore=255)
-    found = match(data)
+    found = check_folder_data(data)
     assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [("not looked at", "p0_1")]
     fill_run(data, found.cases, [], tmp_path / "run", AT_RANDOM)
     items = {item.name: item for item in read_snapshot(tmp_path / "run" / "snapshot.json").items}
     item = items["chest/p0_0"]
     assert item.ignored_value == 255
-    _, labels, unseen = read_item(item, tmp_path / "run", data.meaning.task)
+    _, labels, unseen = read_item(item, tmp_path / "run", data.encoding.task)
     assert (unseen == (mask == 255)).all()
     assert (labels == np.where(mask == 255, 0, mask)).all()
 
 
-def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own: Callable[..., OwnData]) -> None:
+def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     drawn = (field_labels() > 0).astype(np.uint8) * 255
     for name in ("a", "b", "c"):
         put(tmp_path / "images" / f"{name}.png", grey(1))
@@ -305,15 +313,17 @@ def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own
     Picture.fromarray(np.stack([drawn] * 3, axis=-1)).save(tmp_path / "masks" / "a.jpg", quality=60)
     put(tmp_path / "masks" / "b.png", np.stack([field_labels() * 30] * 3, axis=-1))
     put(tmp_path / "masks" / "c.png", np.stack([drawn, drawn, drawn // 2], axis=-1))
-    assert {(miss.kind, miss.name) for miss in match(own(("lung",))).blocking} >= {("unreadable", "a")}
+    assert {(miss.kind, miss.name) for miss in check_folder_data(own(("lung",))).blocking_mismatches} >= {
+        ("unreadable", "a")
+    }
     data = own(("lung",), binarise=True)
-    found = match(data)
+    found = check_folder_data(data)
     assert [(miss.kind, miss.name, miss.blocking) for miss in found.mismatches] == [
         ("soft borders", "a", False),
         ("unreadable", "c", True),
     ]
     assert "colour picture" in found.mismatches[1].text
     for case in found.cases:
-        _, labels = labels_of(case, data.meaning)
+        _, labels = read_image_and_labels(case, data.encoding)
         assert (labels == (field_labels() > 0)).mean() > 0.99, case.name
         assert labels.max() == 1

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image as Picture
 
 from napari_medseg.core.errors import MedSegError
-from training.from_folders.image_kind import kind_of
+from training.from_folders.image_kind import detect_image_kind
 
 
 def test_the_kind_of_images_is_seen(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_the_kind_of_images_is_seen(tmp_path: Path) -> None:
         Picture.fromarray(pixels).save(tmp_path / name / "a.png")
     (tmp_path / "ct").mkdir()
     tifffile.imwrite(tmp_path / "ct" / "broken.tif", np.zeros(0, np.uint8))
-    assert kind_of(tmp_path / "grey") == "grey"
-    assert kind_of(tmp_path / "red") == "colour"
+    assert detect_image_kind(tmp_path / "grey") == "grey"
+    assert detect_image_kind(tmp_path / "red") == "colour"
     with pytest.raises(MedSegError, match="no image that can be read"):
-        kind_of(tmp_path / "ct")
+        detect_image_kind(tmp_path / "ct")

@@ -14,21 +14,21 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 import napari_medseg
-from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, Lineage, read_card
-from napari_medseg.core.model_registry import Registry
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.networks import load_version
-from training.from_folders.base_recipe import BaseRecipe
-from training.from_folders.default_recipe import Changes
-from training.from_folders.folder_run import OwnData, fill_run, match
-from training.from_folders.mask_values import Meaning
-from training.start_plan import FirstStart
-from training.start_weights import save_start
+from training.from_folders.base_recipe import ModelRecipe
+from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+from training.from_folders.mask_values import MaskEncoding
+from training.start_plan import StartPlan
+from training.start_weights import save_start_version
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 RESNET = {"name": "unet", "encoder": "resnet18", "options": {"decoder_channels": [8] * 5}}
-Fill = Callable[..., BaseRecipe]
+Fill = Callable[..., ModelRecipe]
 
 
 @pytest.fixture
@@ -40,12 +40,14 @@ def fill(tmp_path: Path) -> Fill:
         (tmp_path / kind).mkdir()
         for name in "ab":
             Picture.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
-    data = OwnData("x", tmp_path / "images", tmp_path / "masks", Meaning(own_task("x", ["lung"], kind="grey")))
+    data = FolderData(
+        "x", tmp_path / "images", tmp_path / "masks", MaskEncoding(make_custom_task("x", ["lung"], kind="grey"))
+    )
 
-    def filled(changes: Changes, registry: Registry | None = None) -> BaseRecipe:
-        known = registry or Registry(tmp_path / "registry", BUNDLED)
-        donors = [(card, known.folder(card.id)) for card in known.versions()]
-        return fill_run(data, match(data).cases, donors, tmp_path / "run", changes, registry)
+    def filled(changes: RecipeOverrides, registry: ModelRegistry | None = None) -> ModelRecipe:
+        known = registry or ModelRegistry(tmp_path / "registry", BUNDLED)
+        donors = [(card, known.get_folder(card.id)) for card in known.list_versions()]
+        return fill_run(data, check_folder_data(data).cases, donors, tmp_path / "run", changes, registry)
 
     return filled
 
@@ -64,7 +66,7 @@ def test_another_network_begins_with_imagenet(fill: Fill, hub_cache: Path, tmp_p
     folder = hub_cache / f"models--{place['repo_id'].replace('/', '--')}" / "snapshots" / place["revision"]
     folder.mkdir(parents=True)
     save_file(taught | {"fc.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}, folder / "model.safetensors")
-    base = fill(Changes(architecture=RESNET))
+    base = fill(RecipeOverrides(architecture=RESNET))
     assert base.card.lineage.began_with == "imagenet (resnet18)"
     assert base.card.weaknesses == []
     network, card = load_version(tmp_path / "run" / "start")
@@ -75,25 +77,25 @@ def test_another_network_begins_with_imagenet(fill: Fill, hub_cache: Path, tmp_p
 
 def test_where_imagenet_cannot_be_had_it_is_said_what_to_do(fill: Fill, hub_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match=r'cannot get the weights of resnet18.*weights = "none" to begin at random'):
-        fill(Changes(architecture=RESNET))
+        fill(RecipeOverrides(architecture=RESNET))
     with pytest.raises(MedSegError) as refused:
-        fill(Changes(architecture=RESNET, weights="imagenet"))
+        fill(RecipeOverrides(architecture=RESNET, weights="imagenet"))
     assert "--recipe" not in str(refused.value), "it was asked for"
     assert not (tmp_path / "run" / "recipe.json").exists()
     assert not hub_cache.exists() or not any(hub_cache.rglob("*.safetensors"))
-    base = fill(Changes(architecture=RESNET, weights="none"))
+    base = fill(RecipeOverrides(architecture=RESNET, weights="none"))
     assert base.card.lineage.began_with == "random weights, as asked for"
     assert base.card.weaknesses == ["its training began with random weights, as asked for"]
 
 
 def test_where_nobody_publishes_weights_it_goes_on_and_says_so(fill: Fill, hub_cache: Path) -> None:
-    base = fill(Changes(architecture={"name": "conv_unet", "encoder": "", "options": {"widths": [8, 16]}}))
+    base = fill(RecipeOverrides(architecture={"name": "conv_unet", "encoder": "", "options": {"widths": [8, 16]}}))
     assert base.card.lineage.began_with == "random weights, as nobody publishes weights for conv_unet"
     assert base.card.weaknesses == [f"its training began with {base.card.lineage.began_with}"]
 
 
 def test_a_version_lends_its_network_without_being_named(fill: Fill) -> None:
-    base = fill(Changes())
+    base = fill(RecipeOverrides())
     assert base.card.lineage.began_with == "lungs-unet@3"
     assert base.encoder_weights == ""
 
@@ -101,7 +103,7 @@ def test_a_version_lends_its_network_without_being_named(fill: Fill) -> None:
 def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp_path: Path) -> None:
     network, card = load_version(BUNDLED / "lungs-unet" / "3")
     save_file(network.get_submodule("encoder").state_dict(), tmp_path / "mine.safetensors")
-    base = fill(Changes(weights=str(tmp_path / "mine.safetensors")))
+    base = fill(RecipeOverrides(weights=str(tmp_path / "mine.safetensors")))
     assert base.card.lineage.began_with.startswith("file mine.safetensors (sha256 ")
     shutil.rmtree(tmp_path / "run")
     folder = tmp_path / "registry" / "my-model" / "2"
@@ -109,8 +111,8 @@ def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp
     content = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(content | {"name": "my-model", "version": 2}))
     with pytest.raises(MedSegError, match="my-model@2"):
-        fill(Changes(weights="my-model@2"))
-    base = fill(Changes(weights="my-model@2"), Registry(tmp_path / "registry", BUNDLED))
+        fill(RecipeOverrides(weights="my-model@2"))
+    base = fill(RecipeOverrides(weights="my-model@2"), ModelRegistry(tmp_path / "registry", BUNDLED))
     assert base.card.lineage.began_with == "my-model@2"
     assert base.card.licence == f"began with weights of my-model@2: {card.licence}"
 
@@ -119,14 +121,14 @@ def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cach
     _, card = load_version(BUNDLED / "lungs-unet" / "3")
     plain = card.model_copy(update={"lineage": Lineage(), "weaknesses": [], "licence": ""})
     resnet = Architecture(name="unet", encoder="resnet18", in_channels=1, classes=3)
-    start = FirstStart(card=plain.model_copy(update={"architecture": resnet}))
+    start = StartPlan(card=plain.model_copy(update={"architecture": resnet}))
     with pytest.raises(MedSegError, match="cannot get the weights of resnet18"):
-        save_start(start, tmp_path / "a", 0)
+        save_start_version(start, tmp_path / "a", 0)
     assert not (tmp_path / "a").exists()
-    save_start(start.model_copy(update={"encoder_weights": "none"}), tmp_path / "a", 0)
+    save_start_version(start.model_copy(update={"encoder_weights": "none"}), tmp_path / "a", 0)
     said = read_card(tmp_path / "a" / "card.json")
     assert said.lineage.began_with == "random weights, as asked for"
     assert said.weaknesses == ["its training began with random weights, as asked for"]
     own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
-    save_start(own, tmp_path / "b", 0)
+    save_start_version(own, tmp_path / "b", 0)
     assert read_card(tmp_path / "b" / "card.json").lineage.began_with == "lungs-unet@3"

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_medseg.core.custom_task import own_task
+from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from training.from_folders.mask_files import UnknownValueError
 from training.from_folders.mask_values import (
     IGNORED_OBJECT,
-    Meaning,
-    binarised,
+    MaskEncoding,
+    binarise_mask,
+    convert_mask_to_labels,
+    describe_soft_borders,
     has_soft_borders,
-    labels_from,
-    note_on_borders,
 )
 
-ONE = own_task("one", ["lung"], kind="grey")
-TWO = own_task("two", ["lung", "heart"], kind="grey")
-CELLS = own_task("cells", ["nucleus"], kind="histology", instances=True)
+ONE = make_custom_task("one", ["lung"], kind="grey")
+TWO = make_custom_task("two", ["lung", "heart"], kind="grey")
+CELLS = make_custom_task("cells", ["nucleus"], kind="histology", instances=True)
 
 
 def disc(radius: float = 8.0) -> np.ndarray:
@@ -28,22 +28,22 @@ def disc(radius: float = 8.0) -> np.ndarray:
 
 def test_several_values_can_mean_one_label() -> None:
     mask = np.array([[0, 31, 32, 40]], np.uint16)
-    assert labels_from(mask, Meaning(TWO, ((31, 32), (40,)))).tolist() == [[0, 1, 1, 2]]
+    assert convert_mask_to_labels(mask, MaskEncoding(TWO, ((31, 32), (40,)))).tolist() == [[0, 1, 1, 2]]
     with pytest.raises(UnknownValueError, match=r"values 7 mean nothing; known are .*31 \(lung\), 32 \(lung\), 40"):
-        labels_from(mask + np.array([[7, 0, 0, 0]], np.uint16), Meaning(TWO, ((31, 32), (40,))))
+        convert_mask_to_labels(mask + np.array([[7, 0, 0, 0]], np.uint16), MaskEncoding(TWO, ((31, 32), (40,))))
 
 
 def test_what_nobody_decided_is_neither_label_nor_background() -> None:
     mask = np.array([[0, 1, 2, 255]], np.uint8)
-    assert labels_from(mask, Meaning(TWO, ignore=255)).tolist() == [[0, 1, 2, 255]]
-    assert labels_from(mask, Meaning(TWO, ((1,), (255,)), ignore=2)).tolist() == [[0, 1, 255, 2]]
-    assert labels_from(mask, Meaning(ONE, binarise=True, ignore=2)).tolist() == [[0, 1, 255, 1]]
+    assert convert_mask_to_labels(mask, MaskEncoding(TWO, ignore=255)).tolist() == [[0, 1, 2, 255]]
+    assert convert_mask_to_labels(mask, MaskEncoding(TWO, ((1,), (255,)), ignore=2)).tolist() == [[0, 1, 255, 2]]
+    assert convert_mask_to_labels(mask, MaskEncoding(ONE, binarise=True, ignore=2)).tolist() == [[0, 1, 255, 1]]
     with pytest.raises(UnknownValueError, match=r"values 9 mean nothing; .* 255 \(not looked at\)"):
-        labels_from(np.array([[9]], np.uint8), Meaning(TWO, ignore=255))
-    objects = labels_from(np.array([[0, 255, 254, 7]], np.uint8), Meaning(CELLS, ignore=7))
+        convert_mask_to_labels(np.array([[9]], np.uint8), MaskEncoding(TWO, ignore=255))
+    objects = convert_mask_to_labels(np.array([[0, 255, 254, 7]], np.uint8), MaskEncoding(CELLS, ignore=7))
     assert objects.tolist() == [[0, 255, 254, IGNORED_OBJECT]], "an object may have the number 255"
     with pytest.raises(UnknownValueError, match="JPEG does not keep values"):
-        labels_from(mask, Meaning(ONE, binarise=True, ignore=255), exact=False)
+        convert_mask_to_labels(mask, MaskEncoding(ONE, binarise=True, ignore=255), exact=False)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_nobody_decided_is_neither_label_nor_background() -> None:
 )
 def test_contradictions_are_refused(task: object, said: dict[str, object], message: str) -> None:
     with pytest.raises(MedSegError, match=message):
-        Meaning(task, **said)
+        MaskEncoding(task, **said)
 
 
 def test_smoothed_borders_are_cut_in_the_middle_and_other_values_all_count() -> None:
@@ -71,25 +71,25 @@ def test_smoothed_borders_are_cut_in_the_middle_and_other_values_all_count() -> 
     smooth = np.where(ndimage.binary_erosion(drawn), 255, smooth)
     assert has_soft_borders(smooth)
     rim = ndimage.binary_dilation(drawn) & ~drawn
-    assert (binarised(np.where(rim, 128 - 1, drawn * 255)) == drawn).all(), "one grey, a pixel wide"
-    assert (binarised(smooth) == (smooth > 127)).all()
-    assert (binarised(smooth / np.float32(255)) == (smooth > 127)).all(), "shares of 1 as well"
+    assert (binarise_mask(np.where(rim, 128 - 1, drawn * 255)) == drawn).all(), "one grey, a pixel wide"
+    assert (binarise_mask(smooth) == (smooth > 127)).all()
+    assert (binarise_mask(smooth / np.float32(255)) == (smooth > 127)).all(), "shares of 1 as well"
     rings = np.where(drawn, 85, 0) + np.where(disc(5), 170, 0)
     assert not has_soft_borders(rings), "thick rings are values of their own"
-    assert (binarised(rings) == drawn).all()
+    assert (binarise_mask(rings) == drawn).all()
     numbers = np.arange(32 * 32).reshape(32, 32) % 256
-    assert (binarised(numbers) == (numbers > 0)).all(), "as are numbers of objects"
-    assert (binarised(drawn.astype(np.uint8)) == drawn).all()
+    assert (binarise_mask(numbers) == (numbers > 0)).all(), "as are numbers of objects"
+    assert (binarise_mask(drawn.astype(np.uint8)) == drawn).all()
     noisy = np.where(drawn, 250, 3)
-    assert (binarised(noisy, exact=False) == drawn).all(), "JPEG"
-    assert not binarised(np.zeros((4, 4), np.uint8), exact=False).any()
-    assert note_on_borders(smooth, Meaning(ONE, binarise=True)) == (
+    assert (binarise_mask(noisy, exact=False) == drawn).all(), "JPEG"
+    assert not binarise_mask(np.zeros((4, 4), np.uint8), exact=False).any()
+    assert describe_soft_borders(smooth, MaskEncoding(ONE, binarise=True)) == (
         "its borders are soft; values above 127.5 became the label"
     )
-    assert note_on_borders(rings, Meaning(ONE, binarise=True)) == ""
+    assert describe_soft_borders(rings, MaskEncoding(ONE, binarise=True)) == ""
 
 
 def test_a_drawing_of_objects_is_parted_where_they_do_not_touch() -> None:
     mask = np.array([[30, 30, 0, 90]], np.uint8)
-    assert labels_from(mask, Meaning(CELLS, binarise=True)).tolist() == [[1, 1, 0, 2]]
-    assert labels_from(mask, Meaning(CELLS)).tolist() == mask.tolist()
+    assert convert_mask_to_labels(mask, MaskEncoding(CELLS, binarise=True)).tolist() == [[1, 1, 0, 2]]
+    assert convert_mask_to_labels(mask, MaskEncoding(CELLS)).tolist() == mask.tolist()

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.snapshot import IGNORED
-from training.losses.boundary import gaps_between_objects, signed_distances
+from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.losses.boundary import compute_gap_weights, compute_signed_distances
 from training.losses.losses import (
     LOSSES,
-    boundary_weighted,
+    boundary_weighted_cross_entropy,
     cross_entropy,
-    focal,
-    loss_named,
-    soft_dice,
-    soft_jaccard,
-    tversky,
+    focal_loss,
+    get_loss,
+    soft_dice_loss,
+    soft_jaccard_loss,
+    tversky_loss,
 )
 
 TARGET = torch.tensor([[[0, 1], [2, 1]]])
@@ -39,7 +39,7 @@ def blobs(n: int = 2, side: int = 32, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @EVERY_LOSS
 def test_a_certain_and_right_answer_costs_nothing_and_a_wrong_one_costs_more(name: str) -> None:
-    loss = loss_named(name)
+    loss = get_loss(name)
     assert float(loss(CERTAIN, TARGET)) < 1e-4
     assert float(loss(-CERTAIN, TARGET)) > 0.05
     _, target = blobs()
@@ -52,14 +52,14 @@ def test_values_that_can_be_worked_out_by_hand() -> None:
     assert float(cross_entropy(UNDECIDED, TARGET)) == pytest.approx(math.log(3))
     first = (2 * 2 / 3 + 1) / (4 / 3 + 2 + 1)
     second = (2 * 1 / 3 + 1) / (4 / 3 + 1 + 1)
-    assert float(soft_dice(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
+    assert float(soft_dice_loss(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
     first = (2 / 3 + 1) / (4 / 3 + 2 - 2 / 3 + 1)
     second = (1 / 3 + 1) / (4 / 3 + 1 - 1 / 3 + 1)
-    assert float(soft_jaccard(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
-    assert float(focal(UNDECIDED, TARGET)) == pytest.approx((2 / 3) ** 2 * math.log(3))
+    assert float(soft_jaccard_loss(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
+    assert float(focal_loss(UNDECIDED, TARGET)) == pytest.approx((2 / 3) ** 2 * math.log(3))
     first = (2 / 3 + 1) / (2 / 3 + 0.3 * 2 / 3 + 0.7 * 4 / 3 + 1)
     second = (1 / 3 + 1) / (1 / 3 + 0.3 * 1 + 0.7 * 2 / 3 + 1)
-    assert float(tversky(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
+    assert float(tversky_loss(UNDECIDED, TARGET)) == pytest.approx(1 - (first + second) / 2)
 
 
 def test_class_weights_count_pixels_by_their_true_class() -> None:
@@ -69,10 +69,10 @@ def test_class_weights_count_pixels_by_their_true_class() -> None:
     weights = torch.tensor([1.0, 2.0, 5.0])
     by_hand = (1 * costs[0] + 2 * 2 * costs[1] + 5 * costs[2]) / (1 + 2 + 2 + 5)
     assert float(cross_entropy(logits, TARGET, weights)) == pytest.approx(by_hand)
-    assert float(loss_named("cross_entropy", weights)(logits, TARGET)) == pytest.approx(by_hand)
+    assert float(get_loss("cross_entropy", weights)(logits, TARGET)) == pytest.approx(by_hand)
     theirs = torch.nn.functional.cross_entropy(logits, TARGET, weights)
     assert float(cross_entropy(logits, TARGET, weights)) == pytest.approx(float(theirs))
-    torch.testing.assert_close(loss_named("dice", weights)(logits, TARGET), soft_dice(logits, TARGET))
+    torch.testing.assert_close(get_loss("dice", weights)(logits, TARGET), soft_dice_loss(logits, TARGET))
 
 
 def test_region_losses_are_those_of_monai() -> None:
@@ -80,13 +80,13 @@ def test_region_losses_are_those_of_monai() -> None:
     settings = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
     one = target[:, None]
     dice = monai.losses.DiceLoss(smooth_nr=1.0, smooth_dr=1.0, **settings)(logits, one)
-    torch.testing.assert_close(soft_dice(logits, target), dice)
+    torch.testing.assert_close(soft_dice_loss(logits, target), dice)
     jaccard = monai.losses.DiceLoss(smooth_nr=2.0, smooth_dr=2.0, jaccard=True, **settings)(logits, one)
-    torch.testing.assert_close(soft_jaccard(logits, target), jaccard)
+    torch.testing.assert_close(soft_jaccard_loss(logits, target), jaccard)
     theirs = monai.losses.TverskyLoss(alpha=0.3, beta=0.7, smooth_nr=1.0, smooth_dr=1.0, **settings)(logits, one)
-    torch.testing.assert_close(tversky(logits, target), theirs)
+    torch.testing.assert_close(tversky_loss(logits, target), theirs)
     mean_over_classes = monai.losses.FocalLoss(to_onehot_y=True, use_softmax=True)(logits, one)
-    torch.testing.assert_close(focal(logits, target), 3 * mean_over_classes)
+    torch.testing.assert_close(focal_loss(logits, target), 3 * mean_over_classes)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_region_losses_are_those_of_monai() -> None:
 def test_the_hausdorff_losses_are_those_of_monai(name: str, theirs: type[torch.nn.Module]) -> None:
     logits, target = blobs()
     expected = theirs(softmax=True, to_onehot_y=True)(logits, target[:, None])
-    torch.testing.assert_close(loss_named(name)(logits, target), expected)
+    torch.testing.assert_close(get_loss(name)(logits, target), expected)
 
 
 def test_the_boundary_loss_is_that_of_monai_but_for_its_constant() -> None:
@@ -104,39 +104,41 @@ def test_the_boundary_loss_is_that_of_monai_but_for_its_constant() -> None:
     theirs = monai.losses.BoundaryLoss(include_background=False, softmax=True, to_onehot_y=True)
     right = 40.0 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
     expected = theirs(logits, target[:, None]) - theirs(right, target[:, None])
-    torch.testing.assert_close(loss_named("boundary")(logits, target), expected)
+    torch.testing.assert_close(get_loss("boundary")(logits, target), expected)
 
 
 def test_signed_distances_and_the_boundary_loss_by_hand() -> None:
     mask = torch.tensor([[[[0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]]])
-    assert signed_distances(mask).flatten().tolist() == [1, 0, -1, 0, 1, 2]
+    assert compute_signed_distances(mask).flatten().tolist() == [1, 0, -1, 0, 1, 2]
     target = mask[:, 0].long()
     said = torch.tensor([0, 1, 1, 1, 1, 1])  # two pixels too many, 1 and 2 px off the border
     logits = 40.0 * torch.nn.functional.one_hot(said, 2).T.reshape(1, 2, 1, 6).float()
-    assert float(loss_named("boundary")(logits, target)) == pytest.approx((1 + 2) / 6)
-    assert not signed_distances(torch.ones(1, 1, 4, 4)).any()
+    assert float(get_loss("boundary")(logits, target)) == pytest.approx((1 + 2) / 6)
+    assert not compute_signed_distances(torch.ones(1, 1, 4, 4)).any()
 
 
 def test_the_gap_between_two_objects_counts_more_the_narrower_it_is() -> None:
     target = torch.zeros(1, 9, 40, dtype=torch.int64)
     target[0, :, 3:10], target[0, :, 12:20], target[0, :, 30:38] = 1, 1, 1
-    gaps = gaps_between_objects(target, 5.0, 0)[0, 4]
+    gaps = compute_gap_weights(target, 5.0, 0)[0, 4]
     assert float(gaps[10]) == pytest.approx(math.exp(-((1 + 2) ** 2) / 50))
     assert float(gaps[24]) == pytest.approx(math.exp(-((5 + 6) ** 2) / 50))
     assert float(gaps[5]) == 0
-    logits, weight = torch.zeros(1, 2, 9, 40), 1 + 10 * gaps_between_objects(target, 5.0, 0)
-    assert float(boundary_weighted(logits, target)) == pytest.approx(float(weight.mean()) * math.log(2), rel=1e-5)
+    logits, weight = torch.zeros(1, 2, 9, 40), 1 + 10 * compute_gap_weights(target, 5.0, 0)
+    assert float(boundary_weighted_cross_entropy(logits, target)) == pytest.approx(
+        float(weight.mean()) * math.log(2), rel=1e-5
+    )
     lone = torch.zeros(1, 9, 40, dtype=torch.int64)
     lone[0, :, 3:10] = 1
-    assert not gaps_between_objects(lone, 5.0, 0).any()
+    assert not compute_gap_weights(lone, 5.0, 0).any()
 
 
 def test_cores_in_one_rim_are_two_objects() -> None:
     target = torch.zeros(1, 9, 30, dtype=torch.int64)
     target[0, :, 3:23] = 1
     target[0, :, 5:11], target[0, :, 15:21] = 2, 2
-    assert float(gaps_between_objects(target, 5.0, 2)[0, 4, 13]) > 0.4
-    objects = gaps_between_objects(target.clamp(max=1), 5.0, 0)
+    assert float(compute_gap_weights(target, 5.0, 2)[0, 4, 13]) > 0.4
+    objects = compute_gap_weights(target.clamp(max=1), 5.0, 0)
     assert not objects.any()
 
 
@@ -144,21 +146,21 @@ def test_false_pixels_on_an_empty_slice_cost() -> None:
     empty = torch.zeros(1, 64, 64, dtype=torch.int64)
     background, lung = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
     background[:, 0] = lung[:, 1] = 20.0
-    assert float(soft_dice(background, empty)) < 1e-3
-    assert float(soft_dice(lung, empty)) > 0.45
+    assert float(soft_dice_loss(background, empty)) < 1e-3
+    assert float(soft_dice_loss(lung, empty)) > 0.45
 
 
 @EVERY_LOSS
-@pytest.mark.parametrize("fill", [0, 1, 2, IGNORED], ids=["empty", "full", "full-2", "ignored"])
+@pytest.mark.parametrize("fill", [0, 1, 2, IGNORE_INDEX], ids=["empty", "full", "full-2", "ignored"])
 def test_gradients_are_finite_on_empty_and_full_masks(name: str, fill: int) -> None:
     target = torch.full((2, 24, 24), fill)
     for logits in (torch.zeros(2, 3, 24, 24), blobs(side=24)[0], 60.0 * blobs(side=24)[0]):
         logits = logits.clone().requires_grad_()
-        value = loss_named(name)(logits, target)
+        value = get_loss(name)(logits, target)
         value.backward()
         assert torch.isfinite(value)
         assert torch.isfinite(logits.grad).all()
-        if fill == IGNORED:
+        if fill == IGNORE_INDEX:
             assert float(value.detach()) == 0
             assert not logits.grad.any()
 
@@ -166,10 +168,10 @@ def test_gradients_are_finite_on_empty_and_full_masks(name: str, fill: int) -> N
 @EVERY_LOSS
 def test_what_is_ignored_has_no_gradient_and_does_not_matter(name: str) -> None:
     logits, target = blobs()
-    target[:, :10] = IGNORED
+    target[:, :10] = IGNORE_INDEX
     logits.requires_grad_()
     weights = torch.tensor([0.5, 2.0, 3.0])
-    loss = loss_named(name, weights)
+    loss = get_loss(name, weights)
     value = loss(logits, target)
     value.backward()
     assert not logits.grad[:, :, :10].any()
@@ -183,8 +185,8 @@ def test_what_is_ignored_has_no_gradient_and_does_not_matter(name: str) -> None:
 def test_a_loss_over_a_part_is_the_loss_of_that_part(name: str) -> None:
     logits, target = blobs()
     part = target.clone()
-    part[:, :, 20:] = IGNORED
-    torch.testing.assert_close(loss_named(name)(logits, part), loss_named(name)(logits[..., :20], target[..., :20]))
+    part[:, :, 20:] = IGNORE_INDEX
+    torch.testing.assert_close(get_loss(name)(logits, part), get_loss(name)(logits[..., :20], target[..., :20]))
 
 
 @pytest.mark.parametrize("name", ["boundary", "hausdorff"])
@@ -192,23 +194,23 @@ def test_the_edge_of_the_reviewed_part_is_no_border(name: str) -> None:
     target = torch.zeros(1, 32, 32, dtype=torch.int64)
     target[:, :16] = 1
     part = target.clone()
-    part[:, :, 16:] = IGNORED  # cuts the object, which goes on beyond
+    part[:, :, 16:] = IGNORE_INDEX  # cuts the object, which goes on beyond
     logits = blobs(n=1)[0][:, :2]
-    halves = loss_named(name)(logits[..., :16], target[..., :16])
-    torch.testing.assert_close(loss_named(name)(logits, part), halves, rtol=1e-4, atol=1e-4)
+    halves = get_loss(name)(logits[..., :16], target[..., :16])
+    torch.testing.assert_close(get_loss(name)(logits, part), halves, rtol=1e-4, atol=1e-4)
 
 
 def test_losses_work_on_half_precision_logits() -> None:
     logits, target = blobs()
     for name in LOSSES:
-        assert np.isfinite(float(loss_named(name)(logits.bfloat16(), target)))
+        assert np.isfinite(float(get_loss(name)(logits.bfloat16(), target)))
 
 
 def test_an_unknown_loss_or_option_lists_the_choices() -> None:
     with pytest.raises(MedSegError, match="cross_entropy_dice"):
-        loss_named("hinge")
+        get_loss("hinge")
     with pytest.raises(MedSegError, match="false_negative"):
-        loss_named("tversky", options={"beta": 0.5})
-    half = loss_named("tversky", options={"false_positive": 0.5, "false_negative": 0.5})
+        get_loss("tversky", options={"beta": 0.5})
+    half = get_loss("tversky", options={"false_positive": 0.5, "false_negative": 0.5})
     logits, target = blobs()
-    assert float(half(logits, target)) == pytest.approx(float(soft_dice(logits, target)), abs=2e-3)
+    assert float(half(logits, target)) == pytest.approx(float(soft_dice_loss(logits, target)), abs=2e-3)
