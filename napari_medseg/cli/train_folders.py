@@ -182,7 +182,7 @@ def _say_mismatches(matched: Any, wishes: Wishes, console: Console) -> None:  # 
     lines = format_mismatches(matched.mismatches)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    n_blocking = len(matched.blocking)
+    n_blocking = len(matched.blocking_mismatches)
     if n_blocking and not (wishes.skip_mismatches or wishes.check_only):
         raise MedSegError(
             f"{n_blocking} of the files do not fit, as listed{'' if not console.quiet else ': ' + '; '.join(lines)}. "

@@ -32,7 +32,7 @@ def test_fp32_of_the_card_is_obeyed() -> None:
 def test_tiles_suit_the_network(limits) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert limits.tile_px % 32 == 0
     assert 64 < limits.overlap_px <= limits.tile_px // 2
-    assert limits.tile_px**2 <= limits.whole_px
+    assert limits.tile_px**2 <= limits.max_untiled_px
 
 
 @pytest.mark.parametrize(

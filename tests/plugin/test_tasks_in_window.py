@@ -28,8 +28,8 @@ def models(tmp_path: Path) -> None:
 
 
 def drop(worklist: SimpleNamespace, qtbot: QtBot, *paths: Path) -> None:
-    with qtbot.waitSignal(worklist.arrivals.finished):
-        worklist.arrivals.read(list(paths))
+    with qtbot.waitSignal(worklist.importer.finished):
+        worklist.importer.read(list(paths))
 
 
 def test_the_file_chooses_the_task_and_the_window_says_so(
@@ -38,7 +38,7 @@ def test_the_file_chooses_the_task_and_the_window_says_so(
     drop(window.worklist, qtbot, TILE)
     assert window.worklist.task.name == "nuclei"
     assert "taken for Nuclei" in told
-    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.decided == "predicted")
+    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.saved_state == "predicted")
     assert window.desk.current.case.task == "nuclei"
     assert window.desk.current.labels_layer.name.startswith("nuclei: ad473063dab4bf4f")
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
@@ -47,9 +47,9 @@ def test_the_file_chooses_the_task_and_the_window_says_so(
 
 def test_the_open_image_goes_along_to_another_task(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
-    qtbot.waitUntil(lambda: window.desk.current.decided == "predicted")
+    qtbot.waitUntil(lambda: window.desk.current.saved_state == "predicted")
     window.worklist.choose_task("covid")
-    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.decided == "predicted")
+    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.saved_state == "predicted")
     assert window.desk.current.case.task == "covid"
     assert [row.case.task for row in window.worklist.rows] == ["covid"]
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 2))
@@ -69,7 +69,7 @@ def test_a_task_without_a_model_is_painted_by_hand(
     assert window.desk.current.labels_layer.data.dtype == np.uint8, "a blank start, as nothing can predict"
     assert not window.worklist.can_predict
     window.worklist.predict()
-    assert window.predictions.running is None
+    assert window.predictions.running_request is None
 
 
 def test_a_case_of_yesterday_brings_its_task_along(
@@ -154,7 +154,7 @@ def test_accepted_nuclei_are_exported_with_their_numbers_and_count(
 
 def test_a_sample_can_say_which_task_it_is_for(window: SimpleNamespace, qtbot: QtBot) -> None:
     pixels, arguments, _ = drawn_lesions()[0]
-    with qtbot.waitSignal(window.worklist.arrivals.finished):
+    with qtbot.waitSignal(window.worklist.importer.finished):
         window.viewer.add_image(pixels, **arguments)
     assert window.worklist.task.name == "covid"
     assert window.desk.current.case.task == "covid"

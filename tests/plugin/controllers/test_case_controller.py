@@ -30,7 +30,7 @@ def predicted(ws: Workspace, image: Image, labels: np.ndarray | None = None) -> 
 @pytest.fixture
 def opened(window: SimpleNamespace) -> SimpleNamespace:
     """A predicted case on the desk."""
-    window.worklist.set_predicts_arrivals(False)
+    window.worklist.set_predicts_automatically(False)
     window.image = phantom()
     window.case, window.prediction, _ = predicted(window.ws, window.image)
     window.desk.open(window.case, window.image)
@@ -45,7 +45,7 @@ def test_a_predicted_case_opens_with_its_labels_to_edit(opened: SimpleNamespace)
     current = opened.desk.current
     assert [layer.name for layer in opened.viewer.layers] == ["slice 0", "lungs: slice 0 (predicted)"]
     assert np.array_equal(current.labels_layer.data, phantom_labels())
-    assert (current.state, current.edited) == ("predicted", False)
+    assert (current.state, current.is_edited) == ("predicted", False)
 
 
 def test_a_stroke_makes_a_draft_that_the_layers_name_shows(opened: SimpleNamespace, qtbot: QtBot) -> None:
@@ -78,17 +78,17 @@ def test_swapped_sides_are_refused_and_the_draft_stays(opened: SimpleNamespace, 
     layer = opened.desk.current.labels_layer
     layer.data = np.where(layer.data == 1, 2, np.where(layer.data == 2, 1, 0)).astype(np.uint8)
     opened.desk.accept()
-    qtbot.waitUntil(lambda: not opened.desk.busy)
+    qtbot.waitUntil(lambda: not opened.desk.is_busy)
     assert "cannot be accepted" in told
     assert opened.desk.current.state == "draft"
     assert layer.editable
     layer.paint((2, 2), 1)
-    assert opened.desk.current.work.draft.labels[2, 2] == 1
+    assert opened.desk.current.edit_session.draft.labels[2, 2] == 1
 
 
 def test_reject_closes_the_case_even_before_a_prediction(window: SimpleNamespace) -> None:
     (case,) = cases.add_cases(window.ws, [phantom(3)], "lungs")
-    window.worklist.set_predicts_arrivals(False)
+    window.worklist.set_predicts_automatically(False)
     window.desk.open(case, phantom(3))
     window.desk.reject()
     assert state_of(window.ws, case) == "rejected"
@@ -123,10 +123,10 @@ def test_a_new_prediction_keeps_what_a_person_edited(opened: SimpleNamespace) ->
 
 def test_a_blank_start_can_be_painted_without_any_model(window: SimpleNamespace) -> None:
     (case,) = cases.add_cases(window.ws, [phantom(4)], "lungs")
-    window.worklist.set_predicts_arrivals(False)
+    window.worklist.set_predicts_automatically(False)
     window.desk.open(case, phantom(4))
     assert window.desk.current.labels_layer is None
-    window.desk.begin_again()
+    window.desk.restart_review()
     window.desk.current.labels_layer.paint((5, 5), 2)
     assert state_of(window.ws, case) == "draft"
 
@@ -153,7 +153,7 @@ def test_an_image_that_is_not_in_memory_is_read_in_a_thread(window: SimpleNamesp
     assert np.array_equal(window.desk.current.image.pixels, phantom(5).pixels)
     lost, _, _ = predicted(window.ws, phantom(6))
     window.desk.open(lost)
-    qtbot.waitUntil(lambda: not window.desk.busy)
+    qtbot.waitUntil(lambda: not window.desk.is_busy)
     assert window.desk.current.case.id == case.id
     assert "cannot be shown" in told
 
@@ -161,7 +161,7 @@ def test_an_image_that_is_not_in_memory_is_read_in_a_thread(window: SimpleNamesp
 def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ended(
     window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window.worklist.set_predicts_arrivals(False)
+    window.worklist.set_predicts_automatically(False)
     case, _, _ = predicted(window.ws, phantom(5))
     case_files.write_image_copy(window.ws.project.folder, phantom(5))
     finish = threading.Event()
@@ -177,7 +177,7 @@ def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ende
     try:
         window.desk.open(case)
         qtbot.waitUntil(lambda: window.desk.current is not None)
-        assert not window.desk.busy
+        assert not window.desk.is_busy
     finally:
         finish.set()
     with qtbot.waitSignal(window.desk.decided):
@@ -192,7 +192,7 @@ def test_an_accepted_case_opens_with_what_was_accepted_and_stays_accepted(
     accepted = opened.desk.current.labels_layer.data.copy()
     with qtbot.waitSignal(opened.desk.decided):
         opened.desk.accept()
-    opened.desk.clear()
+    opened.desk.close_case()
     assert len(opened.viewer.layers) == 0
     opened.desk.open(opened.case, opened.image)
     assert np.array_equal(opened.desk.current.labels_layer.data, accepted)
@@ -206,7 +206,7 @@ def test_a_case_can_be_edited_again_right_after_it_was_accepted(opened: SimpleNa
         opened.desk.accept()
     layer = opened.desk.current.labels_layer
     assert not layer.editable
-    opened.desk.begin_again()
+    opened.desk.restart_review()
     assert layer.editable
     layer.paint((2, 2), 1)
     assert opened.desk.current.state == "draft"
@@ -216,7 +216,7 @@ def test_deleting_our_layers_loses_nothing(opened: SimpleNamespace) -> None:
     opened.desk.current.labels_layer.paint((2, 2), 1)
     opened.viewer.layers.remove(opened.desk.current.labels_layer)
     assert opened.desk.current.labels_layer is None
-    opened.desk.begin_again()
+    opened.desk.restart_review()
     assert opened.desk.current.labels_layer.data[2, 2] == 1
     opened.viewer.layers.remove(opened.desk.current.image_layer)
     assert opened.desk.current is None

@@ -30,8 +30,8 @@ def test_a_prediction_is_remembered_and_told(parts: SimpleNamespace, qtbot: QtBo
     progress: list[object] = []
     parts.predictions.progressed.connect(progress.append)
     parts.predictions.predict(request(parts, 0))
-    assert parts.predictions.urgent
-    qtbot.waitUntil(lambda: not parts.predictions.urgent)
+    assert parts.predictions.has_urgent_request
+    qtbot.waitUntil(lambda: not parts.predictions.has_urgent_request)
     (stored,) = parts.ws.project.rows(Prediction)
     assert parts.heard == [(parts.cases[0].id, stored)]
     assert progress[0].text == "slice 0 of 2"
@@ -40,12 +40,12 @@ def test_a_prediction_is_remembered_and_told(parts: SimpleNamespace, qtbot: QtBo
 def test_an_urgent_prediction_interrupts_one_in_the_background(parts: SimpleNamespace, qtbot: QtBot) -> None:
     parts.engine.gate = threading.Event()
     parts.predictions.predict(request(parts, 0, urgent=False))
-    assert not parts.predictions.urgent
+    assert not parts.predictions.has_urgent_request
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0"])
     parts.predictions.predict(request(parts, 1))
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0", "slice 1"])
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert [case_id for case_id, _ in parts.heard] == [parts.cases[1].id]
 
 
@@ -54,9 +54,9 @@ def test_the_same_prediction_becomes_urgent_without_beginning_anew(parts: Simple
     parts.predictions.predict(request(parts, 0, urgent=False))
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0"])
     parts.predictions.predict(request(parts, 0))
-    assert parts.predictions.urgent
+    assert parts.predictions.has_urgent_request
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert parts.engine.asked == ["slice 0"]
     assert len(parts.heard) == 1
 
@@ -66,7 +66,7 @@ def test_one_in_the_background_never_pushes_another_away(parts: SimpleNamespace,
     parts.predictions.predict(request(parts, 0))
     parts.predictions.predict(request(parts, 1, urgent=False))
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert parts.engine.asked == ["slice 0"]
 
 
@@ -77,7 +77,7 @@ def test_cancel_keeps_nothing_and_is_no_failure(parts: SimpleNamespace, qtbot: Q
     parts.predictions.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
     parts.predictions.cancel()
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert not parts.heard
     assert not failures
     assert not parts.ws.project.rows(Prediction)
@@ -88,11 +88,11 @@ def test_a_failure_is_told_once_and_the_next_prediction_works(parts: SimpleNames
     parts.predictions.failed.connect(lambda _case, text: failures.append(text))
     parts.engine.error = MedSegError("the prediction process ended; it was restarted, predict again")
     parts.predictions.predict(request(parts, 0))
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert failures == ["the prediction process ended; it was restarted, predict again"]
     parts.engine.error = None
     parts.predictions.predict(request(parts, 0))
-    qtbot.waitUntil(lambda: parts.predictions.running is None)
+    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
     assert len(parts.heard) == 1
 
 

@@ -15,12 +15,12 @@ from napari_medseg.plugin.reader_writer import make_layer_data
 
 
 def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
-    with qtbot.waitSignal(window.worklist.arrivals.finished):
-        window.worklist.arrivals.read([write_phantom(tmp_path / "in", number) for number in numbers])
+    with qtbot.waitSignal(window.worklist.importer.finished):
+        window.worklist.importer.read([write_phantom(tmp_path / "in", number) for number in numbers])
 
 
 def wait_for(window: SimpleNamespace, qtbot: QtBot, *states: str) -> None:
-    qtbot.waitUntil(lambda: window.predictions.running is None)
+    qtbot.waitUntil(lambda: window.predictions.running_request is None)
     qtbot.waitUntil(lambda: [row.state for row in window.worklist.rows] == list(states))
 
 
@@ -57,7 +57,7 @@ def test_the_same_file_again_is_the_same_case(window: SimpleNamespace, qtbot: Qt
 def test_without_the_tick_nothing_is_predicted_until_asked(
     window: SimpleNamespace, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    window.worklist.set_predicts_arrivals(False)
+    window.worklist.set_predicts_automatically(False)
     drop(window, qtbot, tmp_path, 1, 2)
     qtbot.wait(30)
     assert not window.ws.engine.asked
@@ -91,11 +91,11 @@ def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_p
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2)
     wait_for(window, qtbot, "predicted", "predicted")
-    window.desk.clear()
+    window.desk.close_case()
     window.worklist.step(1)
     qtbot.waitUntil(lambda: window.desk.current is not None)
     assert window.desk.current.case.name == "case1"
-    window.desk.clear()
+    window.desk.close_case()
     window.worklist.step(-1)
     qtbot.waitUntil(lambda: window.desk.current is not None)
     assert window.desk.current.case.name == "case2"
@@ -108,8 +108,8 @@ def test_an_image_that_the_task_does_not_take_is_refused_and_the_window_stays(
     wait_for(window, qtbot, "predicted")
     before = names(window)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
-    with qtbot.waitSignal(window.worklist.arrivals.finished):
-        window.worklist.arrivals.read([tmp_path / "broken.png"])
+    with qtbot.waitSignal(window.worklist.importer.finished):
+        window.worklist.importer.read([tmp_path / "broken.png"])
     assert names(window) == before
     assert len([text for text in told if "broken.png" in text]) == 1
 
@@ -139,7 +139,7 @@ def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNa
     assert names(window) == ["from a script", "lungs: from a script (predicted)"]
     assert np.array_equal(window.viewer.layers[1].scale, layer.scale)
     case = window.desk.current.case
-    window.desk.clear()
+    window.desk.close_case()
     assert names(window) == ["from a script"], "somebody else's layer is theirs"
     layer.name = "theirs"
     window.worklist.open(case)

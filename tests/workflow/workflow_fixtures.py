@@ -1,0 +1,51 @@
+"""A workspace on real files: a project, a registry with one version, and real CT slices of the samples."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from workflow_phantoms import phantom, write_version
+
+from napari_medseg.core import formats
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.project.database import Project
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
+
+
+@pytest.fixture
+def open_workspace(tmp_path: Path) -> Iterator[Callable[[], Workspace]]:
+    """Opens the same project and registry again, as a restart does."""
+    write_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    opened: list[Workspace] = []
+
+    def reopen() -> Workspace:
+        for ws in opened:
+            ws.close()
+        folder = tmp_path / "project"
+        project = Project.open(folder) if (folder / "project.sqlite").exists() else Project.create(folder)
+        registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
+        opened.append(Workspace(project, registry, Engine(), samples=PACKAGE_DIR / "samples"))
+        return opened[-1]
+
+    yield reopen
+    for ws in opened:
+        ws.close()
+
+
+@pytest.fixture
+def ws(open_workspace: Callable[[], Workspace]) -> Workspace:
+    return open_workspace()
+
+
+@pytest.fixture
+def dropped(tmp_path: Path) -> Callable[[int], Image]:
+    """A picture that lies in a file, as one that a person drops."""
+
+    def write(number: int) -> Image:
+        path = tmp_path / "dropped" / f"slice_{number}.tif"
+        formats.write_image(path, phantom(number))
+        return formats.read(path)
+
+    return write
