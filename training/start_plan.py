@@ -9,7 +9,7 @@ from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, InstanceSeparation, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.tasks import TASKS, Task
-from training.recipe import Recipe, make_fine_tuning_recipe
+from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe
 
 START_PLAN_FILE = "start.json"
 START_FOLDER = "start"
@@ -80,16 +80,18 @@ def make_start_plan(task: Task, name: str, donors: Sequence[tuple[ModelCard, Pat
 
 def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
-    changes = {
-        "learning_rate": 2e-3,
-        "augmentation": task.augmentation,
-        "replay_augmentation": task.replay_augmentation,
+    fine_tuning = {
         "replay_share": 0.0,
         "distillation": 0.0,
         "average_with_parent": 0.0,
         "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
     }
-    return make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
+    changes = {
+        "optimiser": {"learning_rate": 2e-3},
+        "augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation},
+        "fine_tuning": fine_tuning,
+    }
+    return update_recipe(make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed), changes)
 
 
 def write_start_plan(start: StartPlan, run_dir: Path) -> None:

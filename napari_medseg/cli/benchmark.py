@@ -16,7 +16,7 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder that the suite'
 WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of pretrained encoders.")]
 RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change all rows, as recipe.n_epochs=5; may be given again.")
+    list[str] | None, typer.Option("--set", help="Change all rows, as recipe.schedule.n_epochs=5; may be given again.")
 ]
 ModelsOption = Annotated[str, typer.Option("--models", help="Networks instead of the rows, as unet,deeplabv3plus.")]
 BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for --models, as resnet50,resnet101.")]

@@ -19,6 +19,7 @@ from napari_medseg.core.task_catalog import TaskCatalog
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
 from training.recipe import read_recipe
+from training.recipe_keys import merge_keys
 from training.run_folder import CANCEL_FILE, Event, Failed, Finished, Paused, get_events_offset, read_events
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
         return
     base = fill_run(data, matched.cases, donors, run_dir, changes, models)
     start = base.card.lineage.began_with
-    console.print(f"{len(matched.cases)} images, {base.recipe.n_epochs} epochs, begins with {start}")
+    console.print(f"{len(matched.cases)} images, {base.recipe.schedule.n_epochs} epochs, begins with {start}")
     if wishes.prepare:
         _say_prepared(run_dir.absolute(), as_json=as_json)
         return
@@ -113,7 +114,7 @@ def continue_own(run_dir: Path, *, as_json: bool) -> None:
     if any(isinstance(event, Finished) for event in events):
         _judge_finished(run_dir, as_json=as_json)
         return
-    budget_s = read_recipe(run_dir / RECIPE_FILE).budget_s
+    budget_s = read_recipe(run_dir / RECIPE_FILE).run.budget_s
     _train(run_dir, budget_s, places.progress_console(quiet=as_json), as_json=as_json)
 
 
@@ -122,12 +123,12 @@ def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, 
     from training.from_folders.default_recipe import RecipeOverrides, read_recipe_overrides
 
     changes = RecipeOverrides() if recipe is None else read_recipe_overrides(recipe)
-    asked: dict[str, Any] = {"seed": seed} if seed else {}
-    if epochs is not None:
-        asked |= {"n_epochs": epochs, "patience": epochs}
+    run: dict[str, Any] = {"seed": seed} if seed else {}
     if budget_s is not None:
-        asked["budget_s"] = budget_s
-    return changes.model_copy(update={"recipe": changes.recipe | asked})
+        run["budget_s"] = budget_s
+    schedule = {} if epochs is None else {"n_epochs": epochs, "patience": epochs}
+    asked = {group: settings for group, settings in (("run", run), ("schedule", schedule)) if settings}
+    return changes.model_copy(update={"recipe": merge_keys(changes.recipe, asked)})
 
 
 def _data(wishes: Wishes, book: TaskCatalog) -> "FolderData":

@@ -20,6 +20,7 @@ from napari_medseg.workflow.data_checks import check_corrections
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe import read_recipe
+from training.recipe_keys import find_keys, list_stages
 from training.run_folder import Paused, get_events_offset
 
 Where = tuple[Path | None, Path | None]
@@ -73,8 +74,8 @@ def discard_run(task: str, where: Where) -> None:
 
 def _says_how_long(changes: RecipeOverrides) -> bool:
     """Whether seconds or epochs are named, so that the usual budget does not cut them short."""
-    named = [changes.recipe.keys(), *(stage.keys() for stage in changes.recipe.get("stages", ()))]
-    return any({"n_epochs", "budget_s"} & keys for keys in named)
+    tables = [changes.recipe, *list_stages(changes.recipe)]
+    return any(find_keys(table, {("schedule", "n_epochs"), ("run", "budget_s")}) for table in tables)
 
 
 def _waiting_run(ws: Workspace, task: str) -> Run:
@@ -90,7 +91,7 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
         lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
         places.progress_console(quiet=as_json),
-        read_recipe(run_control.get_run_folder(ws, run) / "recipe.json").budget_s,
+        read_recipe(run_control.get_run_folder(ws, run) / "recipe.json").run.budget_s,
     )
     if isinstance(last, Paused):
         say_paused(last, f"medseg train --task {wanted.task}", run_control.get_run_folder(ws, run), as_json=as_json)

@@ -29,7 +29,7 @@ from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
 from training.evaluation.model_evaluation import evaluate_holdout
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
-from training.recipe import write_recipe
+from training.recipe import update_recipe, write_recipe
 from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import RANDOM_START, START_FOLDER, StartPlan
 from training.start_weights import BUNDLED_MODELS, save_start_version
@@ -69,9 +69,9 @@ def make_run(
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
     changes = {
         "base": START_FOLDER,
-        "field_base": _find_newest_bundled(base.card.field.task) if base.card.field else "",
+        "roi_model": _find_newest_bundled(base.card.field.task) if base.card.field else "",
     }
-    write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
+    write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
     return card
 
@@ -105,9 +105,9 @@ def _save_initial_version(base: ModelRecipe, weights: Path, registry: ModelRegis
     if base.weights_from:
         began_with = lineage.began_with or read_card(Path(base.weights_from) / CARD_FILE).id
         card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
-        save_start_version(StartPlan(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
+        save_start_version(StartPlan(card=card, weights_from=base.weights_from), folder, base.recipe.run.seed)
         return card
-    torch.manual_seed(base.recipe.seed)
+    torch.manual_seed(base.recipe.run.seed)
     network = build_network(card.architecture)
     if base.parent:
         network, _ = load_version(BUNDLED_MODELS.joinpath(*base.parent.split("@")))

@@ -3,7 +3,7 @@
 What a person does want otherwise is a small JSON or TOML file that names only that:
 
     architecture = {name = "deeplabv3plus", encoder = "resnet50"}
-    recipe = {loss = "focal_dice", n_epochs = 25}
+    recipe = {loss.terms = "focal_dice", schedule.n_epochs = 25}
 """
 
 import json
@@ -17,7 +17,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, PostprocessingStep
 from napari_medseg.core.tasks import Task
-from training.recipe import Recipe
+from training.recipe import (
+    AugmentationSettings,
+    DataSettings,
+    FineTuningSettings,
+    OptimiserSettings,
+    Recipe,
+    RunSettings,
+    ScheduleSettings,
+    update_recipe,
+)
 from training.start_plan import START_FOLDER, StartPlan, make_start_plan
 
 Donor = tuple[ModelCard, Path]
@@ -111,25 +120,21 @@ def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: Recipe
     patch_px = min(PATCH_PX, max(MIN_PATCH_PX, sizes.side_px // SIDE_MULTIPLE_PX * SIDE_MULTIPLE_PX))
     few = sizes.n_train < FEW_IMAGES
     recipe = Recipe(
-        base=START_FOLDER,
-        name=name,
-        version=1,
-        n_epochs=n_epochs,
-        steps_per_epoch=per_epoch,
-        patience=n_epochs,
-        batch_size=8,
-        patch_px=patch_px,
-        learning_rate=2e-3,
-        encoder_rate_factor=0.3,
-        weight_decay=1e-3,
-        augmentation=task.augmentation,
-        replay_augmentation=task.replay_augmentation,
-        replay_share=0.0,
-        ema_decay=0.95 if few else 0.99,
-        freeze_batch_norm=False,
-        keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        run=RunSettings(base=START_FOLDER, name=name, version=1),
+        data=DataSettings(batch_size=8, patch_px=patch_px),
+        augmentation=AugmentationSettings(preset=task.augmentation, replay_preset=task.replay_augmentation),
+        optimiser=OptimiserSettings(
+            learning_rate=2e-3, encoder_rate_factor=0.3, weight_decay=1e-3, ema_decay=0.95 if few else 0.99
+        ),
+        schedule=ScheduleSettings(
+            n_epochs=n_epochs,
+            steps_per_epoch=per_epoch,
+            patience=n_epochs,
+            keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        ),
+        fine_tuning=FineTuningSettings(replay_share=0.0, freeze_batch_norm=False),
     )
-    return _apply_overrides(recipe, changes.recipe, "recipe")
+    return update_recipe(recipe, changes.recipe)
 
 
 def _choose_max_side_px(task: Task, sizes: DataStats) -> int:
