@@ -131,7 +131,7 @@ def test_closing_while_a_model_learns_asks_once(
     viewer: Any, widget: MedSegWidget, choice: list[CloseChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[bool] = []
-    monkeypatch.setattr(type(widget.dock.run_monitor), "running", True)
+    monkeypatch.setattr(type(widget.dock.run_monitor), "is_running", True)
     monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: cancelled.append(True))
     window = viewer.window._qt_window
     choice[0] = CloseChoice.STAY
