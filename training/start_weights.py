@@ -8,9 +8,9 @@ from torch import nn
 
 import napari_medseg
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Lineage, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.networks import CARD_FILE, build_network, initialise_encoder, load_version, save_version
+from napari_medseg.networks import build_network, initialise_encoder, load_version, save_version
 from napari_medseg.networks.pretrained import (
     RANDOM,
     NoWeightsError,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import WORST_CASE_FILE, ModelCard, read_card, write_card
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
@@ -24,8 +24,6 @@ from napari_medseg.core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.safetensors"
 LIVE_FILE = "live.json"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from napari_medseg.core.model_card import (
+    CARD_FILE,
     Architecture,
     Calibration,
     DataSource,
@@ -20,7 +21,7 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
 from napari_medseg.core.snapshot import Role, round_robin
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import CARD_FILE, save_version
+from napari_medseg.networks import save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
 from training.data.labelled_cases import LabelledCase

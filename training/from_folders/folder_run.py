@@ -15,7 +15,7 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import DataSource, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.replay import write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
@@ -192,7 +192,7 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
     write_run_replay_images(run_dir)
     if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
         return evaluate_holdout(run_dir, LABELS_BY, images_may_be_shown=False)
-    return read_card(run_dir / "card.json")
+    return read_card(run_dir / CARD_FILE)
 
 
 def choose_hold_out_groups(groups: Iterable[str]) -> tuple[str, ...]:
