@@ -17,7 +17,8 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget, prefer_our_reader
+from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
+from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
