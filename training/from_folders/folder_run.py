@@ -187,11 +187,11 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import evaluate_holdout
+    from training.evaluation.model_evaluation import evaluate_hold_out
 
     write_run_replay_images(run_dir)
     if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
-        return evaluate_holdout(run_dir, LABELS_BY, images_may_be_shown=False)
+        return evaluate_hold_out(run_dir, LABELS_BY, images_may_be_shown=False)
     return read_card(run_dir / "card.json")
 
 
