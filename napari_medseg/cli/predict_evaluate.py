@@ -13,7 +13,7 @@ from rich.table import Table
 
 from napari_medseg.cli import options as places
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks import Task
@@ -38,8 +38,7 @@ def predict(
 
     Exit code 1 where at least one file could not be used; the others are written all the same.
     """
-    if suffix not in formats.WRITERS:
-        raise MedSegError(f"labels cannot be written as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
+    look_up(formats.WRITERS, suffix, problem=f"labels cannot be written as {suffix!r}")
     sources, errors = _sources(files)
     models = places.open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)

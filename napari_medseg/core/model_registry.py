@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -221,9 +221,7 @@ class ModelRegistry:
 
     def _get_version(self, model: str) -> _Version:
         versions = {version.card.id: version for version in self._read_versions()}
-        if model not in versions:
-            raise MedSegError(f"there is no model {model!r}; choose one of {sorted(versions)}")
-        return versions[model]
+        return look_up(versions, model, problem=f"there is no model {model!r}")
 
     def _build_live_stack(self, task: str) -> list[str]:
         """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""

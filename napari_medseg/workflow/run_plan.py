@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.workspace import Workspace
@@ -98,9 +98,7 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
 
 def _get_version(ws: Workspace, task: Task, model: str) -> ModelCard:
     versions = {card.id: card for card in ws.registry.list_versions(task.name)}
-    if model not in versions:
-        raise MedSegError(f"there is no version {model!r} of the task {task.name!r}; choose one of {sorted(versions)}")
-    return versions[model]
+    return look_up(versions, model, problem=f"there is no version {model!r} of the task {task.name!r}")
 
 
 def _make_retraining_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: RunRequest) -> Recipe:

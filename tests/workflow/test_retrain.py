@@ -67,7 +67,7 @@ def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspac
     snapshot, seen = build_snapshot(ws, "lungs")
     snapshot.check_split()
     groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
-    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 4"}
+    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 5"}
     assert len(groups[Role.VALIDATE]) == 1
     assert len(groups[Role.TRAIN]) == 3
     assert len(snapshot.filter_by_role(Role.REPLAY)) == 16
