@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import napari_medseg
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import WORST_CASE_FILE, ModelCard, read_card, write_card
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 LIVE_FILE = "live.json"
+BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
+"""Folder of the versions that ship with the program."""
 
 
 class LiveChange(BaseModel):
