@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import napari_medseg
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
@@ -25,6 +26,8 @@ from napari_medseg.core.tasks import TASKS
 logger = logging.getLogger(__name__)
 
 LIVE_FILE = "live.json"
+BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
+"""Folder of the versions that ship with the program."""
 
 
 class LiveChange(BaseModel):

@@ -26,11 +26,18 @@ from napari_medseg.core.split import (
 from napari_medseg.core.tasks import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
-from training.from_folders.default_recipe import DataStats, Donor, RecipeOverrides, make_default_recipe
+from training.from_folders.default_recipe import (
+    NO_OVERRIDES,
+    DataStats,
+    RecipeOverrides,
+    add_default_preprocessing,
+    make_default_recipe,
+)
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import Failed, read_events
+from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
@@ -131,18 +138,23 @@ def fill_run(
         If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
         cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
     """
-    from training.own_start import make_folder_run
+    from training.from_folders.base_model import make_run
 
-    changes = changes or RecipeOverrides()
-    return make_folder_run(prepare_model_recipe(data, cases, donors, run_dir, changes), changes, run_dir, registry)
+    base = prepare_model_recipe(data, cases, donors, run_dir, changes or NO_OVERRIDES)
+    start = StartPlan(
+        card=base.card,
+        weights_from=base.weights_from,
+        encoder_weights=base.encoder_weights,  # nothing named means here: what is published
+        registry="" if registry is None else str(registry.user_dir.absolute()),
+    )
+    here = Path().absolute()
+    return base.model_copy(update={"card": make_run(base, here, here, run_dir, start)})
 
 
 def prepare_model_recipe(
     data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
 ) -> ModelRecipe:
     """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
-    from training.own_start import choose_initial_weights
-
     if (run_dir / "recipe.json").exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
@@ -150,7 +162,7 @@ def prepare_model_recipe(
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _compute_data_stats(learnt, split)
     task = data.encoding.task
-    start = choose_initial_weights(task, data.name, donors, sizes, changes)
+    start = plan_first_model(task, data.name, donors, add_default_preprocessing(changes, task, sizes))
     described = DataSource(
         name=data.encoding.task.name,
         n_images=len(learnt),

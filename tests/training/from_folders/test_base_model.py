@@ -15,7 +15,7 @@ from training.__main__ import main as train
 from training.augmentation.presets import AUGMENTATIONS
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
-from training.start_weights import ensure_start_version
+from training.start_builder import ensure_start_version
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "lungs.json"

@@ -19,8 +19,8 @@ from training.data.sample_reader import read_item
 from training.from_folders.default_recipe import (
     DataStats,
     RecipeOverrides,
+    add_default_preprocessing,
     make_default_recipe,
-    make_default_start_plan,
     read_recipe_overrides,
 )
 from training.from_folders.folder_run import (
@@ -233,10 +233,13 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
     changes = read_recipe_overrides(path)
     assert make_default_recipe(task, "chest", small, changes).n_epochs == 3
-    start = make_default_start_plan(task, "chest", [], small, changes)
-    card = start.card
-    assert (card.architecture.encoder, card.architecture.in_channels, card.architecture.classes) == ("resnet18", 1, 3)
-    assert (start.weights_from, card.lineage.began_with) == ("", ""), "what it begins with is chosen later"
+    in_full = add_default_preprocessing(changes, task, small)
+    assert in_full == changes.model_copy(update={"preprocessing": {"max_side_px": 512}})
+    stained = large.model_copy(update={"look": "stained"})
+    assert add_default_preprocessing(changes, task, stained).preprocessing == {"max_side_px": 1024}
+    assert add_default_preprocessing(changes, TASKS["nuclei"], stained).preprocessing["max_side_px"] > 4096
+    named = changes.model_copy(update={"preprocessing": {"max_side_px": 320}})
+    assert add_default_preprocessing(named, task, small) == named
     with pytest.raises(MedSegError, match="the recipe cannot be changed so: n_epoch: Extra inputs"):
         make_default_recipe(task, "chest", small, RecipeOverrides(recipe={"n_epoch": 3}))
     path.write_text("learning_rate = 3")
