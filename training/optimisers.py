@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from training.recipe import OptimiserSettings, Recipe
 
 MOMENTUM = 0.9
@@ -42,8 +42,7 @@ def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[n
         If the recipe names an optimiser that there is not, or stages that the encoder does not have.
     """
     settings = recipe.optimiser
-    if settings.name not in OPTIMISERS:
-        raise MedSegError(f"unknown optimiser {settings.name!r}; choose one of {sorted(OPTIMISERS)}")
+    look_up(OPTIMISERS, settings.name, "optimiser")
     if recipe.fine_tuning.freeze_encoder_stages:
         freeze_stages(network, recipe.fine_tuning.freeze_encoder_stages)
     encoder = [parameter for name, parameter in network.named_parameters() if _is_encoder_parameter(name)]

@@ -25,6 +25,7 @@ from training.recipe import update_recipe
 from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
+SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
 BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
@@ -106,7 +107,13 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     n_cycles = recipe.get("schedule", {}).get("n_cycles", 1)
     few = {"n_epochs": n_cycles, "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
     few |= {"window_overlap_px": 0, "n_threads": 1}
-    small = changes.model_copy(update={"recipe": merge_keys(recipe, few), "weights": "none"})
+    small = changes.model_copy(
+        update={
+            "recipe": merge_keys(recipe, few),
+            "preprocessing": {**changes.preprocessing, **SMALL_SIDE},
+            "weights": "none",
+        }
+    )
     task = make_folder_task("chest", ("right_lung", "left_lung"), data / "grey")
     own = FolderData("chest", data / "grey", data / "labels", MaskEncoding(task))
     fill_run(own, check_folder_data(own).cases, [], tmp_path / "run", small)
