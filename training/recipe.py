@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error, read_json_model
 from napari_medseg.core.model_card import PostprocessingStep
 
 WEIGHT_SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -167,12 +168,7 @@ class Recipe(BaseModel):
 
 def read_recipe(path: Path) -> Recipe:
     """Read `recipe.json`; raise `MedSegError` naming every unknown or wrong key."""
-    try:
-        return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MedSegError(f"cannot read {path}: {error.strerror}. A run folder needs recipe.json.") from error
-    except ValidationError as error:
-        raise MedSegError(f"{path.name} is not a valid recipe: {_format_errors(error)}") from error
+    return read_json_model(path, Recipe, "is not a valid recipe", "A run folder needs a sound recipe.json.")
 
 
 def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -180,7 +176,7 @@ def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(recipe.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the recipe cannot be changed so: {_format_errors(error)}") from error
+        raise MedSegError(f"the recipe cannot be changed so: {format_validation_error(error)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -222,7 +218,3 @@ def make_fine_tuning_recipe(base: str, name: str, version: int, budget_s: float 
         ema_decay=0.9,
         freeze_batch_norm=True,
     )
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
