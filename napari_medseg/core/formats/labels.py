@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.errors import GridMismatchError, MedSegError, look_up
 from napari_medseg.core.formats.discovery import JPEG_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import GridMetadata, make_grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
@@ -207,11 +207,7 @@ def _cast_smallest_unsigned(labels: NDArray[Any], name: str) -> NDArray[Any]:
 
 def _find_writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:
     suffix = get_suffix(path)
-    if suffix not in WRITERS:
-        raise MedSegError(
-            f"cannot write {path.name}: {suffix or 'no suffix'} is unknown; choose one of {sorted(WRITERS)}"
-        )
-    return WRITERS[suffix]
+    return look_up(WRITERS, suffix, problem=f"cannot write {path.name}: {suffix or 'no suffix'} is unknown")
 
 
 def _format_size(shape: tuple[int, ...]) -> str:
