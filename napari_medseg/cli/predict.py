@@ -23,6 +23,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
+from napari_medseg.core.task_detection import check_image_fits_task
 from napari_medseg.core.tasks import Task
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predicto
     from napari_medseg.inference.events import PredictionResult
 
     image = formats.read_source(source)
-    if image.axes not in task.axes and image.spatial_axes not in task.axes:
-        raise MedSegError(f"{source.name} has axes {image.axes!r}, but task {task.name!r} needs {list(task.axes)}.")
+    check_image_fits_task(image, task)
     result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
     formats.write_labels(target, result.labels, image)
     sizes = measure_labels(result.labels, image, task, result.roi)
