@@ -22,7 +22,7 @@ from napari_medseg.cli.options import (
     open_registry,
 )
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks import Task
@@ -46,8 +46,7 @@ def predict(
 
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
-    if suffix not in formats.WRITERS:
-        raise MedSegError(f"labels cannot be written as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
+    look_up(formats.WRITERS, suffix, problem=f"labels cannot be written as {suffix!r}")
     sources, errors = _find_sources(files)
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
