@@ -1,7 +1,7 @@
 """How many frames does the first model of a new task need? Laryngoscopy, six labels, no bundled model.
 
 Makes the task, then trains a first model on 4, 8, 16, 32 and all frames, each for the same time or number of steps, by
-the same call as `medseg train --images --masks`; each is judged on a sequence that none of them saw. Frames are taken
+the same call as `medseg train folders`; each is judged on a sequence that none of them saw. Frames are taken
 from the other sequences in turn, evenly over each; fewer are always among the more.
 
 `python benchmarks/larynx.py --data ../shared/data/larynx --out docs/larynx --budget 300`
