@@ -78,7 +78,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     from training.distributed import RankContext
     from training.evaluation.tensorboard import record_events
     from training.run_setup import RECIPE_FILE, read_setup
-    from training.start_weights import ensure_start_version
+    from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()
     began_with = ensure_start_version(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if rank_context.is_main else ""
@@ -89,7 +89,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
 
 
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
-    from training.evaluation.holdout_comparison import finish_run, score_base
+    from training.evaluation.hold_out_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
     from training.loop import resume, train
 

@@ -16,6 +16,10 @@ from types import FrameType
 EVENTS_FILE = "events.jsonl"
 CANCEL_FILE = "cancel"
 PAUSE_FILE = "pause"
+START_PLAN_FILE = "start.json"
+"""What a new network starts from: `training.start_plan`."""
+START_FOLDER = "start"
+"""The version that the run makes of it."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,13 @@ WEIGHTS_FILE = "model.safetensors"
 WORST_CASE_FILE = "worst_case.png"
 """What a version's folder holds; the picture of the worst case only where there was a hold-out."""
 
+IMAGENET_WEIGHTS, RANDOM_WEIGHTS = "imagenet", "none"
+WEIGHT_SOURCES_TEXT = (
+    f'"{IMAGENET_WEIGHTS}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@3), '
+    f'or "{RANDOM_WEIGHTS}" to start from random numbers'
+)
+"""What an encoder can start from, as recipes name it."""
+
 Scalar = bool | int | float | str
 
 

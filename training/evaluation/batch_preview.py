@@ -29,7 +29,7 @@ from training.data.dataset import BatchSampler
 from training.data.sample_reader import SampleReader
 from training.recipe import Recipe, read_recipe
 from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, make_batches, split_by_role
-from training.start_weights import ensure_start_version
+from training.start_builder import ensure_start_version
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30
 COLUMNS, N_BATCHES, PATCHES_PER_BATCH = 4, 3, 4

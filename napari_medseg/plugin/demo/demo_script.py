@@ -74,7 +74,6 @@ def _correct_xrays(driver: WindowDriver) -> None:
 def _export_labels(driver: WindowDriver) -> None:
     folder = driver.folder / "exports"
     driver.print_message("The accepted labels are exported with provenance and measurements.")
-    driver.dock.exporter.with_images = False
     driver.dock.exporter.write(TASK, ".tif", folder)
     driver.wait_until("the export", lambda: (folder / "measurements.csv").exists())
     driver.process_events(1.0)

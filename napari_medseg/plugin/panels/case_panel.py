@@ -86,6 +86,10 @@ class CasePanel(CollapsibleSection):
         self._list.show_rows(rows, None if current is None else current.case.id)
         self.refresh_predict()
 
+    def set_predicts_automatically(self, predicts: bool) -> None:
+        """Choose whether labels appear without a click."""
+        self._auto.setChecked(predicts)
+
     def refresh_models(self) -> None:
         """List the versions for the task, and mark the live one."""
         with show_errors():

@@ -1,22 +1,20 @@
-"""A small window for a task: its name, the kind of images, and its labels with their colours in one table.
+"""The form of a task: its name, the kind of its images, and a table of its labels with their colours.
 
-It makes a new one; for one that there is, it changes colours and adds labels.
+It makes a new task. For an existing task it changes colours and adds labels.
 """
 
 from collections.abc import Callable
 from functools import partial
 
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QColorDialog,
     QDialog,
-    QFormLayout,
     QHeaderView,
     QLabel,
-    QLineEdit,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -33,6 +31,7 @@ from napari_medseg.core.custom_task import (
 )
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks import Task
+from napari_medseg.plugin.forms.form_dialog import make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 
@@ -57,21 +56,20 @@ class TaskDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("New task")
         self._make = make
-        self.name = QLineEdit()
-        self.name.setPlaceholderText("small letters, as in larynx or knee-bones")
-        self.kind = theme.CompactComboBox(
-            "Decides which images are taken for this task, and how many channels its model has"
+        self.name = LineEdit(label="Name")
+        self.name.native.setPlaceholderText("lower-case letters, such as larynx or knee-bones")
+        self.kind = ComboBox(
+            label="Images",
+            choices=[(kind.title, word) for word, kind in IMAGE_KINDS.items()],
+            tooltip="Decides which images are taken for this task, and how many channels its model has",
         )
-        for word, kind in IMAGE_KINDS.items():
-            self.kind.addItem(kind.title, word)
-        self.instances = QCheckBox("number each object, as with nuclei")
-        self.instances.setToolTip("One label only: what all objects are. The model then tells neighbours apart")
+        self.instances = CheckBox(
+            text="number each object, as with nuclei",
+            tooltip="One label only: what all objects are. The model then separates touching objects",
+        )
+        self._fields = Container(widgets=[self.name, self.kind, self.instances])
         self._make_table()
-        self._problem = QLabel("")
-        self._problem.setWordWrap(True)
-        self._problem.setObjectName("medseg-verdict")
-        self._problem.setProperty("good", "false")
-        self._problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._problem = make_problem_label()
         self._make_layout()
         self._refresh()
         self.resize(*SIZE_PX)
@@ -111,8 +109,8 @@ class TaskDialog(QDialog):
             super().accept()
 
     def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:
-        kind, instances = self.kind.currentData(), self.instances.isChecked()
-        return make_custom_task(self.name.text().strip(), names, colours, kind=kind, instances=instances)
+        kind, instances = self.kind.value, self.instances.value
+        return make_custom_task(self.name.value.strip(), names, colours, kind=kind, instances=instances)
 
     def _make_table(self) -> None:
         self.table = QTableWidget(0, 3)
@@ -128,25 +126,19 @@ class TaskDialog(QDialog):
         self.table.itemChanged.connect(self._refresh)
 
     def _make_layout(self) -> None:
-        form = QFormLayout()
-        form.addRow("Name", self.name)
-        form.addRow("Images", self.kind)
-        form.addRow("", self.instances)
         more = theme.make_button("Add a label", "One more row; its value is its place in the table")
         more.clicked.connect(lambda: self.add_label())
         self.save_button = theme.make_button("Make task", "", main=True)
         cancel = theme.make_button("Cancel", "Leave everything as it is")
         layout = QVBoxLayout(self)
-        layout.addLayout(form)
+        layout.addWidget(self._fields.native)
         layout.addWidget(self.table, stretch=1)
         layout.addWidget(make_row(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
         layout.addWidget(self._problem)
         layout.addWidget(make_row(QLabel(""), cancel, self.save_button))
         self.save_button.clicked.connect(self.accept)
         cancel.clicked.connect(self.reject)
-        self.name.textChanged.connect(self._refresh)
-        self.kind.currentIndexChanged.connect(self._refresh)
-        self.instances.toggled.connect(self._refresh)
+        self._fields.changed.connect(self._refresh)
 
     def _refresh(self, _changed: object = None) -> None:
         """Say what is wrong as soon as something was typed, and grey the button out until it is right."""
@@ -156,7 +148,7 @@ class TaskDialog(QDialog):
         except MedSegError as error:
             problem = str(error)
         theme.set_enabled(self.save_button, not problem, "Work with this task and these labels", problem)
-        self._problem.setText(problem if self.name.text().strip() else "")
+        self._problem.setText(problem if self.name.value.strip() else "")
 
     def _remove_label(self, button: QWidget) -> None:
         for row in range(self.table.rowCount()):
@@ -204,11 +196,9 @@ class LabelsDialog(TaskDialog):
         super().__init__(change, parent)
         self.setWindowTitle(f"Labels of {task.title}")
         self.save_button.setText("Save labels")
-        self.name.setText(task.name)
-        self.kind.setCurrentIndex(self.kind.findData(find_image_kind(task)))
-        self.instances.setChecked(task.instances)
+        self.name.value, self.kind.value, self.instances.value = task.name, find_image_kind(task), task.instances
         for fixed in (self.name, self.kind, self.instances):
-            theme.set_enabled(fixed, False, "", "This stays as it is while there is the task. Make another one instead")
+            theme.set_enabled(fixed.native, False, "", "This cannot be changed for an existing task. Make another task")
         self.table.setRowCount(0)
         for label in task.labels:
             self.add_label(label.name, label.colour)

@@ -16,8 +16,8 @@ from napari_medseg.core.records import Correction
 from napari_medseg.core.task_catalog import write_task
 from napari_medseg.core.tasks import Task
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.forms.task_form import NAME_COLUMN, REMOVE_COLUMN, LabelsDialog, TaskDialog
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP
-from napari_medseg.plugin.panels.task_dialog import NAME_COLUMN, REMOVE_COLUMN, LabelsDialog, TaskDialog
 from napari_medseg.plugin.panels.task_selector import NOT_EDITABLE_TOOLTIP
 from napari_medseg.workflow.workspace import Workspace
 
@@ -45,8 +45,8 @@ def knee(dock: Dock) -> None:
 
 def test_what_is_typed_becomes_a_task(dialog: TaskDialog, made: list[Task]) -> None:
     assert not dialog.save_button.isEnabled()
-    dialog.name.setText("knee")
-    dialog.kind.setCurrentIndex(dialog.kind.findData("mr"))
+    dialog.name.value = "knee"
+    dialog.kind.value = "mr"
     name_labels(dialog, "bone", "", "cartilage")
     dialog.add_label("meniscus", "#123456")
     assert dialog.save_button.isEnabled()
@@ -60,9 +60,9 @@ def test_what_is_typed_becomes_a_task(dialog: TaskDialog, made: list[Task]) -> N
 def test_what_is_wrong_is_said_before_the_button_works(dialog: TaskDialog) -> None:
     name_labels(dialog, "bone", "Bone")
     assert dialog.problem == "", "nothing is complained of before there is a name"
-    dialog.name.setText("Knee joint")
+    dialog.name.value = "Knee joint"
     assert "is no name of a task" in dialog.problem
-    dialog.name.setText("knee")
+    dialog.name.value = "knee"
     assert "two labels are called bone" in dialog.problem
     assert not dialog.save_button.isEnabled()
     button = dialog.table.cellWidget(1, REMOVE_COLUMN)
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_said_before_the_button_works(dialog: TaskDialog) -> No
     assert dialog.problem == ""
     assert dialog.save_button.isEnabled()
     dialog.add_label("cartilage")
-    dialog.instances.setChecked(True)
+    dialog.instances.value = True
     assert "numbered objects has one label" in dialog.problem
 
 
@@ -82,7 +82,7 @@ def test_a_name_that_is_taken_keeps_the_dialog_open(qtbot: QtBot) -> None:
     dialog = TaskDialog(refuse)
     qtbot.addWidget(dialog)
     dialog.show()
-    dialog.name.setText("knee")
+    dialog.name.value = "knee"
     name_labels(dialog, "bone")
     dialog.save_button.click()
     assert dialog.isVisible()
@@ -100,8 +100,8 @@ def test_the_chooser_offers_a_new_task_and_stays_where_it_was(
     (dialog,) = dock.case_panel.findChildren(TaskDialog)
     assert dialog.isVisible()
     assert chooser.currentData() == "lungs"
-    dialog.name.setText("knee")
-    dialog.kind.setCurrentIndex(dialog.kind.findData("grey"))
+    dialog.name.value = "knee"
+    dialog.kind.value = "grey"
     name_labels(dialog, "bone", "cartilage")
     dialog.save_button.click()
     assert dock.worklist.task.name == chooser.currentData() == "knee"
@@ -192,8 +192,8 @@ def test_a_label_is_added_while_a_case_is_open(
     layer.data_setitem((np.array([3]), np.array([4])), 2)
     dialog = edit(dock)
     assert dock.case_panel.task_selector.currentData() == "knee"
-    assert dialog.name.text() == "knee"
-    assert not dialog.name.isEnabled()
+    assert dialog.name.value == "knee"
+    assert not dialog.name.native.isEnabled()
     item = dialog.table.item(0, NAME_COLUMN)
     assert not item.flags() & Qt.ItemFlag.ItemIsEditable, "a case was begun with these labels"
     dialog.add_label("meniscus", "#123456")
