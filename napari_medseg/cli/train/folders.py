@@ -27,9 +27,10 @@ from napari_medseg.core.task_catalog import TaskCatalog
 from napari_medseg.core.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from training.from_folders.default_recipe import Donor, RecipeOverrides
+    from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_run import FolderData
     from training.from_folders.mask_pairing import PairingResult
+    from training.start_plan import Donor
 
 RUNS_FOLDER = "medseg-runs"
 MASKS, SPLIT, INSTEAD = "Meaning of the masks", "Selection of images", "Instead of training"
