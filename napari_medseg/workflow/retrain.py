@@ -18,10 +18,10 @@ from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_sna
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
-from napari_medseg.workflow.run_plan import NO_CHANGES, RunPlan, RunRequest, plan_run
+from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 from training.recipe import write_recipe
 from training.run_folder import Compared, read_events
 from training.start_plan import write_start_plan
@@ -78,7 +78,7 @@ def start_run(
     budget_s: float | None = DEFAULT_BUDGET_S,
     seed: int = 0,
     base: str = "",
-    changes: RecipeOverrides = NO_CHANGES,
+    changes: RecipeOverrides = NO_OVERRIDES,
 ) -> Run:
     """Train on all corrections, in a process of its own that survives the window: as a rule from the live version.
 
@@ -114,7 +114,7 @@ def start_run(
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
-    run_id = _make_run_id(beginning.recipe.name)
+    run_id = _make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")

@@ -37,7 +37,7 @@ MAX_CALIBRATION_PLANES = 60
 logger = logging.getLogger(__name__)
 
 
-def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
+def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
     """Write hold-out figures, calibration and worst case onto the card of a run's version; return the card.
 
     Parameters
@@ -59,7 +59,7 @@ def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(choose_training_device())
-    finder = Predictor.load(run_dir / recipe.field_base, device) if recipe.field_base else None
+    finder = Predictor.load(run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
     predictor = Predictor.load(run_dir, device, finder)
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     source, n_classes = make_predictor_source(predictor), predictor.card.architecture.classes
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        for score in evaluate_holdout(options.run_dir, options.labels_by, options.show_image).hold_out:
+        for score in evaluate_hold_out(options.run_dir, options.labels_by, options.show_image).hold_out:
             logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
     except MedSegError as error:
         logger.error("%s", error)
@@ -143,7 +143,7 @@ def _read_planes(
     recipe: Recipe,
     roi_model: Predictor | None,
 ) -> list[LabelledPlane]:
-    reader = SampleReader(run_dir, card, task, recipe.seed, roi_model, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_model, recipe.data.label_steps)
     return choose_planes([reader.read_image(item) for item in items], MAX_CALIBRATION_PLANES)
 
 

@@ -14,7 +14,7 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
 from training.losses.masking import make_valid_mask, one_hot, pixelwise_cross_entropy
@@ -146,8 +146,7 @@ def get_loss(name: str, class_weights: Tensor | None = None, options: Mapping[st
     MedSegError
         Listing the choices, where there is no loss or no option of a name.
     """
-    if name not in LOSSES:
-        raise MedSegError(f"unknown loss {name!r}; choose one of {sorted(LOSSES)}")
+    look_up(LOSSES, name, "loss")
     choices = _list_options(name)
     settings: dict[str, object] = dict(options or {})
     if unknown := sorted(settings.keys() - set(choices)):

@@ -23,8 +23,8 @@ from training.from_folders.base_recipe import ModelRecipe
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
 from training.from_folders.mask_values import MaskEncoding
+from training.start_builder import build_start_version
 from training.start_plan import StartPlan
-from training.start_weights import save_start_version
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 RESNET = {"name": "unet", "encoder": "resnet18", "options": {"decoder_channels": [8] * 5}}
@@ -123,12 +123,12 @@ def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cach
     resnet = Architecture(name="unet", encoder="resnet18", in_channels=1, classes=3)
     start = StartPlan(card=plain.model_copy(update={"architecture": resnet}))
     with pytest.raises(MedSegError, match="cannot get the weights of resnet18"):
-        save_start_version(start, tmp_path / "a", 0)
+        build_start_version(start, tmp_path / "a", 0)
     assert not (tmp_path / "a").exists()
-    save_start_version(start.model_copy(update={"encoder_weights": "none"}), tmp_path / "a", 0)
+    build_start_version(start.model_copy(update={"encoder_weights": "none"}), tmp_path / "a", 0)
     said = read_card(tmp_path / "a" / "card.json")
     assert said.lineage.began_with == "random weights, as asked for"
     assert said.weaknesses == ["its training began with random weights, as asked for"]
     own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
-    save_start_version(own, tmp_path / "b", 0)
+    build_start_version(own, tmp_path / "b", 0)
     assert read_card(tmp_path / "b" / "card.json").lineage.began_with == "lungs-unet@3"

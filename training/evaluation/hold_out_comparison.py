@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from napari_medseg.core.model_card import (
+    CARD_FILE,
     Architecture,
     Calibration,
     DataSource,
@@ -20,7 +21,7 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
 from napari_medseg.core.snapshot import Role, round_robin
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import CARD_FILE, save_version
+from napari_medseg.networks import save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
 from training.data.labelled_cases import LabelledCase
@@ -59,7 +60,7 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     predictor = _load_predictor(setup, setup.base_folder)
     began = clock.elapsed_s()
     scores: list[CaseScore] = []
-    for case in _list_holdout_cases(setup):
+    for case in _list_hold_out_cases(setup):
         if len(scores) >= MIN_COMPARED_CASES and clock.elapsed_s() - began > limit_s:
             break
         if setup.is_first_model and clock.budget_s is not None:
@@ -89,7 +90,7 @@ def finish_run(
     if not progress.best_epoch:
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
     predictor = _load_predictor(setup, setup.run_dir)
-    cases = {case.name: case for case in _list_holdout_cases(setup)}
+    cases = {case.name: case for case in _list_hold_out_cases(setup)}
     new, pictures = list[CaseScore](), list[CaseFigure]()
     for before in old:
         if is_paused(setup.run_dir):
@@ -127,9 +128,11 @@ def finish_run(
 def measure_reliability(setup: TrainingSetup, network: nn.Module, card: ModelCard) -> Reliability | None:
     """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
     planes, words, n_images = setup.validation, "the validation planes", 0
-    if setup.recipe.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
+    if setup.recipe.run.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
         finder = _load_predictor(setup, setup.run_dir).roi_predictor
-        reader = SampleReader(setup.run_dir, card, setup.task, setup.recipe.seed, finder, setup.recipe.label_steps)
+        reader = SampleReader(
+            setup.run_dir, card, setup.task, setup.recipe.run.seed, finder, setup.recipe.data.label_steps
+        )
         images = [reader.read_image(item) for item in items]
         planes, n_images = tuple(choose_planes(images, MAX_CALIBRATION_PLANES)), len(items)
         words = f"{n_images} images of the hold-out"
@@ -148,14 +151,14 @@ def _update_calibration(card: ModelCard, found: Reliability | None) -> Calibrati
     return card.calibration.model_copy(update=errors)
 
 
-def _list_holdout_cases(setup: TrainingSetup) -> list[LabelledCase]:
+def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
     return [make_labelled_case(item, setup.run_dir) for item in round_robin(setup.split.hold_out)]
 
 
 def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
     device = str(setup.learner.device)
-    field_base = setup.recipe.field_base
-    field = Predictor.load(setup.run_dir / field_base, device) if field_base else None
+    roi_model = setup.recipe.run.roi_model
+    field = Predictor.load(setup.run_dir / roi_model, device) if roi_model else None
     return Predictor.load(folder, device, field)
 
 
@@ -188,7 +191,7 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
         run=setup.run_dir.absolute().name,
         snapshot_sha256=setup.snapshot.sha256,
         n_corrections=len(corrected),
-        seed=recipe.seed,
+        seed=recipe.run.seed,
         code_version=get_code_version(),
         created=now(),
     )
@@ -199,8 +202,8 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
     # The temperature is the best guess there is; how well it does was measured on another version.
     changes = {
         "calibration": Calibration(temperature=base.calibration.temperature),
-        "name": recipe.name,
-        "version": recipe.version,
+        "name": recipe.run.name,
+        "version": recipe.run.version,
         "own_task": setup.snapshot.own_task,
         "architecture": architecture,
         "weaknesses": weaknesses,
