@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from kornia.enhance import adjust_contrast
 from numpy.typing import NDArray
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
@@ -33,7 +34,8 @@ class Tint:
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["Tint"]) -> Tensor:
         """Return tinted patches."""
-        return patches.grey * patches.broadcast_per_patch([one.gains for one in transforms])
+        gains = patches.broadcast_per_patch([one.gains for one in transforms])
+        return adjust_contrast(patches.grey, gains, clip_output=False)
 
 
 @dataclass(frozen=True)

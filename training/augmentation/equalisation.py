@@ -24,7 +24,10 @@ def apply_to_brightness(grey: Tensor, transform: Callable[[Tensor], Tensor]) -> 
 
 
 def equalise_histogram(grey: Tensor) -> Tensor:
-    """Make every value of each picture (k, 1, h, w) as frequent, as skimage's ``equalize_hist``."""
+    """Make every value of each picture (k, 1, h, w) as frequent, as skimage's ``equalize_hist``.
+
+    Our own code: preparation uses skimage's, and `kornia.enhance.equalize` rounds to 256 values as PIL does.
+    """
     low, size = _compute_range(grey)
     place = (_rescale(grey, low, size) * BINS).flatten(1)
     counts = torch.zeros(len(grey), BINS, device=grey.device)

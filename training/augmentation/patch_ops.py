@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -48,15 +49,14 @@ class PatchSubset:
 
 
 def gaussian_blur(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
-    """Gaussian blur of (k, c, h, w) pictures, each with a sigma of its own (k,), one axis after the other."""
-    n_patches, n_channels = grey.shape[:2]
-    groups, radius = n_patches * n_channels, max(1, round(3 * max(sigmas_px)))
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / np.array(sigmas_px)[:, np.newaxis]) ** 2)
-    weights = np.repeat(weights / weights.sum(axis=1, keepdims=True), n_channels, axis=0)
-    kernels = torch.from_numpy(weights.astype(np.float32)).to(grey.device)
-    padded = functional.pad(grey.flatten(0, 1)[None], (radius, radius, radius, radius), mode="replicate")
-    rows = functional.conv2d(padded, kernels[:, None, None, :], groups=groups)
-    return functional.conv2d(rows, kernels[:, None, :, None], groups=groups).view_as(grey)
+    """Gaussian blur of (k, c, h, w) pictures, each with a sigma of its own (k,); the border repeats outermost pixels.
+
+    The parts of kornia's `gaussian_blur2d` without its look at the sigmas' values, which a traced call cannot take.
+    """
+    radius = max(1, round(3 * max(sigmas_px)))
+    kernels = get_gaussian_kernel1d(2 * radius + 1, torch.tensor(sigmas_px, dtype=torch.float32)[:, None])
+    blurred: Tensor = filter2d_separable(grey, kernels, kernels, "replicate")
+    return blurred
 
 
 def compute_masked_median(grey: Tensor, mask: Tensor) -> Tensor:
