@@ -44,7 +44,11 @@ def new_card() -> ModelCard:
 
 
 def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donors: list[Donor]) -> None:
-    for kind, expected in (("grey", "lungs-unet@3"), ("endoscopy", "instruments-unet@1"), ("histology", "nuclei-unet@1")):
+    for kind, expected in (
+        ("grey", "lungs-unet@3"),
+        ("endoscopy", "instruments-unet@1"),
+        ("histology", "nuclei-unet@1"),
+    ):
         start = plan_first_model(make_custom_task("x", ["a", "b"], kind=kind), "x-unet", donors)
         donor = next(card for card, _ in donors if card.id == expected)
         assert (start.source, start.weights_from) == (StartSource.VERSION, str(BUNDLED.joinpath(*expected.split("@"))))

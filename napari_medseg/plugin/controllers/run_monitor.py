@@ -6,9 +6,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.run_plan import NO_CHANGES
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 
 POLL_MS = 400
 UNDECIDED_STATES = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
@@ -60,7 +59,7 @@ class RunMonitor(QObject):
             self._follow(run)
 
     def start(
-        self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_CHANGES
+        self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_OVERRIDES
     ) -> None:
         """Start a run and follow it; takes and raises what `retrain.start_run` does."""
         self._follow(retrain.start_run(self._workspace, task, budget_s, seed, base, changes))

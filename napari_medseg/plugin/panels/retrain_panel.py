@@ -20,9 +20,8 @@ from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.workflow import correction_effort, retrain, run_control
 from napari_medseg.workflow.retrain import CandidateComparison
-from napari_medseg.workflow.run_plan import NO_CHANGES
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import read_recipe_overrides
+from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overrides
 from training.run_folder import Event, Failed
 
 RETRAIN_HINT = (
@@ -196,7 +195,7 @@ class RetrainPanel(CollapsibleSection):
 
     def _watch_run_with(self, options: RetrainOptions) -> None:
         with show_errors():
-            changes = NO_CHANGES if options.recipe is None else read_recipe_overrides(options.recipe)
+            changes = NO_OVERRIDES if options.recipe is None else read_recipe_overrides(options.recipe)
             self._watch.start(self._task, options.budget_s, options.seed, options.base, changes)
 
     def _on_continue(self) -> None:

@@ -69,7 +69,7 @@ def own(tmp_path: Path) -> Callable[..., FolderData]:
         given = {"name": "chest", "images": tmp_path / "images", "masks": tmp_path / "masks"}
         said = {key: changes.pop(key) for key in ("values", "binarise", "ignore") if key in changes}
         meaning = MaskEncoding(task, **said)
-        return FolderData(**{**given, "meaning": meaning, **changes})
+        return FolderData(**{**given, "encoding": meaning, **changes})
 
     return make
 
