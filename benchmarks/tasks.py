@@ -86,9 +86,9 @@ def measure_tasks(workspace: Workspace, folder: Path, repeats: int) -> Iterator[
 def predict_file_to_layer(workspace: Workspace, engine: Engine, path: Path, task: str) -> None:
     """Go from a file to its labels in a layer."""
     image = formats.read(path)
-    model = workspace.registry.get_live_card(task).id
-    folder, field = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
-    events = engine.predict(image, folder, roi_folder=field)
+    registry = workspace.registry
+    card = registry.get_live_card(task)
+    events = engine.predict(image, registry.get_folder(card.id), roi_folder=registry.find_roi_folder(card))
     result = next(event for event in events if isinstance(event, EngineResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace, get_user_data_dir
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -49,7 +49,7 @@ def registry_dir(registry: Path | None) -> Path:
 
 def open_registry(registry: Path | None) -> ModelRegistry:
     """Return the models without opening a project, so that it works beside an open window."""
-    return ModelRegistry(registry_dir(registry), PACKAGE_DIR / "models")
+    return ModelRegistry(registry_dir(registry), BUNDLED_MODELS)
 
 
 @contextlib.contextmanager
@@ -80,9 +80,7 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
     """Load a version, and the one that finds its field where it looks into one."""
     from napari_medseg.inference.predictor import Predictor
 
-    field = models.get_roi_model(model)
-    finder = Predictor.load(models.get_folder(field), device) if field else None
-    return Predictor.load(models.get_folder(model), device, finder)
+    return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
 
 
 def say(text: str = "") -> None:

@@ -66,7 +66,7 @@ def predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.get_roi_model_folder(version),
+        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
     )
     return _write_predicted_labels(events, ws.project.folder, case)
 
@@ -75,6 +75,7 @@ def record_prediction(ws: Workspace, case: Case, result: EngineResult, model: st
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
     field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -86,7 +87,7 @@ def record_prediction(ws: Workspace, case: Case, result: EngineResult, model: st
             uncertainty=result.uncertainty,
             created=now(),
             field_file=field,
-            field_model=ws.registry.get_roi_model(model) if field else "",
+            field_model="" if roi_model is None else roi_model.id,
         )
     )
 

@@ -120,8 +120,8 @@ def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> 
 def test_a_model_that_looks_into_a_field_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
     try:
-        model = workspace.registry.get_live_card("covid").id
-        folder, lungs = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
+        card = workspace.registry.get_live_card("covid")
+        folder, lungs = workspace.registry.get_folder(card.id), workspace.registry.find_roi_folder(card)
         wanted_field = Predictor.load(lungs)
         image = formats.read(SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm")
         *events, result = engine.predict(image, folder, roi_folder=lungs)
@@ -129,9 +129,7 @@ def test_a_model_that_looks_into_a_field_gets_it_in_the_engine_too(engine: Engin
         workspace.close()
     assert isinstance(result, EngineResult)
     np.testing.assert_array_equal(result.roi, wanted_field.predict_labels(image))
-    np.testing.assert_array_equal(
-        result.labels, Predictor.load(folder, roi_predictor=wanted_field).predict_labels(image)
-    )
+    np.testing.assert_array_equal(result.labels, Predictor.load(folder, roi_folder=lungs).predict_labels(image))
     assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, EngineProgress)]
 
 
