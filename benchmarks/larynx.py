@@ -21,10 +21,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from napari_medseg.core.custom_task import make_custom_task
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.workflow.workspace import PACKAGE_DIR
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.from_folders.default_recipe import RecipeOverrides
@@ -33,6 +32,7 @@ from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import Failed, read_events
 from training.run_setup import choose_training_device
+from training.start_plan import list_donors
 
 SEQUENCE_PATTERN = r"_(seq\d+)_"
 LABEL_COLOURS = {
@@ -112,8 +112,8 @@ def train_and_score(
     budget = {"n_epochs": max(1, options.steps // 10)} if options.steps else {"budget_s": options.budget}
     changes = {"n_epochs": 2000, "patience": 2000, "steps_per_epoch": 10, "keep": "last", "seed": options.seed}
     cases = [case for case in matched.cases if case.name in set(names)]
-    registry = ModelRegistry(Path(), PACKAGE_DIR / "models")
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    registry = ModelRegistry(Path(), BUNDLED_MODELS)
+    donors = list_donors(registry)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) if options.keep is None else options.keep / str(n_frames)
         wanted = FolderData(

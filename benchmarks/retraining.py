@@ -34,7 +34,7 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snaps
 from napari_medseg.core.tasks import get_task
 from training.__main__ import main as train_run
 from training.data.labelled_cases import pair_by_stem
-from training.evaluation.holdout_comparison import finish_run, score_base
+from training.evaluation.hold_out_comparison import finish_run, score_base
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
 from training.loop import resume, train

@@ -43,6 +43,15 @@ def test_headless_workflow_loads_no_window(module: str) -> None:
     assert not modules_after(f"import {module}") & {"napari", "qtpy", "PyQt6", "magicgui", "torch"}
 
 
+def test_the_project_on_disk_opens_without_the_readers_of_images() -> None:
+    names = [path.stem for path in (PACKAGE / "core" / "project").glob("*.py") if path.stem != "__init__"]
+    modules = {"napari_medseg.core.project", *(f"napari_medseg.core.project.{name}" for name in names)}
+    assert {"database", "lock", "case_files", "stroke_journal", "review_region_files"} <= set(names)
+    loaded = modules_after(f"import {', '.join(sorted(modules))}")
+    assert modules <= loaded
+    assert not loaded & {"pydicom", "nibabel", "tifffile", "imagecodecs", "PIL", "skimage", "scipy", "torch"}
+
+
 @pytest.mark.parametrize("package", ["napari_medseg", "training"])
 def test_package_holds_a_docstring_and_nothing_else(package: str) -> None:
     source = (PACKAGE.parent / package / "__init__.py").read_text(encoding="utf-8").strip()

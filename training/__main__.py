@@ -89,7 +89,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
 
 
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
-    from training.evaluation.holdout_comparison import finish_run, score_base
+    from training.evaluation.hold_out_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
     from training.loop import resume, train
 

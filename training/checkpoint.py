@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import atomic_write
 from training.learner import Learner
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

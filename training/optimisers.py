@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from training.recipe import Recipe
 
 MOMENTUM = 0.9
@@ -41,8 +41,7 @@ def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[n
     MedSegError
         If the recipe names an optimiser that there is not, or stages that the encoder does not have.
     """
-    if recipe.optimiser not in OPTIMISERS:
-        raise MedSegError(f"unknown optimiser {recipe.optimiser!r}; choose one of {sorted(OPTIMISERS)}")
+    look_up(OPTIMISERS, recipe.optimiser, "optimiser")
     if recipe.freeze_encoder_stages:
         freeze_stages(network, recipe.freeze_encoder_stages)
     encoder = [parameter for name, parameter in network.named_parameters() if _is_encoder_parameter(name)]

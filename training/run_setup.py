@@ -12,6 +12,7 @@ from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_FIRST_MODEL, choose_validation_groups
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
@@ -29,8 +30,6 @@ from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
 RECIPE_FILE = "recipe.json"
 SNAPSHOT_FILE = "snapshot.json"
-MIN_GROUPS_FOR_VALIDATION = 10
-VALIDATE_EVERY_NTH_GROUP = 5
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
@@ -167,8 +166,8 @@ def check_recipe_names(recipe: Recipe) -> None:
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     """Decide what is learnt from and what chooses the best checkpoint.
 
-    Items with the role `VALIDATE` are used as they are. Without any, every fifth group is held back where there are
-    at least ten; with fewer, nothing can be spared, and the training images choose the checkpoint themselves.
+    Items with the role `VALIDATE` are used as they are. Without any, whoever made the snapshot left the choice to
+    `core.split`; where the groups are too few to spare one, the training images choose the checkpoint themselves.
 
     Raises
     ------
@@ -183,9 +182,9 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
             "Accept a case of another patient first."
         )
     notice = ""
-    groups = sorted({item.group for item in train})
-    if not validate and len(groups) >= MIN_GROUPS_FOR_VALIDATION:
-        held_back = set(groups[::VALIDATE_EVERY_NTH_GROUP])
+    groups = {item.group for item in train}
+    held_back = () if validate else choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
+    if held_back:
         validate = [item for item in train if item.group in held_back]
         train = [item for item in train if item.group not in held_back]
     elif not validate:

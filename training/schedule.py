@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import look_up
 from training.recipe import Recipe
 
 WARM_UP_SHARE = 0.05
@@ -56,9 +56,7 @@ def get_schedule(name: str, n_cycles: int = 1) -> Schedule:
     MedSegError
         Listing the choices where there is none of that name.
     """
-    if name not in SCHEDULES:
-        raise MedSegError(f"unknown schedule {name!r}; choose one of {sorted(SCHEDULES)}")
-    shape = SCHEDULES[name]
+    shape = look_up(SCHEDULES, name, "schedule")
 
     def factor(progress: float) -> float:
         progress = min(1.0, progress)

@@ -20,7 +20,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.custom_task import count_input_channels
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import (
     CARD_FILE,
     RANDOM_WEIGHTS,
@@ -129,6 +129,11 @@ def format_start(card: ModelCard) -> str:
     return f"the model begins with {card.lineage.began_with}" if card.lineage.began_with else ""
 
 
+def list_donors(registry: ModelRegistry) -> list[Donor]:
+    """List the versions of a registry whose weights a new network can take."""
+    return [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+
+
 def plan_first_model(
     task: Task, name: str, donors: Sequence[Donor], overrides: RecipeOverrides = NO_OVERRIDES
 ) -> StartPlan:
@@ -179,9 +184,7 @@ def choose_base_version(registry: ModelRegistry, task: Task, model: str = "") ->
     if not model:
         return registry.find_live_card(task.name)
     versions = {card.id: card for card in registry.list_versions(task.name)}
-    if model not in versions:
-        raise MedSegError(f"there is no version {model!r} of the task {task.name!r}; choose one of {sorted(versions)}")
-    return versions[model]
+    return look_up(versions, model, problem=f"there is no version {model!r} of the task {task.name!r}")
 
 
 def plan_project_run(
@@ -207,7 +210,7 @@ def plan_project_run(
         As `plan_first_model`.
     """
     name = task.default_model if base is None else base.name
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    donors = list_donors(registry)
     usual = None if base is not None else plan_first_model(task, name, donors)
     if usual is not None and usual.source is not StartSource.VERSION:
         usual = usual.model_copy(update={"card": write_start_to_card(usual.card, RANDOM_AS_NO_MODEL_FITS)})

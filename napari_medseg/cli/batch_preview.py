@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
@@ -28,7 +28,7 @@ def show_batch(picture: Path | None, source: Path, data: Path | None) -> None:
         draw(source, picture)
     else:
         _show_recipe(picture, source, data)
-    places.say(str(picture))
+    echo(str(picture))
 
 
 def last_run_folder(ws: Workspace, task: str) -> Path:

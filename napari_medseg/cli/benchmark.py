@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, make_progress_console
 from napari_medseg.core.errors import MedSegError
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of runs and tables; run again, it goes on.")]
@@ -44,17 +44,17 @@ def benchmark(
     from training.benchmark.suite import parse_setting, read_suite
     from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
 
-    whole = read_suite(_bundled(suite))
+    whole = read_suite(_find_suite(suite))
     chosen = (
         (whole.make_reduced() if reduced else whole)
-        .expand_grid(_words(models), _words(backbones))
+        .expand_grid(_split_words(models), _split_words(backbones))
         .select_rows(row or [])
     )
     planned, n_gpus = (
         plan_suite_runs(chosen, [parse_setting(text) for text in changes or ()], out),
         torch.cuda.device_count(),
     )
-    where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), places.progress_console(quiet=False)
+    where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), make_progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):
@@ -64,12 +64,12 @@ def benchmark(
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
     lines, pictures = read_table_rows(planned, failures), dict(draw_suite_figures(planned))
     for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
-        places.say(str(path))
+        echo(str(path))
     if failures:
         raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; their reasons are in the table.")
 
 
-def _bundled(suite: Path) -> Path:
+def _find_suite(suite: Path) -> Path:
     """Return the file that is meant; a single letter is one of the suites that come with the program."""
     if suite.exists() or len(suite.name) != 1:
         return suite
@@ -78,5 +78,5 @@ def _bundled(suite: Path) -> Path:
     return Path(training.__file__).parent / "suites" / f"{suite.name.lower()}.toml"
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]

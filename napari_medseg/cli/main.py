@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli import benchmark, demo, models, predict_evaluate, project, tasks, train
+from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks, train
 from napari_medseg.core.errors import MedSegError
 
 app = typer.Typer(
@@ -20,11 +20,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Correct medical labels, and let the model learn from the corrections.",
 )
-app.command()(predict_evaluate.predict)
-app.command()(predict_evaluate.evaluate)
-app.command()(project.queue)
-app.command()(project.export)
-app.command()(project.check)
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(queue.queue)
+app.command()(export.export)
+app.command()(check.check)
 app.command()(train.train)
 app.command()(benchmark.benchmark)
 app.command()(demo.demo)
@@ -32,7 +32,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
 
 
-def _say_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"napari-medseg {version('napari-medseg')}")
         raise typer.Exit
@@ -41,7 +41,7 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
     """Options of all commands."""

@@ -1,13 +1,11 @@
 """Where commands find the project and the models, and how they speak: results on stdout, progress on stderr."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
@@ -37,23 +35,23 @@ DeviceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 
 
-def project_dir(project: Path | None) -> Path:
+def get_project_dir(project: Path | None) -> Path:
     """Folder of the project that is meant."""
     return project or get_user_data_dir() / "project"
 
 
-def registry_dir(registry: Path | None) -> Path:
+def get_registry_dir(registry: Path | None) -> Path:
     """Folder of the person's models that is meant."""
     return registry or get_user_data_dir() / "registry"
 
 
 def open_registry(registry: Path | None) -> ModelRegistry:
     """Return the models without opening a project, so that it works beside an open window."""
-    return ModelRegistry(registry_dir(registry), BUNDLED_MODELS)
+    return ModelRegistry(get_registry_dir(registry), BUNDLED_MODELS)
 
 
 @contextlib.contextmanager
-def opened(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
+def open_workspace(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
     """Open the workspace for one command.
 
     Raises
@@ -61,14 +59,14 @@ def opened(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
     MedSegError
         If a window has the project open.
     """
-    ws = Workspace.open(project_dir(project), registry_dir(registry))
+    ws = Workspace.open(get_project_dir(project), get_registry_dir(registry))
     try:
         yield ws
     finally:
         ws.close()
 
 
-def chosen_model(models: ModelRegistry, task: str, model: str | None) -> ModelCard:
+def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> ModelCard:
     """Card of the version that is meant; raise `MedSegError` where it is for another task."""
     card = models.get_live_card(task) if model is None else models.get_card(model)
     if card.task != task:
@@ -81,18 +79,3 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
     from napari_medseg.inference.predictor import Predictor
 
     return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
-
-
-def say(text: str = "") -> None:
-    """Print a line of the result."""
-    typer.echo(text)
-
-
-def say_json(content: Any) -> None:  # noqa: ANN401 -- whatever JSON can hold
-    """Print one JSON document."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def progress_console(*, quiet: bool) -> Console:
-    """Where progress goes: stderr, or nowhere."""
-    return Console(stderr=True, quiet=quiet)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.core.errors import MedSegError
 from training.run_folder import EpochEnded, Event, Failed, Finished, Notice, Paused, Started
 
@@ -74,8 +74,8 @@ def say_paused(paused: Paused, command: str, run_dir: Path, *, as_json: bool) ->
     """Say where a paused run stands and how it goes on, and end the command with `EXIT_PAUSED`."""
     if as_json:
         stands = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": str(run_dir.absolute())}
-        places.say_json(stands | {"continue": f"{command} --continue"})
+        echo_json(stands | {"continue": f"{command} --continue"})
     else:
-        places.say(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {run_dir.absolute()}")
-        places.say(f"Go on with it, to the same result: {command} --continue")
+        echo(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {run_dir.absolute()}")
+        echo(f"Go on with it, to the same result: {command} --continue")
     raise typer.Exit(EXIT_PAUSED)

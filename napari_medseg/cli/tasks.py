@@ -6,7 +6,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import (
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    get_project_dir,
+    open_registry,
+    open_workspace,
+)
 from napari_medseg.core.custom_task import (
     FALLBACK_KINDS,
     IMAGE_KINDS,
@@ -25,16 +33,16 @@ NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as 
 
 
 @app.command("list")
-def list_tasks(as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
+def list_tasks(as_json: JsonOption = False, registry: RegistryOption = None) -> None:
     """List the tasks with their labels, and which model is live for each."""
-    models = places.open_registry(registry)
-    book = models.read_task_catalog()
-    live = {task.name: models.get_live_id(task.name) for task in book}
+    models = open_registry(registry)
+    catalog = models.read_task_catalog()
+    live = {task.name: models.get_live_id(task.name) for task in catalog}
     if as_json:
-        places.say_json([_entry(task, live[task.name]) for task in book])
+        echo_json([_describe_task(task, live[task.name]) for task in catalog])
         return
     table = Table("task", "title", "labels", "channels", "live model")
-    for task in book:
+    for task in catalog:
         labels = ", ".join(f"{label.value} {label.name}" for label in task.labels)
         table.add_row(task.name, task.title, labels, str(count_input_channels(task)), live[task.name] or "none yet")
     Console().print(table)
@@ -53,14 +61,16 @@ def add(
     ] = "",
     title: Annotated[str, typer.Option(help="Text in the window.")] = "",
     instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
-    registry: places.RegistryOption = None,
+    registry: RegistryOption = None,
 ) -> None:
     """Make a task; an open window sees it as soon as it is looked at."""
-    task = make_custom_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
-    models = places.open_registry(registry)
+    task = make_custom_task(
+        name, _split_words(labels), _split_words(colours), _choose_image_kind(channels, modality), title, instances
+    )
+    models = open_registry(registry)
     add_to_registry(models, models.read_task_catalog(), task)
-    places.say(_listed(task))
-    places.say(
+    echo(_format_labels(task))
+    echo(
         f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
         f"With masks already: medseg train --task {name} --images DIR --masks DIR"
     )
@@ -71,34 +81,34 @@ def extend(
     name: NameArgument,
     labels: Annotated[str, typer.Option(help='New ones, as in "pathology,tool": they get the next values.')],
     colours: Annotated[str, typer.Option(help='One for each new label, as in "#E69F00,#56B4E9".')] = "",
-    project: places.ProjectOption = None,
-    registry: places.RegistryOption = None,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
 ) -> None:
     """Add labels behind those that a task has; corrections and models keep theirs.
 
     An open window sees them as soon as it is looked at.
     """
-    models = places.open_registry(registry)
-    book = models.read_task_catalog(places.project_dir(project) / TASKS_FOLDER)
-    if not (words := _words(labels)):
+    models = open_registry(registry)
+    catalog = models.read_task_catalog(get_project_dir(project) / TASKS_FOLDER)
+    if not (words := _split_words(labels)):
         raise MedSegError("name the new labels, as in --labels pathology,tool.")
-    task = append_task_labels(get_custom_task(book, name), words, _words(colours))
-    extend_in_registry(models, book, task)
-    places.say(_listed(task))
-    places.say("What was accepted before says nothing of the new labels: accept cases that show them anew.")
+    task = append_task_labels(get_custom_task(catalog, name), words, _split_words(colours))
+    extend_in_registry(models, catalog, task)
+    echo(_format_labels(task))
+    echo("What was accepted before says nothing of the new labels: accept cases that show them anew.")
     if live := models.get_live_id(name):
-        places.say(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
+        echo(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
 
 
 @app.command()
-def remove(name: NameArgument, project: places.ProjectOption = None, registry: places.RegistryOption = None) -> None:
+def remove(name: NameArgument, project: ProjectOption = None, registry: RegistryOption = None) -> None:
     """Forget a task that no case of the project and no version uses."""
-    with places.opened(project, registry) as ws:
+    with open_workspace(project, registry) as ws:
         remove_task(ws, name)
-    places.say(f"{name} is removed.")
+    echo(f"{name} is removed.")
 
 
-def _kind(channels: int | None, modality: str) -> str:
+def _choose_image_kind(channels: int | None, modality: str) -> str:
     """Return the kind of images that is meant; the two may not contradict each other."""
     if channels is not None and channels not in FALLBACK_KINDS:
         raise MedSegError(f"images have 1 or 3 channels, not {channels}.")
@@ -108,15 +118,15 @@ def _kind(channels: int | None, modality: str) -> str:
     return kind
 
 
-def _listed(task: Task) -> str:
+def _format_labels(task: Task) -> str:
     return f"{task.name}: " + ", ".join(f"{label.value} {label.name} {label.colour}" for label in task.labels)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",")] if text.strip() else []
 
 
-def _entry(task: Task, live: str) -> dict[str, object]:
+def _describe_task(task: Task, live: str) -> dict[str, object]:
     return {
         "task": task.name,
         "title": task.title,

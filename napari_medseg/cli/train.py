@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli import batch_preview
-from napari_medseg.cli import options as places
+from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, open_workspace
 from napari_medseg.cli.train_folders import Wishes, continue_own, train_own
 from napari_medseg.cli.train_project import Retraining, Where, continue_run, discard_run, retrain_project
 from napari_medseg.core.errors import MedSegError
@@ -166,9 +166,9 @@ def train(
     data: DataOption = None,
     go_on: ContinueOption = False,
     discard: DiscardOption = False,
-    as_json: places.JsonOption = False,
-    project: places.ProjectOption = None,
-    registry: places.RegistryOption = None,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
 ) -> None:
     """Retrain the live model on the corrections of a project, or train its task's first model.
 
@@ -223,7 +223,7 @@ def _at_project(use: Use, wanted: Retraining, where: Where, *, as_json: bool) ->
 
 
 def _show_last(picture: Path, task: str, where: Where) -> None:
-    with places.opened(*where) as ws:
+    with open_workspace(*where) as ws:
         batch_preview.show_batch(picture, batch_preview.last_run_folder(ws, task), None)
 
 

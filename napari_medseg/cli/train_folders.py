@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from napari_medseg.cli import batch_preview
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.options import open_registry
 from napari_medseg.cli.run_console import say_paused, watch
 from napari_medseg.core.custom_task import have_same_labels
 from napari_medseg.core.errors import MedSegError
@@ -20,6 +21,7 @@ from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
 from training.recipe import read_recipe
 from training.run_folder import CANCEL_FILE, Event, Failed, Finished, Paused, get_events_offset, read_events
+from training.start_plan import list_donors
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides
@@ -69,16 +71,16 @@ def train_own(wishes: Wishes, registry: Path | None, *, as_json: bool) -> None:
 
     if wishes.check_only + wishes.prepare + (wishes.show_batch is not None) > 1:
         raise MedSegError("--check, --prepare and --show-batch each end before training. Give one of them.")
-    models = places.open_registry(registry)
-    console = places.progress_console(quiet=as_json)
+    models = open_registry(registry)
+    console = make_progress_console(quiet=as_json)
     data = _data(wishes, models.read_task_catalog())
     matched = check_folder_data(data)
     _say_mismatches(matched, wishes, console)
     if wishes.check_only:
-        places.say(f"{len(matched.cases)} pairs fit; nothing was trained.")
+        echo(f"{len(matched.cases)} pairs fit; nothing was trained.")
         return
     run_dir = wishes.out or Path(RUNS_FOLDER) / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
+    donors = list_donors(models)
     changes = changes_of(wishes.recipe, wishes.epochs, wishes.budget_s, wishes.seed)
     if wishes.show_batch is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +116,7 @@ def continue_own(run_dir: Path, *, as_json: bool) -> None:
         _judge_finished(run_dir, as_json=as_json)
         return
     budget_s = read_recipe(run_dir / RECIPE_FILE).budget_s
-    _train(run_dir, budget_s, places.progress_console(quiet=as_json), as_json=as_json)
+    _train(run_dir, budget_s, make_progress_console(quiet=as_json), as_json=as_json)
 
 
 def changes_of(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "RecipeOverrides":
@@ -228,11 +230,11 @@ def _say_prepared(folder: Path, *, as_json: bool) -> None:
         "judge": f"medseg train {folder} --continue",
     }
     if as_json:
-        places.say_json({"folder": str(folder), **commands})
+        echo_json({"folder": str(folder), **commands})
         return
-    places.say(f"The run is prepared: {folder}")
-    places.say(f"Train it with, say, 2 processes: {commands['train']}")
-    places.say(f"Then judge it, or train it alone: {commands['judge']}")
+    echo(f"The run is prepared: {folder}")
+    echo(f"Train it with, say, 2 processes: {commands['train']}")
+    echo(f"Then judge it, or train it alone: {commands['judge']}")
 
 
 def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:
@@ -244,20 +246,18 @@ def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:
     if as_json:
         scores = [score.model_dump() for score in card.hold_out]
         files = {"folder": str(folder), "reports": [str(page) for page in pages]}
-        places.say_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
+        echo_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
         return
     for score in card.hold_out:
-        places.say(
-            f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images"
-        )
+        echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
         for label, value in score.per_label.items():
-            places.say(f"  {label}: {value:.4f}")
+            echo(f"  {label}: {value:.4f}")
     if not card.hold_out:
-        places.say("Nothing was held out, so nothing tells how good it is. Give images of more patients.")
-    places.say(f"version: {folder / 'model.safetensors'}")
-    places.say(f"card:    {folder / 'card.json'}")
-    places.say(f"report:  {', '.join(map(str, pages))}")
-    places.say(f"To use it in the window: {add}")
+        echo("Nothing was held out, so nothing tells how good it is. Give images of more patients.")
+    echo(f"version: {folder / 'model.safetensors'}")
+    echo(f"card:    {folder / 'card.json'}")
+    echo(f"report:  {', '.join(map(str, pages))}")
+    echo(f"To use it in the window: {add}")
 
 
 def _words(text: str) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from napari_medseg.cli import options as places
-from napari_medseg.cli.project import lines_of
+from napari_medseg.cli.check import format_findings
+from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.options import open_workspace
 from napari_medseg.cli.run_console import say_paused, watch
 from napari_medseg.cli.train_folders import changes_of
 from napari_medseg.core.errors import MedSegError
@@ -42,10 +43,10 @@ class Retraining:
 
 def retrain_project(wanted: Retraining, where: Where, *, as_json: bool) -> None:
     """Retrain on the corrections of a project; raises as `retrain.start_run` does, and where it is not promoted."""
-    with places.opened(*where) as ws:
-        console = places.progress_console(quiet=as_json)
+    with open_workspace(*where) as ws:
+        console = make_progress_console(quiet=as_json)
         found = check_corrections(ws, wanted.task)
-        for line in lines_of(ws, wanted.task, found):
+        for line in format_findings(ws, wanted.task, found):
             console.print(line, markup=False)
         changes = changes_of(wanted.recipe, wanted.epochs, wanted.budget_s, wanted.seed)
         budget_s = None if _says_how_long(changes) else retrain.DEFAULT_BUDGET_S
@@ -55,7 +56,7 @@ def retrain_project(wanted: Retraining, where: Where, *, as_json: bool) -> None:
 
 def continue_run(wanted: Retraining, where: Where, *, as_json: bool) -> None:
     """Let the task's run go on that was paused or interrupted; raises where there is none."""
-    with places.opened(*where) as ws:
+    with open_workspace(*where) as ws:
         run = _waiting_run(ws, wanted.task)
         folder = run_control.get_run_folder(ws, run)
         offset = get_events_offset(folder)
@@ -65,10 +66,10 @@ def continue_run(wanted: Retraining, where: Where, *, as_json: bool) -> None:
 
 def discard_run(task: str, where: Where) -> None:
     """Give up the task's run that was paused or interrupted; raises where there is none."""
-    with places.opened(*where) as ws:
+    with open_workspace(*where) as ws:
         run = _waiting_run(ws, task)
         run_control.discard(ws, run)
-    places.say(f"The run {run.id} is discarded; its corrections wait to be learnt again.")
+    echo(f"The run {run.id} is discarded; its corrections wait to be learnt again.")
 
 
 def _says_how_long(changes: RecipeOverrides) -> bool:
@@ -89,7 +90,7 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
     last = watch(
         lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
-        places.progress_console(quiet=as_json),
+        make_progress_console(quiet=as_json),
         read_recipe(run_control.get_run_folder(ws, run) / "recipe.json").budget_s,
     )
     if isinstance(last, Paused):
@@ -101,10 +102,10 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
     live = ws.registry.get_live_id(wanted.task)
     if as_json:
         answer = {"run": run.id, "folder": run.folder, "model": card.id, "live": live, "verdict": _entry(view)}
-        places.say_json(answer | {"findings": found})
+        echo_json(answer | {"findings": found})
     else:
         _say_comparison(view)
-        places.say(f"{card.id} is kept in the registry; {live or 'none'} is live.")
+        echo(f"{card.id} is kept in the registry; {live or 'none'} is live.")
     if refused:
         raise MedSegError(f"{card.id} is not promoted: {view.verdict.text} Give a --reason to promote it all the same.")
 
@@ -139,4 +140,4 @@ def _say_comparison(view: retrain.CandidateComparison) -> None:
         table.add_row(f"{row.compared.case}{', in part' * row.is_partly_reviewed}", *scores)
     if view.rows:
         Console().print(table)
-    places.say(view.verdict.text)
+    echo(view.verdict.text)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import napari_medseg
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import WORST_CASE_FILE, ModelCard, read_card, write_card
+from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
@@ -25,8 +25,6 @@ from napari_medseg.core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.safetensors"
 LIVE_FILE = "live.json"
 BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
 """Folder of the versions that ship with the program."""
@@ -228,9 +226,7 @@ class ModelRegistry:
 
     def _get_version(self, model: str) -> _Version:
         versions = {version.card.id: version for version in self._read_versions()}
-        if model not in versions:
-            raise MedSegError(f"there is no model {model!r}; choose one of {sorted(versions)}")
-        return versions[model]
+        return look_up(versions, model, problem=f"there is no model {model!r}")
 
     def _build_live_stack(self, task: str) -> list[str]:
         """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.custom_task import CustomTask, extends
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -40,11 +40,8 @@ class TaskCatalog:
         MedSegError
             If there is none; the text lists the choices.
         """
-        task = TASKS.get(name) or self.custom.get(name)
-        if task is None:
-            choices = sorted(task.name for task in self)
-            raise MedSegError(f"unknown task {name!r}; choose one of {choices}, or make it: medseg tasks add {name}")
-        return task
+        every = {**self.custom, **TASKS}
+        return look_up(every, name, "task", advice=f", or make it: medseg tasks add {name}")
 
     def __contains__(self, name: str) -> bool:
         return name in TASKS or name in self.custom

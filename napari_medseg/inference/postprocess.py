@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import PostprocessingStep
 from napari_medseg.inference.lung_sides import reassign_stray_parts
 
@@ -38,9 +38,7 @@ def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_
     MedSegError
         If there is no such step, or it has no such option; the text lists the choices.
     """
-    if step.name not in POSTPROCESSING_STEPS:
-        raise MedSegError(f"unknown step of postprocessing {step.name!r}; choose one of {sorted(POSTPROCESSING_STEPS)}")
-    function = POSTPROCESSING_STEPS[step.name]
+    function = look_up(POSTPROCESSING_STEPS, step.name, "step of postprocessing")
     choices = list(inspect.signature(function).parameters)[2:]
     if unknown := sorted(step.options.keys() - set(choices)):
         raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")

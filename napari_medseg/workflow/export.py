@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region_files import read_reviewed_pixels
@@ -126,8 +126,7 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
 
 
 def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
-    if suffix not in formats.WRITERS:
-        raise MedSegError(f"labels cannot be exported as {suffix!r}; choose one of {sorted(formats.WRITERS)}")
+    look_up(formats.WRITERS, suffix, problem=f"labels cannot be exported as {suffix!r}")
     problems = []
     for item in items:
         if item.image.content_hash != item.case.content_hash:

@@ -246,9 +246,7 @@ def _make_draft(ws: Workspace, case: Case, review: Review, prediction: Predictio
     journal = StrokeJournal(get_journal_path(ws.project.folder, review.id))
     if prediction is not None:
         return Draft(review, case, journal, _read_paintable_labels(ws, case, prediction), prediction.model)
-    return Draft(
-        review, case, journal, np.zeros(case.shape[: len(case.axes.replace("C", ""))], _get_label_dtype(ws, case)), ""
-    )
+    return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
 
 
 def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:

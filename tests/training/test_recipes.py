@@ -24,6 +24,7 @@ from training.from_folders.mask_values import MaskEncoding
 from training.recipe import read_recipe
 
 HERE = Path(training.__file__).parent
+SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
 BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
@@ -104,7 +105,13 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     recipe = changes.recipe
     few = {"n_epochs": recipe.get("n_cycles", 1), "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
     few |= {"window_overlap_px": 0, "n_threads": 1}
-    small = changes.model_copy(update={"recipe": {**recipe, **few}, "weights": "none"})
+    small = changes.model_copy(
+        update={
+            "recipe": {**recipe, **few},
+            "preprocessing": {**changes.preprocessing, **SMALL_SIDE},
+            "weights": "none",
+        }
+    )
     task = make_folder_task("chest", ("right_lung", "left_lung"), data / "grey")
     own = FolderData("chest", data / "grey", data / "labels", MaskEncoding(task))
     fill_run(own, check_folder_data(own).cases, [], tmp_path / "run", small)

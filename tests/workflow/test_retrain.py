@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_phantoms import accepted, phantom, phantom_labels, real_version, write_version
+from workflow_phantoms import QUICK, accepted, phantom, phantom_labels, real_version, write_version
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
@@ -67,7 +67,7 @@ def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspac
     snapshot, seen = build_snapshot(ws, "lungs")
     snapshot.check_split()
     groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
-    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 4"}
+    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 5"}
     assert len(groups[Role.VALIDATE]) == 1
     assert len(groups[Role.TRAIN]) == 3
     assert len(snapshot.filter_by_role(Role.REPLAY)) == 16
@@ -268,10 +268,10 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     real_version(tmp_path / "bundled" / "lungs-unet" / "1")
     for number in range(3):
         accepted(ws, number)
-    run = retrain.start_run(ws, "lungs", budget_s=60.0, seed=3)
+    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
-    assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 60.0, 3)
+    assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 600.0, 3)
     assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     with pytest.raises(MedSegError, match="under way"):

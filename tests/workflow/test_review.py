@@ -38,10 +38,10 @@ import sys, time
 from pathlib import Path
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.review import open_review
-from napari_medseg.workflow.cases import case_list
+from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.workspace import Workspace
 ws = Workspace.open(Path(sys.argv[1]), Path(sys.argv[2]))
-row = case_list(ws)[0]
+row = list_cases(ws)[0]
 draft = open_review(ws, row.case, row.prediction)
 for number in range(40):
     draft.record([number], int(draft.labels.ravel()[number]), 1)

@@ -12,8 +12,11 @@ from napari_medseg.inference.engine.client import EngineResult
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
 
 SHAPE = (48, 64)
+QUICK = RecipeOverrides(recipe={"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64})
+"""A retrain with epochs of two small steps: for tests of what happens around the training."""
 
 
 def write_version(folder: Path, version: int = 1, weights: bytes = b"weights", parent: str | None = None) -> Path:
@@ -78,7 +81,8 @@ def real_version(folder: Path, version: int = 1) -> None:
     from napari_medseg.networks import build_network, save_version
 
     torch.manual_seed(0)
-    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
+    options = {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}
+    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options)
     card = ModelCard(
         name="lungs-unet",
         version=version,

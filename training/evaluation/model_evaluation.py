@@ -37,7 +37,7 @@ MAX_CALIBRATION_PLANES = 60
 logger = logging.getLogger(__name__)
 
 
-def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
+def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
     """Write hold-out figures, calibration and worst case onto the card of a run's version; return the card.
 
     Parameters
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        for score in evaluate_holdout(options.run_dir, options.labels_by, options.show_image).hold_out:
+        for score in evaluate_hold_out(options.run_dir, options.labels_by, options.show_image).hold_out:
             logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
     except MedSegError as error:
         logger.error("%s", error)

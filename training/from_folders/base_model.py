@@ -21,7 +21,7 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snap
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.model_evaluation import evaluate_holdout
+from training.evaluation.model_evaluation import evaluate_hold_out
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.recipe import write_recipe
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
-            evaluate_holdout(options.run_dir, base.labels_by, base.images_may_be_shown)
+            evaluate_hold_out(options.run_dir, base.labels_by, base.images_may_be_shown)
         return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)

@@ -4,21 +4,25 @@
 it. `medseg train` and the benchmarks call these three.
 """
 
-import hashlib
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import DataSource, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.replay import write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.split import (
+    MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
+    choose_hold_out_groups,
+    choose_validation_groups,
+)
 from napari_medseg.core.tasks import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
@@ -37,8 +41,6 @@ from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
-HOLD_OUT_ONE_GROUP_IN = 5
-VALIDATE_ONE_GROUP_IN = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class FolderData:
         Regular expression whose match in an image's name, or its first parenthesis, is the patient, slide or video;
         each image is one of its own where it is empty.
     hold_out
-        Groups that judge the model; one in five, chosen by a hash of their names, where it is empty.
+        Groups that judge the model; chosen as `core.split` says where it is empty.
     train_on
         Names of the images to learn from; all that are not held out where it is empty.
     """
@@ -199,27 +201,12 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import evaluate_holdout
+    from training.evaluation.model_evaluation import evaluate_hold_out
 
     write_run_replay_images(run_dir)
     if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
-        return evaluate_holdout(run_dir, LABELS_BY, images_may_be_shown=False)
-    return read_card(run_dir / "card.json")
-
-
-def choose_hold_out_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Choose one group in five to judge the model, at least one where there are two.
-
-    The choice goes by a hash of the names, so that it stays much the same as others come.
-    """
-    shuffled = _shuffle_groups(groups)
-    return tuple(shuffled[: max(1, len(shuffled) // HOLD_OUT_ONE_GROUP_IN)]) if len(shuffled) > 1 else ()
-
-
-def choose_validation_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Choose one group in five of those that are learnt from to choose the best epoch; none of less than five."""
-    shuffled = _shuffle_groups(groups)
-    return tuple(shuffled[: len(shuffled) // VALIDATE_ONE_GROUP_IN])
+        return evaluate_hold_out(run_dir, LABELS_BY, images_may_be_shown=False)
+    return read_card(run_dir / CARD_FILE)
 
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
@@ -235,7 +222,8 @@ def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[F
     learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
     if not learnt:
         raise MedSegError("nothing is left to learn from. Give more images, or hold fewer groups out.")
-    validate = choose_validation_groups(group_of[case.name] for case in learnt)
+    groups = (group_of[case.name] for case in learnt)
+    validate = choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
     judging = [case for case in cases if group_of[case.name] in held]
     return [*learnt, *judging], GroupSplit(held, validate, group_of)
 
@@ -274,10 +262,6 @@ def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: P
         image, labels = mask_pairing.read_image_and_labels(case, encoding)
         formats.write_labels(folder / f"{case.name}.tif", labels, image)
     return folder
-
-
-def _shuffle_groups(groups: Iterable[str]) -> list[str]:
-    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
 
 
 def _find_group(pattern: str, name: str) -> str:

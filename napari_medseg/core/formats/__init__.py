@@ -12,6 +12,7 @@ from napari_medseg.core.formats.dicom import read_dicom, read_series
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
+    JPEG_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -21,7 +22,7 @@ from napari_medseg.core.formats.discovery import (
     format_sources,
     get_suffix,
 )
-from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
+from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff

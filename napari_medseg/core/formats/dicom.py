@@ -12,6 +12,7 @@ from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.dicom_headers import DicomHeader, DicomPlane, is_dicom, read_header
 from napari_medseg.core.formats.dicom_pixels import apply_rescale, decode_pixels, has_rescale, invert_monochrome1
+from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
     compute_canonical_geometry,
@@ -36,9 +37,7 @@ def read_dicom(path: Path) -> Image:
     MedSegError
         If it is damaged, holds no image, or its frames are no volume.
     """
-    return _build_image(
-        [read_header(path)], name=path.stem if path.suffix.lower() in (".dcm", ".dicom", ".ima") else path.name
-    )
+    return _build_image([read_header(path)], name=path.stem if get_suffix(path) in DICOM_SUFFIXES else path.name)
 
 
 def read_series(paths: Sequence[Path]) -> Image:

@@ -10,7 +10,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.dicom_headers import DicomHeader, NoImageError, is_dicom, read_header
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-PNG_JPEG_SUFFIXES = (".png", ".jpg", ".jpeg")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
 TIFF_SUFFIXES = (".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}

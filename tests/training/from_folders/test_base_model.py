@@ -40,7 +40,7 @@ def test_patients_and_hold_out_can_stand_in_an_index(tmp_path: Path) -> None:
     )
     roles = source.assign_roles(list("abcde"), tmp_path)
     assert {name for name, (_, role) in roles.items() if role is Role.HOLD_OUT} == {"c", "e"}
-    assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p1"}
+    assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p3"}
 
 
 def test_the_recipe_of_the_bundled_model_is_valid_and_holds_out_what_it_says() -> None:

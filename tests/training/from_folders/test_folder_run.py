@@ -26,8 +26,6 @@ from training.from_folders.default_recipe import (
 from training.from_folders.folder_run import (
     FolderData,
     check_folder_data,
-    choose_hold_out_groups,
-    choose_validation_groups,
     fill_run,
     make_folder_task,
     train_and_evaluate,
@@ -207,15 +205,20 @@ def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
     assert np.bincount(labels.ravel()).tolist() == [48 * 64 - 72, 36, 36]
 
 
-def test_groups_are_split_the_same_way_each_time() -> None:
-    groups = [f"p{number}" for number in range(20)]
-    held = choose_hold_out_groups(groups)
-    assert len(held) == 4
-    assert held == choose_hold_out_groups(reversed(groups))
-    assert len(choose_hold_out_groups(["a", "b"])) == 1
-    assert choose_hold_out_groups(["a", "a"]) == ()
-    assert len(choose_validation_groups(groups)) == 4
-    assert choose_validation_groups(groups[:4]) == ()
+def test_one_patient_in_five_is_held_out_and_one_in_five_of_the_others_validates(
+    tmp_path: Path, own: Callable[..., FolderData]
+) -> None:
+    fill_folders(tmp_path, 20)
+    data = own(group_by="p[0-9]+")
+    fill_run(data, check_folder_data(data).cases, [], tmp_path / "run", AT_RANDOM)
+    snapshot = read_snapshot(tmp_path / "run" / "snapshot.json")
+    groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
+    assert {role: len(found) for role, found in groups.items() if found} == {
+        Role.TRAIN: 7,
+        Role.VALIDATE: 1,
+        Role.HOLD_OUT: 2,
+    }
+    snapshot.check_split()
 
 
 def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from napari_medseg.core.model_card import (
+    CARD_FILE,
     Architecture,
     Calibration,
     DataSource,
@@ -20,7 +21,7 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
 from napari_medseg.core.snapshot import Role, round_robin
 from napari_medseg.inference.predictor import Predictor, load_roi_predictor
-from napari_medseg.networks import CARD_FILE, save_version
+from napari_medseg.networks import save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
 from training.data.labelled_cases import LabelledCase
@@ -59,7 +60,7 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     predictor = _load_predictor(setup, setup.base_folder)
     began = clock.elapsed_s()
     scores: list[CaseScore] = []
-    for case in _list_holdout_cases(setup):
+    for case in _list_hold_out_cases(setup):
         if len(scores) >= MIN_COMPARED_CASES and clock.elapsed_s() - began > limit_s:
             break
         if setup.is_first_model and clock.budget_s is not None:
@@ -89,7 +90,7 @@ def finish_run(
     if not progress.best_epoch:
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
     predictor = _load_predictor(setup, setup.run_dir)
-    cases = {case.name: case for case in _list_holdout_cases(setup)}
+    cases = {case.name: case for case in _list_hold_out_cases(setup)}
     new, pictures = list[CaseScore](), list[CaseFigure]()
     for before in old:
         if is_paused(setup.run_dir):
@@ -149,7 +150,7 @@ def _update_calibration(card: ModelCard, found: Reliability | None) -> Calibrati
     return card.calibration.model_copy(update=errors)
 
 
-def _list_holdout_cases(setup: TrainingSetup) -> list[LabelledCase]:
+def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
     return [make_labelled_case(item, setup.run_dir) for item in round_robin(setup.split.hold_out)]
 
 
