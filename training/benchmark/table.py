@@ -184,8 +184,8 @@ def draw_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, lis
 def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
     device = str(choose_training_device())
-    finder = Predictor.load(one.run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
-    predictor, task = Predictor.load(one.run_dir, device, finder), get_task(snapshot.task)
+    predictor = Predictor.load(one.run_dir, device, recipe.find_roi_folder(one.run_dir))
+    task = get_task(snapshot.task)
     held_out = split_by_role(snapshot).hold_out
     chosen = held_out[:: max(1, len(held_out) // N_FIGURE_CASES)][:N_FIGURE_CASES]
     return [
