@@ -66,7 +66,7 @@ def predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.get_roi_model_folder(version),
+        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
     )
     return _write_predicted_labels(events, ws.project.folder, case)
 
@@ -74,7 +74,8 @@ def predict(
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
-    roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -85,8 +86,8 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
-            field_file=roi_file,
-            field_model=ws.registry.get_roi_model(model) if roi_file else "",
+            field_file=field,
+            field_model="" if roi_model is None else roi_model.id,
         )
     )
 
