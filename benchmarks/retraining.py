@@ -38,7 +38,7 @@ from training.evaluation.hold_out_comparison import finish_run, score_base
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
 from training.loop import resume, train
-from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, write_recipe
+from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, update_recipe, write_recipe
 from training.run_folder import append_event
 from training.run_setup import read_setup
 
@@ -123,7 +123,8 @@ def make_lesions_domain(place: BenchmarkSetup) -> Domain:
         folder.mkdir(parents=True, exist_ok=True)
         write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / "snapshot.json")
         recipe = read_recipe(whole / "recipe.json")
-        write_recipe(recipe.model_copy(update={"base": str((whole / "start").resolve())}), folder / "recipe.json")
+        start = {"run": {"base": str((whole / "start").resolve())}}
+        write_recipe(update_recipe(recipe, start), folder / "recipe.json")
     judged = [item for item in items if item.role is Role.HOLD_OUT]
     parent = _train_base(folder, place)
     shifted = [[_simulate_other_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
@@ -159,9 +160,10 @@ def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, 
     task = get_task(domain.task)
     base = domain.parent if strategy.start == "parent" else domain.encoder
     recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
-    look = {"augmentation": task.augmentation, "replay_augmentation": task.replay_augmentation}
-    changes = {**look, "n_threads": place.n_threads, **strategy.recipe, **place.recipe}
-    return Recipe.model_validate({**recipe.model_dump(), **changes})
+    look = {"augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation}}
+    for changes in (look, {"run": {"n_threads": place.n_threads}}, strategy.recipe, place.recipe):
+        recipe = update_recipe(recipe, changes)
+    return recipe
 
 
 def make_training_items(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
@@ -229,16 +231,14 @@ def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
     task = read_snapshot(folder / "snapshot.json").task
     write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / "snapshot.json")
     recipe = read_recipe(folder / "recipe.json")
-    changes: dict[str, object] = {
-        "base": str((folder / recipe.base).resolve()),
-        "field_base": "",
-        "n_epochs": 500,
-        "steps_per_epoch": 20,
-        "patience": 500,
+    run = {
+        "base": str((folder / recipe.run.base).resolve()),
+        "roi_model": "",
         "budget_s": place.base_budget_s,
         "n_threads": place.n_threads,
     }
-    write_recipe(recipe.model_copy(update=changes), run_dir / "recipe.json")
+    schedule = {"n_epochs": 500, "steps_per_epoch": 20, "patience": 500}
+    write_recipe(update_recipe(recipe, {"run": run, "schedule": schedule}), run_dir / "recipe.json")
     if train_run([str(run_dir)]) != 0:
         raise RuntimeError(f"the base could not be trained: see {run_dir / 'events.jsonl'}")
     try:

@@ -16,6 +16,8 @@ from types import FrameType
 EVENTS_FILE = "events.jsonl"
 CANCEL_FILE = "cancel"
 PAUSE_FILE = "pause"
+EXIT_PAUSED = 3
+"""Exit code of a process or command whose run was paused, so that a script can tell it from a finished one."""
 START_PLAN_FILE = "start.json"
 """What a new network starts from: `training.start_plan`."""
 START_FOLDER = "start"

@@ -116,7 +116,7 @@ def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Gen
         prints[piece.case.id] = look.fingerprint
         sketches.append(look.sketch)
         yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
-    if not any(piece.task.field for piece in corrections):  # outlines of what lies in a field are seldom steep
+    if not any(piece.task.field for piece in corrections):  # edges of what lies inside an ROI are seldom steep
         yield _check_mixups([piece.case for piece in corrections], sketches)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
     learnt = [piece.case for piece in corrections if not piece.case.held_out]

@@ -114,7 +114,7 @@ def start_run(
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
-    run_id = _make_run_id(beginning.recipe.name)
+    run_id = _make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")

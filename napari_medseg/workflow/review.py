@@ -24,7 +24,7 @@ from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.core.tasks import Task
-from napari_medseg.inference.engine.client import EngineEvent, EngineResult
+from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
@@ -41,7 +41,7 @@ class AcceptedFiles:
 
 def predict(
     ws: Workspace, case: Case, image: Image, model: str | None = None, *, with_uncertainty_map: bool = False
-) -> Iterator[EngineEvent]:
+) -> Iterator[PredictionEvent]:
     """Call it in the main thread; what it returns yields the engine's events up to the result, in a worker thread.
 
     The label file is written here too, so that `record_prediction` has only its row to write.
@@ -66,15 +66,16 @@ def predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.get_roi_model_folder(version),
+        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
     )
     return _write_predicted_labels(events, ws.project.folder, case)
 
 
-def record_prediction(ws: Workspace, case: Case, result: EngineResult, model: str) -> Prediction:
+def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
     field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -86,7 +87,7 @@ def record_prediction(ws: Workspace, case: Case, result: EngineResult, model: st
             uncertainty=result.uncertainty,
             created=now(),
             field_file=field,
-            field_model=ws.registry.get_roi_model(model) if field else "",
+            field_model="" if roi_model is None else roi_model.id,
         )
     )
 
@@ -209,9 +210,9 @@ def list_draft_cases(ws: Workspace) -> list[Case]:
     return [case for case, _ in drafts]
 
 
-def _write_predicted_labels(events: Iterator[EngineEvent], folder: Path, case: Case) -> Iterator[EngineEvent]:
+def _write_predicted_labels(events: Iterator[PredictionEvent], folder: Path, case: Case) -> Iterator[PredictionEvent]:
     for event in events:
-        if isinstance(event, EngineResult):
+        if isinstance(event, PredictionResult):
             write_case_labels(folder, case, "prediction", event.labels)
             if event.roi is not None:
                 write_case_labels(folder, case, "field", event.roi)

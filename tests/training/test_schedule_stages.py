@@ -34,8 +34,8 @@ def test_each_stage_has_its_own_epochs_steps_and_share_of_the_run() -> None:
         4,
     )
     assert (second.first_step, second.n_steps, second.compute_end_step(2)) == (8, 14, 12)
-    assert (first.recipe.loss, second.recipe.loss) == ("cross_entropy_dice", "dice")
-    assert (first.recipe.augmentation, second.recipe.augmentation) == ("ct", "gentle")
+    assert (first.recipe.loss.terms, second.recipe.loss.terms) == ("cross_entropy_dice", "dice")
+    assert (first.recipe.augmentation.preset, second.recipe.augmentation.preset) == ("ct", "gentle")
     assert first.compute_progress(4 / 14) == pytest.approx(0.5)
     assert second.compute_progress(8 / 14) == 0
     assert first.compute_progress(10 / 14) == second.compute_progress(1.0) == 1

@@ -271,8 +271,8 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
-    assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 600.0, 3)
-    assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
+    assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
+    assert Path(recipe.run.base) == tmp_path / "bundled" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     with pytest.raises(MedSegError, match="under way"):
         retrain.start_run(ws, "lungs")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import format_validation_error
 from training.from_folders.base_recipe import ModelRecipe
+from training.recipe_keys import merge_keys
 
 Settings = dict[str, Any]
 
@@ -118,17 +119,19 @@ def merge_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)
-        other = key == "architecture" and isinstance(before, Mapping) and "name" in value
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            before = {name: before[name] for name in before if name != "options"} if other else before
-            result[key] = merge_settings(before, value)
-        else:
+        if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
             result[key] = value
+        elif key == "recipe":
+            result[key] = merge_keys(before, value)
+        elif key == "architecture" and "name" in value:
+            result[key] = merge_settings({name: before[name] for name in before if name != "options"}, value)
+        else:
+            result[key] = merge_settings(before, value)
     return result
 
 
 def parse_setting(text: str) -> Settings:
-    """Read ``recipe.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
+    """Read ``recipe.schedule.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
 
     Raises
     ------
@@ -137,7 +140,7 @@ def parse_setting(text: str) -> Settings:
     """
     key, sign, value = (part.strip() for part in text.partition("="))
     if not (key and sign and value):
-        raise MedSegError(f"{text!r} is no setting; write KEY=VALUE, as in recipe.n_epochs=5.")
+        raise MedSegError(f"{text!r} is no setting; write KEY=VALUE, as in recipe.schedule.n_epochs=5.")
     try:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:

@@ -59,8 +59,7 @@ def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) 
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(choose_training_device())
-    finder = Predictor.load(run_dir / recipe.field_base, device) if recipe.field_base else None
-    predictor = Predictor.load(run_dir, device, finder)
+    predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     source, n_classes = make_predictor_source(predictor), predictor.card.architecture.classes
     evaluation = Evaluation(
@@ -77,7 +76,8 @@ def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) 
     write_worst_case_figure(pictures, run_dir)
     network, card = load_version(run_dir)
     validation, held_out = (
-        _read_planes(items, run_dir, card, task, recipe, finder) for items in (split.validate, split.hold_out)
+        _read_planes(items, run_dir, card, task, recipe, predictor.roi_predictor)
+        for items in (split.validate, split.hold_out)
     )
     calibration = fit_calibration((network, card), validation, held_out, len(split.hold_out))
     card = card.model_copy(update={"hold_out": evaluation.summarise(labels_by), "calibration": calibration})
@@ -143,7 +143,7 @@ def _read_planes(
     recipe: Recipe,
     roi_model: Predictor | None,
 ) -> list[LabelledPlane]:
-    reader = SampleReader(run_dir, card, task, recipe.seed, roi_model, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_model, recipe.data.label_steps)
     return choose_planes([reader.read_image(item) for item in items], MAX_CALIBRATION_PLANES)
 
 

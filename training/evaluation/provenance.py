@@ -44,7 +44,7 @@ def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
     device = setup.learner.device
     return {
         "code": get_code_version(),
-        "seed": setup.recipe.seed,
+        "seed": setup.recipe.run.seed,
         "snapshot_sha256": setup.snapshot.sha256,
         "base": setup.base.id,
         "python": platform.python_version(),

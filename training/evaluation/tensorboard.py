@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, on request: `tensorboard: true` in the recipe, then `tensorboard --logdir RUN_DIR`."""
+"""Curves for TensorBoard, on request: `run.tensorboard = true` in the recipe, then `tensorboard --logdir RUN_DIR`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
