@@ -15,20 +15,30 @@ from napari_medseg.cli.options import open_registry
 from napari_medseg.cli.run_console import say_paused, watch
 from napari_medseg.core.custom_task import have_same_labels
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
 from napari_medseg.core.task_catalog import TaskCatalog
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
 from training.recipe import read_recipe
 from training.recipe_keys import merge_keys
-from training.run_folder import CANCEL_FILE, Event, Failed, Finished, Paused, get_events_offset, read_events
+from training.run_folder import (
+    CANCEL_FILE,
+    EVALUATION_REPORT_FILE,
+    RECIPE_FILE,
+    REPORT_FILE,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    get_events_offset,
+    read_events,
+)
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_run import FolderData
 
 RUNS_FOLDER = "medseg-runs"
-RECIPE_FILE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -242,7 +252,7 @@ def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:
     add = f"medseg models add {folder} --promote"
     if card.task in TASKS:
         add += ' --reason "trained on my own images"'
-    pages = [folder / page for page in ("report.html", "evaluation.html") if (folder / page).exists()]
+    pages = [folder / page for page in (REPORT_FILE, EVALUATION_REPORT_FILE) if (folder / page).exists()]
     if as_json:
         scores = [score.model_dump() for score in card.hold_out]
         files = {"folder": str(folder), "reports": [str(page) for page in pages]}
@@ -254,8 +264,8 @@ def _say_result(card: ModelCard, run_dir: Path, *, as_json: bool) -> None:
             echo(f"  {label}: {value:.4f}")
     if not card.hold_out:
         echo("Nothing was held out, so nothing tells how good it is. Give images of more patients.")
-    echo(f"version: {folder / 'model.safetensors'}")
-    echo(f"card:    {folder / 'card.json'}")
+    echo(f"version: {folder / WEIGHTS_FILE}")
+    echo(f"card:    {folder / CARD_FILE}")
     echo(f"report:  {', '.join(map(str, pages))}")
     echo(f"To use it in the window: {add}")
 

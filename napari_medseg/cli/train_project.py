@@ -22,7 +22,7 @@ from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe import read_recipe
 from training.recipe_keys import find_keys, list_stages
-from training.run_folder import Paused, get_events_offset
+from training.run_folder import RECIPE_FILE, Paused, get_events_offset
 
 Where = tuple[Path | None, Path | None]
 """Folders of the project and of the registry, where they are not the window's."""
@@ -92,7 +92,7 @@ def _follow(ws: Workspace, run: Run, wanted: Retraining, offset: int, found: Seq
         lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
         make_progress_console(quiet=as_json),
-        read_recipe(run_control.get_run_folder(ws, run) / "recipe.json").run.budget_s,
+        read_recipe(run_control.get_run_folder(ws, run) / RECIPE_FILE).run.budget_s,
     )
     if isinstance(last, Paused):
         say_paused(last, f"medseg train --task {wanted.task}", run_control.get_run_folder(ws, run), as_json=as_json)
