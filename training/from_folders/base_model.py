@@ -25,12 +25,9 @@ from training.evaluation.model_evaluation import evaluate_hold_out
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.recipe import update_recipe, write_recipe
-from training.run_folder import START_FOLDER
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
 from training.start_plan import StartPlan, plan_base_model
-
-LABELS_FOLDER = "labels"
 
 logger = logging.getLogger(__name__)
 
