@@ -15,7 +15,9 @@ On the machine with the GPU, in the root of the tree:
 The table and the JSON give every figure with its limit. The exit code is 1 where a figure misses its limit or a part
 raises; the other parts go on. No GPU has run it yet: limits of time and memory are estimates, to be set by the first
 run. In bf16 on a CPU, 99.80 % of the pixels of nuclei-unet@1 and 99.88 % of instruments-unet@1 are as in fp32 (fp16:
-99.94 % and 99.99 %), so these two may miss the 99.9 % on a GPU as well. On a CPU it does the same with small sizes, as a test of itself; what needs a GPU says "not run: no GPU".
+99.94 % and 99.99 %), so these two may miss the 99.9 % on a GPU as well.
+
+On a CPU it does the same with small sizes, as a test of itself; what needs a GPU says "not run: no GPU".
 """
 
 import argparse

@@ -20,7 +20,8 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.replay import ReplaySample, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, write_snapshot
-from napari_medseg.inference.engine.client import Engine, EngineResult
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.events import PredictionResult
 from training.data.prefetch import prefetch_batches
 from training.recipe import read_recipe, write_recipe
 from training.run_folder import EpochEnded, Event, Finished, read_events
@@ -211,7 +212,7 @@ def _now(device: torch.device) -> float:
 def _predict(engine: Engine, image: Image) -> tuple[np.ndarray, float]:
     """Return the labels (y, x) and the seconds from request to answer."""
     began = time.perf_counter()
-    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, EngineResult))
+    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, PredictionResult))
     return result.labels, time.perf_counter() - began
 
 
@@ -228,7 +229,7 @@ def _compute_step_rate(training: TrainingProcess, bench: Bench, is_alone: bool =
     ends = [event for event in training.events if isinstance(event, EpochEnded)]
     if len(ends) < 2:
         return Figure(title, float("nan"), "steps/s", at_least=0, note="fewer than two epochs")
-    n_steps = (ends[-1].epoch - ends[0].epoch) * read_recipe(training.run_dir / "recipe.json").steps_per_epoch
+    n_steps = (ends[-1].epoch - ends[0].epoch) * read_recipe(training.run_dir / "recipe.json").schedule.steps_per_epoch
     limit = MIN_STEPS_PER_S if bench.has_gpu and is_alone else None
     return Figure(title, n_steps / (ends[-1].seconds - ends[0].seconds), "steps/s", at_least=limit)
 
