@@ -13,13 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import atomic_write
 from training.learner import Learner
-
-CHECKPOINT_FILE = "checkpoint.safetensors"
-BEST_FILE = "best.safetensors"
-CYCLE_PATTERN = "cycle-*.safetensors"
+from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
 
 
 @dataclass

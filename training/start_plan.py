@@ -1,39 +1,71 @@
-"""How the first model of a task begins, as data: which network, with whose weights, learnt how. No torch here."""
+"""What a network starts from, decided as data. No torch here: `training.start_builder` makes the version of a plan.
+
+Training never silently starts from random weights. It uses a matching model, else ImageNet encoder weights, else it
+asks you to choose:
+
+- The live version of the task, or another one that is named, goes on learning. It needs no plan.
+- A new network takes the weights of a version with this network: the one whose images are most alike.
+- Weights of the encoder can be named: published ones, a file, those of a version, or random ones on purpose.
+- Else they are the published ones, as a rule ImageNet's. If these cannot be had, an error says what can be named.
+
+Random weights remain where nobody publishes weights for the network, where no model fits the first model of a project's
+task, and where a recipe of a base model names nothing. The run's events and the card give the reason.
+"""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.custom_task import count_input_channels
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture, InstanceSeparation, Lineage, ModelCard, Preprocessing
+from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.model_card import (
+    CARD_FILE,
+    RANDOM_WEIGHTS,
+    WEIGHT_SOURCES_TEXT,
+    Lineage,
+    ModelCard,
+    read_card,
+)
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks import TASKS, Task
-from training.recipe import Recipe, make_fine_tuning_recipe
+from training.from_folders.default_recipe import (
+    NO_OVERRIDES,
+    RecipeOverrides,
+    make_first_card,
+)
+from training.run_folder import START_PLAN_FILE
 
-START_PLAN_FILE = "start.json"
-START_FOLDER = "start"
+Donor = tuple[ModelCard, Path]
+"""A version whose weights a new network can take, and its folder."""
 RANDOM_START = "random weights"
+RANDOM_ON_REQUEST = f"{RANDOM_START}, as asked for"
+RANDOM_AS_NO_MODEL_FITS = f"{RANDOM_START}, as no model fitted"
+RANDOM_AS_NOTHING_IS_NAMED = f"{RANDOM_START}, as the recipe names neither parent nor encoder_weights"
 WEIGHTS_ADVICE = (
     'In the file of --recipe that is: weights = "file.safetensors", or weights = "none" to begin at random on purpose.'
 )
-DEFAULT_INSTANCES = InstanceSeparation(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
-_SMALL_UNET = Architecture(
-    name="unet",
-    encoder="mobilenet_v2",
-    in_channels=1,
-    classes=2,
-    options={"decoder_channels": [128, 64, 48, 32, 16]},
-)
+
+
+class StartSource(StrEnum):
+    """Where the first weights of a new network come from."""
+
+    VERSION = "a version"
+    NAMED = "encoder weights that are named"
+    PUBLISHED = "published encoder weights"
+    RANDOM = RANDOM_START
 
 
 class StartPlan(BaseModel):
-    """The version that a first model starts from, before there is one: its card, and whose weights it takes.
+    """The version that a run starts from, before it is there: its card, and whose weights it takes.
 
     `weights_from` is the folder of a version; every tensor of it that fits is taken, in practice all but the last
-    layer. Empty: the encoder begins with `encoder_weights`, a source that `networks.initialise_encoder` knows (versions
-    are those of the folder `registry`), or with what is published for it; unless the card says that it begins
-    otherwise.
+    layer. Empty: the encoder starts from `encoder_weights`, a source that `networks.initialise_encoder` knows (versions
+    are those of the folder `registry`). Empty, too: from what is published for the encoder, unless the card says that
+    it began with random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,9 +75,70 @@ class StartPlan(BaseModel):
     encoder_weights: str = ""
     registry: str = ""
 
+    @property
+    def source(self) -> StartSource:
+        """Where the weights come from."""
+        if self.weights_from:
+            return StartSource.VERSION
+        if self.encoder_weights not in ("", RANDOM_WEIGHTS):
+            return StartSource.NAMED
+        is_random = self.encoder_weights == RANDOM_WEIGHTS or self.card.lineage.began_with
+        return StartSource.RANDOM if is_random else StartSource.PUBLISHED
 
-def make_start_plan(task: Task, name: str, donors: Sequence[tuple[ModelCard, Path]]) -> StartPlan:
-    """Choose the best start there is for a task without a model.
+    def choose_published_weights(self, published: Sequence[str]) -> Self:
+        """Return the plan with the first of the published weights named; it stays as it is where it needs none.
+
+        Parameters
+        ----------
+        published
+            Names of what is published for the encoder, the best first. If there are none, the weights are random.
+        """
+        if self.source is not StartSource.PUBLISHED:
+            return self
+        if published:
+            return self.model_copy(update={"encoder_weights": published[0]})
+        network = self.card.architecture
+        reason = f"as nobody publishes weights for {network.name} {network.encoder}".rstrip()
+        return self.model_copy(update={"card": write_start_to_card(self.card, f"{RANDOM_START}, {reason}")})
+
+
+def write_start_to_card(card: ModelCard, began_with: str, donor: ModelCard | None = None) -> ModelCard:
+    """Return a card that says what its weights began with.
+
+    Parameters
+    ----------
+    card
+        Of the new network.
+    began_with
+        A version, ``imagenet (resnet18)``, a file, or random weights with the reason, which are a weakness, too.
+    donor
+        The version whose weights are taken, if any: its licence goes along where the card has none.
+    """
+    weakness = f"its training began with {began_with}"
+    adds_weakness = began_with.startswith(RANDOM_START) and weakness not in card.weaknesses
+    licence = "" if donor is None else f"began with weights of {donor.id}: {donor.licence or 'not stated'}"
+    changes = {
+        "lineage": card.lineage.model_copy(update={"began_with": began_with}),
+        "weaknesses": [*card.weaknesses, weakness] if adds_weakness else card.weaknesses,
+        "licence": card.licence or licence,
+    }
+    return card.model_copy(update=changes)
+
+
+def format_start(card: ModelCard) -> str:
+    """Say in a run's events what its model starts from; empty where a version goes on learning."""
+    return f"the model begins with {card.lineage.began_with}" if card.lineage.began_with else ""
+
+
+def list_donors(registry: ModelRegistry) -> list[Donor]:
+    """List the versions of a registry whose weights a new network can take."""
+    return [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+
+
+def plan_first_model(
+    task: Task, name: str, donors: Sequence[Donor], overrides: RecipeOverrides = NO_OVERRIDES
+) -> StartPlan:
+    """Choose the best start for a network that has no version to go on with.
 
     Parameters
     ----------
@@ -55,41 +148,110 @@ def make_start_plan(task: Task, name: str, donors: Sequence[tuple[ModelCard, Pat
         Of the model family.
     donors
         Versions with their folders. The one whose images are most like those of the task lends its network and its
-        weights, among those with as many channels; without any, a small U-Net with random weights begins.
+        weights, among those with as many channels and with the network that is asked for.
+    overrides
+        What a person wants of network, preprocessing, postprocessing and weights.
+
+    Raises
+    ------
+    MedSegError
+        If the overrides cannot be, or name a file of weights that is missing.
     """
-    fitting = [donor for donor in donors if donor[0].architecture.in_channels == count_input_channels(task)]
-    donor, folder = max(fitting, key=lambda donor: _score_similarity(donor[0], task), default=(None, None))
-    network = _SMALL_UNET if donor is None else donor.architecture
-    instances = DEFAULT_INSTANCES if task.instances else None
-    classes = len(DEFAULT_INSTANCES.levels) + 1 if task.instances else task.n_classes
-    card = ModelCard(
-        name=name,
-        version=1,
-        task=task.name,
-        own_task=None if task.name in TASKS else task,
-        architecture=network.model_copy(update={"in_channels": count_input_channels(task), "classes": classes}),
-        preprocessing=Preprocessing() if donor is None else donor.preprocessing,
-        instances=instances,
-        precision="bf16" if donor is None else donor.precision,
-        weaknesses=[] if donor is not None else [f"its training began with {RANDOM_START}, as no model fitted"],
-        lineage=Lineage(began_with=f"{RANDOM_START}, as no model fitted" if donor is None else donor.id),
-        licence="" if donor is None else f"began with weights of {donor.id}: {donor.licence or 'not stated'}",
-    )
-    return StartPlan(card=card, weights_from="" if folder is None else str(folder.absolute()))
+    channels = count_input_channels(task)
+    fitting = [
+        donor
+        for donor in donors
+        if not overrides.weights
+        and donor[0].architecture.in_channels == channels
+        and overrides.matches_network(donor[0])
+    ]
+    best = max(fitting, key=lambda donor: _score_similarity(donor[0], task), default=None)
+    if best is None:
+        card = make_first_card(task, name, None, overrides)
+        return StartPlan(card=card, encoder_weights=_locate_encoder_weights(overrides.weights, Path()))
+    donor, folder = best
+    card = write_start_to_card(make_first_card(task, name, donor, overrides), donor.id, donor)
+    return StartPlan(card=card, weights_from=str(folder.absolute()))
 
 
-def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
-    """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
-    changes = {
-        "learning_rate": 2e-3,
-        "augmentation": task.augmentation,
-        "replay_augmentation": task.replay_augmentation,
-        "replay_share": 0.0,
-        "distillation": 0.0,
-        "average_with_parent": 0.0,
-        "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
-    }
-    return make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
+def choose_base_version(registry: ModelRegistry, task: Task, model: str = "") -> ModelCard | None:
+    """Return the version that a run of a project starts from: the one that is named, else the live one, if any.
+
+    Raises
+    ------
+    MedSegError
+        If the task has no version of that name; the text lists the choices.
+    """
+    if not model:
+        return registry.find_live_card(task.name)
+    versions = {card.id: card for card in registry.list_versions(task.name)}
+    return look_up(versions, model, problem=f"there is no version {model!r} of the task {task.name!r}")
+
+
+def plan_project_run(
+    registry: ModelRegistry, task: Task, base: ModelCard | None, overrides: RecipeOverrides
+) -> StartPlan | None:
+    """Choose what a run of a project starts from; `None` where the base itself goes on learning.
+
+    Parameters
+    ----------
+    registry
+        Its versions lend their weights.
+    task
+        What is to be learnt.
+    base
+        As `choose_base_version` returns it. If the overrides ask for another network or for other steps before or
+        behind it, a new version is planned, which takes the weights of the base where that has the network.
+    overrides
+        As of `plan_first_model`; what they do not name stays as in the base.
+
+    Raises
+    ------
+    MedSegError
+        As `plan_first_model`.
+    """
+    name = task.default_model if base is None else base.name
+    donors = list_donors(registry)
+    usual = None if base is not None else plan_first_model(task, name, donors)
+    if usual is not None and usual.source is not StartSource.VERSION:
+        usual = usual.model_copy(update={"card": write_start_to_card(usual.card, RANDOM_AS_NO_MODEL_FITS)})
+    before = base if usual is None else usual.card
+    if before is None or not overrides.makes_other_version(before):
+        return usual
+    overrides = overrides.complete(before)
+    same = [donor for donor in donors if base and donor[0].id == base.id and overrides.matches_network(base)]
+    start = plan_first_model(task, name, same or donors, overrides)
+    card = start.card.model_copy(update={"field": before.field})
+    return start.model_copy(update={"card": card, "registry": str(registry.user_dir.absolute())})
+
+
+def plan_base_model(
+    card: ModelCard, *, parent: str, weights_from: str, encoder_weights: str, weights_dir: Path
+) -> StartPlan:
+    """Return the start that the recipe of a base model names; random weights where it names none.
+
+    Parameters
+    ----------
+    card
+        Of the recipe.
+    parent, weights_from, encoder_weights
+        As of `ModelRecipe`: a bundled version such as ``lungs-unet@1``, the folder of a version, a source of encoder
+        weights. `weights_from` counts before `parent`, and `parent` before `encoder_weights`.
+    weights_dir
+        Where files of encoder weights and other versions lie.
+    """
+    lineage = Lineage(parent=parent or None, began_with=card.lineage.began_with)
+    card = card.model_copy(update={"lineage": lineage})
+    if weights_from:
+        began_with = lineage.began_with or read_card(Path(weights_from) / CARD_FILE).id
+        card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
+        return StartPlan(card=card, weights_from=weights_from)
+    if parent:
+        return StartPlan(card=card, weights_from=str(BUNDLED_MODELS.joinpath(*parent.split("@"))))
+    if not encoder_weights and not lineage.began_with:
+        card = write_start_to_card(card, RANDOM_AS_NOTHING_IS_NAMED)
+    source = _locate_encoder_weights(encoder_weights, weights_dir)
+    return StartPlan(card=card, encoder_weights=source, registry=str(weights_dir.absolute()))
 
 
 def write_start_plan(start: StartPlan, run_dir: Path) -> None:
@@ -99,11 +261,8 @@ def write_start_plan(start: StartPlan, run_dir: Path) -> None:
 
 def read_start_plan(run_dir: Path) -> StartPlan:
     """Read `start.json`; raise `MedSegError` naming every unknown or wrong key."""
-    path = run_dir / START_PLAN_FILE
-    try:
-        return StartPlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} does not say how a first model begins: {error}. Make the run again.") from error
+    complaint = "does not say how a first model begins"
+    return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
 def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
@@ -114,3 +273,11 @@ def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
     shared = len({*made_for.modalities} & {*task.modalities}) + len({*made_for.looks} & {*task.looks})
     order = list(TASKS).index(made_for.name) if made_for.name in TASKS else len(TASKS)
     return shared + int(made_for.instances == task.instances), -order, donor.version
+
+
+def _locate_encoder_weights(source: str, folder: Path) -> str:
+    """Return where a file of weights lies, as a run works in another folder; other sources by their name."""
+    path = folder / Path(source).expanduser()
+    if path.suffix == ".safetensors" and not path.is_file():
+        raise MedSegError(f"there is no file of encoder weights {path}. Name {WEIGHT_SOURCES_TEXT}.")
+    return str(path.absolute()) if source and path.is_file() else source

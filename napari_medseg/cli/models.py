@@ -8,30 +8,29 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from napari_medseg.cli import network_summary
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import DEFAULT_TASK, JsonOption, RegistryOption, TaskOption, open_registry
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 
-app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
-app.command()(network_summary.summary)
-
-ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@3.")]
+app = typer.Typer(no_args_is_help=True, help="List, show, add, promote and measure models.")
+ModelArgument = Annotated[str, typer.Argument(help="Version, such as lungs-unet@3.")]
 
 
 @app.command("list")
 def list_versions(
-    task: Annotated[str | None, typer.Option("--task", "-t", help="Only of this task.", show_default=False)] = None,
-    as_json: places.JsonOption = False,
-    registry: places.RegistryOption = None,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="List only this task.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    registry: RegistryOption = None,
 ) -> None:
-    """List the versions, newest first; the live ones are marked."""
-    models = places.open_registry(registry)
-    live = _live(models)
+    """List all versions, newest first."""
+    models = open_registry(registry)
+    live = _list_live_ids(models)
     cards = models.list_versions(task)
     if as_json:
-        places.say_json([_entry(card, live) | {"folder": str(models.get_folder(card.id))} for card in cards])
+        echo_json([_describe_version(card, live) | {"folder": str(models.get_folder(card.id))} for card in cards])
         return
     table = Table(Column("version", no_wrap=True), "task", "live", "parent", "hold-out Dice", "made")
     for card in cards:
@@ -43,41 +42,39 @@ def list_versions(
 
 
 @app.command()
-def show(model: ModelArgument, as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
-    """Show what a version was made from, how good it is and where it is weak."""
-    models = places.open_registry(registry)
+def show(model: ModelArgument, as_json: JsonOption = False, registry: RegistryOption = None) -> None:
+    """Show the training data, scores and weaknesses of a version."""
+    models = open_registry(registry)
     card = models.get_card(model)
     if as_json:
-        places.say_json(card.model_dump(mode="json"))
+        echo_json(card.model_dump(mode="json"))
         return
-    places.say(
-        f"{card.id}{' (live)' if card.id in _live(models) else ''}: {card.architecture.name} "
+    echo(
+        f"{card.id}{' (live)' if card.id in _list_live_ids(models) else ''}: {card.architecture.name} "
         f"{card.architecture.encoder}, task {card.task}, licence {card.licence or 'not stated'}"
     )
-    places.say(f"folder: {models.get_folder(model)}")
+    echo(f"folder: {models.get_folder(model)}")
     lineage = card.lineage
-    places.say(f"from: {lineage.parent or 'scratch'}, {lineage.n_corrections} corrections, seed {lineage.seed}")
+    echo(f"from: {lineage.parent or 'scratch'}, {lineage.n_corrections} corrections, seed {lineage.seed}")
     if lineage.promotion_reason:
-        places.say(f"promoted because: {lineage.promotion_reason}")
+        echo(f"promoted because: {lineage.promotion_reason}")
     for source in card.training_data:
-        places.say(f"learnt from: {source.name}, {source.n_images} images, {source.groups} groups, {source.licence}")
+        echo(f"trained on: {source.name}, {source.n_images} images, {source.groups} groups, {source.licence}")
     for score in card.hold_out:
-        places.say(
-            f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images"
-        )
+        echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
     for weakness in card.weaknesses:
-        places.say(f"weak: {weakness}")
+        echo(f"weakness: {weakness}")
 
 
 @app.command()
 def add(
-    folder: Annotated[Path, typer.Argument(help="With card.json and model.safetensors, as a run leaves them.")],
-    promote_it: Annotated[bool, typer.Option("--promote", help="Let it predict for its task from now on.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, where another version predicts now; it goes on the card.")] = "",
-    registry: places.RegistryOption = None,
+    folder: Annotated[Path, typer.Argument(help="Folder with card.json and model.safetensors, such as a run folder.")],
+    promote_it: Annotated[bool, typer.Option("--promote", help="Make it live for its task.")] = False,
+    reason: Annotated[str, typer.Option(help="Why it replaces the live version. Stored on its card.")] = "",
+    registry: RegistryOption = None,
 ) -> None:
-    """Put a version that was trained elsewhere beside the others; its task comes with it."""
-    models = places.open_registry(registry)
+    """Add a model that was trained elsewhere, with its task."""
+    models = open_registry(registry)
     card = read_card(folder / CARD_FILE)
     before = models.get_live_id(card.task)
     known = models.read_task_catalog()
@@ -90,36 +87,42 @@ def add(
     if promote_it:
         models.promote(added.id, reason.strip())
     advice = "it is live" if promote_it else f"choose it in the window, or: medseg models promote {added.id}"
-    places.say(f"{added.id} is added for the task {added.task!r}; {advice}.")
+    echo(f"{added.id} is added for the task {added.task!r}; {advice}.")
 
 
 @app.command()
 def promote(
     model: ModelArgument,
-    reason: Annotated[str, typer.Option(help="Why; it goes on the card.")] = "",
-    registry: places.RegistryOption = None,
+    reason: Annotated[str, typer.Option(help="Why; required if it was never live. Stored on its card.")] = "",
+    registry: RegistryOption = None,
 ) -> None:
-    """Make a version live for its task; `medseg train --promote` asks the hold-out first, this does not."""
-    models = places.open_registry(registry)
+    """Make a version live for its task.
+
+    Nothing is compared. To promote only a better version, use `medseg train project --promote`.
+    """
+    models = open_registry(registry)
     was_live_before = any(change.model == model for change in models.read_history(models.get_card(model).task))
     bundled = models.get_folder(model).is_relative_to(models.bundled_dir)
     first = not models.get_live_id(models.get_card(model).task)
     if not (reason.strip() or was_live_before or bundled or first):
         raise MedSegError(f"{model} was never live. Add --reason with the reason why it may be; it goes on its card.")
-    places.say(f"{models.promote(model, reason.strip()).id} is live.")
+    echo(f"{models.promote(model, reason.strip()).id} is live.")
 
 
 @app.command("roll-back")
-def roll_back(task: places.TaskOption = "lungs", registry: places.RegistryOption = None) -> None:
-    """Make the version live that was live before."""
-    places.say(f"{places.open_registry(registry).roll_back(task).id} is live.")
+def roll_back(task: TaskOption = DEFAULT_TASK, registry: RegistryOption = None) -> None:
+    """Make the previous live version live again."""
+    echo(f"{open_registry(registry).roll_back(task).id} is live.")
 
 
-def _live(models: ModelRegistry) -> set[str]:
+app.command()(network_summary.summary)
+
+
+def _list_live_ids(models: ModelRegistry) -> set[str]:
     return {models.get_live_id(task) for task in {card.task for card in models.list_versions()}}
 
 
-def _entry(card: ModelCard, live: set[str]) -> dict[str, object]:
+def _describe_version(card: ModelCard, live: set[str]) -> dict[str, object]:
     return {
         "model": card.id,
         "task": card.task,

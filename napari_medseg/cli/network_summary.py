@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.options import DeviceOption, JsonOption, RegistryOption, open_registry
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_registry import ModelRegistry
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 NetworkArgument = Annotated[
     str,
-    typer.Argument(help="An architecture, such as segnet or deeplabv3plus:resnet50, or a version, as lungs-unet@3."),
+    typer.Argument(help="Architecture, such as segnet or deeplabv3plus:resnet50, or version, such as lungs-unet@3."),
 ]
 ChannelsOption = Annotated[
-    int | None, typer.Option(min=1, help="Of the planes that go in; a version says it itself.", show_default="3")
+    int | None, typer.Option(min=1, help="Input channels.", show_default="3, or those of the version")
 ]
 ClassesOption = Annotated[
-    int | None, typer.Option(min=2, help="Labels and background; a version says it itself.", show_default="2")
+    int | None,
+    typer.Option(min=2, help="Output classes, background included.", show_default="2, or those of the version"),
 ]
 MEGA = 1_000_000
 
@@ -33,35 +35,38 @@ def summary(
     name: NetworkArgument,
     channels: ChannelsOption = None,
     classes: ClassesOption = None,
-    depth: Annotated[int, typer.Option(min=0, help="How deep layers are told apart.")] = 2,
-    side: Annotated[int, typer.Option(min=32, help="Side of the planes, in pixels.")] = 256,
-    batch: Annotated[int, typer.Option(min=2, help="Planes in a step of training.")] = 2,
-    precision: Annotated[str, typer.Option(help="Of the step: bf16 or fp32.")] = "bf16",
-    device: places.DeviceOption = None,
-    as_json: places.JsonOption = False,
-    registry: places.RegistryOption = None,
+    depth: Annotated[int, typer.Option(min=0, help="Depth of nested layers to list.")] = 2,
+    side: Annotated[int, typer.Option(min=32, help="Side of the input images in pixels.")] = 256,
+    batch: Annotated[int, typer.Option(min=2, help="Batch size of the training step.")] = 2,
+    precision: Annotated[str, typer.Option(help="bf16 or fp32.")] = "bf16",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    registry: RegistryOption = None,
 ) -> None:
-    """Show layers, parameters, multiply-adds, receptive field, and the time and memory of one step."""
+    """Show the layers and cost of a network.
+
+    That is parameters, multiply-adds, receptive field, and the time and memory of one training step on this machine.
+    """
     from napari_medseg.inference.device import choose_device, describe_device
     from napari_medseg.networks.step_profile import StepSettings
     from napari_medseg.networks.summary import summarise_network
 
     if precision not in ("bf16", "fp32"):
         raise MedSegError(f"unknown precision {precision!r}; choose bf16 or fp32")
-    network, architecture = _network(name, (channels, classes), places.open_registry(registry))
+    network, architecture = _load_network(name, (channels, classes), open_registry(registry))
     chosen = choose_device(device)
     size = StepSettings(batch_size=batch, side_px=side, device=str(chosen), precision=precision)
-    with places.progress_console(quiet=as_json).status(f"measuring {name}"):
+    with make_progress_console(quiet=as_json).status(f"measuring {name}"):
         found = summarise_network(network, architecture, size, depth)
     if as_json:
-        places.say_json(_as_json(found))
+        echo_json(_describe_summary(found))
         return
-    Console().print(_table(name, found))
-    for line in _lines(found, describe_device(chosen)):
-        places.say(line)
+    Console().print(_make_table(name, found))
+    for line in _format_totals(found, describe_device(chosen)):
+        echo(line)
 
 
-def _network(
+def _load_network(
     name: str, planes: tuple[int | None, int | None], models: ModelRegistry
 ) -> "tuple[nn.Module, Architecture]":
     from napari_medseg.networks import build_network, load_version, parse_architecture
@@ -75,7 +80,7 @@ def _network(
     return build_network(architecture), architecture
 
 
-def _table(name: str, found: "NetworkSummary") -> Table:
+def _make_table(name: str, found: "NetworkSummary") -> Table:
     side, made_of = found.step_size.side_px, found.architecture
     on = f" on {made_of.encoder}" if made_of.encoder else ""
     table = Table(
@@ -94,11 +99,11 @@ def _table(name: str, found: "NetworkSummary") -> Table:
     return table
 
 
-def _lines(found: "NetworkSummary", device: str) -> list[str]:
+def _format_totals(found: "NetworkSummary", device: str) -> list[str]:
     whole, field, size = found.rows[0], found.receptive_field, found.step_size
     reach = f"{field.side_px} px"
     if field.is_unbounded:
-        reach = f"all of a strip of {field.probe_px} px: pooling over the plane, attention, or a still larger field"
+        reach = f"at least {field.probe_px} px (global pooling, attention, or a larger field)"
     return [
         f"parameters: {whole.n_parameters:,}",
         f"multiply-adds: {whole.n_multiply_adds / MEGA:,.0f} M for one plane of {size.side_px} x {size.side_px}",
@@ -108,7 +113,7 @@ def _lines(found: "NetworkSummary", device: str) -> list[str]:
     ]
 
 
-def _as_json(found: "NetworkSummary") -> dict[str, object]:
+def _describe_summary(found: "NetworkSummary") -> dict[str, object]:
     whole, field = found.rows[0], found.receptive_field
     return {
         "architecture": found.architecture.model_dump(mode="json"),

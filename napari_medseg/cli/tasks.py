@@ -1,4 +1,4 @@
-"""`medseg tasks`: which things can be labelled, and new ones."""
+"""`medseg tasks`: list, add, extend and remove tasks."""
 
 from typing import Annotated
 
@@ -6,7 +6,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from napari_medseg.cli import options as places
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import (
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    get_project_dir,
+    open_registry,
+    open_workspace,
+)
 from napari_medseg.core.custom_task import (
     FALLBACK_KINDS,
     IMAGE_KINDS,
@@ -19,22 +27,22 @@ from napari_medseg.core.task_catalog import TASKS_FOLDER
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
-app = typer.Typer(no_args_is_help=True, help="List, make, extend and remove tasks: what is to be labelled.")
+app = typer.Typer(no_args_is_help=True, help="List, add, extend and remove tasks: sets of labels to segment.")
 
-NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as in larynx or knee-bones.")]
+NameArgument = Annotated[str, typer.Argument(help="Name in small letters and digits, such as larynx or knee-bones.")]
 
 
 @app.command("list")
-def list_tasks(as_json: places.JsonOption = False, registry: places.RegistryOption = None) -> None:
-    """List the tasks with their labels, and which model is live for each."""
-    models = places.open_registry(registry)
-    book = models.read_task_catalog()
-    live = {task.name: models.get_live_id(task.name) for task in book}
+def list_tasks(as_json: JsonOption = False, registry: RegistryOption = None) -> None:
+    """List all tasks with their labels and live models."""
+    models = open_registry(registry)
+    catalog = models.read_task_catalog()
+    live = {task.name: models.get_live_id(task.name) for task in catalog}
     if as_json:
-        places.say_json([_entry(task, live[task.name]) for task in book])
+        echo_json([_describe_task(task, live[task.name]) for task in catalog])
         return
     table = Table("task", "title", "labels", "channels", "live model")
-    for task in book:
+    for task in catalog:
         labels = ", ".join(f"{label.value} {label.name}" for label in task.labels)
         table.add_row(task.name, task.title, labels, str(count_input_channels(task)), live[task.name] or "none yet")
     Console().print(table)
@@ -43,63 +51,65 @@ def list_tasks(as_json: places.JsonOption = False, registry: places.RegistryOpti
 @app.command()
 def add(
     name: NameArgument,
-    labels: Annotated[str, typer.Option(help='Without background, as in "vocal_folds,tissue": values 1, 2 ...')],
-    colours: Annotated[str, typer.Option(help='One for each label, as in "#E69F00,#56B4E9".')] = "",
+    labels: Annotated[str, typer.Option(help='Labels of the values 1, 2 ..., such as "vocal_folds,tissue".')],
+    colours: Annotated[str, typer.Option(help='One colour per label, such as "#E69F00,#56B4E9".')] = "",
     channels: Annotated[
-        int | None, typer.Option(help="3 for colour pictures, 1 for grey ones.", show_default=False)
+        int | None, typer.Option(help="3 for colour images, 1 for grey ones.", show_default=False)
     ] = None,
     modality: Annotated[
-        str, typer.Option("--modality", help=f"Kind of images: {', '.join(IMAGE_KINDS)}. Says the channels, too.")
+        str, typer.Option("--modality", help=f"Kind of images: {', '.join(IMAGE_KINDS)}. Sets the channels, too.")
     ] = "",
-    title: Annotated[str, typer.Option(help="Text in the window.")] = "",
+    title: Annotated[str, typer.Option(help="Name in the window.")] = "",
     instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
-    registry: places.RegistryOption = None,
+    registry: RegistryOption = None,
 ) -> None:
-    """Make a task; an open window sees it as soon as it is looked at."""
-    task = make_custom_task(name, _words(labels), _words(colours), _kind(channels, modality), title, instances)
-    models = places.open_registry(registry)
+    """Add a task."""
+    task = make_custom_task(
+        name, _split_words(labels), _split_words(colours), _choose_image_kind(channels, modality), title, instances
+    )
+    models = open_registry(registry)
     add_to_registry(models, models.read_task_catalog(), task)
-    places.say(_listed(task))
-    places.say(
-        f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
-        f"With masks already: medseg train --task {name} --images DIR --masks DIR"
+    echo(_format_labels(task))
+    echo(
+        f"Choose it in the window, label a few images and accept them; then: medseg train project --task {name}. "
+        f"If you have masks: medseg train folders --task {name} --images DIR --masks DIR"
     )
 
 
 @app.command()
 def extend(
     name: NameArgument,
-    labels: Annotated[str, typer.Option(help='New ones, as in "pathology,tool": they get the next values.')],
-    colours: Annotated[str, typer.Option(help='One for each new label, as in "#E69F00,#56B4E9".')] = "",
-    project: places.ProjectOption = None,
-    registry: places.RegistryOption = None,
+    labels: Annotated[str, typer.Option(help='New labels, such as "pathology,tool". They get the next values.')],
+    colours: Annotated[str, typer.Option(help='One colour per new label, such as "#E69F00,#56B4E9".')] = "",
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
 ) -> None:
-    """Add labels behind those that a task has; corrections and models keep theirs.
+    """Add labels to a task.
 
-    An open window sees them as soon as it is looked at.
+    Corrections and models keep the labels that they have.
     """
-    models = places.open_registry(registry)
-    book = models.read_task_catalog(places.project_dir(project) / TASKS_FOLDER)
-    if not (words := _words(labels)):
+    models = open_registry(registry)
+    catalog = models.read_task_catalog(get_project_dir(project) / TASKS_FOLDER)
+    if not (words := _split_words(labels)):
         raise MedSegError("name the new labels, as in --labels pathology,tool.")
-    task = append_task_labels(get_custom_task(book, name), words, _words(colours))
-    extend_in_registry(models, book, task)
-    places.say(_listed(task))
-    places.say("What was accepted before says nothing of the new labels: accept cases that show them anew.")
+    task = append_task_labels(get_custom_task(catalog, name), words, _split_words(colours))
+    extend_in_registry(models, catalog, task)
+    echo(_format_labels(task))
+    echo("Accepted cases do not contain the new labels. Review cases that show them once more.")
     if live := models.get_live_id(name):
-        places.say(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
+        echo(f"{live} predicts only its old labels until you run: medseg train project --task {name}")
 
 
 @app.command()
-def remove(name: NameArgument, project: places.ProjectOption = None, registry: places.RegistryOption = None) -> None:
-    """Forget a task that no case of the project and no version uses."""
-    with places.opened(project, registry) as ws:
+def remove(name: NameArgument, project: ProjectOption = None, registry: RegistryOption = None) -> None:
+    """Remove a task that no case and no model uses."""
+    with open_workspace(project, registry) as ws:
         remove_task(ws, name)
-    places.say(f"{name} is removed.")
+    echo(f"{name} is removed.")
 
 
-def _kind(channels: int | None, modality: str) -> str:
-    """Return the kind of images that is meant; the two may not contradict each other."""
+def _choose_image_kind(channels: int | None, modality: str) -> str:
+    """Return the kind of images from the two options; raise `MedSegError` if they contradict each other."""
     if channels is not None and channels not in FALLBACK_KINDS:
         raise MedSegError(f"images have 1 or 3 channels, not {channels}.")
     kind = modality.lower() or FALLBACK_KINDS[channels or 3]
@@ -108,15 +118,15 @@ def _kind(channels: int | None, modality: str) -> str:
     return kind
 
 
-def _listed(task: Task) -> str:
+def _format_labels(task: Task) -> str:
     return f"{task.name}: " + ", ".join(f"{label.value} {label.name} {label.colour}" for label in task.labels)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",")] if text.strip() else []
 
 
-def _entry(task: Task, live: str) -> dict[str, object]:
+def _describe_task(task: Task, live: str) -> dict[str, object]:
     return {
         "task": task.name,
         "title": task.title,

@@ -1,13 +1,41 @@
-"""What makes a write outlast a power cut: files synced before they take their name, folders after."""
+"""Files that are whole or not there, and outlast a power cut: synced before they take their name, folders after."""
 
 import contextlib
 import hashlib
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
-from napari_medseg.core.formats.decode_errors import atomic_write
+from napari_medseg.core.errors import MedSegError
 
 CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` that becomes `path` only when all was written.
+
+    Raises
+    ------
+    MedSegError
+        If the folder cannot be written to; a file that was there before is left as it was.
+    """
+    # The suffix stays last: libraries choose the format, and whether to compress, by it.
+    temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MedSegError(f"cannot make the folder {path.parent}: {error.strerror}. Choose another folder.") from error
+    try:
+        yield temporary
+        sync_file(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MedSegError(f"cannot write {path}: {error.strerror}. Choose another folder, or make room.") from error
+    finally:
+        with contextlib.suppress(OSError):  # a failed clean-up must not hide the error above
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: Path, text: str) -> None:

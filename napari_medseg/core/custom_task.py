@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.tasks import TASKS, Label, Task
 
 MAX_LABELS = 254
@@ -82,9 +82,7 @@ def make_custom_task(
     MedSegError
         Naming what is wrong with name, labels, colours or kind.
     """
-    if kind not in IMAGE_KINDS:
-        raise MedSegError(f"unknown kind of images {kind!r}; choose one of {sorted(IMAGE_KINDS)}")
-    made_for = IMAGE_KINDS[kind]
+    made_for = look_up(IMAGE_KINDS, kind, "kind of images")
     named = _make_labels(labels, colours)
     task = Task(
         name=name,

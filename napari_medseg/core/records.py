@@ -46,6 +46,16 @@ class Case:
     held_out: bool
     created: str
 
+    @property
+    def spatial_axes(self) -> str:
+        """The axes without C."""
+        return self.axes.replace("C", "")
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape of the labels that belong to this case, (y, x) or (z, y, x)."""
+        return self.shape[: len(self.spatial_axes)]
+
 
 @dataclass(frozen=True)
 class Prediction:

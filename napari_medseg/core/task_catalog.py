@@ -9,17 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import RootModel
 
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.custom_task import CustomTask, extends
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
 
 TASKS_FOLDER = "tasks"
-_TASK_ADAPTER: TypeAdapter[Task] = TypeAdapter(CustomTask)
+
+
+class _TaskFile(RootModel[CustomTask]):
+    """One task."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,8 @@ class TaskCatalog:
         MedSegError
             If there is none; the text lists the choices.
         """
-        task = TASKS.get(name) or self.custom.get(name)
-        if task is None:
-            choices = sorted(task.name for task in self)
-            raise MedSegError(f"unknown task {name!r}; choose one of {choices}, or make it: medseg tasks add {name}")
-        return task
+        every = {**self.custom, **TASKS}
+        return look_up(every, name, "task", advice=f", or make it: medseg tasks add {name}")
 
     def __contains__(self, name: str) -> bool:
         return name in TASKS or name in self.custom
@@ -80,11 +81,7 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
 
 def read_task(path: Path) -> Task:
     """Read one task; raise `MedSegError` where the file is no sound one."""
-    try:
-        task = _TASK_ADAPTER.validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        raise MedSegError(f"{path} is no task: {reason}. Correct the file, or make the task anew.") from error
+    task = read_json_model(path, _TaskFile, "is no task", "Correct the file, or make the task anew.").root
     if task.name != path.stem:
         raise MedSegError(f"{path} describes the task {task.name!r}. Rename the file to {task.name}.json.")
     return task
@@ -100,5 +97,5 @@ def _choose_longer(before: Task | None, task: Task) -> Task:
 def write_task(task: Task, folder: Path) -> Path:
     """Write a task into a folder of tasks; it is whole or not there."""
     path = folder / f"{task.name}.json"
-    atomic_write_text(path, _TASK_ADAPTER.dump_json(task, indent=2).decode() + "\n")
+    atomic_write_text(path, _TaskFile(task).model_dump_json(indent=2) + "\n")
     return path

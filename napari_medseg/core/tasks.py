@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import look_up
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,4 @@ def get_task(name: str) -> Task:
     MedSegError
         If there is none; the text lists the choices.
     """
-    if name not in TASKS:
-        raise MedSegError(f"unknown task {name!r}; choose one of {sorted(TASKS)}")
-    return TASKS[name]
+    return look_up(TASKS, name, "task")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import exposure, filters
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import look_up
 
 SMOOTHING_SIGMA_PX = 1.0
 CLIP_LIMIT = 0.01
@@ -35,9 +35,7 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
         If there is no such step; the text lists the choices.
     """
     for name in names:
-        if name not in PREPROCESSING_STEPS:
-            raise MedSegError(f"unknown step of preparation {name!r}; choose one of {sorted(PREPROCESSING_STEPS)}")
-        pixels = PREPROCESSING_STEPS[name](pixels).astype(np.float32)
+        pixels = look_up(PREPROCESSING_STEPS, name, "step of preparation")(pixels).astype(np.float32)
     return pixels
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import look_up
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,10 @@ def choose_device(wanted: str | None = None) -> torch.device:
         If the device that was asked for is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    available = [name for name in there if there[name] and _can_compute(name)]
+    available = {name: torch.device(name) for name in there if there[name] and _can_compute(name)}
     if wanted is None:
-        return torch.device(available[0])
-    if wanted.partition(":")[0] not in available:
-        raise MedSegError(f"there is no device {wanted!r} here; choose one of {available}")
+        return next(iter(available.values()))
+    look_up(available, wanted.partition(":")[0], problem=f"there is no device {wanted!r} here")
     return torch.device(wanted)
 
 

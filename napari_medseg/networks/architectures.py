@@ -8,7 +8,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import fcn_deeplab
 from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
@@ -118,15 +118,14 @@ def _validate_options(architecture: Architecture, choices: set[str]) -> dict[str
 
 
 def _check_name(name: str) -> None:
-    if name not in ARCHITECTURES:
-        raise MedSegError(f"unknown architecture {name!r}; choose one of {sorted(ARCHITECTURES)}")
+    look_up(ARCHITECTURES, name, "architecture")
 
 
 def _check_encoder(name: str) -> None:
     """Refuse what smp does not list; timm's encoders (`tu-...`) are left to timm, which names its own."""
-    choices = smp.encoders.get_encoder_names()
-    if not name.startswith("tu-") and name not in choices:
-        raise MedSegError(f"unknown encoder {name!r}; choose one of {sorted(choices)}, or tu-<any model of timm>")
+    if not name.startswith("tu-"):
+        choices = dict.fromkeys(smp.encoders.get_encoder_names())
+        look_up(choices, name, "encoder", advice=", or tu-<any model of timm>")
 
 
 _NON_SMP_NETWORKS: dict[str, type[nn.Module]] = {

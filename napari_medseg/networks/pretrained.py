@@ -1,4 +1,6 @@
-"""What an encoder starts from: ImageNet, a file, another version, or random numbers where a person asks for them.
+"""Weights of encoders that were trained before: published ones such as ImageNet's, a file, or those of a version.
+
+Which of them a network starts from is decided in `training.start_plan`.
 
 Weights are read as safetensors only, from the Hugging Face hub too: where a library would fall back to a pickle, there
 is an error.
@@ -16,20 +18,13 @@ from torch import Tensor, nn
 
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture
+from napari_medseg.core.model_card import IMAGENET_WEIGHTS, RANDOM_WEIGHTS, WEIGHT_SOURCES_TEXT, Architecture
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.networks.architectures import get_default_encoder, get_flexible_size_options
 from napari_medseg.networks.ensemble import ENSEMBLE
 from napari_medseg.networks.model_files import load_version, load_weights_strictly, read_weights
 
-IMAGENET = "imagenet"
-RANDOM = "none"
 HUB_FILE = "model.safetensors"
-
-WEIGHT_SOURCES_TEXT = (
-    f'"{IMAGENET}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@3), '
-    f'or "{RANDOM}" to start from random numbers'
-)
 
 _VERSION_PATTERN = r"[a-z0-9-]+@[0-9]+"
 
@@ -63,11 +58,11 @@ def initialise_encoder(
     MedSegError
         If these weights cannot be had or do not fit. An encoder never stays random without being told to.
     """
-    if source == RANDOM:
-        logger.info("%s starts from random numbers, as asked for", architecture.name)
+    if source == RANDOM_WEIGHTS:
+        logger.info("the encoder of %s starts from random numbers", architecture.name)
         return
     architecture = architecture.model_copy(update={"encoder": _get_encoder_name(architecture)})
-    if source in {IMAGENET, *_get_smp_weight_settings(architecture.encoder)}:
+    if source in {IMAGENET_WEIGHTS, *_get_smp_weight_settings(architecture.encoder)}:
         load_encoder_state(network, _load_hub_weights(architecture, source), f"{architecture.encoder} ({source})")
     elif re.fullmatch(_VERSION_PATTERN, source):
         _load_from_version(network, architecture, source, registry)
@@ -78,27 +73,26 @@ def initialise_encoder(
     logger.info("the encoder of %s starts from %s", architecture.name, source)
 
 
-def choose_pretrained_weights(architecture: Architecture) -> str:
-    """Return what `initialise_encoder` should be asked for where nobody says: ``"imagenet"``, or what comes close to
-    it.
+def list_published_weights(architecture: Architecture) -> list[str]:
+    """List the published weights of a network's encoder, as `initialise_encoder` takes them.
 
-    ``"none"`` where nobody publishes weights of this encoder, or the network has none that could be chosen.
+    ImageNet's come first, then what comes close to them. Empty where nobody publishes weights of this encoder, or the
+    network has none that could be chosen.
     """
     encoder = _get_encoder_name(architecture)
     if encoder.startswith("tu-"):
         config = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        return IMAGENET if config is not None and config.hf_hub_id else RANDOM
-    return min(
+        return [IMAGENET_WEIGHTS] if config is not None and config.hf_hub_id else []
+    return sorted(
         _get_smp_weight_settings(encoder),
-        key=lambda name: (name != IMAGENET, IMAGENET not in name, name),
-        default=RANDOM,
+        key=lambda name: (name != IMAGENET_WEIGHTS, IMAGENET_WEIGHTS not in name, name),
     )
 
 
 def describe_encoder_weights(architecture: Architecture, source: str, weights_dir: Path) -> str:
     """Say for a card what `initialise_encoder` made the encoder begin with; arguments as there."""
     encoder = _get_encoder_name(architecture)
-    if source in {IMAGENET, *_get_smp_weight_settings(encoder)}:
+    if source in {IMAGENET_WEIGHTS, *_get_smp_weight_settings(encoder)}:
         return f"{source} ({encoder})"
     if re.fullmatch(_VERSION_PATTERN, source):
         return source

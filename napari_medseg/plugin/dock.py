@@ -1,6 +1,7 @@
 """The content of the dock for one open project: sections in the order of the work, and what ties them together."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
@@ -18,14 +19,19 @@ from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.review_region import ReviewRegionController
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.forms.export_form import make_export_form
+from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
+from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import review, run_control
+from napari_medseg.workflow.preferences import Preferences, read_preferences, write_preferences
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,6 +66,7 @@ class Dock(QWidget):
         self._comparison_overlay = ComparisonOverlay(viewer, workspace, self.case_controller, self._overlays)
         self._make_sections()
         self._connect()
+        self._apply_preferences(read_preferences(workspace.registry))
         self._keys = KeyMap(viewer, self._make_key_bindings())
         self.setAcceptDrops(True)
         self._on_task_changed()
@@ -103,6 +110,32 @@ class Dock(QWidget):
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
         self.prompt.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
 
+    def show_export_form(self) -> None:
+        """Ask for format and folder; then write the accepted cases of the present task."""
+        task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
+
+        def write(suffix: str, folder: Path, with_images: bool) -> None:
+            self.exporter.write(task.name, suffix, folder, with_images=with_images)
+
+        start = self._workspace.project.folder / "exports"
+        form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)
+        FormDialog(f"Export accepted labels of {task.title}", "Export", form, self).show()
+
+    def show_preferences_form(self) -> None:
+        """Ask for the preferences; they are used at once and at the next start."""
+        form = make_preferences_form(self._save_preferences, read_preferences(self._workspace.registry))
+        FormDialog("Preferences of MedSeg", "Save", form, self).show()
+
+    def _save_preferences(self, preferences: Preferences) -> None:
+        write_preferences(self._workspace.registry, preferences)
+        self._apply_preferences(preferences)
+        if preferences.read_medical_files:
+            prefer_our_reader()
+
+    def _apply_preferences(self, preferences: Preferences) -> None:
+        self.case_panel.set_predicts_automatically(preferences.predict_automatically)
+        self.retrain_panel.set_budget(preferences.budget_s)
+
     def _make_sections(self) -> None:
         workspace, desk = self._workspace, self.case_controller
         self.prompt = InlinePrompt()
@@ -130,7 +163,7 @@ class Dock(QWidget):
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
         self.case_panel.task_chosen.connect(self._on_task_changed)
-        self.review_panel.export_requested.connect(lambda: self.exporter.show_format_menu(self.worklist.task.name))
+        self.review_panel.export_requested.connect(self.show_export_form)
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
             lambda: self.labels_panel.set_uncertainty_checkbox(

@@ -5,7 +5,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.settings import get_settings
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
@@ -13,9 +12,11 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox,
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
+from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class MedSegWidget(QWidget):
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._project_button)
         menu.addAction("Open or make another project…", self._on_open_project)
+        menu.addAction("Preferences…", self._on_preferences)
         self._project_button.setMenu(menu)
         keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
         keys.clicked.connect(self._on_keys)
@@ -169,7 +171,8 @@ class MedSegWidget(QWidget):
         window.installEventFilter(self)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
-        if prefer_our_reader():
+        read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
+        if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files open with MedSeg now (Preferences > Plugins)")
 
     def _watch_window(self, window: QMainWindow) -> None:
@@ -188,23 +191,10 @@ class MedSegWidget(QWidget):
         if self.dock is not None:
             self.dock.show_keys()
 
+    def _on_preferences(self) -> None:
+        if self.dock is not None:
+            self.dock.show_preferences_form()
+
     def _on_open_project(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Open a project, or make one in an empty folder"):
             self.open_project(Path(folder))
-
-
-PLUGIN_NAME = "napari-medseg"
-MEDICAL_FILE_PATTERNS = ("*.dcm", "*.dicom", "*.ima", "*.nii", "*.nii.gz")
-
-
-def prefer_our_reader() -> list[str]:
-    """Let medical files open with our reader wherever the user has no preference; return the patterns that are new.
-
-    napari's builtin reader takes them too, without orientation, spacing or Hounsfield units, and napari would ask for
-    each file which of the two to use. Pictures and TIFFs are left alone: they are not ours by nature.
-    """
-    settings = get_settings().plugins
-    new = [pattern for pattern in MEDICAL_FILE_PATTERNS if pattern not in settings.extension2reader]
-    if new:
-        settings.extension2reader = {**settings.extension2reader, **dict.fromkeys(new, PLUGIN_NAME)}
-    return new

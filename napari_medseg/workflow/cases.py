@@ -14,15 +14,12 @@ from napari_medseg.core.project.stroke_journal import get_journal_path, has_manu
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.split import choose_hold_out_groups
+from napari_medseg.core.task_detection import check_image_fits_task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-HOLD_OUT_ONE_GROUP_IN = 5
-HOLD_OUT_ONE_GROUP_IN_AT_FIRST = 3
-"""Until there are as many as the gate needs to tell better from worse."""
 
 CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
@@ -51,9 +48,8 @@ class CaseRow:
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
 
-    Each new group is put on its side at once: into the hold-out when fewer than one group in five is held out (one in
-    three, until there are enough to judge a model by) and at least one is not. Groups of the base model's own samples
-    never are.
+    Each new group is put on its side at once, as `core.split` says, and keeps it. Groups of the base model's own
+    samples are never held out.
 
     Raises
     ------
@@ -62,10 +58,11 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """
     wanted = ws.tasks.get_task(task)
     for image in images:
-        _check_axes(image, wanted)
+        check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
-        return [_add_case(ws, image, task) for image in images]
+        _assign_sides(ws, [_get_group(image) for image in images if _find_case(ws, image, task) is None])
+        return [_find_case(ws, image, task) or _add_case(ws, image, task) for image in images]
 
 
 def load_image(ws: Workspace, case: Case) -> Image:
@@ -155,25 +152,21 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
     ws.project.set_hold_out(group, held_out)
 
 
-def _check_axes(image: Image, task: Task) -> None:
-    if image.axes not in task.axes and image.spatial_axes not in task.axes:
-        raise MedSegError(
-            f"{image.name} has axes {image.axes!r}, but task {task.name!r} needs one of {list(task.axes)}. "
-            "Choose another task, or open a single slice."
-        )
+def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
+    found = ws.project.read_records(Case, "content_hash", image.content_hash)
+    return next((case for case in found if case.task == task), None)
+
+
+def _get_group(image: Image) -> str:
+    return image.group or image.name or image.content_hash[:12]
 
 
 def _add_case(ws: Workspace, image: Image, task: str) -> Case:
-    for case in ws.project.read_records(Case, "content_hash", image.content_hash):
-        if case.task == task:
-            return case
-    group = image.group or image.name or image.content_hash[:12]
-    _assign_hold_out(ws, group)
     case = Case(
         id=0,
         task=task,
         name=image.name or image.content_hash[:12],
-        group=group,
+        group=_get_group(image),
         content_hash=image.content_hash,
         axes=image.axes,
         shape=tuple(int(size) for size in image.pixels.shape),
@@ -185,14 +178,16 @@ def _add_case(ws: Workspace, image: Image, task: str) -> Case:
     return ws.project.get_record(Case, ws.project.insert(case).id)
 
 
-def _assign_hold_out(ws: Workspace, group: str) -> None:
+def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
+    """Put groups that have no side yet on one, in the order in which they came."""
     sides = ws.project.read_hold_out_groups()
-    if group in sides:
+    new = [group for group in dict.fromkeys(groups) if group not in sides]
+    if not new:
         return
-    held, n_groups = sum(sides.values()), len(sides)
-    one_in = HOLD_OUT_ONE_GROUP_IN_AT_FIRST if held < MIN_GROUPS else HOLD_OUT_ONE_GROUP_IN
-    wanted = held < n_groups and held * one_in < n_groups
-    ws.project.set_hold_out(group, wanted and group not in _find_pretrained_groups(ws))
+    pretrained = _find_pretrained_groups(ws) & set(new)
+    held_out = choose_hold_out_groups(new, sides | dict.fromkeys(pretrained, False), MIN_GROUPS)
+    for group in new:
+        ws.project.set_hold_out(group, group in held_out)
 
 
 def _find_pretrained_groups(ws: Workspace) -> set[str]:

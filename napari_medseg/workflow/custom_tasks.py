@@ -4,6 +4,7 @@ import logging
 
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Case
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
@@ -96,5 +97,5 @@ def read_task_file_times(ws: Workspace) -> frozenset[tuple[str, int]]:
     """
     folders = (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER)
     files = [path for folder in folders for path in folder.glob("*.json")]
-    files += ws.registry.user_dir.glob("*/*/card.json")  # a version brings its task along
+    files += ws.registry.user_dir.glob(f"*/*/{CARD_FILE}")  # a version brings its task along
     return frozenset((str(path), path.stat().st_mtime_ns) for path in files)

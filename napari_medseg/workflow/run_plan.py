@@ -1,21 +1,18 @@
 """What a run begins with and how it learns: the live version and the usual recipe, or what a person wants instead."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import DataStats, RecipeOverrides, make_default_start_plan
+from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides, make_first_model_recipe
 from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe
-from training.start_plan import StartPlan, make_first_model_recipe, make_start_plan
+from training.recipe_keys import find_keys
+from training.start_plan import StartPlan, choose_base_version, plan_project_run
 
-PROJECT_RECIPE_KEYS = frozenset(("base", "compare_with", "field_base", "name", "version"))
-"""Keys of a recipe that follow from what a project learns from and what is live."""
-NO_CHANGES = RecipeOverrides()
-_PLACEHOLDER_SIZES = DataStats(n_train=1, n_validate=0, n_planes=1, side_px=1, look="")
-"""Never looked at: they decide how large pictures are shown, and here the version that came before decides that."""
+PROJECT_SETTINGS = frozenset(("run", key) for key in ("base", "compare_with", "roi_model", "name", "version"))
+"""Settings of a recipe that follow from what a project learns from and what is live."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class RunRequest:
     budget_s: float | None
     seed: int = 0
     base: str = ""
-    changes: RecipeOverrides = NO_CHANGES
+    changes: RecipeOverrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class RunPlan:
     @property
     def uses_replay(self) -> bool:
         """Whether older data are of use: a new network that learns none of them is not to be chosen by them either."""
-        return self.start is None or self.recipe.replay_share > 0
+        return self.start is None or self.recipe.fine_tuning.replay_share > 0
 
 
 def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
@@ -68,107 +65,38 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     MedSegError
         If there is no such version of the task, or the changes cannot be.
     """
-    if fixed := sorted(PROJECT_RECIPE_KEYS & request.changes.recipe.keys()):
+    if fixed := sorted(find_keys(request.changes.recipe, PROJECT_SETTINGS)):
         raise MedSegError(
             f"the recipe changes {', '.join(fixed)}, which the project decides. Leave that out; --from names the "
             "version to start from."
         )
-    live = ws.registry.find_live_card(task.name)
-    base = _get_version(ws, task, request.base) if request.base else live
-    start = _plan_start(ws, task, base, request.changes)
-    recipe = (
-        _make_retraining_recipe(ws, task, base, request)
-        if start is None
-        else _make_first_recipe(ws, task, base, request)
-    )
+    base, live = choose_base_version(ws.registry, task, request.base), ws.registry.find_live_card(task.name)
+    start = plan_project_run(ws.registry, task, base, request.changes)
+    recipe = _make_recipe(ws, task, base, start, request)
     rival = live or base
-    finders = [ws.get_roi_model_folder(card.id) for card in (base, rival) if card is not None]
-    finder = next((folder for folder in finders if folder is not None), None)
+    roi_folders = [ws.registry.find_roi_folder(card) for card in (base, rival) if card is not None]
+    roi_folder = next((folder for folder in roi_folders if folder is not None), None)
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
-        "field_base": "" if finder is None else str(finder.absolute()),
+        "roi_model": "" if roi_folder is None else str(roi_folder.absolute()),
         "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
     }
-    recipe = update_recipe(recipe, request.changes.recipe | chosen)
-    if start is not None and base is not None and (start.weights_from or recipe.replay_share):
+    recipe = update_recipe(update_recipe(recipe, request.changes.recipe), {"run": chosen})
+    if start is not None and base is not None and (start.weights_from or recipe.fine_tuning.replay_share):
         card = start.card.model_copy(update={"training_data": base.training_data})
         start = start.model_copy(update={"card": card})
     return RunPlan(base, rival, recipe, start)
 
 
-def _get_version(ws: Workspace, task: Task, model: str) -> ModelCard:
-    versions = {card.id: card for card in ws.registry.list_versions(task.name)}
-    if model not in versions:
-        raise MedSegError(f"there is no version {model!r} of the task {task.name!r}; choose one of {sorted(versions)}")
-    return versions[model]
-
-
-def _make_retraining_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: RunRequest) -> Recipe:
-    """Return the recipe of retraining; there is a base, as a task without one begins with a start."""
-    if base is None:
-        raise MedSegError(f"the task {task.name!r} has no version to start from. Train its first model.")
-    recipe = make_fine_tuning_recipe(
-        base=str(ws.registry.get_folder(base.id).absolute()),
-        name=base.name,
-        version=ws.registry.find_next_version(base.name),
-        budget_s=asked.budget_s,
-        seed=asked.seed,
-    )
-    return recipe.model_copy(
-        update={"augmentation": task.augmentation, "replay_augmentation": task.replay_augmentation}
-    )
-
-
-def _make_first_recipe(ws: Workspace, task: Task, base: ModelCard | None, asked: RunRequest) -> Recipe:
-    name = _get_model_family(task, base)
-    return make_first_model_recipe(task, name, ws.registry.find_next_version(name), asked.budget_s, asked.seed)
-
-
-def _get_model_family(task: Task, base: ModelCard | None) -> str:
-    return task.default_model if base is None else base.name
-
-
-def _plan_start(ws: Workspace, task: Task, base: ModelCard | None, changes: RecipeOverrides) -> StartPlan | None:
-    """Return what a first model or a new network begins with; `None` where the base itself goes on learning."""
-    versions = [(card, ws.registry.get_folder(card.id)) for card in ws.registry.list_versions()]
-    usual = make_start_plan(task, _get_model_family(task, base), versions) if base is None else None
-    before = usual.card if usual is not None else base
-    if before is None or not _changes_network(before, changes):
-        return usual
-    changes = _complete_changes(before, changes)
-    same = [
-        donor for donor in versions if base is not None and donor[0].id == base.id and changes.matches_network(base)
-    ]
-    start = make_default_start_plan(task, _get_model_family(task, base), same or versions, _PLACEHOLDER_SIZES, changes)
-    card = start.card.model_copy(update={"field": before.field})
-    source = {"encoder_weights": _resolve_weights(changes.weights), "registry": str(ws.registry.user_dir.absolute())}
-    return start.model_copy(update={"card": card, **source})
-
-
-def _changes_network(card: ModelCard, changes: RecipeOverrides) -> bool:
-    """Whether the changes make something else of a version than its weights can go on with."""
-    prepares = card.preprocessing.model_dump()
-    prepares_otherwise = prepares | changes.preprocessing != prepares
-    other_steps = changes.postprocessing not in ([], card.postprocessing)
-    return not changes.matches_network(card) or prepares_otherwise or other_steps or bool(changes.weights)
-
-
-def _complete_changes(card: ModelCard, changes: RecipeOverrides) -> RecipeOverrides:
-    """Return changes that say in full what stays as on the card; another network has options of its own."""
-    stays = card.architecture
-    is_of_its_kind = changes.architecture.get("name", stays.name) == stays.name
-    options = stays.options if is_of_its_kind else {}
-    whole = {
-        "architecture": {"name": stays.name, "encoder": stays.encoder, "options": options} | changes.architecture,
-        "preprocessing": card.preprocessing.model_dump() | changes.preprocessing,
-        "postprocessing": changes.postprocessing or card.postprocessing,
-    }
-    return changes.model_copy(update=whole)
-
-
-def _resolve_weights(weights: str) -> str:
-    """Return where a file of weights lies, as the run works in another folder; other sources by their name."""
-    path = Path(weights).expanduser()
-    if path.suffix == ".safetensors" and not path.is_file():
-        raise MedSegError(f"there is no file of encoder weights {path}. Correct `weights` in the recipe.")
-    return str(path.absolute()) if weights and path.is_file() else weights
+def _make_recipe(
+    ws: Workspace, task: Task, base: ModelCard | None, start: StartPlan | None, request: RunRequest
+) -> Recipe:
+    """Return the recipe of retraining where the base goes on learning, else that of a first model."""
+    name = task.default_model if base is None else base.name
+    version = ws.registry.find_next_version(name)
+    if base is None or start is not None:
+        return make_first_model_recipe(task, name, version, request.budget_s, request.seed)
+    folder = str(ws.registry.get_folder(base.id).absolute())
+    recipe = make_fine_tuning_recipe(folder, name, version, request.budget_s, request.seed)
+    presets = {"preset": task.augmentation, "replay_preset": task.replay_augmentation}
+    return update_recipe(recipe, {"augmentation": presets})

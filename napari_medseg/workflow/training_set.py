@@ -1,8 +1,8 @@
 """What a training run may see: the corrections of a project with their sides, and a replay of older data."""
 
-import hashlib
 import logging
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,13 @@ from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.replay import read_replay_images, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
+from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-MIN_GROUPS_TO_VALIDATE = 3
-VALIDATE_ONE_GROUP_IN = 5
 
 
 def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
@@ -46,7 +44,8 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         If there is nothing to learn from.
     """
     pairs = list_current_corrections(ws, task)
-    validating = _choose_validation_groups({case.group for case, _ in pairs if not case.held_out})
+    learnt = (case.group for case, _ in pairs if not case.held_out)
+    validating = choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)
     roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
         held = f" ({len(roles)} held out to compare on)" if roles else ""
@@ -70,15 +69,7 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
     return snapshot, seen
 
 
-def _choose_validation_groups(groups: set[str]) -> set[str]:
-    """Choose groups to validate on by a hash of their names, so that the choice stays much the same as others come."""
-    if len(groups) < MIN_GROUPS_TO_VALIDATE:
-        return set()
-    shuffled = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    return set(shuffled[: max(1, len(groups) // VALIDATE_ONE_GROUP_IN)])
-
-
-def _get_role(case: Case, validating: set[str]) -> Role:
+def _get_role(case: Case, validating: Collection[str]) -> Role:
     if case.held_out:
         return Role.HOLD_OUT
     return Role.VALIDATE if case.group in validating else Role.TRAIN

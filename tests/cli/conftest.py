@@ -1,11 +1,15 @@
 """Runs `medseg` in this process, on the workspace of the tests of the workflow."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from workflow_fixtures import dropped, open_workspace, ws
+from workflow_phantoms import real_version
 
 from napari_medseg.cli.main import main
+from napari_medseg.core.model_registry import ModelRegistry
 
 __all__ = ["dropped", "medseg", "open_workspace", "ws"]
 
@@ -14,6 +18,7 @@ __all__ = ["dropped", "medseg", "open_workspace", "ws"]
 def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """Runs a command and gives its exit code, stdout and stderr; what it starts takes one thread."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "200")  # a message of a usage error stays on one line
 
     def call(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
@@ -22,3 +27,16 @@ def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return int(end.value.code or 0), captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    """A person's registry whose version 77 is live and can predict."""
+    folder = tmp_path / "models"
+    real_version(folder / "lungs-unet" / "77", version=77)
+    ModelRegistry(folder, tmp_path / "none").promote("lungs-unet@77")
+    (folder / "live.json").write_text(
+        json.dumps({"tasks": {"lungs": [{"action": "promote", "model": "lungs-unet@77", "at": "2025"}]}}),
+        encoding="utf-8",
+    )
+    return folder

@@ -17,8 +17,8 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.networks import build_network, initialise_encoder, load_version, parse_architecture
 from napari_medseg.networks.pretrained import (
     adapt_input_channels,
-    choose_pretrained_weights,
     describe_encoder_weights,
+    list_published_weights,
     load_encoder_state,
 )
 
@@ -216,17 +216,17 @@ def test_real_imagenet_weights_from_a_file(text: str, start: Start) -> None:
 @pytest.mark.parametrize(
     ("text", "best"),
     [
-        ("unet:resnet18", "imagenet"),
-        ("segnet", "imagenet"),
-        ("unet:dpn92", "imagenet+5k"),
-        ("unet:resnext101_32x48d", "instagram"),
-        ("deeplabv3plus:tu-xception65", "imagenet"),
-        ("conv_unet", "none"),
+        ("unet:resnet18", ["imagenet"]),
+        ("segnet", ["imagenet"]),
+        ("unet:dpn92", ["imagenet+5k"]),
+        ("unet:resnext101_32x48d", ["instagram"]),
+        ("deeplabv3plus:tu-xception65", ["imagenet"]),
+        ("conv_unet", []),
     ],
 )
-def test_the_best_published_weights_are_known_without_a_network(text: str, best: str) -> None:
-    assert choose_pretrained_weights(parse_architecture(text, 1, 2)) == best
-    assert choose_pretrained_weights(Architecture(name="ensemble", encoder="", in_channels=1, classes=2)) == "none"
+def test_the_best_published_weights_are_known_without_a_network(text: str, best: list[str]) -> None:
+    assert list_published_weights(parse_architecture(text, 1, 2))[:1] == best
+    assert list_published_weights(Architecture(name="ensemble", encoder="", in_channels=1, classes=2)) == []
 
 
 def test_a_start_is_described_for_cards(tmp_path: Path) -> None:

@@ -67,16 +67,17 @@ def told() -> Texts:
 
 @pytest.fixture
 def window(ws: Workspace, qtbot: QtBot) -> Iterator[SimpleNamespace]:
-    """The dock's parts without its widgets: viewer model, desk, predictions and worklist, tied together."""
+    """The dock's parts without its widgets: viewer model, controllers and prediction queue, tied together."""
     viewer = ViewerModel()
-    desk = CaseController(viewer, ws)
-    predictions = PredictionQueue(ws)
-    worklist = Worklist(viewer, ws, desk, predictions)
-    parts = SimpleNamespace(viewer=viewer, ws=ws, desk=desk, predictions=predictions, worklist=worklist)
-    yield parts
-    predictions.close()
+    case_controller = CaseController(viewer, ws)
+    prediction_queue = PredictionQueue(ws)
+    worklist = Worklist(viewer, ws, case_controller, prediction_queue)
+    yield SimpleNamespace(
+        viewer=viewer, ws=ws, case_controller=case_controller, prediction_queue=prediction_queue, worklist=worklist
+    )
+    prediction_queue.close()
     worklist.close()
-    desk.close()
+    case_controller.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget, prefer_our_reader
+from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
+from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
@@ -131,7 +132,7 @@ def test_closing_while_a_model_learns_asks_once(
     viewer: Any, widget: MedSegWidget, choice: list[CloseChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[bool] = []
-    monkeypatch.setattr(type(widget.dock.run_monitor), "running", True)
+    monkeypatch.setattr(type(widget.dock.run_monitor), "is_running", True)
     monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: cancelled.append(True))
     window = viewer.window._qt_window
     choice[0] = CloseChoice.STAY

@@ -38,26 +38,30 @@ def test_the_file_chooses_the_task_and_the_window_says_so(
     drop(window.worklist, qtbot, TILE)
     assert window.worklist.task.name == "nuclei"
     assert "taken for Nuclei" in told
-    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.saved_state == "predicted")
-    assert window.desk.current.case.task == "nuclei"
-    assert window.desk.current.labels_layer.name.startswith("nuclei: ad473063dab4bf4f")
+    qtbot.waitUntil(
+        lambda: window.case_controller.current is not None and window.case_controller.current.saved_state == "predicted"
+    )
+    assert window.case_controller.current.case.task == "nuclei"
+    assert window.case_controller.current.labels_layer.name.startswith("nuclei: ad473063dab4bf4f")
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
     assert window.worklist.task.name == "lungs"
 
 
 def test_the_open_image_goes_along_to_another_task(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
-    qtbot.waitUntil(lambda: window.desk.current.saved_state == "predicted")
+    qtbot.waitUntil(lambda: window.case_controller.current.saved_state == "predicted")
     window.worklist.choose_task("covid")
-    qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.saved_state == "predicted")
-    assert window.desk.current.case.task == "covid"
+    qtbot.waitUntil(
+        lambda: window.case_controller.current is not None and window.case_controller.current.saved_state == "predicted"
+    )
+    assert window.case_controller.current.case.task == "covid"
     assert [row.case.task for row in window.worklist.rows] == ["covid"]
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 2))
     assert window.worklist.task.name == "covid", "a grey picture fits the task in hand"
-    current = window.desk.current.case
+    current = window.case_controller.current.case
     window.worklist.choose_task("nuclei")
-    assert window.desk.current.case.task == "nuclei", "who asks for nuclei in a grey picture gets them"
-    assert window.desk.current.case.content_hash == current.content_hash
+    assert window.case_controller.current.case.task == "nuclei", "who asks for nuclei in a grey picture gets them"
+    assert window.case_controller.current.case.content_hash == current.content_hash
 
 
 def test_a_task_without_a_model_is_painted_by_hand(
@@ -66,17 +70,17 @@ def test_a_task_without_a_model_is_painted_by_hand(
     frame = SAMPLES / "laparoscopy" / "images" / "00009-23254-frame-28698.jpg"
     drop(window.worklist, qtbot, frame)
     assert window.worklist.task.name == "instruments"
-    assert window.desk.current.labels_layer.data.dtype == np.uint8, "a blank start, as nothing can predict"
+    assert window.case_controller.current.labels_layer.data.dtype == np.uint8, "a blank start, as nothing can predict"
     assert not window.worklist.can_predict
     window.worklist.predict()
-    assert window.predictions.running_request is None
+    assert window.prediction_queue.running_request is None
 
 
 def test_a_case_of_yesterday_brings_its_task_along(
     window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, open_workspace: Callable[[], Workspace]
 ) -> None:
     drop(window.worklist, qtbot, TILE)
-    nucleus_case = window.desk.current.case
+    nucleus_case = window.case_controller.current.case
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
     assert window.worklist.task.name == "lungs"
     window.worklist.open(nucleus_case)
@@ -157,4 +161,4 @@ def test_a_sample_can_say_which_task_it_is_for(window: SimpleNamespace, qtbot: Q
     with qtbot.waitSignal(window.worklist.importer.finished):
         window.viewer.add_image(pixels, **arguments)
     assert window.worklist.task.name == "covid"
-    assert window.desk.current.case.task == "covid"
+    assert window.case_controller.current.case.task == "covid"

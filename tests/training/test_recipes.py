@@ -21,8 +21,11 @@ from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_mo
 from training.from_folders.default_recipe import read_recipe_overrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
 from training.from_folders.mask_values import MaskEncoding
+from training.recipe import read_recipe, update_recipe
+from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
+SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
 BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
@@ -54,8 +57,8 @@ def in_small(base: ModelRecipe) -> ModelRecipe:
     numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
     recipe = base.recipe
     changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
-    changes |= {"window_overlap_px": min(recipe.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
-    changes["stages"] = tuple({**stage, "n_epochs": 1} for stage in recipe.stages)
+    changes |= {"window_overlap_px": min(recipe.data.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
+    changes["stages"] = tuple(merge_keys(stage, {"n_epochs": 1}) for stage in recipe.stages)
     source = FolderSource(
         name="phantoms",
         images="colour" if in_colour and task.name != "covid" else "grey",
@@ -69,7 +72,7 @@ def in_small(base: ModelRecipe) -> ModelRecipe:
             "encoder_weights": "none",
             "parent": "",
             "sources": (source,),
-            "recipe": recipe.model_copy(update=changes),
+            "recipe": update_recipe(recipe, changes),
         }
     )
 
@@ -81,8 +84,8 @@ def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: ModelRecipe
     assert train([str(tmp_path)]) == 0
     snapshot = read_snapshot(tmp_path / "snapshot.json")
     (case,) = [make_labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
-    finder = None if base.card.field is None else Predictor.load(HERE.parent / "napari_medseg/models/lungs-unet/1")
-    judged = evaluate_case(Predictor.load(tmp_path, "cpu", finder), case, get_task(base.card.task))
+    roi_folder = read_recipe(tmp_path / "recipe.json").find_roi_folder(tmp_path)
+    judged = evaluate_case(Predictor.load(tmp_path, "cpu", roi_folder), case, get_task(base.card.task))
     assert judged.predicted.shape == judged.reference.shape
     assert 0 <= judged.score.mean_dice <= 1
 
@@ -92,7 +95,7 @@ def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
     suite = read_suite(path)
     for form in (suite, suite.make_reduced()):
         for row, base in form.build_recipes():
-            rates = [stage.learning_rate for stage in base.recipe.resolve_stages()]
+            rates = [stage.optimiser.learning_rate for stage in base.recipe.resolve_stages()]
             assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name
 
 
@@ -101,9 +104,16 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     assert len(path.read_text(encoding="utf-8").splitlines()) < 30
     changes = read_recipe_overrides(path)
     recipe = changes.recipe
-    few = {"n_epochs": recipe.get("n_cycles", 1), "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
+    n_cycles = recipe.get("schedule", {}).get("n_cycles", 1)
+    few = {"n_epochs": n_cycles, "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
     few |= {"window_overlap_px": 0, "n_threads": 1}
-    small = changes.model_copy(update={"recipe": {**recipe, **few}, "weights": "none"})
+    small = changes.model_copy(
+        update={
+            "recipe": merge_keys(recipe, few),
+            "preprocessing": {**changes.preprocessing, **SMALL_SIDE},
+            "weights": "none",
+        }
+    )
     task = make_folder_task("chest", ("right_lung", "left_lung"), data / "grey")
     own = FolderData("chest", data / "grey", data / "labels", MaskEncoding(task))
     fill_run(own, check_folder_data(own).cases, [], tmp_path / "run", small)

@@ -1,5 +1,6 @@
 """Cases: each image once, its group on one side, and its pixels found again."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.project.database import Project
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.core.snapshot import Role
@@ -29,9 +31,27 @@ def test_equal_content_is_one_case_wherever_its_file_lies(ws: Workspace) -> None
     assert [row.state for row in list_cases(ws)] == ["new", "new"]
 
 
-def test_enough_groups_to_judge_by_come_first_then_one_in_five_and_never_the_first(ws: Workspace) -> None:
-    cases = add_cases(ws, [phantom(number) for number in range(32)], "lungs")
-    assert [number for number, case in enumerate(cases) if case.held_out] == [1, 4, 7, 10, 13, 26, 31]
+def test_one_after_the_other_enough_groups_to_judge_by_come_first_then_one_in_five(ws: Workspace) -> None:
+    cases = [add_cases(ws, [phantom(number)], "lungs")[0] for number in range(35)]
+    assert [number for number, case in enumerate(cases) if case.held_out] == [1, 5, 8, 11, 14, 29, 34]
+
+
+def test_sides_of_groups_that_come_together_do_not_depend_on_their_order(ws: Workspace, tmp_path: Path) -> None:
+    images = [phantom(number, f"patient {number}") for number in range(6)]
+    held = {case.group for case in add_cases(ws, images, "lungs") if case.held_out}
+    assert len(held) == 2
+    with contextlib.closing(Project.create(tmp_path / "other")) as project:
+        other = Workspace(project, ws.registry, ws.engine)
+        assert held == {case.group for case in add_cases(other, images[::-1], "lungs") if case.held_out}
+
+
+def test_a_group_with_a_side_keeps_it_whatever_else_comes(ws: Workspace) -> None:
+    """As in a project made by an earlier version: the sides in its database are neither few nor many by this rule."""
+    for number in range(6):
+        ws.project.set_hold_out(f"patient {number}", number < 5)
+    cases = add_cases(ws, [phantom(number, f"patient {number}") for number in range(12)], "lungs")
+    assert [case.held_out for case in cases] == [True] * 5 + [False] * 7
+    assert len(ws.project.read_hold_out_groups()) == 12
 
 
 def test_a_group_stands_on_one_side_with_all_its_cases(ws: Workspace) -> None:

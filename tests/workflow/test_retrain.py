@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_phantoms import accepted, phantom, phantom_labels, real_version, write_version
+from workflow_phantoms import QUICK, accepted, phantom, phantom_labels, real_version, write_version
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
@@ -22,11 +22,11 @@ from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.review import accept, open_review
-from napari_medseg.workflow.run_control import PROCESS_FILE, is_alive, start_detached
+from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
-from training.run_folder import Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
 
 Reopen = Callable[[], Workspace]
 
@@ -67,7 +67,7 @@ def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspac
     snapshot, seen = build_snapshot(ws, "lungs")
     snapshot.check_split()
     groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
-    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 4"}
+    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 5"}
     assert len(groups[Role.VALIDATE]) == 1
     assert len(groups[Role.TRAIN]) == 3
     assert len(snapshot.filter_by_role(Role.REPLAY)) == 16
@@ -268,11 +268,11 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     real_version(tmp_path / "bundled" / "lungs-unet" / "1")
     for number in range(3):
         accepted(ws, number)
-    run = retrain.start_run(ws, "lungs", budget_s=60.0, seed=3)
+    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
-    assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 60.0, 3)
-    assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
+    assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
+    assert Path(recipe.run.base) == tmp_path / "bundled" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     with pytest.raises(MedSegError, match="under way"):
         retrain.start_run(ws, "lungs")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workflow_phantoms import accepted, real_version
+from workflow_phantoms import QUICK, accepted, real_version
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.rows import RunItem
@@ -119,7 +119,7 @@ def test_a_real_run_pauses_and_goes_on_in_another_window(
     real_version(tmp_path / "bundled" / "lungs-unet" / "1")
     for number in range(3):
         accepted(ws, number)
-    run = retrain.start_run(ws, "lungs", budget_s=600.0)
+    run = retrain.start_run(ws, "lungs", budget_s=600.0, changes=QUICK)
     _, offset = until(ws, run, EpochEnded)
     with pytest.raises(MedSegError, match="neither paused nor interrupted"):
         run_control.resume(ws, run)

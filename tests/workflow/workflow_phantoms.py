@@ -8,12 +8,15 @@ import numpy as np
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing, write_card
 from napari_medseg.core.records import Case, Prediction, now
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
 
 SHAPE = (48, 64)
+QUICK = RecipeOverrides(recipe={"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64})
+"""A retrain with epochs of two small steps: for tests of what happens around the training."""
 
 
 def write_version(folder: Path, version: int = 1, weights: bytes = b"weights", parent: str | None = None) -> Path:
@@ -58,7 +61,7 @@ def phantom(number: int, group: str = "") -> Image:
 def predicted(ws: Workspace, image: Image, uncertainty: float = 0.1) -> tuple[Case, Prediction]:
     """Add a case and remember the phantom's labels as its prediction."""
     case = add_cases(ws, [image], "lungs")[0]
-    result = EngineResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
+    result = PredictionResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
     return case, record_prediction(ws, case, result, ws.registry.get_live_card("lungs").id)
 
 
@@ -78,7 +81,8 @@ def real_version(folder: Path, version: int = 1) -> None:
     from napari_medseg.networks import build_network, save_version
 
     torch.manual_seed(0)
-    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
+    options = {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}
+    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options)
     card = ModelCard(
         name="lungs-unet",
         version=version,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import look_up
 
 
 @dataclass(frozen=True)
@@ -214,11 +214,8 @@ def get_augmentation(name: str) -> Augmentation:
     """
     together = Augmentation()
     for part in name.split("+"):
-        if part not in AUGMENTATIONS:
-            raise MedSegError(
-                f"unknown augmentation {part!r}; choose one of {sorted(AUGMENTATIONS)}, or several as in mirror+noise"
-            )
-        said = {field.name: getattr(AUGMENTATIONS[part], field.name) for field in fields(Augmentation)}
+        found = look_up(AUGMENTATIONS, part, "augmentation", advice=", or several as in mirror+noise")
+        said = {field.name: getattr(found, field.name) for field in fields(Augmentation)}
         together = replace(together, **{key: value for key, value in said.items() if value != getattr(_DEFAULTS, key)})
     return together
 

@@ -133,7 +133,7 @@ class BatchSampler:
         passes, step_of_pass = divmod(step, self.steps_per_pass)
         order = np.random.default_rng([self.seed, passes]).permutation(len(self.windows))
         plane, centre = self.windows[order[(step_of_pass * self.n_new + place) % len(order)]]
-        return self.augmenter.sample_patch(plane.view(rng), plane.labels, rng, centre)
+        return self.augmenter.sample_patch(plane.choose_view(rng), plane.labels, rng, centre)
 
     def _sample_class_patch(self, turn: int, rng: np.random.Generator) -> PatchSpec:
         classes = sorted(self._images_by_class)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, find_boundaries, watershed
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import PostprocessingStep
 from training.data.instance_targets import compute_depth_classes
 
@@ -121,9 +121,8 @@ LABEL_STEPS: dict[str, Callable[..., Labels]] = {
 
 
 def _get_step(step: PostprocessingStep) -> Callable[..., Labels]:
-    if step.name not in LABEL_STEPS:
-        raise MedSegError(f"unknown step for labels {step.name!r}; choose one of {sorted(LABEL_STEPS)}")
-    choices = list(inspect.signature(LABEL_STEPS[step.name]).parameters)[1:]
+    function = look_up(LABEL_STEPS, step.name, "step for labels")
+    choices = list(inspect.signature(function).parameters)[1:]
     if unknown := sorted(step.options.keys() - set(choices)):
         raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")
-    return LABEL_STEPS[step.name]
+    return function

@@ -30,14 +30,15 @@ from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_planes, choose_training_device, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import choose_planes, choose_training_device, split_by_role
 
 MAX_CALIBRATION_PLANES = 60
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
+def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) -> ModelCard:
     """Write hold-out figures, calibration and worst case onto the card of a run's version; return the card.
 
     Parameters
@@ -59,8 +60,7 @@ def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(choose_training_device())
-    finder = Predictor.load(run_dir / recipe.field_base, device) if recipe.field_base else None
-    predictor = Predictor.load(run_dir, device, finder)
+    predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     source, n_classes = make_predictor_source(predictor), predictor.card.architecture.classes
     evaluation = Evaluation(
@@ -77,7 +77,8 @@ def evaluate_holdout(run_dir: Path, labels_by: str, images_may_be_shown: bool) -
     write_worst_case_figure(pictures, run_dir)
     network, card = load_version(run_dir)
     validation, held_out = (
-        _read_planes(items, run_dir, card, task, recipe, finder) for items in (split.validate, split.hold_out)
+        _read_planes(items, run_dir, card, task, recipe, predictor.roi_predictor)
+        for items in (split.validate, split.hold_out)
     )
     calibration = fit_calibration((network, card), validation, held_out, len(split.hold_out))
     card = card.model_copy(update={"hold_out": evaluation.summarise(labels_by), "calibration": calibration})
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        for score in evaluate_holdout(options.run_dir, options.labels_by, options.show_image).hold_out:
+        for score in evaluate_hold_out(options.run_dir, options.labels_by, options.show_image).hold_out:
             logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
     except MedSegError as error:
         logger.error("%s", error)
@@ -143,7 +144,7 @@ def _read_planes(
     recipe: Recipe,
     roi_model: Predictor | None,
 ) -> list[LabelledPlane]:
-    reader = SampleReader(run_dir, card, task, recipe.seed, roi_model, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_model, recipe.data.label_steps)
     return choose_planes([reader.read_image(item) for item in items], MAX_CALIBRATION_PLANES)
 
 

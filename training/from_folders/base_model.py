@@ -9,39 +9,30 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, PostprocessingStep, read_card
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_card import ModelCard, PostprocessingStep
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.core.tasks import get_task
-from napari_medseg.networks import build_network, initialise_encoder, load_version, save_version
-from napari_medseg.networks.pretrained import RANDOM, describe_encoder_weights
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.model_evaluation import evaluate_holdout
+from training.evaluation.model_evaluation import evaluate_hold_out
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
-from training.recipe import write_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
-from training.start_plan import RANDOM_START, START_FOLDER, StartPlan
-from training.start_weights import BUNDLED_MODELS, save_start_version
-
-LABELS_FOLDER = "labels"
+from training.recipe import update_recipe, write_recipe
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
+from training.start_builder import build_start_version
+from training.start_plan import StartPlan, plan_base_model
 
 logger = logging.getLogger(__name__)
 
 
-def make_run(
-    base: ModelRecipe, data: Path, weights: Path, run_dir: Path, registry: ModelRegistry | None = None
-) -> ModelCard:
+def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start: StartPlan | None = None) -> ModelCard:
     """Fill a run folder, and return the card that it starts with, which says what its weights began with.
 
     Parameters
@@ -52,8 +43,8 @@ def make_run(
         Folders that the recipe's paths start from.
     run_dir
         Made where it is missing.
-    registry
-        Whose versions can be started from; where there is none, those below `weights` and the bundled ones.
+    start
+        What the network starts from; as the recipe says where it is `None`.
 
     Raises
     ------
@@ -61,17 +52,21 @@ def make_run(
         If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    registry = registry or ModelRegistry(weights, BUNDLED_MODELS)
-    card = _save_initial_version(base, weights, registry, run_dir / START_FOLDER)
+    start = start or plan_base_model(
+        base.card,
+        parent=base.parent,
+        weights_from=base.weights_from,
+        encoder_weights=base.encoder_weights,
+        weights_dir=weights,
+    )
+    card = build_start_version(start, run_dir / START_FOLDER, base.recipe.run.seed)
     items = tuple(item for source in base.sources for item in _make_items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
-    changes = {
-        "base": START_FOLDER,
-        "field_base": _find_newest_bundled(base.card.field.task) if base.card.field else "",
-    }
-    write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
+    roi_folder = ModelRegistry(BUNDLED_MODELS, BUNDLED_MODELS).find_roi_folder(base.card)
+    changes = {"base": START_FOLDER, "roi_model": "" if roi_folder is None else str(roi_folder)}
+    write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
     return card
 
@@ -92,47 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
-            evaluate_holdout(options.run_dir, base.labels_by, base.images_may_be_shown)
+            evaluate_hold_out(options.run_dir, base.labels_by, base.images_may_be_shown)
         return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1
-
-
-def _save_initial_version(base: ModelRecipe, weights: Path, registry: ModelRegistry, folder: Path) -> ModelCard:
-    lineage = Lineage(parent=base.parent or None, began_with=base.card.lineage.began_with)
-    card = base.card.model_copy(update={"lineage": lineage})
-    if base.weights_from:
-        began_with = lineage.began_with or read_card(Path(base.weights_from) / CARD_FILE).id
-        card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
-        save_start_version(StartPlan(card=card, weights_from=base.weights_from), folder, base.recipe.seed)
-        return card
-    torch.manual_seed(base.recipe.seed)
-    network = build_network(card.architecture)
-    if base.parent:
-        network, _ = load_version(BUNDLED_MODELS.joinpath(*base.parent.split("@")))
-    else:
-        initialise_encoder(network, card.architecture, base.encoder_weights or RANDOM, weights, registry)
-        card = _record_initial_weights(card, base.encoder_weights, weights, registry)
-    save_version(network, card, folder)
-    return card
-
-
-def _record_initial_weights(card: ModelCard, source: str, weights: Path, registry: ModelRegistry) -> ModelCard:
-    """Return the card with what its encoder began with; that everything began at random is a weakness, too."""
-    changes: dict[str, Any] = {}
-    if source not in ("", RANDOM):
-        began_with = describe_encoder_weights(card.architecture, source, weights)
-        if began_with == source and not card.licence:  # a version
-            changes["licence"] = f"began with weights of {source}: {registry.get_card(source).licence or 'not stated'}"
-    else:
-        reason = "as asked for" if source else "as the recipe names neither parent nor encoder_weights"
-        began_with = card.lineage.began_with or f"{RANDOM_START}, {reason}"
-        changes["weaknesses"] = [*card.weaknesses, f"its training began with {began_with}"]
-        if not source:
-            logger.warning("all of the network begins at random: %s", began_with)
-    changes["lineage"] = card.lineage.model_copy(update={"began_with": began_with})
-    return card.model_copy(update=changes)
 
 
 def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
@@ -160,11 +119,6 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
             field_labels=str(fields[case.name]) if fields else "",
             ignored_value=source.ignored_value,
         )
-
-
-def _find_newest_bundled(task: str) -> str:
-    versions = (BUNDLED_MODELS / get_task(task).default_model).iterdir()
-    return str(max((folder for folder in versions if folder.is_dir()), key=lambda folder: int(folder.name)))
 
 
 def _find_roi_labels(source: FolderSource, images: Path, data: Path) -> dict[str, Path]:

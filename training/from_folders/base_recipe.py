@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import Role
+from napari_medseg.core.split import choose_validation_groups
 from training.recipe import Recipe
 
 
@@ -19,11 +20,11 @@ class FolderSource(BaseModel):
 
     `only` is a regular expression that a file's stem has to match; the first parenthesis of `group` in the stem is the
     patient, without it the whole source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of
-    them; every `validate_every`-th patient of the others validates too. A CSV `index` with columns `name` and
-    `group_column` names patients instead; where it has a column `split`, patients that say ``val`` are held out.
-    `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's labels, as
-    the predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of labels at
-    the picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and
+    them; of the others one patient in `validate_every`, chosen as `core.split` says, validates too. A CSV `index` with
+    columns `name` and `group_column` names patients instead; where it has a column `split`, patients that say ``val``
+    are held out. `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's
+    labels, as the predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of
+    labels at the picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and
     `label_steps` names more of that kind: from training labels only, references stay untouched. Labels of
     `ignored_value` mark what nobody decided on.
     """
@@ -53,8 +54,10 @@ class FolderSource(BaseModel):
         rows = self._read_index(data)
         group_of = {stem: rows[stem][self.group_column] if rows else self._find_group(stem) for stem in stems}
         held_out = {*self.hold_out, *(row[self.group_column] for row in rows.values() if row.get("split") == "val")}
-        rest = sorted(group for group in set(group_of.values()) if group not in held_out)
-        validating = {*self.validate_on, *(rest[:: self.validate_every] if self.validate_every else ())}
+        validating = set(self.validate_on)
+        if self.validate_every:
+            rest = set(group_of.values()) - held_out
+            validating |= set(choose_validation_groups(rest, min_groups=1, one_in=self.validate_every))
 
         def role(group: str) -> Role:
             for name, groups in ((Role.HOLD_OUT, held_out), (Role.VALIDATE, validating)):
@@ -100,7 +103,4 @@ class ModelRecipe(BaseModel):
 
 def read_model_recipe(path: Path) -> ModelRecipe:
     """Read a base recipe; raise `MedSegError` naming every unknown or wrong key."""
-    try:
-        return ModelRecipe.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is no base recipe: {error}. See training/recipes/lungs.json.") from error
+    return read_json_model(path, ModelRecipe, "is no base recipe", "See training/recipes/lungs.json.")

@@ -3,24 +3,41 @@
 What a person does want otherwise is a small JSON or TOML file that names only that:
 
     architecture = {name = "deeplabv3plus", encoder = "resnet50"}
-    recipe = {loss = "focal_dice", n_epochs = 25}
+    recipe = {loss.terms = "focal_dice", schedule.n_epochs = 25}
 """
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, PostprocessingStep
-from napari_medseg.core.tasks import Task
-from training.recipe import Recipe
-from training.start_plan import START_FOLDER, StartPlan, make_start_plan
+from napari_medseg.core.json_model import format_validation_error
+from napari_medseg.core.model_card import (
+    Architecture,
+    InstanceSeparation,
+    ModelCard,
+    PostprocessingStep,
+    Preprocessing,
+)
+from napari_medseg.core.tasks import TASKS, Task
+from training.recipe import (
+    AugmentationSettings,
+    DataSettings,
+    FineTuningSettings,
+    OptimiserSettings,
+    Recipe,
+    RunSettings,
+    ScheduleSettings,
+    make_fine_tuning_recipe,
+    update_recipe,
+)
+from training.run_folder import START_FOLDER
 
-Donor = tuple[ModelCard, Path]
 MIN_PATCH_PX, PATCH_PX = 64, 256
 SIDE_MULTIPLE_PX = 32
 NATIVE_MAX_SIDE_PX = 32768
@@ -31,6 +48,15 @@ MAX_STEPS = 4000
 STEPS_PER_EPOCH = (10, 60)
 FEW_IMAGES = 30
 FEW_VALIDATION_IMAGES = 4
+
+DEFAULT_INSTANCES = InstanceSeparation(levels=[0.0, 0.3, 0.6], marker_depth=0.6, smoothing_px=1.0, min_area_px=30)
+_SMALL_UNET = Architecture(
+    name="unet",
+    encoder="mobilenet_v2",
+    in_channels=1,
+    classes=2,
+    options={"decoder_channels": [128, 64, 48, 32, 16]},
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -55,6 +81,28 @@ class RecipeOverrides(BaseModel):
         """Whether a version has all of the network that is asked for."""
         return all(getattr(card.architecture, key, None) == value for key, value in self.architecture.items())
 
+    def makes_other_version(self, card: ModelCard) -> bool:
+        """Whether they make something else of a version than its weights can go on with."""
+        preprocessing = card.preprocessing.model_dump()
+        other_preprocessing = preprocessing | self.preprocessing != preprocessing
+        other_steps = self.postprocessing not in ([], card.postprocessing)
+        return not self.matches_network(card) or other_preprocessing or other_steps or bool(self.weights)
+
+    def complete(self, card: ModelCard) -> Self:
+        """Return overrides that say in full what stays as on the card; another network has options of its own."""
+        stays = card.architecture
+        options = stays.options if self.architecture.get("name", stays.name) == stays.name else {}
+        network = {"name": stays.name, "encoder": stays.encoder, "options": options}
+        whole = {
+            "architecture": network | self.architecture,
+            "preprocessing": card.preprocessing.model_dump() | self.preprocessing,
+            "postprocessing": self.postprocessing or card.postprocessing,
+        }
+        return self.model_copy(update=whole)
+
+
+NO_OVERRIDES = RecipeOverrides()
+
 
 class DataStats(BaseModel):
     """How much there is to learn from, and how large it is. `side_px` is the median of the longer sides of a plane."""
@@ -75,32 +123,39 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         return RecipeOverrides.model_validate(content)
     except (OSError, ValueError) as error:
-        reason = _format_errors(error) if isinstance(error, ValidationError) else str(error)
+        reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise MedSegError(
             f"{path} is no recipe: {reason}. Its keys are {', '.join(RecipeOverrides.model_fields)}."
         ) from error
 
 
-def make_default_start_plan(
-    task: Task, name: str, donors: Sequence[Donor], sizes: DataStats, changes: RecipeOverrides
-) -> StartPlan:
-    """Return the card and the weights that a model on these images begins with.
+def add_default_preprocessing(overrides: RecipeOverrides, task: Task, sizes: DataStats) -> RecipeOverrides:
+    """Return overrides that also say how large a plane is shown to the network, where they did not.
 
-    Where no version has the network, or `changes` name its weights, it is left to `own_data.prepare_model_recipe`
-    with what its encoder begins.
+    Objects are counted at the size they have; of organs a smaller picture shows enough.
     """
-    fitting = [] if changes.weights else [donor for donor in donors if changes.matches_network(donor[0])]
-    start = make_start_plan(task, name, fitting)
-    card = start.card
-    sides = {"max_side_px": _choose_max_side_px(task, sizes)} | changes.preprocessing
-    changed = {
-        "architecture": _override_architecture(card.architecture, changes.architecture),
-        "preprocessing": _apply_overrides(card.preprocessing, sides, "preprocessing"),
-        "postprocessing": changes.postprocessing,
-        "weaknesses": card.weaknesses if start.weights_from else [],
-        "lineage": card.lineage if start.weights_from else Lineage(),
-    }
-    return start.model_copy(update={"card": card.model_copy(update=changed)})
+    side_px = HISTOLOGY_MAX_SIDE_PX if sizes.look == "stained" else ORGAN_MAX_SIDE_PX
+    preprocessing = {"max_side_px": NATIVE_MAX_SIDE_PX if task.instances else side_px} | overrides.preprocessing
+    return overrides.model_copy(update={"preprocessing": preprocessing})
+
+
+def make_first_card(task: Task, name: str, donor: ModelCard | None, overrides: RecipeOverrides) -> ModelCard:
+    """Return the card of a task's first model: network and preprocessing are the donor's, or small defaults."""
+    network = _SMALL_UNET if donor is None else donor.architecture
+    classes = len(DEFAULT_INSTANCES.levels) + 1 if task.instances else task.n_classes
+    network = network.model_copy(update={"in_channels": count_input_channels(task), "classes": classes})
+    preprocessing = Preprocessing() if donor is None else donor.preprocessing
+    return ModelCard(
+        name=name,
+        version=1,
+        task=task.name,
+        own_task=None if task.name in TASKS else task,
+        architecture=_override_architecture(network, overrides.architecture),
+        preprocessing=_apply_overrides(preprocessing, overrides.preprocessing, "preprocessing"),
+        postprocessing=overrides.postprocessing,
+        instances=DEFAULT_INSTANCES if task.instances else None,
+        precision="bf16" if donor is None else donor.precision,
+    )
 
 
 def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: RecipeOverrides) -> Recipe:
@@ -111,32 +166,37 @@ def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: Recipe
     patch_px = min(PATCH_PX, max(MIN_PATCH_PX, sizes.side_px // SIDE_MULTIPLE_PX * SIDE_MULTIPLE_PX))
     few = sizes.n_train < FEW_IMAGES
     recipe = Recipe(
-        base=START_FOLDER,
-        name=name,
-        version=1,
-        n_epochs=n_epochs,
-        steps_per_epoch=per_epoch,
-        patience=n_epochs,
-        batch_size=8,
-        patch_px=patch_px,
-        learning_rate=2e-3,
-        encoder_rate_factor=0.3,
-        weight_decay=1e-3,
-        augmentation=task.augmentation,
-        replay_augmentation=task.replay_augmentation,
-        replay_share=0.0,
-        ema_decay=0.95 if few else 0.99,
-        freeze_batch_norm=False,
-        keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        run=RunSettings(base=START_FOLDER, name=name, version=1),
+        data=DataSettings(batch_size=8, patch_px=patch_px),
+        augmentation=AugmentationSettings(preset=task.augmentation, replay_preset=task.replay_augmentation),
+        optimiser=OptimiserSettings(
+            learning_rate=2e-3, encoder_rate_factor=0.3, weight_decay=1e-3, ema_decay=0.95 if few else 0.99
+        ),
+        schedule=ScheduleSettings(
+            n_epochs=n_epochs,
+            steps_per_epoch=per_epoch,
+            patience=n_epochs,
+            keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        ),
+        fine_tuning=FineTuningSettings(replay_share=0.0, freeze_batch_norm=False),
     )
-    return _apply_overrides(recipe, changes.recipe, "recipe")
+    return update_recipe(recipe, changes.recipe)
 
 
-def _choose_max_side_px(task: Task, sizes: DataStats) -> int:
-    """Objects are counted at the size they have; of organs a smaller picture shows enough."""
-    if task.instances:
-        return NATIVE_MAX_SIDE_PX
-    return HISTOLOGY_MAX_SIDE_PX if sizes.look == "stained" else ORGAN_MAX_SIDE_PX
+def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
+    """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
+    fine_tuning = {
+        "replay_share": 0.0,
+        "distillation": 0.0,
+        "average_with_parent": 0.0,
+        "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
+    }
+    changes = {
+        "optimiser": {"learning_rate": 2e-3},
+        "augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation},
+        "fine_tuning": fine_tuning,
+    }
+    return update_recipe(make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed), changes)
 
 
 def _override_architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
@@ -146,12 +206,8 @@ def _override_architecture(default: Architecture, changes: Mapping[str, Any]) ->
 
 
 def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:
-    """Return a copy with some keys changed, checked like a new one."""
+    """Return a copy with some keys changed, checked like a new one; raise `MedSegError` naming the `part`."""
     try:
         return type(model).model_validate(model.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the {part} cannot be changed so: {_format_errors(error)}") from error
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise MedSegError(f"the {part} cannot be changed so: {format_validation_error(error)}") from error

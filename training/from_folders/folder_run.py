@@ -1,37 +1,45 @@
 """Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
 
 `pair_images_with_masks` tells what fits, `fill_run` makes the run folder, `train_and_evaluate` trains and evaluates
-it. `medseg train` and the benchmarks call these three.
+it. `medseg train folders` and the benchmarks call these three.
 """
 
-import hashlib
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import DataSource, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.replay import write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.split import (
+    MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
+    choose_hold_out_groups,
+    choose_validation_groups,
+)
 from napari_medseg.core.tasks import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
-from training.from_folders.default_recipe import DataStats, Donor, RecipeOverrides, make_default_recipe
+from training.from_folders.default_recipe import (
+    NO_OVERRIDES,
+    DataStats,
+    RecipeOverrides,
+    add_default_preprocessing,
+    make_default_recipe,
+)
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
-from training.run_folder import Failed, read_events
+from training.run_folder import LABELS_FOLDER, LOG_FILE, RECIPE_FILE, SNAPSHOT_FILE, Failed, read_events
+from training.start_plan import Donor, StartPlan, plan_first_model
 
-LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
-HOLD_OUT_ONE_GROUP_IN = 5
-VALIDATE_ONE_GROUP_IN = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class FolderData:
         Regular expression whose match in an image's name, or its first parenthesis, is the patient, slide or video;
         each image is one of its own where it is empty.
     hold_out
-        Groups that judge the model; one in five, chosen by a hash of their names, where it is empty.
+        Groups that judge the model; chosen as `core.split` says where it is empty.
     train_on
         Names of the images to learn from; all that are not held out where it is empty.
     """
@@ -129,26 +137,31 @@ def fill_run(
         If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
         cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
     """
-    from training.own_start import make_folder_run
+    from training.from_folders.base_model import make_run
 
-    changes = changes or RecipeOverrides()
-    return make_folder_run(prepare_model_recipe(data, cases, donors, run_dir, changes), changes, run_dir, registry)
+    base = prepare_model_recipe(data, cases, donors, run_dir, changes or NO_OVERRIDES)
+    start = StartPlan(
+        card=base.card,
+        weights_from=base.weights_from,
+        encoder_weights=base.encoder_weights,  # nothing named means here: what is published
+        registry="" if registry is None else str(registry.user_dir.absolute()),
+    )
+    here = Path().absolute()
+    return base.model_copy(update={"card": make_run(base, here, here, run_dir, start)})
 
 
 def prepare_model_recipe(
     data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
 ) -> ModelRecipe:
     """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
-    from training.own_start import choose_initial_weights
-
-    if (run_dir / "recipe.json").exists():
+    if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _compute_data_stats(learnt, split)
     task = data.encoding.task
-    start = choose_initial_weights(task, data.name, donors, sizes, changes)
+    start = plan_first_model(task, data.name, donors, add_default_preprocessing(changes, task, sizes))
     described = DataSource(
         name=data.encoding.task.name,
         n_images=len(learnt),
@@ -178,7 +191,7 @@ def train_and_evaluate(run_dir: Path) -> ModelCard:
 
     if train_run([str(run_dir)]):
         said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
-        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its log.txt tells why.")
+        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its {LOG_FILE} tells why.")
     return evaluate_folder_run(run_dir)
 
 
@@ -187,27 +200,12 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import evaluate_holdout
+    from training.evaluation.model_evaluation import evaluate_hold_out
 
     write_run_replay_images(run_dir)
-    if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
-        return evaluate_holdout(run_dir, LABELS_BY, images_may_be_shown=False)
-    return read_card(run_dir / "card.json")
-
-
-def choose_hold_out_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Choose one group in five to judge the model, at least one where there are two.
-
-    The choice goes by a hash of the names, so that it stays much the same as others come.
-    """
-    shuffled = _shuffle_groups(groups)
-    return tuple(shuffled[: max(1, len(shuffled) // HOLD_OUT_ONE_GROUP_IN)]) if len(shuffled) > 1 else ()
-
-
-def choose_validation_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Choose one group in five of those that are learnt from to choose the best epoch; none of less than five."""
-    shuffled = _shuffle_groups(groups)
-    return tuple(shuffled[: len(shuffled) // VALIDATE_ONE_GROUP_IN])
+    if read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
+        return evaluate_hold_out(run_dir, LABELS_BY, images_may_be_shown=False)
+    return read_card(run_dir / CARD_FILE)
 
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
@@ -223,7 +221,8 @@ def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[F
     learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
     if not learnt:
         raise MedSegError("nothing is left to learn from. Give more images, or hold fewer groups out.")
-    validate = choose_validation_groups(group_of[case.name] for case in learnt)
+    groups = (group_of[case.name] for case in learnt)
+    validate = choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
     judging = [case for case in cases if group_of[case.name] in held]
     return [*learnt, *judging], GroupSplit(held, validate, group_of)
 
@@ -262,10 +261,6 @@ def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: P
         image, labels = mask_pairing.read_image_and_labels(case, encoding)
         formats.write_labels(folder / f"{case.name}.tif", labels, image)
     return folder
-
-
-def _shuffle_groups(groups: Iterable[str]) -> list[str]:
-    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
 
 
 def _find_group(pattern: str, name: str) -> str:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
-from napari_medseg.core.formats.aperio import APERIO_SUFFIX, read_aperio
 from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.formats.discovery import get_suffix
-from napari_medseg.core.formats.polygons import AnnotatedObject, rasterise_labels
+from napari_medseg.core.formats.polygons import APERIO_SUFFIX, AnnotatedObject, rasterise_labels, read_aperio
 from napari_medseg.core.image import Image
 from training.data.labelled_cases import get_stem
 from training.from_folders.name_matching import get_image_key, normalise_name

@@ -11,9 +11,10 @@ import inspect
 from collections.abc import Callable, Mapping
 
 import torch
+from monai.losses import DiceLoss
 from torch import Tensor
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
 from training.losses.masking import make_valid_mask, one_hot, pixelwise_cross_entropy
@@ -40,25 +41,24 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft Dice of each foreground class, pooled over the batch and averaged over classes.
+    """One minus the soft Dice of each foreground class, pooled over the batch and averaged over classes; MONAI's.
 
     Pooled over the batch, because a slice without lung has no Dice of its own, but its false pixels must still count.
     Milletari et al., V-Net, 3DV 2016; shapes as in `cross_entropy`.
     """
-    overlap, likely, true = _compute_areas(logits, target)
-    return 1.0 - ((2.0 * overlap + SMOOTHING_PX) / (likely + true + SMOOTHING_PX)).mean()
+    return _compute_overlap_loss(logits, target, jaccard=False)
 
 
 def soft_jaccard_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft intersection over union, pooled as in `soft_dice_loss` (Rahman & Wang, ISVC 2016)."""
-    overlap, likely, true = _compute_areas(logits, target)
-    return 1.0 - ((overlap + SMOOTHING_PX) / (likely + true - overlap + SMOOTHING_PX)).mean()
+    """One minus the soft intersection over union, as `soft_dice_loss` (Rahman & Wang, ISVC 2016); MONAI's."""
+    return _compute_overlap_loss(logits, target, jaccard=True)
 
 
 def tversky_loss(logits: Tensor, target: Tensor, false_positive: float = 0.3, false_negative: float = 0.7) -> Tensor:
     """Dice whose false pixels count differently, pooled as in `soft_dice_loss` (Salehi et al., MLMI 2017).
 
     With the weights as they are, a lesion that is missed costs more than one that is made up; with 0.5 each it is Dice.
+    Our own code: MONAI's class gives the same values from 1.6.1 on, but knows no ignored pixels before.
     """
     overlap, likely, true = _compute_areas(logits, target)
     wrong = false_positive * (likely - overlap) + false_negative * (true - overlap)
@@ -68,7 +68,11 @@ def tversky_loss(logits: Tensor, target: Tensor, false_positive: float = 0.3, fa
 def focal_loss(
     logits: Tensor, target: Tensor, class_weights: Tensor | None = None, focus: float = FOCAL_GAMMA
 ) -> Tensor:
-    """Cross-entropy with easy pixels turned down (Lin et al., ICCV 2017); shapes as in `cross_entropy`."""
+    """Cross-entropy with easy pixels turned down (Lin et al., ICCV 2017); shapes as in `cross_entropy`.
+
+    Our own code: the mean is over the class weights of the pixels that count, MONAI's over their number; the one of
+    segmentation-models-pytorch is another loss, a sigmoid of each class against the rest.
+    """
     pixelwise = pixelwise_cross_entropy(logits, target)
     return _compute_weighted_mean((1.0 - torch.exp(-pixelwise)) ** focus * pixelwise, target, class_weights)
 
@@ -142,8 +146,7 @@ def get_loss(name: str, class_weights: Tensor | None = None, options: Mapping[st
     MedSegError
         Listing the choices, where there is no loss or no option of a name.
     """
-    if name not in LOSSES:
-        raise MedSegError(f"unknown loss {name!r}; choose one of {sorted(LOSSES)}")
+    look_up(LOSSES, name, "loss")
     choices = _list_options(name)
     settings: dict[str, object] = dict(options or {})
     if unknown := sorted(settings.keys() - set(choices)):
@@ -174,6 +177,23 @@ def _compute_pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tens
 def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
     weights = _compute_pixel_weights(target, class_weights)
     return (costs * weights).sum() / weights.sum().clamp(min=EPSILON)
+
+
+def _compute_overlap_loss(logits: Tensor, target: Tensor, jaccard: bool) -> Tensor:
+    """MONAI's Dice or Jaccard loss; it adds its constants to twice the overlap, so those of the Jaccard are doubled."""
+    smoothing = 2.0 * SMOOTHING_PX if jaccard else SMOOTHING_PX
+    loss = DiceLoss(
+        include_background=False,
+        to_onehot_y=True,
+        softmax=True,
+        jaccard=jaccard,
+        smooth_nr=smoothing,
+        smooth_dr=smoothing,
+        batch=True,
+        ignore_index=IGNORE_INDEX,
+    )
+    value: Tensor = loss(logits.float(), target[:, None])
+    return value
 
 
 def _compute_areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.dicom import read_dicom, read_series
+from napari_medseg.core.formats.dicom import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
+    JPEG_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -21,7 +22,7 @@ from napari_medseg.core.formats.discovery import (
     format_sources,
     get_suffix,
 )
-from napari_medseg.core.formats.labels import JPEG_SUFFIXES, WRITERS, read_labels, read_mask, write_image, write_labels
+from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
@@ -97,6 +98,8 @@ def read(path: Path) -> Image:
 
 def read_source(source: ImageSource) -> Image:
     """Read what `find_images` offered; raises `MedSegError` as `read` and `read_series` do."""
+    if source.headers:
+        return read_series_with_headers(source.headers)
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
 
 

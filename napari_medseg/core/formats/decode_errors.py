@@ -1,9 +1,7 @@
-"""What every reader and writer shares: hostile bytes become readable errors, and files appear whole or not at all."""
+"""What every reader shares: damaged, hostile or unusable files become readable errors."""
 
 import math
-import os
 import struct
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,29 +118,3 @@ def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
             f"{name} holds {bad:,} values that are NaN or infinite; every pixel needs a number. "
             "Replace them (for CT by -1024, air) and open it again."
         )
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` that becomes `path` only when all was written.
-
-    Raises
-    ------
-    MedSegError
-        If the folder cannot be written to; a file that was there before is left as it was.
-    """
-    # The suffix stays last: libraries choose the format, and whether to compress, by it.
-    temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MedSegError(f"cannot make the folder {path.parent}: {error.strerror}. Choose another folder.") from error
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise MedSegError(f"cannot write {path}: {error.strerror}. Choose another folder, or make room.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import GridMismatchError, MedSegError
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, get_suffix
+from napari_medseg.core.errors import GridMismatchError, MedSegError, look_up
+from napari_medseg.core.formats.discovery import JPEG_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import GridMetadata, make_grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import read_indexed_png, read_png_grid, read_png_jpeg, write_png
 from napari_medseg.core.formats.tiff import read_tiff, read_tiff_grid, write_tiff
 from napari_medseg.core.image import Image, StorageLayout
-
-JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def _write_png(path: Path, pixels: NDArray[Any], image: Image) -> None:
@@ -209,11 +207,7 @@ def _cast_smallest_unsigned(labels: NDArray[Any], name: str) -> NDArray[Any]:
 
 def _find_writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:
     suffix = get_suffix(path)
-    if suffix not in WRITERS:
-        raise MedSegError(
-            f"cannot write {path.name}: {suffix or 'no suffix'} is unknown; choose one of {sorted(WRITERS)}"
-        )
-    return WRITERS[suffix]
+    return look_up(WRITERS, suffix, problem=f"cannot write {path.name}: {suffix or 'no suffix'} is unknown")
 
 
 def _format_size(shape: tuple[int, ...]) -> str:

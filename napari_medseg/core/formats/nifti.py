@@ -8,13 +8,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import (
-    atomic_write,
-    refuse_too_large,
-    refuse_unusable,
-    translate_decode_errors,
-)
+from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,

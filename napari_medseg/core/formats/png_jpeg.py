@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import atomic_write, refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
 from napari_medseg.core.formats.pixel_types import cast_native

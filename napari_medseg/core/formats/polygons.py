@@ -1,15 +1,22 @@
-"""Objects given by their outline instead of by pixels, and how they become labels."""
+"""Objects given by their outline instead of by pixels: how they become labels, and Aperio's XML, which lists them.
+
+Aperio ImageScope's XML, in which MoNuSeg outlines every nucleus, has layers of regions, each a list of vertices.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.draw import polygon
 
-from napari_medseg.core.errors import GridMismatchError
+from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
+APERIO_SUFFIX = ".xml"
 CORNER_TO_CENTRE_PX = 0.5
 """Outlines count from the corner of the first pixel, pixels are asked at their centre: a 10 px square has 100."""
 MIN_CORNERS = 3
@@ -83,3 +90,34 @@ def compute_object_mask(outline: AnnotatedObject, shape: tuple[int, int]) -> NDA
             rows, columns = polygon(ring[:, 0] - CORNER_TO_CENTRE_PX, ring[:, 1] - CORNER_TO_CENTRE_PX, shape=shape)
             inside[rows, columns] = True
     return inside
+
+
+def read_aperio(path: Path) -> list[AnnotatedObject]:
+    """Read the regions of all layers in order; a layer's name is the category, a negative region is a hole.
+
+    Raises
+    ------
+    MedSegError
+        If the file is no such XML, or asks for more than plain elements (a document type with entities).
+    """
+    with translate_decode_errors(path, "annotations"):
+        data = path.read_bytes()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can grow without bound or name other files
+        raise MedSegError(f"{path.name} has a document type, which annotations need not have. Export it again.")
+    try:
+        root = ElementTree.fromstring(data)
+        outlines = [
+            AnnotatedObject(layer.get("Name", ""), (_read_ring(region),), is_hole=region.get("NegativeROA") == "1")
+            for layer in root.iter("Annotation")
+            for region in layer.iter("Region")
+        ]
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise MedSegError(f"{path.name} is no Aperio annotation: {error}. Export it again.") from error
+    if not outlines and root.tag != "Annotations":
+        raise MedSegError(f"{path.name} holds {root.tag!r}, not an Aperio annotation. Choose another file.")
+    return outlines
+
+
+def _read_ring(region: ElementTree.Element) -> NDArray[np.float64]:
+    corners = [(float(vertex.attrib["Y"]), float(vertex.attrib["X"])) for vertex in region.iter("Vertex")]
+    return np.array(corners, np.float64).reshape(-1, 2)

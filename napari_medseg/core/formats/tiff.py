@@ -7,13 +7,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import (
-    atomic_write,
-    refuse_too_large,
-    refuse_unusable,
-    translate_decode_errors,
-)
+from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.pixel_types import cast_native, looks_like_hu

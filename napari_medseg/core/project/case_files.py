@@ -1,6 +1,7 @@
 """Files of the project: copies of images and label files, named by their content, so that one is never written twice.
 
-All of it lies in the canonical order of `Image`, and none of it touches the database: worker threads may call it.
+All of it lies in the canonical order of `Image`, and none of it touches the database: worker threads may call it. The
+readers and writers of images are imported when they are needed, so that a project opens without them.
 """
 
 import hashlib
@@ -10,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.records import Case, Correction, Prediction
 
 
@@ -52,6 +53,8 @@ def write_image_copy(folder: Path, image: Image) -> str:
 
     Where it came from is kept beside it, so that an export from the copy is exact, too.
     """
+    from napari_medseg.core import formats
+
     path = get_image_copy_path(folder, image.content_hash)
     if not path.exists():
         atomic_write_text(path.with_suffix(".json"), _make_origin(image).model_dump_json() + "\n")
@@ -68,13 +71,16 @@ def read_image_copy(folder: Path, case: Case) -> Image:
     MedSegError
         If the copy is damaged.
     """
+    from napari_medseg.core import formats
+
     path = get_image_copy_path(folder, case.content_hash)
+    complaint = f"is damaged, which belongs to the project's copy of {case.name}"
+    origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Put the files back.")
     try:
-        origin = _Origin.model_validate_json(path.with_suffix(".json").read_text(encoding="utf-8"))
         image = formats.read(path)
         # A stack of one slice comes back from TIFF as a plane.
         image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
-    except (OSError, ValueError, ValidationError, MedSegError) as error:
+    except (OSError, ValueError, MedSegError) as error:
         raise MedSegError(f"the project's copy of {case.name} is damaged ({error}). Put the files back.") from error
     if image.content_hash != case.content_hash:
         raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Put the original files back.")
@@ -105,6 +111,8 @@ def write_case_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any])
     labels
         On the canonical grid.
     """
+    from napari_medseg.core import formats
+
     labels = np.ascontiguousarray(labels)
     digest = hashlib.sha256(labels.dtype.str.encode())
     digest.update(labels.data)
@@ -128,22 +136,37 @@ def read_case_labels(folder: Path, case: Case, record: Prediction | Correction) 
         raise MedSegError(f"{path} is gone, which holds labels of {case.name}. Put it back from a backup.")
     if compute_file_sha256(path) != record.sha256:
         raise MedSegError(f"{path}, which holds labels of {case.name}, is damaged. Put it back from a backup.")
-    labels = formats.read_labels(path, None)
-    wanted = case.shape[: len(case.axes.replace("C", ""))]
-    if labels.size != np.prod(wanted):
-        raise MedSegError(f"{path} has shape {labels.shape}, but {case.name} has {wanted}. Predict again.")
-    return labels.reshape(wanted)
+    return read_labels_on_case_grid(path, case)
 
 
 def read_roi_labels(path: Path, case: Case) -> NDArray[Any] | None:
     """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
     if not path.exists():
         return None
-    return formats.read_labels(path, None).reshape(case.shape[: len(case.axes.replace("C", ""))])
+    return read_labels_on_case_grid(path, case)
+
+
+def read_labels_on_case_grid(path: Path, case: Case) -> NDArray[Any]:
+    """Read a label file of the project on the canonical grid of its case, (y, x) or (z, y, x).
+
+    Raises
+    ------
+    MedSegError
+        If the file is damaged or has another number of voxels.
+    """
+    from napari_medseg.core import formats
+
+    labels = formats.read_labels(path, None)
+    if labels.size != np.prod(case.spatial_shape):
+        raise MedSegError(
+            f"{path} has shape {labels.shape}, but {case.name} has {case.spatial_shape}. Put the right file back "
+            "from a backup, or predict again."
+        )
+    return labels.reshape(case.spatial_shape)  # a stack of one slice comes back from TIFF as a plane
 
 
 def _make_grid_image(case: Case, labels: NDArray[Any]) -> Image:
-    return Image(pixels=labels, axes=case.axes.replace("C", ""), spacing_mm=case.spacing_mm, name=case.name)
+    return Image(pixels=labels, axes=case.spatial_axes, spacing_mm=case.spacing_mm, name=case.name)
 
 
 def _make_origin(image: Image) -> _Origin:

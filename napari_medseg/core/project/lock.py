@@ -1,39 +1,24 @@
-"""One window per project: a lock that the operating system lets go of when its process ends, however it ends."""
+"""One window per project: a file lock that the operating system releases when its process ends, however it ends."""
 
+import contextlib
+import errno
+import getpass
 import logging
 import os
-import sys
+import platform
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from napari_medseg.core.errors import MedSegError
 
 logger = logging.getLogger(__name__)
 
-if sys.platform == "win32":
-    import msvcrt
+LOCK_FILE = "lock"
+HOLDER_FILE = "lock-holder.txt"
+"""Names the holder. It is not the lock file itself, because Windows lets no other process read a locked file."""
 
-    # Windows locks bytes against reading too, so the locked byte lies behind the text that names the holder.
-    LOCKED_BYTE = 1 << 20
-
-    def _try_lock(file: IO[str]) -> bool:
-        os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(file: IO[str]) -> bool:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            logger.warning("this file system has no locks (%s): do not open the project twice", error)
-        return True
+NO_LOCKS_ERRNOS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class FolderLock:
@@ -42,35 +27,54 @@ class FolderLock:
     Parameters
     ----------
     folder
-        Gets a file ``lock`` that names the holder; the file stays, the lock does not.
+        Gets a file ``lock``, which may stay there, and a text file that names the holder while the lock is held.
 
     Raises
     ------
     MedSegError
-        If another process (or another window of this one) holds it.
+        If another process (or another window of this one) holds it, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "lock"
+        self._holder_path = folder / HOLDER_FILE
+        # No soft lock where the file system has no locks: after a crash of another machine it would stay locked.
+        self._lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
-            self._file = path.open("a+", encoding="utf-8")
-        except OSError as error:
+            self._lock.acquire()
+            self._holder_path.write_text(_describe_process(), encoding="utf-8")
+        except Timeout as error:
             raise MedSegError(
-                f"cannot write in the project folder {folder}: {error.strerror}. Choose a folder that you may write in."
-            ) from error
-        if not _try_lock(self._file):
-            self._file.seek(0)
-            holder = self._file.read().strip()
-            self._file.close()
-            raise MedSegError(
-                f"the project {folder} is open in another window or command ({holder or 'unknown process'}). "
+                f"the project {folder} is open in another window or command ({_read_holder(self._holder_path)}). "
                 "Close it there, or open another project."
-            )
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(f"process {os.getpid()}")
-        self._file.flush()
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS_ERRNOS:
+                self._lock.release()
+                raise MedSegError(
+                    f"cannot write in the project folder {folder}: {error.strerror}. "
+                    "Choose a folder that you may write in."
+                ) from error
+            logger.warning("this file system has no locks (%s): do not open the project twice", error)
 
     def release(self) -> None:
-        """Let go of the folder."""
-        self._file.close()
+        """Release the folder; doing so twice is harmless."""
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):  # a name that stays behind holds nothing
+                self._holder_path.unlink()
+            self._lock.release()
+
+
+def _describe_process() -> str:
+    """Return the user, the machine and the process, as the message to others names them."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without a user name, as in some containers
+        user = "unknown user"
+    return f"{user} on {platform.node() or 'unknown machine'}, process {os.getpid()}"
+
+
+def _read_holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip() or "unknown process"
+    except (OSError, UnicodeDecodeError):
+        return "unknown process"

@@ -5,16 +5,14 @@ training and export, and the outlines (`.json`), so that a person can go on with
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
+from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.project.case_files import StoredLabels, read_labels_on_case_grid, write_case_labels
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion
 
@@ -31,7 +29,7 @@ def write_review_region(folder: Path, case: Case, region: ReviewRegion) -> Store
     """
     if region.is_whole_image:
         return NO_REGION_FILES
-    seen = region.compute_mask(_get_spatial_shape(case))
+    seen = region.compute_mask(case.spatial_shape)
     if not seen.any():
         raise MedSegError(
             f"no pixel of {case.name} lies in the reviewed area, so that nothing of it would count. Draw the area on "
@@ -57,12 +55,8 @@ def read_review_region(folder: Path, case: Case, correction: Correction) -> Revi
     if not correction.reviewed_file:
         return WHOLE_IMAGE
     path = (folder / correction.reviewed_file).with_suffix(".json")
-    try:
-        return ReviewRegion.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(
-            f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
-        ) from error
+    complaint = f"is gone or damaged, which says what of {case.name} was reviewed"
+    return read_json_model(path, ReviewRegion, complaint, "Put it back from a backup.")
 
 
 def read_reviewed_pixels(folder: Path, case: Case, correction: Correction) -> NDArray[np.bool_] | None:
@@ -80,8 +74,7 @@ def read_reviewed_pixels(folder: Path, case: Case, correction: Correction) -> ND
         raise MedSegError(
             f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
         )
-    seen: NDArray[Any] = formats.read_labels(path, None)
-    return seen.reshape(_get_spatial_shape(case)) > 0
+    return read_labels_on_case_grid(path, case) > 0
 
 
 def get_draft_region_path(journal: Path) -> Path:
@@ -104,13 +97,5 @@ def read_draft_region(path: Path) -> ReviewRegion | None:
     """
     if not path.exists():
         return None
-    try:
-        return ReviewRegion.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(
-            f"{path} is no reviewed area: {error}. Move it away, then draw the area again; the labels are whole."
-        ) from error
-
-
-def _get_spatial_shape(case: Case) -> tuple[int, ...]:
-    return case.shape[: len(case.axes.replace("C", ""))]
+    advice = "Move it away, then draw the area again; the labels are whole."
+    return read_json_model(path, ReviewRegion, "is no reviewed area", advice)

@@ -101,7 +101,7 @@ class CaseController(QObject):
             work.recorder.show_draft()
         else:
             self._close_edit_session(current)
-            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction))
+            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
         if current.saved_state == "new" and prediction is not None:
             current.saved_state = "predicted"
         if prediction is not None and prediction.field_file:

@@ -7,6 +7,7 @@ from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 
 POLL_MS = 400
 UNDECIDED_STATES = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
@@ -57,9 +58,11 @@ class RunMonitor(QObject):
         if run is not None and (run.state in UNDECIDED_STATES or run_control.can_resume(ws, run)):
             self._follow(run)
 
-    def start(self, task: str, budget_s: float) -> None:
-        """Start a run and follow it; raises `MedSegError` as `improve.start_run` does."""
-        self._follow(retrain.start_run(self._workspace, task, budget_s))
+    def start(
+        self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_OVERRIDES
+    ) -> None:
+        """Start a run and follow it; takes and raises what `retrain.start_run` does."""
+        self._follow(retrain.start_run(self._workspace, task, budget_s, seed, base, changes))
 
     def cancel(self) -> None:
         """Ask the run to stop and keep its best."""

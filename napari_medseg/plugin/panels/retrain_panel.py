@@ -9,6 +9,8 @@ from superqt import QElidingLabel
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS, Decision
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
+from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS, RetrainOptions, make_retrain_form
 from napari_medseg.plugin.panels.checks_list import FindingsList
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.panels.run_progress import RunProgress
@@ -19,13 +21,13 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.workflow import correction_effort, retrain, run_control
 from napari_medseg.workflow.retrain import CandidateComparison
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overrides
 from training.run_folder import Event, Failed
 
-TIME_BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
-DEFAULT_BUDGET_INDEX = 2
 RETRAIN_HINT = (
     "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
 )
+OPTIONS_TOOLTIP = "Start from another version, with another seed, or with a recipe of your own"
 FIRST_MODEL_HINT = (
     "The first model learns from accepted cases, of several patients if it can be; "
     "it goes live only if it beats an empty answer on the hold-out."
@@ -88,6 +90,7 @@ class RetrainPanel(CollapsibleSection):
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
             tooltip = f"{what} on {waiting} corrections, in a process of its own; you can go on working"
             theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
+            theme.set_enabled(self._options, not why_not, OPTIONS_TOOLTIP, why_not)
             self._fill_roll_back(live)
             self._show_effort()
 
@@ -101,6 +104,19 @@ class RetrainPanel(CollapsibleSection):
             text = "The hold-out does not call it better. Why should it go live all the same?"
             self.prompt.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
 
+    def set_budget(self, seconds: float) -> None:
+        """Choose the time of the next run, in seconds; one that the list lacks leaves it as it is."""
+        if (index := self._budget.findData(seconds)) >= 0:
+            self._budget.setCurrentIndex(index)
+
+    def show_options_form(self) -> None:
+        """Ask for start version, time, seed and recipe; then start a run with them."""
+        registry = self._workspace.registry
+        models = [card.id for card in registry.list_versions(self._task)]
+        live, budget_s = registry.get_live_id(self._task), self._budget.currentData()
+        form = make_retrain_form(self._start_run_with, live, models, budget_s)
+        FormDialog("Retrain with other options", "Start", form, self).show()
+
     def _show_page(self, page: QWidget) -> None:
         self._pages.show_page(page)
         self.findings.set_display_allowed(page is self._hint_page)
@@ -110,9 +126,11 @@ class RetrainPanel(CollapsibleSection):
         self._budget = theme.CompactComboBox("Time for the whole run, comparison with the live version included")
         for text, seconds in TIME_BUDGETS:
             self._budget.addItem(text, seconds)
-        self._budget.setCurrentIndex(DEFAULT_BUDGET_INDEX)
-        self.add_row(self._retrain, self._budget)
+        self.set_budget(retrain.DEFAULT_BUDGET_S)
+        self._options = theme.make_tool_button("⋯", "")
+        self.add_row(self._retrain, self._budget, self._options)
         self._retrain.clicked.connect(self._on_retrain)
+        self._options.clicked.connect(self.show_options_form)
 
     def _make_pages(self) -> None:
         self._hint_page = _make_wrapped_label(RETRAIN_HINT)
@@ -171,6 +189,14 @@ class RetrainPanel(CollapsibleSection):
         with show_errors():
             if self._retrain.isEnabled():
                 self._watch.start(self._task, self._budget.currentData())
+
+    def _start_run_with(self, options: RetrainOptions) -> None:
+        self.findings.call_when_checked(lambda: self._watch_run_with(options))
+
+    def _watch_run_with(self, options: RetrainOptions) -> None:
+        with show_errors():
+            changes = NO_OVERRIDES if options.recipe is None else read_recipe_overrides(options.recipe)
+            self._watch.start(self._task, options.budget_s, options.seed, options.base, changes)
 
     def _on_continue(self) -> None:
         with show_errors():

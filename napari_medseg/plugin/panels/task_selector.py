@@ -4,7 +4,7 @@ from qtpy.QtCore import QEvent, Qt, Signal
 
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.panels.task_dialog import LabelsDialog, TaskDialog
+from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import custom_tasks, relabel_task

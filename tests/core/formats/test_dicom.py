@@ -10,6 +10,7 @@ import pytest
 from dicom_files import AXIAL, ORIENTATIONS, SPACING, dataset, noise, patient_position, write_series, write_slice
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 from pydicom.uid import (
     MPEG2MPML,
     BasicTextSRStorage,
@@ -228,9 +229,36 @@ def test_lossless_transfer_syntaxes(tmp_path: Path, syntax: str, encode: Any) ->
     np.testing.assert_array_equal(formats.read(tmp_path / "a.dcm").pixels, pixels.astype(int) - 1024)
 
 
-def test_signed_jpeg_lossless_keeps_its_sign(tmp_path: Path) -> None:
+def test_jpeg_ls_needs_no_plugin_of_pydicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydicom's own needs pyjpegls, which comes with highdicom: tests have it, users do not."""
+    monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
+    compressed(JPEGLSLossless, bytes(imagecodecs.jpegls_encode(noise((16, 16))))).save_as(
+        tmp_path / "a.dcm", enforce_file_format=True
+    )
+    with pytest.raises(RuntimeError, match="Unable to decompress"):
+        _ = dcmread(tmp_path / "a.dcm").pixel_array
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.dcm").pixels, noise((16, 16)).astype(int) - 1024)
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_jpeg_ls_in_colour_is_as_pydicom_reads_it(tmp_path: Path, photometric: str) -> None:
+    picture = noise((16, 16, 3)).astype(np.uint8)
+    slice_ = compressed(JPEGLSLossless, bytes(imagecodecs.jpegls_encode(picture)))
+    slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    slice_.Modality, slice_.PhotometricInterpretation = "ES", photometric
+    slice_.SamplesPerPixel, slice_.PlanarConfiguration = 3, 0
+    slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit = 8, 8, 7
+    del slice_.RescaleSlope, slice_.RescaleIntercept
+    slice_.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.dcm").pixels, dcmread(tmp_path / "a.dcm").pixel_array)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "encode"), [(JPEGLosslessSV1, imagecodecs.ljpeg_encode), (JPEGLSLossless, imagecodecs.jpegls_encode)]
+)
+def test_signed_jpeg_lossless_keeps_its_sign(tmp_path: Path, syntax: str, encode: Any) -> None:
     stored = noise((16, 16)).astype(np.int16) - 1024
-    slice_ = compressed(JPEGLosslessSV1, bytes(imagecodecs.ljpeg_encode(stored.view(np.uint16))))
+    slice_ = compressed(syntax, bytes(encode(stored.view(np.uint16))))
     slice_.PixelRepresentation, slice_.RescaleIntercept = 1, 0
     slice_.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     np.testing.assert_array_equal(formats.read(tmp_path / "a.dcm").pixels, stored)

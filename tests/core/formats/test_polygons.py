@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.aperio import read_aperio
 from napari_medseg.core.formats.coco import decode_run_lengths, read_coco
-from napari_medseg.core.formats.polygons import rasterise_labels
+from napari_medseg.core.formats.polygons import rasterise_labels, read_aperio
 
 
 def square(y: float, x: float, side: float) -> list[float]:

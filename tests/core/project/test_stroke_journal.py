@@ -17,9 +17,9 @@ from napari_medseg.core.project.strokes import Stroke, StrokeKind
 PAINTER = """
 import sys, time
 from pathlib import Path
-from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
-journal = Journal(Path(sys.argv[1]))
+journal = StrokeJournal(Path(sys.argv[1]))
 number = 0
 while True:
     journal.add(Stroke.from_voxels(StrokeKind.PAINT, [number, number + 1], 0, 1))
@@ -168,16 +168,16 @@ FILLER = """
 import resource, signal, sys
 from pathlib import Path
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.stroke_journal import Journal
+from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-journal = Journal(Path(sys.argv[1]))
+journal = StrokeJournal(Path(sys.argv[1]))
 try:
     while True:
         journal.add(Stroke.from_voxels(StrokeKind.PAINT, [1, 3, 5], 0, 1))
 except MedSegError as error:
-    sys.stdout.write(f"{len(journal.done)} {error}")
+    sys.stdout.write(f"{len(journal.applied_strokes)} {error}")
 """
 
 

@@ -18,7 +18,7 @@ def parts(window: SimpleNamespace) -> SimpleNamespace:
     window.cases = cases.add_cases(window.ws, window.images, "lungs")
     window.engine = window.ws.engine
     window.heard = []
-    window.predictions.predicted.connect(lambda case, prediction, _: window.heard.append((case.id, prediction)))
+    window.prediction_queue.predicted.connect(lambda case, prediction, _: window.heard.append((case.id, prediction)))
     return window
 
 
@@ -28,77 +28,77 @@ def request(parts: SimpleNamespace, number: int, urgent: bool = True) -> Predict
 
 def test_a_prediction_is_remembered_and_told(parts: SimpleNamespace, qtbot: QtBot) -> None:
     progress: list[object] = []
-    parts.predictions.progressed.connect(progress.append)
-    parts.predictions.predict(request(parts, 0))
-    assert parts.predictions.has_urgent_request
-    qtbot.waitUntil(lambda: not parts.predictions.has_urgent_request)
-    (stored,) = parts.ws.project.rows(Prediction)
+    parts.prediction_queue.progressed.connect(progress.append)
+    parts.prediction_queue.predict(request(parts, 0))
+    assert parts.prediction_queue.has_urgent_request
+    qtbot.waitUntil(lambda: not parts.prediction_queue.has_urgent_request)
+    (stored,) = parts.ws.project.read_records(Prediction)
     assert parts.heard == [(parts.cases[0].id, stored)]
     assert progress[0].text == "slice 0 of 2"
 
 
 def test_an_urgent_prediction_interrupts_one_in_the_background(parts: SimpleNamespace, qtbot: QtBot) -> None:
     parts.engine.gate = threading.Event()
-    parts.predictions.predict(request(parts, 0, urgent=False))
-    assert not parts.predictions.has_urgent_request
+    parts.prediction_queue.predict(request(parts, 0, urgent=False))
+    assert not parts.prediction_queue.has_urgent_request
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0"])
-    parts.predictions.predict(request(parts, 1))
+    parts.prediction_queue.predict(request(parts, 1))
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0", "slice 1"])
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert [case_id for case_id, _ in parts.heard] == [parts.cases[1].id]
 
 
 def test_the_same_prediction_becomes_urgent_without_beginning_anew(parts: SimpleNamespace, qtbot: QtBot) -> None:
     parts.engine.gate = threading.Event()
-    parts.predictions.predict(request(parts, 0, urgent=False))
+    parts.prediction_queue.predict(request(parts, 0, urgent=False))
     qtbot.waitUntil(lambda: parts.engine.asked == ["slice 0"])
-    parts.predictions.predict(request(parts, 0))
-    assert parts.predictions.has_urgent_request
+    parts.prediction_queue.predict(request(parts, 0))
+    assert parts.prediction_queue.has_urgent_request
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert parts.engine.asked == ["slice 0"]
     assert len(parts.heard) == 1
 
 
 def test_one_in_the_background_never_pushes_another_away(parts: SimpleNamespace, qtbot: QtBot) -> None:
     parts.engine.gate = threading.Event()
-    parts.predictions.predict(request(parts, 0))
-    parts.predictions.predict(request(parts, 1, urgent=False))
+    parts.prediction_queue.predict(request(parts, 0))
+    parts.prediction_queue.predict(request(parts, 1, urgent=False))
     parts.engine.gate.set()
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert parts.engine.asked == ["slice 0"]
 
 
 def test_cancel_keeps_nothing_and_is_no_failure(parts: SimpleNamespace, qtbot: QtBot) -> None:
     failures: list[str] = []
-    parts.predictions.failed.connect(lambda _case, text: failures.append(text))
+    parts.prediction_queue.failed.connect(lambda _case, text: failures.append(text))
     parts.engine.gate = threading.Event()
-    parts.predictions.predict(request(parts, 0))
+    parts.prediction_queue.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
-    parts.predictions.cancel()
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    parts.prediction_queue.cancel()
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert not parts.heard
     assert not failures
-    assert not parts.ws.project.rows(Prediction)
+    assert not parts.ws.project.read_records(Prediction)
 
 
 def test_a_failure_is_told_once_and_the_next_prediction_works(parts: SimpleNamespace, qtbot: QtBot) -> None:
     failures: list[str] = []
-    parts.predictions.failed.connect(lambda _case, text: failures.append(text))
+    parts.prediction_queue.failed.connect(lambda _case, text: failures.append(text))
     parts.engine.error = MedSegError("the prediction process ended; it was restarted, predict again")
-    parts.predictions.predict(request(parts, 0))
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    parts.prediction_queue.predict(request(parts, 0))
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert failures == ["the prediction process ended; it was restarted, predict again"]
     parts.engine.error = None
-    parts.predictions.predict(request(parts, 0))
-    qtbot.waitUntil(lambda: parts.predictions.running_request is None)
+    parts.prediction_queue.predict(request(parts, 0))
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert len(parts.heard) == 1
 
 
 def test_close_ends_the_thread_in_the_middle_of_a_prediction(parts: SimpleNamespace, qtbot: QtBot) -> None:
     parts.engine.gate = threading.Event()
-    parts.predictions.predict(request(parts, 0))
+    parts.prediction_queue.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
-    parts.predictions.close()
+    parts.prediction_queue.close()
     assert not any(thread.name == "medseg-worker" and thread.is_alive() for thread in threading.enumerate())

@@ -20,7 +20,7 @@ def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -
 
 
 def wait_for(window: SimpleNamespace, qtbot: QtBot, *states: str) -> None:
-    qtbot.waitUntil(lambda: window.predictions.running_request is None)
+    qtbot.waitUntil(lambda: window.prediction_queue.running_request is None)
     qtbot.waitUntil(lambda: [row.state for row in window.worklist.rows] == list(states))
 
 
@@ -32,7 +32,7 @@ def test_a_dropped_file_is_predicted_without_a_click(window: SimpleNamespace, qt
     drop(window, qtbot, tmp_path, 1)
     wait_for(window, qtbot, "predicted")
     assert names(window) == ["case1", "lungs: case1 (predicted)"]
-    assert np.count_nonzero(window.desk.current.labels_layer.data == 1) == N_RIGHT
+    assert np.count_nonzero(window.case_controller.current.labels_layer.data == 1) == N_RIGHT
 
 
 def test_of_several_the_first_is_open_and_all_get_predicted(
@@ -40,7 +40,7 @@ def test_of_several_the_first_is_open_and_all_get_predicted(
 ) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    assert window.desk.current.case.name == "case1"
+    assert window.case_controller.current.case.name == "case1"
     assert len(window.viewer.layers) == 2
     assert "3 images in the list" in told
 
@@ -50,7 +50,7 @@ def test_the_same_file_again_is_the_same_case(window: SimpleNamespace, qtbot: Qt
     wait_for(window, qtbot, "predicted", "predicted")
     drop(window, qtbot, tmp_path, 2)
     wait_for(window, qtbot, "predicted", "predicted")
-    assert window.desk.current.case.name == "case2"
+    assert window.case_controller.current.case.name == "case2"
     assert len(window.ws.engine.asked) == 2
 
 
@@ -71,11 +71,11 @@ def test_accepting_opens_the_next_until_all_are_done(
 ) -> None:
     drop(window, qtbot, tmp_path, 1, 2)
     wait_for(window, qtbot, "predicted", "predicted")
-    window.desk.accept()
+    window.case_controller.accept()
     wait_for(window, qtbot, "accepted", "predicted")
-    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
-    assert window.desk.current.labels_layer.editable
-    window.desk.reject()
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    assert window.case_controller.current.labels_layer.editable
+    window.case_controller.reject()
     wait_for(window, qtbot, "accepted", "rejected")
     assert "All cases are done" in told
 
@@ -83,25 +83,25 @@ def test_accepting_opens_the_next_until_all_are_done(
 def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    seen = [window.desk.current.case.name]
+    seen = [window.case_controller.current.case]
     for by in (1, 1, 1, -1):
         window.worklist.step(by)
-        qtbot.waitUntil(lambda: window.desk.current is not None and window.desk.current.case.name != seen[-1])
-        seen.append(window.desk.current.case.name)
-    assert seen == ["case1", "case2", "case3", "case1", "case3"]
+        qtbot.waitUntil(lambda: getattr(window.case_controller.current, "case", None) not in (None, seen[-1]))
+        seen.append(window.case_controller.current.case)
+    assert [case.name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
 
 
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2)
     wait_for(window, qtbot, "predicted", "predicted")
-    window.desk.close_case()
+    window.case_controller.close_case()
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.desk.current is not None)
-    assert window.desk.current.case.name == "case1"
-    window.desk.close_case()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert window.case_controller.current.case.name == "case1"
+    window.case_controller.close_case()
     window.worklist.step(-1)
-    qtbot.waitUntil(lambda: window.desk.current is not None)
-    assert window.desk.current.case.name == "case2"
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert window.case_controller.current.case.name == "case2"
 
 
 def test_an_image_that_the_task_does_not_take_is_refused_and_the_window_stays(
@@ -141,12 +141,12 @@ def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNa
     wait_for(window, qtbot, "predicted")
     assert names(window) == ["from a script", "lungs: from a script (predicted)"]
     assert np.array_equal(window.viewer.layers[1].scale, layer.scale)
-    case = window.desk.current.case
-    window.desk.close_case()
+    case = window.case_controller.current.case
+    window.case_controller.close_case()
     assert names(window) == ["from a script"], "somebody else's layer is theirs"
     layer.name = "theirs"
     window.worklist.open(case)
-    qtbot.waitUntil(lambda: window.desk.current is not None)
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
     assert names(window) == ["theirs", "from a script", "lungs: from a script (predicted)"]
 
 
@@ -156,7 +156,7 @@ def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: Simp
         window.viewer.add_image(data, **arguments)
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
     qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
-    assert window.desk.current.case.name == "slice 0"
+    assert window.case_controller.current.case.name == "slice 0"
     assert [row.case.name for row in window.worklist.rows] == ["slice 0", "slice 1", "slice 2"]
     np.testing.assert_array_equal(window.viewer.layers[0].data, phantom(0).pixels)
 
@@ -178,15 +178,15 @@ def test_a_new_live_version_predicts_anew_what_nobody_touched(
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
-    window.desk.current.labels_layer.paint((2, 2), 1)
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    window.case_controller.current.labels_layer.paint((2, 2), 1)
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.desk.current.case.name == "case3")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case3")
     window.ws.registry.add(write_version(tmp_path / "made", 2))
     window.ws.registry.promote("lungs-unet@2")
     window.worklist.use_live_model()
     wait_for(window, qtbot, "predicted", "draft", "predicted")
-    qtbot.waitUntil(lambda: len(window.ws.project.rows(Prediction)) == 5)
+    qtbot.waitUntil(lambda: len(window.ws.project.read_records(Prediction)) == 5)
     models = {row.case.name: row.prediction.model for row in window.worklist.rows}
     assert models == {"case1": "lungs-unet@2", "case2": "lungs-unet@1", "case3": "lungs-unet@2"}
 
@@ -199,6 +199,6 @@ def test_what_was_predicted_ahead_opens_at_once(
     wait_for(window, qtbot, "predicted", "predicted")
     window.ws.engine.gate = threading.Event() if held else None  # nothing more is asked of the engine
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.desk.current.case.name == "case2")
-    assert window.desk.current.labels_layer is not None
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    assert window.case_controller.current.labels_layer is not None
     assert len(window.ws.engine.asked) == 2

@@ -15,7 +15,7 @@ from training.__main__ import main as train
 from training.augmentation.presets import AUGMENTATIONS
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
-from training.start_weights import ensure_start_version
+from training.start_builder import ensure_start_version
 
 MODELS = Path(napari_medseg.__file__).parent / "models"
 LUNGS_RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "lungs.json"
@@ -40,7 +40,7 @@ def test_patients_and_hold_out_can_stand_in_an_index(tmp_path: Path) -> None:
     )
     roles = source.assign_roles(list("abcde"), tmp_path)
     assert {name for name, (_, role) in roles.items() if role is Role.HOLD_OUT} == {"c", "e"}
-    assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p1"}
+    assert {group for group, role in roles.values() if role is Role.VALIDATE} == {"p3"}
 
 
 def test_the_recipe_of_the_bundled_model_is_valid_and_holds_out_what_it_says() -> None:
@@ -58,12 +58,12 @@ def test_each_recipe_is_that_of_a_bundled_version(path: Path) -> None:
     bundled = read_card(MODELS / base.card.name / str(base.card.version) / "card.json")
     for part in ("task", "architecture", "preprocessing", "postprocessing", "instances", "field", "licence"):
         assert getattr(bundled, part) == getattr(base.card, part), part
-    assert base.recipe.augmentation in AUGMENTATIONS
+    assert base.recipe.augmentation.preset in AUGMENTATIONS
     assert {step.name for step in base.card.postprocessing} <= POSTPROCESSING_STEPS.keys()
     assert any(source.hold_out or source.index for source in base.sources)
     assert bundled.hold_out
     assert bundled.lineage.parent == (base.parent or None)
-    assert bundled.lineage.seed == base.recipe.seed
+    assert bundled.lineage.seed == base.recipe.run.seed
     named = {score.dataset for score in bundled.hold_out} - {"all"}
     assert named <= {source.name for source in base.sources} | {"lidc_one_patient", "covid_slices"}
 

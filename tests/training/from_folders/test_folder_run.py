@@ -19,15 +19,13 @@ from training.data.sample_reader import read_item
 from training.from_folders.default_recipe import (
     DataStats,
     RecipeOverrides,
+    add_default_preprocessing,
     make_default_recipe,
-    make_default_start_plan,
     read_recipe_overrides,
 )
 from training.from_folders.folder_run import (
     FolderData,
     check_folder_data,
-    choose_hold_out_groups,
-    choose_validation_groups,
     fill_run,
     make_folder_task,
     train_and_evaluate,
@@ -69,7 +67,7 @@ def own(tmp_path: Path) -> Callable[..., FolderData]:
         given = {"name": "chest", "images": tmp_path / "images", "masks": tmp_path / "masks"}
         said = {key: changes.pop(key) for key in ("values", "binarise", "ignore") if key in changes}
         meaning = MaskEncoding(task, **said)
-        return FolderData(**{**given, "meaning": meaning, **changes})
+        return FolderData(**{**given, "encoding": meaning, **changes})
 
     return make
 
@@ -207,15 +205,20 @@ def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
     assert np.bincount(labels.ravel()).tolist() == [48 * 64 - 72, 36, 36]
 
 
-def test_groups_are_split_the_same_way_each_time() -> None:
-    groups = [f"p{number}" for number in range(20)]
-    held = choose_hold_out_groups(groups)
-    assert len(held) == 4
-    assert held == choose_hold_out_groups(reversed(groups))
-    assert len(choose_hold_out_groups(["a", "b"])) == 1
-    assert choose_hold_out_groups(["a", "a"]) == ()
-    assert len(choose_validation_groups(groups)) == 4
-    assert choose_validation_groups(groups[:4]) == ()
+def test_one_patient_in_five_is_held_out_and_one_in_five_of_the_others_validates(
+    tmp_path: Path, own: Callable[..., FolderData]
+) -> None:
+    fill_folders(tmp_path, 20)
+    data = own(group_by="p[0-9]+")
+    fill_run(data, check_folder_data(data).cases, [], tmp_path / "run", AT_RANDOM)
+    snapshot = read_snapshot(tmp_path / "run" / "snapshot.json")
+    groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
+    assert {role: len(found) for role, found in groups.items() if found} == {
+        Role.TRAIN: 7,
+        Role.VALIDATE: 1,
+        Role.HOLD_OUT: 2,
+    }
+    snapshot.check_split()
 
 
 def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_path: Path) -> None:
@@ -223,17 +226,21 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     small = DataStats(n_train=4, n_validate=0, n_planes=4, side_px=100, look="grey")
     large = DataStats(n_train=800, n_validate=200, n_planes=800, side_px=512, look="grey")
     few, many = (make_default_recipe(task, "chest", sizes, RecipeOverrides()) for sizes in (small, large))
-    assert few.n_epochs * few.steps_per_epoch < many.n_epochs * many.steps_per_epoch
-    assert (few.patch_px, many.patch_px) == (96, 256)
-    assert (few.keep, many.keep) == ("last", "best")
+    n_steps = [each.schedule.n_epochs * each.schedule.steps_per_epoch for each in (few, many)]
+    assert n_steps[0] < n_steps[1]
+    assert (few.data.patch_px, many.data.patch_px) == (96, 256)
+    assert (few.schedule.keep, many.schedule.keep) == ("last", "best")
     path = tmp_path / "changes.toml"
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
     changes = read_recipe_overrides(path)
-    assert make_default_recipe(task, "chest", small, changes).n_epochs == 3
-    start = make_default_start_plan(task, "chest", [], small, changes)
-    card = start.card
-    assert (card.architecture.encoder, card.architecture.in_channels, card.architecture.classes) == ("resnet18", 1, 3)
-    assert (start.weights_from, card.lineage.began_with) == ("", ""), "what it begins with is chosen later"
+    assert make_default_recipe(task, "chest", small, changes).schedule.n_epochs == 3
+    in_full = add_default_preprocessing(changes, task, small)
+    assert in_full == changes.model_copy(update={"preprocessing": {"max_side_px": 512}})
+    stained = large.model_copy(update={"look": "stained"})
+    assert add_default_preprocessing(changes, task, stained).preprocessing == {"max_side_px": 1024}
+    assert add_default_preprocessing(changes, TASKS["nuclei"], stained).preprocessing["max_side_px"] > 4096
+    named = changes.model_copy(update={"preprocessing": {"max_side_px": 320}})
+    assert add_default_preprocessing(named, task, small) == named
     with pytest.raises(MedSegError, match="the recipe cannot be changed so: n_epoch: Extra inputs"):
         make_default_recipe(task, "chest", small, RecipeOverrides(recipe={"n_epoch": 3}))
     path.write_text("learning_rate = 3")

@@ -1,0 +1,59 @@
+"""`medseg check`: find errors in accepted labels before they train a model."""
+
+from collections.abc import Sequence
+
+import typer
+
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
+from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
+from napari_medseg.workflow import retrain
+from napari_medseg.workflow.data_checks import CaseFinding, check_corrections
+from napari_medseg.workflow.workspace import Workspace
+
+
+def check(
+    task: TaskOption = DEFAULT_TASK,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Check accepted labels before training.
+
+    Lists label errors, cases accepted without a look, and training images that repeat a hold-out image. The exit code
+    is 1 if a finding blocks training.
+    """
+    with open_workspace(project, registry) as ws:
+        found = check_corrections(ws, task)
+        lines = format_findings(ws, task, found)
+        n_judging = retrain.count_hold_out_groups(ws, task)
+    if as_json:
+        entries = [
+            {"case": one.case.id, "name": one.case.name, "sources": list(one.case.sources)}
+            | {"kind": one.finding.kind, "text": one.finding.text, "blocking": one.finding.blocking}
+            for one in found
+        ]
+        echo_json({"findings": entries, "hold_out_groups": n_judging, "hold_out_groups_needed": MIN_GROUPS})
+    else:
+        for line in lines:
+            echo(line)
+        if not lines:
+            echo("Nothing was found.")
+    if any(one.finding.blocking for one in found):
+        raise typer.Exit(1)
+
+
+def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:
+    """Return one line for each finding, and one if the hold-out is too small for a comparison."""
+    lines = [f"{'STOP  ' if one.finding.blocking else 'look  '}{one.text}" for one in found]
+    n_judging = retrain.count_hold_out_groups(ws, task)
+    if n_judging < MIN_GROUPS:
+        lines.append(f"look  the hold-out has accepted cases of {n_judging} patients; {MIN_GROUPS} are needed")
+    return lines

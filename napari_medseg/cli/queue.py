@@ -1,0 +1,39 @@
+"""`medseg queue`: the undecided cases of a project in the order in which the window proposes them."""
+
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
+from napari_medseg.workflow.case_ranking import rank_undecided_cases
+
+
+def queue(
+    task: TaskOption = DEFAULT_TASK,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """List the undecided cases of a project.
+
+    First comes the case that is expected to improve the model most per minute of correction.
+    """
+    with open_workspace(project, registry) as ws:
+        rows = rank_undecided_cases(ws, task)
+    if as_json:
+        entries = [
+            {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}
+            | {"group": row.case.group, "held_out": row.case.held_out, "sources": list(row.case.sources)}
+            for row in rows
+        ]
+        echo_json(entries)
+        return
+    for row in rows:
+        unsure = "" if row.uncertainty is None else f"  uncertainty {row.uncertainty:.4f}"
+        echo(f"{row.case.name}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
+    if not rows:
+        echo("No case is waiting.")

@@ -1,0 +1,1 @@
+"""Forms made with magicgui: export, retrain options, preferences, and tasks."""

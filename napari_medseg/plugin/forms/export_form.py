@@ -1,0 +1,36 @@
+"""The form of an export: format, folder, and whether the images are written too."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from magicgui import magicgui
+from magicgui.widgets import FunctionGui
+
+EXPORT_FORMATS = (("NIfTI", ".nii.gz"), ("TIFF", ".tif"), ("PNG (single slices only)", ".png"))
+
+
+def make_export_form(
+    write: Callable[[str, Path, bool], None], suffix: str, folder: Path, with_images: bool
+) -> FunctionGui:
+    """Make the form; it calls `write` with suffix, folder and whether to write images. The others are its defaults."""
+
+    def export_labels(suffix: str, folder: Path, with_images: bool) -> None:
+        write(suffix, folder, with_images)
+
+    return magicgui(
+        export_labels,
+        call_button=False,
+        suffix={
+            "label": "Format",
+            "choices": EXPORT_FORMATS,
+            "value": suffix,
+            "tooltip": "All formats keep the grid of the source; PNG holds no volumes",
+        },
+        folder={
+            "label": "Folder",
+            "mode": "d",
+            "value": folder,
+            "tooltip": "Labels, provenance.json and measurements.csv are written here; it is made where it is missing",
+        },
+        with_images={"text": "write the images beside the labels", "value": with_images},
+    )

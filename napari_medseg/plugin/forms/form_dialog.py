@@ -1,0 +1,67 @@
+"""A small window around a magicgui form. It blocks nothing, and shows what is wrong with the values."""
+
+from magicgui.widgets import FunctionGui
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+
+MIN_WIDTH_PX = 400
+
+
+class FormDialog(QDialog):
+    """Shows a form with a button that submits it.
+
+    Parameters
+    ----------
+    title, submit_text
+        Of the window and of its main button.
+    form
+        Made by `magicgui` with ``call_button=False``. The button calls it with its values; if the function raises
+        `MedSegError`, the message is shown and the window stays open.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, title: str, submit_text: str, form: FunctionGui, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(title)
+        self.setMinimumWidth(MIN_WIDTH_PX)
+        self.form = form
+        self._problem = make_problem_label()
+        self.submit_button = theme.make_button(submit_text, "", main=True)
+        cancel = theme.make_button("Cancel", "Close this window and change nothing")
+        layout = QVBoxLayout(self)
+        layout.addWidget(form.native)
+        layout.addWidget(self._problem)
+        layout.addStretch(1)
+        layout.addWidget(make_row(QLabel(""), cancel, self.submit_button, stretch=0))
+        self.submit_button.clicked.connect(self.accept)
+        cancel.clicked.connect(self.reject)
+
+    @property
+    def problem(self) -> str:
+        """The message of the last attempt; empty where it succeeded or there was none."""
+        return self._problem.text()
+
+    def accept(self) -> None:
+        """Submit the form; close the window where that succeeds."""
+        try:
+            self.form()
+        except MedSegError as error:
+            self._problem.setText(str(error))
+        else:
+            super().accept()
+
+
+def make_problem_label() -> QLabel:
+    """Make the label of a form that says what is wrong; its text can be copied."""
+    label = QLabel("")
+    label.setWordWrap(True)
+    label.setObjectName("medseg-verdict")
+    label.setProperty("good", "false")
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

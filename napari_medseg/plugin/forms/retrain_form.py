@@ -1,0 +1,73 @@
+"""The form of a retrain with other options than usual: start version, time, seed, recipe file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from magicgui import magicgui
+from magicgui.widgets import FunctionGui
+
+TIME_BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RetrainOptions:
+    """What a person chose; `base` is empty for the live version, `recipe` is `None` for the usual recipe."""
+
+    base: str
+    budget_s: float
+    seed: int
+    recipe: Path | None
+
+
+def make_retrain_form(
+    start: Callable[[RetrainOptions], None], live: str, models: Sequence[str], budget_s: float
+) -> FunctionGui:
+    """Make the form; it calls `start` with the options.
+
+    Parameters
+    ----------
+    start
+        Starts the run.
+    live
+        The live version, which is the first choice; empty where the task has none.
+    models
+        All versions of the task, as in ``lungs-unet@1``.
+    budget_s
+        Seconds that are chosen at first; one of `TIME_BUDGETS`.
+    """
+    first = (f"{live} (live)" if live else "the best match for a first model", "")
+    choices = [first, *((model, model) for model in models if model != live)]
+
+    def retrain(base: str, budget_s: float, seed: int, recipe: Path | None = None) -> None:
+        start(RetrainOptions(base, budget_s, seed, recipe))
+
+    return magicgui(
+        retrain,
+        call_button=False,
+        base={
+            "label": "Start from",
+            "choices": choices,
+            "tooltip": "The result must always beat the live version",
+        },
+        budget_s={
+            "label": "Time",
+            "choices": TIME_BUDGETS,
+            "value": budget_s,
+            "tooltip": "For the whole run, comparison with the live version included",
+        },
+        seed={
+            "label": "Seed",
+            "min": 0,
+            "max": MAX_SEED,
+            "value": 0,
+            "tooltip": "Same seed and same corrections: same result on a CPU",
+        },
+        recipe={
+            "label": "Recipe",
+            "nullable": True,
+            "filter": "Recipes (*.toml *.json)",
+            "tooltip": "Optional TOML or JSON file that changes the usual recipe; see docs/learning.md",
+        },
+    )

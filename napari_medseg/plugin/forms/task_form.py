@@ -1,0 +1,218 @@
+"""The form of a task: its name, the kind of its images, and a table of its labels with their colours.
+
+It makes a new task. For an existing task it changes colours and adds labels.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QDialog,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medseg.core.custom_task import (
+    IMAGE_KINDS,
+    find_image_kind,
+    get_default_colour,
+    make_custom_task,
+    replace_task_labels,
+)
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks import Task
+from napari_medseg.plugin.forms.form_dialog import make_problem_label
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+
+SIZE_PX = (440, 430)
+N_INITIAL_ROWS = 3
+COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
+
+
+class TaskDialog(QDialog):
+    """Asks for a task; it blocks nothing.
+
+    Parameters
+    ----------
+    make
+        Called with the task; what it raises as `MedSegError` is shown in the dialog, which stays open then.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, make: Callable[[Task], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("New task")
+        self._make = make
+        self.name = LineEdit(label="Name")
+        self.name.native.setPlaceholderText("lower-case letters, such as larynx or knee-bones")
+        self.kind = ComboBox(
+            label="Images",
+            choices=[(kind.title, word) for word, kind in IMAGE_KINDS.items()],
+            tooltip="Decides which images are taken for this task, and how many channels its model has",
+        )
+        self.instances = CheckBox(
+            text="number each object, as with nuclei",
+            tooltip="One label only: what all objects are. The model then separates touching objects",
+        )
+        self._fields = Container(widgets=[self.name, self.kind, self.instances])
+        self._make_table()
+        self._problem = make_problem_label()
+        self._make_layout()
+        self._refresh()
+        self.resize(*SIZE_PX)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the task as it is typed; empty where nothing is."""
+        return self._problem.text()
+
+    def add_label(self, name: str = "", colour: str = "") -> None:
+        """Add a row for one more label; its colour is the next of the palette where none is given."""
+        row = self.table.rowCount()
+        self.table.insertRow(row)
+        swatch = QPushButton()
+        swatch.setToolTip("Choose another colour")
+        swatch.clicked.connect(partial(self._ask_colour, swatch))
+        _set_swatch_colour(swatch, colour or self._next_colour())
+        remove = theme.make_tool_button("✕", "Remove this label")
+        remove.clicked.connect(partial(self._remove_label, remove))
+        self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
+        self.table.setCellWidget(row, REMOVE_COLUMN, remove)
+        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
+
+    def build_task(self) -> Task:
+        """Return the task as it is typed; rows without a name are left out. Raises as `make_custom_task` does."""
+        rows = [(self._get_name(row), self._get_colour(row)) for row in range(self.table.rowCount())]
+        named = [(name, colour) for name, colour in rows if name]
+        return self._build_from_labels([name for name, _ in named], [colour for _, colour in named])
+
+    def accept(self) -> None:
+        """Make the task, or say what is wrong with it."""
+        try:
+            self._make(self.build_task())
+        except MedSegError as error:
+            self._problem.setText(str(error))
+        else:
+            super().accept()
+
+    def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:
+        kind, instances = self.kind.value, self.instances.value
+        return make_custom_task(self.name.value.strip(), names, colours, kind=kind, instances=instances)
+
+    def _make_table(self) -> None:
+        self.table = QTableWidget(0, 3)
+        self.table.setHorizontalHeaderLabels(["colour", "label", ""])
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.AllEditTriggers)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(NAME_COLUMN, QHeaderView.ResizeMode.Stretch)
+        for column in (COLOUR_COLUMN, REMOVE_COLUMN):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        for _ in range(N_INITIAL_ROWS):
+            self.add_label()
+        self.table.itemChanged.connect(self._refresh)
+
+    def _make_layout(self) -> None:
+        more = theme.make_button("Add a label", "One more row; its value is its place in the table")
+        more.clicked.connect(lambda: self.add_label())
+        self.save_button = theme.make_button("Make task", "", main=True)
+        cancel = theme.make_button("Cancel", "Leave everything as it is")
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._fields.native)
+        layout.addWidget(self.table, stretch=1)
+        layout.addWidget(make_row(more, QLabel("named rows are values 1, 2 …; 0 is background"), stretch=1))
+        layout.addWidget(self._problem)
+        layout.addWidget(make_row(QLabel(""), cancel, self.save_button))
+        self.save_button.clicked.connect(self.accept)
+        cancel.clicked.connect(self.reject)
+        self._fields.changed.connect(self._refresh)
+
+    def _refresh(self, _changed: object = None) -> None:
+        """Say what is wrong as soon as something was typed, and grey the button out until it is right."""
+        try:
+            self.build_task()
+            problem = ""
+        except MedSegError as error:
+            problem = str(error)
+        theme.set_enabled(self.save_button, not problem, "Work with this task and these labels", problem)
+        self._problem.setText(problem if self.name.value.strip() else "")
+
+    def _remove_label(self, button: QWidget) -> None:
+        for row in range(self.table.rowCount()):
+            if self.table.cellWidget(row, REMOVE_COLUMN) is button:
+                self.table.removeRow(row)
+                break
+        self._refresh()
+
+    def _ask_colour(self, swatch: QPushButton) -> None:
+        chosen = QColorDialog.getColor(QColor(swatch.property("colour")), self, "Colour of the label")
+        if chosen.isValid():
+            _set_swatch_colour(swatch, chosen.name().upper())
+
+    def _next_colour(self) -> str:
+        taken = {self._get_colour(row) for row in range(self.table.rowCount() - 1)}
+        return next(colour for colour in map(get_default_colour, range(len(taken) + 1)) if colour not in taken)
+
+    def _get_name(self, row: int) -> str:
+        item = self.table.item(row, NAME_COLUMN)
+        return "" if item is None else item.text().strip()
+
+    def _get_colour(self, row: int) -> str:
+        return str(self.table.cellWidget(row, COLOUR_COLUMN).property("colour"))
+
+
+class LabelsDialog(TaskDialog):
+    """Changes the labels of a task that there is; they keep their values, and its name and images stay.
+
+    Parameters
+    ----------
+    task
+        As it is now.
+    change
+        Called with the task and its other labels, as `make` of a new one.
+    names_are_fixed
+        Whether cases or models use the labels: then none is renamed here, and new ones come behind.
+    parent
+        Qt parent.
+    """
+
+    def __init__(
+        self, task: Task, change: Callable[[Task], None], names_are_fixed: bool, parent: QWidget | None = None
+    ) -> None:
+        self._task = task
+        super().__init__(change, parent)
+        self.setWindowTitle(f"Labels of {task.title}")
+        self.save_button.setText("Save labels")
+        self.name.value, self.kind.value, self.instances.value = task.name, find_image_kind(task), task.instances
+        for fixed in (self.name, self.kind, self.instances):
+            theme.set_enabled(fixed.native, False, "", "This cannot be changed for an existing task. Make another task")
+        self.table.setRowCount(0)
+        for label in task.labels:
+            self.add_label(label.name, label.colour)
+        if names_are_fixed:
+            for row in range(len(task.labels)):
+                item = self.table.item(row, NAME_COLUMN)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+                item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
+        self._refresh()
+
+    def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:
+        return replace_task_labels(self._task, names, colours)
+
+
+def _set_swatch_colour(swatch: QPushButton, colour: str) -> None:
+    swatch.setProperty("colour", colour)
+    swatch.setStyleSheet(f"background-color: {colour}; border-radius: 2px; margin: 4px;")

@@ -1,0 +1,50 @@
+"""What a person prefers, kept beside the models in `preferences.json`."""
+
+import logging
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_registry import ModelRegistry
+
+PREFERENCES_FILE = "preferences.json"
+logger = logging.getLogger(__name__)
+
+
+class Preferences(BaseModel):
+    """Defaults of the window.
+
+    `budget_s` is the time of a retrain in seconds; `read_medical_files`: DICOM and NIfTI files open with our reader
+    where napari has no other preference.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    predict_automatically: bool = True
+    budget_s: float = Field(90.0, gt=0)
+    export_suffix: str = ".nii.gz"
+    export_with_images: bool = False
+    read_medical_files: bool = True
+
+
+def read_preferences(registry: ModelRegistry) -> Preferences:
+    """Read the preferences. A missing file means the defaults; so does a damaged one, which is logged."""
+    path = registry.user_dir / PREFERENCES_FILE
+    try:
+        return Preferences.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Preferences()
+    except (OSError, ValidationError) as error:
+        logger.warning("%s cannot be read, so the default preferences are used: %s", path, error)
+        return Preferences()
+
+
+def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None:
+    """Write the preferences; raise `MedSegError` where the folder cannot be written."""
+    path = registry.user_dir / PREFERENCES_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise MedSegError(f"the preferences cannot be written to {path}: {error.strerror}.") from error

@@ -1,0 +1,26 @@
+"""`medseg queue`: the undecided cases of a project."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from workflow_phantoms import accepted, phantom, predicted
+
+from napari_medseg.workflow.workspace import Workspace
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_undecided_cases_are_listed_with_their_uncertainty(medseg: Call, ws: Workspace, tmp_path: Path) -> None:
+    accepted(ws, 0)
+    predicted(ws, phantom(1), 0.25)
+    place = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    code, _, err = medseg("queue", *place)
+    assert code == 1
+    assert "open in another window" in err
+    ws.close()
+    entries = json.loads(medseg("queue", "--json", *place)[1])
+    assert [(entry["name"], entry["state"], entry["uncertainty"]) for entry in entries] == [
+        ("slice 1", "predicted", 0.25)
+    ]
+    assert "slice 1" in medseg("queue", *place)[1]

@@ -1,0 +1,138 @@
+"""From folders of images and masks to a model that predicts, by commands alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from workflow_phantoms import phantom, phantom_labels
+
+from napari_medseg.core import formats
+from napari_medseg.core.model_card import read_card
+from napari_medseg.core.replay import read_replay_images
+from napari_medseg.core.snapshot import Role, read_snapshot
+
+Call = Callable[..., tuple[int, str, str]]
+SMALL = {
+    "recipe": {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64},
+    "preprocessing": {"min_side_px": 64, "max_side_px": 64},
+}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[object, ...]:
+    """Ten pictures with masks whose labels have odd values, as arguments."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number in range(10):
+        Picture.fromarray(phantom(number).pixels).save(tmp_path / "images" / f"p{number}.png")
+        Picture.fromarray(phantom_labels() * 100).save(tmp_path / "masks" / f"p{number}_mask.png")
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    return ("--images", tmp_path / "images", "--masks", tmp_path / "masks", "--registry", tmp_path / "registry")
+
+
+def test_nothing_is_trained_while_anything_does_not_fit(
+    medseg: Call, folders: tuple[object, ...], tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "run"
+    code, out, err = medseg("train", "folders", *folders, "--labels", "right_lung,left_lung", "--out", out_dir)
+    assert (code, out) == (1, "")
+    assert "unknown value: 10" in err
+    assert "p3: the values 100, 200 mean nothing" in err
+    assert "--skip-mismatches" in err
+    assert not out_dir.exists()
+    code, out, _ = medseg(
+        "train", "folders", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--check"
+    )
+    assert (code, out) == (0, "10 pairs fit; nothing was trained.\n")
+    for meaning in (("--values", "100+200"), ("--binarise",), ("--values", "100", "--ignore", 200)):
+        code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", *meaning, "--check")
+        assert (code, out) == (0, "10 pairs fit; nothing was trained.\n"), meaning
+    for arguments, said in [
+        ((), "what do the mask values mean"),
+        (("--labels", "a,b", "--values", "1"), "names 1 values for 2 labels"),
+        (("--labels", "a,b", "--values", "1,x"), "whole numbers, as in 31+32,40, not 'x'"),
+        (("--labels", "a,b", "--values", "1+2,2"), "names [2] more than once"),
+        (("--labels", "a,b", "--binarise"), "--binarise is for one label, but there are 2"),
+        (("--labels", "a,b", "--ignore", "2"), "--ignore cannot be 2: 2 is a label"),
+    ]:
+        code, _, err = medseg("train", "folders", *folders, *arguments)
+        assert (code, said in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", "a"), "Missing option '--masks'"),
+        (("--images", "a", "--masks", "b", "--labels", "a", "--task", "lungs"), "either --labels"),
+        (("--images", "a", "--masks", "b", "--prepare", "--check"), "Give one of them"),
+        (("--images", "a", "--masks", "b", "--preview", "a.json"), "does not end in .png"),
+        (("--images", "a", "--masks", "b", "--promote"), "No such option"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(
+    medseg: Call, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = medseg("train", "folders", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_what_the_network_would_see_of_folders_is_shown_and_nothing_is_trained(
+    medseg: Call, folders: tuple[object, ...], tmp_path: Path
+) -> None:
+    picture, run_dir = tmp_path / "batch.png", tmp_path / "run"
+    meaning = ("--labels", "right_lung,left_lung", "--values", "100,200", "--recipe", tmp_path / "small.json")
+    code, out, err = medseg("train", "folders", *folders, *meaning, "--out", run_dir, "--preview", picture)
+    assert (code, out) == (0, f"{picture}\n"), err
+    assert formats.read(picture).pixels.shape[1] == 1200
+    assert not run_dir.exists()
+
+
+def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[object, ...], tmp_path: Path) -> None:
+    run_dir, registry = tmp_path / "run", tmp_path / "registry"
+    lonely = tmp_path / "images" / "lonely.png"
+    Picture.fromarray(phantom(20).pixels).save(lonely)
+    code, out, err = medseg(
+        *(
+            "train",
+            "folders",
+            *folders,
+            "--labels",
+            "right_lung,left_lung",
+            "--values",
+            "100,200",
+            "--name",
+            "my-chest",
+        ),
+        *("--epochs", 1, "--recipe", tmp_path / "small.json", "--out", run_dir, "--skip-mismatches", "--json"),
+    )
+    assert code == 0, err
+    assert read_card(run_dir / "card.json").lineage.began_with == "lungs-unet@3"
+    answer = json.loads(out)
+    assert (answer["model"], answer["task"]) == ("my-chest@1", "my-chest")
+    assert answer["hold_out"][0]["n_images"] == 2
+    assert answer["use"] == f"medseg models add {run_dir} --promote"
+    assert all(Path(page).is_file() for page in answer["reports"])
+    assert json.loads((run_dir / "recipe.json").read_text())["schedule"]["n_epochs"] == 1
+    code, out, _ = medseg("models", "add", run_dir, "--promote", "--registry", registry)
+    assert (code, "my-chest@1 is added" in out) == (0, True)
+    older = read_replay_images(registry / "my-chest" / "1")
+    assert len(older) == len(read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.TRAIN))
+    assert all(image.is_available for image in older)
+    where = ("--task", "my-chest", "--registry", registry)
+    code, out, _ = medseg("predict", lonely, "-o", tmp_path / "labels", "--device", "cpu", "--json", *where)
+    assert code == 0
+    assert set(json.loads(out)["files"][0]["sizes"]) == {"right lung", "left lung"}
+    assert formats.read_labels(tmp_path / "labels" / "lonely_labels.tif").shape == phantom(20).pixels.shape
+    for path in sorted((tmp_path / "masks").iterdir()):
+        mask = np.asarray(Picture.open(path)) // 100
+        path.unlink()
+        Picture.fromarray(mask).save(path.with_name(path.name.replace("_mask", "")))
+    code, out, _ = medseg("evaluate", "--images", folders[1], "--labels", folders[3], "--json", *where)
+    assert code == 0
+    assert len(json.loads(out)["images"]) == 10
+    code, _, err = medseg("models", "add", run_dir, "--promote", "--registry", registry)
+    assert (code, "Add --reason" in err) == (1, True)

@@ -1,0 +1,99 @@
+"""The forms: what they offer, what they hand on, and what they say when a value is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.forms.export_form import make_export_form
+from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.preferences_form import make_preferences_form
+from napari_medseg.plugin.forms.retrain_form import RetrainOptions, make_retrain_form
+from napari_medseg.workflow.preferences import PREFERENCES_FILE, Preferences, read_preferences, write_preferences
+from napari_medseg.workflow.workspace import Workspace
+
+
+def find_form(dock: Dock) -> FormDialog:
+    (found,) = dock.findChildren(FormDialog)
+    return found
+
+
+def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> None:
+    written: list[tuple[str, Path, bool]] = []
+    form = make_export_form(lambda *values: written.append(values), ".tif", tmp_path, False)
+    assert (form.suffix.value, form.folder.value, form.with_images.value) == (".tif", tmp_path, False)
+    form.suffix.value, form.with_images.value = ".nii.gz", True
+    form()
+    assert written == [(".nii.gz", tmp_path, True)]
+
+
+def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:
+    started: list[RetrainOptions] = []
+    form = make_retrain_form(started.append, "lungs-unet@3", ["lungs-unet@3", "lungs-unet@1"], 90.0)
+    assert form.base.choices == ("", "lungs-unet@1")
+    form()
+    form.base.value, form.seed.value, form.recipe.value = "lungs-unet@1", 7, tmp_path / "mine.toml"
+    form()
+    assert started == [
+        RetrainOptions("", 90.0, 0, None),
+        RetrainOptions("lungs-unet@1", 90.0, 7, tmp_path / "mine.toml"),
+    ]
+
+
+def test_preferences_survive_a_restart(open_workspace: Callable[[], Workspace], qtbot: QtBot) -> None:
+    ws = open_workspace()
+    form = make_preferences_form(lambda made: write_preferences(ws.registry, made), read_preferences(ws.registry))
+    form.predict_automatically.value, form.budget_s.value, form.export_suffix.value = False, 300.0, ".png"
+    form()
+    expected = Preferences(predict_automatically=False, budget_s=300.0, export_suffix=".png")
+    assert read_preferences(open_workspace().registry) == expected
+
+
+def test_damaged_preferences_mean_the_defaults(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    ws.registry.user_dir.mkdir(parents=True, exist_ok=True)
+    (ws.registry.user_dir / PREFERENCES_FILE).write_bytes(b"\xff{")
+    assert read_preferences(ws.registry) == Preferences()
+    assert "default preferences" in caplog.text
+
+
+def test_a_refused_value_is_shown_and_the_form_stays_open(tmp_path: Path, qtbot: QtBot) -> None:
+    def refuse(*_values: object) -> None:
+        raise MedSegError("the folder cannot be written")
+
+    dialog = FormDialog("Export", "Export", make_export_form(refuse, ".tif", tmp_path, False))
+    qtbot.addWidget(dialog)
+    dialog.show()
+    dialog.submit_button.click()
+    assert dialog.isVisible()
+    assert dialog.problem == "the folder cannot be written"
+
+
+def test_the_dock_uses_saved_preferences_at_once_and_at_the_next_start(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock]
+) -> None:
+    dock = make_dock(ws)
+    assert dock.worklist.predicts_automatically
+    dock.show_preferences_form()
+    dialog = find_form(dock)
+    dialog.form.predict_automatically.value, dialog.form.budget_s.value = False, 900.0
+    dialog.submit_button.click()
+    assert not dock.worklist.predicts_automatically
+    assert dock.retrain_panel._budget.currentData() == 900.0
+    dock.close_down()
+    again = make_dock(ws)
+    assert not again.worklist.predicts_automatically
+    assert again.retrain_panel._budget.currentData() == 900.0
+
+
+def test_the_export_form_of_the_dock_begins_with_the_preferences(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock]
+) -> None:
+    write_preferences(ws.registry, Preferences(export_suffix=".png", export_with_images=True))
+    dock = make_dock(ws)
+    dock.show_export_form()
+    form = find_form(dock).form
+    assert (form.suffix.value, form.with_images.value) == (".png", True)
+    assert form.folder.value == ws.project.folder / "exports"

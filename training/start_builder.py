@@ -1,0 +1,112 @@
+"""Make the version that a `StartPlan` describes, in the training process: the window has no torch to do so."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import CARD_FILE, RANDOM_WEIGHTS, ModelCard, read_card
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.networks import build_network, initialise_encoder, load_version, save_version
+from napari_medseg.networks.pretrained import NoWeightsError, describe_encoder_weights, list_published_weights
+from training.run_folder import START_FOLDER, START_PLAN_FILE
+from training.start_plan import (
+    RANDOM_ON_REQUEST,
+    WEIGHTS_ADVICE,
+    StartPlan,
+    StartSource,
+    format_start,
+    read_start_plan,
+    write_start_to_card,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def ensure_start_version(run_dir: Path, seed: int) -> str:
+    """Make `start/` in a run folder that has a `start.json`, unless it is there.
+
+    Returns
+    -------
+    str
+        What the model begins with, for people; empty where the run starts from a version that was trained before.
+
+    Raises
+    ------
+    MedSegError
+        As `build_start_version`, and if `start.json` cannot be read.
+    """
+    card_path = run_dir / START_FOLDER / CARD_FILE
+    if (run_dir / START_PLAN_FILE).exists() and not card_path.exists():
+        build_start_version(read_start_plan(run_dir), run_dir / START_FOLDER, seed)
+    return format_start(read_card(card_path)) if card_path.exists() else ""
+
+
+def build_start_version(start: StartPlan, folder: Path, seed: int) -> ModelCard:
+    """Build the network of a plan, give it the weights that it starts from, and write it as a version.
+
+    Parameters
+    ----------
+    start
+        What to build.
+    folder
+        Of the version; relative paths of files in the plan start from the folder above it.
+    seed
+        Of the random numbers of all that the plan has no weights for.
+
+    Returns
+    -------
+    ModelCard
+        The plan's, which also says what the weights began with.
+
+    Raises
+    ------
+    MedSegError
+        If the network cannot be built, nothing of the version's weights fits, or the encoder's weights cannot be had.
+    """
+    torch.manual_seed(seed)
+    network = build_network(start.card.architecture)
+    if start.source is StartSource.VERSION:
+        _copy_version(network, start)
+        card = start.card
+    else:
+        card = _initialise_encoder(network, start, folder.parent)
+    save_version(network, card, folder)
+    return card
+
+
+def copy_matching_tensors(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
+    """Copy each tensor of the same name and shape; return how many were, and how many there are."""
+    given, wanted = donor.state_dict(), network.state_dict()
+    fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}
+    network.load_state_dict({**wanted, **fitting})
+    return len(fitting), len(wanted)
+
+
+def _copy_version(network: nn.Module, start: StartPlan) -> None:
+    donor, card = load_version(Path(start.weights_from))
+    n_taken, n_all = copy_matching_tensors(network, donor)
+    logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
+    if not n_taken:
+        raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
+
+
+def _initialise_encoder(network: nn.Module, start: StartPlan, run_dir: Path) -> ModelCard:
+    """Give the encoder its weights; return the card that says which. All else of the network stays random."""
+    named = start.choose_published_weights(list_published_weights(start.card.architecture))
+    card, source = named.card, named.encoder_weights or RANDOM_WEIGHTS
+    registry = ModelRegistry(Path(start.registry or BUNDLED_MODELS), BUNDLED_MODELS)
+    try:
+        initialise_encoder(network, card.architecture, source, run_dir, registry)
+    except NoWeightsError as error:
+        raise MedSegError(str(error) if start.encoder_weights else f"{error} {WEIGHTS_ADVICE}") from error
+    if source == RANDOM_WEIGHTS:
+        began_with = card.lineage.began_with or RANDOM_ON_REQUEST
+        if began_with != RANDOM_ON_REQUEST:
+            logger.warning("all of the network begins at random: %s", began_with)
+        return write_start_to_card(card, began_with)
+    began_with = describe_encoder_weights(card.architecture, source, run_dir)
+    donor = registry.get_card(source) if began_with == source else None  # a version is described by its name
+    return write_start_to_card(card, began_with, donor)
