@@ -83,14 +83,12 @@ def test_accepting_opens_the_next_until_all_are_done(
 def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    seen = [window.case_controller.current.case.name]
+    seen = [window.case_controller.current.case]
     for by in (1, 1, 1, -1):
         window.worklist.step(by)
-        qtbot.waitUntil(
-            lambda: window.case_controller.current is not None and window.case_controller.current.case.name != seen[-1]
-        )
-        seen.append(window.case_controller.current.case.name)
-    assert seen == ["case1", "case2", "case3", "case1", "case3"]
+        qtbot.waitUntil(lambda: getattr(window.case_controller.current, "case", None) not in (None, seen[-1]))
+        seen.append(window.case_controller.current.case)
+    assert [case.name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
 
 
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
