@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from torch import nn
 
+from napari_medseg.networks.lora import merge_lora
 from training.checkpoint import (
     TrainingProgress,
     load_best,
@@ -22,7 +23,6 @@ from training.checkpoint import (
     save_checkpoint,
     save_cycle,
 )
-from training.lora import merge_lora
 from training.model_selection import validate
 from training.run_folder import EpochEnded, Notice, is_cancelled, is_paused
 from training.run_setup import TrainingSetup
