@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from napari_medseg.core.errors import MedSegError
 from training.recipe import read_recipe
 from training.run_folder import (
+    EXIT_PAUSED,
     LOG_FILE,
     RECIPE_FILE,
     Event,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from training.run_setup import TrainingSetup
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-EXIT_PAUSED = 3
 
 logger = logging.getLogger("training")
 

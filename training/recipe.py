@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error, read_json_model
 from napari_medseg.core.model_card import PostprocessingStep
 from training.losses.terms import LossSettings
 from training.recipe_keys import find_keys, list_stages, merge_keys, name_as_written, nest_keys
@@ -138,6 +139,10 @@ class Recipe(_Settings):
         """How many networks the version may consist of: as many as cycles whose weights are kept, else one."""
         return sum(stage.schedule.n_cycles for stage in self.resolve_stages() if stage.keeps_cycles) or 1
 
+    def find_roi_folder(self, run_dir: Path) -> Path | None:
+        """Folder of the version that finds the region of interest; `None` where the model looks everywhere."""
+        return run_dir / self.run.roi_model if self.run.roi_model else None
+
     def resolve_stages(self) -> tuple["Recipe", ...]:
         """Return one recipe for each stage; the recipe itself where it has none."""
         whole = self.model_dump(exclude={"stages"})
@@ -176,12 +181,7 @@ class Recipe(_Settings):
 
 def read_recipe(path: Path) -> Recipe:
     """Read `recipe.json`; raise `MedSegError` naming every unknown or wrong key."""
-    try:
-        return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MedSegError(f"cannot read {path}: {error.strerror}. A run folder needs recipe.json.") from error
-    except ValidationError as error:
-        raise MedSegError(f"{path.name} is not a valid recipe: {_format_errors(error)}") from error
+    return read_json_model(path, Recipe, "is not a valid recipe", "A run folder needs a sound recipe.json.")
 
 
 def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -196,7 +196,7 @@ def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(merge_keys(recipe.model_dump(), changes))
     except ValidationError as error:
         named = name_as_written(error, changes)
-        raise MedSegError(f"the recipe cannot be changed so: {_format_errors(named)}") from error
+        raise MedSegError(f"the recipe cannot be changed so: {format_validation_error(named)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -228,7 +228,3 @@ def make_fine_tuning_recipe(base: str, name: str, version: int, budget_s: float 
             replay_share=0.5, distillation=2.0, average_with_parent=0.5, freeze_batch_norm=True
         ),
     )
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

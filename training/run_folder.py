@@ -46,6 +46,8 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 CANCEL_FILE = "cancel"
 PAUSE_FILE = "pause"
+EXIT_PAUSED = 3
+"""Exit code of a process or command whose run was paused, so that a script can tell it from a finished one."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_FIRST_MODEL, choose_validation_groups
 from napari_medseg.core.tasks import Task
-from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
 from training.augmentation.patch_batch import PatchBatch
@@ -135,8 +135,8 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     rank_context = rank_context or RankContext()
     device = rank_context.device or choose_training_device()
 
-    finder = Predictor.load(run_dir / recipe.run.roi_model, str(device)) if recipe.run.roi_model else None
-    reader = SampleReader(run_dir, base, task, recipe.run.seed, finder, recipe.data.label_steps)
+    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), str(device))
+    reader = SampleReader(run_dir, base, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
         return [reader.read_image(item, n_windows) for item in items]

@@ -17,10 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import (
     CARD_FILE,
     RANDOM_WEIGHTS,
@@ -129,6 +130,11 @@ def format_start(card: ModelCard) -> str:
     return f"the model begins with {card.lineage.began_with}" if card.lineage.began_with else ""
 
 
+def list_donors(registry: ModelRegistry) -> list[Donor]:
+    """List the versions of a registry whose weights a new network can take."""
+    return [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+
+
 def plan_first_model(
     task: Task, name: str, donors: Sequence[Donor], overrides: RecipeOverrides = NO_OVERRIDES
 ) -> StartPlan:
@@ -205,7 +211,7 @@ def plan_project_run(
         As `plan_first_model`.
     """
     name = task.default_model if base is None else base.name
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    donors = list_donors(registry)
     usual = None if base is not None else plan_first_model(task, name, donors)
     if usual is not None and usual.source is not StartSource.VERSION:
         usual = usual.model_copy(update={"card": write_start_to_card(usual.card, RANDOM_AS_NO_MODEL_FITS)})
@@ -255,11 +261,8 @@ def write_start_plan(start: StartPlan, run_dir: Path) -> None:
 
 def read_start_plan(run_dir: Path) -> StartPlan:
     """Read `start.json`; raise `MedSegError` naming every unknown or wrong key."""
-    path = run_dir / START_PLAN_FILE
-    try:
-        return StartPlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} does not say how a first model begins: {error}. Make the run again.") from error
+    complaint = "does not say how a first model begins"
+    return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
 def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:

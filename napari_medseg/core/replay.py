@@ -7,9 +7,9 @@ images stay where they are.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, SnapshotItem, read_snapshot, round_robin
 
@@ -56,12 +56,8 @@ def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:
     path = folder / REPLAY_IMAGES_FILE
     if not path.exists():
         return ()
-    try:
-        return _ReplayImagesFile.model_validate_json(path.read_text(encoding="utf-8")).root
-    except (OSError, ValidationError) as error:
-        raise MedSegError(
-            f"{path} is no list of images: {error}. Delete it: then nothing older is replayed."
-        ) from error
+    advice = "Delete it: then nothing older is replayed."
+    return read_json_model(path, _ReplayImagesFile, "is no list of images", advice).root
 
 
 def write_run_replay_images(run_dir: Path) -> None:
@@ -129,7 +125,4 @@ def _read_samples_file(samples: Path) -> dict[str, list[ReplaySample]]:
     path = samples / REPLAY_SAMPLES_FILE
     if not path.exists():
         return {}
-    try:
-        return _ReplaySamplesFile.model_validate_json(path.read_text(encoding="utf-8")).root
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is no list of samples: {error}. Install napari-medseg again.") from error
+    return read_json_model(path, _ReplaySamplesFile, "is no list of samples", "Install napari-medseg again.").root

@@ -7,10 +7,10 @@ from typing import Self
 import platformdirs
 
 import napari_medseg
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
-from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.client import Engine, PredictionEngine
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent
 APP_NAME = "napari-medseg"
@@ -39,7 +39,11 @@ class Workspace:
     """
 
     def __init__(
-        self, project: Project, registry: ModelRegistry, engine: Engine, samples: Path = PACKAGE_DIR / "samples"
+        self,
+        project: Project,
+        registry: ModelRegistry,
+        engine: PredictionEngine,
+        samples: Path = PACKAGE_DIR / "samples",
     ) -> None:
         self.project = project
         self.registry = registry
@@ -65,12 +69,7 @@ class Workspace:
         """
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
-        return cls(project, ModelRegistry(registry_dir, PACKAGE_DIR / "models"), Engine())
-
-    def get_roi_model_folder(self, model: str) -> Path | None:
-        """Folder of the live version that finds the field of `model`; `None` where it looks everywhere."""
-        field = self.registry.get_roi_model(model)
-        return self.registry.get_folder(field) if field else None
+        return cls(project, ModelRegistry(registry_dir, BUNDLED_MODELS), Engine())
 
     def close(self) -> None:
         """End the engine and let go of the project. A training run goes on: it needs neither."""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error
 from training.from_folders.base_recipe import ModelRecipe
 from training.recipe_keys import merge_keys
 
@@ -90,7 +91,7 @@ class Suite(BaseModel):
                 yield row, ModelRecipe.model_validate(settings)
             except ValidationError as error:
                 raise MedSegError(
-                    f"row {row.name!r} is no recipe: {_format_errors(error)}. Correct the suite."
+                    f"row {row.name!r} is no recipe: {format_validation_error(error)}. Correct the suite."
                 ) from error
 
 
@@ -101,7 +102,7 @@ def read_suite(path: Path) -> Suite:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MedSegError(f"cannot read the suite {path.name}: {error}. See training/suites.") from error
     except ValidationError as error:
-        raise MedSegError(f"{path.name} is no suite: {_format_errors(error)}. See training/suites.") from error
+        raise MedSegError(f"{path.name} is no suite: {format_validation_error(error)}. See training/suites.") from error
     folders = [make_folder_name(row.name) for row in suite.rows]
     if doubled := sorted({folder for folder in folders if folders.count(folder) > 1}):
         raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a name of its own.")
@@ -149,7 +150,3 @@ def parse_setting(text: str) -> Settings:
 def _make_name_settings(row: SuiteRow) -> Settings:
     """Where a card or a recipe wants a name and a version, the row's."""
     return {"name": make_folder_name(row.name), "version": 1}
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

@@ -20,7 +20,7 @@ from napari_medseg.core.model_card import (
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
 from napari_medseg.core.snapshot import Role, round_robin
-from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.predictor import Predictor, load_roi_predictor
 from napari_medseg.networks import save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
@@ -129,10 +129,9 @@ def measure_reliability(setup: TrainingSetup, network: nn.Module, card: ModelCar
     """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
     planes, words, n_images = setup.validation, "the validation planes", 0
     if setup.recipe.run.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
-        finder = _load_predictor(setup, setup.run_dir).roi_predictor
-        reader = SampleReader(
-            setup.run_dir, card, setup.task, setup.recipe.run.seed, finder, setup.recipe.data.label_steps
-        )
+        recipe = setup.recipe
+        roi_predictor = load_roi_predictor(recipe.find_roi_folder(setup.run_dir), str(setup.learner.device))
+        reader = SampleReader(setup.run_dir, card, setup.task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
         images = [reader.read_image(item) for item in items]
         planes, n_images = tuple(choose_planes(images, MAX_CALIBRATION_PLANES)), len(items)
         words = f"{n_images} images of the hold-out"
@@ -156,10 +155,7 @@ def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
 
 
 def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
-    device = str(setup.learner.device)
-    roi_model = setup.recipe.run.roi_model
-    field = Predictor.load(setup.run_dir / roi_model, device) if roi_model else None
-    return Predictor.load(folder, device, field)
+    return Predictor.load(folder, str(setup.learner.device), setup.recipe.find_roi_folder(setup.run_dir))
 
 
 def _keep_extremes(case_figures: Sequence[CaseFigure]) -> list[CaseFigure]:

@@ -60,8 +60,7 @@ def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) 
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(choose_training_device())
-    finder = Predictor.load(run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
-    predictor = Predictor.load(run_dir, device, finder)
+    predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     source, n_classes = make_predictor_source(predictor), predictor.card.architecture.classes
     evaluation = Evaluation(
@@ -78,7 +77,8 @@ def evaluate_hold_out(run_dir: Path, labels_by: str, images_may_be_shown: bool) 
     write_worst_case_figure(pictures, run_dir)
     network, card = load_version(run_dir)
     validation, held_out = (
-        _read_planes(items, run_dir, card, task, recipe, finder) for items in (split.validate, split.hold_out)
+        _read_planes(items, run_dir, card, task, recipe, predictor.roi_predictor)
+        for items in (split.validate, split.hold_out)
     )
     calibration = fit_calibration((network, card), validation, held_out, len(split.hold_out))
     card = card.model_copy(update={"hold_out": evaluation.summarise(labels_by), "calibration": calibration})

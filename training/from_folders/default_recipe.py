@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error
 from napari_medseg.core.model_card import (
     Architecture,
     InstanceSeparation,
@@ -122,7 +123,7 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         return RecipeOverrides.model_validate(content)
     except (OSError, ValueError) as error:
-        reason = _format_errors(error) if isinstance(error, ValidationError) else str(error)
+        reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise MedSegError(
             f"{path} is no recipe: {reason}. Its keys are {', '.join(RecipeOverrides.model_fields)}."
         ) from error
@@ -209,8 +210,4 @@ def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _M
     try:
         return type(model).model_validate(model.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the {part} cannot be changed so: {_format_errors(error)}") from error
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise MedSegError(f"the {part} cannot be changed so: {format_validation_error(error)}") from error

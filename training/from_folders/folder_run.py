@@ -1,7 +1,7 @@
 """Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
 
 `pair_images_with_masks` tells what fits, `fill_run` makes the run folder, `train_and_evaluate` trains and evaluates
-it. `medseg train` and the benchmarks call these three.
+it. `medseg train folders` and the benchmarks call these three.
 """
 
 import re

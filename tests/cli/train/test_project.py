@@ -1,14 +1,11 @@
-"""`medseg train` by its options: a recipe on a project's corrections, and a run folder that other processes train."""
+"""`medseg train project`: a run on a project's corrections, its comparison, and its promotion."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image as Picture
-from workflow_phantoms import accepted, phantom, phantom_labels, real_version
+from workflow_phantoms import accepted, real_version
 
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.records import Run
@@ -51,14 +48,18 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
         'architecture = {encoder = "resnet18", options = {decoder_channels = [16, 16, 16, 8, 8]}}\n'
         f'weights = "none"\nrecipe = {{loss = "focal_dice", {small}}}\n'
     )
-    code, out, err = medseg("train", "--recipe", recipe, "--epochs", 2, "--seed", 5, "--json", *place)
+    code, out, err = medseg("train", "project", "--recipe", recipe, "--epochs", 2, "--seed", 5, "--json", *place)
     assert code == 0, err
     answer = json.loads(out)
     assert (answer["model"], answer["live"]) == ("lungs-unet@78", "lungs-unet@77")
     folder = only_run(tmp_path / "project")
     written = read_recipe(folder / "recipe.json")
-    assert (written.schedule.n_epochs, written.schedule.patience) == (2, 2)
-    assert (written.run.budget_s, written.run.seed) == (None, 5)
+    assert (written.schedule.n_epochs, written.schedule.patience, written.run.budget_s, written.run.seed) == (
+        2,
+        2,
+        None,
+        5,
+    )
     assert written.loss.terms == "focal_dice"
     assert written.run.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
     assert (folder / "start.json").is_file()
@@ -75,11 +76,13 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
 
 
 def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[object, ...], tmp_path: Path) -> None:
-    code, _, err = medseg("train", "--from", "lungs-unet@999", *place)
+    code, _, err = medseg("train", "project", "--from", "lungs-unet@999", *place)
     assert (code, "'lungs-unet@76', 'lungs-unet@77'" in err) == (1, True), err
     recipe = tmp_path / "small.json"
     recipe.write_text(json.dumps({"recipe": SMALL}))
-    code, _, err = medseg("train", "--from", "lungs-unet@76", "--epochs", 1, "--recipe", recipe, "--json", *place)
+    code, _, err = medseg(
+        "train", "project", "--from", "lungs-unet@76", "--epochs", 1, "--recipe", recipe, "--json", *place
+    )
     assert code == 0, err
     folder = only_run(tmp_path / "project")
     written = read_recipe(folder / "recipe.json")
@@ -92,53 +95,32 @@ def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[o
     assert run.base_model == "lungs-unet@77", "the one that it is compared with"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--labels", "a", "--skip-mismatches"), "--labels, --skip-mismatches cannot be used for training on"),
-        (("--out", "x", "--prepare"), "--out, --prepare cannot be used for training on a project"),
-        (("--hold-out", "p1", "--task", "lungs"), "give --images and --masks"),
-        (("--images", "a", "--masks", "b", "--from", "x@1"), "--from cannot be used for training on folders"),
-        (("--images", "a", "--masks", "b", "--promote", "--reason", "x"), "--promote, --reason cannot be used"),
-        (("--images", "a", "--masks", "b", "--project", "p"), "--project cannot be used"),
-        (("--images", "a"), "both --images and --masks"),
-        (("--continue", "--epochs", "3"), "--epochs cannot be used for --continue with a project"),
-        (("run", "--continue", "--seed", "3"), "--seed cannot be used for --continue with a run folder"),
-        (("--discard", "--json"), "--json cannot be used for --discard"),
-        (("recipe.json", "--budget", "9"), "--budget cannot be used for a run folder or base recipe"),
-        (("--reason", "x"), "add --promote"),
-    ],
-)
-def test_no_option_is_ignored(medseg: Call, arguments: tuple[str, ...], said: str) -> None:
-    code, out, err = medseg("train", *arguments)
+def test_without_corrections_nothing_is_trained(medseg: Call, tmp_path: Path, registry: Path) -> None:
+    code, out, err = medseg("train", "project", "--project", tmp_path / "p", "--registry", registry)
     assert (code, out) == (1, "")
-    assert said in err
+    assert "no correction to learn from" in err
 
 
-def test_a_prepared_run_is_trained_elsewhere_and_judged_by_continuing(medseg: Call, tmp_path: Path) -> None:
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
-    for number in range(5):
-        Picture.fromarray(phantom(number).pixels).save(tmp_path / "images" / f"p{number}.png")
-        Picture.fromarray(phantom_labels()).save(tmp_path / "masks" / f"p{number}.png")
-    changes = {"recipe": SMALL, "preprocessing": {"min_side_px": 64, "max_side_px": 64}}
-    (tmp_path / "small.json").write_text(json.dumps(changes))
-    run_dir = tmp_path / "run"
-    own = ("--images", tmp_path / "images", "--masks", tmp_path / "masks", "--labels", "dark,darker")
-    how = ("--epochs", 1, "--recipe", tmp_path / "small.json", "--registry", tmp_path / "registry", "-o", run_dir)
-    assert "Give one of them" in medseg("train", *own, *how, "--prepare", "--check")[2]
-    code, out, err = medseg("train", *own, *how, "--prepare", "--json")
-    assert code == 0, err
-    told = json.loads(out)
-    assert told["folder"] == str(run_dir)
-    assert told["train"].endswith(f"-m training {run_dir}")
-    assert told["judge"] == f"medseg train {run_dir} --continue"
-    assert not list(read_events(run_dir))
-    subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=True, timeout=200)
-    assert not (run_dir / "evaluation.html").exists()
-    code, out, err = medseg("train", run_dir, "--continue", "--json")
-    assert code == 0, err
+def test_a_reason_without_a_promotion_is_wrong_usage(medseg: Call, place: tuple[object, ...], tmp_path: Path) -> None:
+    code, out, err = medseg("train", "project", "--reason", "x", *place)
+    assert (code, out) == (2, "")
+    assert "--reason is only used with --promote" in err
+    assert not (tmp_path / "project" / "runs").is_dir() or not list((tmp_path / "project" / "runs").iterdir())
+
+
+def test_train_runs_compares_and_keeps_the_old_one_without_proof(
+    medseg: Call, ws: Workspace, tmp_path: Path, registry: Path
+) -> None:
+    for number in range(2):
+        accepted(ws, number)
+    ws.close()
+    place = ("--project", ws.project.folder, "--registry", registry)
+    code, out, err = medseg("train", "project", "--budget", "15", "--promote", "--json", *place)
     answer = json.loads(out)
-    assert answer["hold_out"][0]["n_images"] == 1
-    assert (run_dir / "evaluation.html").is_file()
-    assert "is finished and judged" in medseg("train", run_dir, "--continue")[2]
+    assert answer["model"] == "lungs-unet@78"
+    assert answer["live"] == "lungs-unet@77"
+    assert answer["verdict"]["decision"] != "better", "one hold-out case proves nothing"
+    assert code == 1
+    assert "is not promoted" in err
+    listed = json.loads(medseg("models", "list", "--json", "--registry", registry)[1])
+    assert next(entry["model"] for entry in listed if entry["model"].startswith("lungs-")) == "lungs-unet@78"
