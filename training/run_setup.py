@@ -26,10 +26,9 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
-RECIPE_FILE = "recipe.json"
-SNAPSHOT_FILE = "snapshot.json"
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
