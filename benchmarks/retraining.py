@@ -80,14 +80,14 @@ def make_lungs_domain(place: BenchmarkSetup) -> Domain:
     parent = PACKAGE / "models" / "lungs-unet" / "1"
     folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
-        _item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
+        make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
         for one in read_replay_samples(SAMPLES, read_card(parent / CARD_FILE))
     )
     source = place.data / "lungs" / "xray_kermany"
     with (source / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = {row["name"]: row for row in csv.DictReader(file)}
+        rows = {row["name"]: (row["patient"], row["split"]) for row in csv.DictReader(file)}
     pictures = [
-        (_item(case.name, case.image, case.labels, rows[case.name]["patient"], Role.TRAIN), rows[case.name]["split"])
+        (make_item(case.name, case.image, case.labels, rows[case.name][0], Role.TRAIN), rows[case.name][1])
         for case in pair_by_stem(source / "images", source / "labels")
     ]
     new, judged = (round_robin([item for item, split in pictures if split == name]) for name in ("train", "val"))
@@ -254,7 +254,8 @@ def _make_paths_absolute(item: SnapshotItem, folder: Path) -> SnapshotItem:
     return item.model_copy(update={**places, "field_labels": "", "labels_sha256": ""})
 
 
-def _item(name: str, image: Path, labels: Path, group: str, role: Role) -> SnapshotItem:
+def make_item(name: str, image: Path, labels: Path, group: str, role: Role) -> SnapshotItem:
+    """Return the item of one image; its paths become absolute."""
     return SnapshotItem(name=name, image=str(image.resolve()), labels=str(labels.resolve()), group=group, role=role)
 
 
@@ -296,4 +297,4 @@ def _write_item(folder: Path, stem: str, pixels: NDArray[Any], labels: NDArray[A
         answer.parent.mkdir(parents=True, exist_ok=True)
         formats.write_image(picture, image)
         formats.write_labels(answer, np.ascontiguousarray(labels), image)
-    return _item(f"{group}/{stem}", picture, answer, group, Role.TRAIN)
+    return make_item(f"{group}/{stem}", picture, answer, group, Role.TRAIN)
