@@ -20,7 +20,8 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.replay import ReplaySample, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, write_snapshot
-from napari_medseg.inference.engine.client import Engine, EngineResult
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.events import PredictionResult
 from training.data.prefetch import prefetch_batches
 from training.recipe import read_recipe, write_recipe
 from training.run_folder import EpochEnded, Event, Finished, read_events
@@ -211,7 +212,7 @@ def _now(device: torch.device) -> float:
 def _predict(engine: Engine, image: Image) -> tuple[np.ndarray, float]:
     """Return the labels (y, x) and the seconds from request to answer."""
     began = time.perf_counter()
-    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, EngineResult))
+    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, PredictionResult))
     return result.labels, time.perf_counter() - began
 
 
