@@ -1,7 +1,7 @@
 """How many frames does the first model of a new task need? Laryngoscopy, six labels, no bundled model.
 
 Makes the task, then trains a first model on 4, 8, 16, 32 and all frames, each for the same time or number of steps, by
-the same call as `medseg train --images --masks`; each is judged on a sequence that none of them saw. Frames are taken
+the same call as `medseg train folders`; each is judged on a sequence that none of them saw. Frames are taken
 from the other sequences in turn, evenly over each; fewer are always among the more.
 
 `python benchmarks/larynx.py --data ../shared/data/larynx --out docs/larynx --budget 300`
@@ -30,6 +30,7 @@ from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
 from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
+from training.recipe_keys import merge_keys
 from training.run_folder import Failed, read_events
 from training.run_setup import choose_training_device
 from training.start_plan import list_donors
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=0, help="steps for each model, instead of seconds")
     parser.add_argument("--judge-every", type=int, default=1, help="judge on every n-th frame of the sequence")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--changes", type=json.loads, default={}, help='of the recipe, as {"foreground_share": 0.5}')
+    parser.add_argument(
+        "--changes", type=json.loads, default={}, help='of the recipe, as {"data": {"foreground_share": 0.5}}'
+    )
     parser.add_argument("--keep", type=Path, help="new folder for the run folders, as 4, 8 ...; else they are deleted")
     options = parser.parse_args(arguments)
     task = make_custom_task("larynx", list(LABEL_COLOURS), list(LABEL_COLOURS.values()), kind="endoscopy")
@@ -110,7 +113,10 @@ def train_and_score(
 ) -> LearningCurvePoint:
     """Train on the first `n_frames` names in a process of its own, and judge on the others."""
     budget = {"n_epochs": max(1, options.steps // 10)} if options.steps else {"budget_s": options.budget}
-    changes = {"n_epochs": 2000, "patience": 2000, "steps_per_epoch": 10, "keep": "last", "seed": options.seed}
+    changes = {
+        "schedule": {"n_epochs": 2000, "patience": 2000, "steps_per_epoch": 10, "keep": "last"},
+        "run": {"seed": options.seed},
+    }
     cases = [case for case in matched.cases if case.name in set(names)]
     registry = ModelRegistry(Path(), BUNDLED_MODELS)
     donors = list_donors(registry)
@@ -125,7 +131,8 @@ def train_and_score(
             (options.hold_out,),
             tuple(names[:n_frames]),
         )
-        fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe={**changes, **budget, **options.changes}))
+        recipe = merge_keys(merge_keys(changes, budget), options.changes)
+        fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe=recipe))
         began = time.monotonic()
         subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began

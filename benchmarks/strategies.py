@@ -27,17 +27,22 @@ class Strategy:
 
 
 _PLAIN = {"replay_share": 0.0, "distillation": 0.0, "average_with_parent": 0.0}
+_LAST = {"keep": "last"}
 STRATEGIES: dict[str, Strategy] = {
-    "new": Strategy("(a) new cases only", _PLAIN, old_data="none"),
-    "all": Strategy("(b) all data, from the parent", {**_PLAIN, "keep": "last"}, old_data="all"),
-    "replay": Strategy("(c) replay", {"distillation": 0.0, "average_with_parent": 0.0}),
-    "average": Strategy("(d) replay, averaged with the parent", {"distillation": 0.0}),
+    "new": Strategy("(a) new cases only", {"fine_tuning": _PLAIN}, old_data="none"),
+    "all": Strategy("(b) all data, from the parent", {"fine_tuning": _PLAIN, "schedule": _LAST}, old_data="all"),
+    "replay": Strategy("(c) replay", {"fine_tuning": {"distillation": 0.0, "average_with_parent": 0.0}}),
+    "average": Strategy("(d) replay, averaged with the parent", {"fine_tuning": {"distillation": 0.0}}),
     "default": Strategy("(d') the same with distillation: the default", {}),
-    "low_rank": Strategy("(f) the default, kernels change by rank 8 only", {"low_rank": 8}),
-    "decoder": Strategy("(g) the default, the decoder alone learns", {"encoder_rate_factor": 0.0}),
+    "low_rank": Strategy("(f) the default, kernels change by rank 8 only", {"fine_tuning": {"low_rank": 8}}),
+    "decoder": Strategy("(g) the default, the decoder alone learns", {"optimiser": {"encoder_rate_factor": 0.0}}),
     "scratch": Strategy(
         "(e) all data, from scratch",
-        {**_PLAIN, "keep": "last", "freeze_batch_norm": False, "learning_rate": 2e-3, "encoder_rate_factor": 0.5},
+        {
+            "fine_tuning": {**_PLAIN, "freeze_batch_norm": False},
+            "schedule": _LAST,
+            "optimiser": {"learning_rate": 2e-3, "encoder_rate_factor": 0.5},
+        },
         old_data="all",
         start="encoder",
     ),

@@ -24,7 +24,8 @@ from napari_medseg.cli.options import load_predictor
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks import get_task
-from napari_medseg.inference.engine.client import Engine, EngineResult
+from napari_medseg.inference.engine.client import PredictionEngine
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin import layers
 from napari_medseg.workflow import cases
@@ -83,13 +84,13 @@ def measure_tasks(workspace: Workspace, folder: Path, repeats: int) -> Iterator[
         yield Row(name, statistics.median(times), AIMS_S[name], measure_overhead(workspace, path, task))
 
 
-def predict_file_to_layer(workspace: Workspace, engine: Engine, path: Path, task: str) -> None:
+def predict_file_to_layer(workspace: Workspace, engine: PredictionEngine, path: Path, task: str) -> None:
     """Go from a file to its labels in a layer."""
     image = formats.read(path)
     registry = workspace.registry
     card = registry.get_live_card(task)
     events = engine.predict(image, registry.get_folder(card.id), roi_folder=registry.find_roi_folder(card))
-    result = next(event for event in events if isinstance(event, EngineResult))
+    result = next(event for event in events if isinstance(event, PredictionResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()
     layers.add_labels(

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from napari_medseg.core.errors import MedSegError
 from training.recipe import read_recipe
 from training.run_folder import (
+    EXIT_PAUSED,
+    LOG_FILE,
+    RECIPE_FILE,
     Event,
     Failed,
     Finished,
@@ -29,9 +32,7 @@ if TYPE_CHECKING:
     from training.distributed import RankContext
     from training.run_setup import TrainingSetup
 
-LOG_FILE = "log.txt"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-EXIT_PAUSED = 3
 
 logger = logging.getLogger("training")
 
@@ -77,15 +78,16 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     """
     from training.distributed import RankContext
     from training.evaluation.tensorboard import record_events
-    from training.run_setup import RECIPE_FILE, read_setup
+    from training.run_setup import read_setup
     from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()
-    began_with = ensure_start_version(run_dir, read_recipe(run_dir / RECIPE_FILE).seed) if rank_context.is_main else ""
+    seed = read_recipe(run_dir / RECIPE_FILE).run.seed
+    began_with = ensure_start_version(run_dir, seed) if rank_context.is_main else ""
     rank_context.wait()
     setup = read_setup(run_dir, started, rank_context)
     events = _generate_events(setup, began_with)
-    yield from record_events(events, run_dir) if setup.recipe.tensorboard and setup.rank_context.is_main else events
+    yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 
 
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
@@ -99,7 +101,7 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         n_validate=len(setup.split.validate),
         n_hold_out=len(setup.split.hold_out),
         device=str(setup.learner.device),
-        budget_s=setup.recipe.budget_s,
+        budget_s=setup.recipe.run.budget_s,
         time=time.time(),
     )
     progress = resume(setup)

@@ -70,7 +70,7 @@ class Learner:
         network, average = _make_trainable(parent, parent.state_dict(), recipe)
         loss = build_loss(recipe, class_weights).to(device)
         optimiser = build_optimiser(network, recipe, loss.parameters())
-        mixer = replace(build_mixer(recipe), seed=recipe.seed + RANK_SEED_STRIDE * rank_context.rank)
+        mixer = replace(build_mixer(recipe), seed=recipe.run.seed + RANK_SEED_STRIDE * rank_context.rank)
         return cls(recipe, network, parent, average, optimiser, loss, device, mixer, rank_context)
 
     @property
@@ -121,9 +121,9 @@ class Learner:
 
         def loss_of(logits: Tensor) -> Tensor:
             loss: Tensor = self.loss(logits, truth, progress)
-            if self.recipe.distillation and n_replayed:
+            if self.recipe.fine_tuning.distillation and n_replayed:
                 distance = self._compute_distillation_loss(images[:n_replayed], logits[:n_replayed])
-                loss = loss + self.recipe.distillation * distance
+                loss = loss + self.recipe.fine_tuning.distillation * distance
             return loss
 
         self.optimiser.zero_grad(set_to_none=True)
@@ -131,7 +131,7 @@ class Learner:
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.rank_context.average_gradients(learning)
         # Those of loss weights are as large as the losses: clipped together, they would leave the network none.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_gradient_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.max_gradient_norm)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()
@@ -145,7 +145,7 @@ class Learner:
     def make_candidate(self) -> nn.Module:
         """Return the network that would be kept now, an ordinary one in evaluation mode.
 
-        The average of the run where there is one, mixed with the parent by `recipe.average_with_parent`: a straight
+        The average of the run where there is one, mixed with the parent by `average_with_parent`: a straight
         mix of weights keeps more of what the parent knew than the end of the run does (Wortsman et al., Robust
         fine-tuning of zero-shot models, CVPR 2022).
         """
@@ -153,7 +153,7 @@ class Learner:
         self.rank_context.average([buffer for network in learning for buffer in network.buffers()])
         kept = copy.deepcopy(self.parent).to(memory_format=torch.channels_last)
         kept.load_state_dict(merge_lora(learning[-1]))
-        share = self.recipe.average_with_parent
+        share = self.recipe.fine_tuning.average_with_parent
         if share:
             old = self.parent.state_dict()
             for name, tensor in kept.state_dict().items():
@@ -168,7 +168,7 @@ class Learner:
         the batch, as Dice does, is that of the whole; then, part by part, for the gradients (Gao et al., Scaling deep
         contrastive learning batch size under memory limited setup, 2021).
         """
-        n_parts = self.recipe.accumulate
+        n_parts = self.recipe.optimiser.accumulate
         if n_parts == 1:
             loss = loss_of(self._compute_logits(images, step))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -188,34 +188,38 @@ class Learner:
 
     def _compute_logits(self, images: Tensor, step: int, part: int = 0) -> Tensor:
         torch.manual_seed(
-            self.recipe.seed * SEED_STRIDE + step + (self.rank_context.rank + part * self.rank_context.size) * 2**32
+            self.recipe.run.seed * SEED_STRIDE + step + (self.rank_context.rank + part * self.rank_context.size) * 2**32
         )
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with self._autocast():
             logits: Tensor = self.network(images)
         return logits
 
     def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
         """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with torch.no_grad(), self._autocast():
             taught = self.parent(images)
         wanted = functional.log_softmax(taught.float(), dim=1)
         found = functional.log_softmax(logits.float(), dim=1)
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
+
     def _set_train_mode(self) -> None:
         """Let the network learn, but for normalisation that is frozen: by the recipe, or with its encoder's stage."""
         self.network.train()
+        freezes_all = self.recipe.fine_tuning.freeze_batch_norm
         for module in self.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 is_frozen = module.affine and not module.weight.requires_grad  # with its stage, or its encoder
-                if self.recipe.freeze_batch_norm or is_frozen:  # a handful of images would spoil what many measured
+                if freezes_all or is_frozen:  # a handful of images would spoil what many measured
                     module.eval()
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
         if self.average is None:
             return
-        decay = min(self.recipe.ema_decay, (1 + step) / (AVERAGE_WARM_UP_STEPS + step))
+        decay = min(self.recipe.optimiser.ema_decay, (1 + step) / (AVERAGE_WARM_UP_STEPS + step))
         new = self.network.state_dict()
         for name, tensor in self.average.state_dict().items():
             if tensor.is_floating_point():
@@ -230,9 +234,9 @@ def _make_trainable(
     """Return the network that learns and its running average; both begin with the weights."""
     network = copy.deepcopy(parent)
     network.load_state_dict(dict(weights))
-    if recipe.low_rank:
-        apply_lora(network, recipe.low_rank, recipe.seed)
-    average = copy.deepcopy(network) if recipe.ema_decay else None
+    if recipe.fine_tuning.low_rank:
+        apply_lora(network, recipe.fine_tuning.low_rank, recipe.run.seed)
+    average = copy.deepcopy(network) if recipe.optimiser.ema_decay else None
     return network.to(memory_format=torch.channels_last), average
 
 

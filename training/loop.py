@@ -70,7 +70,7 @@ def train_stage(setup: TrainingSetup, progress: TrainingProgress) -> Generator[E
 
 def _train_epochs(setup: TrainingSetup, progress: TrainingProgress, get_batch: GetBatch) -> Iterator[Event]:
     recipe, learner, run_dir = setup.recipe, setup.learner, setup.run_dir
-    for epoch in range(progress.epoch + 1, progress.stage_epoch + recipe.n_epochs + 1):
+    for epoch in range(progress.epoch + 1, progress.stage_epoch + recipe.schedule.n_epochs + 1):
         if _is_stage_over(setup, progress):
             break
         began_s = setup.time_budget.elapsed_s()
@@ -78,8 +78,8 @@ def _train_epochs(setup: TrainingSetup, progress: TrainingProgress, get_batch: G
         if get_run_command(setup) is RunCommand.PAUSE:
             break
         candidate = learner.make_candidate()
-        val_dice = setup.rank_context.broadcast(validate(candidate, setup.validation, recipe.precision))
-        is_wanted = recipe.keep == "last" and math.isfinite(train_loss)
+        val_dice = setup.rank_context.broadcast(validate(candidate, setup.validation, recipe.run.precision))
+        is_wanted = recipe.schedule.keep == "last" and math.isfinite(train_loss)
         if better := is_wanted or val_dice > progress.best_val_dice:
             progress.best_epoch, progress.best_val_dice = epoch, val_dice
             if setup.rank_context.is_main:
@@ -94,7 +94,7 @@ def train_one_epoch(
 ) -> Generator[Event, None, float]:
     """Take the steps of one epoch, fewer where time is up; return their mean loss, NaN where none was finite."""
     recipe, learner, batches = setup.recipe, setup.learner, setup.batches
-    schedule = get_schedule(recipe.schedule, recipe.n_cycles)
+    schedule = get_schedule(recipe.schedule.name, recipe.schedule.n_cycles)
     last_step, word = setup.stage.compute_end_step(progress.epoch + 1 - progress.stage_epoch), get_run_command(setup)
     while progress.step < last_step and word is RunCommand.CONTINUE and not _has_diverged(progress):
         share = compute_stage_progress(setup, progress)
@@ -124,7 +124,7 @@ def resume(setup: TrainingSetup) -> TrainingProgress:
     if progress.best_val_dice < 0:
         began = clock.elapsed_s()
         parent = setup.learner.parent
-        progress.best_val_dice = setup.rank_context.broadcast(validate(parent, setup.validation, recipe.precision))
+        progress.best_val_dice = setup.rank_context.broadcast(validate(parent, setup.validation, recipe.run.precision))
         if setup.rank_context.is_main:
             save_best(setup.run_dir, parent)
         n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
@@ -154,7 +154,7 @@ def _is_stage_over(setup: TrainingSetup, progress: TrainingProgress) -> bool:
     without_better = progress.epoch - max(progress.best_epoch, progress.stage_epoch)
     if get_run_command(setup) is RunCommand.STOP or compute_stage_progress(setup, progress) >= 1:
         return True
-    return without_better >= setup.recipe.patience or _has_diverged(progress)
+    return without_better >= setup.recipe.schedule.patience or _has_diverged(progress)
 
 
 def _has_diverged(progress: TrainingProgress) -> bool:
@@ -176,20 +176,20 @@ def _restore_best_and_lower_rate(setup: TrainingSetup, progress: TrainingProgres
 def _save_cycle_weights(setup: TrainingSetup, progress: TrainingProgress, share: float, enough: float = 1.0) -> None:
     """Write the weights where a cycle has just ended; or is `enough` of one, at the end of a run."""
     recipe = setup.recipe
-    position = share * recipe.n_cycles - progress.cycle
-    is_new = get_cycle(share, recipe.n_cycles) > progress.cycle
+    position = share * recipe.schedule.n_cycles - progress.cycle
+    is_new = get_cycle(share, recipe.schedule.n_cycles) > progress.cycle
     if not recipe.keeps_cycles or not (is_new or (enough < 1 and enough <= position <= 1 + 1e-6)):
         return
     weights = setup.learner.make_candidate()
     if setup.rank_context.is_main:
         save_cycle(setup.run_dir, setup.stage.number, progress.cycle, weights)
-    progress.cycle = get_cycle(share, recipe.n_cycles)
+    progress.cycle = get_cycle(share, recipe.schedule.n_cycles)
 
 
 def _begin_next_stage(setup: TrainingSetup, staged: TrainingSetup, progress: TrainingProgress) -> TrainingSetup:
     """Begin another stage with the best weights so far, or the last ones of the stage before."""
     number = progress.stage + 1
-    is_from_best = setup.recipe.resolve_stages()[number].stage_start == "best"
+    is_from_best = setup.recipe.resolve_stages()[number].schedule.stage_start == "best"
     weights = load_best(setup.run_dir) if is_from_best else merge_lora(staged.learner.network)
     following = setup.make_stage_setup(number, weights)
     progress.stage, progress.stage_epoch, progress.step = number, progress.epoch, following.stage.first_step
@@ -199,9 +199,9 @@ def _begin_next_stage(setup: TrainingSetup, staged: TrainingSetup, progress: Tra
 
 
 def _is_checkpoint_due(setup: TrainingSetup, progress: TrainingProgress) -> bool:
-    recipe = setup.recipe
-    is_late = setup.time_budget.elapsed_s() - progress.elapsed_s >= recipe.checkpoint_every_s
-    return is_late or bool(recipe.checkpoint_every_steps and progress.step % recipe.checkpoint_every_steps == 0)
+    run = setup.recipe.run
+    is_late = setup.time_budget.elapsed_s() - progress.elapsed_s >= run.checkpoint_every_s
+    return is_late or bool(run.checkpoint_every_steps and progress.step % run.checkpoint_every_steps == 0)
 
 
 def _save_progress(setup: TrainingSetup, progress: TrainingProgress) -> None:

@@ -59,7 +59,7 @@ def select_network(
     if not states:
         return best, architecture
     candidates = [Candidate(BEST_EPOCH, best, architecture, progress.best_val_dice), *_build_candidates(setup, states)]
-    wanted = CHOSEN_BY_RECIPE.get(setup.recipe.keep)
+    wanted = CHOSEN_BY_RECIPE.get(setup.recipe.schedule.keep)
     kept = next((one for one in candidates if one.name == wanted), None) or choose_best_candidate(candidates)
     for one in candidates:
         yield Considered(one.name, one.val_dice, one.cost, one is kept)
@@ -91,7 +91,7 @@ def _build_candidates(setup: TrainingSetup, states: Sequence[Mapping[str, Tensor
     yield max(ends, key=lambda end: end.val_dice)
     if len(states) > 1:
         average = _build_network(setup, single, average_weights(states))
-        if not setup.recipe.freeze_batch_norm:
+        if not setup.recipe.fine_tuning.freeze_batch_norm:
             _update_batch_norm(setup, average)
         yield _validate_candidate(setup, AVERAGE, average, single)
         several = make_ensemble_architecture(single, len(states))
@@ -106,7 +106,7 @@ def _build_network(setup: TrainingSetup, architecture: Architecture, weights: Ma
 
 
 def _validate_candidate(setup: TrainingSetup, name: str, network: nn.Module, architecture: Architecture) -> Candidate:
-    return Candidate(name, network, architecture, validate(network, setup.validation, setup.recipe.precision))
+    return Candidate(name, network, architecture, validate(network, setup.validation, setup.recipe.run.precision))
 
 
 def _update_batch_norm(setup: TrainingSetup, network: nn.Module) -> None:

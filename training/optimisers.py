@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from napari_medseg.core.errors import MedSegError, look_up
-from training.recipe import Recipe
+from training.recipe import OptimiserSettings, Recipe
 
 MOMENTUM = 0.9
 LOSS_WEIGHT_RATE_FACTOR = 10.0
@@ -16,16 +16,16 @@ LOSS_WEIGHT_RATE_FACTOR = 10.0
 PROBE_PX = 64
 
 ParameterGroups = list[dict[str, Any]]
-OptimiserFactory = Callable[[ParameterGroups, Recipe], Optimizer]
+OptimiserFactory = Callable[[ParameterGroups, OptimiserSettings], Optimizer]
 
 OPTIMISERS: dict[str, OptimiserFactory] = {
-    "adamw": lambda groups, recipe: AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
-    "adam": lambda groups, recipe: Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
-    "sgd": lambda groups, recipe: SGD(
-        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=MOMENTUM, nesterov=True
+    "adamw": lambda groups, settings: AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay),
+    "adam": lambda groups, settings: Adam(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay),
+    "sgd": lambda groups, settings: SGD(
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, momentum=MOMENTUM, nesterov=True
     ),
-    "rmsprop": lambda groups, recipe: RMSprop(
-        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=MOMENTUM
+    "rmsprop": lambda groups, settings: RMSprop(
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, momentum=MOMENTUM
     ),
 }
 
@@ -41,18 +41,19 @@ def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[n
     MedSegError
         If the recipe names an optimiser that there is not, or stages that the encoder does not have.
     """
-    look_up(OPTIMISERS, recipe.optimiser, "optimiser")
-    if recipe.freeze_encoder_stages:
-        freeze_stages(network, recipe.freeze_encoder_stages)
+    settings = recipe.optimiser
+    look_up(OPTIMISERS, settings.name, "optimiser")
+    if recipe.fine_tuning.freeze_encoder_stages:
+        freeze_stages(network, recipe.fine_tuning.freeze_encoder_stages)
     encoder = [parameter for name, parameter in network.named_parameters() if _is_encoder_parameter(name)]
     rest = [parameter for name, parameter in network.named_parameters() if not _is_encoder_parameter(name)]
-    if not recipe.encoder_rate_factor:
+    if not settings.encoder_rate_factor:
         for parameter in encoder:
             parameter.requires_grad_(False)
-    pairs = [(rest, 1.0), (encoder, recipe.encoder_rate_factor)]
-    groups: ParameterGroups = [_make_group(parameters, recipe.learning_rate * factor) for parameters, factor in pairs]
-    groups.append({**_make_group(loss_weights, recipe.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
-    return OPTIMISERS[recipe.optimiser]([group for group in groups if group["params"]], recipe)
+    pairs = [(rest, 1.0), (encoder, settings.encoder_rate_factor)]
+    groups: ParameterGroups = [_make_group(parameters, settings.learning_rate * factor) for parameters, factor in pairs]
+    groups.append({**_make_group(loss_weights, settings.learning_rate * LOSS_WEIGHT_RATE_FACTOR), "weight_decay": 0.0})
+    return OPTIMISERS[settings.name]([group for group in groups if group["params"]], settings)
 
 
 def freeze_stages(network: nn.Module, n_stages: int) -> None:

@@ -26,10 +26,9 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
-RECIPE_FILE = "recipe.json"
-SNAPSHOT_FILE = "snapshot.json"
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
@@ -84,13 +83,13 @@ class TrainingSetup:
     @property
     def base_folder(self) -> Path:
         """Folder of the version that the result is compared with: what the run starts from, or a version to beat."""
-        return self.run_dir / (self.recipe.compare_with or self.recipe.base)
+        return self.run_dir / (self.recipe.run.compare_with or self.recipe.run.base)
 
     @property
     def is_first_model(self) -> bool:
         """Whether nothing learnt the task before: then the result is compared with an empty answer."""
         starts_anew = not self.base.lineage.created and self.base.lineage.parent is None
-        return starts_anew and not self.recipe.compare_with
+        return starts_anew and not self.recipe.run.compare_with
 
 
 def read_setup(run_dir: Path, started: float, rank_context: RankContext | None = None) -> TrainingSetup:
@@ -114,9 +113,9 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     check_recipe_names(recipe)
     snapshot.check_split()
     task = snapshot.task_definition
-    if recipe.n_threads is not None:
-        torch.set_num_threads(recipe.n_threads)
-    network, base = load_version(run_dir / recipe.base)
+    if recipe.run.n_threads is not None:
+        torch.set_num_threads(recipe.run.n_threads)
+    network, base = load_version(run_dir / recipe.run.base)
     if base.task != task.name:
         raise MedSegError(
             f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
@@ -132,7 +131,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     device = rank_context.device or choose_training_device()
 
     roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), str(device))
-    reader = SampleReader(run_dir, base, task, recipe.seed, roi_predictor, recipe.label_steps)
+    reader = SampleReader(run_dir, base, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
         return [reader.read_image(item, n_windows) for item in items]
@@ -145,10 +144,10 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
             "%d windows: a pass over all takes %d steps, an epoch has %d",
             len(batches.windows),
             batches.steps_per_pass,
-            recipe.steps_per_epoch,
+            recipe.schedule.steps_per_epoch,
         )
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
-    clock, stage = TimeBudget(started, recipe.budget_s), make_stages(recipe)[0]
+    clock, stage = TimeBudget(started, recipe.run.budget_s), make_stages(recipe)[0]
     return TrainingSetup(
         run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, rank_context
     )
@@ -157,10 +156,10 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
 def check_recipe_names(recipe: Recipe) -> None:
     """Raise `MedSegError` where a stage names a loss, set or schedule that there is not, before its turn comes."""
     for stage in recipe.resolve_stages():
-        build_loss(stage, None if stage.class_weights == "none" else torch.ones(1))
-        for name in (stage.augmentation, stage.replay_augmentation):
+        build_loss(stage, None if stage.loss.class_weights == "none" else torch.ones(1))
+        for name in (stage.augmentation.preset, stage.augmentation.replay_preset):
             get_augmentation(name)
-        get_schedule(stage.schedule, stage.n_cycles)
+        get_schedule(stage.schedule.name, stage.schedule.n_cycles)
 
 
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
@@ -208,23 +207,23 @@ def make_batches(
     """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
     augmenter, replay_augmenter = (
         Augmenter(
-            scale_augmentation(get_augmentation(name), recipe.augmentation_strength),
+            scale_augmentation(get_augmentation(name), recipe.augmentation.strength),
             card.preprocessing,
-            recipe.patch_px,
+            recipe.data.patch_px,
             task.sides,
         )
-        for name in (recipe.augmentation, recipe.replay_augmentation)
+        for name in (recipe.augmentation.preset, recipe.augmentation.replay_preset)
     )
     return BatchSampler(
         train,
         replay,
         augmenter,
         replay_augmenter,
-        recipe.batch_size,
-        recipe.replay_share,
-        recipe.seed,
-        recipe.foreground_share,
-        recipe.window_overlap_px if recipe.sampling == "windows" else None,
+        recipe.data.batch_size,
+        recipe.fine_tuning.replay_share,
+        recipe.run.seed,
+        recipe.data.foreground_share,
+        recipe.data.window_overlap_px if recipe.data.sampling == "windows" else None,
     )
 
 
@@ -237,12 +236,12 @@ def choose_training_device() -> torch.device:
 
 def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankContext) -> BatchSampler:
     """Return batches as large as a step needs, and other ones in each process of a team."""
-    size, seed = recipe.batch_size * recipe.accumulate, recipe.seed + RANK_SEED_STRIDE * rank_context.rank
-    return replace(batches, batch_size=size, seed=seed)
+    size = recipe.data.batch_size * recipe.optimiser.accumulate
+    return replace(batches, batch_size=size, seed=recipe.run.seed + RANK_SEED_STRIDE * rank_context.rank)
 
 
 def _compute_class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:
-    if recipe.class_weights == "none":
+    if recipe.loss.class_weights == "none":
         return None
     n_classes = card.architecture.classes
     weights = compute_inverse_frequency_weights(

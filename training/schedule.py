@@ -12,6 +12,7 @@ from itertools import accumulate
 
 from napari_medseg.core.errors import look_up
 from training.recipe import Recipe
+from training.recipe_keys import flatten_keys
 
 WARM_UP_SHARE = 0.05
 ONE_CYCLE_RISE = 0.3
@@ -147,7 +148,7 @@ class Stage:
 
     def compute_end_step(self, n_epochs: int) -> int:
         """Return the number of steps that are done when so many epochs of this stage are over."""
-        return self.first_step + n_epochs * self.recipe.steps_per_epoch
+        return self.first_step + n_epochs * self.recipe.schedule.steps_per_epoch
 
     def compute_total_epochs(self, n_epochs: int) -> int:
         """Return how many epochs the run has where so many are over when this stage begins."""
@@ -155,19 +156,20 @@ class Stage:
 
     def compute_progress(self, run_progress: float) -> float:
         """Return the share of this stage that is over, in [0, 1], when a share of the run is."""
-        start, end = (step / self.n_steps for step in (self.first_step, self.compute_end_step(self.recipe.n_epochs)))
+        last_step = self.compute_end_step(self.recipe.schedule.n_epochs)
+        start, end = (step / self.n_steps for step in (self.first_step, last_step))
         return min(1.0, max(0.0, (run_progress - start) / (end - start)))
 
 
 def make_stages(recipe: Recipe) -> tuple[Stage, ...]:
     """Return the stages of a run: one where the recipe names none."""
     recipes = recipe.resolve_stages()
-    epochs = list(accumulate((each.n_epochs for each in recipes), initial=0))
-    steps = list(accumulate((each.n_epochs * each.steps_per_epoch for each in recipes), initial=0))
+    lengths = [(each.schedule.n_epochs, each.schedule.n_epochs * each.schedule.steps_per_epoch) for each in recipes]
+    epochs, steps = (list(accumulate(counts, initial=0)) for counts in zip(*lengths, strict=True))
     return tuple(Stage(n, each, epochs[n], steps[n], epochs[-1], steps[-1]) for n, each in enumerate(recipes))
 
 
 def describe_stage_changes(recipe: Recipe, number: int) -> str:
     """Return what a stage changes, for people."""
-    changes = (f"{key.replace('_', ' ')} {value}" for key, value in recipe.stages[number].items())
+    changes = (f"{key.replace('_', ' ')} {value}" for key, value in flatten_keys(recipe.stages[number]).items())
     return ", ".join(changes) or "as the run's recipe says"

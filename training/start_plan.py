@@ -17,10 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import (
     CARD_FILE,
     RANDOM_WEIGHTS,
@@ -260,11 +261,8 @@ def write_start_plan(start: StartPlan, run_dir: Path) -> None:
 
 def read_start_plan(run_dir: Path) -> StartPlan:
     """Read `start.json`; raise `MedSegError` naming every unknown or wrong key."""
-    path = run_dir / START_PLAN_FILE
-    try:
-        return StartPlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} does not say how a first model begins: {error}. Make the run again.") from error
+    complaint = "does not say how a first model begins"
+    return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
 def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:

@@ -9,34 +9,39 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, make_progress_console
+from napari_medseg.cli.options import split_words
 from napari_medseg.core.errors import MedSegError
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of runs and tables; run again, it goes on.")]
-DataOption = Annotated[Path, typer.Option("--data", help="Folder that the suite's images lie in.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for runs and tables; an old one is continued.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the suite's images.")]
 WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of pretrained encoders.")]
-RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")]
+RowOption = Annotated[list[str] | None, typer.Option("--row", help="Train only this row; repeatable.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change all rows, as recipe.n_epochs=5; may be given again.")
+    list[str] | None, typer.Option("--set", help="Setting for all rows: recipe.schedule.n_epochs=5; repeatable.")
 ]
-ModelsOption = Annotated[str, typer.Option("--models", help="Networks instead of the rows, as unet,deeplabv3plus.")]
-BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for --models, as resnet50,resnet101.")]
+ModelsOption = Annotated[str, typer.Option("--models", help="Networks to train instead, such as unet,deeplabv3plus.")]
+AtOnceOption = Annotated[
+    int, typer.Option("--at-once", help="Rows to train at the same time.", min=0, show_default="one per GPU")
+]
+BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for --models, such as resnet50,resnet101.")]
 
 
 def benchmark(
-    suite: Annotated[Path, typer.Argument(help="Suite as TOML; a to e are those of training/suites.")],
+    suite: Annotated[Path, typer.Argument(help="TOML file, or a to e for a suite that comes with the program.")],
     out: OutOption,
     data: DataOption = Path("."),
     weights: WeightsOption = Path("."),
-    reduced: Annotated[bool, typer.Option("--reduced", help="At the smaller size that the suite states.")] = False,
+    reduced: Annotated[bool, typer.Option("--reduced", help="Use the smaller size that the suite defines.")] = False,
     row: RowOption = None,
     models: ModelsOption = "",
     backbones: BackbonesOption = "",
     changes: SetOption = None,
-    at_once: Annotated[int, typer.Option(help="Rows beside one another; default: one for each GPU.", min=0)] = 0,
+    at_once: AtOnceOption = 0,
 ) -> None:
-    """Train and score the rows of a suite; write table.csv, table.md and table.html.
+    """Train and compare the networks or settings of a suite.
 
-    A row that is done is not done again. Exit code 1 where a row failed; the others are in the table.
+    Each row of the suite is trained and scored on the same data; the results are in table.csv, table.md and table.html.
+    Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table.
     """
     import torch
 
@@ -47,7 +52,7 @@ def benchmark(
     whole = read_suite(_find_suite(suite))
     chosen = (
         (whole.make_reduced() if reduced else whole)
-        .expand_grid(_split_words(models), _split_words(backbones))
+        .expand_grid(split_words(models), split_words(backbones))
         .select_rows(row or [])
     )
     planned, n_gpus = (
@@ -70,13 +75,9 @@ def benchmark(
 
 
 def _find_suite(suite: Path) -> Path:
-    """Return the file that is meant; a single letter is one of the suites that come with the program."""
+    """Return the file of a suite; a single letter names one that comes with the program."""
     if suite.exists() or len(suite.name) != 1:
         return suite
     import training
 
     return Path(training.__file__).parent / "suites" / f"{suite.name.lower()}.toml"
-
-
-def _split_words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

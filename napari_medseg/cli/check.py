@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import typer
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, TaskOption, open_workspace
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import CaseFinding, check_corrections
@@ -13,14 +20,15 @@ from napari_medseg.workflow.workspace import Workspace
 
 
 def check(
-    task: TaskOption = "lungs",
+    task: TaskOption = DEFAULT_TASK,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
 ) -> None:
-    """List slips in accepted labels, cases accepted unseen, and lessons that repeat a hold-out image.
+    """Check accepted labels before training.
 
-    Exit code 1 where something is found that must not train a model.
+    Lists label errors, cases accepted without a look, and training images that repeat a hold-out image. The exit code
+    is 1 if a finding blocks training.
     """
     with open_workspace(project, registry) as ws:
         found = check_corrections(ws, task)
@@ -43,9 +51,9 @@ def check(
 
 
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:
-    """Say the findings, and whether the hold-out can tell better from worse, one line each."""
+    """Return one line for each finding, and one if the hold-out is too small for a comparison."""
     lines = [f"{'STOP  ' if one.finding.blocking else 'look  '}{one.text}" for one in found]
     n_judging = retrain.count_hold_out_groups(ws, task)
     if n_judging < MIN_GROUPS:
-        lines.append(f"look  the hold-out has accepted cases of {n_judging} patients; {MIN_GROUPS} are needed to tell")
+        lines.append(f"look  the hold-out has accepted cases of {n_judging} patients; {MIN_GROUPS} are needed")
     return lines

@@ -7,16 +7,15 @@ import typer
 
 
 def demo(
-    scripted: Annotated[
-        bool, typer.Option("--scripted", help="Let the window go through the whole loop by itself.")
-    ] = False,
+    scripted: Annotated[bool, typer.Option("--scripted", help="Run the whole loop without a user.")] = False,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for pictures, exports and the report of --scripted.")
+        Path, typer.Option("--out", "-o", help="With --scripted: folder for screenshots, exports and report.")
     ] = Path("demo-output"),
 ) -> None:
-    """Open napari with the MedSeg dock and a real chest CT, in a project of its own.
+    """Open napari with a chest CT to try the program.
 
-    With --scripted: predict, correct, accept, export, retrain within 60 s, compare and promote, without a person.
+    The demo has a project of its own. With --scripted it predicts, corrects, accepts, exports, retrains within 60 s,
+    compares and promotes without a user.
     """
     # Not at the top of the file: the other commands must run where no Qt is installed.
     from napari_medseg.plugin.demo.demo import run_demo

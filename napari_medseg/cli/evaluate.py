@@ -1,4 +1,4 @@
-"""`medseg evaluate`: measure a model, or labels made elsewhere, against reference labels; no project is touched."""
+"""`medseg evaluate`: score a model, or label files, against reference labels; no project is used."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
 from napari_medseg.cli.options import (
+    DEFAULT_TASK,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -27,25 +28,26 @@ if TYPE_CHECKING:
 
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: Annotated[Path, typer.Option(help="Folder of reference labels; equal stems belong together.")],
+    labels: Annotated[Path, typer.Option(help="Folder of reference labels, named like the images.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and HTML.", show_default=False)
+        Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and HTML reports.", show_default=False)
     ] = None,
-    task: TaskOption = "lungs",
+    task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Folder of labels made elsewhere, measured instead of a model's.", show_default=False),
+        typer.Option(help="Folder of label files to score instead of a model.", show_default=False),
     ] = None,
-    only: Annotated[str, typer.Option(help="Regular expression that stems must begin with.")] = "",
-    group: Annotated[str, typer.Option(help="Regular expression whose match in the stem is the patient.")] = "",
+    only: Annotated[str, typer.Option(help="Use only images whose name starts with this regular expression.")] = "",
+    group: Annotated[str, typer.Option(help="Regular expression that finds the patient in an image's name.")] = "",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Measure a model, or labels made elsewhere, against reference labels.
+    """Score a model, or label files, against reference labels.
 
-    Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; of instances AJI, PQ and F1 too.
+    Scores are Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; for instances also AJI, PQ
+    and F1.
     """
     from training.evaluation.case_figure import draw_case_figure
     from training.evaluation.evaluate import evaluate_cases, find_cases, make_folder_source, make_predictor_source

@@ -6,21 +6,31 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, TaskOption, open_workspace
-from napari_medseg.core import formats
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    LabelFormatOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
 from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
 
 
 def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; made where it is missing.")],
-    suffix: Annotated[str, typer.Option(help=f"Format: {', '.join(formats.WRITERS)}.")] = ".tif",
-    task: TaskOption = "lungs",
-    with_images: Annotated[bool, typer.Option("--with-images", help="Write each image beside its labels.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; created if missing.")],
+    suffix: LabelFormatOption = ".tif",
+    task: TaskOption = DEFAULT_TASK,
+    with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
 ) -> None:
-    """Write accepted labels with provenance.json and measurements.csv."""
+    """Write the accepted labels of a project.
+
+    With them come provenance.json and measurements.csv.
+    """
     with open_workspace(project, registry) as ws:
         paths = export_corrections(
             read_export_items(ws, list_accepted_rows(ws, task)), output, suffix, with_images=with_images

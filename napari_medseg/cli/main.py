@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks, train
+from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks
+from napari_medseg.cli.train import group as train
+from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError
 
 app = typer.Typer(
@@ -18,18 +20,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Correct medical labels, and let the model learn from the corrections.",
+    rich_markup_mode="markdown",
+    help="Correct medical segmentations, and retrain the models on the corrections.",
 )
-app.command()(predict.predict)
-app.command()(evaluate.evaluate)
-app.command()(queue.queue)
-app.command()(export.export)
-app.command()(check.check)
-app.command()(train.train)
-app.command()(benchmark.benchmark)
-app.command()(demo.demo)
-app.add_typer(models.app, name="models")
-app.add_typer(tasks.app, name="tasks")
+app.command(rich_help_panel="Try it")(demo.demo)
+app.command(rich_help_panel="Image files")(predict.predict)
+app.command(rich_help_panel="Image files")(evaluate.evaluate)
+app.command(rich_help_panel="Project")(queue.queue)
+app.command(rich_help_panel="Project")(check.check)
+app.command(rich_help_panel="Project")(export.export)
+app.add_typer(train.app, name="train", rich_help_panel="Training")
+app.command(rich_help_panel="Training")(benchmark.benchmark)
+app.add_typer(models.app, name="models", rich_help_panel="Models and tasks")
+app.add_typer(tasks.app, name="tasks", rich_help_panel="Models and tasks")
 
 
 def _print_version(asked: bool) -> None:
@@ -48,7 +51,12 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and end the process with its exit code; what a person can act on is one line on stderr."""
+    """Run a command and end the process with its exit code; an error that the user can fix is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    translated = translate_old_spelling(given)
+    if translated is not None:
+        typer.echo(format_notice(given, translated), err=True)
+        arguments = translated
     try:
         app(args=None if arguments is None else list(arguments), prog_name="medseg")
     except MedSegError as error:

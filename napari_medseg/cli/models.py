@@ -9,25 +9,23 @@ from rich.table import Column, Table
 
 from napari_medseg.cli import network_summary
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, RegistryOption, TaskOption, open_registry
+from napari_medseg.cli.options import DEFAULT_TASK, JsonOption, RegistryOption, TaskOption, open_registry
 from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 
-app = typer.Typer(no_args_is_help=True, help="List, show, promote, roll back and measure models.")
-app.command()(network_summary.summary)
-
-ModelArgument = Annotated[str, typer.Argument(help="Such as lungs-unet@3.")]
+app = typer.Typer(no_args_is_help=True, help="List, show, add, promote and measure models.")
+ModelArgument = Annotated[str, typer.Argument(help="Version, such as lungs-unet@3.")]
 
 
 @app.command("list")
 def list_versions(
-    task: Annotated[str | None, typer.Option("--task", "-t", help="Only of this task.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="List only this task.", show_default=False)] = None,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """List the versions, newest first; the live ones are marked."""
+    """List all versions, newest first."""
     models = open_registry(registry)
     live = _list_live_ids(models)
     cards = models.list_versions(task)
@@ -45,7 +43,7 @@ def list_versions(
 
 @app.command()
 def show(model: ModelArgument, as_json: JsonOption = False, registry: RegistryOption = None) -> None:
-    """Show what a version was made from, how good it is and where it is weak."""
+    """Show the training data, scores and weaknesses of a version."""
     models = open_registry(registry)
     card = models.get_card(model)
     if as_json:
@@ -61,21 +59,21 @@ def show(model: ModelArgument, as_json: JsonOption = False, registry: RegistryOp
     if lineage.promotion_reason:
         echo(f"promoted because: {lineage.promotion_reason}")
     for source in card.training_data:
-        echo(f"learnt from: {source.name}, {source.n_images} images, {source.groups} groups, {source.licence}")
+        echo(f"trained on: {source.name}, {source.n_images} images, {source.groups} groups, {source.licence}")
     for score in card.hold_out:
         echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
     for weakness in card.weaknesses:
-        echo(f"weak: {weakness}")
+        echo(f"weakness: {weakness}")
 
 
 @app.command()
 def add(
-    folder: Annotated[Path, typer.Argument(help="With card.json and model.safetensors, as a run leaves them.")],
-    promote_it: Annotated[bool, typer.Option("--promote", help="Let it predict for its task from now on.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, where another version predicts now; it goes on the card.")] = "",
+    folder: Annotated[Path, typer.Argument(help="Folder with card.json and model.safetensors, such as a run folder.")],
+    promote_it: Annotated[bool, typer.Option("--promote", help="Make it live for its task.")] = False,
+    reason: Annotated[str, typer.Option(help="Why it replaces the live version. Stored on its card.")] = "",
     registry: RegistryOption = None,
 ) -> None:
-    """Put a version that was trained elsewhere beside the others; its task comes with it."""
+    """Add a model that was trained elsewhere, with its task."""
     models = open_registry(registry)
     card = read_card(folder / CARD_FILE)
     before = models.get_live_id(card.task)
@@ -95,10 +93,13 @@ def add(
 @app.command()
 def promote(
     model: ModelArgument,
-    reason: Annotated[str, typer.Option(help="Why; it goes on the card.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; required if it was never live. Stored on its card.")] = "",
     registry: RegistryOption = None,
 ) -> None:
-    """Make a version live for its task; `medseg train --promote` asks the hold-out first, this does not."""
+    """Make a version live for its task.
+
+    Nothing is compared. To promote only a better version, use `medseg train project --promote`.
+    """
     models = open_registry(registry)
     was_live_before = any(change.model == model for change in models.read_history(models.get_card(model).task))
     bundled = models.get_folder(model).is_relative_to(models.bundled_dir)
@@ -109,9 +110,12 @@ def promote(
 
 
 @app.command("roll-back")
-def roll_back(task: TaskOption = "lungs", registry: RegistryOption = None) -> None:
-    """Make the version live that was live before."""
+def roll_back(task: TaskOption = DEFAULT_TASK, registry: RegistryOption = None) -> None:
+    """Make the previous live version live again."""
     echo(f"{open_registry(registry).roll_back(task).id} is live.")
+
+
+app.command()(network_summary.summary)
 
 
 def _list_live_ids(models: ModelRegistry) -> set[str]:

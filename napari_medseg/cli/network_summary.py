@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 NetworkArgument = Annotated[
     str,
-    typer.Argument(help="An architecture, such as segnet or deeplabv3plus:resnet50, or a version, as lungs-unet@3."),
+    typer.Argument(help="Architecture, such as segnet or deeplabv3plus:resnet50, or version, such as lungs-unet@3."),
 ]
 ChannelsOption = Annotated[
-    int | None, typer.Option(min=1, help="Of the planes that go in; a version says it itself.", show_default="3")
+    int | None, typer.Option(min=1, help="Input channels.", show_default="3, or those of the version")
 ]
 ClassesOption = Annotated[
-    int | None, typer.Option(min=2, help="Labels and background; a version says it itself.", show_default="2")
+    int | None,
+    typer.Option(min=2, help="Output classes, background included.", show_default="2, or those of the version"),
 ]
 MEGA = 1_000_000
 
@@ -34,15 +35,18 @@ def summary(
     name: NetworkArgument,
     channels: ChannelsOption = None,
     classes: ClassesOption = None,
-    depth: Annotated[int, typer.Option(min=0, help="How deep layers are told apart.")] = 2,
-    side: Annotated[int, typer.Option(min=32, help="Side of the planes, in pixels.")] = 256,
-    batch: Annotated[int, typer.Option(min=2, help="Planes in a step of training.")] = 2,
-    precision: Annotated[str, typer.Option(help="Of the step: bf16 or fp32.")] = "bf16",
+    depth: Annotated[int, typer.Option(min=0, help="Depth of nested layers to list.")] = 2,
+    side: Annotated[int, typer.Option(min=32, help="Side of the input images in pixels.")] = 256,
+    batch: Annotated[int, typer.Option(min=2, help="Batch size of the training step.")] = 2,
+    precision: Annotated[str, typer.Option(help="bf16 or fp32.")] = "bf16",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Show layers, parameters, multiply-adds, receptive field, and the time and memory of one step."""
+    """Show the layers and cost of a network.
+
+    That is parameters, multiply-adds, receptive field, and the time and memory of one training step on this machine.
+    """
     from napari_medseg.inference.device import choose_device, describe_device
     from napari_medseg.networks.step_profile import StepSettings
     from napari_medseg.networks.summary import summarise_network
@@ -99,7 +103,7 @@ def _format_totals(found: "NetworkSummary", device: str) -> list[str]:
     whole, field, size = found.rows[0], found.receptive_field, found.step_size
     reach = f"{field.side_px} px"
     if field.is_unbounded:
-        reach = f"all of a strip of {field.probe_px} px: pooling over the plane, attention, or a still larger field"
+        reach = f"at least {field.probe_px} px (global pooling, attention, or a larger field)"
     return [
         f"parameters: {whole.n_parameters:,}",
         f"multiply-adds: {whole.n_multiply_adds / MEGA:,.0f} M for one plane of {size.side_px} x {size.side_px}",

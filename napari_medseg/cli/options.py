@@ -1,4 +1,4 @@
-"""Where commands find the project and the models, and how they speak: results on stdout, progress on stderr."""
+"""Options that several commands share, and the project, registry and model that they name."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats import WRITERS
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
@@ -15,38 +16,41 @@ from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
+DEFAULT_TASK = "lungs"
+
 ProjectOption = Annotated[
     Path | None,
-    typer.Option("--project", help="Folder of the project (default: that of the window).", show_default=False),
+    typer.Option("--project", help="Project folder.", show_default="that of the window"),
 ]
 RegistryOption = Annotated[
     Path | None,
-    typer.Option(
-        "--registry", help="Folder of the models you trained (default: that of the window).", show_default=False
-    ),
+    typer.Option("--registry", help="Folder of the models that you trained.", show_default="that of the window"),
 ]
-TaskOption = Annotated[str, typer.Option("--task", "-t", help="What is to be segmented.")]
+TaskOption = Annotated[str, typer.Option("--task", "-t", help="Task, see medseg tasks list.")]
+OptionalTaskOption = Annotated[
+    str | None,
+    typer.Option("--task", "-t", help="Task, see medseg tasks list.", show_default=DEFAULT_TASK),
+]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Such as lungs-unet@3; the live one without it.", show_default=False)
+    str | None, typer.Option("--model", "-m", help="Model version, such as lungs-unet@3.", show_default="the live one")
 ]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or mps; the fastest there is without it.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.", show_default="the fastest one")]
+LabelFormatOption = Annotated[str, typer.Option("--suffix", help=f"File format: {', '.join(WRITERS)}.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
 def get_project_dir(project: Path | None) -> Path:
-    """Folder of the project that is meant."""
+    """Return the project folder of an option, or the default one of the window."""
     return project or get_user_data_dir() / "project"
 
 
 def get_registry_dir(registry: Path | None) -> Path:
-    """Folder of the person's models that is meant."""
+    """Return the registry folder of an option, or the default one of the window."""
     return registry or get_user_data_dir() / "registry"
 
 
 def open_registry(registry: Path | None) -> ModelRegistry:
-    """Return the models without opening a project, so that it works beside an open window."""
+    """Open the registry of models alone, so that it works while a window has the project open."""
     return ModelRegistry(get_registry_dir(registry), BUNDLED_MODELS)
 
 
@@ -67,7 +71,7 @@ def open_workspace(project: Path | None, registry: Path | None) -> Iterator[Work
 
 
 def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> ModelCard:
-    """Card of the version that is meant; raise `MedSegError` where it is for another task."""
+    """Return the card of a version, or of the live one; raise `MedSegError` if it is for another task."""
     card = models.get_live_card(task) if model is None else models.get_card(model)
     if card.task != task:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, not {task!r}. Add --task {card.task}.")
@@ -75,7 +79,12 @@ def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> Mo
 
 
 def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Predictor":
-    """Load a version, and the one that finds its field where it looks into one."""
+    """Load a version, and the model that finds its region of interest if it needs one."""
     from napari_medseg.inference.predictor import Predictor
 
     return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
+
+
+def split_words(text: str) -> list[str]:
+    """Words between commas, without empty ones."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,4 +1,4 @@
-"""`medseg predict`: image files in, label files out; no project is touched."""
+"""`medseg predict`: image files in, label files out; no project is used."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from rich.progress import track
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
 from napari_medseg.cli.options import (
+    DEFAULT_TASK,
     DeviceOption,
     JsonOption,
+    LabelFormatOption,
     ModelOption,
     RegistryOption,
     TaskOption,
@@ -23,6 +25,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
+from napari_medseg.core.task_detection import check_image_fits_task
 from napari_medseg.core.tasks import Task
 
 if TYPE_CHECKING:
@@ -30,19 +33,19 @@ if TYPE_CHECKING:
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Images, or folders of them (a DICOM series is one image).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the labels; made where it is missing.")],
-    task: TaskOption = "lungs",
+    files: Annotated[list[Path], typer.Argument(help="Image files or folders. A DICOM series is one image.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the labels; created if missing.")],
+    task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
-    suffix: Annotated[str, typer.Option(help=f"Format: {', '.join(formats.WRITERS)}.")] = ".tif",
+    suffix: LabelFormatOption = ".tif",
     device: DeviceOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labels of the same name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Write the labels that a model proposes for images.
+    """Segment images and write the labels.
 
-    Exit code 1 where at least one file could not be used; the others are written all the same.
+    The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     look_up(formats.WRITERS, suffix, problem=f"labels cannot be written as {suffix!r}")
     sources, errors = _find_sources(files)
@@ -101,8 +104,7 @@ def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predicto
     from napari_medseg.inference.events import PredictionResult
 
     image = formats.read_source(source)
-    if image.axes not in task.axes and image.spatial_axes not in task.axes:
-        raise MedSegError(f"{source.name} has axes {image.axes!r}, but task {task.name!r} needs {list(task.axes)}.")
+    check_image_fits_task(image, task)
     result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
     formats.write_labels(target, result.labels, image)
     sizes = measure_labels(result.labels, image, task, result.roi)
@@ -128,6 +130,6 @@ def _echo_result(written: Sequence[dict[str, Any]], errors: Sequence[str]) -> No
     for entry in written:
         echo(f"{entry['labels']}  {entry['text']}")
         for finding in entry["findings"]:
-            echo(f"  look at it: {finding}")
+            echo(f"  please check: {finding}")
     for error in errors:
         typer.echo(f"medseg: {error}", err=True)

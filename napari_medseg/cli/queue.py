@@ -1,17 +1,27 @@
 """`medseg queue`: the undecided cases of a project in the order in which the window proposes them."""
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, TaskOption, open_workspace
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
 from napari_medseg.workflow.case_ranking import rank_undecided_cases
 
 
 def queue(
-    task: TaskOption = "lungs",
+    task: TaskOption = DEFAULT_TASK,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
 ) -> None:
-    """List the cases that nobody has decided on, the one that teaches most per minute first."""
+    """List the undecided cases of a project.
+
+    First comes the case that is expected to improve the model most per minute of correction.
+    """
     with open_workspace(project, registry) as ws:
         rows = rank_undecided_cases(ws, task)
     if as_json:

@@ -1,4 +1,4 @@
-"""`medseg tasks`: which things can be labelled, and new ones."""
+"""`medseg tasks`: list, add, extend and remove tasks."""
 
 from typing import Annotated
 
@@ -27,14 +27,14 @@ from napari_medseg.core.task_catalog import TASKS_FOLDER
 from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
-app = typer.Typer(no_args_is_help=True, help="List, make, extend and remove tasks: what is to be labelled.")
+app = typer.Typer(no_args_is_help=True, help="List, add, extend and remove tasks: sets of labels to segment.")
 
-NameArgument = Annotated[str, typer.Argument(help="Small letters and digits, as in larynx or knee-bones.")]
+NameArgument = Annotated[str, typer.Argument(help="Name in small letters and digits, such as larynx or knee-bones.")]
 
 
 @app.command("list")
 def list_tasks(as_json: JsonOption = False, registry: RegistryOption = None) -> None:
-    """List the tasks with their labels, and which model is live for each."""
+    """List all tasks with their labels and live models."""
     models = open_registry(registry)
     catalog = models.read_task_catalog()
     live = {task.name: models.get_live_id(task.name) for task in catalog}
@@ -51,19 +51,19 @@ def list_tasks(as_json: JsonOption = False, registry: RegistryOption = None) -> 
 @app.command()
 def add(
     name: NameArgument,
-    labels: Annotated[str, typer.Option(help='Without background, as in "vocal_folds,tissue": values 1, 2 ...')],
-    colours: Annotated[str, typer.Option(help='One for each label, as in "#E69F00,#56B4E9".')] = "",
+    labels: Annotated[str, typer.Option(help='Labels of the values 1, 2 ..., such as "vocal_folds,tissue".')],
+    colours: Annotated[str, typer.Option(help='One colour per label, such as "#E69F00,#56B4E9".')] = "",
     channels: Annotated[
-        int | None, typer.Option(help="3 for colour pictures, 1 for grey ones.", show_default=False)
+        int | None, typer.Option(help="3 for colour images, 1 for grey ones.", show_default=False)
     ] = None,
     modality: Annotated[
-        str, typer.Option("--modality", help=f"Kind of images: {', '.join(IMAGE_KINDS)}. Says the channels, too.")
+        str, typer.Option("--modality", help=f"Kind of images: {', '.join(IMAGE_KINDS)}. Sets the channels, too.")
     ] = "",
-    title: Annotated[str, typer.Option(help="Text in the window.")] = "",
+    title: Annotated[str, typer.Option(help="Name in the window.")] = "",
     instances: Annotated[bool, typer.Option("--instances", help="Number each object, as with nuclei.")] = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Make a task; an open window sees it as soon as it is looked at."""
+    """Add a task."""
     task = make_custom_task(
         name, _split_words(labels), _split_words(colours), _choose_image_kind(channels, modality), title, instances
     )
@@ -71,22 +71,22 @@ def add(
     add_to_registry(models, models.read_task_catalog(), task)
     echo(_format_labels(task))
     echo(
-        f"Choose it in the window, label a few images and accept them; then: medseg train --task {name}. "
-        f"With masks already: medseg train --task {name} --images DIR --masks DIR"
+        f"Choose it in the window, label a few images and accept them; then: medseg train project --task {name}. "
+        f"If you have masks: medseg train folders --task {name} --images DIR --masks DIR"
     )
 
 
 @app.command()
 def extend(
     name: NameArgument,
-    labels: Annotated[str, typer.Option(help='New ones, as in "pathology,tool": they get the next values.')],
-    colours: Annotated[str, typer.Option(help='One for each new label, as in "#E69F00,#56B4E9".')] = "",
+    labels: Annotated[str, typer.Option(help='New labels, such as "pathology,tool". They get the next values.')],
+    colours: Annotated[str, typer.Option(help='One colour per new label, such as "#E69F00,#56B4E9".')] = "",
     project: ProjectOption = None,
     registry: RegistryOption = None,
 ) -> None:
-    """Add labels behind those that a task has; corrections and models keep theirs.
+    """Add labels to a task.
 
-    An open window sees them as soon as it is looked at.
+    Corrections and models keep the labels that they have.
     """
     models = open_registry(registry)
     catalog = models.read_task_catalog(get_project_dir(project) / TASKS_FOLDER)
@@ -95,21 +95,21 @@ def extend(
     task = append_task_labels(get_custom_task(catalog, name), words, _split_words(colours))
     extend_in_registry(models, catalog, task)
     echo(_format_labels(task))
-    echo("What was accepted before says nothing of the new labels: accept cases that show them anew.")
+    echo("Accepted cases do not contain the new labels. Review cases that show them once more.")
     if live := models.get_live_id(name):
-        echo(f"{live} goes on with the labels that it knows, until: medseg train --task {name}")
+        echo(f"{live} predicts only its old labels until you run: medseg train project --task {name}")
 
 
 @app.command()
 def remove(name: NameArgument, project: ProjectOption = None, registry: RegistryOption = None) -> None:
-    """Forget a task that no case of the project and no version uses."""
+    """Remove a task that no case and no model uses."""
     with open_workspace(project, registry) as ws:
         remove_task(ws, name)
     echo(f"{name} is removed.")
 
 
 def _choose_image_kind(channels: int | None, modality: str) -> str:
-    """Return the kind of images that is meant; the two may not contradict each other."""
+    """Return the kind of images from the two options; raise `MedSegError` if they contradict each other."""
     if channels is not None and channels not in FALLBACK_KINDS:
         raise MedSegError(f"images have 1 or 3 channels, not {channels}.")
     kind = modality.lower() or FALLBACK_KINDS[channels or 3]

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks import Task, get_task
 
 CARD_FILE = "card.json"
@@ -178,13 +179,9 @@ def read_card(path: Path) -> ModelCard:
     MedSegError
         If the file is missing, is no JSON, or has unknown or missing keys; the text names them.
     """
-    try:
-        return ModelCard.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MedSegError(f"cannot read the model card {path.name}: {error.strerror}. Re-install the model.") from error
-    except ValidationError as error:
-        places = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise MedSegError(f"{path.name} is no valid model card: {places}. Use one that this program wrote.") from error
+    if not path.exists():
+        raise MedSegError(f"cannot read the model card {path.name}: {path.parent} has none. Re-install the model.")
+    return read_json_model(path, ModelCard, "is no valid model card", "Use one that this program wrote.")
 
 
 def write_card(card: ModelCard, path: Path) -> None:

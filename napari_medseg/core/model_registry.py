@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -246,13 +247,9 @@ class ModelRegistry:
         path = self.user_dir / LIVE_FILE
         if not path.exists():
             return _LiveFile()
-        try:
-            return _LiveFile.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError) as error:
-            raise MedSegError(
-                f"{path} cannot be read, so it is not known which model is live. Move the file away: the bundled model "
-                "is live then, and you can promote another."
-            ) from error
+        complaint = "cannot be read, so it is not known which model is live"
+        advice = "Move the file away: the bundled model is live then, and you can promote another."
+        return read_json_model(path, _LiveFile, complaint, advice)
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
         tasks = self._read_live_file().tasks

@@ -7,11 +7,11 @@ images stay where they are.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.snapshot import Role, SnapshotItem, read_snapshot, round_robin
+from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, SnapshotItem, read_snapshot, round_robin
 
 REPLAY_IMAGES_FILE = "older.json"
 MAX_REPLAY_IMAGES = 16
@@ -56,12 +56,8 @@ def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:
     path = folder / REPLAY_IMAGES_FILE
     if not path.exists():
         return ()
-    try:
-        return _ReplayImagesFile.model_validate_json(path.read_text(encoding="utf-8")).root
-    except (OSError, ValidationError) as error:
-        raise MedSegError(
-            f"{path} is no list of images: {error}. Delete it: then nothing older is replayed."
-        ) from error
+    advice = "Delete it: then nothing older is replayed."
+    return read_json_model(path, _ReplayImagesFile, "is no list of images", advice).root
 
 
 def write_run_replay_images(run_dir: Path) -> None:
@@ -69,7 +65,7 @@ def write_run_replay_images(run_dir: Path) -> None:
 
     Partly labelled images are left out: a replayed image counts as a whole.
     """
-    snapshot = read_snapshot(run_dir / "snapshot.json")
+    snapshot = read_snapshot(run_dir / SNAPSHOT_FILE)
     whole = [item for item in snapshot.filter_by_role(Role.TRAIN) if not item.is_partial]
     write_replay_images(
         run_dir, [_make_replay_image(item, run_dir.absolute()) for item in round_robin(whole)[:MAX_REPLAY_IMAGES]]
@@ -129,7 +125,4 @@ def _read_samples_file(samples: Path) -> dict[str, list[ReplaySample]]:
     path = samples / REPLAY_SAMPLES_FILE
     if not path.exists():
         return {}
-    try:
-        return _ReplaySamplesFile.model_validate_json(path.read_text(encoding="utf-8")).root
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is no list of samples: {error}. Install napari-medseg again.") from error
+    return read_json_model(path, _ReplaySamplesFile, "is no list of samples", "Install napari-medseg again.").root

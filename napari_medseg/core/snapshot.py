@@ -10,12 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks import Task, get_task
 
+SNAPSHOT_FILE = "snapshot.json"
 IGNORE_INDEX = 255
 """Class of a pixel on the network's grid that nobody has looked at: no loss counts it, and no validation."""
 
@@ -130,10 +132,7 @@ class Snapshot(BaseModel):
 
 def read_snapshot(path: Path) -> Snapshot:
     """Read `snapshot.json`; raise `MedSegError` where it is not one."""
-    try:
-        return Snapshot.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is not a snapshot: {error}. Make the run again.") from error
+    return read_json_model(path, Snapshot, "is not a snapshot", "Make the run again.")
 
 
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:

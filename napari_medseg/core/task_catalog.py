@@ -9,17 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import RootModel
 
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.custom_task import CustomTask, extends
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
 
 TASKS_FOLDER = "tasks"
-_TASK_ADAPTER: TypeAdapter[Task] = TypeAdapter(CustomTask)
+
+
+class _TaskFile(RootModel[CustomTask]):
+    """One task."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,7 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
 
 def read_task(path: Path) -> Task:
     """Read one task; raise `MedSegError` where the file is no sound one."""
-    try:
-        task = _TASK_ADAPTER.validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        raise MedSegError(f"{path} is no task: {reason}. Correct the file, or make the task anew.") from error
+    task = read_json_model(path, _TaskFile, "is no task", "Correct the file, or make the task anew.").root
     if task.name != path.stem:
         raise MedSegError(f"{path} describes the task {task.name!r}. Rename the file to {task.name}.json.")
     return task
@@ -97,5 +97,5 @@ def _choose_longer(before: Task | None, task: Task) -> Task:
 def write_task(task: Task, folder: Path) -> Path:
     """Write a task into a folder of tasks; it is whole or not there."""
     path = folder / f"{task.name}.json"
-    atomic_write_text(path, _TASK_ADAPTER.dump_json(task, indent=2).decode() + "\n")
+    atomic_write_text(path, _TaskFile(task).model_dump_json(indent=2) + "\n")
     return path

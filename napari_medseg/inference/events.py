@@ -1,4 +1,7 @@
-"""What a prediction says while it runs, and what it brings."""
+"""What a prediction reports while it runs, and its result: one set of types for the predictor, the wire and the window.
+
+No torch here: the window has these types too.
+"""
 
 import time
 from dataclasses import dataclass
@@ -16,12 +19,15 @@ class PredictionOptions:
 
 @dataclass(frozen=True)
 class PredictionProgress:
-    """How far a prediction is; `done` of `total` pieces of work, and a guess of the seconds that are left."""
+    """How far a prediction is: `done` of `total` pieces of work, and an estimate of the seconds that are left.
+
+    `seconds_left` is `None` while the prediction waits for its turn or for the engine to start.
+    """
 
     done: int
     total: int
     text: str
-    seconds_left: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -41,19 +47,26 @@ class PredictionResult:
         uint8 or uint16 on the image's own grid; uint32 numbers of objects from a model of instances.
     uncertainty
         Share of the labels that is expected to be wrong, in [0, 1].
-    roi
-        uint8 labels of the field on the same grid, as the lungs of lesions; `None` where the model looks everywhere.
     uncertainty_map
         uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` where not asked for.
     seconds
         From request to result.
+    device
+        What computed it, as in ``CPU`` or ``CUDA: ...``.
+    roi
+        uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` where
+        the model predicts in the whole image.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
     uncertainty: float
     uncertainty_map: NDArray[np.uint8] | None
     seconds: float
+    device: str
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
+
+
+PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult
 
 
 class PredictionTimer:

@@ -26,6 +26,7 @@ from napari_medseg.inference.device import (
     is_out_of_memory,
 )
 from napari_medseg.inference.events import (
+    PredictionEvent,
     PredictionNotice,
     PredictionOptions,
     PredictionProgress,
@@ -60,7 +61,7 @@ class Predictor:
     limits
         How much goes through the network at once; `None` for what suits the device.
     roi_predictor
-        Finds the field that the card looks into; `None` to look everywhere.
+        Finds the region of interest (ROI) that the card names; `None` to predict in the whole image.
     """
 
     def __init__(
@@ -110,9 +111,7 @@ class Predictor:
         """Predict and return the labels only, on the image's own grid."""
         return next(event.labels for event in self.predict(image) if isinstance(event, PredictionResult))
 
-    def predict(
-        self, image: Image, options: PredictionOptions | None = None
-    ) -> Iterator[PredictionProgress | PredictionNotice | PredictionResult]:
+    def predict(self, image: Image, options: PredictionOptions | None = None) -> Iterator[PredictionEvent]:
         """Yield progress after every forward pass and step, notices, and last the result. Close it to cancel.
 
         Raises
@@ -121,11 +120,12 @@ class Predictor:
             If the model does not take such an image, or memory does not suffice for the smallest tile.
         """
         options = options or PredictionOptions()
-        clock = PredictionTimer()
-        field = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
-        view = None if field is None or self.card.field is None else compute_roi_box(field, self.card.field.margin)
-        answer = yield from self._predict_all_planes(image if view is None else crop_image(image, view), options, clock)
-        yield from self._postprocess(image, answer, clock, field, view)
+        timer = PredictionTimer()
+        roi = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
+        box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
+        cropped = image if box is None else crop_image(image, box)
+        accumulator = yield from self._predict_all_planes(cropped, options, timer)
+        yield from self._postprocess(image, accumulator, timer, roi, box)
 
     def _predict_roi(
         self, roi_predictor: "Predictor", image: Image
@@ -139,28 +139,28 @@ class Predictor:
         raise AssertionError("a prediction ends with its result")
 
     def _predict_all_planes(
-        self, image: Image, options: PredictionOptions, clock: PredictionTimer
+        self, image: Image, options: PredictionOptions, timer: PredictionTimer
     ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
-        """Send all planes through the network; answer an out-of-memory error by taking less at once."""
+        """Send all planes through the network; where memory runs out, go on with fewer or smaller pieces."""
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
-        answer = PredictionAccumulator(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
+        accumulator = PredictionAccumulator(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
             shortage = False
             try:
-                yield from self._predict_planes(prepared, first, answer, clock)
+                yield from self._predict_planes(prepared, first, accumulator, timer)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                shortage = True  # answered below: within this block the error still holds the tensors
+                shortage = True  # handled below: within this block the error still holds the tensors
             if shortage:
                 yield self._reduce_batch_or_tile(prepared)
             else:
                 first += len(prepared.planes)
-        return answer
+        return accumulator
 
     def _count_planes_per_batch(self, image: Image) -> int:
         """Count the planes of one batch; those too large for a batch come one at a time."""
@@ -169,42 +169,42 @@ class Predictor:
         return max(1, self.limits.batch_px // (height * width))
 
     def _predict_planes(
-        self, prepared: PreparedImage, first: int, answer: PredictionAccumulator, clock: PredictionTimer
+        self, prepared: PreparedImage, first: int, accumulator: PredictionAccumulator, timer: PredictionTimer
     ) -> Iterator[PredictionProgress]:
-        n_planes = len(answer.labels)
+        n_planes = len(accumulator.labels)
         if prepared.planes[0, 0].size > self.limits.max_untiled_px:
-            yield from self._predict_tiles(prepared, first, answer, clock)
+            yield from self._predict_tiles(prepared, first, accumulator, timer)
             return
         logits = self._compiled_network.compute_logits(prepared.planes)
         for index in range(len(logits)):
-            answer.put_plane(first + index, logits[index : index + 1], prepared)
+            accumulator.put_plane(first + index, logits[index : index + 1], prepared)
         done = first + len(logits)
-        yield clock.make_progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
+        yield timer.make_progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
 
     def _predict_tiles(
-        self, prepared: PreparedImage, plane: int, answer: PredictionAccumulator, clock: PredictionTimer
+        self, prepared: PreparedImage, plane: int, accumulator: PredictionAccumulator, timer: PredictionTimer
     ) -> Iterator[PredictionProgress]:
         pixels = prepared.planes[0]
-        limits, n_planes = self.limits, len(answer.labels)
+        limits, n_planes = self.limits, len(accumulator.labels)
         rows, columns = (compute_tile_spans(side, limits.tile_px, limits.overlap_px) for side in pixels.shape[-2:])
         n_tiles = len(rows) * len(columns)
         resampled = prepared.plane_shape != prepared.native_plane_shape
-        whole = torch.empty((1, answer.n_classes, *pixels.shape[-2:]), dtype=torch.float16) if resampled else None
-        bands = RowBlender(answer.n_classes, rows[0].stop, pixels.shape[-1], self.device)
-        answer.reset_plane(plane)
+        whole = torch.empty((1, accumulator.n_classes, *pixels.shape[-2:]), dtype=torch.float16) if resampled else None
+        bands = RowBlender(accumulator.n_classes, rows[0].stop, pixels.shape[-1], self.device)
+        accumulator.reset_plane(plane)
         for index, row in enumerate(rows):
             for done in self._blend_row(pixels, row, columns, bands):
                 tile = index * len(columns) + done
                 text = f"tile {tile} of {n_tiles}" + (f", slice {plane + 1} of {n_planes}" if n_planes > 1 else "")
-                yield clock.make_progress(plane * n_tiles + tile, n_planes * n_tiles, text)
+                yield timer.make_progress(plane * n_tiles + tile, n_planes * n_tiles, text)
             top = bands.first_row
             finished = bands.pop_rows(rows[index + 1].start if index + 1 < len(rows) else row.stop)
             if whole is None:
-                answer.put_rows(plane, top, finished, prepared)
+                accumulator.put_rows(plane, top, finished, prepared)
             else:
                 whole[:, :, top : bands.first_row] = finished
         if whole is not None:
-            answer.put_plane(plane, whole.float(), prepared)
+            accumulator.put_plane(plane, whole.float(), prepared)
 
     def _blend_row(
         self, pixels: NDArray[np.float32], row: TileSpan, columns: list[TileSpan], bands: RowBlender
@@ -221,7 +221,7 @@ class Predictor:
             yield first + len(group)
 
     def _reduce_batch_or_tile(self, prepared: PreparedImage) -> PredictionNotice:
-        """Answer an out-of-memory error: fewer planes at once, then tiles, then smaller tiles. It is remembered."""
+        """Take fewer planes at once, then tiles, then smaller tiles; the next image starts with these limits."""
         free_cached_memory(self.device)
         height, width = prepared.planes.shape[-2:]
         limits = self.limits
@@ -249,24 +249,31 @@ class Predictor:
     def _postprocess(
         self,
         image: Image,
-        answer: PredictionAccumulator,
-        clock: PredictionTimer,
-        field: AnyLabels | None,
-        view: Box | None,
+        accumulator: PredictionAccumulator,
+        timer: PredictionTimer,
+        roi: AnyLabels | None,
+        box: Box | None,
     ) -> Iterator[PredictionProgress | PredictionResult]:
         shape = image.spatial_shape
-        labels: NDArray[Any] = answer.labels
-        if self.card.instances is not None and answer.depth is not None:
-            yield clock.make_progress(1, 1, "telling objects apart")
-            labels = separate_objects_in_planes(labels, answer.depth, self.card.instances)
-        labels = _paste_into_image(labels, shape, view)
-        if field is not None and self.card.field is not None:
-            drop_outside_roi(labels, field, self.card.field.keep_within_mm, image.spacing_mm)
+        labels: NDArray[Any] = accumulator.labels
+        if self.card.instances is not None and accumulator.depth is not None:
+            yield timer.make_progress(1, 1, "telling objects apart")
+            labels = separate_objects_in_planes(labels, accumulator.depth, self.card.instances)
+        labels = _paste_into_image(labels, shape, box)
+        if roi is not None and self.card.field is not None:
+            drop_outside_roi(labels, roi, self.card.field.keep_within_mm, image.spacing_mm)
         for step in self.card.postprocessing:
-            yield clock.make_progress(1, 1, step.name.replace("_", " "))
+            yield timer.make_progress(1, 1, step.name.replace("_", " "))
             apply_postprocessing_step(labels, step, image.spacing_mm)
-        doubt_map = None if answer.uncertainty_map is None else _paste_into_image(answer.uncertainty_map, shape, view)
-        yield PredictionResult(labels, answer.uncertainty, doubt_map, clock.elapsed_seconds, field)
+        uncertainty_map = accumulator.uncertainty_map
+        yield PredictionResult(
+            labels=labels,
+            uncertainty=accumulator.uncertainty,
+            uncertainty_map=None if uncertainty_map is None else _paste_into_image(uncertainty_map, shape, box),
+            seconds=timer.elapsed_seconds,
+            device=self.device_title,
+            roi=roi,
+        )
 
 
 def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Predictor | None:
@@ -274,12 +281,12 @@ def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Pr
     return None if roi_folder is None else Predictor.load(roi_folder, device)
 
 
-def _paste_into_image(part: NDArray[Any], shape: tuple[int, ...], view: Box | None) -> NDArray[Any]:
-    """Return planes (n, y, x) of a view as an array of the whole image's shape, 0 outside of the view."""
-    if view is None:
+def _paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None) -> NDArray[Any]:
+    """Return planes (n, y, x) of a box as an array of the whole image's shape, 0 outside of the box."""
+    if box is None:
         return part.reshape(shape)
     whole = np.zeros(shape, part.dtype)
-    whole[..., view[0], view[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
+    whole[..., box[0], box[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
     return whole
 
 

@@ -1,4 +1,4 @@
-"""Where a model looks: a box around another task's labels, as the lungs are found before their lesions."""
+"""Region of interest (ROI): a box around another task's labels, such as the lungs for a model of lesions."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,14 +16,14 @@ Box = tuple[slice, slice]
 
 
 def compute_roi_box(roi: Labels, margin: float) -> Box:
-    """Return the box in the plane that holds the field in every plane; the whole plane where there is no field.
+    """Return the box, in (y, x), that holds the ROI of every plane; the whole plane where the ROI is empty.
 
     Parameters
     ----------
     roi
-        (y, x) or (z, y, x).
+        Labels (y, x) or (z, y, x); above 0 is the ROI.
     margin
-        Added on each side, as a share of the field's longer side.
+        Added on each side, as a share of the ROI's longer side.
     """
     plane: NDArray[np.bool_] = np.logical_or.reduce((roi > 0).reshape(-1, *roi.shape[-2:]), axis=0)
     rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
@@ -44,9 +44,18 @@ def crop_image(image: Image, box: Box) -> Image:
 
 
 def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
-    """Drop labels farther than that from the field, plane by plane and in place.
+    """Set labels that lie farther than `max_distance_mm` from the ROI to 0, plane by plane and in place.
 
-    What fills a lung at its wall is easily taken for the wall, so each part of the field counts with its convex hull.
+    Consolidation at the wall of a lung is often missing from the lung labels: each of them counts with its convex hull.
+
+    Parameters
+    ----------
+    labels, roi
+        (y, x) or (z, y, x), of one shape.
+    max_distance_mm
+        In the plane.
+    spacing_mm
+        One number per axis; 1 mm per pixel where it is `None`.
     """
     pixel = spacing_mm[-2:] if spacing_mm else (1.0, 1.0)
     planes = zip(labels.reshape(-1, *labels.shape[-2:]), roi.reshape(-1, *roi.shape[-2:]), strict=True)
@@ -57,7 +66,7 @@ def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacin
 
 
 def _compute_convex_hulls(roi: Labels) -> NDArray[np.bool_]:
-    """Return the convex hulls of the parts of a plane's field, together."""
+    """Return the union of the convex hulls of a plane's ROI labels, (y, x)."""
     hulls = np.zeros(roi.shape, bool)
     for index, box in enumerate(ndimage.find_objects(roi)):
         if box is not None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_medseg.core import formats
-from napari_medseg.core.synthetic_lesions import draw_lesions
 from napari_medseg.plugin.layers import METADATA_KEY
 from napari_medseg.plugin.reader_writer import LayerData, make_layer_data
+from napari_medseg.plugin.synthetic_lesions import draw_lesions
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 _MIDDLE_SLICE = "A0001_z031.dcm"

@@ -15,7 +15,7 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_detection import check_image_fits_task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
@@ -58,7 +58,7 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """
     wanted = ws.tasks.get_task(task)
     for image in images:
-        _check_axes(image, wanted)
+        check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
         _assign_sides(ws, [_get_group(image) for image in images if _find_case(ws, image, task) is None])
@@ -150,14 +150,6 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
             f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
-
-
-def _check_axes(image: Image, task: Task) -> None:
-    if image.axes not in task.axes and image.spatial_axes not in task.axes:
-        raise MedSegError(
-            f"{image.name} has axes {image.axes!r}, but task {task.name!r} needs one of {list(task.axes)}. "
-            "Choose another task, or open a single slice."
-        )
 
 
 def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:

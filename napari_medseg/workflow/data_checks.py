@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.image_fingerprint import (
     MIN_DUPLICATE_SIMILARITY,
     Fingerprint,
@@ -116,7 +116,7 @@ def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Gen
         prints[piece.case.id] = look.fingerprint
         sketches.append(look.sketch)
         yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
-    if not any(piece.task.field for piece in corrections):  # outlines of what lies in a field are seldom steep
+    if not any(piece.task.field for piece in corrections):  # edges of what lies inside an ROI are seldom steep
         yield _check_mixups([piece.case for piece in corrections], sketches)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
     learnt = [piece.case for piece in corrections if not piece.case.held_out]

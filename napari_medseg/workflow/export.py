@@ -22,7 +22,7 @@ from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Case, Correction, Prediction, now
@@ -43,8 +43,8 @@ _INVALID_NAME_CHARS = re.compile(r"[^\w.-]+")
 class ExportItem:
     """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
 
-    `task` says what they mean; `field` are the labels of the field that the model found first, where it looks into one;
-    `reviewed_mask` is what a person looked at, `None` where that is the whole image.
+    `task` says what they mean. `roi` are the labels of the region of interest, `None` where the model predicts in the
+    whole image. `reviewed_mask` is what a person looked at, `None` where that is the whole image.
     """
 
     case: Case
@@ -57,9 +57,9 @@ class ExportItem:
 
 
 def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
-    """Return accepted cases of a task with corrections and field files; in the main thread: it reads the project."""
-    fields = {row.case_id: row.field_file for row in ws.project.read_records(Prediction) if row.field_file}
-    return [(case, correction, fields.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
+    """Return accepted cases of a task with corrections and ROI files; in the main thread: it reads the project."""
+    roi_files = {row.case_id: row.field_file for row in ws.project.read_records(Prediction) if row.field_file}
+    return [(case, correction, roi_files.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
 
 
 def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
@@ -72,10 +72,10 @@ def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]
             correction,
             read_case_labels(folder, case, correction),
             load_image(ws, case),
-            read_roi_labels(folder / field_file, case) if field_file else None,
+            read_roi_labels(folder / roi_file, case) if roi_file else None,
             read_reviewed_pixels(folder, case, correction),
         )
-        for case, correction, field_file in rows
+        for case, correction, roi_file in rows
     ]
 
 

@@ -8,10 +8,11 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides, make_first_model_recipe
 from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe
+from training.recipe_keys import find_keys
 from training.start_plan import StartPlan, choose_base_version, plan_project_run
 
-PROJECT_RECIPE_KEYS = frozenset(("base", "compare_with", "field_base", "name", "version"))
-"""Keys of a recipe that follow from what a project learns from and what is live."""
+PROJECT_SETTINGS = frozenset(("run", key) for key in ("base", "compare_with", "roi_model", "name", "version"))
+"""Settings of a recipe that follow from what a project learns from and what is live."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RunPlan:
     @property
     def uses_replay(self) -> bool:
         """Whether older data are of use: a new network that learns none of them is not to be chosen by them either."""
-        return self.start is None or self.recipe.replay_share > 0
+        return self.start is None or self.recipe.fine_tuning.replay_share > 0
 
 
 def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
@@ -64,7 +65,7 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     MedSegError
         If there is no such version of the task, or the changes cannot be.
     """
-    if fixed := sorted(PROJECT_RECIPE_KEYS & request.changes.recipe.keys()):
+    if fixed := sorted(find_keys(request.changes.recipe, PROJECT_SETTINGS)):
         raise MedSegError(
             f"the recipe changes {', '.join(fixed)}, which the project decides. Leave that out; --from names the "
             "version to start from."
@@ -77,11 +78,11 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     roi_folder = next((folder for folder in roi_folders if folder is not None), None)
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
-        "field_base": "" if roi_folder is None else str(roi_folder.absolute()),
+        "roi_model": "" if roi_folder is None else str(roi_folder.absolute()),
         "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
     }
-    recipe = update_recipe(recipe, request.changes.recipe | chosen)
-    if start is not None and base is not None and (start.weights_from or recipe.replay_share):
+    recipe = update_recipe(update_recipe(recipe, request.changes.recipe), {"run": chosen})
+    if start is not None and base is not None and (start.weights_from or recipe.fine_tuning.replay_share):
         card = start.card.model_copy(update={"training_data": base.training_data})
         start = start.model_copy(update={"card": card})
     return RunPlan(base, rival, recipe, start)
@@ -97,6 +98,5 @@ def _make_recipe(
         return make_first_model_recipe(task, name, version, request.budget_s, request.seed)
     folder = str(ws.registry.get_folder(base.id).absolute())
     recipe = make_fine_tuning_recipe(folder, name, version, request.budget_s, request.seed)
-    return recipe.model_copy(
-        update={"augmentation": task.augmentation, "replay_augmentation": task.replay_augmentation}
-    )
+    presets = {"preset": task.augmentation, "replay_preset": task.replay_augmentation}
+    return update_recipe(recipe, {"augmentation": presets})

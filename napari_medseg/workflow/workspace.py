@@ -10,7 +10,7 @@ import napari_medseg
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
-from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.client import Engine, PredictionEngine
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent
 APP_NAME = "napari-medseg"
@@ -39,7 +39,11 @@ class Workspace:
     """
 
     def __init__(
-        self, project: Project, registry: ModelRegistry, engine: Engine, samples: Path = PACKAGE_DIR / "samples"
+        self,
+        project: Project,
+        registry: ModelRegistry,
+        engine: PredictionEngine,
+        samples: Path = PACKAGE_DIR / "samples",
     ) -> None:
         self.project = project
         self.registry = registry

@@ -61,17 +61,24 @@ def test_strategies_differ_in_their_lessons_and_recipes(domain: Domain, tmp_path
     roles = [one.role for one in make_training_items(domain, STRATEGIES["all"], new)]
     assert (roles.count(Role.TRAIN), roles.count(Role.REPLAY), roles.count(Role.VALIDATE)) == (5, 0, 1)
     recipes = {name: make_recipe(domain, strategy, 30.0, 1, place) for name, strategy in STRATEGIES.items()}
-    assert {name for name, recipe in recipes.items() if recipe.replay_share} == {
+    assert {name for name, recipe in recipes.items() if recipe.fine_tuning.replay_share} == {
         "replay",
         "average",
         "default",
         "low_rank",
         "decoder",
     }
-    assert {name for name, recipe in recipes.items() if recipe.distillation} == {"default", "low_rank", "decoder"}
-    assert {name for name, recipe in recipes.items() if recipe.low_rank} == {"low_rank"}
-    assert {name for name, recipe in recipes.items() if not recipe.encoder_rate_factor} == {"decoder"}
-    assert all(recipe.budget_s == 30.0 and recipe.seed == 1 and recipe.n_threads == 1 for recipe in recipes.values())
+    assert {name for name, recipe in recipes.items() if recipe.fine_tuning.distillation} == {
+        "default",
+        "low_rank",
+        "decoder",
+    }
+    assert {name for name, recipe in recipes.items() if recipe.fine_tuning.low_rank} == {"low_rank"}
+    assert {name for name, recipe in recipes.items() if not recipe.optimiser.encoder_rate_factor} == {"decoder"}
+    assert all(
+        recipe.run.budget_s == 30.0 and recipe.run.seed == 1 and recipe.run.n_threads == 1
+        for recipe in recipes.values()
+    )
 
 
 def test_twenty_corrupted_trials_with_controls_between(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ __all__ = ["dropped", "medseg", "open_workspace", "ws"]
 def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """Runs a command and gives its exit code, stdout and stderr; what it starts takes one thread."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "200")  # a message of a usage error stays on one line
 
     def call(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:

@@ -7,8 +7,15 @@ import pytest
 
 import napari_medseg
 from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_detection import detect_look, detect_task, task_fits_image
+from napari_medseg.core.task_detection import (
+    check_image_fits_task,
+    detect_look,
+    detect_task,
+    image_fits_task,
+    task_is_meant_for,
+)
 from napari_medseg.core.tasks import TASKS
 
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"
@@ -42,8 +49,8 @@ def test_colours_decide_where_no_modality_is_known() -> None:
 def test_the_modality_comes_before_the_look() -> None:
     x_ray = Image(np.zeros((8, 8), np.uint16), "YX", modality="DX")
     assert detect_task(x_ray, TASKS["nuclei"]).name == "lungs"
-    assert task_fits_image(TASKS["lungs"], x_ray)
-    assert not task_fits_image(TASKS["covid"], x_ray)
+    assert task_is_meant_for(TASKS["lungs"], x_ray)
+    assert not task_is_meant_for(TASKS["covid"], x_ray)
 
 
 def test_the_task_in_hand_is_kept_where_it_fits() -> None:
@@ -55,3 +62,13 @@ def test_the_task_in_hand_is_kept_where_it_fits() -> None:
 def test_what_fits_no_task_changes_nothing() -> None:
     ultrasound = Image(np.zeros((8, 8), np.uint8), "YX", modality="US")
     assert detect_task(ultrasound, TASKS["covid"]).name == "covid"
+
+
+def test_a_task_takes_the_axes_that_it_names_and_colour_pictures_for_grey() -> None:
+    planes, colour = Image(np.zeros((2, 4, 5)), "ZYX", name="ct"), Image(np.zeros((4, 5, 3)), "YXC", name="photo")
+    assert image_fits_task(planes, TASKS["lungs"])
+    assert image_fits_task(colour, TASKS["lungs"])
+    assert not image_fits_task(planes, TASKS["nuclei"])
+    check_image_fits_task(planes, TASKS["lungs"])
+    with pytest.raises(MedSegError, match=r"ct has axes 'ZYX', but task 'nuclei' needs one of \['YX'.*Choose another"):
+        check_image_fits_task(planes, TASKS["nuclei"])

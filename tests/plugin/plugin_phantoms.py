@@ -20,7 +20,8 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
-from napari_medseg.inference.engine.client import EngineEvent, EngineProgress, EngineResult, PredictionCancelled
+from napari_medseg.inference.engine.client import EngineState, PredictionCancelled
+from napari_medseg.inference.events import PredictionEvent, PredictionProgress, PredictionResult
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, append_event
@@ -108,9 +109,8 @@ class PhantomEngine:
     """
 
     def __init__(self) -> None:
-        self.state = "stopped"
+        self.state: EngineState = "stopped"
         self.device = "CPU"
-        self.pid = None
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []
@@ -131,11 +131,11 @@ class PhantomEngine:
         self.cancel()
 
     def predict(
-        self, image: Image, folder: Path, *, with_uncertainty_map: bool = False, roi_folder: Path | None = None
-    ) -> Iterator[EngineEvent]:
+        self, image: Image, version_folder: Path, *, with_uncertainty_map: bool = False, roi_folder: Path | None = None
+    ) -> Iterator[PredictionEvent]:
         self.asked.append(image.name)
         ticket = self._n_cancels
-        yield EngineProgress(0, 2, "slice 0 of 2", 1.0)
+        yield PredictionProgress(0, 2, "slice 0 of 2", 1.0)
         while self.gate is not None and not self.gate.wait(0.005):
             if ticket != self._n_cancels:
                 raise PredictionCancelled("the prediction was cancelled")
@@ -148,8 +148,8 @@ class PhantomEngine:
         labels[..., middle:][dark[..., middle:]] = 2
         self.change(labels)
         doubt = np.full(labels.shape, 128, np.uint8) if with_uncertainty_map else None
-        field = (labels > 0).astype(np.uint8) if roi_folder is not None else None
-        yield EngineResult(labels, 0.1, doubt, 0.01, "CPU", field)
+        roi = (labels > 0).astype(np.uint8) if roi_folder is not None else None
+        yield PredictionResult(labels, 0.1, doubt, 0.01, "CPU", roi)
 
 
 def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:
@@ -166,7 +166,7 @@ def drop_on(target: QWidget, *paths: Path) -> bool:
     entering = QDragEnterEvent(QPoint(20, 20), ACTION, mime, Qt.MouseButton.LeftButton, NO_KEY)
     QApplication.sendEvent(target, entering)
     QApplication.sendEvent(target, event)
-    return event.isAccepted()
+    return bool(event.isAccepted())
 
 
 class Texts:

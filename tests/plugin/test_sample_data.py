@@ -3,7 +3,7 @@
 import numpy as np
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_detection import task_fits_image
+from napari_medseg.core.task_detection import task_is_meant_for
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.plugin.sample_data import (
     chest_xrays,
@@ -36,7 +36,7 @@ def test_there_is_a_sample_for_each_task_and_it_is_taken_for_that_task() -> None
     for name, sample in samples.items():
         image = sample()[0][1]["metadata"]["medseg"]["image"]
         assert image.axes in TASKS[name].axes
-        assert task_fits_image(TASKS[name], image)
+        assert task_is_meant_for(TASKS[name], image)
 
 
 def test_the_lesions_say_what_they_are_for() -> None:

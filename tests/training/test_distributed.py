@@ -66,14 +66,14 @@ def test_alone_nothing_is_changed() -> None:
 def test_gradients_and_decisions_are_shared(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, torch\n"
-        "from training.distributed import joined_team\n"
-        "with joined_team() as team:\n"
+        "from training.distributed import join_process_group\n"
+        "with join_process_group() as team:\n"
         "    used = torch.zeros(2, 2, requires_grad=True)\n"
         "    unused = torch.zeros(1, requires_grad=True)\n"
         "    used.grad = torch.full((2, 2), float(team.rank))\n"
         "    if team.rank == 1: unused.grad = torch.tensor([4.0])\n"
         "    team.average_gradients([used, unused])\n"
-        "    said = [team.agreed(7.0 + team.rank), float(team.mean(torch.tensor(float(team.rank))))]\n"
+        "    said = [team.broadcast(7.0 + team.rank), float(team.average_scalar(torch.tensor(float(team.rank))))]\n"
         "    text = f'{used.grad.flatten().tolist()} {unused.grad.tolist()} {said}'\n"
         "    pathlib.Path(sys.argv[1], f'{team.rank}.txt').write_text(text)\n"
     )

@@ -21,7 +21,8 @@ from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_mo
 from training.from_folders.default_recipe import read_recipe_overrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
 from training.from_folders.mask_values import MaskEncoding
-from training.recipe import read_recipe
+from training.recipe import read_recipe, update_recipe
+from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
 SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
@@ -56,8 +57,8 @@ def in_small(base: ModelRecipe) -> ModelRecipe:
     numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
     recipe = base.recipe
     changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
-    changes |= {"window_overlap_px": min(recipe.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
-    changes["stages"] = tuple({**stage, "n_epochs": 1} for stage in recipe.stages)
+    changes |= {"window_overlap_px": min(recipe.data.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
+    changes["stages"] = tuple(merge_keys(stage, {"n_epochs": 1}) for stage in recipe.stages)
     source = FolderSource(
         name="phantoms",
         images="colour" if in_colour and task.name != "covid" else "grey",
@@ -71,7 +72,7 @@ def in_small(base: ModelRecipe) -> ModelRecipe:
             "encoder_weights": "none",
             "parent": "",
             "sources": (source,),
-            "recipe": recipe.model_copy(update=changes),
+            "recipe": update_recipe(recipe, changes),
         }
     )
 
@@ -94,7 +95,7 @@ def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
     suite = read_suite(path)
     for form in (suite, suite.make_reduced()):
         for row, base in form.build_recipes():
-            rates = [stage.learning_rate for stage in base.recipe.resolve_stages()]
+            rates = [stage.optimiser.learning_rate for stage in base.recipe.resolve_stages()]
             assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name
 
 
@@ -103,11 +104,12 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     assert len(path.read_text(encoding="utf-8").splitlines()) < 30
     changes = read_recipe_overrides(path)
     recipe = changes.recipe
-    few = {"n_epochs": recipe.get("n_cycles", 1), "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
+    n_cycles = recipe.get("schedule", {}).get("n_cycles", 1)
+    few = {"n_epochs": n_cycles, "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
     few |= {"window_overlap_px": 0, "n_threads": 1}
     small = changes.model_copy(
         update={
-            "recipe": {**recipe, **few},
+            "recipe": merge_keys(recipe, few),
             "preprocessing": {**changes.preprocessing, **SMALL_SIDE},
             "weights": "none",
         }

@@ -12,9 +12,9 @@ from training_phantoms import small_recipe
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from training.__main__ import main, run
-from training.checkpoint import BEST_FILE, read_progress
+from training.checkpoint import read_progress
 from training.recipe import read_recipe, write_recipe
-from training.run_folder import EpochEnded, Finished, Notice, append_event, read_events
+from training.run_folder import BEST_FILE, EpochEnded, Finished, Notice, append_event, read_events
 from training.run_setup import read_setup
 from training.schedule import make_stages
 
@@ -34,8 +34,8 @@ def test_each_stage_has_its_own_epochs_steps_and_share_of_the_run() -> None:
         4,
     )
     assert (second.first_step, second.n_steps, second.compute_end_step(2)) == (8, 14, 12)
-    assert (first.recipe.loss, second.recipe.loss) == ("cross_entropy_dice", "dice")
-    assert (first.recipe.augmentation, second.recipe.augmentation) == ("ct", "gentle")
+    assert (first.recipe.loss.terms, second.recipe.loss.terms) == ("cross_entropy_dice", "dice")
+    assert (first.recipe.augmentation.preset, second.recipe.augmentation.preset) == ("ct", "gentle")
     assert first.compute_progress(4 / 14) == pytest.approx(0.5)
     assert second.compute_progress(8 / 14) == 0
     assert first.compute_progress(10 / 14) == second.compute_progress(1.0) == 1

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.snapshot import Role, SnapshotItem
 from training.recipe import Recipe
+from training.recipe_keys import merge_keys
 
 SIDE = 64
 
@@ -60,20 +61,13 @@ def small_card() -> ModelCard:
 
 
 def small_recipe(**changes: object) -> Recipe:
+    """A recipe for phantoms; `changes` are by group or, which is shorter here, by flat key."""
     numbers = {
-        "base": "base",
-        "name": "lungs-unet",
-        "version": 2,
-        "n_epochs": 3,
-        "steps_per_epoch": 4,
-        "batch_size": 4,
-        "patch_px": SIDE,
-        "learning_rate": 5e-3,
-        "encoder_rate_factor": 1.0,
-        "augmentation": "gentle",
-        "replay_share": 0.25,
-        "precision": "fp32",
-        "freeze_batch_norm": False,
-        "n_threads": 1,
+        "run": {"base": "base", "name": "lungs-unet", "version": 2, "precision": "fp32", "n_threads": 1},
+        "data": {"batch_size": 4, "patch_px": SIDE},
+        "augmentation": {"preset": "gentle"},
+        "optimiser": {"learning_rate": 5e-3, "encoder_rate_factor": 1.0},
+        "schedule": {"n_epochs": 3, "steps_per_epoch": 4},
+        "fine_tuning": {"replay_share": 0.25, "freeze_batch_norm": False},
     }
-    return Recipe(**{**numbers, **changes})
+    return Recipe.model_validate(merge_keys(numbers, changes))

@@ -4,7 +4,7 @@ import numpy as np
 from workflow_phantoms import phantom, phantom_labels, predicted
 
 from napari_medseg.core.image import Image
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.case_ranking import (
     DEFAULT_S_PER_PLANE,
     estimate_seconds_per_plane,
@@ -33,9 +33,9 @@ def test_a_volume_must_be_that_much_more_uncertain(ws: Workspace) -> None:
     stack = Image(pixels=np.stack([phantom(n).pixels for n in range(4)]), axes="ZYX", name="stack", group="p")
     volume = add_cases(ws, [stack], "lungs")[0]
     labels = np.stack([phantom_labels()] * 4)
-    record_prediction(ws, volume, EngineResult(labels, 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    record_prediction(ws, volume, PredictionResult(labels, 0.1, None, 1.0, "CPU"), "lungs-unet@1")
     assert find_next_case(ws) == plane
-    record_prediction(ws, volume, EngineResult(labels, 0.3, None, 1.0, "CPU"), "lungs-unet@1")
+    record_prediction(ws, volume, PredictionResult(labels, 0.3, None, 1.0, "CPU"), "lungs-unet@1")
     assert find_next_case(ws) == volume
 
 

@@ -60,7 +60,8 @@ def test_its_run_its_versions_and_its_own_task_are_read(old: Workspace) -> None:
     assert retrain.roll_back(old, "lungs").id == "lungs-unet@1"
     assert [label.name for label in old.registry.read_task_catalog().get_task("vocal").labels] == ["folds", "tissue"]
     recipe = read_recipe(old.project.folder / run.folder / "recipe.json")
-    assert (recipe.name, recipe.version, recipe.budget_s, len(recipe.resolve_stages())) == ("lungs-unet", 2, 90.0, 2)
+    made = recipe.run
+    assert (made.name, made.version, made.budget_s, len(recipe.resolve_stages())) == ("lungs-unet", 2, 90.0, 2)
 
 
 def test_its_corrections_are_exported(old: Workspace, tmp_path: Path) -> None:

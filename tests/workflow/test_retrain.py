@@ -22,11 +22,11 @@ from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.review import accept, open_review
-from napari_medseg.workflow.run_control import PROCESS_FILE, is_alive, start_detached
+from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
-from training.run_folder import Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
 
 Reopen = Callable[[], Workspace]
 
@@ -271,8 +271,8 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
-    assert (recipe.version, recipe.budget_s, recipe.seed) == (2, 600.0, 3)
-    assert Path(recipe.base) == tmp_path / "bundled" / "lungs-unet" / "1"
+    assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
+    assert Path(recipe.run.base) == tmp_path / "bundled" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     with pytest.raises(MedSegError, match="under way"):
         retrain.start_run(ws, "lungs")

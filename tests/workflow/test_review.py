@@ -17,7 +17,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, Review, ReviewState
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases, list_cases, list_current_corrections, load_image
 from napari_medseg.workflow.review import (
     accept,
@@ -114,7 +114,7 @@ def test_new_prediction_never_overwrites_an_edited_voxel(open_workspace: Reopen)
     merged = merge_prediction(draft, newer, "lungs-unet@2")
     assert merged.ravel()[:3].tolist() == [1, 1, 2]
 
-    result = EngineResult(newer, 0.2, None, 1.0, "CPU")
+    result = PredictionResult(newer, 0.2, None, 1.0, "CPU")
     second = record_prediction(ws, case, result, "lungs-unet@2")
     ws = open_workspace()
     draft = open_review(ws, case, second)
@@ -127,14 +127,14 @@ def test_untouched_draft_takes_over_a_newer_prediction_and_an_edited_one_does_no
     case, prediction = predicted(ws, phantom(0))
     open_review(ws, case, prediction).close()
     newer = np.where(phantom_labels() == 1, 1, 0).astype(np.uint8)
-    second = record_prediction(ws, case, EngineResult(newer, 0.2, None, 1.0, "CPU"), "lungs-unet@2")
+    second = record_prediction(ws, case, PredictionResult(newer, 0.2, None, 1.0, "CPU"), "lungs-unet@2")
     draft = open_review(ws, case, second)
     np.testing.assert_array_equal(draft.labels, newer)
     assert (draft.model, draft.changed_voxels) == ("lungs-unet@2", 0)
     assert states(ws) == ["predicted"]
     draft.record([5], 0, 2)
     draft.close()
-    third = record_prediction(ws, case, EngineResult(phantom_labels(), 0.2, None, 1.0, "CPU"), "lungs-unet@3")
+    third = record_prediction(ws, case, PredictionResult(phantom_labels(), 0.2, None, 1.0, "CPU"), "lungs-unet@3")
     draft = open_review(ws, case, third)
     assert draft.labels.ravel()[5] == 2
     assert draft.model == "lungs-unet@2"
@@ -179,7 +179,7 @@ def test_rejected_case_gives_no_correction_until_it_is_accepted(ws: Workspace) -
     assert states(ws) == ["rejected"]
     assert list_current_corrections(ws, "lungs") == []
     time.sleep(0.002)
-    again = record_prediction(ws, case, EngineResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@2")
+    again = record_prediction(ws, case, PredictionResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@2")
     assert states(ws) == ["predicted"]
     accept(ws, open_review(ws, case, again), phantom_labels(), image)
     assert states(ws) == ["accepted"]
@@ -231,11 +231,24 @@ def test_damaged_label_file_is_named(ws: Workspace) -> None:
         open_review(ws, case, prediction)
 
 
+def test_labels_in_memory_open_a_review_like_those_on_disk(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    from_disk = open_review(ws, case, prediction)
+    from_disk.close()
+    (ws.project.folder / prediction.labels_file).unlink()
+    labels = phantom_labels().astype(np.uint32)
+    draft = open_review(ws, case, prediction, labels)
+    np.testing.assert_array_equal(draft.labels, from_disk.labels)
+    assert draft.labels.dtype == from_disk.labels.dtype
+    draft.record([0], 0, 1)
+    assert labels.ravel()[0] == 0, "the labels belong to whoever gave them"
+
+
 def test_equal_labels_are_written_once(ws: Workspace) -> None:
     case, prediction = predicted(ws, phantom(0))
     path = ws.project.folder / prediction.labels_file
     written = path.stat().st_mtime_ns
-    again = record_prediction(ws, case, EngineResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    again = record_prediction(ws, case, PredictionResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
     assert again.labels_file == prediction.labels_file
     assert path.stat().st_mtime_ns == written
 
@@ -250,7 +263,7 @@ def test_a_large_volume_is_accepted_whole(ws: Workspace) -> None:
     pixels += rng.integers(-30, 30, 512 * 512, dtype=np.int16).reshape(512, 512)
     volume = Image(pixels=pixels, axes="ZYX", spacing_mm=(1.0, 0.7, 0.7), units="HU", name="volume", group="p")
     case = add_cases(ws, [volume], "lungs")[0]
-    prediction = record_prediction(ws, case, EngineResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
+    prediction = record_prediction(ws, case, PredictionResult(labels, 0.1, None, 60.0, "CPU"), "lungs-unet@1")
     draft = open_review(ws, case, prediction)
     draft.record(np.arange(1000), 0, 1)
     correction = accept(ws, draft, draft.labels, volume)
@@ -266,7 +279,7 @@ def test_engine_predicts_in_a_worker_and_the_main_thread_only_writes_the_row(ws:
     events = predict(ws, case, image, with_uncertainty_map=True)
     with ThreadPoolExecutor(1) as worker:
         *_, result = worker.submit(list, events).result()
-    assert isinstance(result, EngineResult)
+    assert isinstance(result, PredictionResult)
     assert result.uncertainty_map is not None
     files = list((ws.project.folder / "labels").iterdir())
     assert len(files) == 1

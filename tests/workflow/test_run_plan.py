@@ -13,6 +13,7 @@ from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
+from training.recipe import update_recipe
 
 
 def begun(ws: Workspace, base: str = "", budget_s: float | None = 60.0, **changes: object) -> RunPlan:
@@ -30,8 +31,8 @@ def two(ws: Workspace) -> Workspace:
 def test_without_wishes_the_live_version_is_fine_tuned(two: Workspace) -> None:
     usual = begun(two)
     assert (usual.base, usual.baseline, usual.start) == (two.registry.get_live_card("lungs"),) * 2 + (None,)
-    assert usual.recipe.base == str(two.registry.get_folder("lungs-unet@2"))
-    assert (usual.recipe.compare_with, usual.recipe.version, usual.recipe.seed) == ("", 3, 3)
+    assert usual.recipe.run.base == str(two.registry.get_folder("lungs-unet@2"))
+    assert (usual.recipe.run.compare_with, usual.recipe.run.version, usual.recipe.run.seed) == ("", 3, 3)
     assert usual.uses_replay
 
 
@@ -39,7 +40,7 @@ def test_a_recipe_changes_what_it_names_and_nothing_else(two: Workspace) -> None
     usual = begun(two).recipe
     changed = begun(two, recipe={"loss": "focal_dice", "n_epochs": 7, "batch_size": 2})
     assert changed.start is None
-    assert changed.recipe == usual.model_copy(update={"loss": "focal_dice", "n_epochs": 7, "batch_size": 2})
+    assert changed.recipe == update_recipe(usual, {"loss": "focal_dice", "n_epochs": 7, "batch_size": 2})
     same = begun(two, architecture={"name": "Unet"}, preprocessing={"max_side_px": 512, "mean": 0.5})
     assert same.start is None, "what the live version has already is no change"
     with pytest.raises(MedSegError, match="learning: Extra inputs"):
@@ -52,10 +53,10 @@ def test_a_run_from_another_version_has_to_beat_the_live_one(two: Workspace) -> 
     older = begun(two, "lungs-unet@1")
     assert older.base is not None
     assert older.base.id == "lungs-unet@1"
-    assert older.recipe.base == str(two.registry.get_folder("lungs-unet@1"))
-    assert older.recipe.compare_with == str(two.registry.get_folder("lungs-unet@2"))
+    assert older.recipe.run.base == str(two.registry.get_folder("lungs-unet@1"))
+    assert older.recipe.run.compare_with == str(two.registry.get_folder("lungs-unet@2"))
     assert older.baseline == two.registry.get_live_card("lungs")
-    assert begun(two, "lungs-unet@2").recipe.compare_with == ""
+    assert begun(two, "lungs-unet@2").recipe.run.compare_with == ""
     with pytest.raises(MedSegError, match=r"no version 'lungs-unet@9' .*\['lungs-unet@1', 'lungs-unet@2'\]"):
         begun(two, "lungs-unet@9")
 
@@ -66,8 +67,8 @@ def test_another_network_begins_anew_and_has_to_beat_the_live_one(two: Workspace
     card = new.start.card
     assert (card.architecture.name, card.architecture.classes, card.architecture.options) == ("segnet", 3, {})
     assert (card.preprocessing.max_side_px, card.preprocessing.min_side_px) == (384, 256)
-    assert (card.name, new.recipe.version, new.recipe.base) == ("lungs-unet", 3, "start")
-    assert new.recipe.compare_with == str(two.registry.get_folder("lungs-unet@2"))
+    assert (card.name, new.recipe.run.version, new.recipe.run.base) == ("lungs-unet", 3, "start")
+    assert new.recipe.run.compare_with == str(two.registry.get_folder("lungs-unet@2"))
     assert (new.start.weights_from, new.uses_replay) == ("", False)
     assert (card.lineage.began_with, card.weaknesses) == ("", []), "the run tries published weights"
     random = begun(two, architecture={"name": "segnet"}, weights="none").start

@@ -8,7 +8,7 @@ import numpy as np
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing, write_card
 from napari_medseg.core.records import Case, Prediction, now
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
@@ -61,7 +61,7 @@ def phantom(number: int, group: str = "") -> Image:
 def predicted(ws: Workspace, image: Image, uncertainty: float = 0.1) -> tuple[Case, Prediction]:
     """Add a case and remember the phantom's labels as its prediction."""
     case = add_cases(ws, [image], "lungs")[0]
-    result = EngineResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
+    result = PredictionResult(phantom_labels(), uncertainty, None, 1.5, "CPU")
     return case, record_prediction(ws, case, result, ws.registry.get_live_card("lungs").id)
 
 

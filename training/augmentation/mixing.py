@@ -66,7 +66,8 @@ class Mixer:
 
 def build_mixer(recipe: Recipe) -> Mixer:
     """Return the mixer of a recipe's augmentation."""
-    return Mixer(scale_augmentation(get_augmentation(recipe.augmentation), recipe.augmentation_strength), recipe.seed)
+    settings = recipe.augmentation
+    return Mixer(scale_augmentation(get_augmentation(settings.preset), settings.strength), recipe.run.seed)
 
 
 def _cutmix(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:

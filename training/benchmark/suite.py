@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error
 from training.from_folders.base_recipe import ModelRecipe
+from training.recipe_keys import merge_keys
 
 Settings = dict[str, Any]
 
@@ -89,7 +91,7 @@ class Suite(BaseModel):
                 yield row, ModelRecipe.model_validate(settings)
             except ValidationError as error:
                 raise MedSegError(
-                    f"row {row.name!r} is no recipe: {_format_errors(error)}. Correct the suite."
+                    f"row {row.name!r} is no recipe: {format_validation_error(error)}. Correct the suite."
                 ) from error
 
 
@@ -100,7 +102,7 @@ def read_suite(path: Path) -> Suite:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MedSegError(f"cannot read the suite {path.name}: {error}. See training/suites.") from error
     except ValidationError as error:
-        raise MedSegError(f"{path.name} is no suite: {_format_errors(error)}. See training/suites.") from error
+        raise MedSegError(f"{path.name} is no suite: {format_validation_error(error)}. See training/suites.") from error
     folders = [make_folder_name(row.name) for row in suite.rows]
     if doubled := sorted({folder for folder in folders if folders.count(folder) > 1}):
         raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a name of its own.")
@@ -117,17 +119,19 @@ def merge_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)
-        other = key == "architecture" and isinstance(before, Mapping) and "name" in value
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            before = {name: before[name] for name in before if name != "options"} if other else before
-            result[key] = merge_settings(before, value)
-        else:
+        if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
             result[key] = value
+        elif key == "recipe":
+            result[key] = merge_keys(before, value)
+        elif key == "architecture" and "name" in value:
+            result[key] = merge_settings({name: before[name] for name in before if name != "options"}, value)
+        else:
+            result[key] = merge_settings(before, value)
     return result
 
 
 def parse_setting(text: str) -> Settings:
-    """Read ``recipe.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
+    """Read ``recipe.schedule.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def parse_setting(text: str) -> Settings:
     """
     key, sign, value = (part.strip() for part in text.partition("="))
     if not (key and sign and value):
-        raise MedSegError(f"{text!r} is no setting; write KEY=VALUE, as in recipe.n_epochs=5.")
+        raise MedSegError(f"{text!r} is no setting; write KEY=VALUE, as in recipe.schedule.n_epochs=5.")
     try:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:
@@ -146,7 +150,3 @@ def parse_setting(text: str) -> Settings:
 def _make_name_settings(row: SuiteRow) -> Settings:
     """Where a card or a recipe wants a name and a version, the row's."""
     return {"name": make_folder_name(row.name), "version": 1}
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

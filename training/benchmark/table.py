@@ -11,7 +11,7 @@ from typing import Any
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
-from training.benchmark.runner import EVALUATION_FILE, PlannedRun
+from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite
 from training.evaluation import html, svg_charts
 from training.evaluation.case_figure import CaseFigure, draw_case_figure
@@ -20,10 +20,9 @@ from training.evaluation.evaluation_report import CONVENTION
 from training.evaluation.model_evaluation import make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
-from training.run_folder import EpochEnded, read_events
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_training_device, split_by_role
+from training.run_folder import EVALUATION_FILE, RECIPE_FILE, SNAPSHOT_FILE, EpochEnded, read_events
+from training.run_setup import choose_training_device, split_by_role
 
-Cell = str | float | int
 ImageScores = dict[str, Any]
 METRIC_TITLES = {
     "mean_dice": "Dice",
@@ -42,7 +41,7 @@ class TableRow:
     """One row of the table; `values` go by column. A row that failed has its message and no values."""
 
     planned: PlannedRun
-    values: dict[str, Cell]
+    values: dict[str, html.Cell]
     message: str = ""
 
 
@@ -84,18 +83,18 @@ def write_tables(
 FiguresByRow = Mapping[str, Sequence[CaseFigure]]
 
 
-def _read_values(run_dir: Path) -> dict[str, Cell]:
+def _read_values(run_dir: Path) -> dict[str, html.Cell]:
     content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
     cost = read_cost(run_dir)
     epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
-    values: dict[str, Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
+    values: dict[str, html.Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
     values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
     return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
 
 
-def _compute_means(images: Sequence[ImageScores]) -> dict[str, Cell]:
+def _compute_means(images: Sequence[ImageScores]) -> dict[str, html.Cell]:
     """Mean of each figure over images; of the Dice also over those of each source, where there are several."""
-    values: dict[str, Cell] = {
+    values: dict[str, html.Cell] = {
         title: _mean(images, column) for column, title in METRIC_TITLES.items() if column in images[0]
     }
     sources = sorted({image["source"] for image in images})
@@ -112,7 +111,7 @@ def _compute_means(images: Sequence[ImageScores]) -> dict[str, Cell]:
     return values | _compute_mean_hd95(images, labels, "HD95")
 
 
-def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, Cell]:
+def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, html.Cell]:
     """Mean over all images and labels that have a distance, in its unit; nothing where none has."""
     found = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
     return {f"{title} {images[0]['unit']}": statistics.fmean(found)} if found else {}
@@ -136,7 +135,7 @@ def _header(lines: Sequence[TableRow]) -> list[str]:
     return ["row", *columns, "theirs, on their data"]
 
 
-def _format_cells(line: TableRow, header: Sequence[str]) -> list[Cell]:
+def _format_cells(line: TableRow, header: Sequence[str]) -> list[html.Cell]:
     name = f"{line.planned.row.name} (recommended)" if line.planned.row.recommended else line.planned.row.name
     if line.message:
         name = f"{name}: failed, {line.message}"
@@ -144,7 +143,7 @@ def _format_cells(line: TableRow, header: Sequence[str]) -> list[Cell]:
 
 
 def _render_markdown(suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str) -> str:
-    def text(cell: Cell) -> str:
+    def text(cell: html.Cell) -> str:
         return f"{cell:.3f}" if isinstance(cell, float) else str(cell).replace("|", "/").replace("\n", " ")
 
     rows = [header, ["---"] * len(header), *(_format_cells(line, header) for line in lines)]
@@ -155,20 +154,21 @@ def _render_markdown(suite: Suite, header: Sequence[str], lines: Sequence[TableR
 def _render_page(
     suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str, pictures: FiguresByRow
 ) -> str:
-    parts = [html.paragraph(suite.about), html.paragraph(f"Made by: {command}"), html.paragraph(CONVENTION)]
-    parts += [
-        html.table(header, [_format_cells(line, header) for line in lines]),
-        html.heading("Validation Dice by epoch"),
-    ]
+    curves = []
     for index, line in enumerate(lines):
         events = [event for event, _ in read_events(line.planned.run_dir)]
         points = [(event.epoch, event.val_dice) for event in events if isinstance(event, EpochEnded)]
-        parts.append(svg_charts.draw_curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
-    parts.append(html.heading("The same cases by each row: reference left, labels right"))
-    for line in lines:
-        name = line.planned.row.name
-        parts += [html.figure(one.rgb, f"{name}, {one.name}: Dice {one.dice:.4f}") for one in pictures.get(name, ())]
-    return html.page(suite.title, parts)
+        curves.append(svg_charts.draw_curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
+    names = [line.planned.row.name for line in lines]
+    values = {
+        "suite": suite,
+        "command": command,
+        "convention": CONVENTION,
+        "lines": html.Table(header, [_format_cells(line, header) for line in lines]),
+        "curves": [curve for curve in curves if curve is not None],
+        "figures": [figure for name in names for figure in html.make_case_figures(pictures.get(name, ()), name)],
+    }
+    return html.render_page("suite_table.html", suite.title, values)
 
 
 N_FIGURE_CASES = 2

@@ -28,7 +28,8 @@ from training.data.class_sampling import list_foreground_classes
 from training.data.dataset import BatchSampler
 from training.data.sample_reader import SampleReader
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, make_batches, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import WINDOWS_PER_CT, make_batches, split_by_role
 from training.start_builder import ensure_start_version
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30
@@ -73,17 +74,22 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
         If the folder is not complete or an image cannot be read.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).resolve_stages()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
-    ensure_start_version(run_dir, recipe.seed)
-    task, card, split = snapshot.task_definition, read_card(run_dir / recipe.base / CARD_FILE), split_by_role(snapshot)
+    ensure_start_version(run_dir, recipe.run.seed)
+    task, card, split = (
+        snapshot.task_definition,
+        read_card(run_dir / recipe.run.base / CARD_FILE),
+        split_by_role(snapshot),
+    )
     roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), "cpu")
-    reader = SampleReader(run_dir, card, task, recipe.seed, roi_predictor, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
     train, replay = (
         [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly(items)]
         for items in (split.train, split.replay)
     )
     outlines = _choose_outlines(task, card)
     patches = _collect_patches(make_batches(recipe, train, replay, card, task), build_mixer(recipe), card, outlines)
-    header = f"{recipe.name}@{recipe.version}: {_describe_recipe(recipe)}; {len(split.train)} images to learn from"
+    result = f"{recipe.run.name}@{recipe.run.version}"
+    header = f"{result}: {_describe_recipe(recipe)}; {len(split.train)} images to learn from"
     _draw_sheet(patches, outlines, header).save(path, format="PNG")
     logger.info("%d patches in %s", len(patches), path)
 
@@ -104,9 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _describe_recipe(recipe: Recipe) -> str:
-    strength = "" if recipe.augmentation_strength == 1 else f" x {recipe.augmentation_strength:g}"
-    drawn = "windows" if recipe.sampling == "windows" else "patches"
-    return f"{drawn} of {recipe.patch_px} px, augmentation {recipe.augmentation}{strength}"
+    strength = "" if recipe.augmentation.strength == 1 else f" x {recipe.augmentation.strength:g}"
+    drawn = "windows" if recipe.data.sampling == "windows" else "patches"
+    return f"{drawn} of {recipe.data.patch_px} px, augmentation {recipe.augmentation.preset}{strength}"
 
 
 def _collect_patches(

@@ -128,10 +128,10 @@ def finish_run(
 def measure_reliability(setup: TrainingSetup, network: nn.Module, card: ModelCard) -> Reliability | None:
     """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
     planes, words, n_images = setup.validation, "the validation planes", 0
-    if setup.recipe.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
+    if setup.recipe.run.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
         recipe = setup.recipe
         roi_predictor = load_roi_predictor(recipe.find_roi_folder(setup.run_dir), str(setup.learner.device))
-        reader = SampleReader(setup.run_dir, card, setup.task, recipe.seed, roi_predictor, recipe.label_steps)
+        reader = SampleReader(setup.run_dir, card, setup.task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
         images = [reader.read_image(item) for item in items]
         planes, n_images = tuple(choose_planes(images, MAX_CALIBRATION_PLANES)), len(items)
         words = f"{n_images} images of the hold-out"
@@ -187,7 +187,7 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
         run=setup.run_dir.absolute().name,
         snapshot_sha256=setup.snapshot.sha256,
         n_corrections=len(corrected),
-        seed=recipe.seed,
+        seed=recipe.run.seed,
         code_version=get_code_version(),
         created=now(),
     )
@@ -198,8 +198,8 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
     # The temperature is the best guess there is; how well it does was measured on another version.
     changes = {
         "calibration": Calibration(temperature=base.calibration.temperature),
-        "name": recipe.name,
-        "version": recipe.version,
+        "name": recipe.run.name,
+        "version": recipe.run.version,
         "own_task": setup.snapshot.own_task,
         "architecture": architecture,
         "weaknesses": weaknesses,

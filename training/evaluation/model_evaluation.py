@@ -30,7 +30,8 @@ from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_planes, choose_training_device, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import choose_planes, choose_training_device, split_by_role
 
 MAX_CALIBRATION_PLANES = 60
 
@@ -143,7 +144,7 @@ def _read_planes(
     recipe: Recipe,
     roi_model: Predictor | None,
 ) -> list[LabelledPlane]:
-    reader = SampleReader(run_dir, card, task, recipe.seed, roi_model, recipe.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_model, recipe.data.label_steps)
     return choose_planes([reader.read_image(item) for item in items], MAX_CALIBRATION_PLANES)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
+from training.run_folder import ENVIRONMENT_FILE, SPLIT_FILE
 from training.run_setup import SnapshotSplit, TrainingSetup
 
-ENVIRONMENT_FILE = "environment.json"
-SPLIT_FILE = "split.json"
 PACKAGES = (
     "imagecodecs",
     "monai",
@@ -44,7 +43,7 @@ def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
     device = setup.learner.device
     return {
         "code": get_code_version(),
-        "seed": setup.recipe.seed,
+        "seed": setup.recipe.run.seed,
         "snapshot_sha256": setup.snapshot.sha256,
         "base": setup.base.id,
         "python": platform.python_version(),

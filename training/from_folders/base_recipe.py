@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import Role
 from napari_medseg.core.split import choose_validation_groups
@@ -103,7 +103,4 @@ class ModelRecipe(BaseModel):
 
 def read_model_recipe(path: Path) -> ModelRecipe:
     """Read a base recipe; raise `MedSegError` naming every unknown or wrong key."""
-    try:
-        return ModelRecipe.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise MedSegError(f"{path} is no base recipe: {error}. See training/recipes/lungs.json.") from error
+    return read_json_model(path, ModelRecipe, "is no base recipe", "See training/recipes/lungs.json.")

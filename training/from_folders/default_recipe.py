@@ -3,7 +3,7 @@
 What a person does want otherwise is a small JSON or TOML file that names only that:
 
     architecture = {name = "deeplabv3plus", encoder = "resnet50"}
-    recipe = {loss = "focal_dice", n_epochs = 25}
+    recipe = {loss.terms = "focal_dice", schedule.n_epochs = 25}
 """
 
 import json
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import format_validation_error
 from napari_medseg.core.model_card import (
     Architecture,
     InstanceSeparation,
@@ -24,7 +25,17 @@ from napari_medseg.core.model_card import (
     Preprocessing,
 )
 from napari_medseg.core.tasks import TASKS, Task
-from training.recipe import Recipe, make_fine_tuning_recipe
+from training.recipe import (
+    AugmentationSettings,
+    DataSettings,
+    FineTuningSettings,
+    OptimiserSettings,
+    Recipe,
+    RunSettings,
+    ScheduleSettings,
+    make_fine_tuning_recipe,
+    update_recipe,
+)
 from training.run_folder import START_FOLDER
 
 MIN_PATCH_PX, PATCH_PX = 64, 256
@@ -112,7 +123,7 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         return RecipeOverrides.model_validate(content)
     except (OSError, ValueError) as error:
-        reason = _format_errors(error) if isinstance(error, ValidationError) else str(error)
+        reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise MedSegError(
             f"{path} is no recipe: {reason}. Its keys are {', '.join(RecipeOverrides.model_fields)}."
         ) from error
@@ -155,39 +166,37 @@ def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: Recipe
     patch_px = min(PATCH_PX, max(MIN_PATCH_PX, sizes.side_px // SIDE_MULTIPLE_PX * SIDE_MULTIPLE_PX))
     few = sizes.n_train < FEW_IMAGES
     recipe = Recipe(
-        base=START_FOLDER,
-        name=name,
-        version=1,
-        n_epochs=n_epochs,
-        steps_per_epoch=per_epoch,
-        patience=n_epochs,
-        batch_size=8,
-        patch_px=patch_px,
-        learning_rate=2e-3,
-        encoder_rate_factor=0.3,
-        weight_decay=1e-3,
-        augmentation=task.augmentation,
-        replay_augmentation=task.replay_augmentation,
-        replay_share=0.0,
-        ema_decay=0.95 if few else 0.99,
-        freeze_batch_norm=False,
-        keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        run=RunSettings(base=START_FOLDER, name=name, version=1),
+        data=DataSettings(batch_size=8, patch_px=patch_px),
+        augmentation=AugmentationSettings(preset=task.augmentation, replay_preset=task.replay_augmentation),
+        optimiser=OptimiserSettings(
+            learning_rate=2e-3, encoder_rate_factor=0.3, weight_decay=1e-3, ema_decay=0.95 if few else 0.99
+        ),
+        schedule=ScheduleSettings(
+            n_epochs=n_epochs,
+            steps_per_epoch=per_epoch,
+            patience=n_epochs,
+            keep="last" if sizes.n_validate < FEW_VALIDATION_IMAGES else "best",
+        ),
+        fine_tuning=FineTuningSettings(replay_share=0.0, freeze_batch_norm=False),
     )
-    return _apply_overrides(recipe, changes.recipe, "recipe")
+    return update_recipe(recipe, changes.recipe)
 
 
 def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
     """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
-    changes = {
-        "learning_rate": 2e-3,
-        "augmentation": task.augmentation,
-        "replay_augmentation": task.replay_augmentation,
+    fine_tuning = {
         "replay_share": 0.0,
         "distillation": 0.0,
         "average_with_parent": 0.0,
         "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
     }
-    return make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed).model_copy(update=changes)
+    changes = {
+        "optimiser": {"learning_rate": 2e-3},
+        "augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation},
+        "fine_tuning": fine_tuning,
+    }
+    return update_recipe(make_fine_tuning_recipe(START_FOLDER, name, version, budget_s, seed), changes)
 
 
 def _override_architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
@@ -201,8 +210,4 @@ def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _M
     try:
         return type(model).model_validate(model.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the {part} cannot be changed so: {_format_errors(error)}") from error
-
-
-def _format_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise MedSegError(f"the {part} cannot be changed so: {format_validation_error(error)}") from error

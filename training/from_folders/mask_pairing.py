@@ -16,7 +16,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding, check_labels
-from napari_medseg.core.task_detection import detect_look
+from napari_medseg.core.task_detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
 from training.from_folders.mask_values import MaskEncoding, convert_mask_to_labels, describe_soft_borders
@@ -116,7 +116,7 @@ def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, li
         labels = _convert_to_labels(case, mask, encoding)
     except MedSegError as error:
         return case, [Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, str(error))]
-    if image.axes not in encoding.task.axes and image.spatial_axes not in encoding.task.axes:
+    if not image_fits_task(image, encoding.task):
         takes = ", ".join(encoding.task.axes)
         return case, [Mismatch("other kind", case.name, f"it has axes {image.axes}, but the task takes {takes}")]
     if encoding.ignored_value is not None:

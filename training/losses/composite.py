@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from training.losses.losses import get_loss, takes_class_weights
-from training.recipe import LossTerm, Recipe
+from training.losses.terms import LossTerm
+from training.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,5 +114,5 @@ class CompositeLoss(nn.Module):
 
 def build_loss(recipe: Recipe, class_weights: Tensor | None = None) -> CompositeLoss:
     """Return what a recipe asks for; a name alone is a sum of one term."""
-    terms = (LossTerm(name=recipe.loss),) if isinstance(recipe.loss, str) else recipe.loss
+    terms = (LossTerm(name=recipe.loss.terms),) if isinstance(recipe.loss.terms, str) else recipe.loss.terms
     return CompositeLoss(terms, class_weights)

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.polygons import AnnotatedObject
+from napari_medseg.core.json_model import read_json_model
 
 COCO_SUFFIX = ".json"
 MAX_PIXELS = 1 << 28
@@ -80,16 +81,7 @@ def read_coco(path: Path) -> CocoFile:
     MedSegError
         If it is no such file, or a mask or a reference in it is damaged; the text says where.
     """
-    try:
-        content = _FileContent.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise MedSegError(f"cannot read {path}: {error.strerror}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise MedSegError(
-            f"{path.name} holds no COCO annotations: {place}: {first['msg']}. Export it again."
-        ) from error
+    content = read_json_model(path, _FileContent, "holds no COCO annotations", "Export it again.")
     names = {category.id: category.name for category in content.categories}
     of_picture: dict[int, list[AnnotatedObject]] = {picture.id: [] for picture in content.images}
     for number, annotation in enumerate(content.annotations):

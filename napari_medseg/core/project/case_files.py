@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.records import Case, Correction, Prediction
 
 
@@ -73,12 +74,13 @@ def read_image_copy(folder: Path, case: Case) -> Image:
     from napari_medseg.core import formats
 
     path = get_image_copy_path(folder, case.content_hash)
+    complaint = f"is damaged, which belongs to the project's copy of {case.name}"
+    origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Put the files back.")
     try:
-        origin = _Origin.model_validate_json(path.with_suffix(".json").read_text(encoding="utf-8"))
         image = formats.read(path)
         # A stack of one slice comes back from TIFF as a plane.
         image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
-    except (OSError, ValueError, ValidationError, MedSegError) as error:
+    except (OSError, ValueError, MedSegError) as error:
         raise MedSegError(f"the project's copy of {case.name} is damaged ({error}). Put the files back.") from error
     if image.content_hash != case.content_hash:
         raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Put the original files back.")

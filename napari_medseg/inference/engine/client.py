@@ -9,27 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
+from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
-from napari_medseg.inference.engine.protocol import (
-    NoticeReply,
-    PredictRequest,
-    ProgressReply,
-    ReadyReply,
-    Reply,
-    ResultReply,
-)
-from napari_medseg.inference.engine.shared_memory import SharedArray
+from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
+from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
+from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 
 logger = logging.getLogger(__name__)
 
@@ -40,40 +31,42 @@ GRACEFUL_CANCEL_SECONDS = 5.0
 """How long a prediction that nobody waits for may take to make room: starting a killed engine again takes longer."""
 
 
-@dataclass(frozen=True)
-class EngineProgress:
-    """How far a prediction is; `seconds_left` is `None` while the engine starts."""
-
-    done: int
-    total: int
-    text: str
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class EngineNotice:
-    """Something a person should know; the prediction goes on."""
-
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class EngineResult:
-    """Labels on the image's own grid; see `inference.events.PredictionResult` for the others."""
-
-    labels: NDArray[np.uint8 | np.uint16 | np.uint32]
-    uncertainty: float
-    uncertainty_map: NDArray[np.uint8] | None
-    seconds: float
-    device: str
-    roi: NDArray[np.uint8] | None = None
-
-
-EngineEvent = EngineProgress | EngineNotice | EngineResult
-
-
 class PredictionCancelled(MedSegError):
     """The prediction was cancelled, as the person asked."""
+
+
+class PredictionEngine(Protocol):
+    """What a workspace needs of an engine; `Engine` is the one that the program uses."""
+
+    @property
+    def state(self) -> EngineState:
+        """What it is doing."""
+
+    @property
+    def device(self) -> str:
+        """What it computes on; empty until it was ready once."""
+
+    def start(self) -> None:
+        """Start it in the background, unless it runs."""
+
+    def close(self) -> None:
+        """End it; what runs is cancelled."""
+
+    def cancel(self) -> None:
+        """Cancel all predictions at once."""
+
+    def cancel_gracefully(self) -> None:
+        """Cancel all predictions, and keep the engine warm."""
+
+    def predict(
+        self,
+        image: Image,
+        version_folder: Path,
+        *,
+        with_uncertainty_map: bool = False,
+        roi_folder: Path | None = None,
+    ) -> Iterator[PredictionEvent]:
+        """Yield progress and notices, and last the `PredictionResult`."""
 
 
 class Engine:
@@ -147,19 +140,19 @@ class Engine:
         *,
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
-    ) -> Iterator[EngineEvent]:
+    ) -> Iterator[PredictionEvent]:
         """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
 
         `roi_folder` is the version that finds the region of interest first, for a model that predicts inside one.
 
         Yields
         ------
-        EngineEvent
-            Progress and notices, and last the `EngineResult`.
+        PredictionEvent
+            Progress and notices, and last the `PredictionResult`.
 
         Raises
         ------
-        Cancelled
+        PredictionCancelled
             After `cancel`.
         MedSegError
             If the image or the version cannot be used, or the process died; it is restarted then.
@@ -171,20 +164,10 @@ class Engine:
             stack.callback(self._request_lock.release)
             process = yield from self._wait_until_ready(ticket)
             pixels = stack.enter_context(SharedArray.from_array(image.pixels))
-
-            def room(dtype: type[np.generic], wanted: bool = True) -> SharedArray | None:
-                return stack.enter_context(SharedArray.create(image.spatial_shape, dtype)) if wanted else None
-
-            labels = stack.enter_context(SharedArray.create(image.spatial_shape, _choose_label_dtype(card)))
-            unsure, field = room(np.uint8, with_uncertainty_map), room(np.uint8, roi_folder is not None)
-            request = self._make_request(image, version_folder, pixels, labels, unsure)
-            if field is not None and roi_folder is not None:
-                folder = str(roi_folder.resolve())
-                request = request.model_copy(update={"field_folder": folder, "field": field.ref})
-            result = yield from self._receive_events(process, request, ticket)
-            doubt, found = (None if segment is None else segment.read() for segment in (unsure, field))
-            answer = EngineResult(labels.read(), result.uncertainty, doubt, result.seconds, self._device, found)
-        yield answer
+            shared = SharedResult.create(stack, image, card, with_uncertainty_map, roi_folder is not None)
+            request = self._make_request(image, version_folder, roi_folder, pixels, shared)
+            result = shared.read((yield from self._receive_events(process, request, ticket)))
+        yield result
 
     def _cancel_within(self, seconds: float) -> None:
         with self._state_lock:
@@ -192,7 +175,7 @@ class Engine:
             self._n_cancels += 1
 
     def _make_request(
-        self, image: Image, folder: Path, pixels: SharedArray, labels: SharedArray, unsure: SharedArray | None
+        self, image: Image, folder: Path, roi_folder: Path | None, pixels: SharedArray, result: SharedResult
     ) -> PredictRequest:
         self._n_requests += 1
         return PredictRequest(
@@ -203,21 +186,23 @@ class Engine:
             units=image.units,
             image_name=image.name,
             version_folder=str(folder.resolve()),
-            labels=labels.ref,
-            uncertainty_map=None if unsure is None else unsure.ref,
+            labels=result.labels.ref,
+            uncertainty_map=None if result.uncertainty_map is None else result.uncertainty_map.ref,
+            roi_folder=None if roi_folder is None else str(roi_folder.resolve()),
+            roi=None if result.roi is None else result.roi.ref,
         )
 
-    def _wait_for_turn(self, ticket: int) -> Iterator[EngineEvent]:
+    def _wait_for_turn(self, ticket: int) -> Iterator[PredictionEvent]:
         if self._request_lock.acquire(blocking=False):
             return
-        yield EngineProgress(0, 1, "waiting for the prediction before", None)
+        yield PredictionProgress(0, 1, "waiting for the prediction before", None)
         while not self._request_lock.acquire(timeout=POLL_SECONDS):
             self._raise_if_cancelled(ticket)
 
-    def _wait_until_ready(self, ticket: int) -> Generator[EngineEvent, None, EngineProcess]:
+    def _wait_until_ready(self, ticket: int) -> Generator[PredictionEvent, None, EngineProcess]:
         self.start()
         if self._state == "starting":
-            yield EngineProgress(0, 1, "starting the prediction process", None)
+            yield PredictionProgress(0, 1, "starting the prediction process", None)
         while True:
             self._raise_if_cancelled(ticket)
             with self._state_lock:
@@ -233,7 +218,7 @@ class Engine:
 
     def _receive_events(
         self, process: EngineProcess, request: PredictRequest, ticket: int
-    ) -> Generator[EngineEvent, None, ResultReply]:
+    ) -> Generator[PredictionEvent, None, ResultReply]:
         self._set_busy(process, True)
         try:
             conversation = process.stream_replies(
@@ -241,10 +226,8 @@ class Engine:
             )
             while True:
                 match next(conversation):
-                    case ProgressReply() as reply:
-                        yield EngineProgress(reply.done, reply.total, reply.text, reply.seconds_left)
-                    case NoticeReply(text=text):
-                        yield EngineNotice(text)
+                    case EventReply(event=event):
+                        yield event
                     case ResultReply() as reply:
                         return reply
         finally:
@@ -279,9 +262,3 @@ class Engine:
         if state != self._state:
             self._state = state
             self.state_changed.emit(state)
-
-
-def _choose_label_dtype(card: ModelCard) -> type[np.unsignedinteger[Any]]:
-    if card.instances is not None:
-        return np.uint32
-    return np.uint8 if card.architecture.classes <= 256 else np.uint16

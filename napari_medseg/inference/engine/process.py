@@ -1,4 +1,4 @@
-"""One life of the engine process: its pipes, its last words, its end."""
+"""One running engine process: its pipes, its last lines on stderr, its end."""
 
 import contextlib
 import logging
@@ -18,9 +18,8 @@ from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
     ErrorReply,
-    NoticeReply,
+    EventReply,
     PredictRequest,
-    ProgressReply,
     Reply,
     Request,
     ResultReply,
@@ -52,7 +51,7 @@ class EngineProcess:
     Attributes
     ----------
     is_dying
-        It was killed, and its end, which takes a while, will be told. No request should meet it any more.
+        It was killed; `on_reply` is called with `None` when it has ended. Send it no more requests.
     """
 
     def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
@@ -78,11 +77,11 @@ class EngineProcess:
 
     def stream_replies(
         self, request: PredictRequest, raise_if_cancelled: Callable[[], None], get_cancel_timeout_s: Callable[[], float]
-    ) -> Generator[ProgressReply | NoticeReply | ResultReply, None, None]:
+    ) -> Generator[EventReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
-        However this ends - `check`, called every few milliseconds, raises; the caller closes it -, the engine has
-        stopped working on the request, or it did not do so within `patience_s()` and is dying.
+        However this ends (`raise_if_cancelled`, called every few milliseconds, raises; the caller closes it), the
+        engine has stopped working on the request, or it did not do so within `get_cancel_timeout_s()` and is killed.
 
         Raises
         ------
@@ -95,7 +94,7 @@ class EngineProcess:
             while not stopped:
                 reply = self._next_reply(raise_if_cancelled)
                 stopped = reply is None or isinstance(reply, FINAL_REPLIES)
-                if isinstance(reply, ProgressReply | NoticeReply | ResultReply):
+                if isinstance(reply, EventReply | ResultReply):
                     yield reply
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)
@@ -136,22 +135,22 @@ class EngineProcess:
         except (BrokenPipeError, ValueError, OSError) as error:
             logger.info("the engine no longer listens: %s", error)
 
-    def _next_reply(self, check: Callable[[], None]) -> Reply | None:
+    def _next_reply(self, raise_if_cancelled: Callable[[], None]) -> Reply | None:
         while True:
-            check()
+            raise_if_cancelled()
             with contextlib.suppress(queue.Empty):
                 return self._replies.get(timeout=POLL_SECONDS)
 
-    def _cancel_or_kill(self, request_id: int, patience_s: float) -> None:
-        """Have a request stopped; where the engine does not obey in time, in the midst of a long pass, kill it."""
+    def _cancel_or_kill(self, request_id: int, timeout_s: float) -> None:
+        """Cancel a request; kill the engine where it does not stop in time, as in the midst of a long forward pass."""
         self._send(CancelRequest(id=request_id))
-        until = time.monotonic() + patience_s
+        until = time.monotonic() + timeout_s
         while (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 reply = self._replies.get(timeout=left)
                 if reply is None or isinstance(reply, FINAL_REPLIES):
                     return
-        logger.warning("the engine did not stop within %.2f s and is killed", patience_s)
+        logger.warning("the engine did not stop within %.2f s and is killed", timeout_s)
         self.is_dying = True
         self._popen.kill()
 

@@ -1,7 +1,8 @@
-"""What window and engine say to each other: JSON, one object a line. No torch here: the window speaks it too.
+"""Messages between window and engine: JSON, one object a line. No torch here: the window sends and reads them too.
 
-A request is plain data - where the array is, which version, which options -, so that the same call can later go to
-another machine.
+A request is plain data (where the array is, which version, which options), so that the same call can later go to
+another machine. Progress and notices are the predictor's own types; of a result the arrays are in shared memory, and
+the rest is in its message.
 """
 
 import math
@@ -9,6 +10,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from napari_medseg.inference.events import PredictionNotice, PredictionProgress
 
 
 class _Message(BaseModel):
@@ -29,9 +32,9 @@ class ArrayRef(_Message):
 
 
 class PredictRequest(_Message):
-    """Window to engine: predict. `labels`, `uncertainty_map` and `field` are where the answer goes.
+    """Window to engine: predict. `labels`, `uncertainty_map` and `roi` are where the arrays of the result go.
 
-    `field_folder` is the version that finds the field, for a model that looks into one.
+    `roi_folder` is the version that finds the region of interest, for a model that predicts inside one.
     """
 
     kind: Literal["predict"] = "predict"
@@ -44,8 +47,8 @@ class PredictRequest(_Message):
     version_folder: str
     labels: ArrayRef
     uncertainty_map: ArrayRef | None
-    field_folder: str | None = None
-    field: ArrayRef | None = None
+    roi_folder: str | None = None
+    roi: ArrayRef | None = None
 
 
 class CancelRequest(_Message):
@@ -62,32 +65,22 @@ class ReadyReply(_Message):
     device: str
 
 
-class ProgressReply(_Message):
-    """Engine to window: how far a request is."""
+class EventReply(_Message):
+    """Engine to window: progress or a notice of a request; the work goes on."""
 
-    kind: Literal["progress"] = "progress"
+    kind: Literal["event"] = "event"
     id: int
-    done: int
-    total: int
-    text: str
-    seconds_left: float
-
-
-class NoticeReply(_Message):
-    """Engine to window: something a person should know; the work goes on."""
-
-    kind: Literal["notice"] = "notice"
-    id: int
-    text: str
+    event: PredictionProgress | PredictionNotice = Field(union_mode="left_to_right")
 
 
 class ResultReply(_Message):
-    """Engine to window: done; the arrays are filled."""
+    """Engine to window: the prediction is done and its arrays are filled; see `PredictionResult`."""
 
     kind: Literal["result"] = "result"
     id: int
     uncertainty: float
     seconds: float
+    device: str
 
 
 class CancelledReply(_Message):
@@ -106,7 +99,7 @@ class ErrorReply(_Message):
 
 
 Request = PredictRequest | CancelRequest
-Reply = ReadyReply | ProgressReply | NoticeReply | ResultReply | CancelledReply | ErrorReply
+Reply = ReadyReply | EventReply | ResultReply | CancelledReply | ErrorReply
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])

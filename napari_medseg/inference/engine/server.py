@@ -23,17 +23,15 @@ from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
     ErrorReply,
-    NoticeReply,
+    EventReply,
     PredictRequest,
-    ProgressReply,
     ReadyReply,
     Reply,
-    ResultReply,
     decode_request,
     encode_message,
 )
-from napari_medseg.inference.engine.shared_memory import SharedArray
-from napari_medseg.inference.events import PredictionNotice, PredictionOptions, PredictionProgress, PredictionResult
+from napari_medseg.inference.engine.shared_memory import SharedArray, write_result
+from napari_medseg.inference.events import PredictionOptions, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -53,7 +51,7 @@ def main() -> None:
     device = choose_device()
     if device.type == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS)
-    inbox = RequestQueue(sys.stdin.buffer)
+    request_queue = RequestQueue(sys.stdin.buffer)
 
     def reply(message: Reply) -> None:
         replies.write(encode_message(message))
@@ -62,7 +60,7 @@ def main() -> None:
     predictors = PredictorCache(str(device))
     reply(ReadyReply(device=describe_device(device)))
     while True:
-        handle_request(inbox.wait_for_request(), inbox, predictors, reply)
+        handle_request(request_queue.wait_for_request(), request_queue, predictors, reply)
 
 
 class RequestQueue:
@@ -101,7 +99,7 @@ class PredictorCache:
 
     def get(self, folder: Path, roi_folder: Path | None = None) -> Predictor:
         """Return the predictor of a version's folder; a folder with other weights is another version."""
-        field = None if roi_folder is None else self.get(roi_folder)
+        roi_predictor = None if roi_folder is None else self.get(roi_folder)
         key = (str(folder), read_card(folder / CARD_FILE).weights_sha256)
         if key not in self._warm:
             while len(self._warm) >= MAX_WARM_VERSIONS:
@@ -109,7 +107,7 @@ class PredictorCache:
             self._warm[key] = Predictor.load(folder, self._device)
         self._warm.move_to_end(key)
         predictor = self._warm[key]
-        predictor.roi_predictor = field
+        predictor.roi_predictor = roi_predictor
         return predictor
 
 
@@ -120,23 +118,16 @@ def handle_request(
     send_reply: Callable[[Reply], None],
 ) -> None:
     """Answer one request; what a person can act on is a reply, anything else is raised and ends the process."""
+    reply: Reply
     try:
         with SharedArray.attach(request.pixels) as pixels:
-            field_folder = None if request.field_folder is None else Path(request.field_folder)
-            predictor = predictors.get(Path(request.version_folder), field_folder)
+            roi_folder = None if request.roi_folder is None else Path(request.roi_folder)
+            predictor = predictors.get(Path(request.version_folder), roi_folder)
             result = _predict(request, pixels, request_queue, predictor, send_reply)
+        reply = CancelledReply(id=request.id) if result is None else write_result(request, result)
     except MedSegError as error:
-        send_reply(ErrorReply(id=request.id, text=str(error)))
-        return
-    if result is None:
-        send_reply(CancelledReply(id=request.id))
-        return
-    places = (request.labels, request.uncertainty_map, request.field)
-    for place, array in zip(places, (result.labels, result.uncertainty_map, result.roi), strict=True):
-        if place is not None and array is not None:
-            with SharedArray.attach(place) as segment:
-                segment.write(array)
-    send_reply(ResultReply(id=request.id, uncertainty=result.uncertainty, seconds=result.seconds))
+        reply = ErrorReply(id=request.id, text=str(error))
+    send_reply(reply)
 
 
 def _predict(
@@ -152,13 +143,9 @@ def _predict(
     for event in events:
         if request_queue.is_cancelled(request.id):
             return None
-        match event:
-            case PredictionProgress(done, total, text, seconds_left):
-                send_reply(ProgressReply(id=request.id, done=done, total=total, text=text, seconds_left=seconds_left))
-            case PredictionNotice(text):
-                send_reply(NoticeReply(id=request.id, text=text))
-            case PredictionResult() as result:
-                return result
+        if isinstance(event, PredictionResult):
+            return event
+        send_reply(EventReply(id=request.id, event=event))
     return None
 
 

@@ -1,10 +1,15 @@
-"""Arrays that two processes see. The window makes and removes them, so that no crash of the engine leaves any."""
+"""Arrays that two processes see, and a result whose arrays they are.
 
+The window makes and removes them, so that no crash of the engine leaves any.
+"""
+
+import contextlib
 import os
 import secrets
 import shutil
 import sys
 import traceback
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -15,7 +20,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.engine.protocol import ArrayRef
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.engine.protocol import ArrayRef, PredictRequest, ResultReply
+from napari_medseg.inference.events import PredictionResult
 
 LINUX_SHARED_MEMORY = Path("/dev/shm")
 
@@ -67,7 +75,7 @@ class SharedArray:
         try:
             return cls(_open_untracked(ref.name), ref, owned=False)
         except FileNotFoundError as error:
-            raise MedSegError("the image was taken back before the work on it began. Ask again.") from error
+            raise MedSegError("The prediction was cancelled before it started. Run it again.") from error
 
     def view(self) -> NDArray[Any]:
         """Return the array itself; drop it before the segment is closed."""
@@ -94,6 +102,69 @@ class SharedArray:
         finally:
             if self._owned:
                 self._memory.unlink()
+
+
+@dataclass(frozen=True)
+class SharedResult:
+    """The window's arrays for one result: the engine fills them with `write_result`, `read` gives the result back."""
+
+    labels: SharedArray
+    uncertainty_map: SharedArray | None
+    roi: SharedArray | None
+
+    @classmethod
+    def create(
+        cls, stack: contextlib.ExitStack, image: Image, card: ModelCard, with_uncertainty_map: bool, with_roi: bool
+    ) -> "SharedResult":
+        """Make the arrays that a prediction of this model fills, on the image's grid; `stack` removes them.
+
+        Raises
+        ------
+        MedSegError
+            If the system has too little shared memory.
+        """
+
+        def allocate(dtype: DTypeLike) -> SharedArray:
+            return stack.enter_context(SharedArray.create(image.spatial_shape, dtype))
+
+        return cls(
+            labels=allocate(_choose_label_dtype(card)),
+            uncertainty_map=allocate(np.uint8) if with_uncertainty_map else None,
+            roi=allocate(np.uint8) if with_roi else None,
+        )
+
+    def read(self, reply: ResultReply) -> PredictionResult:
+        """Copy the result out, after the engine's last reply."""
+        return PredictionResult(
+            labels=self.labels.read(),
+            uncertainty=reply.uncertainty,
+            uncertainty_map=None if self.uncertainty_map is None else self.uncertainty_map.read(),
+            seconds=reply.seconds,
+            device=reply.device,
+            roi=None if self.roi is None else self.roi.read(),
+        )
+
+
+def write_result(request: PredictRequest, result: PredictionResult) -> ResultReply:
+    """Fill the arrays that a request names, and return the rest of the result as the reply.
+
+    Raises
+    ------
+    MedSegError
+        If the window removed them in the meantime.
+    """
+    refs = (request.labels, request.uncertainty_map, request.roi)
+    for ref, array in zip(refs, (result.labels, result.uncertainty_map, result.roi), strict=True):
+        if ref is not None and array is not None:
+            with SharedArray.attach(ref) as segment:
+                segment.write(array)
+    return ResultReply(id=request.id, uncertainty=result.uncertainty, seconds=result.seconds, device=result.device)
+
+
+def _choose_label_dtype(card: ModelCard) -> DTypeLike:
+    if card.instances is not None:
+        return np.uint32
+    return np.uint8 if card.architecture.classes <= 256 else np.uint16
 
 
 def _require_free_memory(n_bytes: int) -> None:

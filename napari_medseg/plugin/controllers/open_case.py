@@ -1,4 +1,4 @@
-"""What lies on the desk: the words that the desk and the panels share."""
+"""The open case: what its controller and the panels share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class EditSession:
 
 @dataclass(eq=False)
 class OpenCase:
-    """What lies on the desk.
+    """A case in the viewer.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class OpenCase:
     edit_session
         `None` while no review is open.
     roi_file
-        Labels of the field of its prediction, as the lungs of lesions; `None` where there is none.
+        Labels of its region of interest, such as the lungs for lesions; `None` where there are none.
     """
 
     case: Case
@@ -55,11 +55,11 @@ class OpenCase:
     _roi_labels: NDArray[Any] | None = None
 
     def set_roi_file(self, roi_file: Path) -> None:
-        """Take another field, as that of a new prediction."""
+        """Take another region of interest, as that of a new prediction."""
         self.roi_file, self._roi_labels = roi_file, None
 
     def load_roi_labels(self) -> NDArray[Any] | None:
-        """Labels of the field on the image's grid, read once; `None` where there is none. In a thread, as it reads."""
+        """ROI labels on the image's grid, read once; `None` where there are none. For a worker thread, as it reads."""
         if self._roi_labels is None and self.roi_file is not None:
             self._roi_labels = read_roi_labels(self.roi_file, self.case)
         return self._roi_labels

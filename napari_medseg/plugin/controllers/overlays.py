@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Run
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -157,7 +157,7 @@ class ComparisonOverlay:
         self._requested = None
         self._overlays.compute_and_show(_predict_old_and_new(self._workspace, wanted[0], current.image), self._add)
 
-    def _add(self, current: OpenCase, answer: tuple[str, EngineResult]) -> Layer:
+    def _add(self, current: OpenCase, answer: tuple[str, PredictionResult]) -> Layer:
         title, result = answer
         colour = None if title == NEW_TITLE else OLD_CONTOUR_COLOUR
         return layers.add_reference_labels(
@@ -169,11 +169,11 @@ def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Gene
     registry = workspace.registry
     folder, roi_folder = registry.get_folder(model), registry.find_roi_folder(registry.get_card(model))
     for event in workspace.engine.predict(image, folder, with_uncertainty_map=True, roi_folder=roi_folder):
-        if isinstance(event, EngineResult):
+        if isinstance(event, PredictionResult):
             yield event.uncertainty_map
 
 
-def _predict_old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, EngineResult]]:
+def _predict_old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictionResult]]:
     candidate = run_control.get_run_folder(workspace, run)
     versions, roi_folder = {NEW_TITLE: candidate}, None
     if run.base_model:  # the first model of a task has nothing before it
@@ -182,5 +182,5 @@ def _predict_old_and_new(workspace: Workspace, run: Run, image: Image) -> Genera
         roi_folder = registry.find_roi_folder(registry.get_card(run.base_model))
     for title, folder in versions.items():
         for event in workspace.engine.predict(image, folder, roi_folder=roi_folder):
-            if isinstance(event, EngineResult):
+            if isinstance(event, PredictionResult):
                 yield title, event

@@ -9,7 +9,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.inference.engine.client import EngineNotice, EngineProgress, EngineResult, PredictionCancelled
+from napari_medseg.inference.engine.client import PredictionCancelled
+from napari_medseg.inference.events import PredictionNotice, PredictionProgress, PredictionResult
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -32,7 +33,7 @@ class PredictionQueue(QObject):
 
     Notes
     -----
-    `changed` says that something began or ended, `progressed` carries `EngineProgress` of an urgent
+    `changed` says that something began or ended, `progressed` carries `PredictionProgress` of an urgent
     prediction, `predicted` the case, its new `Prediction` and the labels, `read` a case and its image, `failed` a case
     and one text, and `notice_received` one text.
     """
@@ -112,11 +113,11 @@ class PredictionQueue(QObject):
         match item:
             case Image():
                 self.image_loaded.emit(request.case, item)
-            case EngineProgress() if request.urgent:
+            case PredictionProgress() if request.urgent:
                 self.progressed.emit(item)
-            case EngineNotice(text=text) if request.urgent:
+            case PredictionNotice(text=text) if request.urgent:
                 self.notice_received.emit(text)
-            case EngineResult():
+            case PredictionResult():
                 prediction = review.record_prediction(self._workspace, request.case, item, request.model)
                 self.predicted.emit(request.case, prediction, item.labels)
 

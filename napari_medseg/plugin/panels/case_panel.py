@@ -8,7 +8,7 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.records import Case
-from napari_medseg.inference.engine.client import EngineProgress
+from napari_medseg.inference.events import PredictionProgress
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.image_importer import ReadProgress
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -215,7 +215,7 @@ class CasePanel(CollapsibleSection):
         self._engine.setText(f"{device} {state}".strip())
         self._engine.setToolTip(f"The prediction process: {engine.device or 'device not known yet'}, {state}")
 
-    def _on_progress(self, progress: EngineProgress) -> None:
+    def _on_progress(self, progress: PredictionProgress) -> None:
         self._progress.setRange(0, max(1, progress.total))
         self._progress.setValue(progress.done)
         left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"

@@ -16,8 +16,8 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
-from napari_medseg.inference.engine.client import Engine, EngineProgress, EngineResult, PredictionCancelled
-from napari_medseg.inference.events import PredictionOptions, PredictionResult
+from napari_medseg.inference.engine.client import Engine, PredictionCancelled
+from napari_medseg.inference.events import PredictionOptions, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.workspace import Workspace
@@ -88,9 +88,9 @@ def noise(*shape: int) -> Image:
     return Image(pixels, "YX" if len(shape) == 2 else "ZYX", (5.0, 0.7, 0.7)[-len(shape) :], units="HU", name="noise")
 
 
-def last(events: Iterator[object]) -> EngineResult:
+def last(events: Iterator[object]) -> PredictionResult:
     *_, result = events
-    assert isinstance(result, EngineResult)
+    assert isinstance(result, PredictionResult)
     return result
 
 
@@ -98,13 +98,14 @@ def test_the_engine_answers_what_the_predictor_answers(engine: Engine, version: 
     image = noise(3, 128, 96)
     *events, result = engine.predict(image, version, with_uncertainty_map=True)
     *_, wanted = Predictor.load(version).predict(image, PredictionOptions(with_uncertainty_map=True))
-    assert isinstance(result, EngineResult)
+    assert isinstance(result, PredictionResult)
     assert isinstance(wanted, PredictionResult)
+    assert result.device == wanted.device
     np.testing.assert_array_equal(result.labels, wanted.labels)
     np.testing.assert_array_equal(result.uncertainty_map, wanted.uncertainty_map)
     assert result.uncertainty == pytest.approx(wanted.uncertainty)
     assert result.device == engine.device != ""
-    assert "slice 3 of 3" in [event.text for event in events if isinstance(event, EngineProgress)]
+    assert "slice 3 of 3" in [event.text for event in events if isinstance(event, PredictionProgress)]
     assert engine.state == "ready"
 
 
@@ -117,20 +118,20 @@ def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> 
     np.testing.assert_array_equal(last(engine.predict(big_endian, version)).labels, straight.labels)
 
 
-def test_a_model_that_looks_into_a_field_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
+def test_a_model_that_predicts_inside_a_roi_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
     try:
         card = workspace.registry.get_live_card("covid")
         folder, lungs = workspace.registry.get_folder(card.id), workspace.registry.find_roi_folder(card)
-        wanted_field = Predictor.load(lungs)
+        roi_predictor = Predictor.load(lungs)
         image = formats.read(SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm")
         *events, result = engine.predict(image, folder, roi_folder=lungs)
     finally:
         workspace.close()
-    assert isinstance(result, EngineResult)
-    np.testing.assert_array_equal(result.roi, wanted_field.predict_labels(image))
+    assert isinstance(result, PredictionResult)
+    np.testing.assert_array_equal(result.roi, roi_predictor.predict_labels(image))
     np.testing.assert_array_equal(result.labels, Predictor.load(folder, roi_folder=lungs).predict_labels(image))
-    assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, EngineProgress)]
+    assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, PredictionProgress)]
 
 
 def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
@@ -143,9 +144,9 @@ def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
     assert engine.state == "starting"
     assert engine.device == ""
     first, *_ = events = list(engine.predict(noise(64, 64), version))
-    assert isinstance(first, EngineProgress)
+    assert isinstance(first, PredictionProgress)
     assert "starting" in first.text
-    assert isinstance(events[-1], EngineResult)
+    assert isinstance(events[-1], PredictionResult)
     pid = engine.pid
     engine.close()
     assert pid is not None
@@ -158,7 +159,7 @@ def test_a_killed_engine_is_restarted_with_a_message_and_nothing_is_lost(engine:
     image = noise(60, 256, 256)
     before = image.pixels.copy()
     events = engine.predict(image, version)
-    while not (isinstance(event := next(events), EngineProgress) and event.done > 0):
+    while not (isinstance(event := next(events), PredictionProgress) and event.done > 0):
         pass
     assert engine.state == "busy"
     assert engine.pid is not None
@@ -258,7 +259,7 @@ def test_a_forgotten_prediction_frees_the_engine(engine: Engine, version: Path) 
 
 def test_two_threads_take_turns(engine: Engine, version: Path) -> None:
     images = [noise(4, 96, 96), noise(3, 64, 64)]
-    results: dict[int, EngineResult] = {}
+    results: dict[int, PredictionResult] = {}
     threads = [
         threading.Thread(target=lambda n=n: results.__setitem__(n, last(engine.predict(images[n], version))))
         for n in range(2)
@@ -316,13 +317,14 @@ import sys, warnings
 from pathlib import Path
 import numpy as np
 from napari_medseg.core.image import Image
-from napari_medseg.inference.engine.client import Engine, PredictProgress
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.events import PredictionProgress
 
 engine = Engine()
 engine.start()
 image = Image(np.zeros((int(sys.argv[2]), 256, 256), np.int16), "ZYX", units="HU")
 for event in engine.predict(image, Path(sys.argv[1])):
-    if isinstance(event, PredictProgress) and event.done > 0:
+    if isinstance(event, PredictionProgress) and event.done > 0:
         print(engine.pid, flush=True)
 assert "torch" not in sys.modules, "the window has torch"
 """

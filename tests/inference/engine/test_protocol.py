@@ -4,13 +4,14 @@ from pydantic import ValidationError
 from napari_medseg.inference.engine.protocol import (
     ArrayRef,
     CancelRequest,
+    EventReply,
     PredictRequest,
-    ProgressReply,
     ReadyReply,
     decode_reply,
     decode_request,
     encode_message,
 )
+from napari_medseg.inference.events import PredictionNotice, PredictionProgress
 
 
 def test_messages_are_one_line_and_come_back_as_they_were() -> None:
@@ -30,8 +31,12 @@ def test_messages_are_one_line_and_come_back_as_they_were() -> None:
         line = encode_message(message)
         assert line.count(b"\n") == 1
         assert decode_request(line) == message
-    progress = ProgressReply(id=3, done=1, total=2, text="slice 1 of 2", seconds_left=0.5)
-    for reply in (progress, ReadyReply(device="CPU")):
+    events = (
+        PredictionProgress(1, 2, "slice 1 of 2", 0.5),
+        PredictionProgress(0, 1, "", None),
+        PredictionNotice("über"),
+    )
+    for reply in (ReadyReply(device="CPU"), *(EventReply(id=3, event=event) for event in events)):
         assert decode_reply(encode_message(reply)) == reply
 
 

@@ -13,9 +13,9 @@ from napari_medseg.inference.engine.shared_memory import SharedArray
 DOUBLE = """
 import sys
 from napari_medseg.inference.engine.protocol import ArrayRef
-from napari_medseg.inference.engine.shared_memory import Segment
+from napari_medseg.inference.engine.shared_memory import SharedArray
 
-with Segment.attach(ArrayRef.model_validate_json(sys.argv[1])) as segment:
+with SharedArray.attach(ArrayRef.model_validate_json(sys.argv[1])) as segment:
     segment.write(segment.read() * 2)
 """
 
@@ -28,7 +28,7 @@ def test_another_process_reads_and_writes_and_removes_nothing() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr) == (0, "")
             np.testing.assert_array_equal(segment.read(), array * factor)
-    with pytest.raises(MedSegError, match="Ask again"):
+    with pytest.raises(MedSegError, match="cancelled before it started"):
         SharedArray.attach(segment.ref)
 
 

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Correction, Prediction
-from napari_medseg.inference.engine.client import EngineResult
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin.controllers import case_controller as desk_module
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.workflow import cases, review
@@ -23,7 +23,7 @@ from napari_medseg.workflow.workspace import Workspace
 def predicted(ws: Workspace, image: Image, labels: np.ndarray | None = None) -> tuple[Case, Prediction, np.ndarray]:
     (case,) = cases.add_cases(ws, [image], "lungs")
     labels = phantom_labels(len(image.pixels) if image.axes == "ZYX" else 0) if labels is None else labels
-    result = EngineResult(labels, 0.1, None, 1.0, "CPU")
+    result = PredictionResult(labels, 0.1, None, 1.0, "CPU")
     return case, review.record_prediction(ws, case, result, "lungs-unet@1"), labels
 
 

@@ -9,6 +9,7 @@ from training.augmentation.mixing import Mixer, build_mixer
 from training.augmentation.presets import Augmentation
 from training.losses.composite import build_loss
 from training.losses.losses import LOSSES
+from training.recipe import update_recipe
 
 N = 6
 
@@ -104,7 +105,7 @@ def test_a_share_of_patches_is_mixed() -> None:
         len(labels.unique()) > 1 for step in range(40) for labels in build_mixer(recipe).mix(*batch(), step)[1].labels
     ]
     assert 0.3 < np.mean(mixed) < 0.55
-    none = build_mixer(recipe.model_copy(update={"augmentation_strength": 0.0}))
+    none = build_mixer(update_recipe(recipe, {"augmentation": {"strength": 0.0}}))
     assert torch.equal(none.mix(*batch(), 0)[0], batch()[0])
 
 

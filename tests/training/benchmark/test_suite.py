@@ -43,12 +43,12 @@ def test_a_row_is_the_base_with_its_own_keys_and_nothing_of_another_network(tmp_
     suite = suite_of(TEXT, tmp_path)
     (_, plain), (row, other) = suite.build_recipes()
     assert plain.card.architecture.options == {"encoder_depth": 3}
-    assert plain.recipe.n_epochs == other.recipe.n_epochs == 20
-    assert (plain.card.name, plain.recipe.name) == ("u-net", "u-net")
+    assert plain.recipe.schedule.n_epochs == other.recipe.schedule.n_epochs == 20
+    assert (plain.card.name, plain.recipe.run.name) == ("u-net", "u-net")
     assert other.card.architecture.name == "deeplabv3plus"
     assert other.card.architecture.options == {}  # another network has other options
     assert other.card.architecture.in_channels == 1
-    assert other.recipe.learning_rate == 1e-5
+    assert other.recipe.optimiser.learning_rate == 1e-5
     assert row.theirs == "Dice 0.9013"
 
 
@@ -56,12 +56,12 @@ def test_all_rows_can_be_changed_and_the_last_word_counts(tmp_path: Path) -> Non
     long = '[[rows]]\nname = "long"\nset = { recipe.n_epochs = 9 }\nreduced = { recipe.patch_px = 96 }\n'
     whole = suite_of(TEXT + long, tmp_path)
     suite = whole.make_reduced()
-    assert [one.recipe.patch_px for _, one in whole.build_recipes()] == [256, 256, 256]
-    assert [one.recipe.patch_px for _, one in suite.build_recipes()] == [256, 256, 96]
+    assert [one.recipe.data.patch_px for _, one in whole.build_recipes()] == [256, 256, 256]
+    assert [one.recipe.data.patch_px for _, one in suite.build_recipes()] == [256, 256, 96]
     recipes = [recipe for _, recipe in suite.build_recipes([parse_setting("recipe.batch_size=2")])]
-    assert [(one.recipe.n_epochs, one.recipe.batch_size) for one in recipes] == [(2, 2), (2, 2), (9, 2)]
+    assert [(one.recipe.schedule.n_epochs, one.recipe.data.batch_size) for one in recipes] == [(2, 2), (2, 2), (9, 2)]
     again = [recipe for _, recipe in suite.build_recipes([parse_setting("recipe.n_epochs = 3")])]
-    assert {one.recipe.n_epochs for one in again} == {3}
+    assert {one.recipe.schedule.n_epochs for one in again} == {3}
     assert "reduced" in suite.title
 
 

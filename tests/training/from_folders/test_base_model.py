@@ -58,12 +58,12 @@ def test_each_recipe_is_that_of_a_bundled_version(path: Path) -> None:
     bundled = read_card(MODELS / base.card.name / str(base.card.version) / "card.json")
     for part in ("task", "architecture", "preprocessing", "postprocessing", "instances", "field", "licence"):
         assert getattr(bundled, part) == getattr(base.card, part), part
-    assert base.recipe.augmentation in AUGMENTATIONS
+    assert base.recipe.augmentation.preset in AUGMENTATIONS
     assert {step.name for step in base.card.postprocessing} <= POSTPROCESSING_STEPS.keys()
     assert any(source.hold_out or source.index for source in base.sources)
     assert bundled.hold_out
     assert bundled.lineage.parent == (base.parent or None)
-    assert bundled.lineage.seed == base.recipe.seed
+    assert bundled.lineage.seed == base.recipe.run.seed
     named = {score.dataset for score in bundled.hold_out} - {"all"}
     assert named <= {source.name for source in base.sources} | {"lidc_one_patient", "covid_slices"}
 

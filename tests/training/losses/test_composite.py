@@ -19,7 +19,8 @@ from training.data.class_sampling import compute_inverse_frequency_weights
 from training.learner import Learner
 from training.losses.composite import CompositeLoss, Targets, build_loss
 from training.losses.losses import cross_entropy, soft_dice_loss
-from training.recipe import LossTerm, read_recipe
+from training.losses.terms import LossTerm
+from training.recipe import read_recipe
 from training.run_folder import EpochEnded, append_event
 
 

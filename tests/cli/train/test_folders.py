@@ -37,29 +37,47 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     medseg: Call, folders: tuple[object, ...], tmp_path: Path
 ) -> None:
     out_dir = tmp_path / "run"
-    code, out, err = medseg("train", *folders, "--labels", "right_lung,left_lung", "--out", out_dir)
+    code, out, err = medseg("train", "folders", *folders, "--labels", "right_lung,left_lung", "--out", out_dir)
     assert (code, out) == (1, "")
     assert "unknown value: 10" in err
     assert "p3: the values 100, 200 mean nothing" in err
     assert "--skip-mismatches" in err
     assert not out_dir.exists()
-    code, out, _ = medseg("train", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--check")
+    code, out, _ = medseg(
+        "train", "folders", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--check"
+    )
     assert (code, out) == (0, "10 pairs fit; nothing was trained.\n")
     for meaning in (("--values", "100+200"), ("--binarise",), ("--values", "100", "--ignore", 200)):
-        code, out, _ = medseg("train", *folders, "--labels", "lung", *meaning, "--check")
+        code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", *meaning, "--check")
         assert (code, out) == (0, "10 pairs fit; nothing was trained.\n"), meaning
     for arguments, said in [
-        ((), "say what the values of the masks mean"),
-        (("--labels", "a", "--task", "lungs"), "either --labels"),
+        ((), "what do the mask values mean"),
         (("--labels", "a,b", "--values", "1"), "names 1 values for 2 labels"),
         (("--labels", "a,b", "--values", "1,x"), "whole numbers, as in 31+32,40, not 'x'"),
         (("--labels", "a,b", "--values", "1+2,2"), "names [2] more than once"),
         (("--labels", "a,b", "--binarise"), "--binarise is for one label, but there are 2"),
         (("--labels", "a,b", "--ignore", "2"), "--ignore cannot be 2: 2 is a label"),
     ]:
-        code, _, err = medseg("train", *folders, *arguments)
+        code, _, err = medseg("train", "folders", *folders, *arguments)
         assert (code, said in err) == (1, True), err
-    assert "both --images and --masks" in medseg("train", *folders[:2])[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", "a"), "Missing option '--masks'"),
+        (("--images", "a", "--masks", "b", "--labels", "a", "--task", "lungs"), "either --labels"),
+        (("--images", "a", "--masks", "b", "--prepare", "--check"), "Give one of them"),
+        (("--images", "a", "--masks", "b", "--preview", "a.json"), "does not end in .png"),
+        (("--images", "a", "--masks", "b", "--promote"), "No such option"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(
+    medseg: Call, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = medseg("train", "folders", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
 
 
 def test_what_the_network_would_see_of_folders_is_shown_and_nothing_is_trained(
@@ -67,7 +85,7 @@ def test_what_the_network_would_see_of_folders_is_shown_and_nothing_is_trained(
 ) -> None:
     picture, run_dir = tmp_path / "batch.png", tmp_path / "run"
     meaning = ("--labels", "right_lung,left_lung", "--values", "100,200", "--recipe", tmp_path / "small.json")
-    code, out, err = medseg("train", *folders, *meaning, "--out", run_dir, "--show-batch", picture)
+    code, out, err = medseg("train", "folders", *folders, *meaning, "--out", run_dir, "--preview", picture)
     assert (code, out) == (0, f"{picture}\n"), err
     assert formats.read(picture).pixels.shape[1] == 1200
     assert not run_dir.exists()
@@ -78,7 +96,17 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     lonely = tmp_path / "images" / "lonely.png"
     Picture.fromarray(phantom(20).pixels).save(lonely)
     code, out, err = medseg(
-        *("train", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--name", "my-chest"),
+        *(
+            "train",
+            "folders",
+            *folders,
+            "--labels",
+            "right_lung,left_lung",
+            "--values",
+            "100,200",
+            "--name",
+            "my-chest",
+        ),
         *("--epochs", 1, "--recipe", tmp_path / "small.json", "--out", run_dir, "--skip-mismatches", "--json"),
     )
     assert code == 0, err
@@ -88,7 +116,7 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     assert answer["hold_out"][0]["n_images"] == 2
     assert answer["use"] == f"medseg models add {run_dir} --promote"
     assert all(Path(page).is_file() for page in answer["reports"])
-    assert json.loads((run_dir / "recipe.json").read_text())["n_epochs"] == 1
+    assert json.loads((run_dir / "recipe.json").read_text())["schedule"]["n_epochs"] == 1
     code, out, _ = medseg("models", "add", run_dir, "--promote", "--registry", registry)
     assert (code, "my-chest@1 is added" in out) == (0, True)
     older = read_replay_images(registry / "my-chest" / "1")

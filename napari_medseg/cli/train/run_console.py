@@ -11,23 +11,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.core.errors import MedSegError
-from training.run_folder import EpochEnded, Event, Failed, Finished, Notice, Paused, Started
+from training.run_folder import EXIT_PAUSED, EpochEnded, Event, Failed, Finished, Notice, Paused, Started
 
 POLL_S = 0.3
-EXIT_PAUSED = 3
-"""Of a command whose run was paused: as that of the training process, so that a script can tell."""
 
 Poll = Callable[[int], tuple[list[Event], int]]
-"""From the offset of the last call to what was said since, and the offset for the next call."""
+"""From the offset of the last call to the events since then, and the offset for the next call."""
 
 
-def watch(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> Finished | Paused:
-    """Show a run until it ends or has paused; Ctrl-C asks it to stop and keep its best.
+def follow_run(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> Finished | Paused:
+    """Show a run until it ends or is paused; Ctrl-C asks it to stop and keep its best.
 
     Returns
     -------
     Finished or Paused
-        Its last word.
+        Its last event.
 
     Raises
     ------
@@ -70,12 +68,13 @@ def _show(event: Event, bar: Progress, console: Console) -> None:
             console.print(event.text)
 
 
-def say_paused(paused: Paused, command: str, run_dir: Path, *, as_json: bool) -> NoReturn:
-    """Say where a paused run stands and how it goes on, and end the command with `EXIT_PAUSED`."""
+def exit_paused(paused: Paused, resume_command: str, run_dir: Path, *, as_json: bool) -> NoReturn:
+    """Print where a paused run stands and how to go on with it, and end the command with `EXIT_PAUSED`."""
+    folder = str(run_dir.absolute())
     if as_json:
-        stands = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": str(run_dir.absolute())}
-        echo_json(stands | {"continue": f"{command} --continue"})
+        position = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": folder}
+        echo_json(position | {"continue": resume_command})
     else:
-        echo(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {run_dir.absolute()}")
-        echo(f"Go on with it, to the same result: {command} --continue")
+        echo(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {folder}")
+        echo(f"Resume it, to the same result: {resume_command}")
     raise typer.Exit(EXIT_PAUSED)

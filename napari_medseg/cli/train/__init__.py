@@ -1,0 +1,1 @@
+"""`medseg train`: the commands that train a model."""

@@ -1,0 +1,71 @@
+"""A run on folders on the terminal: train it in its own process, evaluate it, and print how to use its model."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.train.run_console import exit_paused, follow_run
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.tasks import TASKS
+from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
+from training.run_folder import CANCEL_FILE, Event, Failed, Paused, get_events_offset
+
+
+def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
+    """Train a filled run folder, or go on with it, and evaluate it.
+
+    It trains in a process of its own, so that Ctrl-C can stop it and keep the best model so far.
+
+    Raises
+    ------
+    MedSegError
+        If the run fails.
+    """
+    command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
+    begin = get_events_offset(run_dir)
+    process = start_detached(command, run_dir)
+
+    def poll(offset: int) -> tuple[list[Event], int]:
+        alive = process.poll() is None  # asked before reading, so that its last event is read
+        events, offset = read_events_after(run_dir, max(offset, begin), alive=alive)
+        if not alive and not events:
+            events = [Failed(f"the training process ended without a result: {read_log_tail(run_dir)}. Train again.")]
+        return events, offset
+
+    last = follow_run(poll, lambda: (run_dir / CANCEL_FILE).touch(), console, budget_s)
+    process.wait()
+    if isinstance(last, Paused):
+        exit_paused(last, f"medseg train resume {run_dir.absolute()}", run_dir, as_json=as_json)
+    evaluate_and_echo(run_dir, as_json=as_json)
+
+
+def evaluate_and_echo(run_dir: Path, *, as_json: bool) -> None:
+    """Evaluate a finished run on the images that it held out; print the scores and how to use the model."""
+    from training.from_folders.folder_run import evaluate_folder_run
+
+    card, folder = evaluate_folder_run(run_dir), run_dir.absolute()
+    add = f"medseg models add {folder} --promote"
+    if card.task in TASKS:
+        add += ' --reason "trained on my own images"'
+    pages = [str(folder / page) for page in ("report.html", "evaluation.html") if (folder / page).exists()]
+    if as_json:
+        scores = [score.model_dump() for score in card.hold_out]
+        files = {"folder": str(folder), "reports": pages}
+        echo_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
+        return
+    _echo_scores(card)
+    echo(f"version: {folder / 'model.safetensors'}")
+    echo(f"card:    {folder / 'card.json'}")
+    echo(f"report:  {', '.join(pages)}")
+    echo(f"To use it in the window: {add}")
+
+
+def _echo_scores(card: ModelCard) -> None:
+    for score in card.hold_out:
+        echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
+        for label, value in score.per_label.items():
+            echo(f"  {label}: {value:.4f}")
+    if not card.hold_out:
+        echo("No image was held out, so the model has no scores. Give images of more patients.")

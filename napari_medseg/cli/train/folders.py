@@ -1,0 +1,282 @@
+"""`medseg train folders`: train a model on folders of images and masks, without a project."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry, split_words
+from napari_medseg.cli.train.folder_run import train_folder_run
+from napari_medseg.cli.train.preview import write_run_preview
+from napari_medseg.cli.train.run_options import (
+    BudgetOption,
+    EpochsOption,
+    RecipeOption,
+    SeedOption,
+    check_png_suffix,
+    read_run_overrides,
+)
+from napari_medseg.core.custom_task import have_same_labels
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.task_catalog import TaskCatalog
+from napari_medseg.core.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from training.from_folders.default_recipe import RecipeOverrides
+    from training.from_folders.folder_run import FolderData
+    from training.from_folders.mask_pairing import PairingResult
+    from training.start_plan import Donor
+
+RUNS_FOLDER = "medseg-runs"
+MASKS, SPLIT, INSTEAD = "Meaning of the masks", "Selection of images", "Instead of training"
+
+ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images.")]
+MasksOption = Annotated[
+    Path,
+    typer.Option(
+        "--masks", help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Run folder; new or empty.", show_default=f"{RUNS_FOLDER}/NAME-TIME"),
+]
+NameOption = Annotated[str, typer.Option("--name", help="Name of the model and of a new task.")]
+LabelsOption = Annotated[
+    str,
+    typer.Option(
+        "--labels", help="New task: names of the mask values 1, 2 ..., such as bone,cartilage.", rich_help_panel=MASKS
+    ),
+]
+TaskOption = Annotated[
+    str,
+    typer.Option("--task", "-t", help="Existing task instead of --labels, such as lungs.", rich_help_panel=MASKS),
+]
+ValuesOption = Annotated[
+    str,
+    typer.Option(
+        "--values",
+        help="Mask value of each label if not 1, 2 ..., such as 128,255. 31+32,40: the first label has two.",
+        rich_help_panel=MASKS,
+    ),
+]
+BinariseOption = Annotated[
+    bool,
+    typer.Option("--binarise", help="One label: all mask values except 0. Also for JPEG.", rich_help_panel=MASKS),
+]
+IgnoreOption = Annotated[
+    int | None,
+    typer.Option(
+        "--ignore",
+        help="Mask value of undecided pixels, such as 255. They are neither trained on nor scored.",
+        rich_help_panel=MASKS,
+        show_default=False,
+    ),
+]
+InstancesOption = Annotated[
+    bool,
+    typer.Option("--instances", help="Each object has its own mask value, as with nuclei.", rich_help_panel=MASKS),
+]
+GroupByOption = Annotated[
+    str,
+    typer.Option(
+        "--group-by",
+        help="Regular expression that finds the patient in a file name. Images of a patient stay together.",
+        rich_help_panel=SPLIT,
+    ),
+]
+HoldOutOption = Annotated[
+    str,
+    typer.Option(
+        "--hold-out",
+        help="Patients to evaluate on, not to train on, such as p3,p7.",
+        show_default="one in five",
+        rich_help_panel=SPLIT,
+    ),
+]
+SkipOption = Annotated[
+    bool,
+    typer.Option("--skip-mismatches", help="Leave out files that do not fit.", rich_help_panel=SPLIT),
+]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Only list the files that do not fit.", rich_help_panel=INSTEAD)
+]
+PrepareOption = Annotated[
+    bool,
+    typer.Option(
+        "--prepare",
+        help="Only make the run folder, to train it with torchrun.",
+        rich_help_panel=INSTEAD,
+    ),
+]
+PreviewOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--preview",
+        metavar="PNG",
+        help="Only draw what the network would see.",
+        callback=check_png_suffix,
+        rich_help_panel=INSTEAD,
+        show_default=False,
+    ),
+]
+
+
+def train_on_folders(
+    context: typer.Context,
+    images: ImagesOption,
+    masks: MasksOption,
+    labels: LabelsOption = "",
+    task: TaskOption = "",
+    values: ValuesOption = "",
+    binarise: BinariseOption = False,
+    ignore: IgnoreOption = None,
+    instances: InstancesOption = False,
+    group_by: GroupByOption = "",
+    hold_out: HoldOutOption = "",
+    skip_mismatches: SkipOption = False,
+    check: CheckOption = False,
+    prepare: PrepareOption = False,
+    preview: PreviewOption = None,
+    name: NameOption = "",
+    out: OutOption = None,
+    epochs: EpochsOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = 0,
+    recipe: RecipeOption = None,
+    as_json: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Train a model on folders of images and masks.
+
+    All files are checked first; training starts only if they fit. The number and size of the images decide the network
+    and the number of epochs, unless --recipe or --epochs set them. No project is used.
+
+    Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
+    """
+    from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+    from training.from_folders.mask_values import MaskEncoding
+
+    if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
+        context.fail(problem)
+    models, console = open_registry(registry), make_progress_console(quiet=as_json)
+    catalog = models.read_task_catalog()
+    name = name or _make_default_name(task, catalog)
+    made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
+    encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
+    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
+    pairs = check_folder_data(data)
+    _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
+    overrides = read_run_overrides(recipe, epochs, budget, seed)
+    donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
+    if check:
+        echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+    elif preview is not None:
+        _write_preview(data, pairs, donors, overrides, preview)
+    else:
+        run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
+        start = base.card.lineage.began_with
+        console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+        if prepare:
+            _echo_prepared(run_dir.absolute(), as_json=as_json)
+        else:
+            train_folder_run(run_dir, budget, console, as_json=as_json)
+
+
+def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
+    """Say which options cannot be used together; empty where they can."""
+    if n_modes > 1:
+        return "--check, --prepare and --preview each end before training. Give one of them."
+    return "Give either --labels, for a new task, or --task, for an existing one." if has_labels and has_task else ""
+
+
+def _make_default_name(task: str, catalog: TaskCatalog) -> str:
+    """Return the default model of a custom task; for a built-in task a name of its own."""
+    if not task:
+        return "my-model"
+    return f"{task}-own" if task in TASKS else catalog.get_task(task).default_model
+
+
+def _find_or_make_task(
+    name: str, labels: str, images: Path, masks: Path, catalog: TaskCatalog, *, instances: bool
+) -> Task:
+    """Return the task of that name if it exists, so that a second training is for the same task, else a new one."""
+    from training.from_folders.folder_run import make_folder_task
+    from training.from_folders.mask_files import read_categories
+
+    words = split_words(labels) or list(read_categories(masks))
+    if not words:
+        raise MedSegError("what do the mask values mean? Give --labels right_lung,left_lung, or --task lungs.")
+    task = make_folder_task(name, words, images, instances=instances)
+    if task.name not in catalog:
+        return task
+    known = catalog.get_task(task.name)
+    if not have_same_labels(known, task):
+        raise MedSegError(
+            f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
+            f"Choose another --name, or add labels to it: medseg tasks extend {task.name}"
+        )
+    return known
+
+
+def _parse_values(values: str) -> tuple[tuple[int, ...], ...]:
+    """Mask values of each label: "31+32,40" is ((31, 32), (40,))."""
+    return tuple(tuple(_parse_value(part) for part in word.split("+")) for word in split_words(values))
+
+
+def _parse_value(word: str) -> int:
+    if not word.strip().isdecimal():
+        raise MedSegError(f"--values takes whole numbers, as in 31+32,40, not {word!r}.")
+    return int(word)
+
+
+def _report_mismatches(pairs: "PairingResult", console: Console, *, raises: bool) -> None:
+    """Print what does not fit; raise `MedSegError` for it where nothing may be left out."""
+    from training.from_folders.mask_pairing import format_mismatches
+
+    lines = format_mismatches(pairs.mismatches)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    n_blocking = len(pairs.blocking_mismatches)
+    if n_blocking and raises:
+        raise MedSegError(
+            f"{n_blocking} of the files do not fit, as listed{'' if not console.quiet else ': ' + '; '.join(lines)}. "
+            "Correct them, or add --skip-mismatches to leave them out. Nothing was trained."
+        )
+
+
+def _write_preview(
+    data: "FolderData",
+    pairs: "PairingResult",
+    donors: "Sequence[Donor]",
+    overrides: "RecipeOverrides",
+    png: Path,
+) -> None:
+    """Draw a run that is made for the picture and deleted behind it."""
+    from training.from_folders.base_model import make_run
+    from training.from_folders.folder_run import prepare_model_recipe
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        base = prepare_model_recipe(data, pairs.cases, donors, run_dir, overrides)
+        random = base.model_copy(update={"encoder_weights": "none"})  # a picture needs no weights
+        make_run(random, run_dir, run_dir, run_dir)
+        write_run_preview(run_dir, png)
+
+
+def _echo_prepared(folder: Path, *, as_json: bool) -> None:
+    """Print how to train a prepared run in several processes, and how to evaluate it then."""
+    train = f"PYTHONSAFEPATH=1 torchrun --nproc-per-node 2 -m training {folder}"
+    resume = f"medseg train resume {folder}"
+    if as_json:
+        echo_json({"folder": str(folder), "train": train, "judge": resume})
+        return
+    echo(f"The run is prepared: {folder}")
+    echo(f"Train it in 2 processes: {train}")
+    echo(f"Then evaluate it: {resume} (this trains it, too, if it is not trained yet)")

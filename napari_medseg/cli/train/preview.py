@@ -1,0 +1,100 @@
+"""`medseg train preview`: a picture of the patches that a network sees, without training it."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_medseg.cli.console import echo
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    OptionalTaskOption,
+    ProjectOption,
+    RegistryOption,
+    open_workspace,
+)
+from napari_medseg.cli.train.run_options import check_png_suffix
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.workflow import run_control
+
+PngArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PNG", help="Picture to write, such as batch.png.", callback=check_png_suffix, show_default=False
+    ),
+]
+SourceArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A run folder, or a base recipe (JSON) with --data. Without it: the last run of the project.",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder with the images of a base recipe.", show_default=False)
+]
+
+
+def preview_batch(
+    context: typer.Context,
+    png: PngArgument,
+    source: SourceArgument = None,
+    data: DataOption = None,
+    task: OptionalTaskOption = None,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Draw what a network sees in training.
+
+    The picture shows patches of the first batches, augmented, with the outlines of their labels. Nothing is trained.
+    """
+    if source is None:
+        if data is not None:
+            context.fail("--data is for a base recipe. Name the recipe as SOURCE.")
+        write_run_preview(_find_last_run_folder(task or DEFAULT_TASK, project, registry), png)
+        return
+    if task or project or registry:
+        context.fail("--task, --project and --registry are for the last run of a project. Leave them or SOURCE out.")
+    if not source.is_dir():
+        _write_recipe_preview(source, data, png)
+        return
+    if data is not None:
+        raise MedSegError(f"{source} is a run folder, which has its images. Leave --data out.")
+    write_run_preview(source, png)
+
+
+def write_run_preview(run_dir: Path, png: Path) -> None:
+    """Write the picture of a run folder and print its path.
+
+    Raises
+    ------
+    MedSegError
+        If the folder holds no complete run.
+    """
+    from training.evaluation.batch_preview import write_batch_preview
+
+    png.parent.mkdir(parents=True, exist_ok=True)
+    write_batch_preview(run_dir, png)
+    echo(str(png))
+
+
+def _find_last_run_folder(task: str, project: Path | None, registry: Path | None) -> Path:
+    with open_workspace(project, registry) as ws:
+        run = run_control.get_last_run(ws, task)
+        if run is None:
+            raise MedSegError(f"the project has no run of the task {task!r} yet. Give a run folder or a base recipe.")
+        return run_control.get_run_folder(ws, run)
+
+
+def _write_recipe_preview(recipe: Path, data: Path | None, png: Path) -> None:
+    from training.from_folders.base_model import make_run
+    from training.from_folders.base_recipe import read_model_recipe
+
+    if data is None:
+        raise MedSegError(f"{recipe.name} is not a run folder. A base recipe needs --data, the folder of its images.")
+    base = read_model_recipe(recipe).model_copy(update={"encoder_weights": "", "parent": ""})  # a picture needs none
+    with tempfile.TemporaryDirectory() as folder:
+        make_run(base, data, data, Path(folder))
+        write_run_preview(Path(folder), png)

@@ -1,0 +1,77 @@
+"""`medseg train project`: retrain on the corrections of a project, or train the first model of its task."""
+
+from typing import Annotated
+
+import typer
+
+from napari_medseg.cli.check import format_findings
+from napari_medseg.cli.console import make_progress_console
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_workspace,
+)
+from napari_medseg.cli.train.project_run import finish_project_run, follow_project_run
+from napari_medseg.cli.train.run_options import (
+    BudgetOption,
+    EpochsOption,
+    PromoteOption,
+    ReasonOption,
+    RecipeOption,
+    SeedOption,
+    check_reason,
+    read_run_overrides,
+)
+from napari_medseg.workflow import retrain
+from napari_medseg.workflow.data_checks import check_corrections
+from training.from_folders.default_recipe import RecipeOverrides
+from training.recipe_keys import find_keys, list_stages
+
+FromOption = Annotated[
+    str,
+    typer.Option("--from", help="Version to start from, such as lungs-unet@1.", show_default="the live one"),
+]
+
+
+def train_on_project(
+    context: typer.Context,
+    task: TaskOption = DEFAULT_TASK,
+    budget: BudgetOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    recipe: RecipeOption = None,
+    base: FromOption = "",
+    promote: PromoteOption = False,
+    reason: ReasonOption = "",
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Retrain on the corrections of a project.
+
+    A task without a model gets its first one. The run takes 90 seconds unless --budget or --epochs is set.
+
+    The new version is compared with the live one on the hold-out cases, and stored in the registry. With --promote it
+    goes live if it is better; if not, the exit code is 1.
+    """
+    check_reason(context, reason, promote=promote)
+    with open_workspace(project, registry) as ws:
+        findings = check_corrections(ws, task)
+        console = make_progress_console(quiet=as_json)
+        for line in format_findings(ws, task, findings):
+            console.print(line, markup=False)
+        overrides = read_run_overrides(recipe, epochs, budget, seed)
+        budget_s = None if _sets_duration(overrides) else retrain.DEFAULT_BUDGET_S
+        run = retrain.start_run(ws, task, budget_s, seed, base, overrides)
+        follow_project_run(ws, run, as_json=as_json)
+        texts = [one.text for one in findings]
+        finish_project_run(ws, run, promote=promote, reason=reason, findings=texts, as_json=as_json)
+
+
+def _sets_duration(overrides: RecipeOverrides) -> bool:
+    """Whether seconds or epochs are set, so that the default budget must not cut them short."""
+    tables = [overrides.recipe, *list_stages(overrides.recipe)]
+    return any(find_keys(table, {("schedule", "n_epochs"), ("run", "budget_s")}) for table in tables)

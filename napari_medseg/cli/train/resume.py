@@ -1,0 +1,90 @@
+"""`medseg train resume`: resume a run that was paused, interrupted or only prepared."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_medseg.cli.console import make_progress_console
+from napari_medseg.cli.options import (
+    DEFAULT_TASK,
+    JsonOption,
+    OptionalTaskOption,
+    ProjectOption,
+    RegistryOption,
+    open_workspace,
+)
+from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
+from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
+from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import CARD_FILE, read_card
+from napari_medseg.workflow import run_control
+from training.recipe import read_recipe
+from training.run_folder import RECIPE_FILE, Finished, get_events_offset, read_events
+
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="Folder of a run of medseg train folders. Without it: the run of the project.",
+        show_default=False,
+    ),
+]
+
+
+def resume_run(
+    context: typer.Context,
+    run_dir: RunArgument = None,
+    task: OptionalTaskOption = None,
+    promote: PromoteOption = False,
+    reason: ReasonOption = "",
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Resume a paused, interrupted or prepared run.
+
+    The result is the same as without the break. A run folder that torchrun trained to its end is evaluated.
+    """
+    if run_dir is None:
+        check_reason(context, reason, promote=promote)
+        _resume_project_run(task or DEFAULT_TASK, (project, registry), promote=promote, reason=reason, as_json=as_json)
+        return
+    if task or promote or reason or project or registry:
+        context.fail(
+            "--task, --promote, --reason, --project and --registry are for the run of a project. With RUN_DIR leave "
+            "them out."
+        )
+    _resume_folder_run(run_dir, as_json=as_json)
+
+
+def _resume_project_run(
+    task: str, folders: tuple[Path | None, Path | None], *, promote: bool, reason: str, as_json: bool
+) -> None:
+    with open_workspace(*folders) as ws:
+        run = find_resumable_run(ws, task)
+        offset = get_events_offset(run_control.get_run_folder(ws, run))
+        run = run_control.resume(ws, run)
+        follow_project_run(ws, run, offset, as_json=as_json)
+        finish_project_run(ws, run, promote=promote, reason=reason, as_json=as_json)
+
+
+def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
+    if not (run_dir / RECIPE_FILE).is_file():
+        raise MedSegError(f"{run_dir} is no run folder: it has no {RECIPE_FILE}. Give the folder of a run.")
+    if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
+        _evaluate_finished(run_dir, as_json=as_json)
+        return
+    budget_s = read_recipe(run_dir / RECIPE_FILE).run.budget_s
+    train_folder_run(run_dir, budget_s, make_progress_console(quiet=as_json), as_json=as_json)
+
+
+def _evaluate_finished(run_dir: Path, *, as_json: bool) -> None:
+    """Evaluate a run that other processes trained, such as those of `torchrun`, which do not do it themselves."""
+    from training.from_folders.folder_run import LABELS_BY
+
+    card = read_card(run_dir / CARD_FILE)
+    if any(score.labels_by == LABELS_BY for score in card.hold_out):  # only the evaluation writes such scores
+        raise MedSegError(f"the run in {run_dir} is finished and evaluated. Start a new one to train again.")
+    evaluate_and_echo(run_dir, as_json=as_json)

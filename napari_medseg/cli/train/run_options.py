@@ -1,0 +1,63 @@
+"""Options that several training commands share, and what they mean."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from training.from_folders.default_recipe import RecipeOverrides
+
+
+def check_png_suffix(png: Path | None) -> Path | None:
+    """Refuse a file that is no PNG, so that a run folder or recipe named by mistake is not overwritten."""
+    if png is not None and png.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{png} does not end in .png.")
+    return png
+
+
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--budget", help="Time limit of the run in seconds.", min=1.0, show_default=False),
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Number of epochs.", min=1, show_default=False)]
+SeedOption = Annotated[int, typer.Option("--seed", help="Random seed. On a CPU, equal seeds give equal results.")]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option("--recipe", help="JSON or TOML file of settings to change.", show_default=False),
+]
+PromoteOption = Annotated[bool, typer.Option("--promote", help="Make the new version live if it is better.")]
+ReasonOption = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        help="With --promote: make it live in any case. The reason is stored on its card.",
+        show_default=False,
+    ),
+]
+
+
+def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "RecipeOverrides":
+    """Read the settings that a file changes, and put those of the command line on top.
+
+    Raises
+    ------
+    MedSegError
+        If the file cannot be read or names an unknown setting.
+    """
+    from training.from_folders.default_recipe import RecipeOverrides, read_recipe_overrides
+    from training.recipe_keys import merge_keys
+
+    overrides = RecipeOverrides() if recipe is None else read_recipe_overrides(recipe)
+    run: dict[str, Any] = {"seed": seed} if seed else {}
+    if budget_s is not None:
+        run["budget_s"] = budget_s
+    schedule = {} if epochs is None else {"n_epochs": epochs, "patience": epochs}
+    options = {group: settings for group, settings in (("run", run), ("schedule", schedule)) if settings}
+    return overrides.model_copy(update={"recipe": merge_keys(overrides.recipe, options)})
+
+
+def check_reason(context: typer.Context, reason: str, *, promote: bool) -> None:
+    """End the command with a usage error if there is a reason for a promotion that nobody asked for."""
+    if reason and not promote:
+        context.fail("--reason is only used with --promote.")

@@ -1,0 +1,48 @@
+"""Our own JSON files, checked when they are read: whatever is wrong with one becomes one readable error."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from napari_medseg.core.errors import MedSegError
+
+MAX_ERRORS_LISTED = 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_json_model(path: Path, model: type[Model], complaint: str, advice: str) -> Model:
+    """Read a file as a pydantic model.
+
+    Parameters
+    ----------
+    path
+        A JSON file (UTF-8).
+    model
+        What it must hold.
+    complaint
+        What to say of a file that cannot be read or holds something else, such as ``"is no base recipe"``.
+    advice
+        What a person can do then, as a sentence.
+
+    Raises
+    ------
+    MedSegError
+        If the file is missing or unreadable, is no JSON or no UTF-8, or has unknown, missing or wrong keys; the text
+        names the file and the keys.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())  # bytes: text that is no UTF-8 is a validation error, too
+    except OSError as error:
+        raise MedSegError(f"{path} {complaint}: {error.strerror}. {advice}") from error
+    except ValidationError as error:
+        raise MedSegError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
+
+
+def format_validation_error(error: ValidationError) -> str:
+    """List the places of the wrong values and what is wrong with each, the first few of them."""
+    errors = error.errors(include_url=False)
+    shown = [": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"]))) for item in errors]
+    more = f"; and {len(shown) - MAX_ERRORS_LISTED} more" if len(shown) > MAX_ERRORS_LISTED else ""
+    return "; ".join(shown[:MAX_ERRORS_LISTED]) + more
