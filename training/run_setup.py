@@ -17,6 +17,7 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
+from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
@@ -26,10 +27,9 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
-RECIPE_FILE = "recipe.json"
-SNAPSHOT_FILE = "snapshot.json"
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
@@ -63,6 +63,10 @@ class TrainingSetup:
     time_budget: TimeBudget = field(compare=False)
     stage: Stage
     rank_context: RankContext
+
+    def sample_batch(self, step: int) -> PatchBatch:
+        """Draw the batch of a step, counted over the whole run, and bring it to the device that learns."""
+        return self.batches.sample_batch(step).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""

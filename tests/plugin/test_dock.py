@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
-from plugin_phantoms import RunFolder, Texts, phantom, write_phantom
+from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.reader_writer import make_layer_data
@@ -134,8 +134,11 @@ def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
     for column in range(3, 6):
         layer.paint((2, column), 2)
     qtbot.waitUntil(lambda: dock.labels_panel._is_outdated)
+    assert dock.labels_panel._sizes[2].text() == "140 mm²", "the first measurement is still under way"
     finish.set()
     qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
+    assert dock.labels_panel._sizes[2].toolTip() == "564 voxels", "560 and all four strokes"
+    assert not dock.labels_panel._is_outdated
 
 
 def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
@@ -440,6 +443,10 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
     dock = Dock(viewer, ws)
     qtbot.addWidget(dock)
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"])
+    assert dock.case_controller.current.case.name == "slice 1"
+    assert np.count_nonzero(viewer.layers[1].data == 1) == N_RIGHT
+    np.testing.assert_array_equal(viewer.layers[0].data, data)
+    assert [case.name for case in ws.project.read_records(Case)] == ["slice 1"]
     dock.close_down()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks import get_task
 from napari_medseg.inference.predictor import Predictor
-from training.benchmark.runner import EVALUATION_FILE, PlannedRun
+from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite
 from training.evaluation import html, svg_charts
 from training.evaluation.case_figure import CaseFigure, draw_case_figure
@@ -20,8 +20,8 @@ from training.evaluation.evaluation_report import CONVENTION
 from training.evaluation.model_evaluation import make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
-from training.run_folder import EpochEnded, read_events
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_training_device, split_by_role
+from training.run_folder import EVALUATION_FILE, RECIPE_FILE, SNAPSHOT_FILE, EpochEnded, read_events
+from training.run_setup import choose_training_device, split_by_role
 
 ImageScores = dict[str, Any]
 METRIC_TITLES = {

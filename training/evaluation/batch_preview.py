@@ -28,7 +28,8 @@ from training.data.class_sampling import list_foreground_classes
 from training.data.dataset import BatchSampler
 from training.data.sample_reader import SampleReader
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, make_batches, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import WINDOWS_PER_CT, make_batches, split_by_role
 from training.start_builder import ensure_start_version
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30

@@ -10,6 +10,7 @@ from napari_medseg.core.model_card import Score
 from training.evaluation import html
 from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
+from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
 LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
@@ -23,7 +24,7 @@ CONVENTION = (
 def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequence[CaseFigure] = ()) -> list[Path]:
     """Write `evaluation.csv`, `.json` (with the summary) and `.html`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"evaluation.{suffix}" for suffix in ("csv", "json", "html")]
+    paths = [folder / name for name in (EVALUATION_TABLE_FILE, EVALUATION_FILE, EVALUATION_REPORT_FILE)]
     header, rows = _build_table(evaluation)
     with paths[0].open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])

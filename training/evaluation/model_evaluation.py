@@ -30,7 +30,8 @@ from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_planes, choose_training_device, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import choose_planes, choose_training_device, split_by_role
 
 MAX_CALIBRATION_PLANES = 60
 

@@ -24,13 +24,10 @@ from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
 from training.evaluation.model_evaluation import evaluate_hold_out
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
-from training.recipe import write_recipe
-from training.run_folder import START_FOLDER
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
+from training.recipe import update_recipe, write_recipe
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
 from training.start_plan import StartPlan, plan_base_model
-
-LABELS_FOLDER = "labels"
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
     roi_folder = ModelRegistry(BUNDLED_MODELS, BUNDLED_MODELS).find_roi_folder(base.card)
     changes = {"base": START_FOLDER, "roi_model": "" if roi_folder is None else str(roi_folder)}
-    write_recipe(base.recipe.model_copy(update=changes), run_dir / RECIPE_FILE)
+    write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
     return card
 

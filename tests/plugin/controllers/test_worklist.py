@@ -128,9 +128,12 @@ def test_the_list_is_what_the_project_says_after_every_step(
 def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    for by, expected in ((1, "case2"), (1, "case3"), (1, "case1"), (-1, "case3")):
+    seen = [window.case_controller.current.case]
+    for by in (1, 1, 1, -1):
         window.worklist.step(by)
-        qtbot.waitUntil(lambda expected=expected: window.case_controller.current.case.name == expected)
+        qtbot.waitUntil(lambda: getattr(window.case_controller.current, "case", None) not in (None, seen[-1]))
+        seen.append(window.case_controller.current.case)
+    assert [case.name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
 
 
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
@@ -198,6 +201,9 @@ def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: Simp
         window.viewer.add_image(data, **arguments)
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
     qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
+    assert window.case_controller.current.case.name == "slice 0"
+    assert [row.case.name for row in window.worklist.rows] == ["slice 0", "slice 1", "slice 2"]
+    np.testing.assert_array_equal(window.viewer.layers[0].data, phantom(0).pixels)
 
 
 def test_a_case_whose_image_is_gone_is_left_alone_in_the_background(

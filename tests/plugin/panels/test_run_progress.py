@@ -56,7 +56,14 @@ def test_a_wish_that_a_starting_process_forgets_is_repeated(ws: Workspace, make_
     dock = make_dock(ws)
     dock.retrain_panel.progress.pause_button.click()
     (run.folder / PAUSE_FILE).unlink()
-    qtbot.waitUntil(lambda: (run.folder / PAUSE_FILE).exists())
+    qtbot.waitUntil((run.folder / PAUSE_FILE).exists)
+    assert dock.retrain_panel.progress.status_label.text().startswith("pausing")
+    assert dock.run_monitor.is_running
+    run.say(BEGAN, epoch(1), Paused(1, 13, 12.0))
+    run.die()
+    qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
+    assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
+    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 1; press Continue to go on."
 
 
 def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_another(
