@@ -15,12 +15,12 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from training.benchmark.suite import Suite, SuiteRow, make_folder_name
+from training.evaluation.evaluation_report import EVALUATION_FILE
 from training.evaluation.run_cost import COST_FILE
 from training.from_folders.base_recipe import ModelRecipe
 from training.run_folder import Failed, read_events
 
 RECIPE_COPY = "base_recipe.json"
-EVALUATION_FILE = "evaluation.json"
 LOG_FILE = "suite.log"
 LOG_TAIL_CHARS = 400
 
