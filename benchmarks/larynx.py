@@ -21,10 +21,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from napari_medseg.core.custom_task import make_custom_task
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.workflow.workspace import PACKAGE_DIR
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.from_folders.default_recipe import RecipeOverrides
@@ -34,6 +33,7 @@ from training.from_folders.mask_values import MaskEncoding
 from training.recipe_keys import merge_keys
 from training.run_folder import Failed, read_events
 from training.run_setup import choose_training_device
+from training.start_plan import list_donors
 
 SEQUENCE_PATTERN = r"_(seq\d+)_"
 LABEL_COLOURS = {
@@ -118,8 +118,8 @@ def train_and_score(
         "run": {"seed": options.seed},
     }
     cases = [case for case in matched.cases if case.name in set(names)]
-    registry = ModelRegistry(Path(), PACKAGE_DIR / "models")
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    registry = ModelRegistry(Path(), BUNDLED_MODELS)
+    donors = list_donors(registry)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) if options.keep is None else options.keep / str(n_frames)
         wanted = FolderData(

@@ -28,7 +28,7 @@ from strategies import Strategy
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import read_card
+from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.core.replay import read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, round_robin, write_snapshot
 from napari_medseg.core.tasks import get_task
@@ -39,7 +39,7 @@ from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
 from training.loop import resume, train
 from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, update_recipe, write_recipe
-from training.run_folder import append_event
+from training.run_folder import EVENTS_FILE, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER, append_event
 from training.run_setup import read_setup
 
 PACKAGE = Path(napari_medseg.__file__).parent
@@ -81,7 +81,7 @@ def make_lungs_domain(place: BenchmarkSetup) -> Domain:
     folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
         _item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
-        for one in read_replay_samples(SAMPLES, read_card(parent / "card.json"))
+        for one in read_replay_samples(SAMPLES, read_card(parent / CARD_FILE))
     )
     source = place.data / "lungs" / "xray_kermany"
     with (source / "index.csv").open(newline="", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ def make_lungs_domain(place: BenchmarkSetup) -> Domain:
         for case in pair_by_stem(source / "images", source / "labels")
     ]
     new, judged = (round_robin([item for item, split in pictures if split == name]) for name in ("train", "val"))
-    return Domain("lungs", parent, folder / "start", *split_old_items(old, sample), tuple(new), tuple(judged))
+    return Domain("lungs", parent, folder / START_FOLDER, *split_old_items(old, sample), tuple(new), tuple(judged))
 
 
 def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
@@ -105,7 +105,7 @@ def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
         round_robin([tile for tile in tiles if (tile.group in held_out) is wanted]) for wanted in (False, True)
     )
     parent = _train_base(folder, place)
-    return Domain("nuclei", parent, folder / "start", *split_old_items(old), tuple(new), tuple(judged))
+    return Domain("nuclei", parent, folder / START_FOLDER, *split_old_items(old), tuple(new), tuple(judged))
 
 
 def make_lesions_domain(place: BenchmarkSetup) -> Domain:
@@ -119,16 +119,16 @@ def make_lesions_domain(place: BenchmarkSetup) -> Domain:
     names = {item.name for item in first}
     half = [item for item in items if item.role is not Role.TRAIN or item.name in names]
     folder = place.work / "lesions"
-    if not (folder / "recipe.json").exists():
+    if not (folder / RECIPE_FILE).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / "snapshot.json")
-        recipe = read_recipe(whole / "recipe.json")
-        start = {"run": {"base": str((whole / "start").resolve())}}
-        write_recipe(update_recipe(recipe, start), folder / "recipe.json")
+        write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / SNAPSHOT_FILE)
+        recipe = read_recipe(whole / RECIPE_FILE)
+        start = {"run": {"base": str((whole / START_FOLDER).resolve())}}
+        write_recipe(update_recipe(recipe, start), folder / RECIPE_FILE)
     judged = [item for item in items if item.role is Role.HOLD_OUT]
     parent = _train_base(folder, place)
     shifted = [[_simulate_other_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
-    return Domain("covid", parent, whole / "start", *split_old_items(half), *(tuple(part) for part in shifted))
+    return Domain("covid", parent, whole / START_FOLDER, *split_old_items(half), *(tuple(part) for part in shifted))
 
 
 DOMAINS: dict[str, Callable[[BenchmarkSetup], Domain]] = {
@@ -159,7 +159,7 @@ def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, 
     """Return the recipe of a run."""
     task = get_task(domain.task)
     base = domain.parent if strategy.start == "parent" else domain.encoder
-    recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
+    recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / CARD_FILE).name, 2, budget_s, seed)
     look = {"augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation}}
     for changes in (look, {"run": {"n_threads": place.n_threads}}, strategy.recipe, place.recipe):
         recipe = update_recipe(recipe, changes)
@@ -185,8 +185,8 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
     The clock starts when the images are read, so that strategies with more of them learn as long as the others.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_snapshot(Snapshot(task=domain.task, items=tuple(items)), run_dir / "snapshot.json")
-    write_recipe(recipe, run_dir / "recipe.json")
+    write_snapshot(Snapshot(task=domain.task, items=tuple(items)), run_dir / SNAPSHOT_FILE)
+    write_recipe(recipe, run_dir / RECIPE_FILE)
     began = time.monotonic()
     setup = read_setup(run_dir, began)
     setup.time_budget.started = read = time.monotonic()
@@ -214,23 +214,23 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
 def _prepare_base_run(base: ModelRecipe, place: BenchmarkSetup, name: str) -> tuple[Path, list[SnapshotItem]]:
     """Return the run folder of a base recipe, made where it is missing, and its items with absolute paths."""
     folder = place.work / name
-    if not (folder / "recipe.json").exists():
+    if not (folder / RECIPE_FILE).exists():
         make_run(base, place.data, place.weights, folder)
-    return folder, [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    return folder, [_make_paths_absolute(item, folder) for item in read_snapshot(folder / SNAPSHOT_FILE).items]
 
 
 def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
     """Train the base in a run folder, unless it is there."""
     version = folder / "trained"
-    if (version / "card.json").exists():
+    if (version / CARD_FILE).exists():
         return version
     run_dir = folder / f"run-{os.getpid()}"
     run_dir.mkdir(exist_ok=True)
-    items = [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    items = [_make_paths_absolute(item, folder) for item in read_snapshot(folder / SNAPSHOT_FILE).items]
     lessons = [item for item in items if item.role is not Role.HOLD_OUT]
-    task = read_snapshot(folder / "snapshot.json").task
-    write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / "snapshot.json")
-    recipe = read_recipe(folder / "recipe.json")
+    task = read_snapshot(folder / SNAPSHOT_FILE).task
+    write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / SNAPSHOT_FILE)
+    recipe = read_recipe(folder / RECIPE_FILE)
     run = {
         "base": str((folder / recipe.run.base).resolve()),
         "roi_model": "",
@@ -238,13 +238,13 @@ def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
         "n_threads": place.n_threads,
     }
     schedule = {"n_epochs": 500, "steps_per_epoch": 20, "patience": 500}
-    write_recipe(update_recipe(recipe, {"run": run, "schedule": schedule}), run_dir / "recipe.json")
+    write_recipe(update_recipe(recipe, {"run": run, "schedule": schedule}), run_dir / RECIPE_FILE)
     if train_run([str(run_dir)]) != 0:
-        raise RuntimeError(f"the base could not be trained: see {run_dir / 'events.jsonl'}")
+        raise RuntimeError(f"the base could not be trained: see {run_dir / EVENTS_FILE}")
     try:
         os.replace(run_dir, version)
     except OSError:  # another process was faster: both use the same one
-        if not (version / "card.json").exists():
+        if not (version / CARD_FILE).exists():
             raise
     return version
 

@@ -87,9 +87,9 @@ def measure_tasks(workspace: Workspace, folder: Path, repeats: int) -> Iterator[
 def predict_file_to_layer(workspace: Workspace, engine: PredictionEngine, path: Path, task: str) -> None:
     """Go from a file to its labels in a layer."""
     image = formats.read(path)
-    model = workspace.registry.get_live_card(task).id
-    folder, roi_folder = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
-    events = engine.predict(image, folder, roi_folder=roi_folder)
+    registry = workspace.registry
+    card = registry.get_live_card(task)
+    events = engine.predict(image, registry.get_folder(card.id), roi_folder=registry.find_roi_folder(card))
     result = next(event for event in events if isinstance(event, PredictionResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()

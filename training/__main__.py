@@ -14,6 +14,8 @@ from napari_medseg.core.errors import MedSegError
 from training.recipe import read_recipe
 from training.run_folder import (
     EXIT_PAUSED,
+    LOG_FILE,
+    RECIPE_FILE,
     Event,
     Failed,
     Finished,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from training.distributed import RankContext
     from training.run_setup import TrainingSetup
 
-LOG_FILE = "log.txt"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger("training")
@@ -77,7 +78,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     """
     from training.distributed import RankContext
     from training.evaluation.tensorboard import record_events
-    from training.run_setup import RECIPE_FILE, read_setup
+    from training.run_setup import read_setup
     from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()

@@ -14,7 +14,7 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_FIRST_MODEL, choose_validation_groups
 from napari_medseg.core.tasks import Task
-from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
 from training.augmentation.presets import get_augmentation, scale_augmentation
@@ -26,10 +26,9 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
-RECIPE_FILE = "recipe.json"
-SNAPSHOT_FILE = "snapshot.json"
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
@@ -131,8 +130,8 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     rank_context = rank_context or RankContext()
     device = rank_context.device or choose_training_device()
 
-    finder = Predictor.load(run_dir / recipe.run.roi_model, str(device)) if recipe.run.roi_model else None
-    reader = SampleReader(run_dir, base, task, recipe.run.seed, finder, recipe.data.label_steps)
+    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), str(device))
+    reader = SampleReader(run_dir, base, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
         return [reader.read_image(item, n_windows) for item in items]

@@ -1,4 +1,7 @@
-"""Where the network's answers gather: labels and doubt on the image's own grid, a batch or a band of rows at a time."""
+"""Network output becomes labels and uncertainty on the image's own grid, a batch or a band of rows at a time.
+
+Uncertainty of a voxel is the probability that another label is right; of a case, the share of labels that may be wrong.
+"""
 
 from dataclasses import replace
 from typing import Protocol
@@ -9,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_medseg.inference.preprocess import PreparedImage, restore, restore_plane_labels
-from napari_medseg.inference.uncertainty import (
-    compute_case_uncertainty,
-    compute_uncertainty,
-    convert_to_percent,
-    sum_sampled_uncertainty,
-)
 from napari_medseg.inference.watershed import CORE_DEPTH
+
+UNCERTAINTY_SAMPLE_STEP = 2
+"""The uncertainty of a case is taken from every second row and column: a quarter of the work for the same mean."""
+
+MIN_FOREGROUND_SHARE = 0.01
+"""Share of a case that counts as labelled at least, so that the uncertainty of an empty case is defined."""
 
 
 class LogitsObserver(Protocol):
@@ -41,12 +44,12 @@ class PredictionAccumulator:
     n_classes
         Labels and background.
     with_uncertainty_map
-        Whether to keep the doubt of every voxel, as uint8 per cent, in `uncertainty_map`.
+        Whether to keep the uncertainty of every voxel, as uint8 per cent, in `uncertainty_map`.
     with_depth
         Whether the classes are levels of depth in objects: then labels are 1 inside of any object, and `depth` holds
         the expected depth of every voxel, as uint8 up to `CORE_DEPTH`.
     temperature
-        Of the card: doubt is that of logits divided by it.
+        Of the card: uncertainty is that of logits divided by it.
     observer
         Is shown all logits; `None` where nobody needs them.
     """
@@ -70,9 +73,9 @@ class PredictionAccumulator:
 
     @property
     def uncertainty(self) -> float:
-        """The figure of the whole case."""
-        doubts, labelled, voxels = self._uncertainty_sums.sum(axis=0)
-        return compute_case_uncertainty(float(doubts), int(labelled), int(voxels))
+        """Uncertainty of the whole case; see `compute_case_uncertainty`."""
+        uncertainty_sum, labelled, voxels = self._uncertainty_sums.sum(axis=0)
+        return compute_case_uncertainty(float(uncertainty_sum), int(labelled), int(voxels))
 
     def put_plane(self, plane: int, logits: Tensor, prepared: PreparedImage) -> None:
         """Take the logits (1, classes, h, w) of one whole plane."""
@@ -132,6 +135,44 @@ def merge_foreground_classes(logits: Tensor) -> Tensor:
     return torch.cat([logits[:, :1], torch.logsumexp(logits[:, 1:], dim=1, keepdim=True)], dim=1)
 
 
+def compute_uncertainty(logits: Tensor) -> Tensor:
+    """Probability that the most likely label is wrong (least confidence, Lewis and Gale 1994).
+
+    Parameters
+    ----------
+    logits
+        (n, classes, h, w).
+
+    Returns
+    -------
+    Tensor
+        float32 (n, h, w) in [0, 1 - 1 / classes].
+    """
+    return 1.0 - torch.softmax(logits.float(), dim=1).amax(dim=1)
+
+
+def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
+    """Sum of `compute_uncertainty` over a grid of voxels, how many of them are labelled, and how many there are."""
+    sample = logits[..., ::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].float()
+    labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
+    return float(compute_uncertainty(sample).sum()), int(labelled.sum()), labelled.numel()
+
+
+def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int) -> float:
+    """Voxels that are expected to be wrong, as a share of those that are labelled or wrong, in [0, 1).
+
+    That is about the share of the labels that a person will have to correct, if the model's probabilities can be
+    believed; it keeps the order of hopeless cases too.
+    """
+    return uncertainty_sum / (uncertainty_sum + max(labelled, MIN_FOREGROUND_SHARE * voxels, 1.0))
+
+
+def convert_to_percent(uncertainty: Tensor) -> NDArray[np.uint8]:
+    """Return uncertainty in [0, 1] as uint8 per cent, the form in which a map is sent and shown."""
+    percent: NDArray[np.uint8] = (uncertainty * 100.0).round_().to(torch.uint8).cpu().numpy()
+    return percent
+
+
 class RowBlender:
     """Blends the tiles of one plane from top to bottom and gives each row away when nothing more can change it.
 
@@ -147,9 +188,7 @@ class RowBlender:
         self._sums[0, :, :, left : left + logits.shape[-1]].addcmul_(logits, weights)
 
     def pop_rows(self, until: int) -> Tensor:
-        """Return the rows from `first` to `until` (excluded) as (1, classes, rows, width) and move down to
-        `until`.
-        """
+        """Return the rows from `first_row` to `until` (excluded), (1, classes, rows, width), and move on to `until`."""
         n_rows = until - self.first_row
         finished = self._sums[:, :, :n_rows]
         rest = torch.zeros_like(self._sums)

@@ -81,9 +81,25 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None, roi_predictor: "Predictor | None" = None) -> "Predictor":
-        """Make the predictor of a version's folder; raise `MedSegError` where it is not whole."""
+    def load(cls, folder: Path, device: str | None = None, roi_folder: Path | None = None) -> "Predictor":
+        """Load a version, and the one that finds its region of interest first.
+
+        Parameters
+        ----------
+        folder
+            Of the version.
+        device
+            As of the class.
+        roi_folder
+            Of the version that finds the region of interest; not read where the model looks everywhere.
+
+        Raises
+        ------
+        MedSegError
+            If a folder is not whole.
+        """
         network, card = load_version(folder)
+        roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
         return cls(network, card, device, roi_predictor=roi_predictor)
 
     @property
@@ -264,6 +280,11 @@ class Predictor:
             device=self.device_title,
             roi=roi,
         )
+
+
+def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Predictor | None:
+    """Load the version that finds a region of interest; `None` where there is no folder, as none is looked for."""
+    return None if roi_folder is None else Predictor.load(roi_folder, device)
 
 
 def _get_planes_shape(image: Image) -> tuple[int, int, int]:

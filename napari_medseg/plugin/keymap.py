@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from html import escape
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_medseg.core.html_templates import render_html
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -72,18 +73,10 @@ class KeyHelpDialog(QDialog):
 
 
 def build_help_html(keys: Sequence[KeyBinding]) -> str:
-    """Lay the keys out as HTML."""
-    ours = "".join(_format_row(key.key, key.text) for key in keys)
-    theirs = "".join(_format_row(name, text) for name, text in NAPARI_KEYS)
-    return (
-        f"<h3>MedSeg</h3><table cellpadding='3'>{ours}</table>"
-        f"<h3>napari, on the labels layer</h3><table cellpadding='3'>{theirs}</table>"
-        "<p>The left hand reaches them all; the right one stays on the mouse.</p>"
-    )
-
-
-def _format_row(key: str, text: str) -> str:
-    return f"<tr><td width='150'><b>{escape(key)}</b></td><td>{escape(text)}</td></tr>"
+    """Lay the keys out as HTML for Qt's rich text."""
+    ours = [(key.key, key.text) for key in keys]
+    values = {"sections": {"MedSeg": ours, "napari, on the labels layer": NAPARI_KEYS}}
+    return render_html("napari_medseg.plugin", "key_help.html", values)
 
 
 def _make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:

@@ -23,11 +23,10 @@ from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 from training.recipe import write_recipe
-from training.run_folder import Compared, read_events
+from training.run_folder import LABEL_PROBLEM_FILE, RECIPE_FILE, SNAPSHOT_FILE, Compared, read_events
 from training.start_plan import write_start_plan
 
 DEFAULT_BUDGET_S = 90.0
-LABEL_PROBLEM_FILE = "doubt.txt"
 """In a run's folder, where the checks did not believe its labels: then nothing it brings is called better."""
 STATES_WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
 
@@ -130,7 +129,7 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     """Compare candidate and base case by case, the worst change on top."""
     folder = get_run_folder(ws, run)
     compared = [event for event, _ in read_events(folder) if isinstance(event, Compared)]
-    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / "snapshot.json").items}
+    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / SNAPSHOT_FILE).items}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
     rows = []
@@ -187,8 +186,8 @@ def _make_run_id(family: str) -> str:
 def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot: Snapshot) -> Path:
     """Fill the folder of a run with all that its process reads."""
     folder.mkdir(parents=True)
-    write_snapshot(snapshot, folder / "snapshot.json")
-    write_recipe(beginning.recipe, folder / "recipe.json")
+    write_snapshot(snapshot, folder / SNAPSHOT_FILE)
+    write_recipe(beginning.recipe, folder / RECIPE_FILE)
     if beginning.start is not None:
         write_start_plan(beginning.start, folder)
     elif beginning.base is not None:  # what its parent replays, the new version shall replay too

@@ -18,11 +18,10 @@ from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
-from napari_medseg.core.project.review_region_files import read_review_region, write_review_region
+from napari_medseg.core.project.review_region import ReviewRegion, read_review_region, write_review_region
 from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
@@ -66,7 +65,7 @@ def predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.get_roi_model_folder(version),
+        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
     )
     return _write_predicted_labels(events, ws.project.folder, case)
 
@@ -74,7 +73,8 @@ def predict(
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
-    roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -85,22 +85,23 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
-            field_file=roi_file,
-            field_model=ws.registry.get_roi_model(model) if roi_file else "",
+            field_file=field,
+            field_model="" if roi_model is None else roi_model.id,
         )
     )
 
 
-def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Draft:
+def open_review(ws: Workspace, case: Case, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> Draft:
     """Open a case for correction: its open review with all strokes, or a new one.
 
     A new review of a case that was accepted before starts from what was accepted. A draft without edits takes over a
-    newer `prediction`; one with edits stays as it is until `merge_prediction`.
+    newer `prediction`; one with edits stays as it is until `merge_prediction`. `labels` are those of `prediction`, if
+    they are in memory, so that its file need not be read again.
     """
     waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
     review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
     first = ws.project.get_record(Prediction, review.prediction_id) if review.prediction_id is not None else None
-    draft = _make_draft(ws, case, review, first)
+    draft = _make_draft(ws, case, review, first, labels if prediction == first else None)
     corrections = ws.project.read_records(Correction, "case_id", case.id)
     if corrections:
         draft.set_initial_review_region(read_review_region(ws.project.folder, case, corrections[-1]))
@@ -241,11 +242,15 @@ def _get_user_name() -> str:
         return "unknown"
 
 
-def _make_draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
+def _make_draft(
+    ws: Workspace, case: Case, review: Review, prediction: Prediction | None, labels: NDArray[Any] | None
+) -> Draft:
     journal = StrokeJournal(get_journal_path(ws.project.folder, review.id))
-    if prediction is not None:
-        return Draft(review, case, journal, _read_paintable_labels(ws, case, prediction), prediction.model)
-    return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
+    if prediction is None:
+        return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
+    if labels is None:
+        labels = read_case_labels(ws.project.folder, case, prediction)
+    return Draft(review, case, journal, _make_paintable(ws, case, labels), prediction.model)
 
 
 def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
@@ -258,9 +263,13 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
 
 
 def _read_paintable_labels(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
-    """Read labels with room for all that a person may paint: a file holds the smallest type that suffices."""
-    labels = read_case_labels(ws.project.folder, case, record)
-    return labels.astype(np.promote_types(labels.dtype, _get_label_dtype(ws, case)), copy=False)
+    return _make_paintable(ws, case, read_case_labels(ws.project.folder, case, record))
+
+
+def _make_paintable(ws: Workspace, case: Case, labels: NDArray[Any]) -> NDArray[Any]:
+    """Copy labels into the smallest unsigned type that holds them and every label of the task."""
+    smallest = np.min_scalar_type(int(labels.max(initial=0)))
+    return labels.astype(np.promote_types(smallest, _get_label_dtype(ws, case)))
 
 
 def _get_label_dtype(ws: Workspace, case: Case) -> np.dtype[Any]:

@@ -17,7 +17,9 @@ from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
     CANCEL_FILE,
+    LOG_FILE,
     PAUSE_FILE,
+    PROCESS_FILE,
     Event,
     Failed,
     Finished,
@@ -185,8 +187,6 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
     return [Failed(f"the training process ended without a result: {reason}. Continue it, or train again.")]
 
 
-LOG_FILE = "log.txt"
-PROCESS_FILE = "process.json"
 NICENESS = 10
 N_LOG_LINES = 5
 

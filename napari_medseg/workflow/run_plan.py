@@ -74,11 +74,11 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     start = plan_project_run(ws.registry, task, base, request.changes)
     recipe = _make_recipe(ws, task, base, start, request)
     rival = live or base
-    finders = [ws.get_roi_model_folder(card.id) for card in (base, rival) if card is not None]
-    finder = next((folder for folder in finders if folder is not None), None)
+    roi_folders = [ws.registry.find_roi_folder(card) for card in (base, rival) if card is not None]
+    roi_folder = next((folder for folder in roi_folders if folder is not None), None)
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
-        "roi_model": "" if finder is None else str(finder.absolute()),
+        "roi_model": "" if roi_folder is None else str(roi_folder.absolute()),
         "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
     }
     recipe = update_recipe(update_recipe(recipe, request.changes.recipe), {"run": chosen})

@@ -7,7 +7,7 @@ from typing import Self
 import platformdirs
 
 import napari_medseg
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine, PredictionEngine
@@ -69,12 +69,7 @@ class Workspace:
         """
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
-        return cls(project, ModelRegistry(registry_dir, PACKAGE_DIR / "models"), Engine())
-
-    def get_roi_model_folder(self, model: str) -> Path | None:
-        """Folder of the live version that finds the region of interest of `model`; `None` where it needs none."""
-        roi_model = self.registry.get_roi_model(model)
-        return self.registry.get_folder(roi_model) if roi_model else None
+        return cls(project, ModelRegistry(registry_dir, BUNDLED_MODELS), Engine())
 
     def close(self) -> None:
         """End the engine and let go of the project. A training run goes on: it needs neither."""

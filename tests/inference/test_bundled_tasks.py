@@ -32,8 +32,7 @@ CT = SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 def predictor(task: str) -> Predictor:
     models = ModelRegistry(PACKAGE / "none", PACKAGE / "models")
     card = models.get_live_card(task)
-    finder = predictor(card.field.task) if card.field is not None else None
-    return Predictor.load(models.get_folder(card.id), "cpu", finder)
+    return Predictor.load(models.get_folder(card.id), "cpu", models.find_roi_folder(card))
 
 
 def labels_of(task: str, image: Image) -> NDArray[np.unsignedinteger]:

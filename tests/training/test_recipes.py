@@ -21,7 +21,7 @@ from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_mo
 from training.from_folders.default_recipe import read_recipe_overrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
 from training.from_folders.mask_values import MaskEncoding
-from training.recipe import update_recipe
+from training.recipe import read_recipe, update_recipe
 from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
@@ -84,8 +84,8 @@ def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: ModelRecipe
     assert train([str(tmp_path)]) == 0
     snapshot = read_snapshot(tmp_path / "snapshot.json")
     (case,) = [make_labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
-    finder = None if base.card.field is None else Predictor.load(HERE.parent / "napari_medseg/models/lungs-unet/1")
-    judged = evaluate_case(Predictor.load(tmp_path, "cpu", finder), case, get_task(base.card.task))
+    roi_folder = read_recipe(tmp_path / "recipe.json").find_roi_folder(tmp_path)
+    judged = evaluate_case(Predictor.load(tmp_path, "cpu", roi_folder), case, get_task(base.card.task))
     assert judged.predicted.shape == judged.reference.shape
     assert 0 <= judged.score.mean_dice <= 1
 

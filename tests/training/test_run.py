@@ -19,11 +19,11 @@ from napari_medseg.core.snapshot import Box, Role
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import build_network, load_version, save_version
 from training.__main__ import main, run
-from training.checkpoint import CHECKPOINT_FILE
 from training.evaluation.hold_out_evaluation import EvaluationRequest
 from training.evaluation.model_evaluation import evaluate_hold_out
 from training.run_folder import (
     CANCEL_FILE,
+    CHECKPOINT_FILE,
     Compared,
     EpochEnded,
     Event,

@@ -24,7 +24,7 @@ from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
 from training.from_folders.mask_values import MaskEncoding
 from training.start_builder import build_start_version
-from training.start_plan import StartPlan
+from training.start_plan import StartPlan, list_donors
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 RESNET = {"name": "unet", "encoder": "resnet18", "options": {"decoder_channels": [8] * 5}}
@@ -46,8 +46,7 @@ def fill(tmp_path: Path) -> Fill:
 
     def filled(changes: RecipeOverrides, registry: ModelRegistry | None = None) -> ModelRecipe:
         known = registry or ModelRegistry(tmp_path / "registry", BUNDLED)
-        donors = [(card, known.get_folder(card.id)) for card in known.list_versions()]
-        return fill_run(data, check_folder_data(data).cases, donors, tmp_path / "run", changes, registry)
+        return fill_run(data, check_folder_data(data).cases, list_donors(known), tmp_path / "run", changes, registry)
 
     return filled
 

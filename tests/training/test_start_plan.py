@@ -18,6 +18,7 @@ from training.start_plan import (
     StartPlan,
     StartSource,
     choose_base_version,
+    list_donors,
     plan_base_model,
     plan_first_model,
     plan_project_run,
@@ -36,7 +37,7 @@ def bundled(tmp_path: Path) -> ModelRegistry:
 
 @pytest.fixture
 def donors(bundled: ModelRegistry) -> list[Donor]:
-    return [(card, bundled.get_folder(card.id)) for card in bundled.list_versions()]
+    return list_donors(bundled)
 
 
 def new_card() -> ModelCard:

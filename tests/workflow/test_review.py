@@ -231,6 +231,19 @@ def test_damaged_label_file_is_named(ws: Workspace) -> None:
         open_review(ws, case, prediction)
 
 
+def test_labels_in_memory_open_a_review_like_those_on_disk(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    from_disk = open_review(ws, case, prediction)
+    from_disk.close()
+    (ws.project.folder / prediction.labels_file).unlink()
+    labels = phantom_labels().astype(np.uint32)
+    draft = open_review(ws, case, prediction, labels)
+    np.testing.assert_array_equal(draft.labels, from_disk.labels)
+    assert draft.labels.dtype == from_disk.labels.dtype
+    draft.record([0], 0, 1)
+    assert labels.ravel()[0] == 0, "the labels belong to whoever gave them"
+
+
 def test_equal_labels_are_written_once(ws: Workspace) -> None:
     case, prediction = predicted(ws, phantom(0))
     path = ws.project.folder / prediction.labels_file

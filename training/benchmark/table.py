@@ -16,14 +16,20 @@ from training.benchmark.suite import Suite
 from training.evaluation import html, svg_charts
 from training.evaluation.case_figure import CaseFigure, draw_case_figure, read_case_figures
 from training.evaluation.evaluate import evaluate_case
-from training.evaluation.evaluation_report import CONVENTION, EVALUATION_FILE
-from training.evaluation.hold_out_evaluation import EXAMPLE_FIGURES_FILE, choose_examples, make_labelled_case
+from training.evaluation.evaluation_report import CONVENTION
+from training.evaluation.hold_out_evaluation import choose_examples, make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
-from training.run_folder import EpochEnded, read_events
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_training_device, split_by_role
+from training.run_folder import (
+    EVALUATION_FILE,
+    EXAMPLE_FIGURES_FILE,
+    RECIPE_FILE,
+    SNAPSHOT_FILE,
+    EpochEnded,
+    read_events,
+)
+from training.run_setup import choose_training_device, split_by_role
 
-Cell = str | float | int
 ImageScores = dict[str, Any]
 METRIC_TITLES = {
     "mean_dice": "Dice",
@@ -42,7 +48,7 @@ class TableRow:
     """One row of the table; `values` go by column. A row that failed has its message and no values."""
 
     planned: PlannedRun
-    values: dict[str, Cell]
+    values: dict[str, html.Cell]
     message: str = ""
 
 
@@ -84,18 +90,18 @@ def write_tables(
 FiguresByRow = Mapping[str, Sequence[CaseFigure]]
 
 
-def _read_values(run_dir: Path) -> dict[str, Cell]:
+def _read_values(run_dir: Path) -> dict[str, html.Cell]:
     content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
     cost = read_cost(run_dir)
     epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
-    values: dict[str, Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
+    values: dict[str, html.Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
     values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
     return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
 
 
-def _compute_means(images: Sequence[ImageScores]) -> dict[str, Cell]:
+def _compute_means(images: Sequence[ImageScores]) -> dict[str, html.Cell]:
     """Mean of each figure over images; of the Dice also over those of each source, where there are several."""
-    values: dict[str, Cell] = {
+    values: dict[str, html.Cell] = {
         title: _mean(images, column) for column, title in METRIC_TITLES.items() if column in images[0]
     }
     sources = sorted({image["source"] for image in images})
@@ -112,7 +118,7 @@ def _compute_means(images: Sequence[ImageScores]) -> dict[str, Cell]:
     return values | _compute_mean_hd95(images, labels, "HD95")
 
 
-def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, Cell]:
+def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, html.Cell]:
     """Mean over all images and labels that have a distance, in its unit; nothing where none has."""
     found = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
     return {f"{title} {images[0]['unit']}": statistics.fmean(found)} if found else {}
@@ -136,7 +142,7 @@ def _header(lines: Sequence[TableRow]) -> list[str]:
     return ["row", *columns, "theirs, on their data"]
 
 
-def _format_cells(line: TableRow, header: Sequence[str]) -> list[Cell]:
+def _format_cells(line: TableRow, header: Sequence[str]) -> list[html.Cell]:
     name = f"{line.planned.row.name} (recommended)" if line.planned.row.recommended else line.planned.row.name
     if line.message:
         name = f"{name}: failed, {line.message}"
@@ -144,7 +150,7 @@ def _format_cells(line: TableRow, header: Sequence[str]) -> list[Cell]:
 
 
 def _render_markdown(suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str) -> str:
-    def text(cell: Cell) -> str:
+    def text(cell: html.Cell) -> str:
         return f"{cell:.3f}" if isinstance(cell, float) else str(cell).replace("|", "/").replace("\n", " ")
 
     rows = [header, ["---"] * len(header), *(_format_cells(line, header) for line in lines)]
@@ -155,20 +161,21 @@ def _render_markdown(suite: Suite, header: Sequence[str], lines: Sequence[TableR
 def _render_page(
     suite: Suite, header: Sequence[str], lines: Sequence[TableRow], command: str, pictures: FiguresByRow
 ) -> str:
-    parts = [html.paragraph(suite.about), html.paragraph(f"Made by: {command}"), html.paragraph(CONVENTION)]
-    parts += [
-        html.table(header, [_format_cells(line, header) for line in lines]),
-        html.heading("Validation Dice by epoch"),
-    ]
+    curves = []
     for index, line in enumerate(lines):
         events = [event for event, _ in read_events(line.planned.run_dir)]
         points = [(event.epoch, event.val_dice) for event in events if isinstance(event, EpochEnded)]
-        parts.append(svg_charts.draw_curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
-    parts.append(html.heading("The same cases by each row: reference left, labels right"))
-    for line in lines:
-        name = line.planned.row.name
-        parts += [html.figure(one.rgb, f"{name}, {one.name}: Dice {one.dice:.4f}") for one in pictures.get(name, ())]
-    return html.page(suite.title, parts)
+        curves.append(svg_charts.draw_curve(line.planned.row.name, points, COLOURS[index % len(COLOURS)]))
+    names = [line.planned.row.name for line in lines]
+    values = {
+        "suite": suite,
+        "command": command,
+        "convention": CONVENTION,
+        "lines": html.Table(header, [_format_cells(line, header) for line in lines]),
+        "curves": [curve for curve in curves if curve is not None],
+        "figures": [figure for name in names for figure in html.make_case_figures(pictures.get(name, ()), name)],
+    }
+    return html.render_page("suite_table.html", suite.title, values)
 
 
 def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, list[CaseFigure]]]:
@@ -183,9 +190,8 @@ def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
     """Draw the figures of a row that an earlier version of the program evaluated, which kept none."""
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
     device = str(choose_training_device())
-    finder = Predictor.load(one.run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
-    predictor, task = Predictor.load(one.run_dir, device, finder), get_task(snapshot.task)
-    chosen = choose_examples(split_by_role(snapshot).hold_out)
+    predictor = Predictor.load(one.run_dir, device, recipe.find_roi_folder(one.run_dir))
+    task, chosen = get_task(snapshot.task), choose_examples(split_by_role(snapshot).hold_out)
     return [
         draw_case_figure(evaluate_case(predictor, make_labelled_case(item, one.run_dir), task), task) for item in chosen
     ]

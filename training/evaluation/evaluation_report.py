@@ -10,8 +10,8 @@ from napari_medseg.core.model_card import Score
 from training.evaluation import html
 from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
+from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
-EVALUATION_FILE = "evaluation.json"
 N_SHOWN_EACH = 3
 LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
@@ -25,7 +25,7 @@ CONVENTION = (
 def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequence[CaseFigure] = ()) -> list[Path]:
     """Write `evaluation.csv`, `.json` (with the summary) and `.html`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"evaluation.{suffix}" for suffix in ("csv", "json", "html")]
+    paths = [folder / name for name in (EVALUATION_TABLE_FILE, EVALUATION_FILE, EVALUATION_REPORT_FILE)]
     header, rows = _build_table(evaluation)
     with paths[0].open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
@@ -52,18 +52,18 @@ def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH
 def _build_page(
     evaluation: Evaluation, header: list[str], rows: list[list[Any]], case_figures: Sequence[CaseFigure]
 ) -> str:
-    summary = [_build_summary_row(score) for score in evaluation.summarise()]
-    columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
-    parts = [html.paragraph(CONVENTION), html.table(columns, summary)]
     places = choose_cases_to_show(evaluation.scores)
-    for place in ("worst", "median", "best"):
-        shown = [picture for picture in case_figures if places.get(picture.name) == place]
-        if shown:
-            parts.append(html.heading(f"The {place} cases: reference left, labels right"))
-            parts += [html.figure(picture.rgb, f"{picture.name}: Dice {picture.dice:.4f}") for picture in shown]
-    worst_first = sorted(rows, key=lambda row: row[header.index("mean_dice")])
-    parts += [html.heading("Images, worst first"), html.table(header, worst_first)]
-    return html.page(f"{evaluation.model} on {evaluation.task}", parts)
+    columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
+    values = {
+        "convention": CONVENTION,
+        "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise()]),
+        "figures_by_place": {
+            place: html.make_case_figures(figure for figure in case_figures if places.get(figure.name) == place)
+            for place in ("worst", "median", "best")
+        },
+        "images": html.Table(header, sorted(rows, key=lambda row: row[header.index("mean_dice")])),
+    }
+    return html.render_page("evaluation.html", f"{evaluation.model} on {evaluation.task}", values)
 
 
 def _build_summary_row(score: Score) -> list[str | int | float]:

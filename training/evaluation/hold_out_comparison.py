@@ -175,10 +175,7 @@ def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
 
 
 def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
-    device = str(setup.learner.device)
-    roi_model = setup.recipe.run.roi_model
-    field = Predictor.load(setup.run_dir / roi_model, device) if roi_model else None
-    return Predictor.load(folder, device, field)
+    return Predictor.load(folder, str(setup.learner.device), setup.recipe.find_roi_folder(setup.run_dir))
 
 
 def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:

@@ -32,11 +32,10 @@ from training.evaluation.case_figure import CaseFigure, FigureSelection, blank_o
 from training.evaluation.evaluate import LoadedCase, add_full_metrics, load_case, score_labels
 from training.evaluation.evaluation_report import N_SHOWN_EACH
 from training.evaluation.scores import CaseScore, Evaluation
+from training.run_folder import EVALUATION_REQUEST_FILE
 from training.run_setup import spread_indices
 
-EVALUATION_REQUEST_FILE = "evaluation_request.json"
 LABELS_BY_SNAPSHOT = "the references of the snapshot"
-EXAMPLE_FIGURES_FILE = "example_figures.npz"
 N_EXAMPLES = 2
 """Figures of the same cases for each model that is evaluated on a hold-out, as a benchmark shows them side by side."""
 MAX_CALIBRATION_PLANES = 60

@@ -23,19 +23,17 @@ from training.data.dataset import LabelledPlane
 from training.data.sample_reader import SampleReader
 from training.evaluation.calibration import fit_temperature, sample_pixels
 from training.evaluation.case_figure import write_case_figures
-from training.evaluation.evaluation_report import EVALUATION_FILE, write_evaluation
+from training.evaluation.evaluation_report import write_evaluation
 from training.evaluation.hold_out_evaluation import (
-    EXAMPLE_FIGURES_FILE,
     LABELS_BY_SNAPSHOT,
     EvaluationRequest,
     HoldOutEvaluator,
     make_labelled_case,
 )
 from training.recipe import read_recipe
+from training.run_folder import EVALUATION_FILE, EXAMPLE_FIGURES_FILE, RECIPE_FILE, SNAPSHOT_FILE
 from training.run_setup import (
     MAX_VALIDATION_PLANES,
-    RECIPE_FILE,
-    SNAPSHOT_FILE,
     choose_planes,
     choose_training_device,
     split_by_role,
@@ -74,14 +72,13 @@ def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
     if not split.hold_out:
         raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
     device = str(choose_training_device())
-    finder = Predictor.load(run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
-    predictor = Predictor.load(run_dir, device, finder)
+    predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     evaluator = HoldOutEvaluator(predictor, task, cases, recipe.data.label_steps, request)
     for case in cases:
         evaluator.evaluate(case)
     network, card = load_version(run_dir)
-    reader = SampleReader(run_dir, card, task, recipe.run.seed, finder, recipe.data.label_steps)
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, predictor.roi_predictor, recipe.data.label_steps)
     validation = _read_validation_planes(split.validate, reader)
     temperature = fit_temperature(sample_pixels(network, validation, card)) if validation else 1.0
     return write_hold_out_results(evaluator, card, temperature, run_dir)

@@ -11,15 +11,10 @@ from training.evaluation import html, svg_charts
 from training.evaluation.calibration import CalibrationBin
 from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore
-from training.run_folder import Considered, EpochEnded, Event, Finished, Notice, Started
+from training.run_folder import REPORT_FILE, Considered, EpochEnded, Event, Finished, Notice, Started
 
-REPORT_FILE = "report.html"
 LOSS_COLOUR, SCORE_COLOUR, RATE_COLOUR, RELIABILITY_COLOUR = "#c2410c", "#0369a1", "#6d28d9", "#0f766e"
 WEIGHT_COLOUR = "#a16207"
-INTERVAL_NOTE = (
-    "Intervals hold the mean in 95 of 100 draws of the same number of cases (bootstrap over cases); the change is "
-    "measured case by case. A label that neither has counts as 1, one that only one of the two has as 0."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +61,25 @@ class RunOutcome:
 
 def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) -> Path:
     """Write the report of a run from its outcome and its events; return its path."""
-    parts = [html.tiles(_build_tiles(outcome, events)), html.paragraph(_describe_lineage(outcome.card))]
-    parts += [html.paragraph(_describe_data(event)) for event in events if isinstance(event, Started)][-1:]
-    if notices := list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))):
-        parts += [html.heading("What happened"), html.bullets(notices)]
-    parts += [html.heading("Learning"), *_draw_curves(events), *_build_candidates_table(events)]
-    parts += [html.heading("The hold-out, label by label"), *_build_label_table(outcome)]
-    parts += _build_reliability_section(outcome.reliability)
-    parts += [html.heading("Old against new on the hold-out, worst change first"), *_build_comparison_table(outcome)]
-    parts += _build_case_figures("Where the new version is worst", outcome.worst)
-    parts += _build_case_figures("Where it is best", outcome.best)
+    started = [event for event in events if isinstance(event, Started)][-1:]
+    values = {
+        "card": outcome.card,
+        "baseline": outcome.baseline,
+        "tiles": _build_tiles(outcome, events),
+        "lineage": _describe_lineage(outcome.card),
+        "data": _describe_data(started[0]) if started else "",
+        "notices": list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))),
+        "curves": _draw_curves(events),
+        "candidates": _build_candidates_table(events),
+        "labels": _build_label_table(outcome),
+        "reliability": _draw_reliability(outcome.reliability),
+        "comparison": _build_comparison_table(outcome),
+        "worst": html.make_case_figures(outcome.worst),
+        "best": html.make_case_figures(outcome.best),
+    }
     path = run_dir / REPORT_FILE
-    path.write_text(html.page(f"Training run of {outcome.card.id}", parts), encoding="utf-8")
+    text = html.render_page("run_report.html", f"Training run of {outcome.card.id}", values)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -113,10 +115,10 @@ def _describe_data(event: Started) -> str:
     )
 
 
-def _draw_curves(events: Sequence[Event]) -> list[str]:
+def _draw_curves(events: Sequence[Event]) -> list[svg_charts.Chart]:
     epochs = [event for event in events if isinstance(event, EpochEnded)]
     best = max((event.epoch for event in epochs if event.best), default=None)
-    return [
+    curves = [
         svg_charts.draw_curve("Training loss", [(e.epoch, e.train_loss) for e in epochs], LOSS_COLOUR),
         svg_charts.draw_curve(
             "Validation Dice; a ring marks the best", [(e.epoch, e.val_dice) for e in epochs], SCORE_COLOUR, best
@@ -124,9 +126,10 @@ def _draw_curves(events: Sequence[Event]) -> list[str]:
         svg_charts.draw_curve("Learning rate", [(e.epoch, e.rate) for e in epochs], RATE_COLOUR),
         *_draw_loss_weights(epochs),
     ]
+    return [curve for curve in curves if curve is not None]
 
 
-def _draw_loss_weights(epochs: Sequence[EpochEnded]) -> list[str]:
+def _draw_loss_weights(epochs: Sequence[EpochEnded]) -> list[svg_charts.Chart | None]:
     """Return a curve for each term of the loss whose weights changed."""
     names = dict.fromkeys(name for event in epochs for name in event.loss_weights)
     return [
@@ -139,19 +142,18 @@ def _draw_loss_weights(epochs: Sequence[EpochEnded]) -> list[str]:
     ]
 
 
-def _build_candidates_table(events: Sequence[Event]) -> list[str]:
+def _build_candidates_table(events: Sequence[Event]) -> html.Table | None:
     """Return the ways to use the weights at the cycles' ends, where these were kept."""
     ways = {event.name: event for event in events if isinstance(event, Considered)}
-    if not ways:
-        return []
     rows = [[way.name, way.val_dice, way.cost, "kept" if way.chosen else ""] for way in ways.values()]
-    return [html.heading("Weights at the ends of cycles"), html.table(["way", "validation Dice", "cost", ""], rows)]
+    return html.Table(["way", "validation Dice", "cost", ""], rows) if rows else None
 
 
-def _build_label_table(outcome: RunOutcome) -> list[str]:
+def _build_label_table(outcome: RunOutcome) -> html.Table | None:
+    """Return old against new for each label; `None` without a hold-out."""
     old, new = outcome.old, outcome.new
     if not new:
-        return [html.paragraph("No case is held out, so nothing says whether the new version is better.")]
+        return None
     labels = [name for name in new[0].dice if any(name not in case.absent for case in new)]
     rows = [
         [
@@ -171,7 +173,7 @@ def _build_label_table(outcome: RunOutcome) -> list[str]:
             ]
         )
     header = ["label", "old Dice", "new Dice", "95 % interval", "worst case", "change", "95 % interval", "new IoU"]
-    return [html.table(header, rows), html.paragraph(INTERVAL_NOTE)]
+    return html.Table(header, rows)
 
 
 def _build_change_row(name: str, old: Sequence[float], new: Sequence[float]) -> list[str | int | float]:
@@ -186,19 +188,19 @@ def _mean_iou(cases: Sequence[CaseScore], labels: Sequence[str]) -> float:
     return statistics.fmean(case.iou[name] for case in cases for name in labels if name not in case.absent)
 
 
-def _build_reliability_section(found: Reliability | None) -> list[str]:
+def _draw_reliability(found: Reliability | None) -> svg_charts.Chart | None:
     if found is None or not found.bins:
-        return []
+        return None
     title = (
         f"Expected calibration error {found.ece:.4f}, on {found.measured_on}; on the broken line nothing would be off"
     )
-    curve = svg_charts.draw_reliability_curve(title, found.bins, RELIABILITY_COLOUR)
-    return [html.heading("How far its probabilities can be believed"), curve]
+    return svg_charts.draw_reliability_curve(title, found.bins, RELIABILITY_COLOUR)
 
 
-def _build_comparison_table(outcome: RunOutcome) -> list[str]:
+def _build_comparison_table(outcome: RunOutcome) -> html.Table | None:
+    """Return old against new for each case; `None` without a hold-out."""
     if not outcome.new:
-        return [html.paragraph("There is nothing to compare.")]
+        return None
     pairs = sorted(
         zip(outcome.old, outcome.new, strict=True), key=lambda pair: pair[1].metric_value - pair[0].metric_value
     )
@@ -209,15 +211,7 @@ def _build_comparison_table(outcome: RunOutcome) -> list[str]:
     old, new = (statistics.fmean(case.metric_value for case in cases) for cases in (outcome.old, outcome.new))
     rows.insert(0, [f"mean of {len(pairs)}", "", old, new, f"{new - old:+.4f}"])
     metric = outcome.new[0].metric
-    who = html.paragraph(f"Old is {outcome.baseline}, new is {outcome.card.id}.")
-    return [who, html.table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)]
-
-
-def _build_case_figures(title: str, case_figures: Sequence[CaseFigure]) -> list[str]:
-    if not case_figures:
-        return []
-    shown = [html.figure(case.rgb, f"{case.name}: Dice {case.dice:.4f}") for case in case_figures]
-    return [html.heading(f"{title}: reference left, its labels right"), *shown]
+    return html.Table(["case", "source", f"old {metric}", f"new {metric}", "change"], rows)
 
 
 def _format_duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
-"""Charts of a report as inline SVG: curves over epochs, and how far probabilities can be believed."""
+"""Charts of a report: curves over epochs, and how far probabilities can be believed. `parts.html` draws them as SVG."""
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from training.evaluation.calibration import CalibrationBin
 
@@ -15,8 +15,72 @@ BARS_PX = 34
 """Height of the strip below a reliability curve that says where the pixels are."""
 
 
-def draw_curve(title: str, points: Sequence[tuple[float, float]], colour: str, marked: float | None = None) -> str:
-    """Return a line through points of epoch and value, with ticks at round values.
+@dataclass(frozen=True)
+class Gridline:
+    """A horizontal line."""
+
+    x1: float
+    x2: float
+    y: float
+
+
+@dataclass(frozen=True)
+class ChartText:
+    """A word or a number; `anchor` says which end lies at x: "start", "middle" or "end"."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Polyline:
+    """A line through points (x, y)."""
+
+    points: Sequence[tuple[float, float]]
+    colour: str
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A filled dot, or a ring around it."""
+
+    x: float
+    y: float
+    colour: str
+    ring: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that stands on the strip below a curve; x and y are its upper left corner."""
+
+    x: float
+    y: float
+    height: float
+    colour: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart in pixels of its box, y downwards; `title` is its caption and is read to who cannot see it."""
+
+    title: str
+    width_px: int
+    height_px: int
+    gridlines: Sequence[Gridline]
+    texts: Sequence[ChartText]
+    polylines: Sequence[Polyline]
+    dots: Sequence[Dot]
+    bars: Sequence[Bar] = ()
+
+
+def draw_curve(
+    title: str, points: Sequence[tuple[float, float]], colour: str, marked: float | None = None
+) -> Chart | None:
+    """Return a line through points of epoch and value, with ticks at round values; `None` where there is no value.
 
     Parameters
     ----------
@@ -31,7 +95,7 @@ def draw_curve(title: str, points: Sequence[tuple[float, float]], colour: str, m
     """
     known = [(x, y) for x, y in points if math.isfinite(y)]
     if not known:
-        return ""
+        return None
     ticks = compute_ticks(min(y for _, y in known), max(y for _, y in known))
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
 
@@ -40,23 +104,28 @@ def draw_curve(title: str, points: Sequence[tuple[float, float]], colour: str, m
         up = (y - ticks[0]) / (ticks[-1] - ticks[0]) * (HEIGHT_PX - TOP_PX - BOTTOM_PX)
         return LEFT_PX + across, HEIGHT_PX - BOTTOM_PX - up
 
-    parts = [_draw_gridline(place(first, tick)[1], WIDTH_PX - RIGHT_PX, _format_tick(tick)) for tick in ticks]
-    for x in sorted({first, last}):
-        parts.append(_draw_text(place(x, ticks[0])[0], HEIGHT_PX - 10, "middle", f"{x:g}"))
-    parts.append(_draw_text((LEFT_PX + WIDTH_PX) / 2, HEIGHT_PX - 10, "middle", "epoch"))
-    for piece in _split_at_gaps(points):
-        line = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in piece)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        if len(piece) == 1:
-            parts.append(_draw_dot(*place(*piece[0]), colour))
-    for x, y in known:
-        if x == marked:
-            across, down = place(x, y)
-            parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="6" fill="none" stroke="{colour}"/>')
-    return _wrap_figure(title, WIDTH_PX, HEIGHT_PX, parts)
+    heights = [(_format_tick(tick), place(first, tick)[1]) for tick in ticks]
+    below = [(place(x, ticks[0])[0], f"{x:g}") for x in sorted({first, last})]
+    pieces = [[place(x, y) for x, y in piece] for piece in _split_at_gaps(points)]
+    return Chart(
+        title=title,
+        width_px=WIDTH_PX,
+        height_px=HEIGHT_PX,
+        gridlines=[Gridline(LEFT_PX, WIDTH_PX - RIGHT_PX, y) for _, y in heights],
+        texts=[
+            *(_label_gridline(y, text) for text, y in heights),
+            *(ChartText(x, HEIGHT_PX - 10, "middle", text) for x, text in below),
+            ChartText((LEFT_PX + WIDTH_PX) / 2, HEIGHT_PX - 10, "middle", "epoch"),
+        ],
+        polylines=[Polyline(piece, colour) for piece in pieces],
+        dots=[
+            *(Dot(*piece[0], colour) for piece in pieces if len(piece) == 1),
+            *(Dot(*place(x, y), colour, ring=True) for x, y in known if x == marked),
+        ],
+    )
 
 
-def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: str) -> str:
+def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: str) -> Chart:
     """Return how often a model is right by how sure it is; on the diagonal its probabilities can be believed.
 
     The bars below say which share of the pixels lies in each bin.
@@ -67,23 +136,24 @@ def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: s
     def place(sure: float, right: float) -> tuple[float, float]:
         return LEFT_PX + sure * side, bottom - right * side
 
-    parts = [_draw_gridline(place(0, tick)[1], LEFT_PX + side, f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
-    parts += [_draw_text(place(tick, 0)[0], bottom + BARS_PX + 18, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
-    corners = "{:.1f},{:.1f} {:.1f},{:.1f}".format(*place(0, 0), *place(1, 1))
-    parts.append(f'<polyline points="{corners}" fill="none" stroke="#999" stroke-dasharray="4 4"/>')
+    ticks = (0.0, 0.5, 1.0)
     bins = [one for one in bins if one.share >= MIN_BIN_SHARE]  # the rest is chance
-    line = " ".join("{:.1f},{:.1f}".format(*place(one.confidence, one.accuracy)) for one in bins)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    fullest = max((one.share for one in bins), default=1.0)
-    for one in bins:
-        across, down = place(one.confidence, one.accuracy)
-        height = (BARS_PX - 6) * one.share / fullest
-        top = bottom + BARS_PX - height
-        parts.append(_draw_dot(across, down, colour))
-        parts.append(f'<rect x="{across - 4:.1f}" y="{top:.1f}" width="8" height="{height:.1f}" fill="{colour}"/>')
-    parts.append(_draw_text(LEFT_PX + side / 2, bottom + BARS_PX + 32, "middle", "how sure"))
-    parts.append(_draw_text(LEFT_PX, TOP_PX - 4, "start", "how often right"))
-    return _wrap_figure(title, SQUARE_PX, bottom + BARS_PX + 38, parts)
+    curve = [place(one.confidence, one.accuracy) for one in bins]
+    return Chart(
+        title=title,
+        width_px=SQUARE_PX,
+        height_px=bottom + BARS_PX + 38,
+        gridlines=[Gridline(LEFT_PX, LEFT_PX + side, place(0, tick)[1]) for tick in ticks],
+        texts=[
+            *(_label_gridline(place(0, tick)[1], f"{tick:g}") for tick in ticks),
+            *(ChartText(place(tick, 0)[0], bottom + BARS_PX + 18, "middle", f"{tick:g}") for tick in ticks),
+            ChartText(LEFT_PX + side / 2, bottom + BARS_PX + 32, "middle", "how sure"),
+            ChartText(LEFT_PX, TOP_PX - 4, "start", "how often right"),
+        ],
+        polylines=[Polyline([place(0, 0), place(1, 1)], "#999", dashed=True), Polyline(curve, colour)],
+        dots=[Dot(x, y, colour) for x, y in curve],
+        bars=list(_draw_bars([one.share for one in bins], [x for x, _ in curve], bottom + BARS_PX, colour)),
+    )
 
 
 def compute_ticks(low: float, high: float) -> list[float]:
@@ -107,25 +177,16 @@ def _split_at_gaps(points: Sequence[tuple[float, float]]) -> list[list[tuple[flo
     return [piece for piece in pieces if piece]
 
 
-def _wrap_figure(title: str, width: float, height: float, parts: Sequence[str]) -> str:
-    text = escape(title)
-    box = (
-        f'<svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text}">'
-    )
-    return f"<figure>{box}{''.join(parts)}</svg><figcaption>{text}</figcaption></figure>"
+def _draw_bars(shares: Sequence[float], places: Sequence[float], foot: float, colour: str) -> Iterator[Bar]:
+    """Yield a bar below each dot; the fullest bin's is as high as the strip."""
+    fullest = max(shares, default=1.0)
+    for share, x in zip(shares, places, strict=True):
+        height = (BARS_PX - 6) * share / fullest
+        yield Bar(x - 4, foot - height, height, colour)
 
 
-def _draw_gridline(y: float, right: float, text: str) -> str:
-    line = f'<line x1="{LEFT_PX}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}" stroke="#e3e6e8"/>'
-    return line + _draw_text(LEFT_PX - 6, y + 4, "end", text)
-
-
-def _draw_text(x: float, y: float, anchor: str, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="#5b6670">{escape(text)}</text>'
-
-
-def _draw_dot(x: float, y: float, colour: str) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
+def _label_gridline(y: float, text: str) -> ChartText:
+    return ChartText(LEFT_PX - 6, y + 4, "end", text)
 
 
 def _format_tick(value: float) -> str:

@@ -36,10 +36,9 @@ from training.from_folders.default_recipe import (
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
-from training.run_folder import Failed, read_events
+from training.run_folder import LABELS_FOLDER, LOG_FILE, RECIPE_FILE, SNAPSHOT_FILE, Failed, read_events
 from training.start_plan import Donor, StartPlan, plan_first_model
 
-LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
 
 
@@ -155,7 +154,7 @@ def prepare_model_recipe(
     data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
 ) -> ModelRecipe:
     """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
-    if (run_dir / "recipe.json").exists():
+    if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
@@ -192,7 +191,7 @@ def train_and_evaluate(run_dir: Path) -> ModelCard:
 
     if train_run([str(run_dir)]):
         said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
-        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its log.txt tells why.")
+        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its {LOG_FILE} tells why.")
     return evaluate_folder_run(run_dir)
 
 
@@ -205,7 +204,7 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
     from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 
     write_run_replay_images(run_dir)
-    if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
+    if read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
         return ensure_hold_out_evaluation(run_dir, EvaluationRequest(labels_by=LABELS_BY))
     return read_card(run_dir / CARD_FILE)
 

@@ -12,8 +12,6 @@ from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
 from training.run_folder import CANCEL_FILE, Event, Failed, Paused, get_events_offset
 
-RECIPE_FILE = "recipe.json"
-
 
 def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
     """Train a filled run folder, or go on with it, and evaluate it.

@@ -14,7 +14,7 @@ from napari_medseg.core.records import Run
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
-from training.run_folder import Paused
+from training.run_folder import RECIPE_FILE, Paused
 
 
 def find_resumable_run(ws: Workspace, task: str) -> Run:
@@ -40,7 +40,7 @@ def follow_project_run(ws: Workspace, run: Run, offset: int = 0, *, as_json: boo
         lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
         make_progress_console(quiet=as_json),
-        read_recipe(folder / "recipe.json").run.budget_s,
+        read_recipe(folder / RECIPE_FILE).run.budget_s,
     )
     if isinstance(last, Paused):
         exit_paused(last, f"medseg train resume --task {run.task}", folder, as_json=as_json)

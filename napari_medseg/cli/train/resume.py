@@ -14,13 +14,13 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
-from napari_medseg.cli.train.folder_run import RECIPE_FILE, evaluate_and_echo, train_folder_run
+from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow import run_control
 from training.recipe import read_recipe
-from training.run_folder import Finished, get_events_offset, read_events
+from training.run_folder import RECIPE_FILE, Finished, get_events_offset, read_events
 
 RunArgument = Annotated[
     Path | None,

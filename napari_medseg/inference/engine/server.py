@@ -51,7 +51,7 @@ def main() -> None:
     device = choose_device()
     if device.type == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS)
-    inbox = RequestQueue(sys.stdin.buffer)
+    request_queue = RequestQueue(sys.stdin.buffer)
 
     def reply(message: Reply) -> None:
         replies.write(encode_message(message))
@@ -60,7 +60,7 @@ def main() -> None:
     predictors = PredictorCache(str(device))
     reply(ReadyReply(device=describe_device(device)))
     while True:
-        handle_request(inbox.wait_for_request(), inbox, predictors, reply)
+        handle_request(request_queue.wait_for_request(), request_queue, predictors, reply)
 
 
 class RequestQueue:

@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
@@ -101,7 +101,7 @@ class CaseController(QObject):
             work.recorder.show_draft()
         else:
             self._close_edit_session(current)
-            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction))
+            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
         if current.saved_state == "new" and prediction is not None:
             current.saved_state = "predicted"
         if prediction is not None and prediction.field_file:

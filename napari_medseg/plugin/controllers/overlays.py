@@ -166,7 +166,8 @@ class ComparisonOverlay:
 
 
 def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
-    folder, roi_folder = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
+    registry = workspace.registry
+    folder, roi_folder = registry.get_folder(model), registry.find_roi_folder(registry.get_card(model))
     for event in workspace.engine.predict(image, folder, with_uncertainty_map=True, roi_folder=roi_folder):
         if isinstance(event, PredictionResult):
             yield event.uncertainty_map
@@ -174,10 +175,11 @@ def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Gene
 
 def _predict_old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictionResult]]:
     candidate = run_control.get_run_folder(workspace, run)
-    versions = {NEW_TITLE: candidate}
+    versions, roi_folder = {NEW_TITLE: candidate}, None
     if run.base_model:  # the first model of a task has nothing before it
-        versions = {f"old {run.base_model}": workspace.registry.get_folder(run.base_model), **versions}
-    roi_folder = workspace.get_roi_model_folder(run.base_model) if run.base_model else None
+        registry = workspace.registry
+        versions = {f"old {run.base_model}": registry.get_folder(run.base_model), **versions}
+        roi_folder = registry.find_roi_folder(registry.get_card(run.base_model))
     for title, folder in versions.items():
         for event in workspace.engine.predict(image, folder, roi_folder=roi_folder):
             if isinstance(event, PredictionResult):

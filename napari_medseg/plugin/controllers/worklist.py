@@ -236,6 +236,8 @@ class Worklist(QObject):
     def _on_read(self, case: Case, image: Image) -> None:
         self.image_loaded.emit(case, image)
         current = self._case_controller.current
+        if current is not None and current.case.id == case.id:
+            return  # the open case is never the next one
         following = case_ranking.find_next_case(self._workspace, None if current is None else current.case)
         if following is not None and following.id == case.id:
             self._preloaded = (case.id, image)

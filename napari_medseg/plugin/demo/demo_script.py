@@ -11,7 +11,7 @@ from napari_medseg.core.records import Run
 from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow import retrain, run_control
-from training.run_folder import EpochEnded, Event
+from training.run_folder import REPORT_FILE, EpochEnded, Event
 
 CT_SLICE = "A0001_z031"
 N_XRAYS = 14
@@ -93,8 +93,8 @@ def _retrain_model(driver: WindowDriver) -> None:
     driver.save_screenshot("6-training")
     driver.wait_until("the end of the training run", lambda: not driver.dock.run_monitor.is_running)
     driver.save_screenshot("7-compared")
-    report = run_control.get_run_folder(driver.workspace, _get_run(driver)) / "report.html"
-    driver.add_files(Path(shutil.copy(report, driver.folder / "report.html")))
+    report = run_control.get_run_folder(driver.workspace, _get_run(driver)) / REPORT_FILE
+    driver.add_files(Path(shutil.copy(report, driver.folder / REPORT_FILE)))
 
 
 def _count_epochs(events: list[Event]) -> int:

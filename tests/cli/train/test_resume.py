@@ -82,7 +82,8 @@ def test_a_projects_run_is_resumed_by_its_task(medseg: Call, tmp_path: Path) -> 
     code, _, err = medseg("train", "resume", *where)
     assert (code, "the task 'lungs' has no paused" in err) == (1, True)
     wish = wish_after_an_epoch(project / "runs", PAUSE_FILE)
-    code, out, err = medseg("train", "project", "--budget", 600, "--json", *where)
+    (tmp_path / "small.json").write_text(json.dumps({"recipe": SMALL}))
+    code, out, err = medseg("train", "project", "--budget", 600, "--recipe", tmp_path / "small.json", "--json", *where)
     wish.join()
     assert code == 3, err
     told = json.loads(out)

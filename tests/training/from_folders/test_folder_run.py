@@ -228,13 +228,14 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     small = DataStats(n_train=4, n_validate=0, n_planes=4, side_px=100, look="grey")
     large = DataStats(n_train=800, n_validate=200, n_planes=800, side_px=512, look="grey")
     few, many = (make_default_recipe(task, "chest", sizes, RecipeOverrides()) for sizes in (small, large))
-    assert few.n_epochs * few.steps_per_epoch < many.n_epochs * many.steps_per_epoch
-    assert (few.patch_px, many.patch_px) == (96, 256)
-    assert (few.keep, many.keep) == ("last", "best")
+    n_steps = [each.schedule.n_epochs * each.schedule.steps_per_epoch for each in (few, many)]
+    assert n_steps[0] < n_steps[1]
+    assert (few.data.patch_px, many.data.patch_px) == (96, 256)
+    assert (few.schedule.keep, many.schedule.keep) == ("last", "best")
     path = tmp_path / "changes.toml"
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
     changes = read_recipe_overrides(path)
-    assert make_default_recipe(task, "chest", small, changes).n_epochs == 3
+    assert make_default_recipe(task, "chest", small, changes).schedule.n_epochs == 3
     in_full = add_default_preprocessing(changes, task, small)
     assert in_full == changes.model_copy(update={"preprocessing": {"max_side_px": 512}})
     stained = large.model_copy(update={"look": "stained"})
