@@ -123,7 +123,7 @@ class FigureSelection:
         n_seen = len(self._keys)
         middle = max(0, (self._n_cases - self._n_median) // 2)
         n_to_come = max(0, self._n_cases - n_seen)
-        may_be_median = rank + n_to_come >= middle and rank < middle + self._n_median
+        may_be_median = self._n_median > 0 and middle - n_to_come <= rank < middle + self._n_median
         return rank < self._n_worst or rank >= n_seen - self._n_best or may_be_median
 
 
