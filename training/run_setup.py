@@ -203,7 +203,7 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
     """Take planes of as many images as possible, spread over each image."""
     shown = _thin_images(images, at_most)
     per_image = max(1, at_most // max(1, len(shown)))
-    return [image.planes[index] for image in shown for index in _spread_indices(len(image.planes), per_image)]
+    return [image.planes[index] for image in shown for index in spread_indices(len(image.planes), per_image)]
 
 
 def make_batches(
@@ -271,10 +271,10 @@ def _choose_validation_images(
 
 
 def _thin_images(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
-    return [images[index] for index in _spread_indices(len(images), at_most)]
+    return [images[index] for index in spread_indices(len(images), at_most)]
 
 
-def _spread_indices(length: int, at_most: int) -> list[int]:
+def spread_indices(length: int, at_most: int) -> list[int]:
     """Return at most that many indices below `length`, evenly spread, none twice."""
     count = min(length, at_most)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
