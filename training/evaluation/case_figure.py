@@ -51,7 +51,8 @@ def write_case_figures(figures: Sequence[CaseFigure], path: Path) -> None:
     """Write figures into one NumPy archive (`.npz`)."""
     pictures = {f"rgb_{index}": figure.rgb for index, figure in enumerate(figures)}
     names, dices = [figure.name for figure in figures], [figure.dice for figure in figures]
-    np.savez_compressed(path, names=np.array(names, str), dices=np.array(dices, float), **pictures)
+    arrays: dict[str, Any] = {"names": np.array(names, str), "dices": np.array(dices, float), **pictures}
+    np.savez_compressed(path, **arrays)
 
 
 def read_case_figures(path: Path) -> list[CaseFigure]:
@@ -100,7 +101,7 @@ class FigureSelection:
         if self._can_be_wanted(rank):
             drawn = draw_case_figure(evaluated, task)
             png = imagecodecs.png_encode(np.ascontiguousarray(drawn.rgb))
-            self._figures[rank] = _KeptFigure(position, drawn.name, drawn.dice, png)
+            self._figures[rank] = _KeptFigure(position, drawn.name, drawn.dice, bytes(png))
         for other, kept in enumerate(self._figures):
             if kept is not None and not self._can_be_wanted(other):
                 self._figures[other] = None
