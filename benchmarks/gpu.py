@@ -1,9 +1,8 @@
 """Everything about a GPU in one command of under 8 minutes: same labels, speed, memory, retraining.
 
 Nothing is downloaded. It needs the tree, torch, torchvision, timm, scikit-image, tifffile, safetensors, psutil and rich
-from the machine, and what a bare machine lacks from wheels: annotated-types, kornia, monai, nibabel, psygnal, pydantic,
-pydantic-core, pydicom, segmentation-models-pytorch, typing-inspection. `pack_wheels.py` puts those into one file of
-about 5 MB, `.carry/site.tar.xz`, which git ignores. Where there is a network:
+from the machine, and from wheels what it lacks: `PACKAGES` of `pack_wheels.py`, which puts them into one file of 7 MB,
+`.carry/site.tar.xz`, which git ignores; with the tree of 54 MiB that is less than 64 MiB. Where there is a network:
 
     python benchmarks/pack_wheels.py --python 3.12
 
@@ -15,7 +14,9 @@ On the machine with the GPU, in the root of the tree:
 The table and the JSON give every figure with its limit. The exit code is 1 where a figure misses its limit or a part
 raises; the other parts go on. No GPU has run it yet: limits of time and memory are estimates, to be set by the first
 run. In bf16 on a CPU, 99.80 % of the pixels of nuclei-unet@1 and 99.88 % of instruments-unet@1 are as in fp32 (fp16:
-99.94 % and 99.99 %), so these two may miss the 99.9 % on a GPU as well. On a CPU it does the same with small sizes, as a test of itself; what needs a GPU says "not run: no GPU".
+99.94 % and 99.99 %), so these two may miss the 99.9 % on a GPU as well.
+
+On a CPU it does the same with small sizes, as a test of itself; what needs a GPU says "not run: no GPU".
 """
 
 import argparse
@@ -49,7 +50,11 @@ SMALL = Sizes(
     shortages=(0.2,),
     retrain_s=600.0,
     profile_s=0.0,
-    recipe={"n_epochs": 2, "steps_per_epoch": 1, "patch_px": 64, "batch_size": 2, "precision": "fp32"},
+    recipe={
+        "schedule": {"n_epochs": 2, "steps_per_epoch": 1},
+        "data": {"patch_px": 64, "batch_size": 2},
+        "run": {"precision": "fp32"},
+    },
 )
 PARTS: dict[str, Part] = {
     "labels as on the CPU": check_agreement,

@@ -44,7 +44,7 @@ class Sizes:
     profile_s
         How long the steps of training are timed one by one, seconds.
     recipe
-        Keys of the recipe that differ from those of the window's retrain.
+        Settings of the recipe that differ from those of the window's retrain, by group.
     """
 
     n_images: int | None = None

@@ -17,13 +17,14 @@ from retraining import SAMPLES, BenchmarkSetup, Domain, make_item, make_recipe, 
 from strategies import STRATEGIES
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import read_card
+from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.core.replay import ReplaySample, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, write_snapshot
-from napari_medseg.inference.engine.client import Engine, EngineResult
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.events import PredictionResult
 from training.data.prefetch import prefetch_batches
 from training.recipe import read_recipe, write_recipe
-from training.run_folder import EpochEnded, Event, Finished, read_events
+from training.run_folder import LOG_FILE, RECIPE_FILE, SNAPSHOT_FILE, EpochEnded, Event, Finished, read_events
 from training.run_setup import choose_training_device, read_setup
 
 N_HELD_OUT = 4
@@ -50,7 +51,7 @@ class TrainingProcess:
         self._measures_memory = bench.has_gpu
         self._free_at_start = read_free_bytes() if bench.has_gpu else 0
         self._deadline = time.monotonic() + TIMEOUT_S
-        with (run_dir / "log.txt").open("ab") as log:
+        with (run_dir / LOG_FILE).open("ab") as log:
             command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir)
 
@@ -149,7 +150,7 @@ def check_engine_and_retrain(bench: Bench) -> Iterator[Figure]:
 
 def make_run(bench: Bench, name: str) -> Path:
     """Fill a run folder with a retrain of the lungs model on bundled X-rays, with its bundled CT to replay."""
-    samples = read_replay_samples(SAMPLES, read_card(TIMED_MODEL / "card.json"))
+    samples = read_replay_samples(SAMPLES, read_card(TIMED_MODEL / CARD_FILE))
     older, new, held_out = (
         tuple(
             make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, role)
@@ -163,8 +164,8 @@ def make_run(bench: Bench, name: str) -> Path:
     place = BenchmarkSetup(bench.work, bench.work, bench.work, n_threads=None, recipe=bench.sizes.recipe or {})
     strategy = STRATEGIES["default"]
     lessons = (*make_training_items(domain, strategy, domain.new), *domain.new_hold_out)
-    write_snapshot(Snapshot(task=domain.task, items=lessons), run_dir / "snapshot.json")
-    write_recipe(make_recipe(domain, strategy, bench.sizes.retrain_s, 0, place), run_dir / "recipe.json")
+    write_snapshot(Snapshot(task=domain.task, items=lessons), run_dir / SNAPSHOT_FILE)
+    write_recipe(make_recipe(domain, strategy, bench.sizes.retrain_s, 0, place), run_dir / RECIPE_FILE)
     return run_dir
 
 
@@ -211,7 +212,7 @@ def _now(device: torch.device) -> float:
 def _predict(engine: Engine, image: Image) -> tuple[np.ndarray, float]:
     """Return the labels (y, x) and the seconds from request to answer."""
     began = time.perf_counter()
-    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, EngineResult))
+    (result,) = (event for event in engine.predict(image, TIMED_MODEL) if isinstance(event, PredictionResult))
     return result.labels, time.perf_counter() - began
 
 
@@ -228,10 +229,10 @@ def _compute_step_rate(training: TrainingProcess, bench: Bench, is_alone: bool =
     ends = [event for event in training.events if isinstance(event, EpochEnded)]
     if len(ends) < 2:
         return Figure(title, float("nan"), "steps/s", at_least=0, note="fewer than two epochs")
-    n_steps = (ends[-1].epoch - ends[0].epoch) * read_recipe(training.run_dir / "recipe.json").steps_per_epoch
+    n_steps = (ends[-1].epoch - ends[0].epoch) * read_recipe(training.run_dir / RECIPE_FILE).schedule.steps_per_epoch
     limit = MIN_STEPS_PER_S if bench.has_gpu and is_alone else None
     return Figure(title, n_steps / (ends[-1].seconds - ends[0].seconds), "steps/s", at_least=limit)
 
 
 def _read_last_lines(run_dir: Path) -> str:
-    return " | ".join((run_dir / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
+    return " | ".join((run_dir / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()[-3:])

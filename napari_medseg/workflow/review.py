@@ -73,8 +73,8 @@ def predict(
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
-    field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
-    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
+    roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if roi_file else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -85,7 +85,7 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
-            field_file=field,
+            field_file=roi_file,
             field_model="" if roi_model is None else roi_model.id,
         )
     )

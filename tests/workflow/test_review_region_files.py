@@ -32,7 +32,7 @@ from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.data.sample_reader import SampleReader
 from training.evaluation.evaluate import evaluate_cases, make_folder_source
-from training.evaluation.model_evaluation import make_labelled_case
+from training.evaluation.hold_out_evaluation import make_labelled_case
 from training.losses.losses import get_loss
 from training.run_folder import Compared, append_event
 
