@@ -29,12 +29,6 @@ def rank_undecided_cases(ws: Workspace, task: str | None = None) -> list[CaseRow
     return sorted(undone, key=lambda row: _ranking_key(row, per_plane))
 
 
-def get_case_position(ws: Workspace, case: Case) -> tuple[int, int]:
-    """Place of a case, from 1, among all of its task in the order in which they came, and how many there are."""
-    ids = [other.id for other in ws.project.read_records(Case) if other.task == case.task]
-    return ids.index(case.id) + 1, len(ids)
-
-
 def estimate_seconds_per_plane(ws: Workspace) -> float:
     """Seconds that a person needed for a plane so far (a guess before the first correction)."""
     planes = {case.id: _count_planes(case) for case in ws.project.read_records(Case)}

@@ -9,7 +9,6 @@ from napari_medseg.workflow.case_ranking import (
     DEFAULT_S_PER_PLANE,
     estimate_seconds_per_plane,
     find_next_case,
-    get_case_position,
     rank_undecided_cases,
 )
 from napari_medseg.workflow.cases import add_cases
@@ -48,7 +47,6 @@ def test_decided_cases_leave_the_queue_until_none_is_left(ws: Workspace) -> None
     reject(ws, open_review(ws, second, other))
     assert find_next_case(ws, second) is None
     assert find_next_case(ws) is None
-    assert get_case_position(ws, second) == (2, 2)
 
 
 def test_pace_comes_from_what_was_corrected(ws: Workspace) -> None:

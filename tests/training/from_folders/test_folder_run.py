@@ -15,6 +15,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.networks import load_version
+from training.__main__ import main as train_run
 from training.data.sample_reader import read_item
 from training.from_folders.default_recipe import (
     DataStats,
@@ -26,9 +27,9 @@ from training.from_folders.default_recipe import (
 from training.from_folders.folder_run import (
     FolderData,
     check_folder_data,
+    evaluate_folder_run,
     fill_run,
     make_folder_task,
-    train_and_evaluate,
 )
 from training.from_folders.mask_pairing import format_mismatches, read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
@@ -264,7 +265,8 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
     assert base.card.own_task == data.encoding.task
     roles = {item.name: item.role for item in read_snapshot(run_dir / "snapshot.json").items}
     assert {name for name, role in roles.items() if role is Role.HOLD_OUT} == {"chest/p1_2", "chest/p1_3"}
-    card = train_and_evaluate(run_dir)
+    assert train_run([str(run_dir)]) == 0
+    card = evaluate_folder_run(run_dir)
     assert card.hold_out[-1].n_images == 2
     assert card.task_definition.sides == (1, 2)
     assert card.lineage.n_corrections == 0
