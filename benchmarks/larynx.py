@@ -31,7 +31,7 @@ from training.from_folders.folder_run import FolderData, check_folder_data, fill
 from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.recipe_keys import merge_keys
-from training.run_folder import Failed, read_events
+from training.run_folder import EVALUATION_REQUEST_FILE, Failed, read_events
 from training.run_setup import choose_training_device
 from training.start_plan import list_donors
 
@@ -133,6 +133,7 @@ def train_and_score(
         )
         recipe = merge_keys(merge_keys(changes, budget), options.changes)
         fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe=recipe))
+        (run_dir / EVALUATION_REQUEST_FILE).unlink()  # the frames are evaluated below, label by label
         began = time.monotonic()
         subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began

@@ -6,9 +6,7 @@ Three domains, each with images that the base version learnt from (old) and a so
 - nuclei: a base that is trained here, on the Data Science Bowl's tissue alone; new are 500 px fields of MoNuSeg slides.
 - lesions: a base that is trained here, on half of the medseg slices; new is the other half as another scanner might
   have shown it: the patient prone, half the resolution, another grey window, noise. The slices judged are the same in
-  both forms, and no training has seen them.
-
-Corrections are the reference labels: an oracle corrects.
+  both forms, and no training has seen them. Reference labels are the corrections.
 """
 
 import csv
@@ -37,8 +35,9 @@ from training.data.labelled_cases import pair_by_stem
 from training.evaluation.hold_out_comparison import finish_run, score_base
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
-from training.loop import resume, train
+from training.loop import train
 from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, update_recipe, write_recipe
+from training.run_control import resume
 from training.run_folder import EVENTS_FILE, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER, append_event
 from training.run_setup import read_setup
 
@@ -190,11 +189,11 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
     began = time.monotonic()
     setup = read_setup(run_dir, began)
     setup.time_budget.started = read = time.monotonic()
-    progress = resume(setup)
+    control = resume(setup)
     old = score_base(setup)
-    for event in train(setup, progress):
+    for event in train(control):
         append_event(run_dir, event)
-    for event in finish_run(setup, progress, old):
+    for event in finish_run(setup, control.progress, old):
         append_event(run_dir, event)
     return read - began, time.monotonic() - read
 

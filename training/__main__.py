@@ -93,7 +93,8 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
     from training.evaluation.hold_out_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
-    from training.loop import resume, train
+    from training.loop import train
+    from training.run_control import resume
 
     yield Started(
         n_train=len(setup.batches.train),
@@ -104,13 +105,14 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         budget_s=setup.recipe.run.budget_s,
         time=time.time(),
     )
-    progress = resume(setup)
+    control = resume(setup)
+    progress = control.progress
     if began_with and not progress.step:
         yield Notice(began_with)
     if progress.step:
         yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
     if not setup.rank_context.is_main:  # it learns, and leaves all else to the first
-        yield from train(setup, progress)
+        yield from train(control)
         return
     write_provenance(setup)
     old = score_base(setup)
@@ -118,7 +120,7 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         yield Notice(setup.split.notice)
     if len(old) < len(setup.split.hold_out):
         yield Notice(f"the budget suffices to compare {len(old)} of {len(setup.split.hold_out)} hold-out cases")
-    yield from train(setup, progress)
+    yield from train(control)
     if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
         yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
 

@@ -41,6 +41,8 @@ REPORT_FILE = "report.html"
 EVALUATION_TABLE_FILE = "evaluation.csv"
 EVALUATION_FILE = "evaluation.json"
 EVALUATION_REPORT_FILE = "evaluation.html"
+EVALUATION_REQUEST_FILE = "evaluation_request.json"  # asks the run to evaluate its version in full
+EXAMPLE_FIGURES_FILE = "example_figures.npz"  # of two cases of the hold-out, for the table of a benchmark
 COST_FILE = "cost.json"
 TENSORBOARD_FOLDER = "tensorboard"
 

@@ -17,6 +17,7 @@ from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
+from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
@@ -62,6 +63,10 @@ class TrainingSetup:
     time_budget: TimeBudget = field(compare=False)
     stage: Stage
     rank_context: RankContext
+
+    def sample_batch(self, step: int) -> PatchBatch:
+        """Draw the batch of a step, counted over the whole run, and bring it to the device that learns."""
+        return self.batches.sample_batch(step).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
@@ -198,7 +203,7 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
     """Take planes of as many images as possible, spread over each image."""
     shown = _thin_images(images, at_most)
     per_image = max(1, at_most // max(1, len(shown)))
-    return [image.planes[index] for image in shown for index in _spread_indices(len(image.planes), per_image)]
+    return [image.planes[index] for image in shown for index in spread_indices(len(image.planes), per_image)]
 
 
 def make_batches(
@@ -266,10 +271,10 @@ def _choose_validation_images(
 
 
 def _thin_images(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
-    return [images[index] for index in _spread_indices(len(images), at_most)]
+    return [images[index] for index in spread_indices(len(images), at_most)]
 
 
-def _spread_indices(length: int, at_most: int) -> list[int]:
+def spread_indices(length: int, at_most: int) -> list[int]:
     """Return at most that many indices below `length`, evenly spread, none twice."""
     count = min(length, at_most)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]

@@ -47,7 +47,7 @@ def benchmark(
 
     from training.benchmark.runner import BenchmarkFolders, plan_suite_runs, run_rows
     from training.benchmark.suite import parse_setting, read_suite
-    from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
+    from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 
     whole = read_suite(_find_suite(suite))
     chosen = (
@@ -67,7 +67,7 @@ def benchmark(
             if ended.message:
                 failures[ended.planned.row.name] = ended.message
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
-    lines, pictures = read_table_rows(planned, failures), dict(draw_suite_figures(planned))
+    lines, pictures = read_table_rows(planned, failures), dict(read_suite_figures(planned))
     for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
         echo(str(path))
     if failures:

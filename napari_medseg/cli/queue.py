@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.workflow.case_ranking import rank_undecided_cases
+from napari_medseg.workflow.cases import list_cases
 
 
 def queue(
@@ -23,7 +24,7 @@ def queue(
     First comes the case that is expected to improve the model most per minute of correction.
     """
     with open_workspace(project, registry) as ws:
-        rows = rank_undecided_cases(ws, task)
+        rows = rank_undecided_cases(list_cases(ws, task))
     if as_json:
         entries = [
             {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}

@@ -4,6 +4,7 @@ Uncertainty of a voxel is the probability that another label is right; of a case
 """
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ UNCERTAINTY_SAMPLE_STEP = 2
 
 MIN_FOREGROUND_SHARE = 0.01
 """Share of a case that counts as labelled at least, so that the uncertainty of an empty case is defined."""
+
+
+class LogitsObserver(Protocol):
+    """Sees the network's logits while an image is predicted, as an evaluation does that needs more than labels.
+
+    What `put_rows` gets is on the network's grid, cropped to the region of interest where the model has one.
+    """
+
+    def reset_plane(self, plane: int) -> None:
+        """Forget the rows of a plane: they come from its top, maybe once more, as after an out-of-memory."""
+
+    def put_rows(self, plane: int, first: int, logits: Tensor, prepared: PreparedImage) -> None:
+        """Take the logits (1, classes, rows, w) of a plane from its row `first` on, padding included."""
 
 
 class PredictionAccumulator:
@@ -36,6 +50,8 @@ class PredictionAccumulator:
         the expected depth of every voxel, as uint8 up to `CORE_DEPTH`.
     temperature
         Of the card: uncertainty is that of logits divided by it.
+    observer
+        Is shown all logits; `None` where nobody needs them.
     """
 
     def __init__(
@@ -45,7 +61,9 @@ class PredictionAccumulator:
         with_uncertainty_map: bool,
         with_depth: bool = False,
         temperature: float = 1.0,
+        observer: LogitsObserver | None = None,
     ) -> None:
+        self._observer = observer
         self.n_classes = n_classes
         self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
@@ -71,6 +89,9 @@ class PredictionAccumulator:
         prepared
             Says how the prepared plane (h, w) lies on the native one (y, x).
         """
+        if self._observer is not None:
+            self._observer.reset_plane(plane)
+            self._observer.put_rows(plane, 0, logits, prepared)
         if self.depth is not None:
             self.depth[plane] = (
                 restore(compute_expected_depth(logits), prepared).round().to(torch.uint8).cpu().numpy()[0, 0]
@@ -87,6 +108,8 @@ class PredictionAccumulator:
     def reset_plane(self, plane: int) -> None:
         """Forget what was put of a plane that comes in bands."""
         self._uncertainty_sums[plane] = 0
+        if self._observer is not None:
+            self._observer.reset_plane(plane)
 
     def put_rows(self, plane: int, first: int, rows: Tensor, prepared: PreparedImage) -> None:
         """Take finished rows of a plane that is not resampled; rows of the padding are left out.
@@ -102,6 +125,8 @@ class PredictionAccumulator:
         prepared
             Of the whole plane.
         """
+        if self._observer is not None:
+            self._observer.put_rows(plane, first, rows, prepared)
         last = min(first + rows.shape[-2], prepared.plane_shape[0])
         if last <= first:
             return

@@ -46,6 +46,15 @@ def crop_image(image: Image, box: Box) -> Image:
     return replace(image, pixels=image.pixels[inside], affine=None, storage=None)
 
 
+def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None) -> NDArray[Any]:
+    """Return planes (n, y, x) of a box as an array of the whole image's shape, 0 outside of the box."""
+    if box is None:
+        return part.reshape(shape)
+    whole = np.zeros(shape, part.dtype)
+    whole[..., box[0], box[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
+    return whole
+
+
 def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
     """Set labels that lie farther than `max_distance_mm` from the ROI to 0, plane by plane and in place.
 

@@ -8,8 +8,8 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import RegionOutline, ReviewRegion
 from napari_medseg.plugin.layers import METADATA_KEY, get_spatial_arguments
 
 if TYPE_CHECKING:

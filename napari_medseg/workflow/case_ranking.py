@@ -1,19 +1,25 @@
 """Which case next: the one that teaches most per minute of correction, as far as that can be known."""
 
-from napari_medseg.core.records import Case, Correction
-from napari_medseg.workflow.cases import CaseRow, list_cases
-from napari_medseg.workflow.workspace import Workspace
+from collections.abc import Sequence
 
-DEFAULT_S_PER_PLANE = 30.0
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.cases import CaseRow
 
 
-def find_next_case(ws: Workspace, after: Case | None = None) -> Case | None:
+def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case | None:
     """Return the next case that nobody has decided on; `None` when all are done.
 
     Predicted cases come first, the most uncertain per expected minute leading, then the others in the order in which
     they came. Without `after`, or where it is done, that order is begun from its start; else it goes on behind `after`.
+
+    Parameters
+    ----------
+    rows
+        The list of cases, as `cases.list_cases` gives it.
+    after
+        Case that is open now.
     """
-    cases = [row.case for row in rank_undecided_cases(ws, None if after is None else after.task)]
+    cases = [row.case for row in rank_undecided_cases(rows)]
     ids = [case.id for case in cases]
     if after is None or after.id not in ids:
         return cases[0] if cases else None
@@ -22,27 +28,24 @@ def find_next_case(ws: Workspace, after: Case | None = None) -> Case | None:
     return cases[(ids.index(after.id) + 1) % len(cases)]
 
 
-def rank_undecided_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
+def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     """Cases that nobody has decided on, in the order in which they should be corrected."""
-    per_plane = estimate_seconds_per_plane(ws)
-    undone = [row for row in list_cases(ws, task) if not row.is_decided]
-    return sorted(undone, key=lambda row: _ranking_key(row, per_plane))
+    return sorted((row for row in rows if not row.is_decided), key=_make_ranking_key)
 
 
-def estimate_seconds_per_plane(ws: Workspace) -> float:
-    """Seconds that a person needed for a plane so far (a guess before the first correction)."""
-    planes = {case.id: _count_planes(case) for case in ws.project.read_records(Case)}
-    corrections = ws.project.read_records(Correction)
-    worked = sum(correction.seconds for correction in corrections)
-    n_planes = sum(planes[correction.case_id] for correction in corrections)
-    return worked / n_planes if worked > 0 else DEFAULT_S_PER_PLANE
+def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
+    """Return the first undecided case without a prediction, or with one by another version and no work on it."""
+    for row in rank_undecided_cases(rows):
+        if row.prediction is None or (row.state == "predicted" and row.prediction.model != model):
+            return row.case
+    return None
 
 
-def _ranking_key(row: CaseRow, per_plane_s: float) -> tuple[bool, float, int]:
+def _make_ranking_key(row: CaseRow) -> tuple[bool, float, int]:
+    """Uncertainty per plane: a person needs about as long for each, and how long changes nothing in the order."""
     if row.uncertainty is None:
         return True, 0.0, row.case.id
-    minutes = per_plane_s * _count_planes(row.case) / 60.0
-    return False, -row.uncertainty / minutes, row.case.id
+    return False, -row.uncertainty / _count_planes(row.case), row.case.id
 
 
 def _count_planes(case: Case) -> int:

@@ -10,12 +10,14 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
+from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.stroke_journal import get_journal_path, has_manual_strokes
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.core.task_detection import check_image_fits_task
+from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
@@ -43,6 +45,40 @@ class CaseRow:
     def is_decided(self) -> bool:
         """Whether a person has decided on it."""
         return self.state in ("accepted", "rejected")
+
+
+class TaskCases:
+    """The cases of a task, read once: what happens to a case reads its row again, and not the list.
+
+    Parameters
+    ----------
+    ws, task
+        Of the cases, and their task.
+    """
+
+    def __init__(self, ws: Workspace, task: str) -> None:
+        self._workspace = ws
+        self._task = task
+        self._rows: list[CaseRow] | None = None
+
+    @property
+    def rows(self) -> list[CaseRow]:
+        """All cases in the order in which they came, each with where it stands."""
+        if self._rows is None:
+            self._rows = list_cases(self._workspace, self._task)
+        return self._rows
+
+    def forget(self) -> None:
+        """Read the whole list when it is asked for again: something changed that concerns several cases."""
+        self._rows = None
+
+    def update(self, case: Case) -> None:
+        """Read where a case stands by now; a new case comes behind the others."""
+        if self._rows is None or case.task != self._task:
+            return
+        row = get_case_row(self._workspace, case)
+        place = next((n for n, known in enumerate(self._rows) if known.case.id == case.id), len(self._rows))
+        self._rows = [*self._rows[:place], row, *self._rows[place + 1 :]]
 
 
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
@@ -98,31 +134,23 @@ def load_image(ws: Workspace, case: Case) -> Image:
 
 def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
     """All cases (of a task) in the order in which they came, each with where it stands."""
-    predictions = {prediction.case_id: prediction for prediction in ws.project.read_records(Prediction)}
-    corrections = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
-    reviews: dict[int, list[Review]] = {}
-    for review in ws.project.read_records(Review):
-        reviews.setdefault(review.case_id, []).append(review)
-    return [
-        _make_case_row(ws, case, predictions.get(case.id), corrections.get(case.id), reviews.get(case.id, []))
-        for case in ws.project.read_records(Case)
-        if task in (None, case.task)
-    ]
+    return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
+
+
+def get_case_row(ws: Workspace, case: Case) -> CaseRow:
+    """One case, with where it stands by now; much faster than the list."""
+    return _make_case_row(ws, ws.project.read_case_history(case.id))
+
+
+def find_last_task(ws: Workspace) -> Task:
+    """Return the task of the newest case, or the first task of all in a new project."""
+    known = [case.task for case in ws.project.read_records(Case) if case.task in ws.tasks]
+    return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
     """Each case's newest correction, in the order of the cases; none of a case that was rejected afterwards."""
-    newest = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
-    last = {
-        review.case_id: review.state
-        for review in ws.project.read_records(Review)
-        if review.state is not ReviewState.OPEN
-    }
-    return [
-        (case, newest[case.id])
-        for case in ws.project.read_records(Case)
-        if task in (None, case.task) and case.id in newest and last[case.id] is ReviewState.ACCEPTED
-    ]
+    return list(ws.project.read_accepted_cases(task))
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
@@ -196,19 +224,20 @@ def _find_pretrained_groups(ws: Workspace) -> set[str]:
     return find_replay_groups(ws.samples, [card for card in live if card is not None])
 
 
-def _make_case_row(
-    ws: Workspace, case: Case, prediction: Prediction | None, correction: Correction | None, reviews: list[Review]
-) -> CaseRow:
-    open_reviews = [review for review in reviews if review.state is ReviewState.OPEN]
-    closed = [review for review in reviews if review.state is not ReviewState.OPEN]
-    state: CaseState = "new" if prediction is None else "predicted"
-    if any(has_manual_strokes(get_journal_path(ws.project.folder, review.id)) for review in open_reviews):
-        state = "draft"
-    elif closed and closed[-1].state is ReviewState.ACCEPTED:
-        state = "accepted"
-    elif closed and not _is_predicted_after(prediction, closed[-1]):
-        state = "rejected"
-    return CaseRow(case, state, prediction, correction, open_reviews[-1] if open_reviews else None)
+def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:
+    state = _detect_state(ws, history)
+    return CaseRow(history.case, state, history.prediction, history.correction, history.open_review)
+
+
+def _detect_state(ws: Workspace, history: CaseHistory) -> CaseState:
+    prediction, opened, closed = history.prediction, history.open_review, history.closed_review
+    if opened is not None and has_manual_strokes(get_journal_path(ws.project.folder, opened.id)):
+        return "draft"
+    if closed is not None and closed.state is ReviewState.ACCEPTED:
+        return "accepted"
+    if closed is not None and not _is_predicted_after(prediction, closed):
+        return "rejected"
+    return "new" if prediction is None else "predicted"
 
 
 def _is_predicted_after(prediction: Prediction | None, review: Review) -> bool:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.image_fingerprint import (
     MIN_DUPLICATE_SIMILARITY,
     Fingerprint,

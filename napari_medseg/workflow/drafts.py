@@ -7,11 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.review_region_files import get_draft_region_path, read_draft_region, write_draft_region
+from napari_medseg.core.project.review_region import (
+    WHOLE_IMAGE,
+    ReviewRegion,
+    get_draft_region_path,
+    read_draft_region,
+    write_draft_region,
+)
 from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.core.records import Case, Review
-from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion
 
 
 class Draft:

@@ -22,7 +22,7 @@ from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Case, Correction, Prediction, now

@@ -18,11 +18,10 @@ from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
-from napari_medseg.core.project.review_region_files import read_review_region, write_review_region
+from napari_medseg.core.project.review_region import ReviewRegion, read_review_region, write_review_region
 from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
@@ -74,8 +73,8 @@ def predict(
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the row of a prediction (and its label file where `predict` did not)."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
-    field = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
-    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if field else None
+    roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if roi_file else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -86,7 +85,7 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
-            field_file=field,
+            field_file=roi_file,
             field_model="" if roi_model is None else roi_model.id,
         )
     )

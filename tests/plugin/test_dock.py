@@ -59,6 +59,21 @@ def accept_all(dock: Dock, qtbot: QtBot) -> None:
         )
 
 
+def test_accepting_reads_no_list_of_cases_and_the_corrections_once(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2, 3)
+    asked: list[str] = []
+    connection = dock._workspace.project._connection
+    connection.set_trace_callback(asked.append)
+    dock.review_panel.accept()
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.name != "case1")
+    qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
+    qtbot.wait(100)
+    connection.set_trace_callback(None)
+    lists = [sql for sql in asked if "cases_with_side" in sql and "c.id = " not in sql]
+    assert len(lists) == 1, lists
+    assert "LEFT JOIN" not in lists[0], "the accepted cases only"
+
+
 def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Dock) -> None:
     assert dock.case_panel._hint.isVisible()
     assert not dock.case_panel._predict.isEnabled()

@@ -15,7 +15,7 @@ from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite
 from training.evaluation.evaluate import evaluate_case
-from training.evaluation.model_evaluation import make_labelled_case
+from training.evaluation.hold_out_evaluation import make_labelled_case
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.from_folders.default_recipe import read_recipe_overrides

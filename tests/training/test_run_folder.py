@@ -77,13 +77,13 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(make_run: Make
     assert main([str(whole)]) == 0
     program = (
         "import os, sys, pathlib\n"
-        "from training import loop\n"
-        "save = loop.save_checkpoint\n"
+        "from training import run_control\n"
+        "save = run_control.save_checkpoint\n"
         "def save_then_die(run_dir, learner, progress):\n"
         "    save(run_dir, learner, progress)\n"
         "    if progress.step == 4:\n"
         "        os.kill(os.getpid(), 9)\n"
-        "loop.save_checkpoint = save_then_die\n"
+        "run_control.save_checkpoint = save_then_die\n"
         "from training.__main__ import main\n"
         "main([sys.argv[1]])\n"
     )
@@ -137,4 +137,5 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
         "napari_medseg/core/replay.py": ["older.json"],
         "napari_medseg/core/snapshot.py": ["snapshot.json"],
         "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
+        "training/evaluation/evaluation_report.py": ["evaluation.html"],  # its template
     }

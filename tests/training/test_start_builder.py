@@ -130,4 +130,6 @@ def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cach
     assert said.weaknesses == ["its training began with random weights, as asked for"]
     own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
     build_start_version(own, tmp_path / "b", 0)
-    assert read_card(tmp_path / "b" / "card.json").lineage.began_with == "lungs-unet@3"
+    built = read_card(tmp_path / "b" / "card.json")
+    assert built.lineage.began_with == "lungs-unet@3"
+    assert built.licence == f"began with weights of lungs-unet@3: {card.licence}", "as in a run on folders"

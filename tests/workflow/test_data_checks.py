@@ -8,8 +8,8 @@ from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import RegionOutline, ReviewRegion
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.data_checks import (

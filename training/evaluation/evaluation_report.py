@@ -12,6 +12,7 @@ from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
 from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
+N_SHOWN_EACH = 3
 LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
 CONVENTION = (
@@ -40,7 +41,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
     return paths
 
 
-def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = 3) -> dict[str, str]:
+def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH) -> dict[str, str]:
     """Choose the cases to look at by their mean Dice: name, and whether it is among the worst, median or best."""
     ranked = sorted(scores, key=lambda score: score.mean_dice)
     middle = max(0, (len(ranked) - n_each) // 2)

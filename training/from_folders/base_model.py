@@ -21,7 +21,8 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snap
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.model_evaluation import evaluate_hold_out
+from training.evaluation.hold_out_evaluation import EvaluationRequest, write_evaluation_request
+from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.recipe import update_recipe, write_recipe
@@ -64,6 +65,7 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
+    write_evaluation_request(_make_evaluation_request(base), run_dir)
     roi_folder = ModelRegistry(BUNDLED_MODELS, BUNDLED_MODELS).find_roi_folder(base.card)
     changes = {"base": START_FOLDER, "roi_model": "" if roi_folder is None else str(roi_folder)}
     write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
@@ -87,11 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
-            evaluate_hold_out(options.run_dir, base.labels_by, base.images_may_be_shown)
+            ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))
         return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1
+
+
+def _make_evaluation_request(base: ModelRecipe) -> EvaluationRequest:
+    return EvaluationRequest(labels_by=base.labels_by, images_may_be_shown=base.images_may_be_shown)
 
 
 def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:

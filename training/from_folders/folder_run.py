@@ -16,7 +16,7 @@ from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.replay import write_run_replay_images
+from napari_medseg.core.replay import REPLAY_IMAGES_FILE, write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.split import (
     MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
@@ -184,12 +184,19 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import evaluate_hold_out
+    from training.evaluation.hold_out_evaluation import EvaluationRequest
+    from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 
     write_run_replay_images(run_dir)
     if read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
-        return evaluate_hold_out(run_dir, LABELS_BY, images_may_be_shown=False)
+        return ensure_hold_out_evaluation(run_dir, EvaluationRequest(labels_by=LABELS_BY))
     return read_card(run_dir / CARD_FILE)
+
+
+def is_completed(run_dir: Path) -> bool:
+    """Whether `evaluate_folder_run` has done its work in the folder of a finished run."""
+    is_evaluated = any(score.labels_by == LABELS_BY for score in read_card(run_dir / CARD_FILE).hold_out)
+    return is_evaluated and (run_dir / REPLAY_IMAGES_FILE).exists()
 
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:

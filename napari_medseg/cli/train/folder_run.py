@@ -7,10 +7,18 @@ from rich.console import Console
 
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.train.run_console import exit_paused, follow_run
-from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
-from training.run_folder import CANCEL_FILE, Event, Failed, Paused, get_events_offset
+from training.run_folder import (
+    CANCEL_FILE,
+    EVALUATION_REPORT_FILE,
+    REPORT_FILE,
+    Event,
+    Failed,
+    Paused,
+    get_events_offset,
+)
 
 
 def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
@@ -49,15 +57,15 @@ def evaluate_and_echo(run_dir: Path, *, as_json: bool) -> None:
     add = f"medseg models add {folder} --promote"
     if card.task in TASKS:
         add += ' --reason "trained on my own images"'
-    pages = [str(folder / page) for page in ("report.html", "evaluation.html") if (folder / page).exists()]
+    pages = [str(folder / page) for page in (REPORT_FILE, EVALUATION_REPORT_FILE) if (folder / page).exists()]
     if as_json:
         scores = [score.model_dump() for score in card.hold_out]
         files = {"folder": str(folder), "reports": pages}
         echo_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
         return
     _echo_scores(card)
-    echo(f"version: {folder / 'model.safetensors'}")
-    echo(f"card:    {folder / 'card.json'}")
+    echo(f"version: {folder / WEIGHTS_FILE}")
+    echo(f"card:    {folder / CARD_FILE}")
     echo(f"report:  {', '.join(pages)}")
     echo(f"To use it in the window: {add}")
 

@@ -162,18 +162,13 @@ def train_on_folders(
     from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
     from training.from_folders.mask_values import MaskEncoding
 
-    if check + prepare + (preview is not None) > 1:
-        context.fail("--check, --prepare and --preview each end before training. Give one of them.")
-    if labels and task:
-        context.fail("Give either --labels, for a new task, or --task, for one that exists.")
+    if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
+        context.fail(problem)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
     catalog = models.read_task_catalog()
     name = name or _make_default_name(task, catalog)
-    if task:
-        segmented = catalog.get_task(task)
-    else:
-        segmented = _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
-    encoding = MaskEncoding(segmented, _parse_values(values), binarise, ignore)
+    made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
+    encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
@@ -192,6 +187,13 @@ def train_on_folders(
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
             train_folder_run(run_dir, budget, console, as_json=as_json)
+
+
+def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
+    """Say which options cannot be used together; empty where they can."""
+    if n_modes > 1:
+        return "--check, --prepare and --preview each end before training. Give one of them."
+    return "Give either --labels, for a new task, or --task, for an existing one." if has_labels and has_task else ""
 
 
 def _make_default_name(task: str, catalog: TaskCatalog) -> str:

@@ -18,7 +18,6 @@ from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_r
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.workflow import run_control
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, Finished, get_events_offset, read_events
@@ -81,10 +80,9 @@ def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
 
 
 def _evaluate_finished(run_dir: Path, *, as_json: bool) -> None:
-    """Evaluate a run that other processes trained, such as those of `torchrun`, which do not do it themselves."""
-    from training.from_folders.folder_run import LABELS_BY
+    """Complete and print the result of a run that other processes trained, such as those of `torchrun`."""
+    from training.from_folders.folder_run import is_completed
 
-    card = read_card(run_dir / CARD_FILE)
-    if any(score.labels_by == LABELS_BY for score in card.hold_out):  # only the evaluation writes such scores
+    if is_completed(run_dir):
         raise MedSegError(f"the run in {run_dir} is finished and evaluated. Start a new one to train again.")
     evaluate_and_echo(run_dir, as_json=as_json)

@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
@@ -112,7 +112,7 @@ class CaseController(QObject):
         """Open a review of the open case: from what was accepted, else from its prediction, else a blank one."""
         if self.current is not None:
             with show_errors():
-                self.show_prediction(self._get_row(self.current.case).prediction)
+                self.show_prediction(cases.get_case_row(self._workspace, self.current.case).prediction)
 
     def accept(self) -> None:
         """Make the labels a correction; `decided` follows when it is on disk. A refusal changes nothing."""
@@ -164,7 +164,7 @@ class CaseController(QObject):
             self._close_edit_session(before)
             if layers.get_display_unit(before.image) != layers.get_display_unit(image):
                 self._remove_layers(before)  # napari warns of layers in millimetres and in pixels side by side
-        row = self._get_row(case)
+        row = cases.get_case_row(self._workspace, case)
         borrowed = layer is not None and layers.is_foreign_image(layer)
         task = self._workspace.tasks.get_task(case.task)
         if layer is None:
@@ -223,9 +223,6 @@ class CaseController(QObject):
         current.edit_session, current.saved_state = None, state
         self.state_changed.emit()
         self.decided.emit(current.case)
-
-    def _get_row(self, case: Case) -> cases.CaseRow:
-        return next(row for row in cases.list_cases(self._workspace, case.task) if row.case.id == case.id)
 
     def _stop_worker(self) -> None:
         if self._worker is not None:

@@ -8,7 +8,7 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion, format_share
+from napari_medseg.core.project.review_region import WHOLE_IMAGE, ReviewRegion, format_share
 from napari_medseg.plugin import layers, review_region_layer
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController

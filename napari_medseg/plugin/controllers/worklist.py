@@ -50,13 +50,13 @@ class Worklist(QObject):
         self._case_controller = case_controller
         self._prediction_queue = prediction_queue
         self.importer = ImageImporter(viewer)
-        self.task: Task = _find_last_task(workspace)
+        self.task: Task = cases.find_last_task(workspace)
         self.model_override: str | None = None
         self.predicts_automatically = True
         self._preloaded: tuple[int, Image] | None = None
         self._batch: list[Case] = []
         self._failed_case_ids: set[int] = set()
-        self.rows: list[CaseRow] = []
+        self._cases = cases.TaskCases(workspace, self.task.name)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -71,11 +71,15 @@ class Worklist(QObject):
         return self.model_override or self._workspace.registry.get_live_id(self.task.name)
 
     def refresh(self) -> None:
-        """Read the list from the project, and predict what comes next. Done once, however much changed in one go."""
+        """Say that the list changed, and predict what comes next. Done once, however much changed in one go."""
         if not self._closed:
-            self.rows = cases.list_cases(self._workspace, self.task.name)
             self.changed.emit()
             self._predict_next()
+
+    @property
+    def rows(self) -> list[CaseRow]:
+        """All cases of the task in the order in which they came, each with where it stands."""
+        return self._cases.rows
 
     def close(self) -> None:
         """Listen no more. Doing so twice is harmless."""
@@ -92,6 +96,7 @@ class Worklist(QObject):
         if current is not None and current.image.axes in self.task.axes:
             with show_errors():
                 (case,) = cases.add_cases(self._workspace, [current.image], name)
+                self._cases.update(case)
                 self._case_controller.open(case, current.image)
         else:
             self._case_controller.close_case()
@@ -101,6 +106,7 @@ class Worklist(QObject):
         """Take up what has become of the task's labels, in the open case too; another task where it is gone."""
         book, current = self._workspace.tasks, self._case_controller.current
         self.task = book.get_task(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
+        self._cases = cases.TaskCases(self._workspace, self.task.name)
         if current is not None and current.case.task == self.task.name:
             layers.update_task_labels(current.image_layer, current.labels_layer, self.task)
         self.task_changed.emit()
@@ -131,6 +137,7 @@ class Worklist(QObject):
         """Put a group into the hold-out or take it out."""
         with show_errors():
             cases.set_held_out(self._workspace, group, held_out)
+        self._cases.forget()
         self._refresh_timer.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
@@ -151,7 +158,8 @@ class Worklist(QObject):
 
     def open_next(self, after: Case | None = None) -> None:
         """Open the case that teaches most per minute, or say that all are done."""
-        following = case_ranking.find_next_case(self._workspace, after)
+        rows = cases.list_cases(self._workspace) if after is None else self.rows
+        following = case_ranking.find_next_case(rows, after)
         if following is None:
             show_info("All cases are done. Drop more, export the accepted ones, or retrain on the corrections.")
         else:
@@ -175,7 +183,7 @@ class Worklist(QObject):
         self._prediction_queue.changed.connect(self._refresh_timer.start)
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(self._refresh_timer.start)
+        self._case_controller.state_changed.connect(self._on_state_changed)
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
         self._detect_task(image, layers.get_requested_task(layer))
@@ -191,7 +199,7 @@ class Worklist(QObject):
             self.open(case, image, layer)
         elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
             layers.remove(self._viewer, layer)
-        self._refresh_timer.start()
+        self._update_case(case)
 
     def _detect_task(self, image: Image, requested: str) -> None:
         """Take up the task that the first image of a batch is or looks made for; the others go with it."""
@@ -206,6 +214,7 @@ class Worklist(QObject):
     def _switch_task(self, task: Task) -> None:
         if task.name != self.task.name:
             self.task, self.model_override = task, None
+            self._cases = cases.TaskCases(self._workspace, task.name)
             self.task_changed.emit()
             self._refresh_timer.start()
 
@@ -226,7 +235,7 @@ class Worklist(QObject):
         if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
-        self._refresh_timer.start()
+        self._update_case(case)
 
     def _on_prediction_failed(self, case: Case, text: str) -> None:
         self._failed_case_ids.add(case.id)
@@ -238,13 +247,23 @@ class Worklist(QObject):
         current = self._case_controller.current
         if current is not None and current.case.id == case.id:
             return  # the open case is never the next one
-        following = case_ranking.find_next_case(self._workspace, None if current is None else current.case)
+        following = case_ranking.find_next_case(self.rows, None if current is None else current.case)
         if following is not None and following.id == case.id:
             self._preloaded = (case.id, image)
 
-    def _on_decided(self, case: Case) -> None:
+    def _on_state_changed(self) -> None:
+        current = self._case_controller.current
+        self._update_case(None if current is None else current.case)
+
+    def _update_case(self, case: Case | None) -> None:
+        """Read where a case stands, and show the list as soon as there is time."""
+        if case is not None:
+            self._cases.update(case)
         self._refresh_timer.start()
+
+    def _on_decided(self, case: Case) -> None:
         with show_errors():
+            self._update_case(case)
             self.open_next(case)
 
     def _predict_next(self) -> None:
@@ -253,16 +272,9 @@ class Worklist(QObject):
             return
         if not self.chosen_model:
             return  # a task without a model is for painting by hand
-        for row in case_ranking.rank_undecided_cases(self._workspace, self.task.name):
-            if self._is_outdated(row) and row.case.id not in self._failed_case_ids:
-                self._prediction_queue.predict(PredictionRequest(row.case, self.chosen_model, urgent=False))
-                return
-
-    def _is_outdated(self, row: CaseRow) -> bool:
-        """Whether a case has no prediction, or one by another version that nobody has worked on."""
-        if row.prediction is None:
-            return True
-        return row.state == "predicted" and row.prediction.model != self.chosen_model
+        waiting = [row for row in self.rows if row.case.id not in self._failed_case_ids]
+        if (case := case_ranking.find_case_to_predict(waiting, self.chosen_model)) is not None:
+            self._prediction_queue.predict(PredictionRequest(case, self.chosen_model, urgent=False))
 
     def _make_case_from_selected(self) -> None:
         """Make a case of an image layer that is selected and is not the open one."""
@@ -272,6 +284,7 @@ class Worklist(QObject):
             return
         if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
+            self._update_case(case)
             self._copy_into_project(image)
             self._case_controller.open(case, image, selected)
 
@@ -280,12 +293,6 @@ class Worklist(QObject):
         worker = Worker(_write_copy(self._workspace, image), self)
         worker.failed.connect(show_problem)
         worker.start()
-
-
-def _find_last_task(workspace: Workspace) -> Task:
-    """Return the task of the newest case, or the first task of all in a new project."""
-    known = [case.task for case in workspace.project.read_records(Case) if case.task in workspace.tasks]
-    return workspace.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:

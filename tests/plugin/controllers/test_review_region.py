@@ -15,8 +15,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_medseg.core import formats
+from napari_medseg.core.project.review_region import WHOLE_IMAGE
 from napari_medseg.core.records import Correction
-from napari_medseg.core.review_region import WHOLE_IMAGE
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.main_widget import MedSegWidget
 from napari_medseg.plugin.panels.review_panel import ReviewRegionButton

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
 from napari_medseg.plugin.reader_writer import make_layer_data
+from napari_medseg.workflow import cases
 
 
 def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
@@ -78,6 +79,50 @@ def test_accepting_opens_the_next_until_all_are_done(
     window.case_controller.reject()
     wait_for(window, qtbot, "accepted", "rejected")
     assert "All cases are done" in told
+
+
+def test_accepting_reads_rows_and_no_list(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    asked: list[str] = []
+    window.ws.project._connection.set_trace_callback(asked.append)
+    window.case_controller.accept()
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name != "case1")
+    wait_for(window, qtbot, "accepted", "predicted", "predicted")
+    qtbot.waitUntil(lambda: not window.case_controller.is_busy)
+    qtbot.wait(50)
+    window.ws.project._connection.set_trace_callback(None)
+    cases_read = [sql for sql in asked if "cases_with_side" in sql]
+    lists = [sql for sql in cases_read if "c.id = " not in sql]
+    assert not lists, lists
+    assert 1 <= len(cases_read) <= 6
+
+
+def test_the_list_is_what_the_project_says_after_every_step(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Rows are read one by one: none may be forgotten."""
+
+    def check() -> None:
+        qtbot.wait(20)
+        assert window.worklist.rows == cases.list_cases(window.ws, "lungs")
+
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    check()
+    window.case_controller.current.labels_layer.paint((2, 2), 1)
+    wait_for(window, qtbot, "draft", "predicted", "predicted")
+    window.case_controller.accept()
+    wait_for(window, qtbot, "accepted", "predicted", "predicted")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    window.case_controller.reject()
+    wait_for(window, qtbot, "accepted", "rejected", "predicted")
+    group = window.worklist.rows[2].case.group
+    window.worklist.set_held_out(group, not window.worklist.rows[2].case.held_out)
+    check()
+    drop(window, qtbot, tmp_path, 3, 4)
+    wait_for(window, qtbot, "accepted", "rejected", "predicted", "predicted")
+    check()
 
 
 def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:

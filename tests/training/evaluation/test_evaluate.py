@@ -215,7 +215,7 @@ def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_
     wrong = tifffile.imread(whole.labels)
     wrong[:, : SIDE // 2] = 0
     tifffile.imwrite(theirs / whole.labels.name, wrong)
-    part = replace(whole, part=ReviewedPart(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
+    part = replace(whole, reviewed_part=ReviewedPart(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
     judged = {
         case.reviewed_part is None: one
         for case in (whole, part)
