@@ -25,7 +25,7 @@ from napari_medseg.inference.events import PredictionResult
 from training.data.prefetch import prefetch_batches
 from training.recipe import read_recipe, write_recipe
 from training.run_folder import LOG_FILE, RECIPE_FILE, SNAPSHOT_FILE, EpochEnded, Event, Finished, read_events
-from training.run_setup import choose_training_device, read_setup
+from training.run_setup import read_setup
 
 N_HELD_OUT = 4
 MAX_OVER_BUDGET = 1.1
@@ -179,9 +179,10 @@ def _divide_samples(samples: Sequence[ReplaySample]) -> dict[Role, Sequence[Repl
 def _profile_steps(run_dir: Path, bench: Bench) -> Iterator[Figure]:
     """Time, in this process, the three things that a step of training does."""
     setup = read_setup(run_dir, time.monotonic())
-    device, sampler, learner = choose_training_device(), setup.batches, setup.learner
+    learner = setup.learner
+    device = learner.device
     rows: list[tuple[float, float, float]] = []
-    with prefetch_batches(lambda step: sampler.sample_batch(step).to(device), device) as get_batch:
+    with prefetch_batches(setup.sample_batch, device) as get_batch:
         until = time.monotonic() + bench.sizes.profile_s
         while time.monotonic() < until or len(rows) < 4:
             step = len(rows)
@@ -190,7 +191,7 @@ def _profile_steps(run_dir: Path, bench: Bench) -> Iterator[Figure]:
             times.append(_now(device))
             batch = drawn.make_patches()
             times.append(_now(device))
-            learner.step(batch, step, 1.0, sampler.n_replayed)
+            learner.step(batch, step, 1.0, setup.batches.n_replayed)
             times.append(_now(device))
             rows.append((times[1] - times[0], times[2] - times[1], times[3] - times[2]))
     waiting, augmenting, learning = np.sum(rows[2:], axis=0)  # the first ones load the libraries

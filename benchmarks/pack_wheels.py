@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+PROGRAM = "napari-medseg"
 PACKAGES = (
     "annotated-types",
     "kornia",
@@ -68,7 +69,7 @@ def download_wheels(folder: Path, python: str) -> None:
 
 
 def unpack_wheels(wheels: Iterable[Path], site: Path) -> None:
-    """Unpack wheels into one folder, without what is left out, and add the stand-ins."""
+    """Unpack wheels into one folder, without what is left out; add the stand-ins and the program's version."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             kept = [name for name in archive.namelist() if not is_left_out(name)]
@@ -76,6 +77,10 @@ def unpack_wheels(wheels: Iterable[Path], site: Path) -> None:
     for name, source in STAND_INS.items():
         (site / name).mkdir(parents=True)
         (site / name / "__init__.py").write_text(source, encoding="utf-8")
+    version = importlib.metadata.version(PROGRAM)  # the tree is not installed there, but a run writes its version down
+    metadata = site / f"{PROGRAM.replace('-', '_')}-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {PROGRAM}\nVersion: {version}\n", encoding="utf-8")
 
 
 def is_left_out(name: str) -> bool:

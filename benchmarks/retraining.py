@@ -6,9 +6,7 @@ Three domains, each with images that the base version learnt from (old) and a so
 - nuclei: a base that is trained here, on the Data Science Bowl's tissue alone; new are 500 px fields of MoNuSeg slides.
 - lesions: a base that is trained here, on half of the medseg slices; new is the other half as another scanner might
   have shown it: the patient prone, half the resolution, another grey window, noise. The slices judged are the same in
-  both forms, and no training has seen them.
-
-Corrections are the reference labels: an oracle corrects.
+  both forms, and no training has seen them. Reference labels are the corrections.
 """
 
 import csv

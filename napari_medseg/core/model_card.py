@@ -40,7 +40,7 @@ class Architecture(_Frozen):
 
 
 class Preprocessing(_Frozen):
-    """The numbers of `inference.transforms.prepare`: the same in window, training and evaluation."""
+    """The numbers of `inference.preprocess.prepare`: the same in window, training and evaluation."""
 
     hu_low: float = Field(-1000.0, description="HU shown to the network as 0")
     hu_high: float = Field(400.0, description="HU shown to the network as 1")

@@ -78,7 +78,17 @@ class PredictionAccumulator:
         return compute_case_uncertainty(float(uncertainty_sum), int(labelled), int(voxels))
 
     def put_plane(self, plane: int, logits: Tensor, prepared: PreparedImage) -> None:
-        """Take the logits (1, classes, h, w) of one whole plane."""
+        """Take the logits of one whole plane.
+
+        Parameters
+        ----------
+        plane
+            Its index in `labels`.
+        logits
+            (1, classes, h, w) on the prepared plane, on any device.
+        prepared
+            Says how the prepared plane (h, w) lies on the native one (y, x).
+        """
         if self._observer is not None:
             self._observer.reset_plane(plane)
             self._observer.put_rows(plane, 0, logits, prepared)
@@ -102,7 +112,19 @@ class PredictionAccumulator:
             self._observer.reset_plane(plane)
 
     def put_rows(self, plane: int, first: int, rows: Tensor, prepared: PreparedImage) -> None:
-        """Take the finished rows (1, classes, rows, w) from `first` on, of a plane that is not resampled."""
+        """Take finished rows of a plane that is not resampled; rows of the padding are left out.
+
+        Parameters
+        ----------
+        plane
+            Its index in `labels`.
+        first
+            The row of the plane that `rows` begin with.
+        rows
+            Logits (1, classes, rows, w).
+        prepared
+            Of the whole plane.
+        """
         if self._observer is not None:
             self._observer.put_rows(plane, first, rows, prepared)
         last = min(first + rows.shape[-2], prepared.plane_shape[0])
@@ -124,14 +146,25 @@ class PredictionAccumulator:
 
 
 def compute_expected_depth(logits: Tensor) -> Tensor:
-    """Return the expected level of depth, (n, 1, h, w), from 0 for background to `CORE_DEPTH` for the last class."""
+    """Return the expected level of depth: 0 for background, `CORE_DEPTH` for the last class, evenly spaced between.
+
+    Parameters
+    ----------
+    logits
+        (n, classes, h, w); the classes are ascending levels of depth in an object, as in `InstanceSeparation`.
+
+    Returns
+    -------
+    Tensor
+        float32 (n, 1, h, w) in [0, `CORE_DEPTH`].
+    """
     n_classes = logits.shape[1]
     steps = torch.linspace(0.0, CORE_DEPTH, n_classes, device=logits.device)[:, None, None]
     return (torch.softmax(logits.float(), dim=1) * steps).sum(dim=1, keepdim=True)
 
 
 def merge_foreground_classes(logits: Tensor) -> Tensor:
-    """Two classes, (n, 2, h, w): background, and all the others as one."""
+    """Return logits (n, 2, h, w) of two classes, background and all others as one, from logits (n, classes, h, w)."""
     return torch.cat([logits[:, :1], torch.logsumexp(logits[:, 1:], dim=1, keepdim=True)], dim=1)
 
 
@@ -152,7 +185,13 @@ def compute_uncertainty(logits: Tensor) -> Tensor:
 
 
 def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
-    """Sum of `compute_uncertainty` over a grid of voxels, how many of them are labelled, and how many there are."""
+    """Sum the uncertainty of every second row and column of logits (n, classes, h, w).
+
+    Returns
+    -------
+    uncertainty_sum, labelled, voxels
+        Sum of `compute_uncertainty` over the sampled pixels, how many of them have a label, and how many they are.
+    """
     sample = logits[..., ::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].float()
     labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
     return float(compute_uncertainty(sample).sum()), int(labelled.sum()), labelled.numel()
@@ -168,7 +207,7 @@ def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int)
 
 
 def convert_to_percent(uncertainty: Tensor) -> NDArray[np.uint8]:
-    """Return uncertainty in [0, 1] as uint8 per cent, the form in which a map is sent and shown."""
+    """Return uncertainty in [0, 1] as uint8 per cent of the same shape, the form in which a map is sent and shown."""
     percent: NDArray[np.uint8] = (uncertainty * 100.0).round_().to(torch.uint8).cpu().numpy()
     return percent
 
@@ -184,7 +223,17 @@ class RowBlender:
         self.first_row = 0
 
     def add_tile(self, logits: Tensor, left: int, weights: Tensor) -> None:
-        """Blend in a tile (classes, height, w) whose first column is `left`."""
+        """Blend in a tile of the current row of tiles.
+
+        Parameters
+        ----------
+        logits
+            (classes, height, w).
+        left
+            The column of the plane that the tile begins with.
+        weights
+            (height, w); the weights of all tiles sum to 1 at every pixel.
+        """
         self._sums[0, :, :, left : left + logits.shape[-1]].addcmul_(logits, weights)
 
     def pop_rows(self, until: int) -> Tensor:

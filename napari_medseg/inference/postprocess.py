@@ -5,7 +5,7 @@ it is cleaned plane by plane, and a pixel counts as 1 mm.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,18 @@ Labels = NDArray[np.unsignedinteger[Any]]
 Spacing = tuple[float, ...] | None
 
 
-def postprocess(labels: Labels, steps: Sequence[PostprocessingStep], spacing_mm: Spacing) -> Labels:
-    """Apply the steps of a card in order; `labels` (y, x) or (z, y, x) stay as they are, the result is a new
-    array.
-    """
-    result = labels.copy()
-    for step in steps:
-        apply_postprocessing_step(result, step, spacing_mm)
-    return result
-
-
 def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_mm: Spacing) -> None:
     """Apply one step in place: to copy a large volume takes longer than to clean it.
+
+    Parameters
+    ----------
+    labels
+        Unsigned integers (y, x) or (z, y, x).
+    step
+        Its name is a key of `POSTPROCESSING_STEPS`, its options are parameters of that function.
+    spacing_mm
+        Millimetres per pixel, one for each axis of `labels`; `None` where unknown: then planes are cleaned one by one,
+        and a pixel counts as 1 mm.
 
     Raises
     ------
@@ -46,7 +46,15 @@ def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_
 
 
 def keep_largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> None:
-    """Keep the largest connected part of each label, and parts of at least `min_share` of its size."""
+    """Keep the largest connected part of each label, in place.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    min_share
+        Other parts stay, too, from this share of the largest one's voxels on; in (0, 1].
+    """
     for block in _iterate_blocks(labels, spacing_mm):
         for value, box in _iterate_label_boxes(block):
             parts, sizes = _find_components(block[box] == value)
@@ -56,7 +64,17 @@ def keep_largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_sh
 def drop_small_components(
     labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0
 ) -> None:
-    """Drop connected parts below a size: an area in a plane, a volume in a volume."""
+    """Drop connected parts below a size, in place.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    min_area_mm2
+        Smallest part of a plane that stays, mm2; also of each plane of a stack without spacing.
+    min_volume_ml
+        Smallest part of a volume that stays, millilitres.
+    """
     in_volume = labels.ndim == 3 and spacing_mm is not None
     smallest = min_volume_ml * 1000.0 if in_volume else min_area_mm2
     for block in _iterate_blocks(labels, spacing_mm):
@@ -67,7 +85,15 @@ def drop_small_components(
 
 
 def dilate(labels: Labels, spacing_mm: Spacing, radius_mm: float = 1.0) -> None:
-    """Grow labels into the background by a distance in the plane; where two could grow, the nearer one does."""
+    """Grow labels into the background by a distance in the plane, in place; of two labels the nearer one grows.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    radius_mm
+        The distance, mm.
+    """
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         if plane.any():
@@ -79,6 +105,13 @@ def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0)
     """Fill background that labels enclose in a plane, up to an area; a hole gets the label that has most of its rim.
 
     In planes also for a volume: vessels, which are to be part of a lung, are closed in a slice and open in space.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x), changed in place; as of `apply_postprocessing_step`.
+    max_area_mm2
+        Largest hole that is filled, mm2.
     """
     largest = max_area_mm2 / (float(np.prod(spacing_mm[-2:])) if spacing_mm else 1.0)
     for plane in _iterate_planes(labels):
@@ -99,6 +132,13 @@ def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: floa
     In planes: a network that confuses the sides where lungs meet in front of the heart paints a patch of one lung into
     the other, hanging on a bridge thinner than `bridge_mm` or on none. Without this, the patch would be dropped as a
     small component or, worse, join both lungs.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x), changed in place; as of `apply_postprocessing_step`.
+    bridge_mm
+        Parts of a label that hang together by less are told apart, mm.
     """
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
     for plane in _iterate_planes(labels):
@@ -138,6 +178,13 @@ def make_consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap
 
     From the slice with most labels outwards; parts that overlap the other label by at least `min_overlap` of their area
     are changed. Volumes only: slices of unknown spacing may be of different patients.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (z, y, x), changed in place; two dimensions, or spacing `None`, change nothing.
+    min_overlap
+        Share of a part's area, in (0, 1].
     """
     if labels.ndim != 3 or spacing_mm is None:
         return

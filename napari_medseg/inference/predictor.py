@@ -108,7 +108,7 @@ class Predictor:
         return describe_device(self.device)
 
     def predict_labels(self, image: Image) -> AnyLabels:
-        """Predict and return the labels only, on the image's own grid."""
+        """Predict and return the labels only, of `image.spatial_shape`; types and errors as of `predict`."""
         return next(event.labels for event in self.predict(image) if isinstance(event, PredictionResult))
 
     def predict(
@@ -116,6 +116,7 @@ class Predictor:
     ) -> Iterator[PredictionEvent]:
         """Yield progress after every forward pass and step, notices, and last the result. Close it to cancel.
 
+        Arrays of the result are of `image.spatial_shape`, (y, x) or (z, y, x); `PredictionResult` has their types.
         `observer` is shown the logits of all planes, as an evaluation needs them.
 
         Raises

@@ -38,7 +38,10 @@ def compute_roi_box(roi: Labels, margin: float) -> Box:
 
 
 def crop_image(image: Image, box: Box) -> Image:
-    """Return the image inside a box, for the network only: its affine and storage are left out."""
+    """Return the part of an image (y, x), (z, y, x) or with channels behind that lies in a box of rows and columns.
+
+    For the network only: affine and storage are left out, as they would be wrong.
+    """
     inside = (slice(None), *box) if len(image.spatial_axes) == 3 else box
     return replace(image, pixels=image.pixels[inside], affine=None, storage=None)
 

@@ -64,11 +64,6 @@ class Draft:
         return bool(done) and done[-1].kind is not StrokeKind.CARRIED_OVER
 
     @property
-    def can_redo(self) -> bool:
-        """Whether an undone stroke can be made again."""
-        return bool(self._journal.undone_strokes)
-
-    @property
     def changed_voxels(self) -> int:
         """Voxels that differ from what the model predicted."""
         return self._n_changed

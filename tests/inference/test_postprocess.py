@@ -6,7 +6,16 @@ from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import PostprocessingStep
-from napari_medseg.inference.postprocess import _split_at_bridges, postprocess, reassign_stray_parts
+from napari_medseg.inference.postprocess import _split_at_bridges, apply_postprocessing_step, reassign_stray_parts
+
+
+def postprocess(
+    labels: np.ndarray, steps: list[PostprocessingStep], spacing_mm: tuple[float, ...] | None
+) -> np.ndarray:
+    result = labels.copy()
+    for step in steps:
+        apply_postprocessing_step(result, step, spacing_mm)
+    return result
 
 
 def cleaned(labels: np.ndarray, step: PostprocessingStep, spacing_mm: tuple[float, ...] | None) -> np.ndarray:

@@ -27,7 +27,7 @@ from napari_medseg.core.quality.metrics import (
 from napari_medseg.core.tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.scores import CaseScore, EvaluatedCase, Evaluation, Labels
+from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
 
 LabelSource = Callable[[Image, str], Labels]
 """Where labels come from: the image, and the name of its case."""
@@ -58,12 +58,6 @@ def load_case(case: LabelledCase) -> LoadedCase:
     reference = formats.read_labels(case.labels, image)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
-
-
-def evaluate_predictor(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) -> Evaluation:
-    """Predict every case and measure it against its labels, surface distances included."""
-    judged = evaluate_cases(make_predictor_source(predictor), cases, task, predictor.card.architecture.classes)
-    return Evaluation(predictor.card.id, task.name, tuple(one.score for one in judged))
 
 
 def evaluate_cases(

@@ -1,7 +1,7 @@
 """Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
 
-`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, `train_and_evaluate` trains and evaluates
-it. `medseg train folders` and the benchmarks call these three.
+`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, and `evaluate_folder_run` writes all figures
+of the trained model on its card. `medseg train folders` and the benchmarks call these three.
 """
 
 import re
@@ -36,7 +36,7 @@ from training.from_folders.default_recipe import (
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
-from training.run_folder import LABELS_FOLDER, LOG_FILE, RECIPE_FILE, SNAPSHOT_FILE, Failed, read_events
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_BY = "the masks that came with the images"
@@ -177,22 +177,6 @@ def prepare_model_recipe(
         sources=(_make_source(data, chosen, split, labels),),
         recipe=make_default_recipe(task, data.name, sizes, changes),
     )
-
-
-def train_and_evaluate(run_dir: Path) -> ModelCard:
-    """Train a filled run folder in this process, or go on with it, and judge the result on what was held out.
-
-    Raises
-    ------
-    MedSegError
-        If the run fails; its folder tells the rest.
-    """
-    from training.__main__ import main as train_run
-
-    if train_run([str(run_dir)]):
-        said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
-        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its {LOG_FILE} tells why.")
-    return evaluate_folder_run(run_dir)
 
 
 def evaluate_folder_run(run_dir: Path) -> ModelCard:

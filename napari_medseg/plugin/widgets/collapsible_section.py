@@ -50,11 +50,6 @@ class CollapsibleSection(QWidget):
         layout.addWidget(self._body)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
-    @property
-    def is_folded(self) -> bool:
-        """Whether only the header is shown."""
-        return not self._toggle.isChecked()
-
     def fold(self, folded: bool) -> None:
         """Fold or unfold."""
         self._toggle.setChecked(not folded)

@@ -13,10 +13,12 @@ from napari_medseg.core import formats
 from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
+from training.__main__ import main as train_run
 from training.data.sample_reader import read_item
 from training.from_folders.default_recipe import (
     DataStats,
@@ -28,9 +30,9 @@ from training.from_folders.default_recipe import (
 from training.from_folders.folder_run import (
     FolderData,
     check_folder_data,
+    evaluate_folder_run,
     fill_run,
     make_folder_task,
-    train_and_evaluate,
 )
 from training.from_folders.mask_pairing import format_mismatches, read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
@@ -268,6 +270,11 @@ class Counts:
 
         monkeypatch.setattr(formats, "read", count_read)
         monkeypatch.setattr(Predictor, "predict", count_prediction)
+
+
+def train_and_evaluate(run_dir: Path) -> ModelCard:
+    assert train_run([str(run_dir)]) == 0
+    return evaluate_folder_run(run_dir)
 
 
 def test_a_first_model_is_trained_and_can_be_opened(
