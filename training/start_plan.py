@@ -31,7 +31,7 @@ from napari_medseg.core.model_card import (
     read_card,
 )
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from training.from_folders.default_recipe import (
     NO_OVERRIDES,
     RecipeOverrides,

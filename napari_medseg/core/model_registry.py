@@ -22,7 +22,7 @@ from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FI
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
-from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap
+from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
@@ -67,7 +67,7 @@ class Dock(QWidget):
         self._make_sections()
         self._connect()
         self._apply_preferences(read_preferences(workspace.registry))
-        self._keys = KeyMap(viewer, self._make_key_bindings())
+        self._keys = KeyMap(viewer, make_key_bindings(self))
         self.setAcceptDrops(True)
         self._on_task_changed()
         workspace.engine.start()
@@ -223,34 +223,16 @@ class Dock(QWidget):
             title = self._workspace.tasks.get_task(waiting.task).title
             show_info(f"A training run is paused: choose the task {title} to go on with it.")
 
-    def _hide_labels_while_held(self) -> Generator[None]:
+    def hide_labels_while_held(self) -> Generator[None]:
+        """Hide the labels until the key is released; napari runs the second half then."""
         current = self.case_controller.current
         if current is not None and current.labels_layer is not None:
             yield from labels_tools.hide_while_held(current.labels_layer)
 
-    def _toggle_contour(self) -> None:
+    def toggle_contour(self) -> None:
+        """Show the labels filled or as contours."""
         if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
             labels_tools.toggle_contour(self.case_controller.current.labels_layer)
-
-    def _make_key_bindings(self) -> list[KeyBinding]:
-        return [
-            KeyBinding("G", "predict this case", self.confirm_and_predict),
-            KeyBinding("A", "accept, and open the next case", self.review_panel.accept),
-            KeyBinding("R", "reject, and open the next case", self.review_panel.reject),
-            KeyBinding("S", "case before", lambda: self.worklist.step(-1)),
-            KeyBinding("D", "next case", lambda: self.worklist.step(+1)),
-            KeyBinding("Q", "hide the labels while held", self._hide_labels_while_held),
-            KeyBinding("W", "labels filled or as contours", self._toggle_contour),
-            KeyBinding(
-                "C",
-                "mark a rectangle as reviewed: the rest of the image teaches nothing",
-                self.review_region.start_drawing,
-            ),
-            KeyBinding("T", "show where the model is unsure", self.labels_panel.toggle_uncertainty),
-            KeyBinding("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.case_controller.undo),
-            KeyBinding("Ctrl-Shift-Z", "redo", self.case_controller.redo),
-            KeyBinding("F1", "this page", self.show_keys),
-        ]
 
     def show_keys(self) -> None:
         """Show the page of keys."""

@@ -13,6 +13,8 @@ from napari_medseg.core.html_templates import render_html
 if TYPE_CHECKING:
     from napari import Viewer
 
+    from napari_medseg.plugin.dock import Dock
+
 HELP_SIZE_PX = (460, 600)
 N_LABEL_KEYS = 9
 NAPARI_KEYS = (
@@ -32,6 +34,26 @@ class KeyBinding:
     key: str
     text: str
     action: Callable[[], Any]
+
+
+def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
+    """List the keys and what they do; a new key is a line here."""
+    return [
+        KeyBinding("G", "predict this case", dock.confirm_and_predict),
+        KeyBinding("A", "accept, and open the next case", dock.review_panel.accept),
+        KeyBinding("R", "reject, and open the next case", dock.review_panel.reject),
+        KeyBinding("S", "case before", lambda: dock.worklist.step(-1)),
+        KeyBinding("D", "next case", lambda: dock.worklist.step(+1)),
+        KeyBinding("Q", "hide the labels while held", dock.hide_labels_while_held),
+        KeyBinding("W", "labels filled or as contours", dock.toggle_contour),
+        KeyBinding(
+            "C", "mark a rectangle as reviewed: the rest of the image trains no model", dock.review_region.start_drawing
+        ),
+        KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
+        KeyBinding("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", dock.case_controller.undo),
+        KeyBinding("Ctrl-Shift-Z", "redo", dock.case_controller.redo),
+        KeyBinding("F1", "this page", dock.show_keys),
+    ]
 
 
 class KeyMap:

@@ -11,13 +11,13 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
 from napari_medseg.core.project.case_history import CaseHistory
-from napari_medseg.core.project.stroke_journal import get_journal_path, has_manual_strokes
+from napari_medseg.core.project.undo_journal import get_journal_path, has_manual_strokes
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.core.task_detection import check_image_fits_task
-from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 

@@ -8,7 +8,7 @@ from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Case
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)

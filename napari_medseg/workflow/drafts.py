@@ -14,8 +14,8 @@ from napari_medseg.core.project.review_region import (
     read_draft_region,
     write_draft_region,
 )
-from napari_medseg.core.project.stroke_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
+from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review
 
 

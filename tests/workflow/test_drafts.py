@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.stroke_journal import StrokeJournal
+from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
 

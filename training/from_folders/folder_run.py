@@ -23,7 +23,7 @@ from napari_medseg.core.split import (
     choose_hold_out_groups,
     choose_validation_groups,
 )
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
 from training.from_folders.default_recipe import (

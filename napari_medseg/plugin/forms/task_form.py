@@ -30,7 +30,7 @@ from napari_medseg.core.custom_task import (
     replace_task_labels,
 )
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.plugin.forms.form_dialog import make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
