@@ -1,8 +1,8 @@
-"""Everything about a GPU in one command of under 8 minutes: same labels, speed, memory, retraining.
+"""All checks of a GPU in one command of under 8 minutes: agreement with the CPU, speed, memory, retraining.
 
-Nothing is downloaded. It needs the tree, torch, torchvision, timm, scikit-image, tifffile, safetensors, psutil and rich
-from the machine, and from wheels what it lacks: `PACKAGES` of `pack_wheels.py`, which puts them into one file of 7 MB,
-`.carry/site.tar.xz`, which git ignores; with the tree of 54 MiB that is less than 64 MiB. Where there is a network:
+Nothing is downloaded. The machine must have torch, torchvision, timm, scikit-image, tifffile, safetensors, psutil and
+rich. The other packages (`PACKAGES` of `pack_wheels.py`) come from one file of 7 MB, `.carry/site.tar.xz`, which git
+ignores; with the tree of 54 MiB that is less than 64 MiB. Make this file on a machine with a network connection:
 
     python benchmarks/pack_wheels.py --python 3.12
 
@@ -11,12 +11,13 @@ On the machine with the GPU, in the root of the tree:
     mkdir /tmp/site && tar -xJf .carry/site.tar.xz -C /tmp/site && export PYTHONPATH=/tmp/site:$PWD
     python3 benchmarks/gpu.py --out gpu.json
 
-The table and the JSON give every figure with its limit. The exit code is 1 where a figure misses its limit or a part
-raises; the other parts go on. No GPU has run it yet: limits of time and memory are estimates, to be set by the first
-run. In bf16 on a CPU, 99.80 % of the pixels of nuclei-unet@1 and 99.88 % of instruments-unet@1 are as in fp32 (fp16:
-99.94 % and 99.99 %), so these two may miss the 99.9 % on a GPU as well.
+The table and the JSON give every figure with its limit. The exit code is 1 if a figure misses its limit or a part
+raises an error; the other parts continue. No GPU has run it yet, so the limits of time and memory are estimates; set
+them after the first run. In bf16 on a CPU, 99.80 % of the pixels of nuclei-unet@1 and 99.88 % of instruments-unet@1 are
+the same as in fp32 (fp16: 99.94 % and 99.99 %), so these two may miss the limit of 99.9 % on a GPU as well.
 
-On a CPU it does the same with small sizes, as a test of itself; what needs a GPU says "not run: no GPU".
+On a CPU it runs the same checks with small sizes, as a test of the script; checks that need a GPU report "not run: no
+GPU".
 """
 
 import argparse
@@ -67,7 +68,7 @@ PARTS: dict[str, Part] = {
 
 
 def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] = PARTS) -> int:
-    """Run the parts and report them; return 0 where all is well, else 1."""
+    """Run the parts and report them; return 0 if all figures are within their limits, else 1."""
     options = _parse_arguments(arguments)
     began = time.monotonic()
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,7 +112,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="the GPU where there is one")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
     parser.add_argument("--only", nargs="+", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--limit-s", type=float, help=f"no part begins after so many seconds; {LIMIT_S:.0f} on a GPU")
     parser.add_argument("--width", type=int, default=160, help="of the table, in characters")

@@ -1,4 +1,4 @@
-"""What `gpu.py` checks in its own process: labels, speed, out of memory, memory given back."""
+"""The checks of `gpu.py` in its own process: agreement of labels, speed, out of memory, release of memory."""
 
 import gc
 import math
@@ -45,10 +45,10 @@ TIMED_MODEL = MODELS / "lungs-unet" / "3"
 
 MIN_AGREEMENT = 0.999
 MIN_AGREEMENT_OF_TILES = 0.99
-"""Smaller tiles see less of the surroundings."""
+"""Smaller tiles have less context."""
 MAX_SHARE_OF_MONAI = 1.0
 MAX_PEAK_MB = 6000.0
-"""Of tensors: the predictor is to run beside a screen on a card of 8 GB."""
+"""For tensors: the predictor must fit on an 8 GB card that also drives a screen."""
 MAX_KEPT_MB = 64.0
 """Workspaces of the CUDA libraries stay until their process ends."""
 
@@ -193,7 +193,7 @@ def check_out_of_memory(bench: Bench) -> Iterator[Figure]:
 
 
 def check_predictor_memory(bench: Bench) -> Iterator[Figure]:
-    """Check that a predictor that nobody holds any more leaves no memory behind."""
+    """Check that a predictor without references releases its memory."""
     title = "kept by a dropped predictor"
     if not bench.has_gpu:
         yield Figure(title, None, note=NO_GPU)
@@ -260,7 +260,7 @@ def _compute_matched_agreement(labels: NDArray[Any], wanted: NDArray[Any]) -> fl
 
 @contextmanager
 def limit_memory(bench: Bench, usual: Predictor, image: Image, share: float) -> Iterator[Predictor]:
-    """Yield a new predictor that has a share of the memory that the usual one takes for the image."""
+    """Yield a new predictor that may use only a share of the memory that the usual one needs for the image."""
     network, _ = load_version(TIMED_MODEL)
     if not bench.has_gpu:
         shapes = record_batch_shapes(usual.card, image, usual.limits)

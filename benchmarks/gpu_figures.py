@@ -1,4 +1,4 @@
-"""What a check on a GPU measures: figures with their limits, and the state of each part, as a table and as JSON."""
+"""Results of the GPU checks: figures with their limits, and the state of each part, as a table and as JSON."""
 
 import logging
 import math
@@ -74,7 +74,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement; `value` is `None` where it was not made, and `note` says why. Limits are inclusive."""
+    """One measurement; `value` is `None` if it was not made, and `note` gives the reason. Limits are inclusive."""
 
     name: str
     value: float | None
@@ -114,7 +114,7 @@ Part = Callable[[Bench], Iterator[Figure]]
 
 
 def run_part(name: str, part: Part, bench: Bench) -> PartResult:
-    """Run one part; what it raises is reported, and what it measured before is kept."""
+    """Run one part; an error is reported, and the figures measured before it are kept."""
     began = time.monotonic()
     figures: list[Figure] = []
     error = ""

@@ -1,4 +1,4 @@
-"""What `gpu.py` checks with the processes that a user has: the engine and a retrain, alone and at once on one GPU."""
+"""The checks of `gpu.py` with other processes: the engine and a retraining, each alone and both on one GPU."""
 
 import statistics
 import subprocess
@@ -57,12 +57,12 @@ class TrainingProcess:
 
     @property
     def events(self) -> list[Event]:
-        """All that it said so far."""
+        """All events so far."""
         return [event for event, _ in read_events(self.run_dir)]
 
     @property
     def is_running(self) -> bool:
-        """Whether it works; raises `TimeoutError` where it does so for too long."""
+        """Return whether it is running; raise `TimeoutError` if it runs for too long."""
         if self._measures_memory:
             taken = self._free_at_start - torch.cuda.mem_get_info()[0]
             self.taken_mb = max(self.taken_mb, taken / MB)
@@ -71,13 +71,13 @@ class TrainingProcess:
         return self._popen.poll() is None
 
     def wait(self, until: type[Event] | None = None) -> int | None:
-        """Wait for its end, or until it says an event of a kind; return its exit code, `None` while it works."""
+        """Wait until it ends or reports an event of a kind; return its exit code, `None` while it is running."""
         while self.is_running and not (until and any(isinstance(event, until) for event in self.events)):
             time.sleep(POLL_S)
         return self._popen.returncode
 
     def kill(self) -> None:
-        """End it, if it works."""
+        """End it if it is running."""
         self._popen.kill()
         self._popen.wait()
 
@@ -170,14 +170,14 @@ def make_run(bench: Bench, name: str) -> Path:
 
 
 def _divide_samples(samples: Sequence[ReplaySample]) -> dict[Role, Sequence[ReplaySample]]:
-    """Give the CT to replay, and X-rays of different patients to learn and to judge."""
+    """Return the CT to replay, and X-rays of different patients for training and for evaluation."""
     xrays = [sample for sample in samples if sample.image.endswith(".jpg")]
     older = [sample for sample in samples if sample not in xrays]
     return {Role.REPLAY: older, Role.TRAIN: xrays[:-N_HELD_OUT], Role.HOLD_OUT: xrays[-N_HELD_OUT:]}
 
 
 def _profile_steps(run_dir: Path, bench: Bench) -> Iterator[Figure]:
-    """Time, in this process, the three things that a step of training does."""
+    """Time the three parts of a training step in this process."""
     setup = read_setup(run_dir, time.monotonic())
     learner = setup.learner
     device = learner.device
@@ -204,7 +204,7 @@ def _profile_steps(run_dir: Path, bench: Bench) -> Iterator[Figure]:
 
 
 def _now(device: torch.device) -> float:
-    """Return the time at which the device has done what it was given."""
+    """Return the time at which the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -218,7 +218,7 @@ def _predict(engine: Engine, image: Image) -> tuple[np.ndarray, float]:
 
 
 def _measure_memory(title: str, free: int | None, at_most_mb: float) -> Figure:
-    """Compare free GPU memory with that of before."""
+    """Compare the free GPU memory with the value before."""
     if free is None:
         return Figure(title, None, note=NO_GPU)
     return Figure(title, (free - read_free_bytes()) / MB, "MB", at_most=at_most_mb)

@@ -1,8 +1,8 @@
-"""Put what a machine with torch but without a network lacks into one small file: `.carry/site.tar.xz`.
+"""Pack the packages that a machine with torch but without a network lacks into one file: `.carry/site.tar.xz`.
 
-pip downloads the wheels, in the versions of this environment. Tests, type stubs and records of installation are left
-out. Two packages are there by name only, as their wheels are large and nothing here needs them: kornia reads image
-files with kornia_rs, and of imagecodecs tifffile's own substitute is enough for the bundled samples.
+pip downloads the wheels, in the versions of this environment. Tests, type stubs and installation records are left out.
+Two large packages are replaced by empty stand-ins, because nothing here needs them: kornia uses kornia_rs only to read
+image files, and for the bundled samples tifffile can decode without imagecodecs.
 
     python benchmarks/pack_wheels.py --python 3.12
 """

@@ -1,8 +1,9 @@
-"""Our predictor against `monai.inferers.sliding_window_inference`, side by side: time, peak memory, agreement.
+"""Our predictor compared with `monai.inferers.sliding_window_inference`: time, peak memory, agreement.
 
-Same network, weights and preprocessing, image in. MONAI is measured up to its logits, in fp32; the predictor up to
-labels and uncertainty. "bare passes" are the forward passes alone that the predictor makes. Contenders take turns, so
-that a busy machine is busy for all of them. Peak memory is what a process takes beyond image and network.
+Network, weights, preprocessing and input image are the same. MONAI is measured up to its logits, in fp32; the predictor
+up to labels and uncertainty. "bare passes" are only the forward passes that the predictor makes. The contenders take
+turns, so that other work on the machine affects all of them. Peak memory is the memory of a process in addition to
+image and network.
 
     python benchmarks/predictor.py --out predictor.json
 """
@@ -38,7 +39,7 @@ from napari_medseg.networks import load_version
 PACKAGE = Path(napari_medseg.__file__).parent
 WINDOW_PX = 256
 WINDOWS_AT_ONCE = {"cpu": 4, "cuda": 32}
-"""What suits the reference best: a GPU is idle with four windows of 256 px."""
+"""The best value for the reference: four windows of 256 px leave a GPU idle."""
 REFERENCE = "monai 0.25"
 BARE = "bare passes"
 OURS = "predictor"
@@ -86,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", nargs="+", choices=sorted(AIMS), default=list(AIMS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    parser.add_argument("--no-agreement", action="store_true", help="spare the fp32 pass of the whole image (7 GB)")
+    parser.add_argument("--no-agreement", action="store_true", help="skip the fp32 pass of the whole image (7 GB)")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -174,14 +175,14 @@ def make_contenders(
 
 
 def _wait(logits: Tensor) -> Tensor:
-    """Return them when a GPU has computed them."""
+    """Return them after a GPU has computed them."""
     if logits.is_cuda:
         torch.cuda.synchronize()
     return logits
 
 
 class _Recorder(nn.Module):
-    """Notes what it is given instead of computing."""
+    """Records its inputs instead of computing."""
 
     def __init__(self, classes: int, shapes: list[tuple[int, ...]]) -> None:
         super().__init__()
@@ -275,7 +276,7 @@ def _print_table(rows: list[Row]) -> None:
 
 
 def _verdict(by_contender: dict[str, Row]) -> str:
-    """Say whether the aims are met."""
+    """Print whether the aims are met."""
     ours, bare, monai = by_contender[OURS], by_contender[BARE], by_contender[REFERENCE]
     overhead = ours.seconds / bare.seconds
     aims = {

@@ -1,12 +1,13 @@
-"""What the benchmarks of retraining share: where old and new images come from, and one run.
+"""Shared by the benchmarks of retraining: the sources of old and new images, and the code of one run.
 
-Three domains, each with images that the base version learnt from (old) and a source that it did not (new):
+Corrections are the reference labels (a perfect annotator, an "oracle"). Each of the three domains has images that the
+base version was trained on (old) and a source that is new to it:
 
-- lungs: the bundled lungs-unet@1 learnt from CT; new are chest X-rays of children.
-- nuclei: a base that is trained here, on the Data Science Bowl's tissue alone; new are 500 px fields of MoNuSeg slides.
-- lesions: a base that is trained here, on half of the medseg slices; new is the other half as another scanner might
-  have shown it: the patient prone, half the resolution, another grey window, noise. The slices judged are the same in
-  both forms, and no training has seen them. Reference labels are the corrections.
+- lungs: the bundled lungs-unet@1 was trained on CT; new are chest X-rays of children.
+- nuclei: a base that is trained here, on the Data Science Bowl's tissue only; new are 500 px crops of MoNuSeg.
+- lesions: a base that is trained here, on half of the medseg slices; new is the other half, changed to simulate
+  another scanner: patient prone, half the resolution, another grey window, noise. The slices for evaluation are the
+  same in both forms, and are in no training set.
 """
 
 import csv
@@ -64,7 +65,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class BenchmarkSetup:
-    """Where data and weights lie, where the work goes, and how long a base that is trained here may take."""
+    """Folders of data, weights and work, and the time limit for a base that is trained here."""
 
     data: Path
     weights: Path
@@ -75,7 +76,7 @@ class BenchmarkSetup:
 
 
 def make_lungs_domain(place: BenchmarkSetup) -> Domain:
-    """CT to X-ray, from the bundled version that learnt from CT only."""
+    """CT to X-ray, from the bundled version that was trained on CT only."""
     parent = PACKAGE / "models" / "lungs-unet" / "1"
     folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
@@ -108,7 +109,7 @@ def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
 
 
 def make_lesions_domain(place: BenchmarkSetup) -> Domain:
-    """Half of the medseg slices to the other half as of another scanner."""
+    """Half of the medseg slices to the other half, changed to simulate another scanner."""
     base = read_model_recipe(RECIPES / "covid.json")
     card = base.card.model_copy(update={"field": None})
     sources = tuple(one for one in base.sources if one.name == "medseg")
@@ -140,7 +141,7 @@ DOMAINS: dict[str, Callable[[BenchmarkSetup], Domain]] = {
 def split_old_items(
     items: Sequence[SnapshotItem], sample: Sequence[SnapshotItem] = ()
 ) -> tuple[tuple[SnapshotItem, ...], tuple[SnapshotItem, ...], tuple[SnapshotItem, ...]]:
-    """Part old items into those learnt from, a sample of them to replay (unless it is given), those to judge on."""
+    """Split old items into those for training, a sample of them to replay (unless it is given), and the hold-out."""
     learnt = tuple(item for item in items if item.role is Role.TRAIN)
     if not sample:
         chosen = np.random.default_rng(0).permutation(len(learnt))[:N_SAMPLE]
@@ -149,7 +150,7 @@ def split_old_items(
 
 
 def choose_corrected_items(domain: Domain, count: int, seed: int) -> list[SnapshotItem]:
-    """Choose the images that the oracle corrects: of as many groups as there are, in an order of the seed."""
+    """Choose the images that the oracle corrects: from as many groups as possible, in an order set by the seed."""
     shuffled = [domain.new[index] for index in np.random.default_rng(seed).permutation(len(domain.new))]
     return [item.model_copy(update={"role": Role.TRAIN}) for item in round_robin(shuffled)[:count]]
 
@@ -166,7 +167,7 @@ def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, 
 
 
 def make_training_items(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
-    """Put what a strategy learns from together; where all data are mixed, one old image stands in for validation."""
+    """Collect the training data of a strategy; if all data are mixed, one old image is used for validation."""
     older: dict[str, list[SnapshotItem]] = {
         "none": [],
         "sample": list(domain.sample),
@@ -199,7 +200,7 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of results; none where there is no file."""
+    """Return the lines of a file of results; none if the file does not exist."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
@@ -259,7 +260,7 @@ def make_item(name: str, image: Path, labels: Path, group: str, role: Role) -> S
 
 
 def _cut_tiles(source: Path, folder: Path) -> list[SnapshotItem]:
-    """Cut the slides that have instances into fields; a field's group is its slide's patient."""
+    """Cut the slides that have instances into crops; the group of a crop is the patient of its slide."""
     tiles = []
     for case in pair_by_stem(source / "images", source / "instances"):
         image = formats.read(case.image)

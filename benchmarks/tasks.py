@@ -1,7 +1,7 @@
-"""How long a person waits: from a file to its labels in a layer, for each task, and the network's share of it.
+"""Waiting time of a user, from a file to its labels in a layer, for each task, and the network's share of it.
 
-Reading, prediction in the engine process, telling objects apart and making the layer are all counted; the first
-prediction counts from the start of the engine, as when the dock opens.
+The time includes reading, prediction in the engine process, separating objects and making the layer. The first
+prediction also includes the start of the engine, as when the dock opens.
 
     xvfb-run -a python benchmarks/tasks.py --out tasks.json
 """

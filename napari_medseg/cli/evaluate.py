@@ -1,4 +1,4 @@
-"""`medseg evaluate`: score a model, or label files, against reference labels; no project is used."""
+"""`medseg evaluate`: score a model, or label files, against reference labels, without a project."""
 
 from dataclasses import asdict
 from pathlib import Path

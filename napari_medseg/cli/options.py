@@ -50,7 +50,7 @@ def get_registry_dir(registry: Path | None) -> Path:
 
 
 def open_registry(registry: Path | None) -> ModelRegistry:
-    """Open the registry of models alone, so that it works while a window has the project open."""
+    """Open only the registry of models, so that this works while a window has the project open."""
     return ModelRegistry(get_registry_dir(registry), BUNDLED_MODELS)
 
 
@@ -86,5 +86,5 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
 
 
 def split_words(text: str) -> list[str]:
-    """Words between commas, without empty ones."""
+    """Split text at commas; empty words are dropped."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,4 +1,4 @@
-"""`medseg queue`: the undecided cases of a project in the order in which the window proposes them."""
+"""`medseg queue`: list the undecided cases of a project, in the same order as the window."""
 
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
@@ -21,7 +21,7 @@ def queue(
 ) -> None:
     """List the undecided cases of a project.
 
-    First comes the case that is expected to improve the model most per minute of correction.
+    The first case is the one whose correction is expected to improve the model most per minute of work.
     """
     with open_workspace(project, registry) as ws:
         rows = rank_undecided_cases(list_cases(ws, task))
@@ -37,4 +37,4 @@ def queue(
         unsure = "" if row.uncertainty is None else f"  uncertainty {row.uncertainty:.4f}"
         echo(f"{row.case.name}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
     if not rows:
-        echo("No case is waiting.")
+        echo("There is no undecided case.")

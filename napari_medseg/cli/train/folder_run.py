@@ -1,4 +1,4 @@
-"""A run on folders on the terminal: train it in its own process, evaluate it, and print how to use its model."""
+"""Run a training on folders: train in a separate process, evaluate, and print how to use the model."""
 
 import sys
 from pathlib import Path
@@ -22,9 +22,9 @@ from training.run_folder import (
 
 
 def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
-    """Train a filled run folder, or go on with it, and evaluate it.
+    """Train a prepared run folder, or resume it, and evaluate the model.
 
-    It trains in a process of its own, so that Ctrl-C can stop it and keep the best model so far.
+    The training runs in a separate process, so that Ctrl-C can stop it and keep the best model so far.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *,
 
 
 def evaluate_and_echo(run_dir: Path, *, as_json: bool) -> None:
-    """Evaluate a finished run on the images that it held out; print the scores and how to use the model."""
+    """Evaluate a finished run on its held-out images; print the scores and how to use the model."""
     from training.from_folders.folder_run import evaluate_folder_run
 
     card, folder = evaluate_folder_run(run_dir), run_dir.absolute()

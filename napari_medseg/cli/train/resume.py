@@ -44,7 +44,7 @@ def resume_run(
 ) -> None:
     """Resume a paused, interrupted or prepared run.
 
-    The result is the same as without the break. A run folder that torchrun trained to its end is evaluated.
+    The result is the same as without the interruption. If torchrun has finished the training, the model is evaluated.
     """
     if run_dir is None:
         check_reason(context, reason, promote=promote)
@@ -52,8 +52,8 @@ def resume_run(
         return
     if task or promote or reason or project or registry:
         context.fail(
-            "--task, --promote, --reason, --project and --registry are for the run of a project. With RUN_DIR leave "
-            "them out."
+            "--task, --promote, --reason, --project and --registry are for the run of a project. Leave them "
+            "out if you give RUN_DIR."
         )
     _resume_folder_run(run_dir, as_json=as_json)
 
@@ -71,7 +71,7 @@ def _resume_project_run(
 
 def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
     if not (run_dir / RECIPE_FILE).is_file():
-        raise MedSegError(f"{run_dir} is no run folder: it has no {RECIPE_FILE}. Give the folder of a run.")
+        raise MedSegError(f"{run_dir} is no run folder: it contains no {RECIPE_FILE}. Give the folder of a run.")
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
         _evaluate_finished(run_dir, as_json=as_json)
         return
