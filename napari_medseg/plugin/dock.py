@@ -108,7 +108,7 @@ class Dock(QWidget):
             return
         n_edited = f"{current.edit_session.draft.edited_indices.size:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
-        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
+        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 
     def show_export_form(self) -> None:
         """Ask for format and folder; then write the accepted cases of the present task."""
@@ -209,11 +209,11 @@ class Dock(QWidget):
             return
         if drafts:
             more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
-            text = f"A draft waits: {drafts[0].name}{more}. Every stroke is there."
-            answers = [("Go on with it", lambda: self.worklist.open(drafts[0]))]
+            text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."
+            answers = [("Continue it", lambda: self.worklist.open(drafts[0]))]
         else:
-            text = f"{len(waiting)} cases of last time are still to be done."
-            answers = [("Go on", self.worklist.open_next)]
+            text = f"{len(waiting)} cases are not reviewed yet."
+            answers = [("Continue", self.worklist.open_next)]
         self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
 
     def _notify_paused_run(self) -> None:
@@ -221,7 +221,7 @@ class Dock(QWidget):
         waiting = run_control.find_paused_run(self._workspace)
         if waiting is not None and waiting.task != self.worklist.task.name:
             title = self._workspace.tasks.get_task(waiting.task).title
-            show_info(f"A training run is paused: choose the task {title} to go on with it.")
+            show_info(f"A training run is paused. Choose the task {title} to resume it.")
 
     def _hide_labels_while_held(self) -> Generator[None]:
         current = self.case_controller.current
@@ -237,17 +237,17 @@ class Dock(QWidget):
             KeyBinding("G", "predict this case", self.confirm_and_predict),
             KeyBinding("A", "accept, and open the next case", self.review_panel.accept),
             KeyBinding("R", "reject, and open the next case", self.review_panel.reject),
-            KeyBinding("S", "case before", lambda: self.worklist.step(-1)),
+            KeyBinding("S", "previous case", lambda: self.worklist.step(-1)),
             KeyBinding("D", "next case", lambda: self.worklist.step(+1)),
-            KeyBinding("Q", "hide the labels while held", self._hide_labels_while_held),
-            KeyBinding("W", "labels filled or as contours", self._toggle_contour),
+            KeyBinding("Q", "hide the labels while the key is held", self._hide_labels_while_held),
+            KeyBinding("W", "show labels filled or as contours", self._toggle_contour),
             KeyBinding(
                 "C",
-                "mark a rectangle as reviewed: the rest of the image teaches nothing",
+                "mark a rectangle as reviewed: training ignores the rest of the image",
                 self.review_region.start_drawing,
             ),
             KeyBinding("T", "show where the model is unsure", self.labels_panel.toggle_uncertainty),
-            KeyBinding("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.case_controller.undo),
+            KeyBinding("Ctrl-Z", "undo: unlimited, across slices, also after a restart", self.case_controller.undo),
             KeyBinding("Ctrl-Shift-Z", "redo", self.case_controller.redo),
             KeyBinding("F1", "this page", self.show_keys),
         ]

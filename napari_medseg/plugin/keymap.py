@@ -19,7 +19,7 @@ NAPARI_KEYS = (
     ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
     ("[  ]", "smaller, larger brush"),
     ("X", "swap the label with the background"),
-    ("Left  Right", "slice before, next slice"),
+    ("Left  Right", "previous slice, next slice"),
     ("Ctrl+R", "fit the view"),
     ("Space (hold)", "move the view while held"),
 )

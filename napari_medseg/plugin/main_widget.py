@@ -29,9 +29,9 @@ HEIGHT_PX = 600
 class CloseChoice(Enum):
     """What becomes of a training run when the window closes."""
 
-    LEAVE_RUNNING = "Leave it running"
-    PAUSE_RUN = "Pause it, go on later"
-    CANCEL_RUN = "Cancel it, keep the best"
+    LEAVE_RUNNING = "Keep it running"
+    PAUSE_RUN = "Pause it, resume later"
+    CANCEL_RUN = "Stop it, keep the best version"
     STAY = "Do not close"
 
 
@@ -39,7 +39,7 @@ def ask_close_choice(parent: QWidget) -> CloseChoice:
     """Ask once, in a dialog."""
     box = QMessageBox(parent)
     box.setWindowTitle("MedSeg is training")
-    box.setText("A model is learning from your corrections. It can go on without this window.")
+    box.setText("A model is being trained on your corrections. Training can continue without this window.")
     buttons = {box.addButton(choice.value, QMessageBox.ButtonRole.ActionRole): choice for choice in CloseChoice}
     box.exec()
     return buttons.get(box.clickedButton(), CloseChoice.STAY)
@@ -130,7 +130,7 @@ class MedSegWidget(QWidget):
     def _make_project_row(self) -> None:
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._project_button)
-        menu.addAction("Open or make another project…", self._on_open_project)
+        menu.addAction("Open or create another project…", self._on_open_project)
         menu.addAction("Preferences…", self._on_preferences)
         self._project_button.setMenu(menu)
         keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
@@ -152,7 +152,7 @@ class MedSegWidget(QWidget):
         self._layout.insertWidget(0, self.dock, stretch=1)
         folder = workspace.project.folder
         self._project_button.setText(f"Project: {folder.name} ▾")
-        self._project_button.setToolTip(f"{folder}\nOpen another project, or make one")
+        self._project_button.setToolTip(f"{folder}\nOpen or create another project")
         if self._window is not None:
             self._watch_window(self._window)
 
@@ -173,7 +173,7 @@ class MedSegWidget(QWidget):
         self._watch_window(window)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
-            show_info("DICOM and NIfTI files open with MedSeg now (Preferences > Plugins)")
+            show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
 
     def _watch_window(self, window: QMainWindow) -> None:
         """Take drops on the canvas, and notice when a person is at work."""
@@ -196,5 +196,5 @@ class MedSegWidget(QWidget):
             self.dock.show_preferences_form()
 
     def _on_open_project(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Open a project, or make one in an empty folder"):
+        if folder := QFileDialog.getExistingDirectory(self, "Open a project, or choose an empty folder for a new one"):
             self.open_project(Path(folder))

@@ -79,7 +79,7 @@ def _make_outline(corners: NDArray[Any], kind: Any) -> RegionOutline:  # noqa: A
     planes = np.unique(corners[:, 0].round()) if corners.shape[1] > len("YX") else np.zeros(1)
     if len(planes) > 1:
         raise MedSegError(
-            "the outline lies across slices, so that it was not taken. Turn the view back to the slices, then draw it."
+            "the outline lies across slices and was ignored. Switch the view back to the slices, then draw it again."
         )
     drawn = corners[:, -2:].astype(float).round(CORNER_DECIMALS).tolist()
     return RegionOutline(corners=tuple((y, x) for y, x in drawn), kind=kind, plane=int(planes[0]))

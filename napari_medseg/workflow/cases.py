@@ -111,7 +111,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
     MedSegError
         If neither is left.
     """
-    reason = "its files are gone"
+    reason = "its files are missing"
     sources = [Path(source) for source in case.sources]
     if sources and all(source.exists() for source in sources):
         try:
@@ -127,7 +127,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
         return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
     raise MedSegError(
-        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them anew where they are now; "
+        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them again from their folder; "
         "strokes and decisions are kept."
     )
 
@@ -166,16 +166,14 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         return
     if group in _find_pretrained_groups(ws):
         raise MedSegError(
-            f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
+            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
         )
     runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
     if runs and held_out:
-        raise MedSegError(
-            f"{group!r} was trained on (run {runs[0]}), so it can never be held out. Choose another group."
-        )
+        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
     if runs:
         raise MedSegError(
-            f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
+            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
 

@@ -31,7 +31,7 @@ def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -
 def get_custom_task(catalog: TaskCatalog, name: str) -> Task:
     """Return a task of one's own; raise `MedSegError` where there is none, or it is one of the program's."""
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself: its labels stay as they are.")
+        raise MedSegError(f"{name!r} is a task of the program itself: its labels cannot be changed.")
     return catalog.get_task(name)
 
 
@@ -52,7 +52,9 @@ def extend_in_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task
     """
     before = get_custom_task(catalog, task.name)
     if not extends(task, before):
-        raise MedSegError(f"labels of {task.name!r} would mean something else. Others can only be added behind them.")
+        raise MedSegError(
+            f"labels of {task.name!r} would change their meaning. You can only add labels after the existing ones."
+        )
     write_task(task, registry.tasks_dir)
     logger.info("the task %s has %d labels now", task.name, len(task.labels))
 
@@ -66,13 +68,13 @@ def remove_task(ws: Workspace, name: str) -> None:
         If it is one of the program's, unknown, or a case of this project or a version is for it.
     """
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself and stays.")
+        raise MedSegError(f"{name!r} is a task of the program itself and cannot be removed.")
     ws.tasks.get_task(name)
     cases = ws.project.read_records(Case, "task", name)
     models = [card.id for card in ws.registry.list_versions(name)]
     if cases or models:
         used = [f"{len(cases)} cases of the project {ws.project.folder}"] * bool(cases) + models
-        raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it stays.")
+        raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it cannot be removed.")
     for folder in (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER):
         (folder / f"{name}.json").unlink(missing_ok=True)
     reload_tasks(ws)

@@ -136,9 +136,7 @@ def _check_mixups(cases: Sequence[Case], sketches: Sequence[EdgeThumbnail]) -> l
     return [
         CaseFinding(
             cases[own],
-            Finding(
-                LABEL_MIXUP, f"the labels of {cases[other].name} fit its picture better: mixed up?", blocking=False
-            ),
+            Finding(LABEL_MIXUP, f"the labels of {cases[other].name} fit this image better: mixed up?", blocking=False),
         )
         for own, other in find_label_mixups(sketches).items()
     ]
@@ -149,10 +147,10 @@ def _check_duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fi
     found = []
     for other in held_out:
         if prints[case.id].digest == prints[other.id].digest:
-            text = f"the same picture as {other.name} in the hold-out: reject one of them, or hold out both"
+            text = f"the same image as {other.name} in the hold-out: reject one of them, or hold out both"
             found.append(Finding("duplicate", text, blocking=True))
         elif compute_similarity(prints[case.id], prints[other.id]) > MIN_DUPLICATE_SIMILARITY:
-            text = f"looks the same as {other.name} in the hold-out, saved once more: if so, reject one of them"
+            text = f"may be a copy of {other.name} in the hold-out: if so, reject one of them"
             found.append(Finding("duplicate", text, blocking=False))
     return found
 

@@ -189,7 +189,9 @@ class Draft:
     def _add_stroke(self, stroke: Stroke) -> None:
         runs = stroke.voxel_runs
         if runs.size and int(runs["start"][-1]) + int(runs["length"][-1]) > self.labels.size:
-            raise MedSegError(f"a stroke lies outside {self.case.name}. Open the case again; the draft is as it was.")
+            raise MedSegError(
+                f"a stroke lies outside {self.case.name}. Open the case again; the draft was not changed."
+            )
         self._journal.add(stroke)
         self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
 

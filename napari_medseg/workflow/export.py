@@ -107,7 +107,7 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
         (swapped sides, unknown values), or the format cannot hold them. Nothing is written then.
     """
     if not items:
-        raise MedSegError("nothing is accepted yet, so there is nothing to export. Accept a case first.")
+        raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
     _check_exportable(items, suffix)
     earlier = _read_earlier_entries(folder)
     written: list[Path] = []
@@ -137,7 +137,7 @@ def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
         if suffix == ".png" and len(item.image.spatial_axes) > 2:
             problems.append(f"{item.case.name}: it is a volume, and PNG holds one plane; choose .tif or .nii.gz")
     if problems:
-        raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct this, or leave these cases out.")
+        raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct these cases, or exclude them.")
 
 
 def _make_file_stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
@@ -164,7 +164,9 @@ def _refuse_foreign_files(files: Mapping[str, Path], earlier: Sequence[dict[str,
     ours = _list_exported_names(earlier)
     for path in files.values():
         if path.exists() and path.name not in ours:
-            raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
+            raise MedSegError(
+                f"{path} exists and was not made by an export. Choose another folder; nothing is overwritten."
+            )
 
 
 def _list_exported_names(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
@@ -188,7 +190,9 @@ def _write_item_files(item: ExportItem, files: Mapping[str, Path]) -> None:
 def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
     formats.write_labels(path, labels, image)
     if not np.array_equal(formats.read_labels(path, image), labels):
-        raise MedSegError(f"{path} does not read back as it was written. The disk may be failing; export elsewhere.")
+        raise MedSegError(
+            f"{path} differs from the data that was written. The disk may be damaged; export to another disk."
+        )
 
 
 def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def change_labels(ws: Workspace, task: Task) -> Task:
     used = [(label, users) for label in lost if (users := _describe_label_users(ws, task.name, label.value))]
     if used:
         stay = "; ".join(f"label {label.value} {label.name!r} is used by {users}" for label, users in used)
-        raise MedSegError(f"{stay}. It keeps its name and value; labels can be added behind it.")
+        raise MedSegError(f"{stay}. It keeps its name and value. You can only add labels after the existing ones.")
     write_task(task, ws.registry.tasks_dir)
     if (ws.project.folder / TASKS_FOLDER / f"{task.name}.json").exists():
         write_task(task, ws.project.folder / TASKS_FOLDER)

@@ -105,10 +105,10 @@ def start_run(
     """
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
-        raise MedSegError(f"the run {waiting.id} is paused. Go on with it, or discard it, before another one starts.")
+        raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
     found = check_corrections(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
-        raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
+        raise MedSegError(f"these corrections cannot be used for training: {'; '.join(blocking)}.")
     beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
@@ -158,7 +158,7 @@ def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
     verdict = read_comparison(ws, run).verdict
     reason = reason.strip()
     if verdict.decision is not Decision.BETTER and not reason:
-        raise MedSegError(f"{verdict.text} To promote it all the same, type a reason: it goes on the model's card.")
+        raise MedSegError(f"{verdict.text} To promote it anyway, type a reason; it is stored in the model card.")
     model = run.result_model or ws.registry.add(get_run_folder(ws, run), reason).id
     card = ws.registry.promote(model, reason)
     ws.project.set_run_state(run, RunState.PROMOTED, model)
@@ -198,5 +198,5 @@ def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot:
 def _get_run_with_candidate(ws: Workspace, run: Run) -> Run:
     now_is = ws.project.get_record(Run, run.id)
     if now_is.state not in STATES_WITH_CANDIDATE:
-        raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to decide on. Train again.")
+        raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to promote or keep. Train again.")
     return now_is

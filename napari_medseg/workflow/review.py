@@ -146,7 +146,7 @@ def write_accepted_files(
         (swapped sides, unknown values, another shape); the text says which.
     """
     if image.content_hash != case.content_hash:
-        raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
+        raise MedSegError(f"this image does not belong to {case.name}. Open the case again, then accept it.")
     with ThreadPoolExecutor(1) as beside:  # compressing a large volume takes as long as checking its labels
         copying = beside.submit(write_image_copy, folder, image)
         findings = check_labels(labels, task, image)

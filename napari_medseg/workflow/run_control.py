@@ -95,10 +95,12 @@ def resume(ws: Workspace, run: Run) -> Run:
         If it was neither, or another run is under way.
     """
     if not can_resume(ws, run):
-        raise MedSegError(f"the run {run.id} was neither paused nor interrupted. Train again to make another.")
+        raise MedSegError(
+            f"the run {run.id} was neither paused nor interrupted, so it cannot be resumed. Start a new run."
+        )
     ensure_no_running_run(ws)
     # Behind this line the pause is no longer the last word: a process that dies at once is not taken for a paused one.
-    append_event(get_run_folder(ws, run), Notice("the run is taken up again"))
+    append_event(get_run_folder(ws, run), Notice("the run is resumed"))
     return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING))
 
 
@@ -126,7 +128,7 @@ def find_running_run(ws: Workspace) -> Run | None:
 def ensure_no_running_run(ws: Workspace) -> None:
     """Raise `MedSegError` while a run is under way: two would share the cores."""
     if (other := find_running_run(ws)) is not None:
-        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it; its best version is kept.")
 
 
 def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
@@ -184,7 +186,7 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
     ):
         return []
     reason = read_log_tail(get_run_folder(ws, run))
-    return [Failed(f"the training process ended without a result: {reason}. Continue it, or train again.")]
+    return [Failed(f"the training process ended without a result: {reason}. Resume the run, or train again.")]
 
 
 NICENESS = 10

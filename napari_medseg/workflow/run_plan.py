@@ -67,7 +67,7 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     """
     if fixed := sorted(find_keys(request.changes.recipe, PROJECT_SETTINGS)):
         raise MedSegError(
-            f"the recipe changes {', '.join(fixed)}, which the project decides. Leave that out; --from names the "
+            f"the recipe changes {', '.join(fixed)}, which the project decides. Remove that; use --from to choose the "
             "version to start from."
         )
     base, live = choose_base_version(ws.registry, task, request.base), ws.registry.find_live_card(task.name)

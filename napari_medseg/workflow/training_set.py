@@ -48,7 +48,7 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
     validating = choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)
     roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
-        held = f" ({len(roles)} held out to compare on)" if roles else ""
+        held = f" ({len(roles)} in the hold-out)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     base = base or ws.registry.find_live_card(task)
     times = Counter(case.name for case, _ in pairs)
@@ -118,7 +118,7 @@ def _list_replay_items(ws: Workspace, base: ModelCard, held_out: set[str]) -> li
     listed = read_replay_images(ws.registry.get_folder(base.id))
     if gone := [image.name for image in listed if not image.is_available]:
         logger.warning(
-            "%d of %d older images of %s are gone and not replayed: %s", len(gone), len(listed), base.id, gone
+            "%d of %d older images of %s are missing and not replayed: %s", len(gone), len(listed), base.id, gone
         )
     return [
         SnapshotItem(**image.model_dump(), role=Role.REPLAY, source=f"learnt by {base.id}")

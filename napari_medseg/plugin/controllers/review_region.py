@@ -67,9 +67,9 @@ class ReviewRegionController(QObject):
     def summary(self) -> str:
         """What counts as reviewed, in a few words."""
         if self.is_whole_image or self._case is None:
-            return "the whole image" if self._layer is None else "the whole image, until you draw"
+            return "the whole image" if self._layer is None else "the whole image, until you draw a region"
         if not self._share:
-            return "nothing, no pixel lies in the area"
+            return "nothing, the region is empty"
         if not self.is_volume:
             return f"{format_share(self._share)} of the image"
         n_planes = len({outline.plane for outline in self._region.outlines})
@@ -104,7 +104,9 @@ class ReviewRegionController(QObject):
             with show_errors():
                 self._case.edit_session.recorder.record_external_changes()
                 if not (planes := draft.edited_planes):
-                    raise MedSegError("no label was changed in this case yet. Change one, or draw the area.")
+                    raise MedSegError(
+                        "no label was changed in this case yet. Change a label first, or draw the region."
+                    )
                 self._add_planes(planes)
 
     def mark_whole_image(self) -> None:

@@ -85,7 +85,7 @@ class StrokeRecorder:
             self._layer.data = drafted.copy()
             raise MedSegError(
                 f"the labels layer was given an array of shape {data.shape}, but its image has {drafted.shape}. "
-                "The draft is shown again; add other labels as a layer of their own."
+                "The draft is shown again. Add other labels as a separate layer."
             )
         if not np.array_equal(data, drafted):
             self._draft.record_missed_changes(data)

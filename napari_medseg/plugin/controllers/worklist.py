@@ -161,7 +161,7 @@ class Worklist(QObject):
         rows = cases.list_cases(self._workspace) if after is None else self.rows
         following = case_ranking.find_next_case(rows, after)
         if following is None:
-            show_info("All cases are done. Drop more, export the accepted ones, or retrain on the corrections.")
+            show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
         else:
             self.open(following)
 
@@ -208,7 +208,7 @@ class Worklist(QObject):
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self.task, book)
         if task.name != self.task.name:
-            show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
+            show_info(f"{image.name}: task set to {task.title}. If this is wrong, choose another task above.")
             self._switch_task(task)
 
     def _switch_task(self, task: Task) -> None:
@@ -220,7 +220,7 @@ class Worklist(QObject):
 
     def _on_batch_ended(self) -> None:
         if len(self._batch) > 1:
-            show_info(f"{len(self._batch)} images in the list (next: D)")
+            show_info(f"{len(self._batch)} images were added to the list (next case: D)")
 
     def _on_opened(self) -> None:
         current = self._case_controller.current

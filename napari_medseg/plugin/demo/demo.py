@@ -39,7 +39,9 @@ def run_scripted_demo(folder: Path) -> list[Path]:
     folder.mkdir(parents=True)
     (folder / FOLDER_MARKER_FILE).touch()
     workspace = Workspace.open(folder / "project", folder / "registry")
-    workspace.registry.promote(CT_ONLY_MODEL, "the play begins before X-rays were learnt, to have something to learn")
+    workspace.registry.promote(
+        CT_ONLY_MODEL, "the demo starts with a model without X-rays, so that retraining can improve it"
+    )
     viewer, widget = open_window(workspace)
     stage = WindowDriver(viewer, widget, folder)
     try:

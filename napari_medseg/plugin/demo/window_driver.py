@@ -52,14 +52,14 @@ class WindowDriver:
     def current_case(self) -> "OpenCase":
         """The open case; `MedSegError` where there is none."""
         if self.dock.case_controller.current is None:
-            raise MedSegError("no case is open now. Look at the last picture.")
+            raise MedSegError("no case is open now. Look at the last screenshot.")
         return self.dock.case_controller.current
 
     @property
     def labels_layer(self) -> Labels:
         """The labels of the open case; `MedSegError` where there are none yet."""
         if self.current_case.labels_layer is None:
-            raise MedSegError(f"{self.current_case.case.name} has no labels now. Look at the last picture.")
+            raise MedSegError(f"{self.current_case.case.name} has no labels now. Look at the last screenshot.")
         return self.current_case.labels_layer
 
     def print_message(self, text: str) -> None:
@@ -77,7 +77,7 @@ class WindowDriver:
             if button.isVisible() and button.isEnabled() and button.text().startswith(text):
                 button.click()
                 return
-        raise MedSegError(f"there is no button {text!r} that can be clicked now. Look at the last picture.")
+        raise MedSegError(f"there is no enabled button {text!r} now. Look at the last screenshot.")
 
     def choose_entry(self, text: str) -> None:
         """Choose an entry of the visible list that has it."""
@@ -85,7 +85,7 @@ class WindowDriver:
             if box.isVisible() and (index := box.findText(text)) >= 0:
                 box.setCurrentIndex(index)
                 return
-        raise MedSegError(f"no list offers {text!r} now. Look at the last picture.")
+        raise MedSegError(f"no visible list has the entry {text!r}. Look at the last screenshot.")
 
     def wait_until(self, what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
         """Let the window live until `is_so()`; raise `MedSegError` naming `what` where that takes too long."""
@@ -93,8 +93,8 @@ class WindowDriver:
         while not condition():
             if time.monotonic() > end:
                 raise MedSegError(
-                    f"the demo waited {timeout_s:.0f} s for {what}, in vain. "
-                    f"Look at the last picture in {self.folder.name}, and at the messages above."
+                    f"the demo waited {timeout_s:.0f} s for {what}, without success. "
+                    f"Look at the last screenshot in {self.folder.name} and at the messages above."
                 )
             self.process_events(POLL_INTERVAL_S)
 

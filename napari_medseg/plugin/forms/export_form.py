@@ -24,13 +24,13 @@ def make_export_form(
             "label": "Format",
             "choices": EXPORT_FORMATS,
             "value": suffix,
-            "tooltip": "All formats keep the grid of the source; PNG holds no volumes",
+            "tooltip": "All formats keep the voxel grid of the source image; PNG cannot store volumes",
         },
         folder={
             "label": "Folder",
             "mode": "d",
             "value": folder,
-            "tooltip": "Labels, provenance.json and measurements.csv are written here; it is made where it is missing",
+            "tooltip": "For labels, provenance.json and measurements.csv; the folder is created if it does not exist",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
     )

@@ -39,6 +39,6 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
         read_files={
             "text": "open DICOM and NIfTI files with MedSeg",
             "value": preferences.read_medical_files,
-            "tooltip": "Only where napari has no other preference for these files (Preferences > Plugins)",
+            "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
         },
     )

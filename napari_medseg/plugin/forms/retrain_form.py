@@ -37,7 +37,7 @@ def make_retrain_form(
     budget_s
         Seconds that are chosen at first; one of `TIME_BUDGETS`.
     """
-    first = (f"{live} (live)" if live else "the best match for a first model", "")
+    first = (f"{live} (live)" if live else "the best matching model", "")
     choices = [first, *((model, model) for model in models if model != live)]
 
     def retrain(base: str, budget_s: float, seed: int, recipe: Path | None = None) -> None:
@@ -49,25 +49,25 @@ def make_retrain_form(
         base={
             "label": "Start from",
             "choices": choices,
-            "tooltip": "The result must always beat the live version",
+            "tooltip": "The new version is compared with the live version in any case",
         },
         budget_s={
             "label": "Time",
             "choices": TIME_BUDGETS,
             "value": budget_s,
-            "tooltip": "For the whole run, comparison with the live version included",
+            "tooltip": "Time limit of the whole run, including the comparison with the live version",
         },
         seed={
             "label": "Seed",
             "min": 0,
             "max": MAX_SEED,
             "value": 0,
-            "tooltip": "Same seed and same corrections: same result on a CPU",
+            "tooltip": "The same seed and corrections give the same result on a CPU",
         },
         recipe={
             "label": "Recipe",
             "nullable": True,
             "filter": "Recipes (*.toml *.json)",
-            "tooltip": "Optional TOML or JSON file that changes the usual recipe; see docs/learning.md",
+            "tooltip": "Optional TOML or JSON file that changes the default recipe; see docs/learning.md",
         },
     )

@@ -61,11 +61,11 @@ class TaskDialog(QDialog):
         self.kind = ComboBox(
             label="Images",
             choices=[(kind.title, word) for word, kind in IMAGE_KINDS.items()],
-            tooltip="Decides which images are taken for this task, and how many channels its model has",
+            tooltip="Defines which images this task accepts, and the number of channels of its model",
         )
         self.instances = CheckBox(
-            text="number each object, as with nuclei",
-            tooltip="One label only: what all objects are. The model then separates touching objects",
+            text="number each object, as for nuclei",
+            tooltip="Instance segmentation with one label. The model separates touching objects",
         )
         self._fields = Container(widgets=[self.name, self.kind, self.instances])
         self._make_table()
@@ -126,10 +126,10 @@ class TaskDialog(QDialog):
         self.table.itemChanged.connect(self._refresh)
 
     def _make_layout(self) -> None:
-        more = theme.make_button("Add a label", "One more row; its value is its place in the table")
+        more = theme.make_button("Add a label", "Add one row; the label value is its position in the table")
         more.clicked.connect(lambda: self.add_label())
         self.save_button = theme.make_button("Make task", "", main=True)
-        cancel = theme.make_button("Cancel", "Leave everything as it is")
+        cancel = theme.make_button("Cancel", "Close without changes")
         layout = QVBoxLayout(self)
         layout.addWidget(self._fields.native)
         layout.addWidget(self.table, stretch=1)
@@ -147,7 +147,7 @@ class TaskDialog(QDialog):
             problem = ""
         except MedSegError as error:
             problem = str(error)
-        theme.set_enabled(self.save_button, not problem, "Work with this task and these labels", problem)
+        theme.set_enabled(self.save_button, not problem, "Save and use these labels", problem)
         self._problem.setText(problem if self.name.value.strip() else "")
 
     def _remove_label(self, button: QWidget) -> None:
@@ -198,7 +198,9 @@ class LabelsDialog(TaskDialog):
         self.save_button.setText("Save labels")
         self.name.value, self.kind.value, self.instances.value = task.name, find_image_kind(task), task.instances
         for fixed in (self.name, self.kind, self.instances):
-            theme.set_enabled(fixed.native, False, "", "This cannot be changed for an existing task. Make another task")
+            theme.set_enabled(
+                fixed.native, False, "", "This cannot be changed for an existing task. Create a new task instead"
+            )
         self.table.setRowCount(0)
         for label in task.labels:
             self.add_label(label.name, label.colour)
@@ -206,7 +208,7 @@ class LabelsDialog(TaskDialog):
             for row in range(len(task.labels)):
                 item = self.table.item(row, NAME_COLUMN)
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
-                item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
+                item.setToolTip("Cases or models use this label, so it cannot be renamed. You can change its colour")
         self._refresh()
 
     def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:

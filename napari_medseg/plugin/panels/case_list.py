@@ -78,10 +78,12 @@ class CaseList(QTreeWidget):
             if item.text(column) != text:
                 item.setText(column, text)
         item.setForeground(1, QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else self.palette().text())
-        judge = "held out: it judges models and never trains one" if row.case.held_out else ""
+        judge = "held out: used to evaluate models, never for training" if row.case.held_out else ""
         item.setToolTip(0, "\n".join((row.case.name, f"group {row.case.group}", judge)).strip())
         item.setToolTip(3, judge)
-        item.setToolTip(2, "How unsure the model is on this case; the most unsure per minute of work comes next")
+        item.setToolTip(
+            2, "Uncertainty of the model on this case. Cases with the highest uncertainty per minute of work come first"
+        )
         if row.case.id in self._thumbnails:
             item.setIcon(0, self._thumbnails[row.case.id])
 
@@ -93,7 +95,7 @@ class CaseList(QTreeWidget):
             return
         case = self._get_row(item).case
         menu = QMenu(self)
-        text = f"Let {case.group} be trained on" if case.held_out else f"Hold {case.group} out, to judge models"
+        text = f"Use {case.group} for training" if case.held_out else f"Hold out {case.group} for evaluation"
         menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
         menu.exec(self.viewport().mapToGlobal(place))
 

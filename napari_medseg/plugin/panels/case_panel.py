@@ -25,9 +25,9 @@ ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
-NO_MODEL_TOOLTIP = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
+NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
 DROP_HINT = (
-    "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
+    "Drop CT slices, a series, X-rays, H&E or endoscopy images, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."
 )
 
@@ -70,7 +70,7 @@ class CasePanel(CollapsibleSection):
         current, rows = self._case_controller.current, self._worklist.rows
         names = [row.case.id for row in rows]
         if current is not None and current.case.id in names:
-            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Place of this case in the list")
+            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Position of this case in the list")
             self._name.setText(current.case.name)
             self._name.setToolTip(_describe_case(current.case))
         else:
@@ -159,7 +159,7 @@ class CasePanel(CollapsibleSection):
         )
         self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._progress = QProgressBar()
-        self._cancel = theme.make_button("Cancel", "Stop this prediction; nothing of it is kept")
+        self._cancel = theme.make_button("Cancel", "Stop this prediction; its partial result is discarded")
         self._pages = QStackedWidget()
         self._pages.addWidget(make_row(self._predict, self._auto))
         self._pages.addWidget(make_row(self._progress, self._cancel))
@@ -253,5 +253,5 @@ class CasePanel(CollapsibleSection):
 
 
 def _describe_case(case: Case) -> str:
-    held_out = "held out: it judges models and never trains one" if case.held_out else ""
+    held_out = "held out: used to evaluate models, never for training" if case.held_out else ""
     return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)

@@ -114,6 +114,6 @@ class FindingsList(QWidget):
                 item.setForeground(QColor(theme.BAD))
             self._list.addItem(item)
         self._list.setFixedHeight(max(1, min(len(rows), ROWS_SHOWN)) * ROW_HEIGHT_PX + 2 * self._list.frameWidth())
-        self._title.setText(f"Look before you train: {len(rows)} finding{'s' * (len(rows) != 1)}")
+        self._title.setText(f"Check before training: {len(rows)} finding{'s' * (len(rows) != 1)}")
         self.setVisible(bool(rows) and self._display_allowed)
         self.changed.emit()

@@ -14,7 +14,7 @@ ROW_HEIGHT_PX = 20
 ROWS_SHOWN = 4
 MIN_COLOURED_CHANGE = 0.0005
 PARTIAL_REVIEW_MARK = "◩ "
-PARTIAL_REVIEW_TOOLTIP = ": only a part of it was reviewed, and both versions are judged by that part"
+PARTIAL_REVIEW_TOOLTIP = ": only a part was reviewed; both versions are evaluated on that part"
 
 
 class ComparisonTable(QTableView):

@@ -97,9 +97,9 @@ class LabelsPanel(CollapsibleSection):
         self._uncertainty_checkbox.blockSignals(True)
         self._uncertainty_checkbox.setChecked(shown)
         self._uncertainty_checkbox.blockSignals(False)
-        tooltip = "Bright where the model hesitates between two labels (T)"
+        tooltip = "Bright where the model is uncertain between two labels (T)"
         theme.set_enabled(
-            self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model is asked again for this map"
+            self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model predicts again for this map"
         )
 
     def toggle_uncertainty(self) -> None:

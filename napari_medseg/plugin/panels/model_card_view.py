@@ -91,11 +91,11 @@ def _describe_processing_steps(card: ModelCard) -> list[str]:
     """Return a sentence for each step, empty where the card has no such step."""
     numbers = card.preprocessing
     return [
-        f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other pictures between their "
+        f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other images between their "
         f"{numbers.percentile_low} and {numbers.percentile_high} percentiles",
         f"longer side of {numbers.min_side_px} to {numbers.max_side_px} px",
-        f"looks into the field of the task {card.field.task}" if card.field else "",
-        "tells objects apart by a watershed of their expected depth" if card.instances else "",
+        f"predicts inside the region of interest of the task {card.field.task}" if card.field else "",
+        "separates touching objects by a watershed on their predicted depth" if card.instances else "",
         *(
             f"{step.name.replace('_', ' ')} ({', '.join(f'{name} {value}' for name, value in step.options.items())})"
             for step in card.postprocessing
@@ -108,7 +108,7 @@ def _describe_lineage(card: ModelCard) -> list[str]:
     lineage = card.lineage
     return [
         f"parent: {lineage.parent or 'none, a base model'}",
-        f"began with {lineage.began_with}" if lineage.began_with else "",
+        f"initial weights: {lineage.began_with}" if lineage.began_with else "",
         f"{lineage.n_corrections} corrections, seed {lineage.seed}",
         f"made {lineage.created[:16].replace('T', ' ')}" if lineage.created else "",
         f"promoted because: {lineage.promotion_reason}" if lineage.promotion_reason else "",

@@ -15,7 +15,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors
 
 TICK_MS = 1000
 WRITE_INTERVAL_S = 5
-STATUS_TOOLTIP = "When the draft was written, minutes at work, voxels that differ from what the model predicted"
+STATUS_TOOLTIP = "Time since the draft was saved, minutes of work, voxels that differ from the prediction"
 
 
 class ReviewPanel(CollapsibleSection):
@@ -64,7 +64,7 @@ class ReviewPanel(CollapsibleSection):
         """Show what can be done, and what was."""
         current = self._case_controller.current
         why_not = _get_review_blocker(current, self._case_controller.is_busy)
-        again = "Accepted already; change a label, or what was reviewed, to accept it anew" * (
+        again = "Already accepted; change a label or the review region to accept it again" * (
             _is_accepted_unchanged(current)
         )
         theme.set_enabled(
@@ -73,10 +73,12 @@ class ReviewPanel(CollapsibleSection):
             f"Make these labels a correction, open the next case (A); reviewed: {self._review_region.summary}",
             why_not or again,
         )
-        theme.set_enabled(self._reject, not why_not, "Of no use: close this case without a correction (R)", why_not)
+        theme.set_enabled(self._reject, not why_not, "Not usable: close this case without a correction (R)", why_not)
         changed = current is not None and current.is_edited
         nothing = why_not or ("" if changed else "Nothing was changed: these are the labels of the model")
-        theme.set_enabled(self._reset, not nothing, "Bring the labels of the model back; Ctrl+Z undoes it", nothing)
+        theme.set_enabled(
+            self._reset, not nothing, "Restore the labels that the model predicted; Ctrl+Z undoes it", nothing
+        )
         self.set_status(_describe_progress(current), STATUS_TOOLTIP)
 
     def accept(self) -> None:
@@ -126,9 +128,9 @@ def _get_review_blocker(current: OpenCase | None, busy: bool) -> str:
     if current is None:
         return "Open a case first: drop an image"
     if busy:
-        return "The labels are being written"
+        return "The labels are being saved"
     if current.edit_session is None and current.saved_state in ("accepted", "rejected"):
-        return f"This case is {current.saved_state}; choose a label to change it once more"
+        return f"This case is {current.saved_state}; choose a label to edit it again"
     return "" if current.labels_layer is not None else "There are no labels yet: predict, or choose a label and paint"
 
 
@@ -144,7 +146,7 @@ def _is_accepted_unchanged(current: OpenCase | None) -> bool:
 
 def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> str:
     if current is None:
-        return "waits for a case"
+        return "no case is open"
     if current.edit_session is None:
         return current.saved_state
     draft = current.edit_session.draft
@@ -168,10 +170,10 @@ def _format_elapsed(seconds: float) -> str:
 
 
 REVIEW_REGION_TOOLTIP = (
-    "Looked at a part of the image only? Mark it (C): what lies outside is in no lesson and in no comparison.\n"
-    "Its labels stay as they are."
+    "If you reviewed only a part of the image, mark it (C). Pixels outside are not used for training or evaluation.\n"
+    "Their labels stay as they are."
 )
-NO_CASE_TOOLTIP = "Open a case first; then a part of it can be marked as the one that was reviewed"
+NO_CASE_TOOLTIP = "Open a case first; then you can mark the part that you reviewed"
 
 
 class ReviewRegionButton(QToolButton):

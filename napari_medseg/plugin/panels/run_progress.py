@@ -14,8 +14,8 @@ from napari_medseg.plugin.widgets.collapsible_section import PageStack, make_row
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from training.run_folder import EpochEnded, Event, Failed, Notice, Paused, Started
 
-PAUSING = "pausing, it can go on later"
-STOPPING = "stopping, the best is kept"
+PAUSING = "pausing, you can resume it later"
+STOPPING = "stopping, the best version is kept"
 
 
 class RunProgress(QWidget):
@@ -41,15 +41,19 @@ class RunProgress(QWidget):
         self.curve = TrainingCurve(theme_name)
         self.status_label = QElidingLabel("")
         self.pause_button = theme.make_button(
-            "Pause", "End the process and free its memory; the run goes on later where it stood"
+            "Pause", "End the process and free its memory; you can resume the run from here later"
         )
         self.cancel_button = theme.make_button(
-            "Cancel, keep best", "Stop now; the best version so far is compared and offered"
+            "Cancel, keep best", "Stop now; the best version so far is compared with the live one"
         )
         self.halted_label = QLabel("")
         self.halted_label.setWordWrap(True)
-        self.continue_button = theme.make_button("Continue", "Go on where the run stood, to the same result", main=True)
-        self.discard_button = theme.make_button("Discard", "Give this run up; its corrections wait to be learnt again")
+        self.continue_button = theme.make_button(
+            "Continue", "Resume from the last checkpoint; the result is the same as without the pause", main=True
+        )
+        self.discard_button = theme.make_button(
+            "Discard", "Discard this run; its corrections stay available for the next one"
+        )
         self.prompt = InlinePrompt()
         self._running_page, self._halted_page = QWidget(), QWidget()
         stack_widgets(
@@ -111,7 +115,7 @@ class RunProgress(QWidget):
         """Offer to go on with a run that was paused, or interrupted in any other state, and to discard it."""
         what = "Paused" if state is RunState.PAUSED else "Interrupted"
         where = f"at epoch {self._epoch}" if self._epoch else "in its first epoch"
-        self.halted_label.setText(f"{what} {where}; press Continue to go on.")
+        self.halted_label.setText(f"{what} {where}; press Continue to resume.")
         self._pages.show_page(self._halted_page)
 
     def _set_phase(self, phase: str) -> None:
@@ -133,7 +137,7 @@ class RunProgress(QWidget):
         self.show_time_left()
 
     def _on_discard(self) -> None:
-        text = f"Give up what it learnt up to epoch {self._epoch}?" if self._epoch else "Give this run up?"
+        text = f"Discard the training up to epoch {self._epoch}?" if self._epoch else "Discard this run?"
         keep = partial(self._pages.show_page, self._halted_page)
         self.prompt.ask(text, [("Discard", self.discard_requested.emit), ("Keep it", keep)])
         self._pages.show_page(self.prompt)

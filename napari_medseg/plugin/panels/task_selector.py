@@ -11,7 +11,7 @@ from napari_medseg.workflow import custom_tasks, relabel_task
 from napari_medseg.workflow.workspace import Workspace
 
 NEW_TASK, EDIT_LABELS = " new", " edit"  # no task can have such a name
-NOT_EDITABLE_TOOLTIP = "The labels of this task belong to the program; a new task can have any labels"
+NOT_EDITABLE_TOOLTIP = "The labels of a built-in task cannot be changed. Create a new task for other labels"
 
 
 class TaskSelector(theme.CompactComboBox):
@@ -28,7 +28,7 @@ class TaskSelector(theme.CompactComboBox):
     versions_changed = Signal()
 
     def __init__(self, workspace: Workspace, worklist: Worklist) -> None:
-        super().__init__("What is to be segmented")
+        super().__init__("Task: what to segment")
         self._workspace = workspace
         self._worklist = worklist
         self._stamp = custom_tasks.read_task_file_times(workspace)
@@ -42,7 +42,7 @@ class TaskSelector(theme.CompactComboBox):
             self.addItem(task.title, task.name)
         self.insertSeparator(self.count())
         self.addItem("New task…", NEW_TASK)
-        self.setItemData(self.count() - 1, "Name other things to be labelled", Qt.ItemDataRole.ToolTipRole)
+        self.setItemData(self.count() - 1, "Create a task with custom labels", Qt.ItemDataRole.ToolTipRole)
         self.addItem("Edit labels…", EDIT_LABELS)
         self.show_current_task()
 

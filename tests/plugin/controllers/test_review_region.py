@@ -86,7 +86,7 @@ def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: 
     layer = area_layer(dock)
     assert viewer.layers.selection.active is layer
     assert layer.mode == "add_rectangle"
-    assert button(dock).text() == "reviewed: the whole image, until you draw ▾"
+    assert button(dock).text() == "reviewed: the whole image, until you draw a region ▾"
     layer.add(LEFT_HALF, shape_type="rectangle")
     assert button(dock).text() == "reviewed: 50 % of the image ▾"
     assert "50 % of the image" in dock.review_panel._accept.toolTip()
@@ -152,7 +152,7 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     draw(dock, LEFT_HALF + 1000)
-    assert button(dock).text() == "reviewed: nothing, no pixel lies in the area ▾"
+    assert button(dock).text() == "reviewed: nothing, the region is empty ▾"
     dock.review_panel.accept()
     qtbot.waitUntil(lambda: "no pixel of case1 lies in the reviewed area" in told)
     qtbot.waitUntil(lambda: not dock.case_controller.is_busy)
