@@ -1,4 +1,4 @@
-"""The play of the demo: predict, correct, accept, export, retrain, compare, promote, on images that may be shipped."""
+"""The script of the demo: predict, correct, accept, export, retrain, compare and promote, on bundled images."""
 
 import csv
 import shutil
@@ -22,7 +22,7 @@ TASK = "lungs"
 
 
 def run_demo_script(driver: WindowDriver) -> None:
-    """Go through the whole loop; pictures, exports and the report are left in the stage's folder."""
+    """Run the complete workflow; screenshots, exports and the report are written to the folder of `driver`."""
     _predict_and_correct_ct(driver)
     _correct_xrays(driver)
     _export_labels(driver)

@@ -1,4 +1,4 @@
-"""The form of a retrain with other options than usual: start version, time, seed, recipe file."""
+"""The form with retrain options: start version, time, seed and recipe file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """What a person chose; `base` is empty for the live version, `recipe` is `None` for the usual recipe."""
+    """The selected options. Empty `base` means the live version; `recipe=None` means the default recipe."""
 
     base: str
     budget_s: float
@@ -31,11 +31,11 @@ def make_retrain_form(
     start
         Starts the run.
     live
-        The live version, which is the first choice; empty where the task has none.
+        The live version, which is the default; empty if the task has none.
     models
         All versions of the task, as in ``lungs-unet@1``.
     budget_s
-        Seconds that are chosen at first; one of `TIME_BUDGETS`.
+        Initial time budget in seconds; one of `TIME_BUDGETS`.
     """
     first = (f"{live} (live)" if live else "the best matching model", "")
     choices = [first, *((model, model) for model in models if model != live)]

@@ -1,4 +1,4 @@
-"""The case section: which case, task and model, the engine's state, and predicting."""
+"""The case section: case, task, model, engine state, and prediction."""
 
 from pathlib import Path
 
@@ -33,12 +33,12 @@ DROP_HINT = (
 
 
 class CasePanel(CollapsibleSection):
-    """Shows and changes what is worked on.
+    """Shows and selects the case, task and model.
 
     Notes
     -----
-    `predict_requested` is emitted by the button: the dock decides whether to ask first. `task_chosen` follows the
-    choice of another task.
+    `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
+    another task was selected.
     """
 
     predict_requested = Signal()
@@ -66,7 +66,7 @@ class CasePanel(CollapsibleSection):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show where the list and the open case stand."""
+        """Update the list and the display of the open case."""
         current, rows = self._case_controller.current, self._worklist.rows
         names = [row.case.id for row in rows]
         if current is not None and current.case.id in names:
@@ -87,11 +87,11 @@ class CasePanel(CollapsibleSection):
         self.refresh_predict()
 
     def set_predicts_automatically(self, predicts: bool) -> None:
-        """Choose whether labels appear without a click."""
+        """Choose whether cases are predicted automatically."""
         self._auto.setChecked(predicts)
 
     def refresh_models(self) -> None:
-        """List the versions for the task, and mark the live one."""
+        """List the versions for the task and mark the live one."""
         with show_errors():
             self._cards = self._workspace.registry.list_versions(self._worklist.task.name)
             live = self._workspace.registry.get_live_id(self._worklist.task.name)
@@ -108,7 +108,7 @@ class CasePanel(CollapsibleSection):
             self._refresh_model_tooltip()
 
     def show_card(self) -> None:
-        """Open the card of the chosen version in a window of its own."""
+        """Open the card of the selected version in a separate window."""
         if (card := self._get_chosen_card()) is not None:
             with show_errors():
                 ModelCardDialog(card, self._workspace.registry.get_folder(card.id), self.window()).show()
@@ -154,9 +154,7 @@ class CasePanel(CollapsibleSection):
         self._predict = theme.make_button("Predict", "", main=True)
         self._auto = QCheckBox("predict what I drop")
         self._auto.setChecked(self._worklist.predicts_automatically)
-        self._auto.setToolTip(
-            "Labels appear without a click, and the next case is predicted while you correct this one"
-        )
+        self._auto.setToolTip("Predict new images automatically, and predict the next case while you correct this one")
         self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._progress = QProgressBar()
         self._cancel = theme.make_button("Cancel", "Stop this prediction; its partial result is discarded")
@@ -193,7 +191,7 @@ class CasePanel(CollapsibleSection):
         self._poll.start(ENGINE_POLL_MS)
 
     def refresh_predict(self, _event: object = None) -> None:
-        """Show whether a prediction runs, and whether one can be asked for."""
+        """Show the progress of a prediction, and whether one can be started."""
         busy = self._predictions.has_urgent_request
         if busy and self._pages.currentIndex() == 0:
             self._progress.setRange(0, 1)

@@ -1,4 +1,4 @@
-"""The improve section: retrain on corrections, watch it learn, compare old and new, and decide which goes live."""
+"""The improve section: retrain on corrections, follow the run, compare versions, and promote one."""
 
 from functools import partial
 
@@ -39,8 +39,8 @@ class RetrainPanel(CollapsibleSection):
 
     Notes
     -----
-    `live_changed` says that another version predicts now; `row_chosen` carries the run and a `ComparisonRow` that a
-    person wants to see as labels. `findings.chosen` carries a case to look at before training.
+    `live_changed` is emitted when another version became live. `row_chosen` carries the run and the `ComparisonRow`
+    whose labels the user wants to see. `findings.chosen` carries a case to check before training.
     """
 
     live_changed = Signal()
@@ -66,7 +66,7 @@ class RetrainPanel(CollapsibleSection):
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
-        """Show another task, and the run of it that is under way or undecided."""
+        """Show another task and its active or undecided run."""
         self._task = task
         self._show_page(self._hint_page)
         self.refresh()
@@ -74,7 +74,7 @@ class RetrainPanel(CollapsibleSection):
             self._watch.attach(task)
 
     def refresh(self) -> None:
-        """Show how many corrections wait, and what can be done."""
+        """Update the number of new corrections and the state of the buttons."""
         with show_errors():
             live = self._workspace.registry.get_live_id(self._task)
             waiting = retrain.count_unlearnt_corrections(self._workspace, self._task)
@@ -95,7 +95,7 @@ class RetrainPanel(CollapsibleSection):
             self._show_effort()
 
     def promote_or_ask_reason(self) -> None:
-        """Promote the candidate; one that is not better needs a typed reason first."""
+        """Promote the candidate. If it is not better, ask for a reason first."""
         if self._compared is None:
             return
         if self._compared[1].verdict.decision is Decision.BETTER:
@@ -105,7 +105,7 @@ class RetrainPanel(CollapsibleSection):
             self.prompt.ask_reason(text, "reason, for the model card", "Promote anyway", self._promote)
 
     def set_budget(self, seconds: float) -> None:
-        """Choose the time of the next run, in seconds; one that the list lacks leaves it as it is."""
+        """Select the time budget of the next run, in seconds; a value that is not in the list is ignored."""
         if (index := self._budget.findData(seconds)) >= 0:
             self._budget.setCurrentIndex(index)
 
@@ -170,7 +170,7 @@ class RetrainPanel(CollapsibleSection):
         )
 
     def _fill_roll_back(self, live: str) -> None:
-        """List the versions that were live before, the last one first."""
+        """List the versions that were live before, newest first."""
         registry = self._workspace.registry
         earlier = [change.model for change in reversed(registry.read_history(self._task))]
         known = [card.id for card in registry.list_versions(self._task)]
@@ -285,7 +285,7 @@ class RetrainPanel(CollapsibleSection):
 
 
 def _describe_hold_out_shortage(n_groups: int) -> str:
-    """Say that too few patients are held out, before somebody waits for a verdict that cannot come."""
+    """Return a warning if the hold-out has too few groups for the promotion gate; otherwise an empty text."""
     if n_groups >= MIN_GROUPS:
         return ""
     return f"The hold-out has accepted cases of {n_groups} patients; the comparison needs {MIN_GROUPS}."

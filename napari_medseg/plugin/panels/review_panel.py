@@ -1,4 +1,4 @@
-"""The review section: what was done on this case, and the decision on it."""
+"""The review section: progress of the review, review region, and decision."""
 
 import time
 
@@ -19,11 +19,11 @@ STATUS_TOOLTIP = "Time since the draft was saved, minutes of work, voxels that d
 
 
 class ReviewPanel(CollapsibleSection):
-    """Say what was looked at; accept, reject, reset, export.
+    """Buttons to set the review region, and to accept, reject, reset and export.
 
     Notes
     -----
-    `export_requested` is emitted by its button.
+    `export_requested` is emitted by the export button.
     """
 
     export_requested = Signal()
@@ -61,7 +61,7 @@ class ReviewPanel(CollapsibleSection):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what can be done, and what was."""
+        """Update the buttons and the status line."""
         current = self._case_controller.current
         why_not = _get_review_blocker(current, self._case_controller.is_busy)
         again = "Already accepted; change a label or the review region to accept it again" * (
@@ -82,19 +82,19 @@ class ReviewPanel(CollapsibleSection):
         self.set_status(_describe_progress(current), STATUS_TOOLTIP)
 
     def accept(self) -> None:
-        """Accept, if that can be done now."""
+        """Accept the case if the button is enabled."""
         if self._accept.isEnabled():
             self._write_seconds()
             self._case_controller.accept()
 
     def reject(self) -> None:
-        """Reject, if that can be done now."""
+        """Reject the case if the button is enabled."""
         if self._reject.isEnabled():
             self._write_seconds()
             self._case_controller.reject()
 
     def set_exportable_count(self, n_accepted: int) -> None:
-        """Tell how many accepted cases there are to export."""
+        """Set the number of accepted cases that can be exported."""
         tooltip = (
             f"Write the labels of {n_accepted} accepted case{'s' * (n_accepted != 1)} with geometry and provenance"
         )
@@ -177,7 +177,7 @@ NO_CASE_TOOLTIP = "Open a case first; then you can mark the part that you review
 
 
 class ReviewRegionButton(QToolButton):
-    """Names the reviewed part of the open case; its menu marks another one."""
+    """Button that shows the review region of the open case; its menu changes the region."""
 
     def __init__(self, review_region: ReviewRegionController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -198,7 +198,7 @@ class ReviewRegionButton(QToolButton):
         self.refresh()
 
     def refresh(self) -> None:
-        """Say what counts now, and offer what can be done with it."""
+        """Update the text and the menu."""
         self.setText(f"reviewed: {self._review_region.summary} ▾")
         for action in self._volume_actions:
             action.setVisible(self._review_region.is_volume)

@@ -1,4 +1,4 @@
-"""A run that learns, or that waits to go on: its curve, where it stands, and the buttons that this state allows."""
+"""Display of a running or paused run: its curve, its progress, and its buttons."""
 
 import time
 from functools import partial
@@ -19,12 +19,12 @@ STOPPING = "stopping, the best version is kept"
 
 
 class RunProgress(QWidget):
-    """Shows what a run says; whoever owns it acts on the buttons.
+    """Shows the events of a run; the owner of the widget handles its buttons.
 
     Notes
     -----
-    `pause_requested` and `cancel_requested` come while it learns, `continue_requested` and `discard_requested` while it
-    waits.
+    `pause_requested` and `cancel_requested` are emitted during training, `continue_requested` and `discard_requested`
+    while the run is paused or interrupted.
     """
 
     pause_requested = Signal()
@@ -62,9 +62,7 @@ class RunProgress(QWidget):
         stack_widgets(
             self._halted_page, self.halted_label, make_row(self.continue_button, self.discard_button, stretch=-1)
         )
-        self._pages = PageStack(
-            self._running_page, self._halted_page, self.prompt
-        )  # a question takes the place of its buttons
+        self._pages = PageStack(self._running_page, self._halted_page, self.prompt)  # the prompt replaces the buttons
         stack_widgets(self, self.curve, self._pages)
         self.pause_button.clicked.connect(self._on_pause)
         self.cancel_button.clicked.connect(self._on_cancel)
@@ -72,7 +70,7 @@ class RunProgress(QWidget):
         self.discard_button.clicked.connect(self._on_discard)
 
     def begin(self) -> None:
-        """Show a run from its first event on."""
+        """Reset the display for a new run."""
         self.curve.clear_epochs()
         self._phase, self._is_request_pending, self._epoch = "reading corrections", False, 0
         self._ends_at = self._worked_s = 0.0
@@ -82,7 +80,7 @@ class RunProgress(QWidget):
         self.show_time_left()
 
     def show_event(self, event: Event) -> None:
-        """Show what the run says."""
+        """Show an event of the run."""
         match event:
             case Started():
                 self._set_phase(f"{event.n_train} corrections, {event.n_replay} replayed")
@@ -101,25 +99,25 @@ class RunProgress(QWidget):
                 self._phase, self._ends_at = "failed", 0.0
 
     def show_time_left(self) -> None:
-        """Count the seconds down that the run expects to take."""
+        """Show the estimated remaining time."""
         left_s = self._ends_at - time.time()
         self.status_label.setText(f"{self._phase}, {left_s:.0f} s left" if left_s > 0 else f"{self._phase} …")
         self.status_label.setToolTip(self._phase)
 
     def end(self) -> None:
-        """Show that nothing is learnt any more."""
+        """Disable the buttons after the end of training."""
         self.pause_button.setEnabled(False)
         self.cancel_button.setEnabled(False)
 
     def offer_to_continue(self, state: RunState) -> None:
-        """Offer to go on with a run that was paused, or interrupted in any other state, and to discard it."""
+        """Offer to continue or discard a run that was paused or interrupted."""
         what = "Paused" if state is RunState.PAUSED else "Interrupted"
         where = f"at epoch {self._epoch}" if self._epoch else "in its first epoch"
         self.halted_label.setText(f"{what} {where}; press Continue to resume.")
         self._pages.show_page(self._halted_page)
 
     def _set_phase(self, phase: str) -> None:
-        if not self._is_request_pending:  # what a person asked for is shown until it is done
+        if not self._is_request_pending:  # a pending user request stays visible
             self._phase = phase
 
     def _on_pause(self) -> None:
