@@ -25,7 +25,7 @@ from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overr
 from training.run_folder import Event, Failed
 
 RETRAIN_HINT = (
-    "Accept corrected cases, then train on them here. The new version goes live only if it is better on the hold-out."
+    "Accept corrected cases, then train on them. The new version goes live only if it is better on the hold-out."
 )
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
