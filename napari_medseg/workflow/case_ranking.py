@@ -1,4 +1,4 @@
-"""Which case next: the one that teaches most per minute of correction, as far as that can be known."""
+"""Order of the cases for review: highest expected benefit per minute of correction first."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from napari_medseg.workflow.cases import CaseRow
 
 
 def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case | None:
-    """Return the next case that nobody has decided on; `None` when all are done.
+    """Return the next case that is neither accepted nor rejected; `None` if there is none.
 
-    Predicted cases come first, the most uncertain per expected minute leading, then the others in the order in which
-    they came. Without `after`, or where it is done, that order is begun from its start; else it goes on behind `after`.
+    Predicted cases come first, sorted by uncertainty per expected minute of work; then the other cases in the order of
+    import. If `after` is undecided, the case after it is returned; otherwise the first case.
 
     Parameters
     ----------
     rows
-        The list of cases, as `cases.list_cases` gives it.
+        The list of cases, as returned by `cases.list_cases`.
     after
-        Case that is open now.
+        The open case.
     """
     cases = [row.case for row in rank_undecided_cases(rows)]
     ids = [case.id for case in cases]
@@ -29,12 +29,12 @@ def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case |
 
 
 def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
-    """Cases that nobody has decided on, in the order in which they should be corrected."""
+    """Return the undecided cases in the order in which they should be corrected."""
     return sorted((row for row in rows if not row.is_decided), key=_make_ranking_key)
 
 
 def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
-    """Return the first undecided case without a prediction, or with one by another version and no work on it."""
+    """Return the first undecided case without a prediction, or without edits and predicted by another version."""
     for row in rank_undecided_cases(rows):
         if row.prediction is None or (row.state == "predicted" and row.prediction.model != model):
             return row.case
@@ -42,7 +42,7 @@ def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
 
 
 def _make_ranking_key(row: CaseRow) -> tuple[bool, float, int]:
-    """Uncertainty per plane: a person needs about as long for each, and how long changes nothing in the order."""
+    """Sort by uncertainty per plane, assuming that each plane takes the same time to correct."""
     if row.uncertainty is None:
         return True, 0.0, row.case.id
     return False, -row.uncertainty / _count_planes(row.case), row.case.id

@@ -1,4 +1,4 @@
-"""Cases: images that came in, each once, with the side of the hold-out on which its group stands."""
+"""Cases: imported images, each stored once, and the assignment of their groups to training or hold-out."""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A case as a list shows it: where it stands, its newest prediction and correction, and its open review."""
+    """A row of the case list: case, state, newest prediction and correction, and open review."""
 
     case: Case
     state: CaseState
@@ -38,22 +38,22 @@ class CaseRow:
 
     @property
     def uncertainty(self) -> float | None:
-        """How unsure the newest prediction is; `None` without one."""
+        """Uncertainty of the newest prediction; `None` without one."""
         return None if self.prediction is None else self.prediction.uncertainty
 
     @property
     def is_decided(self) -> bool:
-        """Whether a person has decided on it."""
+        """Whether the case was accepted or rejected."""
         return self.state in ("accepted", "rejected")
 
 
 class TaskCases:
-    """The cases of a task, read once: what happens to a case reads its row again, and not the list.
+    """Cached list of the cases of a task. After a change of one case, only its row is read again.
 
     Parameters
     ----------
     ws, task
-        Of the cases, and their task.
+        Workspace, and name of the task.
     """
 
     def __init__(self, ws: Workspace, task: str) -> None:
@@ -63,17 +63,17 @@ class TaskCases:
 
     @property
     def rows(self) -> list[CaseRow]:
-        """All cases in the order in which they came, each with where it stands."""
+        """All cases with their state, in the order of import."""
         if self._rows is None:
             self._rows = list_cases(self._workspace, self._task)
         return self._rows
 
     def forget(self) -> None:
-        """Read the whole list when it is asked for again: something changed that concerns several cases."""
+        """Clear the cache, because several cases changed; the list is read again on the next access."""
         self._rows = None
 
     def update(self, case: Case) -> None:
-        """Read where a case stands by now; a new case comes behind the others."""
+        """Read the row of a case again; a new case is added at the end."""
         if self._rows is None or case.task != self._task:
             return
         row = get_case_row(self._workspace, case)
@@ -82,15 +82,15 @@ class TaskCases:
 
 
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
-    """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
+    """Add images to the project in order. If an image exists already (same content and task), its case is returned.
 
-    Each new group is put on its side at once, as `core.split` says, and keeps it. Groups of the base model's own
-    samples are never held out.
+    Each new group is assigned to training or hold-out by `core.split` and keeps this assignment. Groups of the training
+    samples of a live bundled model are never held out.
 
     Raises
     ------
     MedSegError
-        If the task takes no images with such axes; then nothing is added.
+        If the task does not accept images with these axes. Then nothing is added.
     """
     wanted = ws.tasks.get_task(task)
     for image in images:
@@ -102,16 +102,16 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
 
 
 def load_image(ws: Workspace, case: Case) -> Image:
-    """Read a case's image from its files, or from the project's copy where they are gone or have changed.
+    """Read the image of a case from its files, or from the copy in the project if they are missing or changed.
 
-    Touches files only, so that a worker thread may call it.
+    It only reads files, so it may run in a worker thread.
 
     Raises
     ------
     MedSegError
-        If neither is left.
+        If neither is available.
     """
-    reason = "its files are gone"
+    reason = "its files are missing"
     sources = [Path(source) for source in case.sources]
     if sources and all(source.exists() for source in sources):
         try:
@@ -127,55 +127,53 @@ def load_image(ws: Workspace, case: Case) -> Image:
         return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
     raise MedSegError(
-        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them anew where they are now; "
+        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them again from their folder; "
         "strokes and decisions are kept."
     )
 
 
 def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """All cases (of a task) in the order in which they came, each with where it stands."""
+    """Return all cases (of one task or of all) with their state, in the order of import."""
     return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
 
 
 def get_case_row(ws: Workspace, case: Case) -> CaseRow:
-    """One case, with where it stands by now; much faster than the list."""
+    """Return the current row of one case; much faster than `list_cases`."""
     return _make_case_row(ws, ws.project.read_case_history(case.id))
 
 
 def find_last_task(ws: Workspace) -> Task:
-    """Return the task of the newest case, or the first task of all in a new project."""
+    """Return the task of the newest case, or the first built-in task in a new project."""
     known = [case.task for case in ws.project.read_records(Case) if case.task in ws.tasks]
     return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
-    """Each case's newest correction, in the order of the cases; none of a case that was rejected afterwards."""
+    """Return the newest correction of each case, in the order of the cases, without cases rejected afterwards."""
     return list(ws.project.read_accepted_cases(task))
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Put a whole group into the hold-out, or take it out.
+    """Add a whole group to the hold-out, or remove it.
 
     Raises
     ------
     MedSegError
-        If the group was used on its present side: what a model has learnt from can no longer judge it, and what has
-        judged a model stays frozen.
+        If the group was already used: a training group cannot be held out any more, and a hold-out group that was used
+        for evaluation cannot be used for training.
     """
     if ws.project.read_hold_out_groups().get(group, False) == held_out:
         return
     if group in _find_pretrained_groups(ws):
         raise MedSegError(
-            f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
+            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
         )
     runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
     if runs and held_out:
-        raise MedSegError(
-            f"{group!r} was trained on (run {runs[0]}), so it can never be held out. Choose another group."
-        )
+        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
     if runs:
         raise MedSegError(
-            f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
+            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
 
@@ -207,7 +205,7 @@ def _add_case(ws: Workspace, image: Image, task: str) -> Case:
 
 
 def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
-    """Put groups that have no side yet on one, in the order in which they came."""
+    """Assign new groups to training or hold-out, in the order of import."""
     sides = ws.project.read_hold_out_groups()
     new = [group for group in dict.fromkeys(groups) if group not in sides]
     if not new:
@@ -219,7 +217,7 @@ def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
 
 
 def _find_pretrained_groups(ws: Workspace) -> set[str]:
-    """Return groups of the bundled samples that a live version learnt from before the person had it."""
+    """Return the groups of the bundled samples that a live version was trained on."""
     live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
     return find_replay_groups(ws.samples, [card for card in live if card is not None])
 

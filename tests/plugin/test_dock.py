@@ -288,15 +288,15 @@ def test_what_was_left_yesterday_is_offered(
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     dock.close_down()
     again = make_dock(open_workspace())
-    assert "A draft waits: case1" in again.prompt.text
-    again.prompt.press_answer("Go on with it")
+    assert "Unfinished draft: case1" in again.prompt.text
+    again.prompt.press_answer("Continue it")
     qtbot.waitUntil(lambda: again.case_controller.current is not None)
     assert again.case_controller.current.labels_layer.data[2, 2] == 1
     again.review_panel._accept.click()
     qtbot.waitUntil(lambda: again.case_panel._name.text() == "case2")
     again.close_down()
     third = make_dock(open_workspace())
-    assert "1 cases of last time" in third.prompt.text
+    assert "1 cases are not reviewed yet" in third.prompt.text
 
 
 def compared(name: str, old: float, new: float) -> Compared:
@@ -363,9 +363,9 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     assert dock.retrain_panel.table.rows[0].case == "b", "the worst change is on top"
     dock.retrain_panel._promote_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
-    assert "all the same?" in dock.retrain_panel.prompt.text
+    assert "anyway?" in dock.retrain_panel.prompt.text
     dock.retrain_panel.prompt._reason.setText("children only")
-    dock.retrain_panel.prompt.press_answer("Promote all the same")
+    dock.retrain_panel.prompt.press_answer("Promote anyway")
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "children only"
 
@@ -461,7 +461,7 @@ def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: 
     assert [(row.case.name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
         ("case1", "specks")
     ]
-    assert found._title.text() == "Look before you train: 3 findings"
+    assert found._title.text() == "Check before training: 3 findings"
     assert dock.retrain_panel._retrain.isEnabled()
     index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
     assert dock.case_controller.current.case.name != "case1"
@@ -483,4 +483,4 @@ def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, 
     dock.retrain_panel.refresh()
     qtbot.waitUntil(lambda: bool(dock.retrain_panel.findings.blocking_reason))
     assert not dock.retrain_panel._retrain.isEnabled()
-    assert "the same picture as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()
+    assert "the same image as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()

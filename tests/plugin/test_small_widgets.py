@@ -145,7 +145,7 @@ def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: Qt
 
 def test_an_empty_card_is_a_page_too() -> None:
     page = render_card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
-    assert "No hold-out figure" in page
+    assert "This card has no hold-out scores" in page
     assert "none, a base model" in page
 
 

@@ -239,6 +239,6 @@ def test_a_foreign_file_is_not_taken_for_what_was_reviewed(tmp_path: Path) -> No
     out.mkdir()
     (out / "scan_reviewed.nii.gz").write_bytes(b"mine")
     export_corrections([whole], out, ".nii.gz", with_images=False)
-    with pytest.raises(MedSegError, match="not of an export"):
+    with pytest.raises(MedSegError, match="was not made by an export"):
         export_corrections([replace(whole, reviewed_mask=whole.labels > 0)], out, ".nii.gz", with_images=False)
     assert (out / "scan_reviewed.nii.gz").read_bytes() == b"mine"

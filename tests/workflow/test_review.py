@@ -205,7 +205,7 @@ def test_labels_that_must_not_become_truth_are_refused_and_the_draft_stays(
         accept(ws, draft, spoil(draft.labels.copy()), image)
     assert states(ws) == ["draft"]
     assert draft.labels.ravel()[0] == 1
-    with pytest.raises(MedSegError, match="not that of"):
+    with pytest.raises(MedSegError, match="does not belong to"):
         accept(ws, draft, draft.labels, phantom(9))
     accept(ws, draft, draft.labels, image)
 

@@ -88,7 +88,7 @@ def test_a_projects_run_is_resumed_by_its_task(medseg: Call, tmp_path: Path) -> 
     assert code == 3, err
     told = json.loads(out)
     assert (told["state"], told["continue"]) == ("paused", "medseg train resume --task lungs")
-    assert "is paused. Go on with it" in medseg("train", "project", *where)[2]
+    assert "is paused. Resume or discard it" in medseg("train", "project", *where)[2]
     wish = wish_after_an_epoch(project / "runs", CANCEL_FILE)
     code, out, err = medseg("train", "resume", "--json", *where)
     wish.join()

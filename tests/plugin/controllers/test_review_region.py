@@ -152,7 +152,7 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     draw(dock, LEFT_HALF + 1000)
-    assert button(dock).text() == "reviewed: nothing, no pixel lies in the area ▾"
+    assert button(dock).text() == "reviewed: nothing, the region is empty ▾"
     dock.review_panel.accept()
     qtbot.waitUntil(lambda: "no pixel of case1 lies in the reviewed area" in told)
     qtbot.waitUntil(lambda: not dock.case_controller.is_busy)
