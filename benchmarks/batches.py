@@ -1,7 +1,7 @@
-"""How long a batch of changed patches takes: drawn, then changed one after the other, and all at once.
+"""Time to augment a batch: drawing its patches, then augmenting them one by one and all at once.
 
-What is measured is the same in both: 256 x 256 patches of four sets. On a GPU, where there is one, each is measured
-there too; the drawing, which a thread does beside a GPU, is listed on its own.
+Both ways do the same work: 256 x 256 patches with four augmentation presets. If there is a GPU, each is measured on it
+too. With a GPU a separate thread draws the patches, so the time of the drawing is listed separately.
 
     python benchmarks/batches.py --repeats 20
 """

@@ -1,10 +1,10 @@
-"""Which way to retrain? An oracle corrects 1, 2, 4, 8 and 16 images of a new source; six strategies learn from them.
+"""Compare ways to retrain: an oracle corrects 1, 2, 4, 8 and 16 images of a new source; each strategy trains on them.
 
-Judged on images of the new source whose patients no training saw, and on the hold-out of the old one: what was won, and
-what was lost. `retraining.py` has the sources, `strategies.py` the strategies. Every run is a line in
-`OUT/fine_tuning.jsonl`; a rerun skips the lines that are there, so it can be stopped at any time, and two processes may
-share the file when they differ in `--tasks`, `--seeds` or `--strategies`. `--report` draws table and plot from what is
-there.
+Each result is evaluated on images of the new source whose patients were in no training set, and on the hold-out of the
+old source. The first shows the gain, the second the loss. `retraining.py` has the sources, `strategies.py` the
+strategies. Every run is a line in `OUT/fine_tuning.jsonl`. A rerun skips the lines that exist, so it can be stopped at
+any time, and two processes may share the file if they differ in `--tasks`, `--seeds` or `--strategies`. `--report`
+only writes table and plot from the existing lines.
 
 `python benchmarks/corrections.py --data ../shared/data --weights ../shared/weights --out docs --budget-s 30`
 """
@@ -32,7 +32,7 @@ from retraining import (
 from strategies import STRATEGIES
 
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_case
@@ -74,10 +74,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget-s", type=float, default=90.0, help="seconds of each run, after its images are read")
-    parser.add_argument("--base-budget-s", type=float, default=300.0, help="of a base that is trained here, once")
+    parser.add_argument("--base-budget-s", type=float, default=300.0, help="seconds to train a base here, once")
     parser.add_argument("--n-threads", type=int, default=1)
-    parser.add_argument("--n-judged", type=int, default=24, help="images of each source to judge on, at most")
-    parser.add_argument("--report", action="store_true", help="only draw what is there")
+    parser.add_argument(
+        "--n-judged", type=int, default=24, help="largest number of images of each source to evaluate on"
+    )
+    parser.add_argument("--report", action="store_true", help="only write table and plot of the existing results")
     return parser.parse_args(arguments)
 
 

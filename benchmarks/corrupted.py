@@ -1,9 +1,9 @@
-"""Does the gate refuse what was learnt from corrupted corrections? Twenty trials with the real lungs model.
+"""Test whether the promotion gate rejects models that were trained on corrupted corrections: twenty trials.
 
-The live lungs model, which knows chest X-rays, is retrained on X-rays whose corrections are shuffled between the
-cases, empty, or have right and left exchanged; it is judged on sound corrections of patients that are held out. One
-trial in four is a control with sound corrections. Each trial is a line in `OUT/corrupted.jsonl`, and a rerun skips
-those that are there. Exit code 1 where a corrupted one passed.
+The lungs model, which was trained on chest X-rays too, is retrained on X-rays whose corrections are shuffled between
+the cases, empty, or have right and left swapped. The result is evaluated on correct labels of held-out patients. One
+trial in four is a control with correct labels. Each trial is a line in `OUT/corrupted.jsonl`; a rerun skips the lines
+that exist. The exit code is 1 if a corrupted model passed.
 
 `python benchmarks/corrupted.py --data ../shared/data --weights ../shared/weights --out docs --budget-s 30`
 """
@@ -36,7 +36,7 @@ from napari_medseg.core.quality.label_checks import check_labels, swap_sides
 from napari_medseg.core.quality.label_mixups import find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.quality.promotion_gate import Decision, decide_promotion
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_case
@@ -55,7 +55,7 @@ CORRUPTIONS: dict[str, Callable[[Labels, int], Labels]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the trials that are missing, and say how they ended."""
+    """Make the missing trials, and print their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("demo-output/corrections"))
     parser.add_argument("--base", default="lungs-unet@3", help="bundled version to retrain")
     parser.add_argument("--trials", type=int, default=20, help="corrupted ones; every fourth is followed by a control")
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds that nothing was chosen by begin at 100")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="seeds from 100 on were not used to choose any setting"
+    )
     parser.add_argument("--n-corrected", type=int, default=8)
     parser.add_argument("--n-held-out", type=int, default=8)
     parser.add_argument("--budget-s", type=float, default=90.0)
@@ -103,7 +105,7 @@ def plan_trials(n_trials: int, first_seed: int = 0) -> list[tuple[int, str]]:
 def run_trial(
     domain: Domain, place: BenchmarkSetup, seed: int, name: str, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Retrain on corrupted corrections, ask the gate, and count what the checks before training would have said."""
+    """Retrain on corrupted corrections, apply the promotion gate, and count findings of the checks before training."""
     lessons = choose_corrected_items(domain, options.n_corrected, seed)
     order = np.random.default_rng(seed).permutation(len(domain.new_hold_out))
     judged = [domain.new_hold_out[index] for index in order]
@@ -128,7 +130,7 @@ def run_trial(
 
 
 def compare_versions(parent: Path, candidate: Path, items: Sequence[SnapshotItem]) -> list[Compared]:
-    """Compare two versions as a run does at its end, but outside the budget: short trials, too, learn."""
+    """Compare two versions as a run does at its end, but outside the time limit, so that short trials train too."""
     old, new = Predictor.load(parent), Predictor.load(candidate)
     rows = []
     for item in items:
@@ -168,7 +170,7 @@ def _write_corrupted_items(
 
 
 def _shuffle_labels(labels: Labels, by: int) -> Labels:
-    """Give each case the labels of another, stretched to its own size."""
+    """Give each case the labels of another case, resized to its image."""
     moved = [labels[(index + by) % len(labels)] for index in range(len(labels))]
     fitted = []
     for own, other in zip(labels, moved, strict=True):

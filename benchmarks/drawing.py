@@ -1,4 +1,4 @@
-"""The plot of `corrections.py`: for each task the Dice on the new source above, and on the old one below."""
+"""The plot of `corrections.py`: for each task the Dice on the new source (top) and on the old source (bottom)."""
 
 import statistics
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,9 @@
 """How many frames does the first model of a new task need? Laryngoscopy, six labels, no bundled model.
 
 Makes the task, then trains a first model on 4, 8, 16, 32 and all frames, each for the same time or number of steps, by
-the same call as `medseg train folders`; each is judged on a sequence that none of them saw. Frames are taken
-from the other sequences in turn, evenly over each; fewer are always among the more.
+the same functions as `medseg train folders`. Each model is evaluated on a sequence that is in no training set. The
+frames are taken from the other sequences in turn, evenly spread over each. A smaller set is always part of the larger
+ones.
 
 `python benchmarks/larynx.py --data ../shared/data/larynx --out docs/larynx --budget 300`
 """
@@ -21,10 +22,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from napari_medseg.core.custom_task import make_custom_task
-from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.workflow.workspace import PACKAGE_DIR
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.from_folders.default_recipe import RecipeOverrides
@@ -32,8 +32,9 @@ from training.from_folders.folder_run import FolderData, check_folder_data, fill
 from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.recipe_keys import merge_keys
-from training.run_folder import Failed, read_events
+from training.run_folder import EVALUATION_REQUEST_FILE, Failed, read_events
 from training.run_setup import choose_training_device
+from training.start_plan import list_donors
 
 SEQUENCE_PATTERN = r"_(seq\d+)_"
 LABEL_COLOURS = {
@@ -67,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hold-out", default="seq6", help="sequence to judge on")
+    parser.add_argument("--hold-out", default="seq6", help="sequence to evaluate on")
     parser.add_argument("--counts", type=int, nargs="+", default=[4, 8, 16, 32, 0], help="0: all")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each model, reading included")
     parser.add_argument("--steps", type=int, default=0, help="steps for each model, instead of seconds")
-    parser.add_argument("--judge-every", type=int, default=1, help="judge on every n-th frame of the sequence")
+    parser.add_argument("--judge-every", type=int, default=1, help="evaluate on every n-th frame of the sequence")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--changes", type=json.loads, default={}, help='of the recipe, as {"data": {"foreground_share": 0.5}}'
@@ -96,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def group_frames_by_sequence(matched: PairingResult, held_out: str) -> list[list[str]]:
-    """Names of the frames of each sequence but the one that judges, in the order of the file names."""
+    """Return the names of the frames of each sequence except the held-out one, in the order of the file names."""
     names = sorted(case.name for case in matched.cases if held_out not in case.name)
     keys = sorted({name.split("_")[1] for name in names})
     return [[name for name in names if f"_{key}_" in name] for key in keys]
 
 
 def interleave_sequences(groups: Sequence[Sequence[str]]) -> list[str]:
-    """One frame of each sequence in turn, and in each sequence so that the first few are spread all over it."""
+    """Take one frame of each sequence in turn, so that the first few of each sequence are evenly spread over it."""
     spread = [[group[index] for index in _order_by_bisection(len(group))] for group in groups]
     return [name for name in chain.from_iterable(zip_longest(*spread)) if name is not None]
 
@@ -111,15 +112,15 @@ def interleave_sequences(groups: Sequence[Sequence[str]]) -> list[str]:
 def train_and_score(
     data: FolderData, names: Sequence[str], n_frames: int, matched: PairingResult, options: argparse.Namespace
 ) -> LearningCurvePoint:
-    """Train on the first `n_frames` names in a process of its own, and judge on the others."""
+    """Train on the first `n_frames` names in a separate process, and evaluate on the others."""
     budget = {"n_epochs": max(1, options.steps // 10)} if options.steps else {"budget_s": options.budget}
     changes = {
         "schedule": {"n_epochs": 2000, "patience": 2000, "steps_per_epoch": 10, "keep": "last"},
         "run": {"seed": options.seed},
     }
     cases = [case for case in matched.cases if case.name in set(names)]
-    registry = ModelRegistry(Path(), PACKAGE_DIR / "models")
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    registry = ModelRegistry(Path(), BUNDLED_MODELS)
+    donors = list_donors(registry)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) if options.keep is None else options.keep / str(n_frames)
         wanted = FolderData(
@@ -133,6 +134,7 @@ def train_and_score(
         )
         recipe = merge_keys(merge_keys(changes, budget), options.changes)
         fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe=recipe))
+        (run_dir / EVALUATION_REQUEST_FILE).unlink()  # the frames are evaluated below, label by label
         began = time.monotonic()
         subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=False)
         seconds = time.monotonic() - began
@@ -162,7 +164,7 @@ def compute_mean_dice_per_label(
 
 
 def write_results(points: Sequence[LearningCurvePoint], task: Task, options: argparse.Namespace, n_judged: int) -> None:
-    """Write the table for people and for programs, and the curves."""
+    """Write the table as Markdown, CSV and JSON, and the curves."""
     options.out.mkdir(parents=True, exist_ok=True)
     names = list(points[0].dice)
     head = ["frames", *names, SUMMARY, "steps", "seconds"]
@@ -213,7 +215,7 @@ def draw_curves_svg(points: Sequence[LearningCurvePoint], task: Task, title: str
 
 
 def _spread_label_positions(wanted_y: dict[str, float], at_least: float = 16.0) -> dict[str, float]:
-    """Move the names beside the curves down where they would lie on each other."""
+    """Move the names beside the curves down if they would overlap."""
     placed: dict[str, float] = {}
     lowest = float("-inf")
     for name in sorted(wanted_y, key=wanted_y.__getitem__):

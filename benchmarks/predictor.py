@@ -1,13 +1,15 @@
-"""Our predictor against `monai.inferers.sliding_window_inference`, side by side: time, peak memory, agreement.
+"""Our predictor compared with `monai.inferers.sliding_window_inference`: time, peak memory, agreement.
 
-Same network, weights and preprocessing, image in. MONAI is measured up to its logits, in fp32; the predictor up to
-labels and uncertainty. "bare passes" are the forward passes alone that the predictor makes. Contenders take turns, so
-that a busy machine is busy for all of them. Peak memory is what a process takes beyond image and network.
+Network, weights, preprocessing and input image are the same. MONAI is measured up to its logits, in fp32; the predictor
+up to labels and uncertainty. "bare passes" are only the forward passes that the predictor makes. The contenders take
+turns, so that other work on the machine affects all of them. Peak memory is the memory of a process in addition to
+image and network.
 
     python benchmarks/predictor.py --out predictor.json
 """
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
@@ -29,14 +31,15 @@ from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.compiled_network import CompiledNetwork
-from napari_medseg.inference.device import choose_autocast_dtype
+from napari_medseg.inference.device import BatchLimits, choose_autocast_dtype
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version
 
 PACKAGE = Path(napari_medseg.__file__).parent
 WINDOW_PX = 256
-WINDOWS_AT_ONCE = 4
+WINDOWS_AT_ONCE = {"cpu": 4, "cuda": 32}
+"""The best value for the reference: four windows of 256 px leave a GPU idle."""
 REFERENCE = "monai 0.25"
 BARE = "bare passes"
 OURS = "predictor"
@@ -84,33 +87,41 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", nargs="+", choices=sorted(AIMS), default=list(AIMS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    parser.add_argument("--no-agreement", action="store_true", help="spare the fp32 pass of the whole image (7 GB)")
+    parser.add_argument("--no-agreement", action="store_true", help="skip the fp32 pass of the whole image (7 GB)")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _image(name: str) -> Image:
-    """Return a slice of 512 x 512, a stack of 64 of them, or 64 of them side by side as a picture of 4000 x 4000."""
+def make_image(name: str, side: int = 8) -> Image:
+    """Return a slice of 512 x 512, a stack of `side` x `side` slices, or these side by side as one picture.
+
+    Parameters
+    ----------
+    name
+        ``"slice"``, ``"stack"`` or ``"picture"``.
+    side
+        8 makes 64 slices, and a picture of 4000 x 4000 pixels.
+    """
     series = formats.read(PACKAGE / "samples/ct_a0001/dicom")
-    pixels = series.pixels[np.arange(64) % len(series.pixels)]
+    pixels = series.pixels[np.arange(side * side) % len(series.pixels)]
     if name == "slice":
-        return Image(np.ascontiguousarray(pixels[8]), "YX", units="HU")
+        return Image(np.ascontiguousarray(series.pixels[8]), "YX", units="HU")
     if name == "stack":
         return Image(np.ascontiguousarray(pixels), "ZYX", units="HU")
-    mosaic = pixels[:, 6:506, 6:506].reshape(8, 8, 500, 500).transpose(0, 2, 1, 3).reshape(4000, 4000)
+    mosaic = pixels[:, 6:506, 6:506].reshape(side, side, 500, 500).transpose(0, 2, 1, 3).reshape(2 * (side * 500,))
     return Image(np.ascontiguousarray(mosaic), "YX", units="HU")
 
 
-def _bare_card(card: ModelCard) -> ModelCard:
-    """No cleaning, which MONAI does not do either, and no reduction of large planes."""
+def make_bare_card(card: ModelCard) -> ModelCard:
+    """Return the card without cleaning, which MONAI does not do either, and without reduction of large planes."""
     preprocessing = card.preprocessing.model_copy(update={"max_side_px": 4096})
     return card.model_copy(update={"preprocessing": preprocessing, "postprocessing": []})
 
 
 def _compare(network: nn.Module, card: ModelCard, name: str, options: argparse.Namespace) -> list[Row]:
-    image, card = _image(name), _bare_card(card)
-    contenders = _contenders(network, card, image)
-    times = _take_turns(contenders, options.repeats)
+    image, card = make_image(name), make_bare_card(card)
+    contenders = make_contenders(network, card, image)
+    times = take_turns(contenders, options.repeats)
     truth = None if options.no_agreement else _whole_fp32(network, card, image)
     reference = statistics.median(wall for wall, _ in times[REFERENCE])
     rows = []
@@ -123,21 +134,37 @@ def _compare(network: nn.Module, card: ModelCard, name: str, options: argparse.N
     return rows
 
 
-def _contenders(network: nn.Module, card: ModelCard, image: Image) -> dict[str, Callable[[], LabelsOrLogits]]:
-    predictor = Predictor(network, card, "cpu")
-    runner = CompiledNetwork(network, predictor.device, choose_autocast_dtype(predictor.device, card.precision))
-    batches = _batches(card, image)
+def make_contenders(
+    network: nn.Module, card: ModelCard, image: Image, device: str = "cpu"
+) -> dict[str, Callable[[], LabelsOrLogits]]:
+    """Return what is compared, by its name; each returns when the device has done its work.
+
+    Parameters
+    ----------
+    network, card
+        From `make_bare_card`, so that all do the same.
+    image
+        What is predicted; reading it is not part of the work.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    """
+    predictor = Predictor(network, card, device)
+    place = predictor.device
+    runner = CompiledNetwork(network, place, choose_autocast_dtype(place, card.precision))
+    batches = _make_noise(record_batch_shapes(card, image, predictor.limits))
+    reference = copy.deepcopy(network).eval().to(place)
 
     def monai(overlap: float) -> Tensor:
-        planes = torch.from_numpy(np.ascontiguousarray(prepare(image, card).planes))
+        planes = torch.from_numpy(np.ascontiguousarray(prepare(image, card).planes)).to(place)
+        at_once = WINDOWS_AT_ONCE[place.type]
         with torch.inference_mode():
             logits: Tensor = sliding_window_inference(
-                planes, WINDOW_PX, WINDOWS_AT_ONCE, network, overlap=overlap, mode="gaussian"
+                planes, WINDOW_PX, at_once, reference, overlap=overlap, mode="gaussian"
             )
-        return logits
+        return _wait(logits)
 
     def bare() -> Tensor:
-        return [runner.compute_logits(batch) for batch in batches][-1]
+        return _wait([runner.compute_logits(batch) for batch in batches][-1])
 
     return {
         REFERENCE: lambda: monai(0.25),
@@ -147,8 +174,15 @@ def _contenders(network: nn.Module, card: ModelCard, image: Image) -> dict[str, 
     }
 
 
+def _wait(logits: Tensor) -> Tensor:
+    """Return them after a GPU has computed them."""
+    if logits.is_cuda:
+        torch.cuda.synchronize()
+    return logits
+
+
 class _Recorder(nn.Module):
-    """Notes what it is given instead of computing."""
+    """Records its inputs instead of computing."""
 
     def __init__(self, classes: int, shapes: list[tuple[int, ...]]) -> None:
         super().__init__()
@@ -160,15 +194,19 @@ class _Recorder(nn.Module):
         return torch.zeros(len(planes), self._classes, *planes.shape[-2:])
 
 
-def _batches(card: ModelCard, image: Image) -> list[NDArray[np.float32]]:
-    """Noise of the shapes that the predictor gives to the network."""
+def record_batch_shapes(card: ModelCard, image: Image, limits: BatchLimits) -> list[tuple[int, ...]]:
+    """Return the shapes (n, c, h, w) that the predictor gives to the network for an image."""
     shapes: list[tuple[int, ...]] = []
-    Predictor(_Recorder(card.architecture.classes, shapes), card, "cpu").predict_labels(image)
+    Predictor(_Recorder(card.architecture.classes, shapes), card, "cpu", limits).predict_labels(image)
+    return shapes
+
+
+def _make_noise(shapes: list[tuple[int, ...]]) -> list[NDArray[np.float32]]:
     noise = np.random.default_rng(0).normal(size=max(shapes, key=np.prod)).astype(np.float32)
     return [np.resize(noise, shape) for shape in shapes]
 
 
-def _take_turns(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[tuple[float, float]]]:
+def take_turns(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds on the wall and on the CPU of every contender, one after the other in each round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(repeats):
@@ -192,7 +230,7 @@ def _labels(answer: LabelsOrLogits, image: Image) -> NDArray[Any]:
     if not isinstance(answer, Tensor):
         return answer
     height, width = image.spatial_shape[-2:]
-    labels: NDArray[np.uint8] = answer.numpy()[..., :height, :width].argmax(axis=1).astype(np.uint8)
+    labels: NDArray[np.uint8] = answer.cpu().numpy()[..., :height, :width].argmax(axis=1).astype(np.uint8)
     return labels.reshape(image.spatial_shape)
 
 
@@ -206,10 +244,10 @@ def _peak_in_new_process(version: Path, contender: str, name: str) -> float | No
 
 def _peak_bytes(version: Path, contender: str, name: str) -> int:
     network, card = load_version(version)
-    image, card = _image(name), _bare_card(card)
+    image, card = make_image(name), make_bare_card(card)
     small = Image(image.pixels[..., :64, :64], image.axes, units="HU")
-    _contenders(network, card, small)[contender]()  # lets the libraries load what they need
-    run = _contenders(network, card, image)[contender]
+    make_contenders(network, card, small)[contender]()  # lets the libraries load what they need
+    run = make_contenders(network, card, image)[contender]
     before = _status_bytes("VmRSS")
     CLEAR_PEAK.write_text("5")  # the kernel counts the peak from here
     run()
@@ -238,7 +276,7 @@ def _print_table(rows: list[Row]) -> None:
 
 
 def _verdict(by_contender: dict[str, Row]) -> str:
-    """Say whether the aims are met."""
+    """Print whether the aims are met."""
     ours, bare, monai = by_contender[OURS], by_contender[BARE], by_contender[REFERENCE]
     overhead = ours.seconds / bare.seconds
     aims = {

@@ -1,14 +1,13 @@
-"""What the benchmarks of retraining share: where old and new images come from, and one run.
+"""Shared by the benchmarks of retraining: the sources of old and new images, and the code of one run.
 
-Three domains, each with images that the base version learnt from (old) and a source that it did not (new):
+Corrections are the reference labels (a perfect annotator, an "oracle"). Each of the three domains has images that the
+base version was trained on (old) and a source that is new to it:
 
-- lungs: the bundled lungs-unet@1 learnt from CT; new are chest X-rays of children.
-- nuclei: a base that is trained here, on the Data Science Bowl's tissue alone; new are 500 px fields of MoNuSeg slides.
-- lesions: a base that is trained here, on half of the medseg slices; new is the other half as another scanner might
-  have shown it: the patient prone, half the resolution, another grey window, noise. The slices judged are the same in
-  both forms, and no training has seen them.
-
-Corrections are the reference labels: an oracle corrects.
+- lungs: the bundled lungs-unet@1 was trained on CT; new are chest X-rays of children.
+- nuclei: a base that is trained here, on the Data Science Bowl's tissue only; new are 500 px crops of MoNuSeg.
+- lesions: a base that is trained here, on half of the medseg slices; new is the other half, changed to simulate
+  another scanner: patient prone, half the resolution, another grey window, noise. The slices for evaluation are the
+  same in both forms, and are in no training set.
 """
 
 import csv
@@ -28,18 +27,19 @@ from strategies import Strategy
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import read_card
+from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.core.replay import read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, round_robin, write_snapshot
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from training.__main__ import main as train_run
 from training.data.labelled_cases import pair_by_stem
 from training.evaluation.hold_out_comparison import finish_run, score_base
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
-from training.loop import resume, train
+from training.loop import train
 from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, update_recipe, write_recipe
-from training.run_folder import append_event
+from training.run_control import resume
+from training.run_folder import EVENTS_FILE, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER, append_event
 from training.run_setup import read_setup
 
 PACKAGE = Path(napari_medseg.__file__).parent
@@ -65,7 +65,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class BenchmarkSetup:
-    """Where data and weights lie, where the work goes, and how long a base that is trained here may take."""
+    """Folders of data, weights and work, and the time limit for a base that is trained here."""
 
     data: Path
     weights: Path
@@ -76,22 +76,22 @@ class BenchmarkSetup:
 
 
 def make_lungs_domain(place: BenchmarkSetup) -> Domain:
-    """CT to X-ray, from the bundled version that learnt from CT only."""
+    """CT to X-ray, from the bundled version that was trained on CT only."""
     parent = PACKAGE / "models" / "lungs-unet" / "1"
     folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
-        _item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
-        for one in read_replay_samples(SAMPLES, read_card(parent / "card.json"))
+        make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
+        for one in read_replay_samples(SAMPLES, read_card(parent / CARD_FILE))
     )
     source = place.data / "lungs" / "xray_kermany"
     with (source / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = {row["name"]: row for row in csv.DictReader(file)}
+        rows = {row["name"]: (row["patient"], row["split"]) for row in csv.DictReader(file)}
     pictures = [
-        (_item(case.name, case.image, case.labels, rows[case.name]["patient"], Role.TRAIN), rows[case.name]["split"])
+        (make_item(case.name, case.image, case.labels, rows[case.name][0], Role.TRAIN), rows[case.name][1])
         for case in pair_by_stem(source / "images", source / "labels")
     ]
     new, judged = (round_robin([item for item, split in pictures if split == name]) for name in ("train", "val"))
-    return Domain("lungs", parent, folder / "start", *split_old_items(old, sample), tuple(new), tuple(judged))
+    return Domain("lungs", parent, folder / START_FOLDER, *split_old_items(old, sample), tuple(new), tuple(judged))
 
 
 def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
@@ -105,11 +105,11 @@ def make_nuclei_domain(place: BenchmarkSetup) -> Domain:
         round_robin([tile for tile in tiles if (tile.group in held_out) is wanted]) for wanted in (False, True)
     )
     parent = _train_base(folder, place)
-    return Domain("nuclei", parent, folder / "start", *split_old_items(old), tuple(new), tuple(judged))
+    return Domain("nuclei", parent, folder / START_FOLDER, *split_old_items(old), tuple(new), tuple(judged))
 
 
 def make_lesions_domain(place: BenchmarkSetup) -> Domain:
-    """Half of the medseg slices to the other half as of another scanner."""
+    """Half of the medseg slices to the other half, changed to simulate another scanner."""
     base = read_model_recipe(RECIPES / "covid.json")
     card = base.card.model_copy(update={"field": None})
     sources = tuple(one for one in base.sources if one.name == "medseg")
@@ -119,16 +119,16 @@ def make_lesions_domain(place: BenchmarkSetup) -> Domain:
     names = {item.name for item in first}
     half = [item for item in items if item.role is not Role.TRAIN or item.name in names]
     folder = place.work / "lesions"
-    if not (folder / "recipe.json").exists():
+    if not (folder / RECIPE_FILE).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / "snapshot.json")
-        recipe = read_recipe(whole / "recipe.json")
-        start = {"run": {"base": str((whole / "start").resolve())}}
-        write_recipe(update_recipe(recipe, start), folder / "recipe.json")
+        write_snapshot(Snapshot(task="covid", items=tuple(half)), folder / SNAPSHOT_FILE)
+        recipe = read_recipe(whole / RECIPE_FILE)
+        start = {"run": {"base": str((whole / START_FOLDER).resolve())}}
+        write_recipe(update_recipe(recipe, start), folder / RECIPE_FILE)
     judged = [item for item in items if item.role is Role.HOLD_OUT]
     parent = _train_base(folder, place)
     shifted = [[_simulate_other_scanner(item, folder / "shifted") for item in part] for part in (second, judged)]
-    return Domain("covid", parent, whole / "start", *split_old_items(half), *(tuple(part) for part in shifted))
+    return Domain("covid", parent, whole / START_FOLDER, *split_old_items(half), *(tuple(part) for part in shifted))
 
 
 DOMAINS: dict[str, Callable[[BenchmarkSetup], Domain]] = {
@@ -141,7 +141,7 @@ DOMAINS: dict[str, Callable[[BenchmarkSetup], Domain]] = {
 def split_old_items(
     items: Sequence[SnapshotItem], sample: Sequence[SnapshotItem] = ()
 ) -> tuple[tuple[SnapshotItem, ...], tuple[SnapshotItem, ...], tuple[SnapshotItem, ...]]:
-    """Part old items into those learnt from, a sample of them to replay (unless it is given), those to judge on."""
+    """Split old items into those for training, a sample of them to replay (unless it is given), and the hold-out."""
     learnt = tuple(item for item in items if item.role is Role.TRAIN)
     if not sample:
         chosen = np.random.default_rng(0).permutation(len(learnt))[:N_SAMPLE]
@@ -150,7 +150,7 @@ def split_old_items(
 
 
 def choose_corrected_items(domain: Domain, count: int, seed: int) -> list[SnapshotItem]:
-    """Choose the images that the oracle corrects: of as many groups as there are, in an order of the seed."""
+    """Choose the images that the oracle corrects: from as many groups as possible, in an order set by the seed."""
     shuffled = [domain.new[index] for index in np.random.default_rng(seed).permutation(len(domain.new))]
     return [item.model_copy(update={"role": Role.TRAIN}) for item in round_robin(shuffled)[:count]]
 
@@ -159,7 +159,7 @@ def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, 
     """Return the recipe of a run."""
     task = get_task(domain.task)
     base = domain.parent if strategy.start == "parent" else domain.encoder
-    recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / "card.json").name, 2, budget_s, seed)
+    recipe = make_fine_tuning_recipe(str(base.resolve()), read_card(base / CARD_FILE).name, 2, budget_s, seed)
     look = {"augmentation": {"preset": task.augmentation, "replay_preset": task.replay_augmentation}}
     for changes in (look, {"run": {"n_threads": place.n_threads}}, strategy.recipe, place.recipe):
         recipe = update_recipe(recipe, changes)
@@ -167,7 +167,7 @@ def make_recipe(domain: Domain, strategy: Strategy, budget_s: float, seed: int, 
 
 
 def make_training_items(domain: Domain, strategy: Strategy, new: Sequence[SnapshotItem]) -> list[SnapshotItem]:
-    """Put what a strategy learns from together; where all data are mixed, one old image stands in for validation."""
+    """Collect the training data of a strategy; if all data are mixed, one old image is used for validation."""
     older: dict[str, list[SnapshotItem]] = {
         "none": [],
         "sample": list(domain.sample),
@@ -185,22 +185,22 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
     The clock starts when the images are read, so that strategies with more of them learn as long as the others.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_snapshot(Snapshot(task=domain.task, items=tuple(items)), run_dir / "snapshot.json")
-    write_recipe(recipe, run_dir / "recipe.json")
+    write_snapshot(Snapshot(task=domain.task, items=tuple(items)), run_dir / SNAPSHOT_FILE)
+    write_recipe(recipe, run_dir / RECIPE_FILE)
     began = time.monotonic()
     setup = read_setup(run_dir, began)
     setup.time_budget.started = read = time.monotonic()
-    progress = resume(setup)
+    control = resume(setup)
     old = score_base(setup)
-    for event in train(setup, progress):
+    for event in train(control):
         append_event(run_dir, event)
-    for event in finish_run(setup, progress, old):
+    for event in finish_run(setup, control.progress, old):
         append_event(run_dir, event)
     return read - began, time.monotonic() - read
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of results; none where there is no file."""
+    """Return the lines of a file of results; none if the file does not exist."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
@@ -214,23 +214,23 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
 def _prepare_base_run(base: ModelRecipe, place: BenchmarkSetup, name: str) -> tuple[Path, list[SnapshotItem]]:
     """Return the run folder of a base recipe, made where it is missing, and its items with absolute paths."""
     folder = place.work / name
-    if not (folder / "recipe.json").exists():
+    if not (folder / RECIPE_FILE).exists():
         make_run(base, place.data, place.weights, folder)
-    return folder, [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    return folder, [_make_paths_absolute(item, folder) for item in read_snapshot(folder / SNAPSHOT_FILE).items]
 
 
 def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
     """Train the base in a run folder, unless it is there."""
     version = folder / "trained"
-    if (version / "card.json").exists():
+    if (version / CARD_FILE).exists():
         return version
     run_dir = folder / f"run-{os.getpid()}"
     run_dir.mkdir(exist_ok=True)
-    items = [_make_paths_absolute(item, folder) for item in read_snapshot(folder / "snapshot.json").items]
+    items = [_make_paths_absolute(item, folder) for item in read_snapshot(folder / SNAPSHOT_FILE).items]
     lessons = [item for item in items if item.role is not Role.HOLD_OUT]
-    task = read_snapshot(folder / "snapshot.json").task
-    write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / "snapshot.json")
-    recipe = read_recipe(folder / "recipe.json")
+    task = read_snapshot(folder / SNAPSHOT_FILE).task
+    write_snapshot(Snapshot(task=task, items=tuple(lessons)), run_dir / SNAPSHOT_FILE)
+    recipe = read_recipe(folder / RECIPE_FILE)
     run = {
         "base": str((folder / recipe.run.base).resolve()),
         "roi_model": "",
@@ -238,13 +238,13 @@ def _train_base(folder: Path, place: BenchmarkSetup) -> Path:
         "n_threads": place.n_threads,
     }
     schedule = {"n_epochs": 500, "steps_per_epoch": 20, "patience": 500}
-    write_recipe(update_recipe(recipe, {"run": run, "schedule": schedule}), run_dir / "recipe.json")
+    write_recipe(update_recipe(recipe, {"run": run, "schedule": schedule}), run_dir / RECIPE_FILE)
     if train_run([str(run_dir)]) != 0:
-        raise RuntimeError(f"the base could not be trained: see {run_dir / 'events.jsonl'}")
+        raise RuntimeError(f"the base could not be trained: see {run_dir / EVENTS_FILE}")
     try:
         os.replace(run_dir, version)
     except OSError:  # another process was faster: both use the same one
-        if not (version / "card.json").exists():
+        if not (version / CARD_FILE).exists():
             raise
     return version
 
@@ -254,12 +254,13 @@ def _make_paths_absolute(item: SnapshotItem, folder: Path) -> SnapshotItem:
     return item.model_copy(update={**places, "field_labels": "", "labels_sha256": ""})
 
 
-def _item(name: str, image: Path, labels: Path, group: str, role: Role) -> SnapshotItem:
+def make_item(name: str, image: Path, labels: Path, group: str, role: Role) -> SnapshotItem:
+    """Return the item of one image; its paths become absolute."""
     return SnapshotItem(name=name, image=str(image.resolve()), labels=str(labels.resolve()), group=group, role=role)
 
 
 def _cut_tiles(source: Path, folder: Path) -> list[SnapshotItem]:
-    """Cut the slides that have instances into fields; a field's group is its slide's patient."""
+    """Cut the slides that have instances into crops; the group of a crop is the patient of its slide."""
     tiles = []
     for case in pair_by_stem(source / "images", source / "instances"):
         image = formats.read(case.image)
@@ -296,4 +297,4 @@ def _write_item(folder: Path, stem: str, pixels: NDArray[Any], labels: NDArray[A
         answer.parent.mkdir(parents=True, exist_ok=True)
         formats.write_image(picture, image)
         formats.write_labels(answer, np.ascontiguousarray(labels), image)
-    return _item(f"{group}/{stem}", picture, answer, group, Role.TRAIN)
+    return make_item(f"{group}/{stem}", picture, answer, group, Role.TRAIN)

@@ -1,4 +1,4 @@
-"""Ways to retrain, as data: what differs from the recipe of the window, and what of the older data there is."""
+"""Strategies of retraining, as data: the changes to the recipe of the window, and which older data are used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ class Strategy:
     Parameters
     ----------
     title
-        For the table.
+        Name in the table.
     recipe
-        What differs from the recipe of the window.
+        Changes to the recipe of the window.
     old_data
-        What of the older data there is: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new.
+        Which older data are used: ``"none"``, the ``"sample"`` to replay, or ``"all"``, mixed with the new data.
     start
-        ``"parent"``, or ``"encoder"`` for a network that knows ImageNet only.
+        ``"parent"``, or ``"encoder"`` for a network whose encoder has ImageNet weights only.
     """
 
     title: str

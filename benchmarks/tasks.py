@@ -1,7 +1,7 @@
-"""How long a person waits: from a file to its labels in a layer, for each task, and the network's share of it.
+"""Waiting time of a user, from a file to its labels in a layer, for each task, and the network's share of it.
 
-Reading, prediction in the engine process, telling objects apart and making the layer are all counted; the first
-prediction counts from the start of the engine, as when the dock opens.
+The time includes reading, prediction in the engine process, separating objects and making the layer. The first
+prediction also includes the start of the engine, as when the dock opens.
 
     xvfb-run -a python benchmarks/tasks.py --out tasks.json
 """
@@ -23,7 +23,7 @@ import napari_medseg
 from napari_medseg.cli.options import load_predictor
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.inference.engine.client import PredictionEngine
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.inference.predictor import Predictor
@@ -87,9 +87,9 @@ def measure_tasks(workspace: Workspace, folder: Path, repeats: int) -> Iterator[
 def predict_file_to_layer(workspace: Workspace, engine: PredictionEngine, path: Path, task: str) -> None:
     """Go from a file to its labels in a layer."""
     image = formats.read(path)
-    model = workspace.registry.get_live_card(task).id
-    folder, roi_folder = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
-    events = engine.predict(image, folder, roi_folder=roi_folder)
+    registry = workspace.registry
+    card = registry.get_live_card(task)
+    events = engine.predict(image, registry.get_folder(card.id), roi_folder=registry.find_roi_folder(card))
     result = next(event for event in events if isinstance(event, PredictionResult))
     (case,) = cases.add_cases(workspace, [image], task)
     viewer = ViewerModel()

@@ -1,8 +1,8 @@
-"""The longest pause of the window: while a person paints and a stack is predicted, or a model retrains.
+"""The longest pause of the window while a user paints and a stack is predicted, or a model is retrained.
 
-A timer of the window should fire every few milliseconds; the longest time between two of its calls is how long the
-window did not react. A brush stroke is made ten times a second in every condition, nothing else running included, so
-that the figures can be compared within the run.
+A timer of the window should fire every few milliseconds. The longest time between two of its calls is the time in which
+the window did not react. A brush stroke is made ten times a second in every condition, also in the one without other
+work, so that the figures of one run can be compared.
 
     xvfb-run -a -s "-screen 0 1280x720x24" python benchmarks/window_pause.py --out window_pause.json
 """
@@ -50,7 +50,7 @@ class PauseMeter:
         self._strokes.timeout.connect(self._stroke)
 
     def measure_while(self, goes_on: Callable[[], bool]) -> dict[str, float]:
-        """Let the window's own event loop run for as long as something goes on, and return what the timer saw."""
+        """Run the event loop of the window until the work ends, and return the times of the timer."""
         self._gaps_ms, self._last = [], None
         began = time.perf_counter()
         self._ticks.start(TICK_MS)

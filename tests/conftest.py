@@ -1,10 +1,15 @@
-"""What every test may lean on: where the real images are, and a skip with the reason where they are not."""
+"""What every test may lean on: where the real images are, and that no process outlives the test run."""
 
 from pathlib import Path
 
 import pytest
+from leftover_processes import Watcher
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(Watcher().stop)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def test_headless_workflow_loads_no_window(module: str) -> None:
 def test_the_project_on_disk_opens_without_the_readers_of_images() -> None:
     names = [path.stem for path in (PACKAGE / "core" / "project").glob("*.py") if path.stem != "__init__"]
     modules = {"napari_medseg.core.project", *(f"napari_medseg.core.project.{name}" for name in names)}
-    assert {"database", "lock", "case_files", "stroke_journal", "review_region_files"} <= set(names)
+    assert {"database", "lock", "case_files", "undo_journal", "review_region"} <= set(names)
     loaded = modules_after(f"import {', '.join(sorted(modules))}")
     assert modules <= loaded
     assert not loaded & {"pydicom", "nibabel", "tifffile", "imagecodecs", "PIL", "skimage", "scipy", "torch"}

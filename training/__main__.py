@@ -14,6 +14,8 @@ from napari_medseg.core.errors import MedSegError
 from training.recipe import read_recipe
 from training.run_folder import (
     EXIT_PAUSED,
+    LOG_FILE,
+    RECIPE_FILE,
     Event,
     Failed,
     Finished,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from training.distributed import RankContext
     from training.run_setup import TrainingSetup
 
-LOG_FILE = "log.txt"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger("training")
@@ -77,7 +78,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     """
     from training.distributed import RankContext
     from training.evaluation.tensorboard import record_events
-    from training.run_setup import RECIPE_FILE, read_setup
+    from training.run_setup import read_setup
     from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()
@@ -92,7 +93,8 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
     from training.evaluation.hold_out_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
-    from training.loop import resume, train
+    from training.loop import train
+    from training.run_control import resume
 
     yield Started(
         n_train=len(setup.batches.train),
@@ -103,13 +105,14 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         budget_s=setup.recipe.run.budget_s,
         time=time.time(),
     )
-    progress = resume(setup)
+    control = resume(setup)
+    progress = control.progress
     if began_with and not progress.step:
         yield Notice(began_with)
     if progress.step:
         yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
     if not setup.rank_context.is_main:  # it learns, and leaves all else to the first
-        yield from train(setup, progress)
+        yield from train(control)
         return
     write_provenance(setup)
     old = score_base(setup)
@@ -117,7 +120,7 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         yield Notice(setup.split.notice)
     if len(old) < len(setup.split.hold_out):
         yield Notice(f"the budget suffices to compare {len(old)} of {len(setup.split.hold_out)} hold-out cases")
-    yield from train(setup, progress)
+    yield from train(control)
     if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
         yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
 

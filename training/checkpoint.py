@@ -16,10 +16,7 @@ from torch import Tensor, nn
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from training.learner import Learner
-
-CHECKPOINT_FILE = "checkpoint.safetensors"
-BEST_FILE = "best.safetensors"
-CYCLE_PATTERN = "cycle-*.safetensors"
+from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
 
 
 @dataclass

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_medseg.networks.lora import apply_lora, merge_lora
 from training.augmentation.mixing import Mixer, build_mixer
 from training.distributed import RANK_SEED_STRIDE, RankContext
-from training.lora import apply_lora, merge_lora
 from training.losses.composite import CompositeLoss, build_loss
 from training.optimisers import build_optimiser
 from training.recipe import Recipe

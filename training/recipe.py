@@ -139,6 +139,10 @@ class Recipe(_Settings):
         """How many networks the version may consist of: as many as cycles whose weights are kept, else one."""
         return sum(stage.schedule.n_cycles for stage in self.resolve_stages() if stage.keeps_cycles) or 1
 
+    def find_roi_folder(self, run_dir: Path) -> Path | None:
+        """Folder of the version that finds the region of interest; `None` where the model looks everywhere."""
+        return run_dir / self.run.roi_model if self.run.roi_model else None
+
     def resolve_stages(self) -> tuple["Recipe", ...]:
         """Return one recipe for each stage; the recipe itself where it has none."""
         whole = self.model_dump(exclude={"stages"})

@@ -1,7 +1,8 @@
 """The folder of a training run, seen from outside: its files, its events, and how it is paused or cancelled. No torch.
 
-A run writes its events as one JSON object a line into `events.jsonl`: a file survives a crash of the window. It is
-paused or cancelled by an empty file in its folder, or by a signal, which makes such a file.
+All names of its files are here; those that a registry or a project has, too, are those of `core`. A run writes its
+events as one JSON object a line into `events.jsonl`: a file survives a crash of the window. It is paused or cancelled
+by an empty file in its folder, or by a signal, which makes such a file.
 """
 
 import json
@@ -13,15 +14,42 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
+from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
+from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
+from napari_medseg.core.replay import REPLAY_IMAGES_FILE as REPLAY_IMAGES_FILE
+from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
+
+RECIPE_FILE = "recipe.json"
+START_PLAN_FILE = "start.json"  # what a new network starts from
+START_FOLDER = "start"  # the version that the run makes of it
+LABELS_FOLDER = "labels"  # of a run on folders, as its snapshot names them
+MODEL_RECIPE_FILE = "base_recipe.json"  # of a row of a benchmark
+
 EVENTS_FILE = "events.jsonl"
+LOG_FILE = "log.txt"
+SUITE_LOG_FILE = "suite.log"  # what the process of a row of a benchmark prints
+PROCESS_FILE = "process.json"
+LABEL_PROBLEM_FILE = "doubt.txt"  # why labels may be wrong that a run learns from
+ENVIRONMENT_FILE = "environment.json"
+SPLIT_FILE = "split.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+BEST_FILE = "best.safetensors"
+CYCLE_PATTERN = "cycle-*.safetensors"  # weights at the ends of cycles
+
+REPORT_FILE = "report.html"
+EVALUATION_TABLE_FILE = "evaluation.csv"
+EVALUATION_FILE = "evaluation.json"
+EVALUATION_REPORT_FILE = "evaluation.html"
+EVALUATION_REQUEST_FILE = "evaluation_request.json"  # asks the run to evaluate its version in full
+EXAMPLE_FIGURES_FILE = "example_figures.npz"  # of two cases of the hold-out, for the table of a benchmark
+COST_FILE = "cost.json"
+TENSORBOARD_FOLDER = "tensorboard"
+
 CANCEL_FILE = "cancel"
 PAUSE_FILE = "pause"
 EXIT_PAUSED = 3
 """Exit code of a process or command whose run was paused, so that a script can tell it from a finished one."""
-START_PLAN_FILE = "start.json"
-"""What a new network starts from: `training.start_plan`."""
-START_FOLDER = "start"
-"""The version that the run makes of it."""
 
 
 @dataclass(frozen=True)

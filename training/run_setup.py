@@ -13,10 +13,11 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_FIRST_MODEL, choose_validation_groups
-from napari_medseg.core.tasks import Task
-from napari_medseg.inference.predictor import Predictor
+from napari_medseg.core.task_definitions import Task
+from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
+from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
@@ -26,10 +27,9 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
-RECIPE_FILE = "recipe.json"
-SNAPSHOT_FILE = "snapshot.json"
 MAX_VALIDATION_PLANES = 24
 WINDOWS_PER_CT = 3
 
@@ -63,6 +63,10 @@ class TrainingSetup:
     time_budget: TimeBudget = field(compare=False)
     stage: Stage
     rank_context: RankContext
+
+    def sample_batch(self, step: int) -> PatchBatch:
+        """Draw the batch of a step, counted over the whole run, and bring it to the device that learns."""
+        return self.batches.sample_batch(step).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
@@ -131,8 +135,8 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     rank_context = rank_context or RankContext()
     device = rank_context.device or choose_training_device()
 
-    finder = Predictor.load(run_dir / recipe.run.roi_model, str(device)) if recipe.run.roi_model else None
-    reader = SampleReader(run_dir, base, task, recipe.run.seed, finder, recipe.data.label_steps)
+    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), str(device))
+    reader = SampleReader(run_dir, base, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
         return [reader.read_image(item, n_windows) for item in items]
@@ -199,7 +203,7 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
     """Take planes of as many images as possible, spread over each image."""
     shown = _thin_images(images, at_most)
     per_image = max(1, at_most // max(1, len(shown)))
-    return [image.planes[index] for image in shown for index in _spread_indices(len(image.planes), per_image)]
+    return [image.planes[index] for image in shown for index in spread_indices(len(image.planes), per_image)]
 
 
 def make_batches(
@@ -267,10 +271,10 @@ def _choose_validation_images(
 
 
 def _thin_images(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:
-    return [images[index] for index in _spread_indices(len(images), at_most)]
+    return [images[index] for index in spread_indices(len(images), at_most)]
 
 
-def _spread_indices(length: int, at_most: int) -> list[int]:
+def spread_indices(length: int, at_most: int) -> list[int]:
     """Return at most that many indices below `length`, evenly spread, none twice."""
     count = min(length, at_most)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]

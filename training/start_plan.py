@@ -31,7 +31,7 @@ from napari_medseg.core.model_card import (
     read_card,
 )
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from training.from_folders.default_recipe import (
     NO_OVERRIDES,
     RecipeOverrides,
@@ -130,6 +130,11 @@ def format_start(card: ModelCard) -> str:
     return f"the model begins with {card.lineage.began_with}" if card.lineage.began_with else ""
 
 
+def list_donors(registry: ModelRegistry) -> list[Donor]:
+    """List the versions of a registry whose weights a new network can take."""
+    return [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+
+
 def plan_first_model(
     task: Task, name: str, donors: Sequence[Donor], overrides: RecipeOverrides = NO_OVERRIDES
 ) -> StartPlan:
@@ -206,7 +211,7 @@ def plan_project_run(
         As `plan_first_model`.
     """
     name = task.default_model if base is None else base.name
-    donors = [(card, registry.get_folder(card.id)) for card in registry.list_versions()]
+    donors = list_donors(registry)
     usual = None if base is not None else plan_first_model(task, name, donors)
     if usual is not None and usual.source is not StartSource.VERSION:
         usual = usual.model_copy(update={"card": write_start_to_card(usual.card, RANDOM_AS_NO_MODEL_FITS)})

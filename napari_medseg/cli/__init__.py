@@ -1,1 +1,1 @@
-"""What a terminal shows: the command `medseg`, one file a command. The top layer."""
+"""The command line `medseg`: one file per command. The top layer."""

@@ -1,4 +1,4 @@
-"""`medseg benchmark`: every recipe of a suite on one data set with one split, as one table."""
+"""`medseg benchmark`: train every row of a suite on the same data and split, and compare them in one table."""
 
 import contextlib
 import shlex
@@ -12,7 +12,9 @@ from napari_medseg.cli.console import echo, make_progress_console
 from napari_medseg.cli.options import split_words
 from napari_medseg.core.errors import MedSegError
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for runs and tables; an old one is continued.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder for runs and tables; an existing one is continued.")
+]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the suite's images.")]
 WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of pretrained encoders.")]
 RowOption = Annotated[list[str] | None, typer.Option("--row", help="Train only this row; repeatable.")]
@@ -47,7 +49,7 @@ def benchmark(
 
     from training.benchmark.runner import BenchmarkFolders, plan_suite_runs, run_rows
     from training.benchmark.suite import parse_setting, read_suite
-    from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
+    from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 
     whole = read_suite(_find_suite(suite))
     chosen = (
@@ -67,11 +69,11 @@ def benchmark(
             if ended.message:
                 failures[ended.planned.row.name] = ended.message
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
-    lines, pictures = read_table_rows(planned, failures), dict(draw_suite_figures(planned))
+    lines, pictures = read_table_rows(planned, failures), dict(read_suite_figures(planned))
     for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
         echo(str(path))
     if failures:
-        raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; their reasons are in the table.")
+        raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; the table gives the reasons.")
 
 
 def _find_suite(suite: Path) -> Path:

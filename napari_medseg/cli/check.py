@@ -27,8 +27,8 @@ def check(
 ) -> None:
     """Check accepted labels before training.
 
-    Lists label errors, cases accepted without a look, and training images that repeat a hold-out image. The exit code
-    is 1 if a finding blocks training.
+    Lists label errors, cases that were accepted without being viewed, and training images that repeat a hold-out image.
+    The exit code is 1 if a finding blocks training.
     """
     with open_workspace(project, registry) as ws:
         found = check_corrections(ws, task)
@@ -45,13 +45,13 @@ def check(
         for line in lines:
             echo(line)
         if not lines:
-            echo("Nothing was found.")
+            echo("No problem was found.")
     if any(one.finding.blocking for one in found):
         raise typer.Exit(1)
 
 
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:
-    """Return one line for each finding, and one if the hold-out is too small for a comparison."""
+    """Return one line for each finding, and one more if the hold-out is too small for a comparison."""
     lines = [f"{'STOP  ' if one.finding.blocking else 'look  '}{one.text}" for one in found]
     n_judging = retrain.count_hold_out_groups(ws, task)
     if n_judging < MIN_GROUPS:

@@ -18,5 +18,5 @@ def echo_json(content: Any) -> None:  # noqa: ANN401 -- whatever JSON can hold
 
 
 def make_progress_console(*, quiet: bool) -> Console:
-    """Where progress goes: stderr, or nowhere."""
+    """Return the console that shows progress: stderr, or nothing if `quiet`."""
     return Console(stderr=True, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`medseg demo`: the whole loop on bundled real data, in the real window."""
+"""`medseg demo`: from the image to the retrained model on bundled real data, in the real window."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +7,14 @@ import typer
 
 
 def demo(
-    scripted: Annotated[bool, typer.Option("--scripted", help="Run the whole loop without a user.")] = False,
+    scripted: Annotated[bool, typer.Option("--scripted", help="Run all steps without a user.")] = False,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="With --scripted: folder for screenshots, exports and report.")
     ] = Path("demo-output"),
 ) -> None:
     """Open napari with a chest CT to try the program.
 
-    The demo has a project of its own. With --scripted it predicts, corrects, accepts, exports, retrains within 60 s,
+    The demo uses a separate project. With --scripted it predicts, corrects, accepts, exports, retrains within 60 s,
     compares and promotes without a user.
     """
     # Not at the top of the file: the other commands must run where no Qt is installed.

@@ -1,4 +1,4 @@
-"""`medseg evaluate`: score a model, or label files, against reference labels; no project is used."""
+"""`medseg evaluate`: score a model, or label files, against reference labels, without a project."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -49,9 +49,9 @@ def evaluate(
     Scores are Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; for instances also AJI, PQ
     and F1.
     """
-    from training.evaluation.case_figure import draw_case_figure
+    from training.evaluation.case_figure import FigureSelection
     from training.evaluation.evaluate import evaluate_cases, find_cases, make_folder_source, make_predictor_source
-    from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
+    from training.evaluation.evaluation_report import N_SHOWN_EACH, write_evaluation
     from training.evaluation.scores import Evaluation
 
     models = open_registry(registry)
@@ -65,12 +65,13 @@ def evaluate(
     cases = find_cases(images, labels, only, group)
     console = make_progress_console(quiet=as_json)
     results = track(evaluate_cases(source, cases, chosen, n_classes), name, total=len(cases), console=console)
-    evaluation = Evaluation(name, task, tuple(one.score for one in results))
-    paths = []
-    if output is not None:  # made once more: thousands of images would not fit into memory
-        shown = [case for case in cases if case.name in choose_cases_to_show(evaluation.scores)]
-        pictures = [draw_case_figure(one, chosen) for one in evaluate_cases(source, shown, chosen, n_classes)]
-        paths = write_evaluation(evaluation, output, pictures)
+    scores, figures = [], FigureSelection(len(cases), N_SHOWN_EACH, N_SHOWN_EACH, N_SHOWN_EACH)
+    for position, result in enumerate(results):
+        scores.append(result.score)
+        if output is not None:
+            figures.add(result, chosen, position)
+    evaluation = Evaluation(name, task, tuple(scores))
+    paths = [] if output is None else write_evaluation(evaluation, output, figures.list_figures())
     if as_json:
         rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
         summary = [score.model_dump() for score in evaluation.summarise()]

@@ -1,6 +1,6 @@
 """The command line `medseg`: the same functions as the window, for scripts and servers.
 
-Exit codes: 0 done, 1 a condition that the message explains, 2 wrong usage, 3 a training run that was paused.
+Exit codes: 0 done, 1 failed or refused (the message gives the reason), 2 wrong usage, 3 a training run was paused.
 """
 
 import sys
@@ -44,7 +44,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of all commands."""

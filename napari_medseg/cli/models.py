@@ -1,4 +1,4 @@
-"""`medseg models`: which versions there are, what is known of them, which one is live, what networks cost."""
+"""`medseg models`: list, show, add, promote and measure models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +70,7 @@ def show(model: ModelArgument, as_json: JsonOption = False, registry: RegistryOp
 def add(
     folder: Annotated[Path, typer.Argument(help="Folder with card.json and model.safetensors, such as a run folder.")],
     promote_it: Annotated[bool, typer.Option("--promote", help="Make it live for its task.")] = False,
-    reason: Annotated[str, typer.Option(help="Why it replaces the live version. Stored on its card.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason to replace the live version. Stored on its card.")] = "",
     registry: RegistryOption = None,
 ) -> None:
     """Add a model that was trained elsewhere, with its task."""
@@ -80,9 +80,11 @@ def add(
     known = models.read_task_catalog()
     here = known.get_task(card.task) if card.task in known else card.task_definition
     if not (extends(here, card.task_definition) or extends(card.task_definition, here)):
-        raise MedSegError(f"the task {card.task!r} has other labels here than on the card of {card.id}.")
+        raise MedSegError(
+            f"the labels of the task {card.task!r} in this registry differ from those on the card of {card.id}."
+        )
     if promote_it and before and not reason.strip():
-        raise MedSegError(f"{before} predicts for {card.task!r}. Add --reason why {card.id} may take its place.")
+        raise MedSegError(f"{before} is live for {card.task!r}. Add --reason to say why {card.id} replaces it.")
     added = models.add(folder, reason.strip())
     if promote_it:
         models.promote(added.id, reason.strip())
@@ -93,19 +95,21 @@ def add(
 @app.command()
 def promote(
     model: ModelArgument,
-    reason: Annotated[str, typer.Option(help="Why; required if it was never live. Stored on its card.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason; required if it was never live. Stored on its card.")] = "",
     registry: RegistryOption = None,
 ) -> None:
     """Make a version live for its task.
 
-    Nothing is compared. To promote only a better version, use `medseg train project --promote`.
+    The versions are not compared. To promote a version only if it is better, use `medseg train project --promote`.
     """
     models = open_registry(registry)
     was_live_before = any(change.model == model for change in models.read_history(models.get_card(model).task))
     bundled = models.get_folder(model).is_relative_to(models.bundled_dir)
     first = not models.get_live_id(models.get_card(model).task)
     if not (reason.strip() or was_live_before or bundled or first):
-        raise MedSegError(f"{model} was never live. Add --reason with the reason why it may be; it goes on its card.")
+        raise MedSegError(
+            f"{model} was never live. Add --reason to say why it goes live; the reason is stored on its card."
+        )
     echo(f"{models.promote(model, reason.strip()).id} is live.")
 
 

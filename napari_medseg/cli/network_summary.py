@@ -1,4 +1,4 @@
-"""`medseg models summary`: what a network is made of, how far it looks, and what a step of training costs here."""
+"""`medseg models summary`: layers and receptive field of a network, and the cost of a training step on this machine."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +45,7 @@ def summary(
 ) -> None:
     """Show the layers and cost of a network.
 
-    That is parameters, multiply-adds, receptive field, and the time and memory of one training step on this machine.
+    Lists parameters, multiply-adds, receptive field, and the time and memory of one training step on this machine.
     """
     from napari_medseg.inference.device import choose_device, describe_device
     from napari_medseg.networks.step_profile import StepSettings
@@ -73,7 +73,7 @@ def _load_network(
 
     if "@" in name:
         if planes != (None, None):
-            raise MedSegError(f"{name} has its channels and classes already. Leave --channels and --classes out.")
+            raise MedSegError(f"{name} already defines its channels and classes. Leave --channels and --classes out.")
         network, card = load_version(models.get_folder(name))
         return network, card.architecture
     architecture = parse_architecture(name, planes[0] or 3, planes[1] or 2)

@@ -10,8 +10,8 @@ import typer
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import WRITERS
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace, get_user_data_dir
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -50,8 +50,8 @@ def get_registry_dir(registry: Path | None) -> Path:
 
 
 def open_registry(registry: Path | None) -> ModelRegistry:
-    """Open the registry of models alone, so that it works while a window has the project open."""
-    return ModelRegistry(get_registry_dir(registry), PACKAGE_DIR / "models")
+    """Open only the registry of models, so that this works while a window has the project open."""
+    return ModelRegistry(get_registry_dir(registry), BUNDLED_MODELS)
 
 
 @contextlib.contextmanager
@@ -82,11 +82,9 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
     """Load a version, and the model that finds its region of interest if it needs one."""
     from napari_medseg.inference.predictor import Predictor
 
-    field = models.get_roi_model(model)
-    finder = Predictor.load(models.get_folder(field), device) if field else None
-    return Predictor.load(models.get_folder(model), device, finder)
+    return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
 
 
 def split_words(text: str) -> list[str]:
-    """Words between commas, without empty ones."""
+    """Split text at commas; empty words are dropped."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,4 +1,4 @@
-"""`medseg predict`: image files in, label files out; no project is used."""
+"""`medseg predict`: segment image files and write label files, without a project."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.core.task_detection import check_image_fits_task
-from napari_medseg.core.tasks import Task
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -78,7 +78,7 @@ def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], lis
         try:
             found = formats.find_images(file)
             if not found:
-                raise MedSegError(f"{file} holds no image that can be read. Choose another file or folder.")
+                raise MedSegError(f"{file} contains no readable image. Choose another file or folder.")
             sources += found
         except MedSegError as error:
             errors.append(str(error))
@@ -88,7 +88,7 @@ def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], lis
 def _name_label_files(
     sources: Sequence[formats.ImageSource], folder: Path, suffix: str
 ) -> list[tuple[formats.ImageSource, Path]]:
-    """Name the label file of each image after it; a number tells apart images of the same name."""
+    """Name the label file of each image after the image; images with the same name get a number."""
     times: Counter[str] = Counter()
     targets = []
     for source in sources:

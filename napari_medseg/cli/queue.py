@@ -1,4 +1,4 @@
-"""`medseg queue`: the undecided cases of a project in the order in which the window proposes them."""
+"""`medseg queue`: list the undecided cases of a project, in the same order as the window."""
 
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.workflow.case_ranking import rank_undecided_cases
+from napari_medseg.workflow.cases import list_cases
 
 
 def queue(
@@ -20,10 +21,10 @@ def queue(
 ) -> None:
     """List the undecided cases of a project.
 
-    First comes the case that is expected to improve the model most per minute of correction.
+    The first case is the one whose correction is expected to improve the model most per minute of work.
     """
     with open_workspace(project, registry) as ws:
-        rows = rank_undecided_cases(ws, task)
+        rows = rank_undecided_cases(list_cases(ws, task))
     if as_json:
         entries = [
             {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}
@@ -36,4 +37,4 @@ def queue(
         unsure = "" if row.uncertainty is None else f"  uncertainty {row.uncertainty:.4f}"
         echo(f"{row.case.name}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
     if not rows:
-        echo("No case is waiting.")
+        echo("There is no undecided case.")

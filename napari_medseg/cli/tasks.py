@@ -24,12 +24,14 @@ from napari_medseg.core.custom_task import (
 )
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.task_catalog import TASKS_FOLDER
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
 app = typer.Typer(no_args_is_help=True, help="List, add, extend and remove tasks: sets of labels to segment.")
 
-NameArgument = Annotated[str, typer.Argument(help="Name in small letters and digits, such as larynx or knee-bones.")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name in lower-case letters and digits, such as larynx or knee-bones.")
+]
 
 
 @app.command("list")
@@ -71,8 +73,8 @@ def add(
     add_to_registry(models, models.read_task_catalog(), task)
     echo(_format_labels(task))
     echo(
-        f"Choose it in the window, label a few images and accept them; then: medseg train project --task {name}. "
-        f"If you have masks: medseg train folders --task {name} --images DIR --masks DIR"
+        f"Choose it in the window, label and accept a few images, then run: medseg train project --task {name}. "
+        f"If you have masks, run: medseg train folders --task {name} --images DIR --masks DIR"
     )
 
 
@@ -95,14 +97,14 @@ def extend(
     task = append_task_labels(get_custom_task(catalog, name), words, _split_words(colours))
     extend_in_registry(models, catalog, task)
     echo(_format_labels(task))
-    echo("Accepted cases do not contain the new labels. Review cases that show them once more.")
+    echo("Accepted cases do not contain the new labels. Review these cases again if they show the new labels.")
     if live := models.get_live_id(name):
         echo(f"{live} predicts only its old labels until you run: medseg train project --task {name}")
 
 
 @app.command()
 def remove(name: NameArgument, project: ProjectOption = None, registry: RegistryOption = None) -> None:
-    """Remove a task that no case and no model uses."""
+    """Remove a task. No case and no model may use it."""
     with open_workspace(project, registry) as ws:
         remove_task(ws, name)
     echo(f"{name} is removed.")

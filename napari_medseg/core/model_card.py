@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
-from napari_medseg.core.tasks import Task, get_task
+from napari_medseg.core.task_definitions import Task, get_task
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -40,7 +40,7 @@ class Architecture(_Frozen):
 
 
 class Preprocessing(_Frozen):
-    """The numbers of `inference.transforms.prepare`: the same in window, training and evaluation."""
+    """The numbers of `inference.preprocess.prepare`: the same in window, training and evaluation."""
 
     hu_low: float = Field(-1000.0, description="HU shown to the network as 0")
     hu_high: float = Field(400.0, description="HU shown to the network as 1")

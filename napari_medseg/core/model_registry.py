@@ -22,7 +22,7 @@ from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FI
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +88,14 @@ class ModelRegistry:
         """Folder of a version; raises like `card`."""
         return self._get_version(model).folder
 
-    def get_roi_model(self, model: str) -> str:
-        """Return the live version that finds the field which `model` looks into; empty where it looks
-        everywhere.
-        """
-        field = self.get_card(model).field
-        return "" if field is None else self.get_live_card(field.task).id
+    def find_roi_model(self, card: ModelCard) -> ModelCard | None:
+        """Card of the live version that finds the region of interest of `card`; `None` where it looks everywhere."""
+        return None if card.field is None else self.get_live_card(card.field.task)
+
+    def find_roi_folder(self, card: ModelCard) -> Path | None:
+        """Folder of what `find_roi_model` returns."""
+        roi_model = self.find_roi_model(card)
+        return None if roi_model is None else self.get_folder(roi_model.id)
 
     @property
     def tasks_dir(self) -> Path:

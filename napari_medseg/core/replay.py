@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.snapshot import Role, SnapshotItem, read_snapshot, round_robin
+from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, SnapshotItem, read_snapshot, round_robin
 
 REPLAY_IMAGES_FILE = "older.json"
 MAX_REPLAY_IMAGES = 16
@@ -65,7 +65,7 @@ def write_run_replay_images(run_dir: Path) -> None:
 
     Partly labelled images are left out: a replayed image counts as a whole.
     """
-    snapshot = read_snapshot(run_dir / "snapshot.json")
+    snapshot = read_snapshot(run_dir / SNAPSHOT_FILE)
     whole = [item for item in snapshot.filter_by_role(Role.TRAIN) if not item.is_partial]
     write_replay_images(
         run_dir, [_make_replay_image(item, run_dir.absolute()) for item in round_robin(whole)[:MAX_REPLAY_IMAGES]]

@@ -1,6 +1,10 @@
-"""Where the network's answers gather: labels and doubt on the image's own grid, a batch or a band of rows at a time."""
+"""Network output becomes labels and uncertainty on the image's own grid, a batch or a band of rows at a time.
+
+Uncertainty of a voxel is the probability that another label is right; of a case, the share of labels that may be wrong.
+"""
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -8,13 +12,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_medseg.inference.preprocess import PreparedImage, restore, restore_plane_labels
-from napari_medseg.inference.uncertainty import (
-    compute_case_uncertainty,
-    compute_uncertainty,
-    convert_to_percent,
-    sum_sampled_uncertainty,
-)
 from napari_medseg.inference.watershed import CORE_DEPTH
+
+UNCERTAINTY_SAMPLE_STEP = 2
+"""The uncertainty of a case is taken from every second row and column: a quarter of the work for the same mean."""
+
+MIN_FOREGROUND_SHARE = 0.01
+"""Share of a case that counts as labelled at least, so that the uncertainty of an empty case is defined."""
+
+
+class LogitsObserver(Protocol):
+    """Sees the network's logits while an image is predicted, as an evaluation does that needs more than labels.
+
+    What `put_rows` gets is on the network's grid, cropped to the region of interest where the model has one.
+    """
+
+    def reset_plane(self, plane: int) -> None:
+        """Forget the rows of a plane: they come from its top, maybe once more, as after an out-of-memory."""
+
+    def put_rows(self, plane: int, first: int, logits: Tensor, prepared: PreparedImage) -> None:
+        """Take the logits (1, classes, rows, w) of a plane from its row `first` on, padding included."""
 
 
 class PredictionAccumulator:
@@ -27,12 +44,14 @@ class PredictionAccumulator:
     n_classes
         Labels and background.
     with_uncertainty_map
-        Whether to keep the doubt of every voxel, as uint8 per cent, in `uncertainty_map`.
+        Whether to keep the uncertainty of every voxel, as uint8 per cent, in `uncertainty_map`.
     with_depth
         Whether the classes are levels of depth in objects: then labels are 1 inside of any object, and `depth` holds
         the expected depth of every voxel, as uint8 up to `CORE_DEPTH`.
     temperature
-        Of the card: doubt is that of logits divided by it.
+        Of the card: uncertainty is that of logits divided by it.
+    observer
+        Is shown all logits; `None` where nobody needs them.
     """
 
     def __init__(
@@ -42,7 +61,9 @@ class PredictionAccumulator:
         with_uncertainty_map: bool,
         with_depth: bool = False,
         temperature: float = 1.0,
+        observer: LogitsObserver | None = None,
     ) -> None:
+        self._observer = observer
         self.n_classes = n_classes
         self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
@@ -52,12 +73,25 @@ class PredictionAccumulator:
 
     @property
     def uncertainty(self) -> float:
-        """The figure of the whole case."""
-        doubts, labelled, voxels = self._uncertainty_sums.sum(axis=0)
-        return compute_case_uncertainty(float(doubts), int(labelled), int(voxels))
+        """Uncertainty of the whole case; see `compute_case_uncertainty`."""
+        uncertainty_sum, labelled, voxels = self._uncertainty_sums.sum(axis=0)
+        return compute_case_uncertainty(float(uncertainty_sum), int(labelled), int(voxels))
 
     def put_plane(self, plane: int, logits: Tensor, prepared: PreparedImage) -> None:
-        """Take the logits (1, classes, h, w) of one whole plane."""
+        """Take the logits of one whole plane.
+
+        Parameters
+        ----------
+        plane
+            Its index in `labels`.
+        logits
+            (1, classes, h, w) on the prepared plane, on any device.
+        prepared
+            Says how the prepared plane (h, w) lies on the native one (y, x).
+        """
+        if self._observer is not None:
+            self._observer.reset_plane(plane)
+            self._observer.put_rows(plane, 0, logits, prepared)
         if self.depth is not None:
             self.depth[plane] = (
                 restore(compute_expected_depth(logits), prepared).round().to(torch.uint8).cpu().numpy()[0, 0]
@@ -74,9 +108,25 @@ class PredictionAccumulator:
     def reset_plane(self, plane: int) -> None:
         """Forget what was put of a plane that comes in bands."""
         self._uncertainty_sums[plane] = 0
+        if self._observer is not None:
+            self._observer.reset_plane(plane)
 
     def put_rows(self, plane: int, first: int, rows: Tensor, prepared: PreparedImage) -> None:
-        """Take the finished rows (1, classes, rows, w) from `first` on, of a plane that is not resampled."""
+        """Take finished rows of a plane that is not resampled; rows of the padding are left out.
+
+        Parameters
+        ----------
+        plane
+            Its index in `labels`.
+        first
+            The row of the plane that `rows` begin with.
+        rows
+            Logits (1, classes, rows, w).
+        prepared
+            Of the whole plane.
+        """
+        if self._observer is not None:
+            self._observer.put_rows(plane, first, rows, prepared)
         last = min(first + rows.shape[-2], prepared.plane_shape[0])
         if last <= first:
             return
@@ -96,15 +146,70 @@ class PredictionAccumulator:
 
 
 def compute_expected_depth(logits: Tensor) -> Tensor:
-    """Return the expected level of depth, (n, 1, h, w), from 0 for background to `CORE_DEPTH` for the last class."""
+    """Return the expected level of depth: 0 for background, `CORE_DEPTH` for the last class, evenly spaced between.
+
+    Parameters
+    ----------
+    logits
+        (n, classes, h, w); the classes are ascending levels of depth in an object, as in `InstanceSeparation`.
+
+    Returns
+    -------
+    Tensor
+        float32 (n, 1, h, w) in [0, `CORE_DEPTH`].
+    """
     n_classes = logits.shape[1]
     steps = torch.linspace(0.0, CORE_DEPTH, n_classes, device=logits.device)[:, None, None]
     return (torch.softmax(logits.float(), dim=1) * steps).sum(dim=1, keepdim=True)
 
 
 def merge_foreground_classes(logits: Tensor) -> Tensor:
-    """Two classes, (n, 2, h, w): background, and all the others as one."""
+    """Return logits (n, 2, h, w) of two classes, background and all others as one, from logits (n, classes, h, w)."""
     return torch.cat([logits[:, :1], torch.logsumexp(logits[:, 1:], dim=1, keepdim=True)], dim=1)
+
+
+def compute_uncertainty(logits: Tensor) -> Tensor:
+    """Probability that the most likely label is wrong (least confidence, Lewis and Gale 1994).
+
+    Parameters
+    ----------
+    logits
+        (n, classes, h, w).
+
+    Returns
+    -------
+    Tensor
+        float32 (n, h, w) in [0, 1 - 1 / classes].
+    """
+    return 1.0 - torch.softmax(logits.float(), dim=1).amax(dim=1)
+
+
+def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
+    """Sum the uncertainty of every second row and column of logits (n, classes, h, w).
+
+    Returns
+    -------
+    uncertainty_sum, labelled, voxels
+        Sum of `compute_uncertainty` over the sampled pixels, how many of them have a label, and how many they are.
+    """
+    sample = logits[..., ::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].float()
+    labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
+    return float(compute_uncertainty(sample).sum()), int(labelled.sum()), labelled.numel()
+
+
+def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int) -> float:
+    """Voxels that are expected to be wrong, as a share of those that are labelled or wrong, in [0, 1).
+
+    That is about the share of the labels that a person will have to correct, if the model's probabilities can be
+    believed; it keeps the order of hopeless cases too.
+    """
+    return uncertainty_sum / (uncertainty_sum + max(labelled, MIN_FOREGROUND_SHARE * voxels, 1.0))
+
+
+def convert_to_percent(uncertainty: Tensor) -> NDArray[np.uint8]:
+    """Return uncertainty in [0, 1] as uint8 per cent of the same shape, the form in which a map is sent and shown."""
+    percent: NDArray[np.uint8] = (uncertainty * 100.0).round_().to(torch.uint8).cpu().numpy()
+    return percent
 
 
 class RowBlender:
@@ -118,13 +223,21 @@ class RowBlender:
         self.first_row = 0
 
     def add_tile(self, logits: Tensor, left: int, weights: Tensor) -> None:
-        """Blend in a tile (classes, height, w) whose first column is `left`."""
+        """Blend in a tile of the current row of tiles.
+
+        Parameters
+        ----------
+        logits
+            (classes, height, w).
+        left
+            The column of the plane that the tile begins with.
+        weights
+            (height, w); the weights of all tiles sum to 1 at every pixel.
+        """
         self._sums[0, :, :, left : left + logits.shape[-1]].addcmul_(logits, weights)
 
     def pop_rows(self, until: int) -> Tensor:
-        """Return the rows from `first` to `until` (excluded) as (1, classes, rows, width) and move down to
-        `until`.
-        """
+        """Return the rows from `first_row` to `until` (excluded), (1, classes, rows, width), and move on to `until`."""
         n_rows = until - self.first_row
         finished = self._sums[:, :, :n_rows]
         rest = torch.zeros_like(self._sums)

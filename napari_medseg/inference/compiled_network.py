@@ -31,7 +31,23 @@ class CompiledNetwork:
         self._network = twin
 
     def compute_logits(self, planes: NDArray[np.float32]) -> Tensor:
-        """Run planes (n, c, h, w) through the network; fp32 logits (n, classes, h, w) stay on the device."""
+        """Run planes through the network.
+
+        Parameters
+        ----------
+        planes
+            float32 (n, c, h, w) in the computer's memory.
+
+        Returns
+        -------
+        Tensor
+            float32 logits (n, classes, h, w) on the network's device.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            Where the device has too little memory; `device.is_out_of_memory` knows the other ways to say so.
+        """
         batch = torch.empty(planes.shape, memory_format=torch.channels_last)
         batch.numpy()[...] = planes
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):

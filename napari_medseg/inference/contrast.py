@@ -29,6 +29,11 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
     names
         Keys of `PREPROCESSING_STEPS`.
 
+    Returns
+    -------
+    NDArray
+        float32 of the same shape, in [0, 1].
+
     Raises
     ------
     MedSegError
@@ -40,19 +45,22 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
 
 
 def equalise_histogram(pixels: Pixels) -> NDArray[Any]:
-    """Spread brightness so that every value is as frequent."""
+    """Spread brightness so that every value is as frequent; (y, x) or (y, x, c) floats in [0, 1], in and out."""
     return _apply_to_brightness(pixels, exposure.equalize_hist)
 
 
 def apply_clahe(pixels: Pixels) -> NDArray[Any]:
-    """Spread brightness region by region, with limited contrast (Zuiderveld, Graphics Gems IV, 1994)."""
+    """Spread brightness region by region, with limited contrast; (y, x) or (y, x, c) floats in [0, 1], in and out.
+
+    Zuiderveld, Contrast limited adaptive histogram equalization, Graphics Gems IV, 1994.
+    """
     return _apply_to_brightness(
         pixels, lambda brightness: exposure.equalize_adapthist(brightness, clip_limit=CLIP_LIMIT)
     )
 
 
 def smooth(pixels: Pixels) -> NDArray[Any]:
-    """Blur by a Gaussian of one pixel."""
+    """Blur by a Gaussian of `SMOOTHING_SIGMA_PX`; (y, x) or (y, x, c), channels apart, of the same shape."""
     smoothed: NDArray[Any] = filters.gaussian(pixels, SMOOTHING_SIGMA_PX, channel_axis=-1 if pixels.ndim == 3 else None)
     return smoothed
 

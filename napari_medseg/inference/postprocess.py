@@ -5,33 +5,33 @@ it is cleaned plane by plane, and a pixel counts as 1 mm.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage import measure
 
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import PostprocessingStep
-from napari_medseg.inference.lung_sides import reassign_stray_parts
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Spacing = tuple[float, ...] | None
 
 
-def postprocess(labels: Labels, steps: Sequence[PostprocessingStep], spacing_mm: Spacing) -> Labels:
-    """Apply the steps of a card in order; `labels` (y, x) or (z, y, x) stay as they are, the result is a new
-    array.
-    """
-    result = labels.copy()
-    for step in steps:
-        apply_postprocessing_step(result, step, spacing_mm)
-    return result
-
-
 def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_mm: Spacing) -> None:
     """Apply one step in place: to copy a large volume takes longer than to clean it.
+
+    Parameters
+    ----------
+    labels
+        Unsigned integers (y, x) or (z, y, x).
+    step
+        Its name is a key of `POSTPROCESSING_STEPS`, its options are parameters of that function.
+    spacing_mm
+        Millimetres per pixel, one for each axis of `labels`; `None` where unknown: then planes are cleaned one by one,
+        and a pixel counts as 1 mm.
 
     Raises
     ------
@@ -46,7 +46,15 @@ def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_
 
 
 def keep_largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_share: float = 1.0) -> None:
-    """Keep the largest connected part of each label, and parts of at least `min_share` of its size."""
+    """Keep the largest connected part of each label, in place.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    min_share
+        Other parts stay, too, from this share of the largest one's voxels on; in (0, 1].
+    """
     for block in _iterate_blocks(labels, spacing_mm):
         for value, box in _iterate_label_boxes(block):
             parts, sizes = _find_components(block[box] == value)
@@ -56,7 +64,17 @@ def keep_largest_component_per_label(labels: Labels, spacing_mm: Spacing, min_sh
 def drop_small_components(
     labels: Labels, spacing_mm: Spacing, min_area_mm2: float = 0.0, min_volume_ml: float = 0.0
 ) -> None:
-    """Drop connected parts below a size: an area in a plane, a volume in a volume."""
+    """Drop connected parts below a size, in place.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    min_area_mm2
+        Smallest part of a plane that stays, mm2; also of each plane of a stack without spacing.
+    min_volume_ml
+        Smallest part of a volume that stays, millilitres.
+    """
     in_volume = labels.ndim == 3 and spacing_mm is not None
     smallest = min_volume_ml * 1000.0 if in_volume else min_area_mm2
     for block in _iterate_blocks(labels, spacing_mm):
@@ -67,7 +85,15 @@ def drop_small_components(
 
 
 def dilate(labels: Labels, spacing_mm: Spacing, radius_mm: float = 1.0) -> None:
-    """Grow labels into the background by a distance in the plane; where two could grow, the nearer one does."""
+    """Grow labels into the background by a distance in the plane, in place; of two labels the nearer one grows.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x); as of `apply_postprocessing_step`.
+    radius_mm
+        The distance, mm.
+    """
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         if plane.any():
@@ -79,6 +105,13 @@ def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0)
     """Fill background that labels enclose in a plane, up to an area; a hole gets the label that has most of its rim.
 
     In planes also for a volume: vessels, which are to be part of a lung, are closed in a slice and open in space.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x), changed in place; as of `apply_postprocessing_step`.
+    max_area_mm2
+        Largest hole that is filled, mm2.
     """
     largest = max_area_mm2 / (float(np.prod(spacing_mm[-2:])) if spacing_mm else 1.0)
     for plane in _iterate_planes(labels):
@@ -99,10 +132,45 @@ def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: floa
     In planes: a network that confuses the sides where lungs meet in front of the heart paints a patch of one lung into
     the other, hanging on a bridge thinner than `bridge_mm` or on none. Without this, the patch would be dropped as a
     small component or, worse, join both lungs.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (y, x) or (z, y, x), changed in place; as of `apply_postprocessing_step`.
+    bridge_mm
+        Parts of a label that hang together by less are told apart, mm.
     """
     spacing = (spacing_mm[-2], spacing_mm[-1]) if spacing_mm else (1.0, 1.0)
     for plane in _iterate_planes(labels):
         reassign_stray_parts(plane, spacing, bridge_mm)
+
+
+def reassign_stray_parts(plane: Labels, spacing_mm: tuple[float, float], bridge_mm: float) -> None:
+    """Change, in place, parts of a label that touch another label more than they touch their own.
+
+    A part is what an opening with a disc of diameter `bridge_mm` cuts off; a label's largest part is never changed.
+
+    Parameters
+    ----------
+    plane
+        Labels (y, x).
+    spacing_mm
+        Millimetres per pixel (y, x).
+    bridge_mm
+        Parts that hang together by less are told apart.
+    """
+    if not _labels_touch(plane):
+        return
+    parts, owners = _split_at_bridges(plane, spacing_mm, bridge_mm / 2)
+    contacts = _count_contacts(parts, owners)
+    contacts[:, 0] = 0
+    neighbours = contacts.argmax(axis=1)
+    strays = (neighbours != owners) & (contacts.max(axis=1) > 0)
+    sizes = np.bincount(parts.ravel(), minlength=len(owners))
+    for value in np.unique(owners[1:]):
+        strays[np.argmax(np.where(owners == value, sizes, 0))] = False
+    moved = np.where(strays, neighbours, owners).astype(plane.dtype)
+    plane[...] = moved[parts]
 
 
 def make_consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: float = 0.6) -> None:
@@ -110,6 +178,13 @@ def make_consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap
 
     From the slice with most labels outwards; parts that overlap the other label by at least `min_overlap` of their area
     are changed. Volumes only: slices of unknown spacing may be of different patients.
+
+    Parameters
+    ----------
+    labels, spacing_mm
+        (z, y, x), changed in place; two dimensions, or spacing `None`, change nothing.
+    min_overlap
+        Share of a part's area, in (0, 1].
     """
     if labels.ndim != 3 or spacing_mm is None:
         return
@@ -181,3 +256,43 @@ def _clear_components(view: Labels, parts: NDArray[np.int32], dropped: NDArray[n
     """Set the parts that are to be dropped to background, in place."""
     if dropped.any():
         view[np.concatenate([[False], dropped])[parts]] = 0
+
+
+def _labels_touch(plane: Labels) -> bool:
+    for first, second in ((plane[:-1], plane[1:]), (plane[:, :-1], plane[:, 1:])):
+        if bool(((first != second) & (first > 0) & (second > 0)).any()):
+            return True
+    return False
+
+
+def _split_at_bridges(
+    plane: Labels, spacing_mm: tuple[float, float], radius_mm: float
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return parts, numbered from 1, and the label that each belongs to (index 0 is background)."""
+    parts = np.zeros(plane.shape, np.int32)
+    owners = [0]
+    for value in np.unique(plane[plane > 0]):
+        mask = plane == value
+        cores, count = ndimage.label(ndimage.distance_transform_edt(mask, sampling=spacing_mm) > radius_mm)
+        if count:
+            nearest = ndimage.distance_transform_edt(
+                cores == 0, sampling=spacing_mm, return_distances=False, return_indices=True
+            )
+            cores = np.where(mask, cores[tuple(nearest)], 0)
+        # An island has the number of a core that it does not touch: it is a part of its own.
+        pieces, n_pieces = measure.label(np.where(mask, cores + 1, 0), connectivity=1, return_num=True)
+        parts[mask] = pieces[mask] + len(owners) - 1
+        owners += [int(value)] * n_pieces
+    return parts, np.array(owners)
+
+
+def _count_contacts(parts: NDArray[np.int32], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the pixel sides that each part (rows) shares with other parts of each label (columns)."""
+    n_values = int(owners.max()) + 1
+    contacts = np.zeros((len(owners), n_values), np.int64)
+    for first, second in ((parts[:-1], parts[1:]), (parts[:, :-1], parts[:, 1:])):
+        differ = (first != second) & (first > 0) & (second > 0)
+        for one, other in ((first[differ], second[differ]), (second[differ], first[differ])):
+            pairs = one.astype(np.int64) * n_values + owners[other]
+            contacts += np.bincount(pairs, minlength=contacts.size).reshape(contacts.shape)
+    return contacts

@@ -14,7 +14,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.accumulator import PredictionAccumulator, RowBlender
+from napari_medseg.inference.accumulator import LogitsObserver, PredictionAccumulator, RowBlender
 from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import (
     DEVICE_LIMITS,
@@ -35,7 +35,7 @@ from napari_medseg.inference.events import (
 )
 from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, prepare
-from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
 from napari_medseg.inference.tiling import ALIGNMENT_PX, TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
@@ -81,9 +81,25 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None, roi_predictor: "Predictor | None" = None) -> "Predictor":
-        """Make the predictor of a version's folder; raise `MedSegError` where it is not whole."""
+    def load(cls, folder: Path, device: str | None = None, roi_folder: Path | None = None) -> "Predictor":
+        """Load a version, and the one that finds its region of interest first.
+
+        Parameters
+        ----------
+        folder
+            Of the version.
+        device
+            As of the class.
+        roi_folder
+            Of the version that finds the region of interest; not read where the model looks everywhere.
+
+        Raises
+        ------
+        MedSegError
+            If a folder is not whole.
+        """
         network, card = load_version(folder)
+        roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
         return cls(network, card, device, roi_predictor=roi_predictor)
 
     @property
@@ -92,11 +108,16 @@ class Predictor:
         return describe_device(self.device)
 
     def predict_labels(self, image: Image) -> AnyLabels:
-        """Predict and return the labels only, on the image's own grid."""
+        """Predict and return the labels only, of `image.spatial_shape`; types and errors as of `predict`."""
         return next(event.labels for event in self.predict(image) if isinstance(event, PredictionResult))
 
-    def predict(self, image: Image, options: PredictionOptions | None = None) -> Iterator[PredictionEvent]:
+    def predict(
+        self, image: Image, options: PredictionOptions | None = None, observer: LogitsObserver | None = None
+    ) -> Iterator[PredictionEvent]:
         """Yield progress after every forward pass and step, notices, and last the result. Close it to cancel.
+
+        Arrays of the result are of `image.spatial_shape`, (y, x) or (z, y, x); `PredictionResult` has their types.
+        `observer` is shown the logits of all planes, as an evaluation needs them.
 
         Raises
         ------
@@ -108,7 +129,7 @@ class Predictor:
         roi = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
         cropped = image if box is None else crop_image(image, box)
-        accumulator = yield from self._predict_all_planes(cropped, options, timer)
+        accumulator = yield from self._predict_all_planes(cropped, options, timer, observer)
         yield from self._postprocess(image, accumulator, timer, roi, box)
 
     def _predict_roi(
@@ -123,13 +144,15 @@ class Predictor:
         raise AssertionError("a prediction ends with its result")
 
     def _predict_all_planes(
-        self, image: Image, options: PredictionOptions, timer: PredictionTimer
+        self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
     ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
         """Send all planes through the network; where memory runs out, go on with fewer or smaller pieces."""
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
-        accumulator = PredictionAccumulator(shape, n_classes, options.with_uncertainty_map, with_depth, temperature)
+        accumulator = PredictionAccumulator(
+            shape, n_classes, options.with_uncertainty_map, with_depth, temperature, observer
+        )
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
@@ -243,7 +266,7 @@ class Predictor:
         if self.card.instances is not None and accumulator.depth is not None:
             yield timer.make_progress(1, 1, "telling objects apart")
             labels = separate_objects_in_planes(labels, accumulator.depth, self.card.instances)
-        labels = _paste_into_image(labels, shape, box)
+        labels = paste_into_image(labels, shape, box)
         if roi is not None and self.card.field is not None:
             drop_outside_roi(labels, roi, self.card.field.keep_within_mm, image.spacing_mm)
         for step in self.card.postprocessing:
@@ -253,20 +276,16 @@ class Predictor:
         yield PredictionResult(
             labels=labels,
             uncertainty=accumulator.uncertainty,
-            uncertainty_map=None if uncertainty_map is None else _paste_into_image(uncertainty_map, shape, box),
+            uncertainty_map=None if uncertainty_map is None else paste_into_image(uncertainty_map, shape, box),
             seconds=timer.elapsed_seconds,
             device=self.device_title,
             roi=roi,
         )
 
 
-def _paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None) -> NDArray[Any]:
-    """Return planes (n, y, x) of a box as an array of the whole image's shape, 0 outside of the box."""
-    if box is None:
-        return part.reshape(shape)
-    whole = np.zeros(shape, part.dtype)
-    whole[..., box[0], box[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
-    return whole
+def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Predictor | None:
+    """Load the version that finds a region of interest; `None` where there is no folder, as none is looked for."""
+    return None if roi_folder is None else Predictor.load(roi_folder, device)
 
 
 def _get_planes_shape(image: Image) -> tuple[int, int, int]:

@@ -53,6 +53,20 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     Every plane is normalised on its own, so that a slice gets the same labels alone and in its stack, and a stack
     need never lie in memory as floats.
 
+    Parameters
+    ----------
+    image
+        (y, x) or (z, y, x), with channels behind where there are any; HU, grey or RGB.
+    card
+        Its preprocessing, and how many channels the network takes.
+    first, last
+        Planes of a stack; all by default.
+
+    Returns
+    -------
+    PreparedImage
+        `planes` are float32 (last - first, c, h, w).
+
     Raises
     ------
     MedSegError
@@ -134,9 +148,21 @@ def prepare_labels(labels: NDArray[Any], prepared: PreparedImage) -> NDArray[np.
 
 
 def restore(probabilities: Tensor, prepared: PreparedImage) -> Tensor:
-    """Bring (n, classes, h, w) from the prepared planes back to (n, classes, y, x) on the image's own planes.
+    """Bring probabilities or logits from the prepared planes back onto the image's own planes.
 
-    Works on logits as well; linear, so that an edge between two labels falls where they are equally likely.
+    Linear, so that an edge between two labels falls where they are equally likely.
+
+    Parameters
+    ----------
+    probabilities
+        (n, classes, h, w), padding included.
+    prepared
+        Says how the planes were resampled and padded.
+
+    Returns
+    -------
+    Tensor
+        (n, classes, y, x) of the same type and device; a view where nothing was resampled.
     """
     height, width = prepared.plane_shape
     inside = probabilities[..., :height, :width]
@@ -145,18 +171,18 @@ def restore(probabilities: Tensor, prepared: PreparedImage) -> Tensor:
     return functional.interpolate(inside, size=prepared.native_plane_shape, mode="bilinear", align_corners=False)
 
 
-def restore_labels(probabilities: Tensor, prepared: PreparedImage) -> NDArray[np.uint8 | np.uint16]:
-    """Most likely label of each voxel on the image's own grid, of shape `prepared.spatial_shape`; as
-    `restore_plane_labels`.
-    """
-    return restore_plane_labels(probabilities, prepared).reshape(prepared.spatial_shape)
-
-
 def restore_plane_labels(probabilities: Tensor, prepared: PreparedImage) -> NDArray[np.uint8 | np.uint16]:
     """Label of the largest class at each pixel of the native planes.
 
     One class is restored at a time and compared: a 4000 x 4000 picture never lies in memory once for each class, and
     it takes a tenth of the time of torch's argmax over a short dimension.
+
+    Parameters
+    ----------
+    probabilities
+        (n, classes, h, w) probabilities or logits, padding included.
+    prepared
+        Says how the planes were resampled and padded.
 
     Returns
     -------

@@ -38,9 +38,21 @@ def compute_roi_box(roi: Labels, margin: float) -> Box:
 
 
 def crop_image(image: Image, box: Box) -> Image:
-    """Return the image inside a box, for the network only: its affine and storage are left out."""
+    """Return the part of an image (y, x), (z, y, x) or with channels behind that lies in a box of rows and columns.
+
+    For the network only: affine and storage are left out, as they would be wrong.
+    """
     inside = (slice(None), *box) if len(image.spatial_axes) == 3 else box
     return replace(image, pixels=image.pixels[inside], affine=None, storage=None)
+
+
+def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None) -> NDArray[Any]:
+    """Return planes (n, y, x) of a box as an array of the whole image's shape, 0 outside of the box."""
+    if box is None:
+        return part.reshape(shape)
+    whole = np.zeros(shape, part.dtype)
+    whole[..., box[0], box[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
+    return whole
 
 
 def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:

@@ -20,7 +20,22 @@ Objects = NDArray[np.uint32]
 
 
 def separate_objects_in_planes(inside: NDArray[Any], depth: NDArray[np.uint8], settings: InstanceSeparation) -> Objects:
-    """Return numbered objects of planes (n, y, x) one after the other; as `separate_objects`."""
+    """Return numbered objects of several planes; numbers go on from plane to plane. See `separate_objects`.
+
+    Parameters
+    ----------
+    inside
+        (n, y, x); above 0 where a pixel belongs to any object.
+    depth
+        (n, y, x); expected depth, 0 for background to `CORE_DEPTH` for a core.
+    settings
+        Of the card.
+
+    Returns
+    -------
+    NDArray
+        uint32 (n, y, x); 0 is background.
+    """
     objects = np.empty(inside.shape, np.uint32)
     first = 1
     for index, plane in enumerate(inside):

@@ -15,6 +15,20 @@ def expand_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple
 
     A new class gets the background's weights and a bias that keeps it unlikely, so that labels change by training
     only. Nothing is done where there are that many classes already.
+
+    Parameters
+    ----------
+    network
+        Maps (n, c, h, w) to logits (n, `card.architecture.classes`, h, w). It is not changed.
+    card
+        Of the network.
+    n_classes
+        Labels and background.
+
+    Returns
+    -------
+    network, card
+        It maps (n, c, h, w) to logits (n, n_classes, h, w), in evaluation mode.
     """
     n_before = card.architecture.classes
     if n_classes <= n_before:

@@ -31,7 +31,10 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logarithm of the mean probability, whose softmax is that mean: (n, classes, h, w) float32."""
+        """Map images (n, c, h, w) to the logarithm of the members' mean probability, float32 (n, classes, h, w).
+
+        Its softmax is that mean.
+        """
         together: Tensor | None = None
         for member in self.members:  # one after the other, so that two answers are in memory at most
             said = torch.log_softmax(member(images).float(), dim=1)
@@ -81,5 +84,5 @@ def build_ensemble(architecture: Architecture, build_member: Callable[[Architect
 
 
 def merge_member_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the weights of an ensemble from those of its members, in order."""
+    """Return the weights of an ensemble from those of its members, in order; tensors keep shape and type."""
     return {f"members.{index}.{name}": tensor for index, state in enumerate(states) for name, tensor in state.items()}

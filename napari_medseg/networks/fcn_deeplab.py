@@ -54,7 +54,19 @@ class DilatedResNet(nn.Module):
         return functional.interpolate(coarse, planes.shape[-2:], mode="bilinear", align_corners=False)
 
     def encoder_features(self, planes: Tensor) -> list[Tensor]:
-        """Return the planes and what each of the five stages makes of them; `encoder` hands on the last one only."""
+        """Return what smp's encoders return; `encoder` hands on the last of it only.
+
+        Parameters
+        ----------
+        planes
+            (n, in_channels, h, w).
+
+        Returns
+        -------
+        list of Tensor
+            The planes, and what each of the five stages makes of them: (n, channels, h / s, w / s), where s is 2, 4, 8,
+            8 and 8, as the last two are dilated, not strided.
+        """
         features, feature = [planes], planes
         for name, layer in self.encoder.items():
             feature = layer(feature)

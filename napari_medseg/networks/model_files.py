@@ -60,12 +60,38 @@ def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file as fp32; raise `MedSegError` where it is missing or is something else."""
+    """Read a safetensors file.
+
+    Returns
+    -------
+    dict
+        Tensors by name on the CPU, in the shapes of the file; floats as float32.
+
+    Raises
+    ------
+    MedSegError
+        If it is missing or is something else.
+    """
     return _parse_weights(_read_bytes(path), path)
 
 
 def load_weights_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Put weights into a module; raise `MedSegError` naming their source where not every key fits."""
+    """Put weights into a module.
+
+    Parameters
+    ----------
+    module
+        Is changed in place.
+    weights
+        By the names of `module.state_dict()`, each of the shape there.
+    source
+        Where they come from, for the message.
+
+    Raises
+    ------
+    MedSegError
+        If a key is missing, too many, or of another shape.
+    """
     try:
         module.load_state_dict(dict(weights))  # some encoders take no `strict`, and drop keys; it is strict by default
     except RuntimeError as error:

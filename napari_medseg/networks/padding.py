@@ -13,7 +13,7 @@ ALIGNMENT_PX = 32
 def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn.Module]:
     """Return a class of the same name, arguments and weights that takes planes (n, c, h, w) of any h and w.
 
-    A plane is continued to the right and below by its last pixels, as `inference.transforms.prepare` does, and the
+    A plane is continued to the right and below by its last pixels, as `inference.preprocess.prepare` does, and the
     answer is cropped again; planes that fit already pass untouched. A class, not a module around the network, so that
     the names of the weights in saved versions stay what they are.
 

@@ -140,6 +140,11 @@ def adapt_input_channels(kernels: Tensor, channels: int) -> Tensor:
 
     A grey plane in all channels gets the answer that it got before. Fewer channels share the sum of all; of more, each
     takes the kernels of red, green, blue, red, ... in turn, divided by how many take the same.
+
+    Returns
+    -------
+    Tensor
+        (out, channels, h, w).
     """
     given = kernels.shape[1]
     if channels < given:

@@ -53,6 +53,13 @@ def measure_receptive_field(network: nn.Module, in_channels: int) -> ReceptiveFi
     Weights are those that the network has, normalisations in evaluation mode; in fp64, as at the rim the gradient is a
     product of all layers' weights that fp32 would round to 0. A strip, because it is as long as a large plane and as
     quick as a small one. Several draws, because rectifiers and maxima close some paths for some pixels.
+
+    Parameters
+    ----------
+    network
+        Maps (n, in_channels, h, w) to logits (n, classes, h, w). It is copied, not changed.
+    in_channels
+        Of the planes.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(requires_grad=False)
     twin.to(torch.device("cpu"))

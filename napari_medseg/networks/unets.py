@@ -15,7 +15,10 @@ BlockBuilder = Callable[[int, int], nn.Module]
 
 
 def build_conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each with batch normalisation and a leaky ReLU."""
+    """Return two 3x3 convolutions, each with batch normalisation and a leaky ReLU.
+
+    They map (n, in_channels, h, w) to (n, out_channels, h, w).
+    """
     return nn.Sequential(
         *_build_conv_unit(in_channels, out_channels, 3), *_build_conv_unit(out_channels, out_channels, 3)
     )
@@ -29,7 +32,12 @@ class InceptionBlock(nn.Module):
     Parameters
     ----------
     in_channels, out_channels
-        Channels in and out; `after` divides by 4.
+        Channels in and out; `out_channels` divides by 4.
+
+    Raises
+    ------
+    MedSegError
+        If it does not.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -49,7 +57,7 @@ class InceptionBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (n, before, h, w) to (n, after, h, w)."""
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
         return torch.cat([branch(features) for branch in self.branches], dim=1)
 
 
@@ -66,6 +74,11 @@ class BaseUNet(nn.Module):
         Of planes (n, in_channels, h, w) and logits (n, classes, h, w); h and w divide by `output_stride`.
     widths
         Channels of each level and, last, below them: five numbers make four levels with four poolings.
+
+    Raises
+    ------
+    MedSegError
+        If `widths` are fewer than two, or not positive.
     """
 
     def __init__(self, block: BlockBuilder, in_channels: int, classes: int, widths: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The content of the dock for one open project: sections in the order of the work, and what ties them together."""
+"""The content of the dock for one open project: its sections, and the connections between them."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -22,7 +22,7 @@ from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
-from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap
+from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
@@ -41,12 +41,12 @@ SPACING_PX = 6
 
 
 class Dock(QWidget):
-    """Everything that one open project shows.
+    """Widget with all sections for one open project.
 
     Parameters
     ----------
     viewer, workspace
-        What is shown, and what is worked with; `close_down` closes neither.
+        Viewer and workspace; `close_down` closes neither of them.
     parent
         Qt parent.
     """
@@ -67,7 +67,7 @@ class Dock(QWidget):
         self._make_sections()
         self._connect()
         self._apply_preferences(read_preferences(workspace.registry))
-        self._keys = KeyMap(viewer, self._make_key_bindings())
+        self._keys = KeyMap(viewer, make_key_bindings(self))
         self.setAcceptDrops(True)
         self._on_task_changed()
         workspace.engine.start()
@@ -77,7 +77,7 @@ class Dock(QWidget):
         self._notify_paused_run()
 
     def close_down(self) -> None:
-        """Save, stop and let go of everything; a training run goes on."""
+        """Save the draft, stop all work and disconnect; a training run continues."""
         self._keys.close()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
@@ -88,30 +88,30 @@ class Dock(QWidget):
         self.case_controller.close()
 
     def set_theme(self, theme_name: str) -> None:
-        """Take the colours of one of napari's themes."""
+        """Use the colours of a napari theme."""
         self.retrain_panel.progress.curve.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take files."""
+        """Accept dragged files."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Read the files that were dropped on the dock, as on the canvas."""
+        """Read files dropped on the dock, as on the canvas."""
         self.worklist.importer.accept_drop(event)
 
     def confirm_and_predict(self) -> None:
-        """Predict; where a person has edited labels, ask first, and keep what they edited."""
+        """Predict. If the user has edited labels, ask first and keep the edited voxels."""
         current = self.case_controller.current
         if current is None or current.edit_session is None or not current.is_edited:
             self.worklist.predict()
             return
         n_edited = f"{current.edit_session.draft.edited_indices.size:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
-        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Leave it", lambda: None)])
+        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 
     def show_export_form(self) -> None:
-        """Ask for format and folder; then write the accepted cases of the present task."""
+        """Ask for format and folder; then export the accepted cases of the current task."""
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
         def write(suffix: str, folder: Path, with_images: bool) -> None:
@@ -122,7 +122,7 @@ class Dock(QWidget):
         FormDialog(f"Export accepted labels of {task.title}", "Export", form, self).show()
 
     def show_preferences_form(self) -> None:
-        """Ask for the preferences; they are used at once and at the next start."""
+        """Show the preferences form; changes apply immediately and are stored."""
         form = make_preferences_form(self._save_preferences, read_preferences(self._workspace.registry))
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
@@ -202,55 +202,37 @@ class Dock(QWidget):
             self._overlays.clear()
 
     def _offer_to_continue(self) -> None:
-        """Offer the draft that was worked on last, and otherwise to go on with the list."""
+        """Offer to continue the most recent draft, or else the list of open cases."""
         drafts = review.list_draft_cases(self._workspace)
         waiting = [row for row in self.worklist.rows if not row.is_decided]
         if self.case_controller.current is not None or not (drafts or waiting):
             return
         if drafts:
             more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
-            text = f"A draft waits: {drafts[0].name}{more}. Every stroke is there."
-            answers = [("Go on with it", lambda: self.worklist.open(drafts[0]))]
+            text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."
+            answers = [("Continue it", lambda: self.worklist.open(drafts[0]))]
         else:
-            text = f"{len(waiting)} cases of last time are still to be done."
-            answers = [("Go on", self.worklist.open_next)]
+            text = f"{len(waiting)} cases are not reviewed yet."
+            answers = [("Continue", self.worklist.open_next)]
         self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
 
     def _notify_paused_run(self) -> None:
-        """Say where a run of another task waits; that of this task is offered in its section."""
+        """Report a paused run of another task; a run of this task is offered in the retrain section."""
         waiting = run_control.find_paused_run(self._workspace)
         if waiting is not None and waiting.task != self.worklist.task.name:
             title = self._workspace.tasks.get_task(waiting.task).title
-            show_info(f"A training run is paused: choose the task {title} to go on with it.")
+            show_info(f"A training run is paused. Choose the task {title} to resume it.")
 
-    def _hide_labels_while_held(self) -> Generator[None]:
+    def hide_labels_while_held(self) -> Generator[None]:
+        """Hide the labels until the key is released; napari runs the second half then."""
         current = self.case_controller.current
         if current is not None and current.labels_layer is not None:
             yield from labels_tools.hide_while_held(current.labels_layer)
 
-    def _toggle_contour(self) -> None:
+    def toggle_contour(self) -> None:
+        """Show the labels filled or as contours."""
         if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
             labels_tools.toggle_contour(self.case_controller.current.labels_layer)
-
-    def _make_key_bindings(self) -> list[KeyBinding]:
-        return [
-            KeyBinding("G", "predict this case", self.confirm_and_predict),
-            KeyBinding("A", "accept, and open the next case", self.review_panel.accept),
-            KeyBinding("R", "reject, and open the next case", self.review_panel.reject),
-            KeyBinding("S", "case before", lambda: self.worklist.step(-1)),
-            KeyBinding("D", "next case", lambda: self.worklist.step(+1)),
-            KeyBinding("Q", "hide the labels while held", self._hide_labels_while_held),
-            KeyBinding("W", "labels filled or as contours", self._toggle_contour),
-            KeyBinding(
-                "C",
-                "mark a rectangle as reviewed: the rest of the image teaches nothing",
-                self.review_region.start_drawing,
-            ),
-            KeyBinding("T", "show where the model is unsure", self.labels_panel.toggle_uncertainty),
-            KeyBinding("Ctrl-Z", "undo: unlimited, on every slice, also after a restart", self.case_controller.undo),
-            KeyBinding("Ctrl-Shift-Z", "redo", self.case_controller.redo),
-            KeyBinding("F1", "this page", self.show_keys),
-        ]
 
     def show_keys(self) -> None:
         """Show the page of keys."""

@@ -1,4 +1,4 @@
-"""Keep the window alive when layers go: their textures are freed in the OpenGL context that they live in."""
+"""Workaround for a crash when layers are removed: free their textures in the correct OpenGL context."""
 
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 
 class CanvasContext:
-    """Make the canvas's OpenGL context current whenever a layer is about to be removed.
+    """Makes the OpenGL context of the canvas current before a layer is removed.
 
-    vispy frees textures and buffers the moment a layer goes, in whatever context is current. That may be the one with
-    which Qt composes the window: Mesa's renderer (any Linux without a GPU, every virtual display) then crashes at the
-    next drawing. Seen with napari 0.9.2, vispy 0.17 and Mesa 22.3: image, labels, second image; remove the first two.
+    vispy frees textures and buffers in the current OpenGL context when a layer is removed. This may be the context
+    that Qt uses to compose the window. The Mesa renderer (Linux without a GPU, virtual displays) then crashes at the
+    next drawing. Observed with napari 0.9.2, vispy 0.17 and Mesa 22.3: add image, labels and a second image, then
+    remove the first two.
 
     Parameters
     ----------
     viewer
-        Whose layers are watched.
+        Viewer whose layers are watched.
     window
-        That holds the canvas.
+        Window that contains the canvas.
     """
 
     def __init__(self, viewer: "Viewer", window: QWidget) -> None:
@@ -31,7 +32,7 @@ class CanvasContext:
         viewer.layers.events.removing.connect(self._on_removing)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._viewer.layers.events.removing.disconnect(self._on_removing)
 
     def _on_removing(self, _event: Event) -> None:

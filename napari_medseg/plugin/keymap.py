@@ -1,4 +1,4 @@
-"""The keyboard map: one list, from which the keys are bound, the tooltips are made and the page under F1 is written."""
+"""The keyboard map: one list of key bindings, which is also shown on the F1 help page."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,15 @@ from napari_medseg.core.html_templates import render_html
 if TYPE_CHECKING:
     from napari import Viewer
 
+    from napari_medseg.plugin.dock import Dock
+
 HELP_SIZE_PX = (460, 600)
 N_LABEL_KEYS = 9
 NAPARI_KEYS = (
     ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
     ("[  ]", "smaller, larger brush"),
     ("X", "swap the label with the background"),
-    ("Left  Right", "slice before, next slice"),
+    ("Left  Right", "previous slice, next slice"),
     ("Ctrl+R", "fit the view"),
     ("Space (hold)", "move the view while held"),
 )
@@ -27,22 +29,44 @@ NAPARI_KEYS = (
 
 @dataclass(frozen=True)
 class KeyBinding:
-    """One key, what it does, and what it calls; a generator function does its second half when the key is let go."""
+    """A key, its description, and its action. The second part of a generator action runs when the key is released."""
 
     key: str
     text: str
     action: Callable[[], Any]
 
 
+def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
+    """List the keys and what they do; a new key is a line here."""
+    return [
+        KeyBinding("G", "predict this case", dock.confirm_and_predict),
+        KeyBinding("A", "accept, and open the next case", dock.review_panel.accept),
+        KeyBinding("R", "reject, and open the next case", dock.review_panel.reject),
+        KeyBinding("S", "previous case", lambda: dock.worklist.step(-1)),
+        KeyBinding("D", "next case", lambda: dock.worklist.step(+1)),
+        KeyBinding("Q", "hide the labels while the key is held", dock.hide_labels_while_held),
+        KeyBinding("W", "show labels filled or as contours", dock.toggle_contour),
+        KeyBinding(
+            "C",
+            "mark a rectangle as reviewed: training ignores the rest of the image",
+            dock.review_region.start_drawing,
+        ),
+        KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
+        KeyBinding("Ctrl-Z", "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
+        KeyBinding("Ctrl-Shift-Z", "redo", dock.case_controller.redo),
+        KeyBinding("F1", "this page", dock.show_keys),
+    ]
+
+
 class KeyMap:
-    """Bind keys to a viewer, and let go of them again.
+    """Binds keys to a viewer and releases them on `close`.
 
     Parameters
     ----------
     viewer
-        Of the window. A layer's own keys, and keys that the user has set in napari, come before these.
+        Viewer to bind to. Keys of a layer and keys that the user set in napari take precedence.
     keys
-        To bind.
+        Keys to bind.
     """
 
     def __init__(self, viewer: "Viewer", keys: Sequence[KeyBinding]) -> None:
@@ -52,13 +76,13 @@ class KeyMap:
             viewer.bind_key(key.key, _make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
-        """Let go of the keys."""
+        """Release the keys."""
         for key in self.keys:
             self._viewer.bind_key(key.key, None)
 
 
 class KeyHelpDialog(QDialog):
-    """All keys on one page; it blocks nothing."""
+    """A non-modal dialog with all keys on one page."""
 
     def __init__(self, keys: Sequence[KeyBinding], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,14 +97,14 @@ class KeyHelpDialog(QDialog):
 
 
 def build_help_html(keys: Sequence[KeyBinding]) -> str:
-    """Lay the keys out as HTML for Qt's rich text."""
+    """Return the list of keys as HTML for Qt rich text."""
     ours = [(key.key, key.text) for key in keys]
     values = {"sections": {"MedSeg": ours, "napari, on the labels layer": NAPARI_KEYS}}
     return render_html("napari_medseg.plugin", "key_help.html", values)
 
 
 def _make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
-    """Give the function the viewer that napari passes, and keep a generator a generator, as napari asks for it."""
+    """Wrap an action so that it accepts the viewer from napari. A generator function stays a generator function."""
     if isgeneratorfunction(call):
 
         def held(_viewer: "Viewer") -> Generator[None]:

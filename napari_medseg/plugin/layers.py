@@ -1,4 +1,4 @@
-"""The one file that knows both our records and napari's layers: images and labels in, edits out."""
+"""Conversion between our records and napari layers. Only this file knows both."""
 
 from colorsys import hsv_to_rgb
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -22,26 +22,26 @@ LABEL_OPACITY = 0.45
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
 N_COLOURS = 24
-# From orange over green to blue, in an order that sets neighbours apart: purple would vanish on stained tissue.
+# Hues from orange to blue, ordered so that neighbours differ. Purple is excluded: invisible on stained tissue.
 HUES = tuple(0.06 + 0.48 * (7 * number % N_COLOURS) / N_COLOURS for number in range(N_COLOURS))
 OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
 CONTRAST_PERCENTILES = (0.5, 99.5)
 PERCENTILE_SAMPLE_SIZE = 200_000
-UNCERTAINTY_CONTRAST_MAX = 160  # of 255: what is less sure than this glows white
+UNCERTAINTY_CONTRAST_MAX = 160  # of 255: higher values are shown white
 SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
 def make_image_arguments(image: Image, task: Task | None = None, case: Case | None = None) -> dict[str, Any]:
-    """Arguments of napari's Image layer for an image: name, scale in mm (or pixels), contrast, and the image itself.
+    """Return the arguments of a napari Image layer: name, scale in mm (or pixels), contrast, and metadata.
 
     Parameters
     ----------
     image
         Canonical image.
     task
-        Whose display window a CT gets; the first task with a window for these axes where `None`.
+        Task whose display window is used for a CT. `None`: the first task with a window for these axes.
     case
-        That the layer shows; `None` for one that is still to become a case.
+        Case that the layer shows; `None` if the image is not a case yet.
     """
     ours = {"image": image} if case is None else {"image": image, "case": case.id}
     return {
@@ -54,7 +54,7 @@ def make_image_arguments(image: Image, task: Task | None = None, case: Case | No
 
 
 def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[float, float]:
-    """Return the values that are shown black and white: the task's window for a CT, else what the picture holds."""
+    """Return the grey values shown as black and white: the task's window for a CT, else from the image itself."""
     if image.units == "HU":
         windows = [known.display_window for known in ([task] if task else TASKS.values()) if image.axes in known.axes]
         if window := next((window for window in windows if window), None):
@@ -68,35 +68,35 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
 
 
 def add_image(viewer: "Viewer", image: Image, case: Case, task: Task) -> ImageLayer:
-    """Show the image of a case of a task."""
+    """Add a layer with the image of a case."""
     return attach_case(viewer.add_image(image.pixels, **make_image_arguments(image, task, case)), image, case, task)
 
 
 def attach_case(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
-    """Make a layer that is there already the one that shows a case; its labels get names and colours of the task."""
+    """Attach a case to an existing image layer; its labels get the names and colours of the task."""
     layer.metadata[METADATA_KEY] = {"image": image, "case": case.id, LABEL_TASK_KEY: task}
     return layer
 
 
 def detach_case(layer: ImageLayer) -> None:
-    """Untie somebody else's layer from the case that it showed."""
+    """Detach a case from an image layer that was not created by us."""
     layer.metadata.pop(METADATA_KEY, None)
 
 
 def release_layers(image_layer: ImageLayer, labels_layer: Labels | None) -> None:
-    """Leave the layers of a case in a viewer without a dock: the labels can no longer be edited, as nobody saves it."""
+    """Leave the layers of a case in a viewer without a dock. Labels become read-only, as edits are not saved."""
     image_layer.metadata.get(METADATA_KEY, {}).pop("case", None)
     if labels_layer is not None:
         labels_layer.editable = False
 
 
 def find_released_labels(viewer: "Viewer") -> list[Labels]:
-    """Labels layers that an earlier dock left in the viewer; their labels are on disk."""
+    """Return labels layers that an earlier dock left in the viewer; their labels are on disk."""
     return [layer for layer in viewer.layers if isinstance(layer, Labels) and METADATA_KEY in layer.metadata]
 
 
 def is_unattached_image(layer: Layer) -> bool:
-    """Whether a reader made this image layer and no case is tied to it yet."""
+    """Whether our reader made this image layer and it has no case yet."""
     return (
         isinstance(layer, ImageLayer)
         and _get_attached_image(layer) is not None
@@ -105,26 +105,26 @@ def is_unattached_image(layer: Layer) -> bool:
 
 
 def get_reader_image(layer: Layer) -> Image:
-    """Return the image that a reader gave to an arrival."""
+    """Return the image that our reader attached to a layer."""
     image: Image = layer.metadata[METADATA_KEY]["image"]
     return image
 
 
 def get_requested_task(layer: Layer | None) -> str:
-    """Return the task that whoever made an arrival meant it for; empty where nothing was said."""
+    """Return the task requested by the creator of the layer; empty if none was requested."""
     ours = {} if layer is None else layer.metadata.get(METADATA_KEY, {})
     return str(ours.get("task", "")) if isinstance(layer, ImageLayer) else ""
 
 
 def is_foreign_image(layer: Layer | None) -> bool:
-    """Whether this image layer came neither from our reader nor from the dock."""
+    """Whether this image layer was created neither by our reader nor by the dock."""
     return isinstance(layer, ImageLayer) and METADATA_KEY not in layer.metadata
 
 
 def get_image(layer: Layer | None) -> Image | None:
-    """Return the image behind a layer: ours, or one made from any other 2-D or 3-D image layer; `None` otherwise.
+    """Return the image of a layer: the attached one, or one made from any 2-D or 3-D image layer; else `None`.
 
-    A layer that other code made carries no millimetres unless its units say so; then the spacing stays unknown.
+    The spacing of a foreign layer is used only if its units are millimetres; otherwise the spacing is unknown.
     """
     if layer is None or (known := _get_attached_image(layer)) is not None:
         return None if layer is None else known
@@ -147,9 +147,9 @@ def get_image(layer: Layer | None) -> Image | None:
 
 
 def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
-    """Return the fixed colours of a task; a value that it does not know is magenta, so that it is seen.
+    """Return the fixed label colours of a task. Unknown label values are shown in magenta.
 
-    Objects of a task of instances get colours in turn, so that neighbours can be told apart.
+    In an instance task, the objects get cyclic colours so that neighbours can be distinguished.
     """
     if task.instances:
         return CyclicLabelColormap(colors=[(0.0, 0.0, 0.0, 0.0), *OBJECT_COLOURS])
@@ -158,7 +158,7 @@ def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
 
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
-    """Add an editable copy of the labels on the grid of their image layer, with its task's colours and names."""
+    """Add an editable copy of integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
     task: Task = beside.metadata[METADATA_KEY][LABEL_TASK_KEY]
     layer = viewer.add_labels(
         labels.copy(),
@@ -174,7 +174,7 @@ def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case:
 
 
 def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
-    """Give the layers of an open case the labels that its task has now; what is painted keeps its values."""
+    """Update colours and names of the labels after the task changed. Painted voxels keep their values."""
     image_layer.metadata[METADATA_KEY][LABEL_TASK_KEY] = task
     if labels_layer is not None and not task.instances:
         labels_layer.colormap = make_colormap(task)
@@ -182,14 +182,14 @@ def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, tas
 
 
 def find_free_object_value(layer: Labels) -> int:
-    """Return a number that no object of the layer has."""
+    """Return a label value that no object of the layer uses."""
     return int(np.max(layer.data, initial=0)) + 1
 
 
 def add_reference_labels(
     viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case, title: str, colour: str | None = None
 ) -> Labels:
-    """Add a labels layer for looking only, as contours: in the labels' colours, or all in one `colour`."""
+    """Add a read-only labels layer shown as contours, in the colours of the task or in one `colour` (hex)."""
     layer = add_labels(viewer, labels, beside, case)
     layer.name = f"{title}: {case.name}"
     layer.contour = CONTOUR_PX
@@ -203,7 +203,7 @@ def add_reference_labels(
 def add_uncertainty_map(
     viewer: "Viewer", uncertainty_map: NDArray[np.uint8], beside: ImageLayer, case: Case
 ) -> ImageLayer:
-    """Add the map of how unsure the model is, 0 to 255 per voxel, glowing over the image."""
+    """Add the uncertainty map, uint8, 0 to 255, shape as the image, with additive blending."""
     return viewer.add_image(
         uncertainty_map,
         **get_spatial_arguments(beside),
@@ -221,7 +221,7 @@ def show_state(layer: Labels, case: Case, state: str) -> None:
 
 
 def copy_labels(layer: Labels) -> NDArray[Any]:
-    """Return a copy of the labels that the layer holds, on the canonical grid of its image."""
+    """Return a copy of the labels, shape (y, x) or (z, y, x) on the canonical grid of the image."""
     return np.array(layer.data, copy=True)
 
 
@@ -233,7 +233,7 @@ def remove(viewer: "Viewer", *layers: Layer | None) -> None:
 
 
 def show_initial_slice(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:
-    """Move the slider of a volume to the slice with the most labels, or to the middle one where there are none."""
+    """Show the slice of a volume with the most labelled voxels, or the middle slice if there are no labels."""
     if image_layer.ndim < len("ZYX"):
         return
     index = image_layer.data.shape[0] // 2
@@ -244,18 +244,18 @@ def show_initial_slice(viewer: "Viewer", image_layer: ImageLayer, labels_layer: 
 
 
 def get_display_unit(image: Image) -> str:
-    """Return the unit in which napari places an image: pixels where its file does not say how large they are."""
+    """Return the unit of the layer: mm, or pixel if the spacing is unknown."""
     return "mm" if image.spacing_mm else "pixel"
 
 
 def reset_view_if_extent_changed(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
-    """Fit the view to a new image, unless it lies just where the one before lay: then zoom and place are kept."""
+    """Fit the view to a new image. If its extent equals the previous one, zoom and position are kept."""
     if not np.array_equal(before.extent.world, after.extent.world):
         viewer.reset_view()
 
 
 def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.int64]) -> None:
-    """Move the slider of a volume to where the flat `indices` of its voxels are, unless it is there."""
+    """Show a slice of a volume that contains the voxels with these flat indices, unless one is already shown."""
     if image_layer.ndim < len("ZYX") or not indices.size:
         return
     planes = indices // int(np.prod(image_layer.data.shape[1:3]))
@@ -265,7 +265,7 @@ def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.i
 
 
 def get_spatial_arguments(beside: ImageLayer) -> dict[str, Any]:
-    """Arguments that put a layer where another one lies, whoever made it."""
+    """Return the arguments that place a new layer on the grid of an existing layer."""
     return {name: getattr(beside, name) for name in SPATIAL_ARGUMENTS}
 
 

@@ -1,4 +1,4 @@
-"""The dock widget `MedSeg`: opens the project, shows it, changes it for another, and closes it with the window."""
+"""The dock widget `MedSeg`: opens, shows, switches and closes the project."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -27,35 +27,35 @@ HEIGHT_PX = 600
 
 
 class CloseChoice(Enum):
-    """What becomes of a training run when the window closes."""
+    """What to do with a training run when the window closes."""
 
-    LEAVE_RUNNING = "Leave it running"
-    PAUSE_RUN = "Pause it, go on later"
-    CANCEL_RUN = "Cancel it, keep the best"
+    LEAVE_RUNNING = "Keep it running"
+    PAUSE_RUN = "Pause it, resume later"
+    CANCEL_RUN = "Stop it, keep the best version"
     STAY = "Do not close"
 
 
 def ask_close_choice(parent: QWidget) -> CloseChoice:
-    """Ask once, in a dialog."""
+    """Ask the user in a modal dialog."""
     box = QMessageBox(parent)
     box.setWindowTitle("MedSeg is training")
-    box.setText("A model is learning from your corrections. It can go on without this window.")
+    box.setText("A model is being trained on your corrections. Training can continue without this window.")
     buttons = {box.addButton(choice.value, QMessageBox.ButtonRole.ActionRole): choice for choice in CloseChoice}
     box.exec()
     return buttons.get(box.clickedButton(), CloseChoice.STAY)
 
 
 class MedSegWidget(QWidget):
-    """What napari docks.
+    """The widget that napari docks.
 
     Parameters
     ----------
     viewer
-        napari's viewer. napari injects it for just this spelling of the annotation.
+        napari's viewer. napari injects it only if the annotation is written exactly like this.
     workspace
-        Open project, registry and engine; those in the user's data folder where `None`. Closed with the widget.
+        Open project, registry and engine; `None` opens those in the user's data folder. Closed with the widget.
     ask
-        Asks what to do with a training run when the window closes.
+        Called when the window closes during training; returns what to do with the run.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class MedSegWidget(QWidget):
     ) -> None:
         super().__init__()
         self.setObjectName("MedSeg")
-        # Expanding, as napari else puts a stretch of its own below, which takes up to half of the height.
+        # Expanding; otherwise napari adds a stretch below, which takes up to half of the height.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        # napari hands plugins a proxy, behind which a layer is another object each time. Only public names are used.
+        # napari passes a proxy that returns new layer objects on each access. Only public names are used.
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
         self._window: QMainWindow | None = None
@@ -85,16 +85,16 @@ class MedSegWidget(QWidget):
         self._open(Workspace.open_default if workspace is None else lambda: workspace)
 
     def sizeHint(self) -> QSize:
-        """As wide as the sketch, as high as a small screen allows."""
+        """Preferred size; the height fits a small screen."""
         return QSize(WIDTH_PX, HEIGHT_PX)
 
     def open_project(self, folder: Path) -> None:
-        """Work in another project, which is made where the folder holds none; the models stay the same."""
+        """Open another project, or create one if the folder has none; the registry stays the same."""
         registry = get_user_data_dir() / "registry" if self.workspace is None else self.workspace.registry.user_dir
         self._open(lambda: Workspace.open(folder, registry))
 
     def close_down(self) -> None:
-        """Save the draft, end the engine, let go of the project and the window. Doing so twice is harmless."""
+        """Save the draft, stop the engine, and close the project. A second call has no effect."""
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
@@ -104,7 +104,7 @@ class MedSegWidget(QWidget):
         self._close_project()
 
     def event(self, event: QEvent) -> bool:
-        """Notice when napari takes the widget out of its dock, which is how a dock is closed."""
+        """Close down when napari removes the widget from its dock, which happens when a dock is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
             self.close_down()
         if event.type() == QEvent.Type.Show and self._window is None and isinstance(self.window(), QMainWindow):
@@ -112,7 +112,7 @@ class MedSegWidget(QWidget):
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before the window closes while a model is learning; then save everything."""
+        """Ask before the window closes during training; then save everything."""
         if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None:
             return False
         if self.dock.run_monitor.is_running:
@@ -130,7 +130,7 @@ class MedSegWidget(QWidget):
     def _make_project_row(self) -> None:
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._project_button)
-        menu.addAction("Open or make another project…", self._on_open_project)
+        menu.addAction("Open or create another project…", self._on_open_project)
         menu.addAction("Preferences…", self._on_preferences)
         self._project_button.setMenu(menu)
         keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
@@ -138,7 +138,7 @@ class MedSegWidget(QWidget):
         self._layout.addWidget(make_row(self._project_button, QLabel(""), keys, stretch=1))
 
     def _open(self, open_workspace: Callable[[], Workspace]) -> None:
-        """Open a project in place of the present one, which stays where the new one cannot be opened."""
+        """Open a project instead of the current one. If this fails, the current one stays open."""
         try:
             workspace = open_workspace()
         except MedSegError as error:
@@ -152,7 +152,7 @@ class MedSegWidget(QWidget):
         self._layout.insertWidget(0, self.dock, stretch=1)
         folder = workspace.project.folder
         self._project_button.setText(f"Project: {folder.name} ▾")
-        self._project_button.setToolTip(f"{folder}\nOpen another project, or make one")
+        self._project_button.setToolTip(f"{folder}\nOpen or create another project")
         if self._window is not None:
             self._watch_window(self._window)
 
@@ -173,10 +173,10 @@ class MedSegWidget(QWidget):
         self._watch_window(window)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
-            show_info("DICOM and NIfTI files open with MedSeg now (Preferences > Plugins)")
+            show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
 
     def _watch_window(self, window: QMainWindow) -> None:
-        """Take drops on the canvas, and notice when a person is at work."""
+        """Handle drops on the canvas and watch for user activity."""
         if self.dock is not None and (centre := window.centralWidget()) is not None:
             inside = [centre, *centre.findChildren(QWidget)]
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
@@ -196,5 +196,5 @@ class MedSegWidget(QWidget):
             self.dock.show_preferences_form()
 
     def _on_open_project(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Open a project, or make one in an empty folder"):
+        if folder := QFileDialog.getExistingDirectory(self, "Open a project, or choose an empty folder for a new one"):
             self.open_project(Path(folder))

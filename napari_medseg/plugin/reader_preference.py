@@ -1,4 +1,4 @@
-"""Which reader napari uses for medical files, in its own preferences."""
+"""Set our reader for medical files in the preferences of napari."""
 
 from napari.settings import get_settings
 
@@ -7,10 +7,11 @@ MEDICAL_FILE_PATTERNS = ("*.dcm", "*.dicom", "*.ima", "*.nii", "*.nii.gz")
 
 
 def prefer_our_reader() -> list[str]:
-    """Let medical files open with our reader wherever the user has no preference; return the patterns that are new.
+    """Use our reader for medical files if the user has no other preference; return the added patterns.
 
-    napari's builtin reader takes them too, without orientation, spacing or Hounsfield units, and napari would ask for
-    each file which of the two to use. Pictures and TIFFs are left alone: they are not ours by nature.
+    The built-in reader of napari also opens these files, but without orientation, spacing or Hounsfield units, and
+    napari would ask for each file which reader to use. PNG, JPEG and TIFF files are not changed, because they are not
+    medical formats.
     """
     settings = get_settings().plugins
     new = [pattern for pattern in MEDICAL_FILE_PATTERNS if pattern not in settings.extension2reader]

@@ -1,4 +1,4 @@
-"""napari's way in and out: a reader and a writer that work with the dock closed, too."""
+"""napari reader and writer; they also work without the dock."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,31 +15,46 @@ from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 
 LayerData = tuple[Any, dict[str, Any], str]
-NO_LAYERS: list[tuple[None]] = [(None,)]  # npe2's word for "read, and there is no layer to show"
+NO_LAYERS: list[tuple[None]] = [(None,)]  # npe2 convention: the file was read, but there is no layer to show
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
-    """Return a reader for these files or this folder, or `None` if none of our formats fits."""
+    """Return a reader for these files or this folder, or `None` if the format is not supported."""
     paths = _to_paths(path)
     return _read if paths and all(formats.can_read(each) for each in paths) else None
 
 
 def make_layer_data(image: Image) -> LayerData:
-    """Return napari's layer data for an image: array, arguments of the layer, and its kind."""
+    """Return the napari layer data of an image: array, layer arguments, and layer type."""
     return image.pixels, layers.make_image_arguments(image), "image"
 
 
 def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str]:
-    """Write one labels layer on the grid of its image; the format follows the suffix."""
+    """Write a labels layer on the grid of its image; the file suffix selects the format.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    data
+        Label values, integer, shape (y, x) or (z, y, x).
+    meta
+        Layer attributes from napari. They contain the image if the layer was made by this plugin.
+
+    Raises
+    ------
+    MedSegError
+        If the labels have another number of dimensions, or the format cannot store them.
+    """
     target = Path(path)
     formats.write_labels(target, np.asarray(data), _get_reference_image(data, meta))
     return [str(target)]
 
 
 def _read(path: str | Sequence[str]) -> list[Any]:
-    """Read everything that these paths offer: a folder of several series becomes several layers.
+    """Read all images in these paths; a folder with several series gives several layers.
 
-    In a window an unusable file is one readable message and no layer; without one the error is raised.
+    With a viewer, an error is shown as a notification and no layer is returned. Without one, it is raised.
     """
     paths = _to_paths(path)
     try:

@@ -1,4 +1,4 @@
-"""The reviewed area as a napari Shapes layer: outlines in, outlines out."""
+"""The review region as a napari Shapes layer: conversion from and to outlines."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,22 +8,22 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import RegionOutline, ReviewRegion
 from napari_medseg.plugin.layers import METADATA_KEY, get_spatial_arguments
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-EDGE_COLOUR = "#0072B2"  # Okabe-Ito's blue: seen on black and on stained tissue, and no label of ours
-FILL_COLOUR = "transparent"  # the colours of stain and labels must stay as they are
+EDGE_COLOUR = "#0072B2"  # Okabe-Ito blue: visible on black and on stained tissue, and not used for labels
+FILL_COLOUR = "transparent"  # does not change the colours of image and labels
 EDGE_WIDTH_FRACTION = 1 / 200
 OUTLINE_KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
 CORNER_DECIMALS = 2
 
 
 def add_review_region(viewer: "Viewer", region: ReviewRegion, beside: ImageLayer, case: Case) -> Shapes:
-    """Add the outlines of an area, to be changed by hand, on the grid of an image layer."""
+    """Add an editable layer with the outlines of a region, on the grid of an image layer."""
     edge_width = max(1, round(max(beside.data.shape[beside.ndim - 2 : beside.ndim]) * EDGE_WIDTH_FRACTION))
     layer = viewer.add_shapes(
         [_make_corners(outline, beside.ndim) for outline in region.outlines] or None,
@@ -37,19 +37,19 @@ def add_review_region(viewer: "Viewer", region: ReviewRegion, beside: ImageLayer
         metadata={METADATA_KEY: {"case": case.id}},
         **get_spatial_arguments(beside),
     )
-    # What is drawn by hand shall look like what was there.
+    # New shapes get the same style as the existing ones.
     layer.current_edge_color, layer.current_face_color = EDGE_COLOUR, FILL_COLOUR
     layer.current_edge_width = edge_width
     return layer
 
 
 def read_review_region(layer: Shapes) -> ReviewRegion:
-    """Return the area that a layer shows; lines have no inside and do not count.
+    """Return the region drawn in a layer. Lines are ignored because they have no area.
 
     Raises
     ------
     MedSegError
-        If an outline lies across the slices of a volume.
+        If an outline crosses several slices of a volume.
     """
     drawn = zip(layer.data, layer.shape_type, strict=True)
     return ReviewRegion(
@@ -58,13 +58,13 @@ def read_review_region(layer: Shapes) -> ReviewRegion:
 
 
 def get_shown_plane(viewer: "Viewer", image_layer: ImageLayer) -> int:
-    """Return the index of the slice of a volume that is in view."""
+    """Return the index of the displayed slice of a volume."""
     place = float(image_layer.world_to_data(viewer.dims.point[-image_layer.ndim :])[0])
     return int(np.clip(round(place), 0, image_layer.data.shape[0] - 1))
 
 
 def activate_drawing_tool(viewer: "Viewer", layer: Shapes, tool: str) -> None:
-    """Select the layer and take a tool of it in hand."""
+    """Select the layer and activate one of its tools."""
     viewer.layers.selection.active = layer
     layer.selected_data = set()
     layer.mode = tool
@@ -79,7 +79,7 @@ def _make_outline(corners: NDArray[Any], kind: Any) -> RegionOutline:  # noqa: A
     planes = np.unique(corners[:, 0].round()) if corners.shape[1] > len("YX") else np.zeros(1)
     if len(planes) > 1:
         raise MedSegError(
-            "the outline lies across slices, so that it was not taken. Turn the view back to the slices, then draw it."
+            "the outline lies across slices and was ignored. Switch the view back to the slices, then draw it again."
         )
     drawn = corners[:, -2:].astype(float).round(CORNER_DECIMALS).tolist()
     return RegionOutline(corners=tuple((y, x) for y, x in drawn), kind=kind, plane=int(planes[0]))

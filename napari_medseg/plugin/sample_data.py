@@ -1,4 +1,4 @@
-"""File > Open Sample: real images that come with the program, to try it without data of one's own."""
+"""File > Open Sample: bundled real images to try the program without other data."""
 
 import csv
 from dataclasses import replace
@@ -25,7 +25,7 @@ def ct_series() -> list[LayerData]:
 
 
 def chest_xrays() -> list[LayerData]:
-    """X-rays of six children, two of whom are without pneumonia: hard for a model that learnt on CT."""
+    """X-rays of six children, two of them without pneumonia: difficult for a model trained on CT."""
     folder = SAMPLES / "xray"
     with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
         names = [row["name"] for row in csv.DictReader(file) if row["split"] == "train"]
@@ -34,7 +34,7 @@ def chest_xrays() -> list[LayerData]:
 
 
 def drawn_lesions() -> list[LayerData]:
-    """Return the slice of `ct_slice` with lesions drawn into its lungs: no real ones may be shipped."""
+    """Return the slice of `ct_slice` with artificial lesions, because real ones may not be redistributed."""
     folder = SAMPLES / "ct_a0001"
     image = formats.read(folder / "dicom" / _MIDDLE_SLICE)
     lungs = formats.read_labels((folder / "labels" / _MIDDLE_SLICE).with_suffix(".tif"), image)
@@ -42,15 +42,15 @@ def drawn_lesions() -> list[LayerData]:
     pixels, arguments, kind = make_layer_data(
         replace(drawn, name=f"{image.name}, drawn lesions", sources=(), storage=None)
     )
-    arguments["metadata"][METADATA_KEY]["task"] = "covid"  # nothing in the image tells a lesion's CT from any other
+    arguments["metadata"][METADATA_KEY]["task"] = "covid"  # the task cannot be detected from the image
     return [(pixels, arguments, kind)]
 
 
 def stained_tissue() -> list[LayerData]:
-    """One tile of stained tissue, which no bundled model learnt from."""
+    """One tile of stained tissue that no bundled model was trained on."""
     return [make_layer_data(formats.read(SAMPLES / "nuclei_dsb" / "images" / "ad473063dab4bf4f.png"))]
 
 
 def laparoscopy() -> list[LayerData]:
-    """Two frames of two operations, which no bundled model learnt from."""
+    """Two frames of two operations that no bundled model was trained on."""
     return [make_layer_data(formats.read(path)) for path in sorted((SAMPLES / "laparoscopy" / "images").glob("*.jpg"))]

@@ -1,4 +1,4 @@
-"""Drawn lesions in a real CT: for a sample and for tests, where no patient's own may be shipped."""
+"""Artificial lesions in a real CT, for a sample and for tests, because patient lesions may not be redistributed."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from napari_medseg.core.image import Image
 GROUND_GLASS, CONSOLIDATION = 1, 2
 FLUID_HU = 35.0
 FLUID_FRACTION = {GROUND_GLASS: 0.36, CONSOLIDATION: 0.95}
-"""How much of the air is replaced by fluid; the rest of a voxel stays what it was."""
+"""Fraction of the air in a voxel that is replaced by fluid."""
 PATCHINESS = 0.12
 PATCH_PX = 2.5
 EDGE_PX = 2.5
@@ -21,27 +21,28 @@ EDGE_PX = 2.5
 def draw_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tuple[Image, NDArray[np.uint8]]:
     """Draw ground-glass and consolidation into the lungs of one CT slice.
 
-    Both lie at the pleura, as those of COVID-19 mostly do: ground-glass in both lungs, consolidation in one, where the
-    ground-glass is deepest. A share of the air in each voxel becomes fluid, unevenly, so that vessels shine through.
+    Both lie at the pleura, as is typical for COVID-19: ground-glass in both lungs, and consolidation in one lung,
+    inside the ground-glass. In each voxel a varying fraction of the air is replaced by fluid, so that vessels remain
+    visible.
 
     Parameters
     ----------
     image
-        One slice (y, x) in HU.
+        One slice, shape (y, x), in HU.
     lungs
-        Labels of its lungs: 1 right, 2 left.
+        Lung labels of the same shape: 1 right, 2 left.
     seed
-        Of shapes and noise.
+        Random seed of shapes and noise.
 
     Returns
     -------
     Image, NDArray
-        The slice with lesions, and uint8 labels of them, 1 ground-glass and 2 consolidation.
+        The slice with lesions, and their labels, uint8, shape (y, x): 1 ground-glass, 2 consolidation.
 
     Raises
     ------
     MedSegError
-        If the image is no slice in HU, or has no lungs.
+        If the image is not a slice in HU, or `lungs` is empty.
     """
     if image.units != "HU" or image.axes != "YX" or not lungs.any():
         raise MedSegError(f"lesions can be drawn into a slice in HU with lungs, not into {image.name or 'this image'}.")
@@ -68,5 +69,7 @@ def draw_lesions(image: Image, lungs: NDArray[Any], seed: int = 0) -> tuple[Imag
     for value, filled in FLUID_FRACTION.items():
         share = np.clip(ndimage.gaussian_filter((labels >= value).astype(np.float32), EDGE_PX), 0, 1)
         fluid = share * np.clip(filled + patches * (1 - filled), 0, 1)
-        pixels = np.maximum(pixels, pixels * (1 - fluid) + FLUID_HU * fluid)  # what is denser, as a vessel, stays
+        pixels = np.maximum(
+            pixels, pixels * (1 - fluid) + FLUID_HU * fluid
+        )  # denser voxels, such as vessels, do not change
     return image.replace_pixels(np.rint(pixels).astype(image.pixels.dtype)), labels

@@ -1,1 +1,1 @@
-"""What a user does, headless. No Qt, no napari; torch only inside functions."""
+"""The user workflows without a window. No Qt and no napari; torch is imported only inside functions."""

@@ -1,19 +1,25 @@
-"""Which case next: the one that teaches most per minute of correction, as far as that can be known."""
+"""Order of the cases for review: highest expected benefit per minute of correction first."""
 
-from napari_medseg.core.records import Case, Correction
-from napari_medseg.workflow.cases import CaseRow, list_cases
-from napari_medseg.workflow.workspace import Workspace
+from collections.abc import Sequence
 
-DEFAULT_S_PER_PLANE = 30.0
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.cases import CaseRow
 
 
-def find_next_case(ws: Workspace, after: Case | None = None) -> Case | None:
-    """Return the next case that nobody has decided on; `None` when all are done.
+def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case | None:
+    """Return the next case that is neither accepted nor rejected; `None` if there is none.
 
-    Predicted cases come first, the most uncertain per expected minute leading, then the others in the order in which
-    they came. Without `after`, or where it is done, that order is begun from its start; else it goes on behind `after`.
+    Predicted cases come first, sorted by uncertainty per expected minute of work; then the other cases in the order of
+    import. If `after` is undecided, the case after it is returned; otherwise the first case.
+
+    Parameters
+    ----------
+    rows
+        The list of cases, as returned by `cases.list_cases`.
+    after
+        The open case.
     """
-    cases = [row.case for row in rank_undecided_cases(ws, None if after is None else after.task)]
+    cases = [row.case for row in rank_undecided_cases(rows)]
     ids = [case.id for case in cases]
     if after is None or after.id not in ids:
         return cases[0] if cases else None
@@ -22,33 +28,24 @@ def find_next_case(ws: Workspace, after: Case | None = None) -> Case | None:
     return cases[(ids.index(after.id) + 1) % len(cases)]
 
 
-def rank_undecided_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """Cases that nobody has decided on, in the order in which they should be corrected."""
-    per_plane = estimate_seconds_per_plane(ws)
-    undone = [row for row in list_cases(ws, task) if not row.is_decided]
-    return sorted(undone, key=lambda row: _ranking_key(row, per_plane))
+def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
+    """Return the undecided cases in the order in which they should be corrected."""
+    return sorted((row for row in rows if not row.is_decided), key=_make_ranking_key)
 
 
-def get_case_position(ws: Workspace, case: Case) -> tuple[int, int]:
-    """Place of a case, from 1, among all of its task in the order in which they came, and how many there are."""
-    ids = [other.id for other in ws.project.read_records(Case) if other.task == case.task]
-    return ids.index(case.id) + 1, len(ids)
+def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
+    """Return the first undecided case without a prediction, or without edits and predicted by another version."""
+    for row in rank_undecided_cases(rows):
+        if row.prediction is None or (row.state == "predicted" and row.prediction.model != model):
+            return row.case
+    return None
 
 
-def estimate_seconds_per_plane(ws: Workspace) -> float:
-    """Seconds that a person needed for a plane so far (a guess before the first correction)."""
-    planes = {case.id: _count_planes(case) for case in ws.project.read_records(Case)}
-    corrections = ws.project.read_records(Correction)
-    worked = sum(correction.seconds for correction in corrections)
-    n_planes = sum(planes[correction.case_id] for correction in corrections)
-    return worked / n_planes if worked > 0 else DEFAULT_S_PER_PLANE
-
-
-def _ranking_key(row: CaseRow, per_plane_s: float) -> tuple[bool, float, int]:
+def _make_ranking_key(row: CaseRow) -> tuple[bool, float, int]:
+    """Sort by uncertainty per plane, assuming that each plane takes the same time to correct."""
     if row.uncertainty is None:
         return True, 0.0, row.case.id
-    minutes = per_plane_s * _count_planes(row.case) / 60.0
-    return False, -row.uncertainty / minutes, row.case.id
+    return False, -row.uncertainty / _count_planes(row.case), row.case.id
 
 
 def _count_planes(case: Case) -> int:

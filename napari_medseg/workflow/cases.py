@@ -1,4 +1,4 @@
-"""Cases: images that came in, each once, with the side of the hold-out on which its group stands."""
+"""Cases: imported images, each stored once, and the assignment of their groups to training or hold-out."""
 
 import logging
 from collections.abc import Sequence
@@ -10,11 +10,13 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
-from napari_medseg.core.project.stroke_journal import get_journal_path, has_manual_strokes
+from napari_medseg.core.project.case_history import CaseHistory
+from napari_medseg.core.project.undo_journal import get_journal_path, has_manual_strokes
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.core.task_detection import check_image_fits_task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
@@ -26,7 +28,7 @@ CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A case as a list shows it: where it stands, its newest prediction and correction, and its open review."""
+    """A row of the case list: case, state, newest prediction and correction, and open review."""
 
     case: Case
     state: CaseState
@@ -36,25 +38,59 @@ class CaseRow:
 
     @property
     def uncertainty(self) -> float | None:
-        """How unsure the newest prediction is; `None` without one."""
+        """Uncertainty of the newest prediction; `None` without one."""
         return None if self.prediction is None else self.prediction.uncertainty
 
     @property
     def is_decided(self) -> bool:
-        """Whether a person has decided on it."""
+        """Whether the case was accepted or rejected."""
         return self.state in ("accepted", "rejected")
 
 
-def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
-    """Take images into the project, in order; one that is there already (same content, same task) is returned as it is.
+class TaskCases:
+    """Cached list of the cases of a task. After a change of one case, only its row is read again.
 
-    Each new group is put on its side at once, as `core.split` says, and keeps it. Groups of the base model's own
-    samples are never held out.
+    Parameters
+    ----------
+    ws, task
+        Workspace, and name of the task.
+    """
+
+    def __init__(self, ws: Workspace, task: str) -> None:
+        self._workspace = ws
+        self._task = task
+        self._rows: list[CaseRow] | None = None
+
+    @property
+    def rows(self) -> list[CaseRow]:
+        """All cases with their state, in the order of import."""
+        if self._rows is None:
+            self._rows = list_cases(self._workspace, self._task)
+        return self._rows
+
+    def forget(self) -> None:
+        """Clear the cache, because several cases changed; the list is read again on the next access."""
+        self._rows = None
+
+    def update(self, case: Case) -> None:
+        """Read the row of a case again; a new case is added at the end."""
+        if self._rows is None or case.task != self._task:
+            return
+        row = get_case_row(self._workspace, case)
+        place = next((n for n, known in enumerate(self._rows) if known.case.id == case.id), len(self._rows))
+        self._rows = [*self._rows[:place], row, *self._rows[place + 1 :]]
+
+
+def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
+    """Add images to the project in order. If an image exists already (same content and task), its case is returned.
+
+    Each new group is assigned to training or hold-out by `core.split` and keeps this assignment. Groups of the training
+    samples of a live bundled model are never held out.
 
     Raises
     ------
     MedSegError
-        If the task takes no images with such axes; then nothing is added.
+        If the task does not accept images with these axes. Then nothing is added.
     """
     wanted = ws.tasks.get_task(task)
     for image in images:
@@ -66,16 +102,16 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
 
 
 def load_image(ws: Workspace, case: Case) -> Image:
-    """Read a case's image from its files, or from the project's copy where they are gone or have changed.
+    """Read the image of a case from its files, or from the copy in the project if they are missing or changed.
 
-    Touches files only, so that a worker thread may call it.
+    It only reads files, so it may run in a worker thread.
 
     Raises
     ------
     MedSegError
-        If neither is left.
+        If neither is available.
     """
-    reason = "its files are gone"
+    reason = "its files are missing"
     sources = [Path(source) for source in case.sources]
     if sources and all(source.exists() for source in sources):
         try:
@@ -91,63 +127,53 @@ def load_image(ws: Workspace, case: Case) -> Image:
         return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
     raise MedSegError(
-        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them anew where they are now; "
+        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them again from their folder; "
         "strokes and decisions are kept."
     )
 
 
 def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """All cases (of a task) in the order in which they came, each with where it stands."""
-    predictions = {prediction.case_id: prediction for prediction in ws.project.read_records(Prediction)}
-    corrections = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
-    reviews: dict[int, list[Review]] = {}
-    for review in ws.project.read_records(Review):
-        reviews.setdefault(review.case_id, []).append(review)
-    return [
-        _make_case_row(ws, case, predictions.get(case.id), corrections.get(case.id), reviews.get(case.id, []))
-        for case in ws.project.read_records(Case)
-        if task in (None, case.task)
-    ]
+    """Return all cases (of one task or of all) with their state, in the order of import."""
+    return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
+
+
+def get_case_row(ws: Workspace, case: Case) -> CaseRow:
+    """Return the current row of one case; much faster than `list_cases`."""
+    return _make_case_row(ws, ws.project.read_case_history(case.id))
+
+
+def find_last_task(ws: Workspace) -> Task:
+    """Return the task of the newest case, or the first built-in task in a new project."""
+    known = [case.task for case in ws.project.read_records(Case) if case.task in ws.tasks]
+    return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
-    """Each case's newest correction, in the order of the cases; none of a case that was rejected afterwards."""
-    newest = {correction.case_id: correction for correction in ws.project.read_records(Correction)}
-    last = {
-        review.case_id: review.state
-        for review in ws.project.read_records(Review)
-        if review.state is not ReviewState.OPEN
-    }
-    return [
-        (case, newest[case.id])
-        for case in ws.project.read_records(Case)
-        if task in (None, case.task) and case.id in newest and last[case.id] is ReviewState.ACCEPTED
-    ]
+    """Return the newest correction of each case, in the order of the cases, without cases rejected afterwards."""
+    return list(ws.project.read_accepted_cases(task))
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Put a whole group into the hold-out, or take it out.
+    """Add a whole group to the hold-out, or remove it.
 
     Raises
     ------
     MedSegError
-        If the group was used on its present side: what a model has learnt from can no longer judge it, and what has
-        judged a model stays frozen.
+        If the group was already used: a training group cannot be held out any more, and a hold-out group that was used
+        for evaluation cannot be used for training.
     """
     if ws.project.read_hold_out_groups().get(group, False) == held_out:
         return
     if group in _find_pretrained_groups(ws):
         raise MedSegError(
-            f"the model learnt from {group!r} before you had it, so it cannot judge it. Choose another group."
+            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
         )
     runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
     if runs and held_out:
-        raise MedSegError(
-            f"{group!r} was trained on (run {runs[0]}), so it can never be held out. Choose another group."
-        )
+        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
     if runs:
         raise MedSegError(
-            f"{group!r} has judged models (run {runs[0]}), so no training may see it. Choose another group."
+            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
 
@@ -179,7 +205,7 @@ def _add_case(ws: Workspace, image: Image, task: str) -> Case:
 
 
 def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
-    """Put groups that have no side yet on one, in the order in which they came."""
+    """Assign new groups to training or hold-out, in the order of import."""
     sides = ws.project.read_hold_out_groups()
     new = [group for group in dict.fromkeys(groups) if group not in sides]
     if not new:
@@ -191,24 +217,25 @@ def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
 
 
 def _find_pretrained_groups(ws: Workspace) -> set[str]:
-    """Return groups of the bundled samples that a live version learnt from before the person had it."""
+    """Return the groups of the bundled samples that a live version was trained on."""
     live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
     return find_replay_groups(ws.samples, [card for card in live if card is not None])
 
 
-def _make_case_row(
-    ws: Workspace, case: Case, prediction: Prediction | None, correction: Correction | None, reviews: list[Review]
-) -> CaseRow:
-    open_reviews = [review for review in reviews if review.state is ReviewState.OPEN]
-    closed = [review for review in reviews if review.state is not ReviewState.OPEN]
-    state: CaseState = "new" if prediction is None else "predicted"
-    if any(has_manual_strokes(get_journal_path(ws.project.folder, review.id)) for review in open_reviews):
-        state = "draft"
-    elif closed and closed[-1].state is ReviewState.ACCEPTED:
-        state = "accepted"
-    elif closed and not _is_predicted_after(prediction, closed[-1]):
-        state = "rejected"
-    return CaseRow(case, state, prediction, correction, open_reviews[-1] if open_reviews else None)
+def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:
+    state = _detect_state(ws, history)
+    return CaseRow(history.case, state, history.prediction, history.correction, history.open_review)
+
+
+def _detect_state(ws: Workspace, history: CaseHistory) -> CaseState:
+    prediction, opened, closed = history.prediction, history.open_review, history.closed_review
+    if opened is not None and has_manual_strokes(get_journal_path(ws.project.folder, opened.id)):
+        return "draft"
+    if closed is not None and closed.state is ReviewState.ACCEPTED:
+        return "accepted"
+    if closed is not None and not _is_predicted_after(prediction, closed):
+        return "rejected"
+    return "new" if prediction is None else "predicted"
 
 
 def _is_predicted_after(prediction: Prediction | None, review: Review) -> bool:

@@ -1,4 +1,4 @@
-"""What correcting costs a person with each version: the reason for retraining, measured on their own cases."""
+"""Correction effort per model version, measured on the cases of the user."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,7 +9,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True)
 class CorrectionEffort:
-    """Mean seconds and edited voxels of the accepted cases that a version had predicted."""
+    """Mean seconds and mean changed voxels per accepted case that a version predicted."""
 
     model: str
     n_cases: int
@@ -18,7 +18,7 @@ class CorrectionEffort:
 
 
 def compute_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
-    """Return the effort with each version, in the order in which they first predicted; blank starts are left out."""
+    """Return the effort for each version, in order of first use. Cases without a prediction are excluded."""
     by_model: dict[str, list[tuple[float, int]]] = {}
     for _, correction in sorted(list_current_corrections(ws, task), key=lambda pair: pair[1].id):
         if correction.model:
@@ -32,7 +32,7 @@ def compute_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
 
 
 def format_effort(efforts: list[CorrectionEffort]) -> str:
-    """Say it in one line: of the last version, and of the one before it where there is one; empty without any."""
+    """Return one line with the effort of the last version and the one before it, if any; empty without data."""
     if not efforts:
         return ""
     last = efforts[-1]

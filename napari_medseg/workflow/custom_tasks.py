@@ -1,4 +1,4 @@
-"""Make, keep, extend and remove tasks of one's own."""
+"""Create, store, extend and remove custom tasks."""
 
 import logging
 
@@ -8,19 +8,19 @@ from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Case
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
 def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -> None:
-    """Keep a new task with the models, so that every project over this registry knows it.
+    """Store a new task in the registry, so that every project with this registry knows it.
 
     Raises
     ------
     MedSegError
-        If there is a task of that name in the book already: what its labels mean never changes.
+        If the catalog already has a task of that name, because the meaning of its labels must not change.
     """
     if task.name in catalog:
         raise MedSegError(f"there is a task {task.name!r} already. Choose another name, or remove that one first.")
@@ -29,57 +29,59 @@ def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -
 
 
 def get_custom_task(catalog: TaskCatalog, name: str) -> Task:
-    """Return a task of one's own; raise `MedSegError` where there is none, or it is one of the program's."""
+    """Return a custom task; raise `MedSegError` if it does not exist or is built-in."""
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself: its labels stay as they are.")
+        raise MedSegError(f"{name!r} is a task of the program itself: its labels cannot be changed.")
     return catalog.get_task(name)
 
 
 def add_task(ws: Workspace, task: Task) -> Task:
-    """Make a task, and let this workspace know it at once; raises like `add_to_registry`."""
+    """Create a task and reload the tasks of this workspace; raises like `add_to_registry`."""
     add_to_registry(ws.registry, ws.tasks, task)
     reload_tasks(ws)
     return ws.tasks.get_task(task.name)
 
 
 def extend_in_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -> None:
-    """Keep a task that has labels behind those it had before; corrections and versions keep their meaning.
+    """Store a task with additional labels after the existing ones; existing corrections and versions stay valid.
 
     Raises
     ------
     MedSegError
-        If it is a task of the program itself or unknown, or means something else than before.
+        If the task is built-in or unknown, or existing labels would change.
     """
     before = get_custom_task(catalog, task.name)
     if not extends(task, before):
-        raise MedSegError(f"labels of {task.name!r} would mean something else. Others can only be added behind them.")
+        raise MedSegError(
+            f"labels of {task.name!r} would change their meaning. You can only add labels after the existing ones."
+        )
     write_task(task, registry.tasks_dir)
     logger.info("the task %s has %d labels now", task.name, len(task.labels))
 
 
 def remove_task(ws: Workspace, name: str) -> None:
-    """Forget a task that nothing uses.
+    """Remove a task that is not in use.
 
     Raises
     ------
     MedSegError
-        If it is one of the program's, unknown, or a case of this project or a version is for it.
+        If the task is built-in or unknown, or a case of this project or a model version uses it.
     """
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself and stays.")
+        raise MedSegError(f"{name!r} is a task of the program itself and cannot be removed.")
     ws.tasks.get_task(name)
     cases = ws.project.read_records(Case, "task", name)
     models = [card.id for card in ws.registry.list_versions(name)]
     if cases or models:
         used = [f"{len(cases)} cases of the project {ws.project.folder}"] * bool(cases) + models
-        raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it stays.")
+        raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it cannot be removed.")
     for folder in (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER):
         (folder / f"{name}.json").unlink(missing_ok=True)
     reload_tasks(ws)
 
 
 def save_task_to_project(ws: Workspace, task: Task) -> None:
-    """Write a task of one's own into the project, so that the project means the same wherever it is opened."""
+    """Store a custom task in the project, so that the project can be opened with another registry."""
     folder = ws.project.folder / TASKS_FOLDER
     path = folder / f"{task.name}.json"
     if task.name not in TASKS and not (path.exists() and read_task(path) == task):
@@ -87,15 +89,13 @@ def save_task_to_project(ws: Workspace, task: Task) -> None:
 
 
 def reload_tasks(ws: Workspace) -> None:
-    """Take up tasks that were made elsewhere, as by the command line."""
+    """Reload the tasks, including changes by other processes such as the command line."""
     ws.tasks = ws.registry.read_task_catalog(ws.project.folder / TASKS_FOLDER)
 
 
 def read_task_file_times(ws: Workspace) -> frozenset[tuple[str, int]]:
-    """Return what tells whether `reload_tasks` would find another book: the files that it is read from, and their
-    times.
-    """
+    """Return the files that `reload_tasks` reads, with their modification times, to detect changes."""
     folders = (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER)
     files = [path for folder in folders for path in folder.glob("*.json")]
-    files += ws.registry.user_dir.glob(f"*/*/{CARD_FILE}")  # a version brings its task along
+    files += ws.registry.user_dir.glob(f"*/*/{CARD_FILE}")  # the card of a version contains its task
     return frozenset((str(path), path.stat().st_mtime_ns) for path in files)

@@ -1,7 +1,7 @@
-"""What to look at before a model learns: slips in the labels, cases accepted unseen, hold-out images among the lessons.
+"""Checks before training: label errors, cases accepted without review, and hold-out images among the training cases.
 
-`list_corrections_to_check` reads the database in the main thread; `checked` touches files only and may run in a worker
-thread. What was found in a correction is kept beside the project, as a correction never changes.
+`list_corrections_to_check` reads the database in the main thread. `iter_findings` only accesses files and may run in a
+worker thread. The findings of a correction are cached in the project folder, because a correction never changes.
 """
 
 from collections.abc import Generator, Sequence
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.image_fingerprint import (
     MIN_DUPLICATE_SIMILARITY,
     Fingerprint,
@@ -24,12 +24,12 @@ from napari_medseg.core.quality.image_fingerprint import (
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.workspace import Workspace
 
 CHECKS_FOLDER = "checks-2"
-"""The number grows when a check is added or changed, so that older answers are not believed."""
+"""Increase the number when a check is added or changed, so that older cached findings are ignored."""
 UNSEEN_S = 2.0
 
 LABEL_MIXUP = "mixed"
@@ -39,7 +39,7 @@ _FINDINGS = TypeAdapter(list[Finding])
 
 @dataclass(frozen=True)
 class CorrectionToCheck:
-    """A correction in force, with the case that it is of, and what was to be labelled."""
+    """A current correction with its case and task."""
 
     task: Task
     case: Case
@@ -48,20 +48,20 @@ class CorrectionToCheck:
 
 @dataclass(frozen=True)
 class CaseFinding:
-    """One finding and the case to open because of it."""
+    """One finding and its case."""
 
     case: Case
     finding: Finding
 
     @property
     def text(self) -> str:
-        """The finding with the name of its case."""
+        """The text of the finding with the name of its case."""
         return f"{self.case.name}: {self.finding.text}"
 
 
 @dataclass(frozen=True)
 class _CorrectionCheck:
-    """What looking at one correction gives."""
+    """The result of checking one correction."""
 
     findings: list[Finding]
     fingerprint: Fingerprint
@@ -69,18 +69,18 @@ class _CorrectionCheck:
 
 
 def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToCheck, ...]:
-    """Return what is to be checked: each case's correction that a run would see."""
+    """Return the current correction of each case that a run would use."""
     wanted = ws.tasks.get_task(task)
     return tuple(CorrectionToCheck(wanted, case, correction) for case, correction in list_current_corrections(ws, task))
 
 
 def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
-    """Check the corrections of a task; those that must not train a model come first.
+    """Check the corrections of a task; findings that block training come first.
 
     Raises
     ------
     MedSegError
-        If a file of the project is gone or damaged.
+        If a file of the project is missing or damaged.
     """
     return sort_blocking_first(
         [one for found in iter_findings(ws.project.folder, list_corrections_to_check(ws, task)) for one in found]
@@ -88,24 +88,24 @@ def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
 
 
 def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
-    """Say why no verdict on a model that learns from these corrections is to be believed; empty where it is."""
+    """Return why a model trained on these corrections cannot be evaluated reliably; empty if it can."""
     mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP]
     more = ", ..." if len(mixed) > 2 else ""
     return f"labels seem to be mixed up between cases ({', '.join(mixed[:2])}{more})" if mixed else ""
 
 
 def sort_blocking_first(findings: Sequence[CaseFinding]) -> list[CaseFinding]:
-    """Put what must not train a model first."""
+    """Sort the findings that block training to the front."""
     return sorted(findings, key=lambda one: not one.finding.blocking)
 
 
 def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Generator[list[CaseFinding]]:
-    """Yield what is found in each correction, and at last what is found between them.
+    """Yield the findings of each correction, then the findings from comparisons between corrections.
 
     Parameters
     ----------
     folder
-        Of the project.
+        Project folder.
     corrections
         From `list_corrections_to_check`.
     """
@@ -116,7 +116,7 @@ def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Gen
         prints[piece.case.id] = look.fingerprint
         sketches.append(look.sketch)
         yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
-    if not any(piece.task.field for piece in corrections):  # edges of what lies inside an ROI are seldom steep
+    if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
         yield _check_mixups([piece.case for piece in corrections], sketches)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
     learnt = [piece.case for piece in corrections if not piece.case.held_out]
@@ -132,33 +132,31 @@ def _check_unseen(correction: Correction) -> list[Finding]:
 
 
 def _check_mixups(cases: Sequence[Case], sketches: Sequence[EdgeThumbnail]) -> list[CaseFinding]:
-    """Find labels that fit another's picture."""
+    """Find labels that fit the image of another case better."""
     return [
         CaseFinding(
             cases[own],
-            Finding(
-                LABEL_MIXUP, f"the labels of {cases[other].name} fit its picture better: mixed up?", blocking=False
-            ),
+            Finding(LABEL_MIXUP, f"the labels of {cases[other].name} fit this image better: mixed up?", blocking=False),
         )
         for own, other in find_label_mixups(sketches).items()
     ]
 
 
 def _check_duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fingerprint]) -> list[Finding]:
-    """Find hold-out images that this one repeats: a model would be judged by what it has learnt."""
+    """Find hold-out images that equal this training image: the evaluation would use training data."""
     found = []
     for other in held_out:
         if prints[case.id].digest == prints[other.id].digest:
-            text = f"the same picture as {other.name} in the hold-out: reject one of them, or hold out both"
+            text = f"the same image as {other.name} in the hold-out: reject one of them, or hold out both"
             found.append(Finding("duplicate", text, blocking=True))
         elif compute_similarity(prints[case.id], prints[other.id]) > MIN_DUPLICATE_SIMILARITY:
-            text = f"looks the same as {other.name} in the hold-out, saved once more: if so, reject one of them"
+            text = f"may be a copy of {other.name} in the hold-out: if so, reject one of them"
             found.append(Finding("duplicate", text, blocking=False))
     return found
 
 
 def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionCheck:
-    """Return what is known of a correction, from earlier if it was looked at before."""
+    """Check one correction, or read its cached result."""
     correction = piece.correction
     names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
     kept = folder / CHECKS_FOLDER / "-".join(name[:16] for name in names if name)
@@ -168,7 +166,7 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
     image = read_image_copy(folder, piece.case)
     labels = read_case_labels(folder, piece.case, correction)
     if (seen := read_reviewed_pixels(folder, piece.case, correction)) is not None:
-        labels = np.where(seen, labels, 0)  # no run learns from the rest
+        labels = np.where(seen, labels, 0)  # training ignores the other pixels
     look = _CorrectionCheck(
         check_labels(labels, piece.task, image), compute_fingerprint(image), make_edge_thumbnail(image, labels)
     )

@@ -1,6 +1,7 @@
-"""Accepted labels as ground truth: on the grid of their source, with where they come from and how large they are.
+"""Export of accepted labels on the grid of their source image, with provenance and measurements.
 
-Everything is checked before anything is written, and every label file is read back before its provenance is.
+All cases are checked before the first file is written. Each label file is read back and compared before the provenance
+is written.
 """
 
 import csv
@@ -22,11 +23,11 @@ from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
-from napari_medseg.core.project.review_region_files import read_reviewed_pixels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Case, Correction, Prediction, now
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.workspace import Workspace
 
@@ -41,10 +42,11 @@ _INVALID_NAME_CHARS = re.compile(r"[^\w.-]+")
 
 @dataclass(frozen=True, eq=False)
 class ExportItem:
-    """One accepted case: its correction, the labels of that (canonical order), and the image they lie on.
+    """One accepted case with its correction, labels and image.
 
-    `task` says what they mean. `roi` are the labels of the region of interest, `None` where the model predicts in the
-    whole image. `reviewed_mask` is what a person looked at, `None` where that is the whole image.
+    `labels` are integers on the canonical grid, shape (y, x) or (z, y, x); `task` defines their meaning. `roi` are the
+    labels of the region of interest on the same grid; `None` if the model predicts in the whole image. `reviewed_mask`
+    is true in the review region; `None` if the whole image was reviewed.
     """
 
     case: Case
@@ -57,13 +59,13 @@ class ExportItem:
 
 
 def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
-    """Return accepted cases of a task with corrections and ROI files; in the main thread: it reads the project."""
+    """Return the accepted cases of a task with their corrections and ROI files. Call it in the main thread."""
     roi_files = {row.case_id: row.field_file for row in ws.project.read_records(Prediction) if row.field_file}
     return [(case, correction, roi_files.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
 
 
 def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
-    """Read what is to be exported; touches files only, so that a worker thread may call it."""
+    """Read the images and labels to export. It only reads files, so it may run in a worker thread."""
     folder = ws.project.folder
     return [
         ExportItem(
@@ -85,10 +87,10 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     Parameters
     ----------
     items
-        What to export.
+        Cases to export, from `read_export_items`.
     folder
-        Is made where it is missing. What an earlier export left there stays listed in `provenance.json`; the same case
-        is replaced.
+        Created if it does not exist. Cases of an earlier export stay listed in `provenance.json`; an exported case
+        replaces its earlier files.
     suffix
         ``".tif"``, ``".nii.gz"``, ``".nii"`` or ``".png"``.
     with_images
@@ -97,17 +99,17 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     Returns
     -------
     list of Path
-        Every file that was written: labels (and images, and of partly reviewed ones what was reviewed, not 0 there),
-        then `provenance.json` and `measurements.csv`.
+        All written files: labels, optional images, masks of partly reviewed images (nonzero = reviewed), then
+        `provenance.json` and `measurements.csv`.
 
     Raises
     ------
     MedSegError
-        If there is nothing to export, an image is not the one that was labelled, labels must not become ground truth
-        (swapped sides, unknown values), or the format cannot hold them. Nothing is written then.
+        If there is nothing to export, an image file has changed since it was labelled, a check finds a blocking error
+        in labels (swapped sides, unknown values), or the format cannot store them. Then nothing is written.
     """
     if not items:
-        raise MedSegError("nothing is accepted yet, so there is nothing to export. Accept a case first.")
+        raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
     _check_exportable(items, suffix)
     earlier = _read_earlier_entries(folder)
     written: list[Path] = []
@@ -137,11 +139,11 @@ def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
         if suffix == ".png" and len(item.image.spatial_axes) > 2:
             problems.append(f"{item.case.name}: it is a volume, and PNG holds one plane; choose .tif or .nii.gz")
     if problems:
-        raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct this, or leave these cases out.")
+        raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct these cases, or exclude them.")
 
 
 def _make_file_stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
-    """File names by the names of cases; a name that another image has, too, gets the start of the image's hash."""
+    """Return one file stem per case, made from its name. If several images share a name, the image hash is added."""
     owners: dict[str, set[str]] = defaultdict(set)
     for entry in earlier:
         owners[entry["stem"].casefold()].add(entry["content_sha256"])
@@ -155,7 +157,7 @@ def _make_file_stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, An
 
 
 def _make_file_paths(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
-    """Return where to write what of a case; the keys are those of `provenance.json`."""
+    """Return the output paths of a case; the keys are those used in `provenance.json`."""
     wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed_mask is not None}
     return {f"{what}_file": folder / f"{stem}_{what}{suffix}" for what, is_so in wanted.items() if is_so}
 
@@ -164,7 +166,9 @@ def _refuse_foreign_files(files: Mapping[str, Path], earlier: Sequence[dict[str,
     ours = _list_exported_names(earlier)
     for path in files.values():
         if path.exists() and path.name not in ours:
-            raise MedSegError(f"{path} exists and is not of an export. Choose another folder; nothing is overwritten.")
+            raise MedSegError(
+                f"{path} exists and was not made by an export. Choose another folder; nothing is overwritten."
+            )
 
 
 def _list_exported_names(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
@@ -172,7 +176,7 @@ def _list_exported_names(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
 
 
 def _remove_reviewed_file(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
-    """Remove what an earlier export said was reviewed of an image that is reviewed as a whole by now."""
+    """Remove the review mask of an earlier export if the whole image is reviewed now."""
     if path.name in _list_exported_names(earlier):
         path.unlink(missing_ok=True)
 
@@ -188,7 +192,9 @@ def _write_item_files(item: ExportItem, files: Mapping[str, Path]) -> None:
 def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
     formats.write_labels(path, labels, image)
     if not np.array_equal(formats.read_labels(path, image), labels):
-        raise MedSegError(f"{path} does not read back as it was written. The disk may be failing; export elsewhere.")
+        raise MedSegError(
+            f"{path} differs from the data that was written. The disk may be damaged; export to another disk."
+        )
 
 
 def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
@@ -233,7 +239,7 @@ def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _make_file_entry(path: Path) -> dict[str, str | None]:
-    """Name and hash of a source file; no hash where it is gone and the project's own copy was exported."""
+    """Return name and hash of a source file; no hash if it is missing and the copy in the project was exported."""
     return {"name": path.name, "sha256": compute_file_sha256(path) if path.is_file() else None}
 
 
@@ -269,7 +275,7 @@ def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
     table.writeheader()
     for entry in entries:
         of_case = {key: entry[key] for key in ("case", "group", "labels_file")}
-        of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # what wrote none knew no parts
+        of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # older exports have no review regions
         table.writerows(of_case | measurement for measurement in entry["measurements"])
     path = folder / MEASUREMENTS_FILE
     atomic_write_text(path, text.getvalue())

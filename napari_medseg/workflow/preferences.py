@@ -1,4 +1,4 @@
-"""What a person prefers, kept beside the models in `preferences.json`."""
+"""User preferences, stored beside the models in `preferences.json`."""
 
 import logging
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 class Preferences(BaseModel):
-    """Defaults of the window.
+    """Default settings of the window.
 
-    `budget_s` is the time of a retrain in seconds; `read_medical_files`: DICOM and NIfTI files open with our reader
-    where napari has no other preference.
+    `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
+    our reader if napari has no other preference.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +29,7 @@ class Preferences(BaseModel):
 
 
 def read_preferences(registry: ModelRegistry) -> Preferences:
-    """Read the preferences. A missing file means the defaults; so does a damaged one, which is logged."""
+    """Read the preferences. If the file is missing or damaged, use the defaults; a damaged file is logged."""
     path = registry.user_dir / PREFERENCES_FILE
     try:
         return Preferences.model_validate_json(path.read_bytes())
@@ -41,7 +41,7 @@ def read_preferences(registry: ModelRegistry) -> Preferences:
 
 
 def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None:
-    """Write the preferences; raise `MedSegError` where the folder cannot be written."""
+    """Write the preferences; raise `MedSegError` if the file cannot be written."""
     path = registry.user_dir / PREFERENCES_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Change the labels of a task that is in use, so that whatever was labelled keeps its meaning."""
+"""Change the labels of a task that is in use, without changing the meaning of existing labels."""
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Case, Correction, Review
 from napari_medseg.core.task_catalog import TASKS_FOLDER, write_task
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.workflow.custom_tasks import get_custom_task, reload_tasks
 from napari_medseg.workflow.review import list_draft_cases
 from napari_medseg.workflow.workspace import Workspace
@@ -13,15 +13,15 @@ MAX_NAMES_LISTED = 3
 
 
 def change_labels(ws: Workspace, task: Task) -> Task:
-    """Put other labels in place of those of the task of that name, and let this workspace know them at once.
+    """Replace the labels of the task with the same name and reload the tasks of the workspace.
 
-    Labels behind the present ones, and other colours, are always possible. A label is renamed or removed only while
-    nothing in this project and no version uses it.
+    Adding labels at the end and changing colours is always possible. A label can be renamed or removed only if no case
+    of this project and no model version uses it.
 
     Raises
     ------
     MedSegError
-        If it is a task of the program itself or unknown, or a label that is in use would be lost.
+        If the task is built-in or unknown, or a label in use would be renamed or removed.
     """
     before = get_custom_task(ws.tasks, task.name)
     names = {label.value: label.name for label in task.labels}
@@ -29,7 +29,7 @@ def change_labels(ws: Workspace, task: Task) -> Task:
     used = [(label, users) for label in lost if (users := _describe_label_users(ws, task.name, label.value))]
     if used:
         stay = "; ".join(f"label {label.value} {label.name!r} is used by {users}" for label, users in used)
-        raise MedSegError(f"{stay}. It keeps its name and value; labels can be added behind it.")
+        raise MedSegError(f"{stay}. It keeps its name and value. You can only add labels after the existing ones.")
     write_task(task, ws.registry.tasks_dir)
     if (ws.project.folder / TASKS_FOLDER / f"{task.name}.json").exists():
         write_task(task, ws.project.folder / TASKS_FOLDER)
@@ -38,14 +38,14 @@ def change_labels(ws: Workspace, task: Task) -> Task:
 
 
 def is_task_in_use(ws: Workspace, name: str) -> bool:
-    """Whether something carries labels of a task: a case with accepted labels, a draft, or a version."""
+    """Whether a case with a review or a model version uses the labels of a task."""
     cases = {case.id for case in ws.project.read_records(Case, "task", name)}
     reviews = [review for review in ws.project.read_records(Review) if review.case_id in cases]
     return bool(reviews or ws.registry.list_versions(name))
 
 
 def _describe_label_users(ws: Workspace, name: str, value: int) -> str:
-    """Say who uses a label; empty where nobody does. A draft may use any label of its task."""
+    """Return a text with the users of a label; empty if there are none. A draft counts as a user of all labels."""
     known = [(card.id, card.task_definition) for card in ws.registry.list_versions(name)]
     versions = [model for model, task in known if any(label.value == value for label in task.labels)]
     cases = {case.id: case for case in ws.project.read_records(Case, "task", name)}

@@ -1,6 +1,6 @@
-"""Let the model learn: corrections -> snapshot -> run folder -> compare -> promote, or keep the old one.
+"""Retraining: corrections -> snapshot -> run folder -> comparison -> promote, or keep the old version.
 
-What becomes of a run between its start and its end is `workflow.runs`.
+`workflow.run_control` starts, pauses, resumes and discards the process of a run.
 """
 
 import uuid
@@ -23,20 +23,19 @@ from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 from training.recipe import write_recipe
-from training.run_folder import Compared, read_events
+from training.run_folder import LABEL_PROBLEM_FILE, RECIPE_FILE, SNAPSHOT_FILE, Compared, read_events
 from training.start_plan import write_start_plan
 
 DEFAULT_BUDGET_S = 90.0
-LABEL_PROBLEM_FILE = "doubt.txt"
-"""In a run's folder, where the checks did not believe its labels: then nothing it brings is called better."""
+"""Default time budget of a run, in seconds."""
 STATES_WITH_CANDIDATE = (RunState.FINISHED, RunState.CANCELLED, RunState.KEPT_OLD)
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """Old against new on one hold-out case; `case` and `labels_file` are those of the project.
+    """Comparison of old and new version on one hold-out case; `case` and `labels_file` are those of the project.
 
-    `in_part`: only a part of it was reviewed, and both are judged by that part.
+    `is_partly_reviewed`: only a part of the case was reviewed, and both versions are evaluated on that part.
     """
 
     case: Case | None
@@ -46,20 +45,20 @@ class ComparisonRow:
 
     @property
     def score_change(self) -> float:
-        """What the figure won (or lost, below 0)."""
+        """Change of the score, new minus old."""
         return self.compared.new - self.compared.old
 
 
 @dataclass(frozen=True)
 class CandidateComparison:
-    """What a candidate does on the hold-out, the worst change first, and the gate's verdict on it."""
+    """Scores of a candidate on the hold-out, worst change first, and the verdict of the promotion gate."""
 
     rows: tuple[ComparisonRow, ...]
     verdict: Verdict
 
 
 def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
-    """Corrections outside the hold-out that the live version has not learnt from."""
+    """Return the number of corrections outside the hold-out that the live version was not trained on."""
     live = ws.registry.get_live_id(task)
     runs = {run.id for run in ws.project.read_records(Run) if live and run.result_model == live}
     learnt = {item.correction_id for item in ws.project.read_run_items() if item.run_id in runs}
@@ -68,7 +67,7 @@ def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
 
 
 def count_hold_out_groups(ws: Workspace, task: str) -> int:
-    """Count patients, slides or videos of the hold-out with an accepted case; the gate needs `gate.MIN_GROUPS`."""
+    """Return the number of hold-out groups with an accepted case; the gate needs `promotion_gate.MIN_GROUPS`."""
     return len({case.group for case, _ in list_current_corrections(ws, task) if case.held_out})
 
 
@@ -80,36 +79,37 @@ def start_run(
     base: str = "",
     changes: RecipeOverrides = NO_OVERRIDES,
 ) -> Run:
-    """Train on all corrections, in a process of its own that survives the window: as a rule from the live version.
+    """Train on all corrections in a separate process that continues if the window closes.
 
-    A task without a live version gets its first model: it begins with the weights of the version whose images are most
-    like those of the task, and is compared with an empty answer. All else is compared with the live version.
+    By default it starts from the live version and is compared with it. If the task has no live version, a first model
+    is trained: it starts from the weights of the version with the most similar images, and is compared with empty
+    labels.
 
     Parameters
     ----------
     ws, task
-        Of the corrections.
+        Workspace, and name of the task.
     budget_s
-        Seconds that the run may take, comparison included; `None` for as long as its epochs take.
+        Time budget in seconds, including the comparison; `None` means no limit.
     seed
-        Same seed, corrections and base: same result on a CPU.
+        Random seed. The same seed, corrections and base give the same result on a CPU.
     base
-        Version to start from, where it is not the live one.
+        Version to start from; empty means the live version.
     changes
-        What is to be otherwise than usual; another network begins as a first model does.
+        Changes to the default recipe; a run with another network starts like a first model.
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, a check finds what must not train a model, a run is under way, one of the
-        task is paused, there is no such version, or the changes cannot be.
+        If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
+        the version does not exist, or the changes are not allowed.
     """
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
-        raise MedSegError(f"the run {waiting.id} is paused. Go on with it, or discard it, before another one starts.")
+        raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
     found = check_corrections(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
-        raise MedSegError(f"no model may learn from these corrections: {'; '.join(blocking)}.")
+        raise MedSegError(f"these corrections cannot be used for training: {'; '.join(blocking)}.")
     beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
@@ -127,10 +127,10 @@ def start_run(
 
 
 def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
-    """Compare candidate and base case by case, the worst change on top."""
+    """Read the comparison of candidate and baseline for each hold-out case, worst change first."""
     folder = get_run_folder(ws, run)
     compared = [event for event, _ in read_events(folder) if isinstance(event, Compared)]
-    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / "snapshot.json").items}
+    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / SNAPSHOT_FILE).items}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
     rows = []
@@ -153,13 +153,13 @@ def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
     Raises
     ------
     MedSegError
-        If the run has no candidate, or the gate does not call it better and no reason is given for its card.
+        If the run has no candidate, or the promotion gate does not find it better and no reason is given.
     """
     run = _get_run_with_candidate(ws, run)
     verdict = read_comparison(ws, run).verdict
     reason = reason.strip()
     if verdict.decision is not Decision.BETTER and not reason:
-        raise MedSegError(f"{verdict.text} To promote it all the same, type a reason: it goes on the model's card.")
+        raise MedSegError(f"{verdict.text} To promote it anyway, type a reason; it is stored in the model card.")
     model = run.result_model or ws.registry.add(get_run_folder(ws, run), reason).id
     card = ws.registry.promote(model, reason)
     ws.project.set_run_state(run, RunState.PROMOTED, model)
@@ -167,7 +167,7 @@ def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
 
 
 def keep_old(ws: Workspace, run: Run) -> ModelCard:
-    """Leave the live version live; the candidate becomes a version that can be promoted later. Returns its card."""
+    """Keep the live version. The candidate becomes a version that can be promoted later; return its card."""
     run = _get_run_with_candidate(ws, run)
     model = run.result_model or ws.registry.add(get_run_folder(ws, run)).id
     ws.project.set_run_state(run, RunState.KEPT_OLD, model)
@@ -175,7 +175,7 @@ def keep_old(ws: Workspace, run: Run) -> ModelCard:
 
 
 def roll_back(ws: Workspace, task: str) -> ModelCard:
-    """Make the version live that was live before."""
+    """Make the previous live version live again."""
     return ws.registry.roll_back(task)
 
 
@@ -185,13 +185,13 @@ def _make_run_id(family: str) -> str:
 
 
 def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot: Snapshot) -> Path:
-    """Fill the folder of a run with all that its process reads."""
+    """Write all files that the training process reads to the run folder."""
     folder.mkdir(parents=True)
-    write_snapshot(snapshot, folder / "snapshot.json")
-    write_recipe(beginning.recipe, folder / "recipe.json")
+    write_snapshot(snapshot, folder / SNAPSHOT_FILE)
+    write_recipe(beginning.recipe, folder / RECIPE_FILE)
     if beginning.start is not None:
         write_start_plan(beginning.start, folder)
-    elif beginning.base is not None:  # what its parent replays, the new version shall replay too
+    elif beginning.base is not None:  # the new version also replays the images of its parent
         write_replay_images(folder, read_replay_images(ws.registry.get_folder(beginning.base.id)))
     return folder
 
@@ -199,5 +199,5 @@ def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot:
 def _get_run_with_candidate(ws: Workspace, run: Run) -> Run:
     now_is = ws.project.get_record(Run, run.id)
     if now_is.state not in STATES_WITH_CANDIDATE:
-        raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to decide on. Train again.")
+        raise MedSegError(f"the run {run.id} is {now_is.state}: it has no candidate to promote or keep. Train again.")
     return now_is

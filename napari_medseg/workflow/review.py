@@ -1,7 +1,7 @@
-"""Predict, correct, decide: one person's pass over a case, of which nothing is lost.
+"""Review of a case: predict, correct, then accept or reject. All strokes are kept.
 
-What `predict` returns, and `write_accepted_files`, touch files only and may run in a worker thread; the rest belongs to
-the main thread.
+The iterator from `predict` and `write_accepted_files` only access files and may run in a worker thread. Call all other
+functions in the main thread.
 """
 
 import getpass
@@ -18,12 +18,11 @@ from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
-from napari_medseg.core.project.review_region_files import read_review_region, write_review_region
-from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
+from napari_medseg.core.project.review_region import ReviewRegion, read_review_region, write_review_region
+from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.review_region import ReviewRegion
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.drafts import Draft
@@ -32,7 +31,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True)
 class AcceptedFiles:
-    """What `write_accepted_files` put on disk, for `record_correction`."""
+    """Files written by `write_accepted_files`; input of `record_correction`."""
 
     image_file: str
     labels: StoredLabels
@@ -42,23 +41,24 @@ class AcceptedFiles:
 def predict(
     ws: Workspace, case: Case, image: Image, model: str | None = None, *, with_uncertainty_map: bool = False
 ) -> Iterator[PredictionEvent]:
-    """Call it in the main thread; what it returns yields the engine's events up to the result, in a worker thread.
+    """Predict a case. Call this in the main thread; the returned iterator may be consumed in a worker thread.
 
-    The label file is written here too, so that `record_prediction` has only its row to write.
+    The iterator yields the events of the engine up to the result. It also writes the label file, so that
+    `record_prediction` only has to write the database row.
 
     Parameters
     ----------
     ws, case, image
-        `image` is the case's, as `cases.load_image` gives it.
+        `image` is the image of the case, as returned by `cases.load_image`.
     model
-        Version such as ``lungs-unet@2``; the live one of the case's task without it.
+        Version such as ``lungs-unet@2``; `None` means the live version of the task of the case.
     with_uncertainty_map
-        Whether the result says for each voxel how unsure it is.
+        Whether the result contains the uncertainty of each voxel.
 
     Raises
     ------
     MedSegError
-        If the version labels something else, or the prediction fails or is cancelled.
+        If the version was made for other labels, or the prediction fails or is cancelled.
     """
     version = ws.registry.get_live_card(case.task).id if model is None else model
     _check_model_labels(ws, version, case)
@@ -66,15 +66,16 @@ def predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.get_roi_model_folder(version),
+        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
     )
     return _write_predicted_labels(events, ws.project.folder, case)
 
 
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
-    """Write the row of a prediction (and its label file where `predict` did not)."""
+    """Write the database row of a prediction, and its label file if `predict` did not write it."""
     stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
     roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if roi_file else None
     return ws.project.insert(
         Prediction(
             id=0,
@@ -86,21 +87,22 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             uncertainty=result.uncertainty,
             created=now(),
             field_file=roi_file,
-            field_model=ws.registry.get_roi_model(model) if roi_file else "",
+            field_model="" if roi_model is None else roi_model.id,
         )
     )
 
 
-def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Draft:
-    """Open a case for correction: its open review with all strokes, or a new one.
+def open_review(ws: Workspace, case: Case, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> Draft:
+    """Open a case for correction: continue its open review with all strokes, or start a new one.
 
-    A new review of a case that was accepted before starts from what was accepted. A draft without edits takes over a
-    newer `prediction`; one with edits stays as it is until `merge_prediction`.
+    A new review of an accepted case starts from the accepted labels. A draft without edits is updated to a newer
+    `prediction`; a draft with edits is not changed until `merge_prediction`. `labels` are the labels of `prediction`
+    if they are in memory; then its file is not read again.
     """
     waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
     review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
     first = ws.project.get_record(Prediction, review.prediction_id) if review.prediction_id is not None else None
-    draft = _make_draft(ws, case, review, first)
+    draft = _make_draft(ws, case, review, first, labels if prediction == first else None)
     corrections = ws.project.read_records(Correction, "case_id", case.id)
     if corrections:
         draft.set_initial_review_region(read_review_region(ws.project.folder, case, corrections[-1]))
@@ -117,16 +119,16 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Dra
 
 
 def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") -> NDArray[Any]:
-    """Put a new prediction under a draft and return its labels; voxels that a person edited keep their value.
+    """Merge a new prediction into a draft and return the labels; edited voxels keep their value.
 
     Parameters
     ----------
     draft
-        Its `labels` array is changed in place; `undo` takes the prediction back.
+        Its `labels` array is changed in place; `undo` reverts the merge.
     new_labels
-        On the same grid.
+        Predicted labels, integer, same shape as `draft.labels`.
     model
-        Version that made them; the draft's own without it.
+        Version that predicted them; empty means the version of the draft.
     """
     return draft.merge(new_labels, model or draft.model)
 
@@ -134,19 +136,22 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
 def write_accepted_files(
     folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image, region: ReviewRegion
 ) -> AcceptedFiles:
-    """Check labels of a case of `task`, and write them and a copy of the image into the project folder.
+    """Check the labels of a case, then write them and a copy of the image to the project folder.
 
-    For a worker thread, as they may be large. Of a partly reviewed image, the `area` is written beside the labels.
+    Call it in a worker thread, because the files may be large. If only a part of the image was reviewed, the mask of
+    `region` is written beside the labels. `labels` are integers with the spatial shape of `image`.
 
     Raises
     ------
     MedSegError
-        If the image is another one, nothing of it was reviewed, or a check finds what must not become ground truth
-        (swapped sides, unknown values, another shape); the text says which.
+        If the image does not belong to the case, the review region is empty, or a check finds a blocking error (swapped
+        sides, unknown values, wrong shape). The message names the error.
     """
     if image.content_hash != case.content_hash:
-        raise MedSegError(f"this image is not that of {case.name}. Open the case again before you accept it.")
-    with ThreadPoolExecutor(1) as beside:  # compressing a large volume takes as long as checking its labels
+        raise MedSegError(f"this image does not belong to {case.name}. Open the case again, then accept it.")
+    with ThreadPoolExecutor(
+        1
+    ) as beside:  # in parallel: compressing a large volume takes as long as checking its labels
         copying = beside.submit(write_image_copy, folder, image)
         findings = check_labels(labels, task, image)
         if blocking := [finding.text for finding in findings if finding.blocking]:
@@ -158,7 +163,7 @@ def write_accepted_files(
 
 
 def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
-    """Write the rows of an accepted review: files came first, so a crash in between leaves the draft open."""
+    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
     draft.record_missed_changes(labels)
     review = _make_closed_review(draft, ReviewState.ACCEPTED)
     with ws.project.transaction():
@@ -185,25 +190,25 @@ def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
 
 
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
-    """Make the labels an immutable correction; raises like `write_accepted_files`, and then the draft stays open."""
+    """Save the labels as an immutable correction. Raises like `write_accepted_files`; then the draft stays open."""
     task = ws.tasks.get_task(draft.case.task)
     written = write_accepted_files(ws.project.folder, task, draft.case, labels, image, draft.review_region)
     return record_correction(ws, draft, labels, written)
 
 
 def reject(ws: Workspace, draft: Draft) -> None:
-    """Close the review without a correction: the case is of no use. Its strokes stay in the journal."""
+    """Close the review without a correction, because the case is not usable. Its strokes stay in the journal."""
     ws.project.close_review(_make_closed_review(draft, ReviewState.REJECTED))
     draft.close()
 
 
 def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
-    """Bring the prediction back and return the labels; `undo` brings the edits back."""
+    """Restore the prediction and return the labels; `undo` restores the edits."""
     return draft.reset()
 
 
 def list_draft_cases(ws: Workspace) -> list[Case]:
-    """Cases with strokes that were neither accepted nor rejected, the one last worked on first."""
+    """Return cases with an open review that has strokes, most recently edited first."""
     drafts = [(row.case, row.review) for row in list_cases(ws) if row.state == "draft" and row.review is not None]
     drafts.sort(key=lambda draft: get_journal_path(ws.project.folder, draft[1].id).stat().st_mtime, reverse=True)
     return [case for case, _ in drafts]
@@ -241,15 +246,19 @@ def _get_user_name() -> str:
         return "unknown"
 
 
-def _make_draft(ws: Workspace, case: Case, review: Review, prediction: Prediction | None) -> Draft:
+def _make_draft(
+    ws: Workspace, case: Case, review: Review, prediction: Prediction | None, labels: NDArray[Any] | None
+) -> Draft:
     journal = StrokeJournal(get_journal_path(ws.project.folder, review.id))
-    if prediction is not None:
-        return Draft(review, case, journal, _read_paintable_labels(ws, case, prediction), prediction.model)
-    return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
+    if prediction is None:
+        return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
+    if labels is None:
+        labels = read_case_labels(ws.project.folder, case, prediction)
+    return Draft(review, case, journal, _make_paintable(ws, case, labels), prediction.model)
 
 
 def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
-    """Refuse a version that was made for a task of the same name with other labels, as another person's may be."""
+    """Raise `MedSegError` if the version was made for a task of the same name but with other labels."""
     if not extends(ws.tasks.get_task(case.task), ws.registry.get_card(model).task_definition):
         raise MedSegError(
             f"{model} was made for other labels than those of the task {case.task!r} in this project. Choose another "
@@ -258,9 +267,13 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
 
 
 def _read_paintable_labels(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
-    """Read labels with room for all that a person may paint: a file holds the smallest type that suffices."""
-    labels = read_case_labels(ws.project.folder, case, record)
-    return labels.astype(np.promote_types(labels.dtype, _get_label_dtype(ws, case)), copy=False)
+    return _make_paintable(ws, case, read_case_labels(ws.project.folder, case, record))
+
+
+def _make_paintable(ws: Workspace, case: Case, labels: NDArray[Any]) -> NDArray[Any]:
+    """Copy labels to the smallest unsigned integer type that holds their values and all labels of the task."""
+    smallest = np.min_scalar_type(int(labels.max(initial=0)))
+    return labels.astype(np.promote_types(smallest, _get_label_dtype(ws, case)))
 
 
 def _get_label_dtype(ws: Workspace, case: Case) -> np.dtype[Any]:

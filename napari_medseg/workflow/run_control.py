@@ -1,4 +1,4 @@
-"""The life of a training run: its process started, followed by its folder, paused, taken up again, or given up."""
+"""Control of a training run: start its process, follow its folder, pause, resume, cancel and discard it."""
 
 import json
 import logging
@@ -17,7 +17,9 @@ from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
     CANCEL_FILE,
+    LOG_FILE,
     PAUSE_FILE,
+    PROCESS_FILE,
     Event,
     Failed,
     Finished,
@@ -31,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def get_run_folder(ws: Workspace, run: Run) -> Path:
-    """Folder of a run."""
+    """Return the folder of a run."""
     return ws.project.folder / run.folder
 
 
 def launch_run(ws: Workspace, run: Run) -> Run:
-    """Start the process of a run that is written down as running; raises `MedSegError` where it does not start."""
+    """Start the process of a run whose state is running; raise `MedSegError` if it does not start."""
     folder = get_run_folder(ws, run)
     try:
         process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
@@ -51,22 +53,21 @@ def launch_run(ws: Workspace, run: Run) -> Run:
 
 
 def poll_run(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int]:
-    """Return what a run said behind the byte `offset` of its events, and the offset for the next call.
+    """Return the events of a run after the byte `offset`, and the offset for the next call.
 
-    The state of the run is written when it ends or has paused. A process that died without a last word gives a `Failed`
-    that quotes the end of its log.
+    The state of the run is updated when it ends or pauses. If the process died without a final event, a `Failed` event
+    with the end of its log is added.
     """
-    alive = _is_run_alive(ws, run)  # asked before reading, so that a dead process has said all that it ever will
+    alive = _is_run_alive(ws, run)  # checked before reading, so that all events of an ended process are read
     events, offset = read_events_after(get_run_folder(ws, run), offset, alive=alive)
     _update_state(ws, run, alive, offset)
     return events + _make_missing_failure(ws, run), offset
 
 
 def read_events_after(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
-    """Return the events behind a byte and the offset behind them.
+    """Return the events after the byte `offset`, and the offset after them.
 
-    That it paused is a run's last word only when its process has ended, so it is held back till then; a run that has
-    gone on since has said more behind it.
+    A final `Paused` event is returned only after the process has ended. If the run was resumed, other events follow it.
     """
     read = list(read_events(run_dir, offset))
     if alive and read and isinstance(read[-1][0], Paused):
@@ -75,38 +76,40 @@ def read_events_after(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[
 
 
 def cancel(ws: Workspace, run: Run) -> None:
-    """Ask a run to stop and keep its best so far."""
+    """Ask a run to stop and keep its best version so far."""
     (get_run_folder(ws, run) / CANCEL_FILE).touch()
 
 
 def pause(ws: Workspace, run: Run) -> None:
-    """Ask a run to end its process, so that it can go on later; a process that has only just started may miss it."""
+    """Ask a run to end its process, so that it can be resumed later. A starting process may miss the request."""
     (get_run_folder(ws, run) / PAUSE_FILE).touch()
 
 
 def resume(ws: Workspace, run: Run) -> Run:
-    """Let a run that was paused, or whose process died, go on from its last checkpoint, to the same result.
+    """Resume a run that was paused, or whose process died, from its last checkpoint; the result is the same.
 
     Raises
     ------
     MedSegError
-        If it was neither, or another run is under way.
+        If it was neither paused nor interrupted, or another run is active.
     """
     if not can_resume(ws, run):
-        raise MedSegError(f"the run {run.id} was neither paused nor interrupted. Train again to make another.")
+        raise MedSegError(
+            f"the run {run.id} was neither paused nor interrupted, so it cannot be resumed. Start a new run."
+        )
     ensure_no_running_run(ws)
-    # Behind this line the pause is no longer the last word: a process that dies at once is not taken for a paused one.
-    append_event(get_run_folder(ws, run), Notice("the run is taken up again"))
+    # After this event `Paused` is not the final event. So a process that dies immediately does not count as paused.
+    append_event(get_run_folder(ws, run), Notice("the run is resumed"))
     return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING))
 
 
 def discard(ws: Workspace, run: Run) -> None:
-    """Give up a run that was paused or interrupted; its folder stays, and its corrections wait to be learnt again.
+    """Discard a run that was paused or interrupted. Its folder stays; its corrections can be used by the next run.
 
     Raises
     ------
     MedSegError
-        If it was neither.
+        If it was neither paused nor interrupted.
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
@@ -114,7 +117,7 @@ def discard(ws: Workspace, run: Run) -> None:
 
 
 def find_running_run(ws: Workspace) -> Run | None:
-    """Return the run under way, also one that an earlier window started; `None` where there is none."""
+    """Return the active run, also if an earlier window started it; `None` if there is none."""
     for run in ws.project.read_records(Run, "state", RunState.RUNNING):
         _update_state(ws, run, _is_run_alive(ws, run))
     left = ws.project.read_records(Run, "state", RunState.RUNNING)
@@ -122,20 +125,20 @@ def find_running_run(ws: Workspace) -> Run | None:
 
 
 def ensure_no_running_run(ws: Workspace) -> None:
-    """Raise `MedSegError` while a run is under way: two would share the cores."""
+    """Raise `MedSegError` if a run is active, because two runs would share the CPU cores."""
     if (other := find_running_run(ws)) is not None:
-        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it and keep its best.")
+        raise MedSegError(f"the run {other.id} is under way. Wait for it, or cancel it; its best version is kept.")
 
 
 def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
-    """Return the newest run that waits to go on, of one task or of all; `None` where there is none."""
-    find_running_run(ws)  # one that paused while nobody looked is written down first
+    """Return the newest paused run of one task or of all; `None` if there is none."""
+    find_running_run(ws)  # first updates the state of a run that paused meanwhile
     waiting = [run for run in ws.project.read_records(Run, "state", RunState.PAUSED) if task in ("", run.task)]
     return waiting[-1] if waiting else None
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, or its process died without a last word."""
+    """Whether a run was paused, or its process died without a final event."""
     state = ws.project.get_record(Run, run.id).state
     return state is RunState.PAUSED or bool(_make_missing_failure(ws, run))
 
@@ -151,9 +154,9 @@ def _is_run_alive(ws: Workspace, run: Run) -> bool:
 
 
 def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf) -> None:
-    """Write the state of a run that has ended, with or without a word, or has paused.
+    """Update the state of a run that has ended (with or without a final event) or paused.
 
-    Only what was heard counts, up to the byte `heard`: nobody asks an ended run for what it said in the meantime.
+    Only events up to the byte `heard` are used, because an ended run is not polled again for later events.
     """
     if ws.project.get_record(Run, run.id).state is not RunState.RUNNING:
         return
@@ -182,11 +185,9 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
     ):
         return []
     reason = read_log_tail(get_run_folder(ws, run))
-    return [Failed(f"the training process ended without a result: {reason}. Continue it, or train again.")]
+    return [Failed(f"the training process ended without a result: {reason}. Resume the run, or train again.")]
 
 
-LOG_FILE = "log.txt"
-PROCESS_FILE = "process.json"
 NICENESS = 10
 N_LOG_LINES = 5
 
@@ -197,7 +198,7 @@ def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[by
     Raises
     ------
     OSError
-        If it cannot be started.
+        If the command cannot be started.
     """
     with (run_dir / LOG_FILE).open("ab") as log:
         if sys.platform == "win32":
@@ -218,7 +219,7 @@ def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[by
 
 
 def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
-    """Whether the process of a run still works, be it our child or that of a window of earlier."""
+    """Whether the process of a run is alive, either our child or a process started by an earlier window."""
     if child is not None:
         return child.poll() is None
     path = run_dir / PROCESS_FILE
@@ -227,7 +228,7 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     known = json.loads(path.read_text(encoding="utf-8"))
     try:
         process = psutil.Process(known["pid"])
-        # The number may have been given to another process since.
+        # The process id may have been reused by another process.
         same = bool(abs(process.create_time() - known["started"]) < 1.0)
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -235,7 +236,7 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
 
 
 def read_log_tail(run_dir: Path) -> str:
-    """Return the last lines of a run's log, for a message."""
+    """Return the last lines of the log of a run, for a message."""
     path = run_dir / LOG_FILE
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

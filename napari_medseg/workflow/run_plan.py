@@ -1,10 +1,10 @@
-"""What a run begins with and how it learns: the live version and the usual recipe, or what a person wants instead."""
+"""Start version and recipe of a run: the live version and the default recipe, or the options of the user."""
 
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides, make_first_model_recipe
 from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe
@@ -12,24 +12,24 @@ from training.recipe_keys import find_keys
 from training.start_plan import StartPlan, choose_base_version, plan_project_run
 
 PROJECT_SETTINGS = frozenset(("run", key) for key in ("base", "compare_with", "roi_model", "name", "version"))
-"""Settings of a recipe that follow from what a project learns from and what is live."""
+"""Recipe settings that the project sets itself; a user recipe must not change them."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a person wants of a run.
+    """The requested options of a run.
 
     Parameters
     ----------
     budget_s
-        Seconds; `None` for as long as the epochs take.
+        Time budget in seconds; `None` means no limit.
     seed
-        Of all random numbers.
+        Seed of all random numbers.
     base
-        Version to start from, as in ``lungs-unet@1``; the live one where it is empty.
+        Version to start from, such as ``lungs-unet@1``; empty means the live version.
     changes
-        Of network, preprocessing, start and recipe; where they make another network than the one to start from, it
-        begins as a first model does.
+        Changes of network, preprocessing, start and recipe. If the network differs from that of `base`, the run starts
+        like a first model.
     """
 
     budget_s: float | None
@@ -40,10 +40,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How a run begins.
+    """How a run starts.
 
-    `base` is the version that it learns from, `None` for a first model; `rival` the one that it has to beat; `start`
-    is there where the network is a new one.
+    `base` is the version to start from, `None` for a first model. `baseline` is the version that it must beat. `start`
+    is set only if the network is new.
     """
 
     base: ModelCard | None
@@ -53,32 +53,32 @@ class RunPlan:
 
     @property
     def uses_replay(self) -> bool:
-        """Whether older data are of use: a new network that learns none of them is not to be chosen by them either."""
+        """Whether older images are replayed. A new network that does not train on them is not validated on them."""
         return self.start is None or self.recipe.fine_tuning.replay_share > 0
 
 
 def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
-    """Decide how a run begins.
+    """Decide how a run starts.
 
     Raises
     ------
     MedSegError
-        If there is no such version of the task, or the changes cannot be.
+        If the version does not exist for this task, or the changes are not allowed.
     """
     if fixed := sorted(find_keys(request.changes.recipe, PROJECT_SETTINGS)):
         raise MedSegError(
-            f"the recipe changes {', '.join(fixed)}, which the project decides. Leave that out; --from names the "
+            f"the recipe changes {', '.join(fixed)}, which the project decides. Remove that; use --from to choose the "
             "version to start from."
         )
     base, live = choose_base_version(ws.registry, task, request.base), ws.registry.find_live_card(task.name)
     start = plan_project_run(ws.registry, task, base, request.changes)
     recipe = _make_recipe(ws, task, base, start, request)
     rival = live or base
-    finders = [ws.get_roi_model_folder(card.id) for card in (base, rival) if card is not None]
-    finder = next((folder for folder in finders if folder is not None), None)
+    roi_folders = [ws.registry.find_roi_folder(card) for card in (base, rival) if card is not None]
+    roi_folder = next((folder for folder in roi_folders if folder is not None), None)
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
-        "roi_model": "" if finder is None else str(finder.absolute()),
+        "roi_model": "" if roi_folder is None else str(roi_folder.absolute()),
         "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
     }
     recipe = update_recipe(update_recipe(recipe, request.changes.recipe), {"run": chosen})
@@ -91,7 +91,7 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
 def _make_recipe(
     ws: Workspace, task: Task, base: ModelCard | None, start: StartPlan | None, request: RunRequest
 ) -> Recipe:
-    """Return the recipe of retraining where the base goes on learning, else that of a first model."""
+    """Return the fine-tuning recipe if `base` is trained further; otherwise the recipe of a first model."""
     name = task.default_model if base is None else base.name
     version = ws.registry.find_next_version(name)
     if base is None or start is not None:

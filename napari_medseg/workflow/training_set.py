@@ -1,4 +1,4 @@
-"""What a training run may see: the corrections of a project with their sides, and a replay of older data."""
+"""The snapshot of a training run: corrections with their roles, and replayed older images."""
 
 import logging
 from collections import Counter
@@ -10,12 +10,12 @@ import numpy as np
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.project.stroke_journal import StrokeJournal, get_journal_path
+from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.replay import read_replay_images, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.workspace import Workspace
@@ -24,31 +24,31 @@ logger = logging.getLogger(__name__)
 
 
 def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
-    """Freeze all corrections of a task: held-out groups to compare on, of the others some to validate on.
+    """Build the snapshot of a task: hold-out groups for comparison; other groups for training and validation.
 
     Parameters
     ----------
     ws, task
-        Of the corrections.
+        Workspace, and name of the task.
     base
-        Version that learns, whose older data are replayed; the live one without it.
+        Version to fine-tune, whose older images are replayed; `None` means the live version.
 
     Returns
     -------
     Snapshot, list of RunItem
-        The items without a run id: which correction has which role.
+        The snapshot, and the role of each correction (items without a run id).
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from.
+        If there is no correction outside the hold-out.
     """
     pairs = list_current_corrections(ws, task)
     learnt = (case.group for case, _ in pairs if not case.held_out)
     validating = choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)
     roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
-        held = f" ({len(roles)} held out to compare on)" if roles else ""
+        held = f" ({len(roles)} in the hold-out)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     base = base or ws.registry.find_live_card(task)
     times = Counter(case.name for case, _ in pairs)
@@ -114,11 +114,11 @@ def _list_bundled_replay_items(samples: Path, base: ModelCard, held_out: set[str
 
 
 def _list_replay_items(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
-    """Return what a version that learnt from somebody's own folders lists, as far as it is there and not held out."""
+    """Return the replay images listed by a version trained on folders, if they exist and are not held out."""
     listed = read_replay_images(ws.registry.get_folder(base.id))
     if gone := [image.name for image in listed if not image.is_available]:
         logger.warning(
-            "%d of %d older images of %s are gone and not replayed: %s", len(gone), len(listed), base.id, gone
+            "%d of %d older images of %s are missing and not replayed: %s", len(gone), len(listed), base.id, gone
         )
     return [
         SnapshotItem(**image.model_dump(), role=Role.REPLAY, source=f"learnt by {base.id}")

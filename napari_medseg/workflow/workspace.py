@@ -1,4 +1,4 @@
-"""The composition root: an open project, the registry of models, the engine. The verbs lie in the modules beside."""
+"""The workspace: an open project, the model registry and the engine. Other modules of this package use it."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Self
 import platformdirs
 
 import napari_medseg
-from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine, PredictionEngine
@@ -17,25 +17,25 @@ APP_NAME = "napari-medseg"
 
 
 def get_user_data_dir() -> Path:
-    """Folder of the default project and registry."""
+    """Return the folder of the default project and registry."""
     return platformdirs.user_data_path(APP_NAME, appauthor=False)
 
 
 class Workspace:
-    """What a window or a command works with. Its project and registry belong to the thread that opened it.
+    """Project, registry and engine of a window or a command. Use project and registry only in the opening thread.
 
     Parameters
     ----------
     project, registry
-        Open; closed with the workspace.
+        Open project, closed with the workspace, and model registry.
     engine
-        Not started: whoever predicts starts it.
+        Not started yet; it is started by the first user of it.
     samples
         Folder of the bundled samples with `replay.json`.
 
     Notes
     -----
-    `tasks` is the book of all tasks here; `workflow.own_tasks` puts another one in its place.
+    `tasks` is the catalog of all tasks; `workflow.custom_tasks.reload_tasks` replaces it.
     """
 
     def __init__(
@@ -50,33 +50,28 @@ class Workspace:
         self.engine = engine
         self.samples = samples
         self.tasks: TaskCatalog = registry.read_task_catalog(project.folder / TASKS_FOLDER)
-        # Our own children, as an ended child stays visible as a process until its parent has asked for it.
+        # Child processes: an ended child stays visible as a process until its parent polls it.
         self.child_processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     def open_default(cls) -> Self:
-        """Open the project and registry in the user's data folder; made where missing."""
+        """Open the project and registry in the user's data folder; create them if they do not exist."""
         return cls.open(get_user_data_dir() / "project", get_user_data_dir() / "registry")
 
     @classmethod
     def open(cls, project_dir: Path, registry_dir: Path) -> Self:
-        """Open a project, or make it where the folder holds none, over the bundled models.
+        """Open a project with the bundled models; create the project if the folder has none.
 
         Raises
         ------
         MedSegError
-            If the project is open elsewhere, damaged, newer than this program, or its folder cannot be written.
+            If the project is open elsewhere, damaged, newer than this program, or its folder is not writable.
         """
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
-        return cls(project, ModelRegistry(registry_dir, PACKAGE_DIR / "models"), Engine())
-
-    def get_roi_model_folder(self, model: str) -> Path | None:
-        """Folder of the live version that finds the region of interest of `model`; `None` where it needs none."""
-        roi_model = self.registry.get_roi_model(model)
-        return self.registry.get_folder(roi_model) if roi_model else None
+        return cls(project, ModelRegistry(registry_dir, BUNDLED_MODELS), Engine())
 
     def close(self) -> None:
-        """End the engine and let go of the project. A training run goes on: it needs neither."""
+        """Stop the engine and close the project. A training run continues, because it needs neither."""
         self.engine.close()
         self.project.close()

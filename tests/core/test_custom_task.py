@@ -21,7 +21,7 @@ from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from napari_medseg.core.task_catalog import read_task, read_task_catalog, write_task
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 
 
 def larynx() -> Task:

@@ -10,7 +10,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import MAX_ERRORS_LISTED, read_json_model
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.model_registry import LIVE_FILE, ModelRegistry
-from napari_medseg.core.project.review_region_files import read_draft_region
+from napari_medseg.core.project.review_region import read_draft_region
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, read_replay_images
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.task_catalog import read_task

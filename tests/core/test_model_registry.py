@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card, write_card
+from napari_medseg.core.model_card import (
+    Architecture,
+    ModelCard,
+    Preprocessing,
+    RegionOfInterest,
+    read_card,
+    write_card,
+)
 from napari_medseg.core.model_registry import ModelRegistry
 
 
@@ -108,3 +115,16 @@ def test_persons_version_hides_a_bundled_one_of_the_same_id(registry: ModelRegis
     make_version(registry.bundled_dir / "lungs-unet" / "2", version=2, weights=b"from an update")
     assert registry.get_folder(own.id).is_relative_to(registry.user_dir)
     assert registry.get_live_card("lungs").id == "lungs-unet@1"
+
+
+def test_a_region_of_interest_is_found_by_the_live_version_of_its_task(registry: ModelRegistry, tmp_path: Path) -> None:
+    everywhere = registry.get_live_card("lungs")
+    assert (registry.find_roi_model(everywhere), registry.find_roi_folder(everywhere)) == (None, None)
+    inside = everywhere.model_copy(update={"task": "covid", "field": RegionOfInterest(task="lungs")})
+    assert registry.find_roi_model(inside) == everywhere
+    promoted = registry.add(make_version(tmp_path / "run"))
+    registry.promote(promoted.id)
+    assert registry.find_roi_folder(inside) == registry.get_folder("lungs-unet@2")
+    elsewhere = inside.model_copy(update={"field": RegionOfInterest(task="nuclei")})
+    with pytest.raises(MedSegError, match="no model for the task 'nuclei'"):
+        registry.find_roi_folder(elsewhere)

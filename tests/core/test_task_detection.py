@@ -9,6 +9,7 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.core.task_detection import (
     check_image_fits_task,
     detect_look,
@@ -16,7 +17,6 @@ from napari_medseg.core.task_detection import (
     image_fits_task,
     task_is_meant_for,
 )
-from napari_medseg.core.tasks import TASKS
 
 SAMPLES = Path(napari_medseg.__file__).parent / "samples"
 

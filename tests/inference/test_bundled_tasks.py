@@ -16,7 +16,7 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.metrics import compute_dice
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.inference.device import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin.synthetic_lesions import draw_lesions
@@ -32,8 +32,7 @@ CT = SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 def predictor(task: str) -> Predictor:
     models = ModelRegistry(PACKAGE / "none", PACKAGE / "models")
     card = models.get_live_card(task)
-    finder = predictor(card.field.task) if card.field is not None else None
-    return Predictor.load(models.get_folder(card.id), "cpu", finder)
+    return Predictor.load(models.get_folder(card.id), "cpu", models.find_roi_folder(card))
 
 
 def labels_of(task: str, image: Image) -> NDArray[np.unsignedinteger]:

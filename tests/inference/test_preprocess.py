@@ -5,7 +5,7 @@ import torch
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
-from napari_medseg.inference.preprocess import prepare, prepare_labels, restore, restore_labels
+from napari_medseg.inference.preprocess import prepare, prepare_labels, restore, restore_plane_labels
 
 
 def make_card(in_channels: int = 1, **numbers: float) -> ModelCard:
@@ -98,7 +98,7 @@ def test_labels_survive_the_way_there_and_back(native: tuple[int, int]) -> None:
     labels = discs(native)
     prepared = prepare(Image(labels, "YX"), make_card())
     planes = prepare_labels(labels, prepared)
-    back = restore_labels(one_hot(planes), prepared)
+    back = restore_plane_labels(one_hot(planes), prepared)[0]
     assert planes.shape == (1, *prepared.planes.shape[-2:])
     assert back.shape == native
     overlap = 2 * np.sum((back == labels) & (labels > 0)) / (np.sum(back > 0) + np.sum(labels > 0))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
-from plugin_phantoms import RunFolder, Texts, phantom, write_phantom
+from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.reader_writer import make_layer_data
@@ -57,6 +57,21 @@ def accept_all(dock: Dock, qtbot: QtBot) -> None:
         qtbot.waitUntil(
             lambda row=row: next(r for r in dock.worklist.rows if r.case.id == row.case.id).state == "accepted"
         )
+
+
+def test_accepting_reads_no_list_of_cases_and_the_corrections_once(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2, 3)
+    asked: list[str] = []
+    connection = dock._workspace.project._connection
+    connection.set_trace_callback(asked.append)
+    dock.review_panel.accept()
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.name != "case1")
+    qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
+    qtbot.wait(100)
+    connection.set_trace_callback(None)
+    lists = [sql for sql in asked if "cases_with_side" in sql and "c.id = " not in sql]
+    assert len(lists) == 1, lists
+    assert "LEFT JOIN" not in lists[0], "the accepted cases only"
 
 
 def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Dock) -> None:
@@ -119,8 +134,11 @@ def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
     for column in range(3, 6):
         layer.paint((2, column), 2)
     qtbot.waitUntil(lambda: dock.labels_panel._is_outdated)
+    assert dock.labels_panel._sizes[2].text() == "140 mm²", "the first measurement is still under way"
     finish.set()
     qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
+    assert dock.labels_panel._sizes[2].toolTip() == "564 voxels", "560 and all four strokes"
+    assert not dock.labels_panel._is_outdated
 
 
 def test_a_doubt_that_is_answered_after_the_dock_was_closed_disturbs_nothing(
@@ -270,15 +288,15 @@ def test_what_was_left_yesterday_is_offered(
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     dock.close_down()
     again = make_dock(open_workspace())
-    assert "A draft waits: case1" in again.prompt.text
-    again.prompt.press_answer("Go on with it")
+    assert "Unfinished draft: case1" in again.prompt.text
+    again.prompt.press_answer("Continue it")
     qtbot.waitUntil(lambda: again.case_controller.current is not None)
     assert again.case_controller.current.labels_layer.data[2, 2] == 1
     again.review_panel._accept.click()
     qtbot.waitUntil(lambda: again.case_panel._name.text() == "case2")
     again.close_down()
     third = make_dock(open_workspace())
-    assert "1 cases of last time" in third.prompt.text
+    assert "1 cases are not reviewed yet" in third.prompt.text
 
 
 def compared(name: str, old: float, new: float) -> Compared:
@@ -345,9 +363,9 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     assert dock.retrain_panel.table.rows[0].case == "b", "the worst change is on top"
     dock.retrain_panel._promote_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
-    assert "all the same?" in dock.retrain_panel.prompt.text
+    assert "anyway?" in dock.retrain_panel.prompt.text
     dock.retrain_panel.prompt._reason.setText("children only")
-    dock.retrain_panel.prompt.press_answer("Promote all the same")
+    dock.retrain_panel.prompt.press_answer("Promote anyway")
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "children only"
 
@@ -425,6 +443,10 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
     dock = Dock(viewer, ws)
     qtbot.addWidget(dock)
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"])
+    assert dock.case_controller.current.case.name == "slice 1"
+    assert np.count_nonzero(viewer.layers[1].data == 1) == N_RIGHT
+    np.testing.assert_array_equal(viewer.layers[0].data, data)
+    assert [case.name for case in ws.project.read_records(Case)] == ["slice 1"]
     dock.close_down()
 
 
@@ -439,7 +461,7 @@ def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: 
     assert [(row.case.name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
         ("case1", "specks")
     ]
-    assert found._title.text() == "Look before you train: 3 findings"
+    assert found._title.text() == "Check before training: 3 findings"
     assert dock.retrain_panel._retrain.isEnabled()
     index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
     assert dock.case_controller.current.case.name != "case1"
@@ -461,4 +483,4 @@ def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, 
     dock.retrain_panel.refresh()
     qtbot.waitUntil(lambda: bool(dock.retrain_panel.findings.blocking_reason))
     assert not dock.retrain_panel._retrain.isEnabled()
-    assert "the same picture as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()
+    assert "the same image as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()

@@ -160,7 +160,7 @@ def _promote_and_roll_back(widget: MedSegWidget) -> None:
     improve._promote_button.click()
     assert registry.get_live_card("lungs").id == "lungs-unet@3", "one case is not enough to call it better"
     improve.prompt._reason.setText("this is a test")
-    improve.prompt.press_answer("Promote all the same")
+    improve.prompt.press_answer("Promote anyway")
     live = registry.get_live_card("lungs")
     assert live.id == "lungs-unet@4"
     assert live.lineage.parent == "lungs-unet@3"

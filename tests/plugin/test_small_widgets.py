@@ -35,7 +35,6 @@ def test_a_folded_section_keeps_its_state_in_view(qtbot: QtBot) -> None:
     section.set_status("saved now")
     section.show()
     section.fold(True)
-    assert section.is_folded
     assert not body.isVisible()
     assert section._status.isVisible()
     section.fold(False)
@@ -146,7 +145,7 @@ def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: Qt
 
 def test_an_empty_card_is_a_page_too() -> None:
     page = render_card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
-    assert "No hold-out figure" in page
+    assert "This card has no hold-out scores" in page
     assert "none, a base model" in page
 
 

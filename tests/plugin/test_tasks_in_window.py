@@ -37,7 +37,7 @@ def test_the_file_chooses_the_task_and_the_window_says_so(
 ) -> None:
     drop(window.worklist, qtbot, TILE)
     assert window.worklist.task.name == "nuclei"
-    assert "taken for Nuclei" in told
+    assert "task set to Nuclei" in told
     qtbot.waitUntil(
         lambda: window.case_controller.current is not None and window.case_controller.current.saved_state == "predicted"
     )

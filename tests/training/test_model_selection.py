@@ -15,7 +15,7 @@ from napari_medseg.core.snapshot import Role
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.__main__ import main, run
-from training.checkpoint import CYCLE_PATTERN, load_cycles
+from training.checkpoint import load_cycles
 from training.model_selection import (
     AVERAGE,
     BEST_CYCLE,
@@ -25,7 +25,16 @@ from training.model_selection import (
     average_weights,
     choose_best_candidate,
 )
-from training.run_folder import PAUSE_FILE, Considered, EpochEnded, Finished, Notice, append_event, read_events
+from training.run_folder import (
+    CYCLE_PATTERN,
+    PAUSE_FILE,
+    Considered,
+    EpochEnded,
+    Finished,
+    Notice,
+    append_event,
+    read_events,
+)
 
 MakeRun = Callable[..., Path]
 

@@ -10,18 +10,18 @@ from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite
 from training.evaluation.evaluate import evaluate_case
-from training.evaluation.model_evaluation import make_labelled_case
+from training.evaluation.hold_out_evaluation import make_labelled_case
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.from_folders.default_recipe import read_recipe_overrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
 from training.from_folders.mask_values import MaskEncoding
-from training.recipe import update_recipe
+from training.recipe import read_recipe, update_recipe
 from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
@@ -84,8 +84,8 @@ def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: ModelRecipe
     assert train([str(tmp_path)]) == 0
     snapshot = read_snapshot(tmp_path / "snapshot.json")
     (case,) = [make_labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
-    finder = None if base.card.field is None else Predictor.load(HERE.parent / "napari_medseg/models/lungs-unet/1")
-    judged = evaluate_case(Predictor.load(tmp_path, "cpu", finder), case, get_task(base.card.task))
+    roi_folder = read_recipe(tmp_path / "recipe.json").find_roi_folder(tmp_path)
+    judged = evaluate_case(Predictor.load(tmp_path, "cpu", roi_folder), case, get_task(base.card.task))
     assert judged.predicted.shape == judged.reference.shape
     assert 0 <= judged.score.mean_dice <= 1
 

@@ -16,13 +16,14 @@ from training_phantoms import item, small_card
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.model_card import InstanceSeparation, read_card
 from napari_medseg.core.snapshot import Box, Role
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.networks import build_network, load_version, save_version
 from training.__main__ import main, run
-from training.checkpoint import CHECKPOINT_FILE
+from training.evaluation.hold_out_evaluation import EvaluationRequest
 from training.evaluation.model_evaluation import evaluate_hold_out
 from training.run_folder import (
     CANCEL_FILE,
+    CHECKPOINT_FILE,
     Compared,
     EpochEnded,
     Event,
@@ -258,7 +259,8 @@ def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun
     assert (compared.metric, compared.group) == ("AJI", "held")
     assert compared.new == pytest.approx(scores["AJI"].mean)
     assert (run_dir / "worst_case.png").exists()
-    assert evaluate_hold_out(run_dir, "construction", images_may_be_shown=False).hold_out[0].labels_by == "construction"
+    request = EvaluationRequest(labels_by="construction")
+    assert evaluate_hold_out(run_dir, request).hold_out[0].labels_by == "construction"
     judged = read_card(run_dir / "card.json")
     assert judged.calibration.ece is not None
     assert 0 <= judged.calibration.ece <= 1

@@ -1,5 +1,6 @@
 """A run that is told to end, from inside of an epoch, goes on later as if nothing had happened."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from napari_medseg.core.atomic_io import compute_file_sha256
+from training import run_folder
 from training.__main__ import main, run
-from training.checkpoint import CHECKPOINT_FILE, read_progress
+from training.checkpoint import read_progress
 from training.run_folder import (
     CANCEL_FILE,
+    CHECKPOINT_FILE,
     PAUSE_FILE,
     EpochEnded,
     Event,
@@ -27,6 +30,7 @@ from training.run_folder import (
 )
 
 MakeRun = Callable[..., Path]
+OF_CORE = {"card.json", "model.safetensors", "older.json", "snapshot.json", "worst_case.png"}
 
 
 def events_of(run_dir: Path) -> list[Event]:
@@ -73,13 +77,13 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(make_run: Make
     assert main([str(whole)]) == 0
     program = (
         "import os, sys, pathlib\n"
-        "from training import loop\n"
-        "save = loop.save_checkpoint\n"
+        "from training import run_control\n"
+        "save = run_control.save_checkpoint\n"
         "def save_then_die(run_dir, learner, progress):\n"
         "    save(run_dir, learner, progress)\n"
         "    if progress.step == 4:\n"
         "        os.kill(os.getpid(), 9)\n"
-        "loop.save_checkpoint = save_then_die\n"
+        "run_control.save_checkpoint = save_then_die\n"
         "from training.__main__ import main\n"
         "main([sys.argv[1]])\n"
     )
@@ -111,3 +115,27 @@ def test_a_pause_while_the_hold_out_is_compared_loses_nothing(make_run: MakeRun)
     assert not (paused / "report.html").exists()
     assert main([str(paused)]) == 0
     assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(paused / "model.safetensors")
+
+
+def list_strings(path: Path) -> set[str]:
+    """All strings of a source file but docstrings, which may tell what is in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documents)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_the_names_of_its_files_are_written_in_one_place() -> None:
+    names = {value for name, value in vars(run_folder).items() if name.endswith(("_FILE", "_PATTERN")) and "." in value}
+    assert {"recipe.json", "snapshot.json", "model.safetensors", "events.jsonl", "doubt.txt"} <= names
+    root = Path(run_folder.__file__).parents[1]
+    sources = [path for package in ("training", "napari_medseg") for path in (root / package).rglob("*.py")]
+    used = {path.relative_to(root): sorted(names & list_strings(path)) for path in sources}
+    assert {path.as_posix(): found for path, found in used.items() if found} == {
+        "training/run_folder.py": sorted(names - OF_CORE),
+        "napari_medseg/core/model_card.py": ["card.json", "model.safetensors", "worst_case.png"],
+        "napari_medseg/core/replay.py": ["older.json"],
+        "napari_medseg/core/snapshot.py": ["snapshot.json"],
+        "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
+        "training/evaluation/evaluation_report.py": ["evaluation.html"],  # its template
+    }

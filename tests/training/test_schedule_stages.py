@@ -12,9 +12,9 @@ from training_phantoms import small_recipe
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from training.__main__ import main, run
-from training.checkpoint import BEST_FILE, read_progress
+from training.checkpoint import read_progress
 from training.recipe import read_recipe, write_recipe
-from training.run_folder import EpochEnded, Finished, Notice, append_event, read_events
+from training.run_folder import BEST_FILE, EpochEnded, Finished, Notice, append_event, read_events
 from training.run_setup import read_setup
 from training.schedule import make_stages
 

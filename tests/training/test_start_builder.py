@@ -24,7 +24,7 @@ from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
 from training.from_folders.mask_values import MaskEncoding
 from training.start_builder import build_start_version
-from training.start_plan import StartPlan
+from training.start_plan import StartPlan, list_donors
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
 RESNET = {"name": "unet", "encoder": "resnet18", "options": {"decoder_channels": [8] * 5}}
@@ -46,8 +46,7 @@ def fill(tmp_path: Path) -> Fill:
 
     def filled(changes: RecipeOverrides, registry: ModelRegistry | None = None) -> ModelRecipe:
         known = registry or ModelRegistry(tmp_path / "registry", BUNDLED)
-        donors = [(card, known.get_folder(card.id)) for card in known.list_versions()]
-        return fill_run(data, check_folder_data(data).cases, donors, tmp_path / "run", changes, registry)
+        return fill_run(data, check_folder_data(data).cases, list_donors(known), tmp_path / "run", changes, registry)
 
     return filled
 
@@ -131,4 +130,6 @@ def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cach
     assert said.weaknesses == ["its training began with random weights, as asked for"]
     own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
     build_start_version(own, tmp_path / "b", 0)
-    assert read_card(tmp_path / "b" / "card.json").lineage.began_with == "lungs-unet@3"
+    built = read_card(tmp_path / "b" / "card.json")
+    assert built.lineage.began_with == "lungs-unet@3"
+    assert built.licence == f"began with weights of lungs-unet@3: {card.licence}", "as in a run on folders"

@@ -11,13 +11,14 @@ from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Lineage, ModelCard
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 from training.from_folders.default_recipe import RecipeOverrides
 from training.start_plan import (
     Donor,
     StartPlan,
     StartSource,
     choose_base_version,
+    list_donors,
     plan_base_model,
     plan_first_model,
     plan_project_run,
@@ -36,7 +37,7 @@ def bundled(tmp_path: Path) -> ModelRegistry:
 
 @pytest.fixture
 def donors(bundled: ModelRegistry) -> list[Donor]:
-    return [(card, bundled.get_folder(card.id)) for card in bundled.list_versions()]
+    return list_donors(bundled)
 
 
 def new_card() -> ModelCard:

@@ -64,7 +64,7 @@ def test_what_the_base_model_learnt_from_is_never_held_out(ws: Workspace) -> Non
     add_cases(ws, [phantom(0)], "lungs")
     sample = formats.read(sorted(CT.iterdir())[0])
     assert not add_cases(ws, [sample], "lungs")[0].held_out
-    with pytest.raises(MedSegError, match="learnt from"):
+    with pytest.raises(MedSegError, match="was trained on"):
         set_held_out(ws, sample.group, True)
 
 
@@ -88,7 +88,7 @@ def test_side_is_frozen_once_a_run_has_used_it(ws: Workspace) -> None:
     ws.project.set_run_state(run, RunState.FINISHED)
     with pytest.raises(MedSegError, match="trained on"):
         set_held_out(ws, case.group, True)
-    with pytest.raises(MedSegError, match="has judged models"):
+    with pytest.raises(MedSegError, match="was used to evaluate models"):
         set_held_out(ws, held.group, False)
     assert [row.case.held_out for row in list_cases(ws)] == [False, True]
 
@@ -141,10 +141,10 @@ def test_changed_or_missing_files_are_named(ws: Workspace, dropped: Callable[[in
     image = dropped(1)
     case = add_cases(ws, [image], "lungs")[0]
     formats.write_image(image.sources[0], phantom(2))
-    with pytest.raises(MedSegError, match=r"changed since.*drop them anew"):
+    with pytest.raises(MedSegError, match=r"changed since.*drop them again"):
         load_image(ws, case)
     image.sources[0].unlink()
-    with pytest.raises(MedSegError, match="its files are gone"):
+    with pytest.raises(MedSegError, match="its files are missing"):
         load_image(ws, case)
 
 

@@ -8,8 +8,8 @@ from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
-from napari_medseg.core.review_region import RegionOutline, ReviewRegion
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.data_checks import (
@@ -101,7 +101,7 @@ def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> 
     assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", True)
     assert (other.case.name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
     assert "slice 0 in the hold-out" in one.text
-    with pytest.raises(MedSegError, match="again: the same picture as slice 0"):
+    with pytest.raises(MedSegError, match="again: the same image as slice 0"):
         retrain.start_run(ws, "lungs")
     set_held_out(ws, "another", True)
     set_held_out(ws, "third", True)
@@ -140,7 +140,7 @@ def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Wor
         accepted_as(ws, image, sound[(number + 1) % 6])
     mixed = [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"]
     assert len(mixed) >= 3
-    assert all("fit its picture better: mixed up?" in one.text for one in mixed)
+    assert all("fit this image better: mixed up?" in one.text for one in mixed)
     assert describe_label_mixups(mixed).startswith("labels seem to be mixed up between cases (slice ")
     assert describe_label_mixups([]) == ""
     for number, image in enumerate(images):

@@ -22,11 +22,11 @@ from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.review import accept, open_review
-from napari_medseg.workflow.run_control import PROCESS_FILE, is_alive, start_detached
+from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
-from training.run_folder import Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
 
 Reopen = Callable[[], Workspace]
 

@@ -99,8 +99,8 @@ def test_kill_9_keeps_the_draft_for_the_next_start(open_workspace: Reopen, tmp_p
     draft = open_review(ws, case, list_cases(ws)[0].prediction)
     assert draft.labels.ravel()[:41].tolist() == [1] * 39 + [0, 0]
     assert draft.seconds == 33.0
-    assert draft.can_redo
-    for _ in range(39):
+    assert draft.redo() is not None, "what was undone can be made again"
+    for _ in range(40):
         draft.undo()
     np.testing.assert_array_equal(draft.labels, phantom_labels())
 
@@ -205,7 +205,7 @@ def test_labels_that_must_not_become_truth_are_refused_and_the_draft_stays(
         accept(ws, draft, spoil(draft.labels.copy()), image)
     assert states(ws) == ["draft"]
     assert draft.labels.ravel()[0] == 1
-    with pytest.raises(MedSegError, match="not that of"):
+    with pytest.raises(MedSegError, match="does not belong to"):
         accept(ws, draft, draft.labels, phantom(9))
     accept(ws, draft, draft.labels, image)
 
@@ -229,6 +229,19 @@ def test_damaged_label_file_is_named(ws: Workspace) -> None:
     path.unlink()
     with pytest.raises(MedSegError, match="is gone"):
         open_review(ws, case, prediction)
+
+
+def test_labels_in_memory_open_a_review_like_those_on_disk(ws: Workspace) -> None:
+    case, prediction = predicted(ws, phantom(0))
+    from_disk = open_review(ws, case, prediction)
+    from_disk.close()
+    (ws.project.folder / prediction.labels_file).unlink()
+    labels = phantom_labels().astype(np.uint32)
+    draft = open_review(ws, case, prediction, labels)
+    np.testing.assert_array_equal(draft.labels, from_disk.labels)
+    assert draft.labels.dtype == from_disk.labels.dtype
+    draft.record([0], 0, 1)
+    assert labels.ravel()[0] == 0, "the labels belong to whoever gave them"
 
 
 def test_equal_labels_are_written_once(ws: Workspace) -> None:

@@ -13,12 +13,17 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.core.project.case_files import read_case_labels
-from napari_medseg.core.project.review_region_files import get_draft_region_path, read_reviewed_pixels
-from napari_medseg.core.project.stroke_journal import get_journal_path
+from napari_medseg.core.project.review_region import (
+    WHOLE_IMAGE,
+    RegionOutline,
+    ReviewRegion,
+    get_draft_region_path,
+    read_reviewed_pixels,
+)
+from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Correction, Run, RunState
-from napari_medseg.core.review_region import WHOLE_IMAGE, RegionOutline, ReviewRegion
 from napari_medseg.core.snapshot import IGNORE_INDEX, Role, write_snapshot
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import add_cases, set_held_out
 from napari_medseg.workflow.export import list_accepted_rows, read_export_items
@@ -27,7 +32,7 @@ from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.data.sample_reader import SampleReader
 from training.evaluation.evaluate import evaluate_cases, make_folder_source
-from training.evaluation.model_evaluation import make_labelled_case
+from training.evaluation.hold_out_evaluation import make_labelled_case
 from training.losses.losses import get_loss
 from training.run_folder import Compared, append_event
 

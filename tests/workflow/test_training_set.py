@@ -41,7 +41,7 @@ def test_what_its_parent_learnt_from_is_replayed_and_handed_on(
         snapshot, _ = build_snapshot(ws, "lungs")
     own = [item for item in snapshot.items if item.source == f"learnt by {live.id}"]
     assert [(item.name, item.role) for item in own] == [("c", Role.REPLAY)], "b is gone, a is held out"
-    assert "1 of 3 older images of lungs-unet@2 are gone and not replayed: ['b']" in caplog.text
+    assert "1 of 3 older images of lungs-unet@2 are missing and not replayed: ['b']" in caplog.text
     run = retrain.start_run(ws, "lungs", budget_s=1.0)
     run_control.cancel(ws, run)
     assert read_replay_images(run_control.get_run_folder(ws, run)) == tuple(listed)

@@ -15,13 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from training.benchmark.suite import Suite, SuiteRow, make_folder_name
-from training.evaluation.run_cost import COST_FILE
 from training.from_folders.base_recipe import ModelRecipe
-from training.run_folder import Failed, read_events
+from training.run_folder import COST_FILE, EVALUATION_FILE, MODEL_RECIPE_FILE, SUITE_LOG_FILE, Failed, read_events
 
-RECIPE_COPY = "base_recipe.json"
-EVALUATION_FILE = "evaluation.json"
-LOG_FILE = "suite.log"
 LOG_TAIL_CHARS = 400
 
 
@@ -113,11 +109,11 @@ def run_rows(
 def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, str]) -> str:
     """Run one row; return its last words where it failed. A stop from the keyboard reaches it as well."""
     one.run_dir.mkdir(parents=True, exist_ok=True)
-    recipe = one.run_dir / RECIPE_COPY
+    recipe = one.run_dir / MODEL_RECIPE_FILE
     recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
     command = [sys.executable, "-P", "-m", "training.from_folders.base_model", "--data", str(places.data)]
     command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir)]
-    log = one.run_dir / LOG_FILE
+    log = one.run_dir / SUITE_LOG_FILE
     with log.open("ab") as file:
         ended = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     if ended.returncode == 0:

@@ -9,19 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks import get_task
+from napari_medseg.core.task_definitions import get_task
 from napari_medseg.inference.predictor import Predictor
-from training.benchmark.runner import EVALUATION_FILE, PlannedRun
+from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite
 from training.evaluation import html, svg_charts
-from training.evaluation.case_figure import CaseFigure, draw_case_figure
+from training.evaluation.case_figure import CaseFigure, draw_case_figure, read_case_figures
 from training.evaluation.evaluate import evaluate_case
 from training.evaluation.evaluation_report import CONVENTION
-from training.evaluation.model_evaluation import make_labelled_case
+from training.evaluation.hold_out_evaluation import choose_examples, make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
-from training.run_folder import EpochEnded, read_events
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, choose_training_device, split_by_role
+from training.run_folder import (
+    EVALUATION_FILE,
+    EXAMPLE_FIGURES_FILE,
+    RECIPE_FILE,
+    SNAPSHOT_FILE,
+    EpochEnded,
+    read_events,
+)
+from training.run_setup import choose_training_device, split_by_role
 
 ImageScores = dict[str, Any]
 METRIC_TITLES = {
@@ -171,23 +178,20 @@ def _render_page(
     return html.render_page("suite_table.html", suite.title, values)
 
 
-N_FIGURE_CASES = 2
-
-
-def draw_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, list[CaseFigure]]]:
-    """Yield the name of each row that is done with pictures of the first and the middle case of its hold-out."""
+def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, list[CaseFigure]]]:
+    """Yield the name of each row that is done with figures of the first and the middle case of its hold-out."""
     for one in planned:
         if one.is_done:
-            yield one.row.name, _draw_row_figures(one)
+            path = one.run_dir / EXAMPLE_FIGURES_FILE
+            yield one.row.name, read_case_figures(path) if path.exists() else _draw_row_figures(one)
 
 
 def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
+    """Draw the figures of a row that an earlier version of the program evaluated, which kept none."""
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
     device = str(choose_training_device())
-    finder = Predictor.load(one.run_dir / recipe.run.roi_model, device) if recipe.run.roi_model else None
-    predictor, task = Predictor.load(one.run_dir, device, finder), get_task(snapshot.task)
-    held_out = split_by_role(snapshot).hold_out
-    chosen = held_out[:: max(1, len(held_out) // N_FIGURE_CASES)][:N_FIGURE_CASES]
+    predictor = Predictor.load(one.run_dir, device, recipe.find_roi_folder(one.run_dir))
+    task, chosen = get_task(snapshot.task), choose_examples(split_by_role(snapshot).hold_out)
     return [
         draw_case_figure(evaluate_case(predictor, make_labelled_case(item, one.run_dir), task), task) for item in chosen
     ]

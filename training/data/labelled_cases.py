@@ -11,7 +11,10 @@ from training.data.ignore_regions import ReviewedPart
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """An image with reference labels, both as files; `part` is what of it counts, where that is not all."""
+    """An image with reference labels, both as files.
+
+    `reviewed_part` is what of it counts, where that is not all; `labels_sha256` is the hash that a snapshot froze.
+    """
 
     name: str
     image: Path
@@ -19,6 +22,7 @@ class LabelledCase:
     group: str = ""
     source: str = ""
     reviewed_part: ReviewedPart | None = None
+    labels_sha256: str = ""
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:

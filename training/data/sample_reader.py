@@ -19,7 +19,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare, prepare_labels
 from napari_medseg.inference.roi import compute_roi_box, crop_image
@@ -132,24 +132,34 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
     MedSegError
         If a file is missing or damaged, the grids differ, or the labels are not those that the snapshot froze.
     """
-    image_path, labels_path = root / item.image, root / item.labels
-    if item.labels_sha256 and labels_path.exists() and compute_file_sha256(labels_path) != item.labels_sha256:
-        raise MedSegError(
-            f"the labels of {item.name} ({labels_path.name}) changed after the snapshot was frozen. "
-            "Restore the file, or make a new run."
-        )
-    image = formats.read(image_path)
+    labels_path = root / item.labels
+    check_labels_file(item.name, labels_path, item.labels_sha256)
+    image = formats.read(root / item.image)
     labels = formats.read_labels(labels_path, image)
     part = get_reviewed_part(item, root)
     unseen = np.zeros(labels.shape, bool) if part is None else part.compute_ignore_mask(labels, image)
     if item.ignored_value is not None:
         labels = np.where(labels == item.ignored_value, 0, labels)
+    check_label_values(item.name, labels, task)
+    return image, labels, unseen
+
+
+def check_labels_file(name: str, path: Path, sha256: str) -> None:
+    """Raise `MedSegError` where the labels of a case are not those that the snapshot froze; without a hash never."""
+    if sha256 and path.exists() and compute_file_sha256(path) != sha256:
+        raise MedSegError(
+            f"the labels of {name} ({path.name}) changed after the snapshot was frozen. "
+            "Restore the file, or make a new run."
+        )
+
+
+def check_label_values(name: str, labels: NDArray[np.integer], task: Task) -> None:
+    """Raise `MedSegError` where the labels of a case have a value that the task does not have."""
     if labels.size and int(labels.max()) > task.largest_value:
         raise MedSegError(
-            f"the labels of {item.name} have the value {int(labels.max())}, but task {task.name!r} ends at "
+            f"the labels of {name} have the value {int(labels.max())}, but task {task.name!r} ends at "
             f"{task.largest_value}. Correct the labels and accept the case again."
         )
-    return image, labels, unseen
 
 
 def find_largest_label(item: SnapshotItem, root: Path) -> int:

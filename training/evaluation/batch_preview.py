@@ -21,14 +21,15 @@ from torch import Tensor
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem, read_snapshot
-from napari_medseg.core.tasks import Task
-from napari_medseg.inference.predictor import Predictor
+from napari_medseg.core.task_definitions import Task
+from napari_medseg.inference.predictor import load_roi_predictor
 from training.augmentation.mixing import Mixer, build_mixer
 from training.data.class_sampling import list_foreground_classes
 from training.data.dataset import BatchSampler
 from training.data.sample_reader import SampleReader
 from training.recipe import Recipe, read_recipe
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE, WINDOWS_PER_CT, make_batches, split_by_role
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_setup import WINDOWS_PER_CT, make_batches, split_by_role
 from training.start_builder import ensure_start_version
 
 WIDTH_PX, GAP_PX, CAPTION_PX, HEADER_PX = 1200, 8, 20, 30
@@ -74,10 +75,13 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).resolve_stages()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
     ensure_start_version(run_dir, recipe.run.seed)
-    card = read_card(run_dir / recipe.run.base / CARD_FILE)
-    task, split = snapshot.task_definition, split_by_role(snapshot)
-    finder = Predictor.load(run_dir / recipe.run.roi_model, "cpu") if recipe.run.roi_model else None
-    reader = SampleReader(run_dir, card, task, recipe.run.seed, finder, recipe.data.label_steps)
+    task, card, split = (
+        snapshot.task_definition,
+        read_card(run_dir / recipe.run.base / CARD_FILE),
+        split_by_role(snapshot),
+    )
+    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), "cpu")
+    reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
     train, replay = (
         [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly(items)]
         for items in (split.train, split.replay)

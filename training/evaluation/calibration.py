@@ -5,18 +5,19 @@ networks, ICML 2017. Only pixels are counted that the reference or the model lab
 easy would hide everything.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from torch import nn
+from torch import Tensor, nn
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from napari_medseg.inference.accumulator import merge_foreground_classes
+from napari_medseg.inference.preprocess import PreparedImage
 from training.data.dataset import LabelledPlane
 
 N_BINS = 15
@@ -40,20 +41,75 @@ def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: Mod
     Of a card with instances the question is the one that its doubt answers: inside of any object, or not.
     """
     device = next(network.parameters()).device
-    logits, truth = list[NDArray[np.float32]](), list[NDArray[np.int64]]()
-    step = PIXEL_STRIDE
+    samples = []
     for plane in planes:
         image = torch.from_numpy(plane.views[0][np.newaxis]).float().to(device)
-        said = network(image)[..., ::step, ::step].float()
-        wanted = plane.labels[::step, ::step].reshape(-1).astype(np.int64)
-        looked_at = wanted != IGNORE_INDEX
-        if card.instances is not None:
-            said, wanted = merge_foreground_classes(said), np.minimum(wanted, 1)
-        answer = said[0].flatten(1).T.cpu().numpy()
-        counts = looked_at & ((wanted > 0) | (answer.argmax(axis=1) > 0))
-        logits.append(answer[counts])
-        truth.append(wanted[counts])
-    return PixelSample(np.concatenate(logits), np.concatenate(truth))
+        logits = _thin_logits(network(image), 0, card)
+        samples.append(_choose_pixels(logits, plane.labels, card))
+    return join_samples(samples)
+
+
+class PixelSampler:
+    """Collects pixels as `sample_pixels` does while an image is predicted, without a second pass of the network.
+
+    It is an observer of `Predictor.predict`.
+
+    Parameters
+    ----------
+    card
+        Of the network.
+    planes
+        Indices of the image's planes to take pixels from, ascending.
+    """
+
+    def __init__(self, card: ModelCard, planes: Collection[int]) -> None:
+        self.planes = tuple(planes)
+        self.grid: PreparedImage | None = None
+        """Grid of the network's planes, without pixels; `None` before the prediction."""
+        self._card = card
+        self._bands: dict[int, list[NDArray[np.float32]]] = {}
+
+    def reset_plane(self, plane: int) -> None:
+        """Forget the rows of a plane: they come once more."""
+        self._bands.pop(plane, None)
+
+    def put_rows(self, plane: int, first: int, logits: Tensor, prepared: PreparedImage) -> None:
+        """Keep every third pixel of the rows (1, classes, rows, w) from `first` on."""
+        if plane not in self.planes:
+            return
+        self.grid = replace(prepared, planes=np.empty((0, 0, *prepared.planes.shape[-2:]), np.float32))
+        self._bands.setdefault(plane, []).append(_thin_logits(logits, first, self._card))
+
+    def make_sample(self, labels: NDArray[np.uint8]) -> PixelSample:
+        """Return the pixels that count, given the classes (n, h, w) of the planes on the network's grid."""
+        return join_samples(
+            _choose_pixels(np.concatenate(self._bands[plane], axis=1), classes, self._card)
+            for plane, classes in zip(self.planes, labels, strict=True)
+        )
+
+
+def join_samples(samples: Iterable[PixelSample]) -> PixelSample:
+    """Return the pixels of all samples as one; an empty one of two classes where there is none."""
+    found = list(samples) or [PixelSample(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))]
+    logits, truth = (np.concatenate([getattr(one, part) for one in found]) for part in ("logits", "truth"))
+    return PixelSample(logits, truth)
+
+
+def _thin_logits(logits: Tensor, first: int, card: ModelCard) -> NDArray[np.float32]:
+    """Return every third pixel (classes, rows, w) of logits (1, classes, rows, w) whose first row is `first`."""
+    thinned = logits[..., -first % PIXEL_STRIDE :: PIXEL_STRIDE, ::PIXEL_STRIDE].float()
+    thinned = thinned if card.instances is None else merge_foreground_classes(thinned)
+    return np.array(thinned[0].cpu().numpy())  # a copy: the network's own memory is used again
+
+
+def _choose_pixels(logits: NDArray[np.float32], labels: NDArray[np.uint8], card: ModelCard) -> PixelSample:
+    """Return the pixels of one plane that count: of `logits`, thinned, and of `labels` (h, w), not thinned yet."""
+    truth = labels[::PIXEL_STRIDE, ::PIXEL_STRIDE].reshape(-1).astype(np.int64)
+    is_reviewed = truth != IGNORE_INDEX
+    truth = truth if card.instances is None else np.minimum(truth, 1)
+    by_pixel = logits.reshape(len(logits), -1).T
+    counts = is_reviewed & ((truth > 0) | (by_pixel.argmax(axis=1) > 0))
+    return PixelSample(by_pixel[counts], truth[counts])
 
 
 def fit_temperature(sample: PixelSample) -> float:

@@ -1,14 +1,18 @@
-"""A case as a picture: the reference on the left, the labels to be judged on the right."""
+"""A case as a picture: the reference on the left, the labels to be judged on the right; and which cases to draw."""
 
+import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from training.evaluation.scores import EvaluatedCase
 
 FIGURE_PX = 360
@@ -41,6 +45,91 @@ def draw_case_figure(evaluated: EvaluatedCase, task: Task) -> CaseFigure:
 def blank_out_image(evaluated: EvaluatedCase) -> EvaluatedCase:
     """Return the case with a black image: labels may be shown where their image must not be."""
     return replace(evaluated, image=evaluated.image.replace_pixels(np.zeros_like(evaluated.image.pixels)))
+
+
+def write_case_figures(figures: Sequence[CaseFigure], path: Path) -> None:
+    """Write figures into one NumPy archive (`.npz`)."""
+    pictures = {f"rgb_{index}": figure.rgb for index, figure in enumerate(figures)}
+    names, dices = [figure.name for figure in figures], [figure.dice for figure in figures]
+    arrays: dict[str, Any] = {"names": np.array(names, str), "dices": np.array(dices, float), **pictures}
+    np.savez_compressed(path, **arrays)
+
+
+def read_case_figures(path: Path) -> list[CaseFigure]:
+    """Read the figures that `write_case_figures` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        pairs = enumerate(zip(file["names"], file["dices"], strict=True))
+        return [CaseFigure(str(name), float(dice), file[f"rgb_{index}"]) for index, (name, dice) in pairs]
+
+
+@dataclass(frozen=True)
+class _KeptFigure:
+    """A figure as a compressed picture; `position` is its case's place in the list of all."""
+
+    position: int
+    name: str
+    dice: float
+    png: bytes
+
+
+class FigureSelection:
+    """Draws the worst, the median and the best of many cases, whose ranks are known only after the last one.
+
+    A figure is kept, compressed, for as long as its case can still get one of the wanted ranks by its mean Dice; image
+    and labels of a case are not kept.
+
+    Parameters
+    ----------
+    n_cases
+        That will come; the median cases are those among so many.
+    n_worst, n_median, n_best
+        How many cases of each kind to draw.
+    """
+
+    def __init__(self, n_cases: int, n_worst: int, n_median: int, n_best: int) -> None:
+        self._n_cases = n_cases
+        self._n_worst, self._n_median, self._n_best = n_worst, n_median, n_best
+        self._keys: list[tuple[float, int]] = []
+        self._figures: list[_KeptFigure | None] = []
+
+    def add(self, evaluated: EvaluatedCase, task: Task, position: int) -> None:
+        """Draw a case, if it can be among those wanted; of equal cases the first `position` is the worse one."""
+        key = (evaluated.score.mean_dice, position)
+        rank = bisect.bisect(self._keys, key)
+        self._keys.insert(rank, key)
+        self._figures.insert(rank, None)
+        if self._can_be_wanted(rank):
+            drawn = draw_case_figure(evaluated, task)
+            png = imagecodecs.png_encode(np.ascontiguousarray(drawn.rgb))
+            self._figures[rank] = _KeptFigure(position, drawn.name, drawn.dice, bytes(png))
+        for other, kept in enumerate(self._figures):
+            if kept is not None and not self._can_be_wanted(other):
+                self._figures[other] = None
+
+    def list_figures(self) -> list[CaseFigure]:
+        """Return all figures that are kept, in the order of their cases in the list of all."""
+        kept = [figure for figure in self._figures if figure is not None]
+        return [_unpack_figure(figure) for figure in sorted(kept, key=lambda figure: figure.position)]
+
+    def list_worst(self, n_worst: int) -> list[CaseFigure]:
+        """Return so many figures of the smallest Dice, the worst first."""
+        return [_unpack_figure(figure) for figure in self._figures[:n_worst] if figure is not None]
+
+    def list_best(self, n_best: int, n_worst: int = 0) -> list[CaseFigure]:
+        """Return so many figures of the largest Dice, the best first, without those among the `n_worst` worst."""
+        best_first = self._figures[n_worst:][::-1][:n_best]
+        return [_unpack_figure(figure) for figure in best_first if figure is not None]
+
+    def _can_be_wanted(self, rank: int) -> bool:
+        n_seen = len(self._keys)
+        middle = max(0, (self._n_cases - self._n_median) // 2)
+        n_to_come = max(0, self._n_cases - n_seen)
+        may_be_median = self._n_median > 0 and middle - n_to_come <= rank < middle + self._n_median
+        return rank < self._n_worst or rank >= n_seen - self._n_best or may_be_median
+
+
+def _unpack_figure(kept: _KeptFigure) -> CaseFigure:
+    return CaseFigure(kept.name, kept.dice, imagecodecs.png_decode(kept.png))
 
 
 def _plane_to_rgb(image: Image, index: int) -> NDArray[np.floating[Any]]:

@@ -6,10 +6,11 @@ Every image is measured whole and in its own grid, as a user gets it (postproces
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -23,19 +24,40 @@ from napari_medseg.core.quality.metrics import (
     compute_surface_distances,
     count_confusion,
 )
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.scores import CaseScore, EvaluatedCase, Evaluation, Labels
+from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
 
 LabelSource = Callable[[Image, str], Labels]
 """Where labels come from: the image, and the name of its case."""
 
 
-def evaluate_predictor(predictor: Predictor, cases: Sequence[LabelledCase], task: Task) -> Evaluation:
-    """Predict every case and measure it against its labels, surface distances included."""
-    judged = evaluate_cases(make_predictor_source(predictor), cases, task, predictor.card.architecture.classes)
-    return Evaluation(predictor.card.id, task.name, tuple(one.score for one in judged))
+@dataclass(frozen=True, eq=False)
+class LoadedCase:
+    """A case in memory: `reference` and `ignored_mask`, what does not count, lie on the image's own grid.
+
+    `ignored_mask` is `None` where all of the image counts.
+    """
+
+    case: LabelledCase
+    image: Image
+    reference: Labels
+    ignored_mask: NDArray[np.bool_] | None
+
+
+def load_case(case: LabelledCase) -> LoadedCase:
+    """Read the image and the reference labels of a case.
+
+    Raises
+    ------
+    MedSegError
+        If a file cannot be read, the grids differ, or nothing of the image counts.
+    """
+    image = formats.read(case.image)
+    reference = formats.read_labels(case.labels, image)
+    part = case.reviewed_part
+    return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
 
 
 def evaluate_cases(
@@ -43,18 +65,28 @@ def evaluate_cases(
 ) -> Iterator[EvaluatedCase]:
     """Measure each case in full, and yield it as soon as it is done; `n_classes` are those that the source can say."""
     for case in cases:
-        judged = _evaluate_case(source, case, task, n_classes)
-        yield replace(judged, score=_add_full_metrics(judged, task))
+        loaded = load_case(case)
+        began = time.monotonic()
+        predicted = source(loaded.image, case.name)
+        scored = score_labels(loaded, predicted, task, n_classes, time.monotonic() - began)
+        yield add_full_metrics(scored, task)
 
 
 def evaluate_case(predictor: Predictor, case: LabelledCase, task: Task) -> EvaluatedCase:
+    """Read and predict one case and measure the overlap; see `evaluate_loaded_case`."""
+    return evaluate_loaded_case(predictor, load_case(case), task)
+
+
+def evaluate_loaded_case(predictor: Predictor, loaded: LoadedCase, task: Task) -> EvaluatedCase:
     """Predict one case and measure the overlap, but not the distances, which cost more than the prediction."""
-    return _evaluate_case(make_predictor_source(predictor), case, task, predictor.card.architecture.classes)
+    began = time.monotonic()
+    predicted = predictor.predict_labels(loaded.image)
+    return score_labels(loaded, predicted, task, predictor.card.architecture.classes, time.monotonic() - began)
 
 
-def evaluate_empty_prediction(case: LabelledCase, task: Task) -> EvaluatedCase:
-    """Measure the answer of somebody who labels nothing at all: what a first model has to beat."""
-    return _evaluate_case(lambda image, _: np.zeros(image.spatial_shape, np.uint8), case, task, None)
+def score_empty_prediction(loaded: LoadedCase, task: Task) -> EvaluatedCase:
+    """Measure an answer without any label: what a first model has to beat."""
+    return score_labels(loaded, np.zeros(loaded.image.spatial_shape, np.uint8), task)
 
 
 def make_predictor_source(predictor: Predictor) -> LabelSource:
@@ -112,23 +144,36 @@ def to_semantic_labels(labels: Labels, task: Task) -> Labels:
     return (labels > 0).astype(np.uint8) if task.instances else labels
 
 
-def _evaluate_case(source: LabelSource, case: LabelledCase, task: Task, n_classes: int | None) -> EvaluatedCase:
-    image = formats.read(case.image)
-    reference = formats.read_labels(case.labels, image)
-    began = time.monotonic()
-    predicted = source(image, case.name)
-    seconds = time.monotonic() - began
-    counted = None if case.reviewed_part is None else ~case.reviewed_part.compute_ignore_mask(reference, image)
+def score_labels(
+    loaded: LoadedCase, predicted: Labels, task: Task, n_classes: int | None = None, seconds: float = 0.0
+) -> EvaluatedCase:
+    """Measure the overlap of labels with the reference.
+
+    Parameters
+    ----------
+    loaded
+        With the reference.
+    predicted
+        (y, x) or (z, y, x) on the image's own grid.
+    task
+        Whose labels these are.
+    n_classes
+        Those that the model can predict, background included; `None` for all of the task.
+    seconds
+        That the prediction took.
+    """
+    reference = loaded.reference
+    counted = None if loaded.ignored_mask is None else ~loaded.ignored_mask
     if counted is not None:
         predicted, reference = (np.where(counted, labels, 0).astype(labels.dtype) for labels in (predicted, reference))
-    score = _compute_overlap(case, predicted, reference, task, seconds)
+    score = _compute_overlap(loaded.case, predicted, reference, task, seconds)
     if counted is not None:  # what nobody looked at is not background that the model got right
         ours, theirs = to_semantic_labels(predicted, task)[counted], to_semantic_labels(reference, task)[counted]
         agreement = float(np.mean(ours == theirs))
         score = replace(score, miou=compute_mean_iou(ours, theirs, task.n_classes), agreement=agreement)
     unknown = [label for label in task.labels if n_classes is not None and label.value >= n_classes]
     absent = tuple(label.name for label in unknown if not task.instances and not (reference == label.value).any())
-    return EvaluatedCase(replace(score, absent=absent), image, reference, predicted, counted)
+    return EvaluatedCase(replace(score, absent=absent), loaded.image, reference, predicted, counted)
 
 
 def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
@@ -153,7 +198,7 @@ def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, t
     )
 
 
-def _add_full_metrics(evaluated: EvaluatedCase, task: Task) -> CaseScore:
+def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
     """Add distances, and precision, recall and accuracy, to the figures of a case."""
     ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
     spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
@@ -170,7 +215,7 @@ def _add_full_metrics(evaluated: EvaluatedCase, task: Task) -> CaseScore:
         columns["precision"][label.name] = counts.precision
         columns["recall"][label.name], columns["accuracy"][label.name] = counts.recall, counts.accuracy
     unit = "px" if evaluated.image.spacing_mm is None else "mm"
-    return replace(evaluated.score, unit=unit, **columns)  # type: ignore[arg-type]
+    return replace(evaluated, score=replace(evaluated.score, unit=unit, **columns))  # type: ignore[arg-type]
 
 
 def _get_label_name(task: Task, value: int) -> str:

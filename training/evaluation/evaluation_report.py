@@ -10,7 +10,9 @@ from napari_medseg.core.model_card import Score
 from training.evaluation import html
 from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
+from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
+N_SHOWN_EACH = 3
 LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
 CONVENTION = (
@@ -23,7 +25,7 @@ CONVENTION = (
 def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequence[CaseFigure] = ()) -> list[Path]:
     """Write `evaluation.csv`, `.json` (with the summary) and `.html`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"evaluation.{suffix}" for suffix in ("csv", "json", "html")]
+    paths = [folder / name for name in (EVALUATION_TABLE_FILE, EVALUATION_FILE, EVALUATION_REPORT_FILE)]
     header, rows = _build_table(evaluation)
     with paths[0].open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
@@ -39,7 +41,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
     return paths
 
 
-def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = 3) -> dict[str, str]:
+def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH) -> dict[str, str]:
     """Choose the cases to look at by their mean Dice: name, and whether it is among the worst, median or best."""
     ranked = sorted(scores, key=lambda score: score.mean_dice)
     middle = max(0, (len(ranked) - n_each) // 2)

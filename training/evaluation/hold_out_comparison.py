@@ -15,7 +15,6 @@ from napari_medseg.core.model_card import (
     Lineage,
     ModelCard,
     read_card,
-    write_card,
 )
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
@@ -25,24 +24,33 @@ from napari_medseg.networks import save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
 from training.data.labelled_cases import LabelledCase
-from training.data.sample_reader import SampleReader
-from training.evaluation.calibration import compute_reliability_bins, expected_calibration_error, sample_pixels
-from training.evaluation.case_figure import CaseFigure, draw_case_figure
-from training.evaluation.evaluate import evaluate_case, evaluate_empty_prediction
-from training.evaluation.model_evaluation import make_labelled_case, write_worst_case_figure
+from training.evaluation.calibration import (
+    compute_reliability_bins,
+    expected_calibration_error,
+    fit_temperature,
+    sample_pixels,
+)
+from training.evaluation.evaluate import evaluate_loaded_case, score_empty_prediction
+from training.evaluation.hold_out_evaluation import (
+    N_BEST,
+    N_WORST,
+    EvaluationRequest,
+    HoldOutEvaluator,
+    load_hold_out_case,
+    make_labelled_case,
+    read_evaluation_request,
+)
+from training.evaluation.model_evaluation import write_hold_out_results
 from training.evaluation.provenance import get_code_version
 from training.evaluation.run_report import Reliability, RunOutcome, write_report
-from training.evaluation.scores import CaseScore, Evaluation
+from training.evaluation.scores import CaseScore
 from training.model_selection import select_network
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
-from training.run_setup import TrainingSetup, choose_planes
+from training.run_setup import TrainingSetup
 
 COMPARISON_SHARE = 0.25
 MIN_COMPARED_CASES = MIN_GROUPS
 TIME_RESERVE_FACTOR = 1.2
-N_WORST, N_BEST = 4, 2
-MAX_CALIBRATION_IMAGES, MAX_CALIBRATION_PLANES = 20, 60
-LABELS_BY = "the references of the snapshot"
 CORRECTIONS = "corrections"
 
 logger = logging.getLogger(__name__)
@@ -63,14 +71,13 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     for case in _list_hold_out_cases(setup):
         if len(scores) >= MIN_COMPARED_CASES and clock.elapsed_s() - began > limit_s:
             break
-        if setup.is_first_model and clock.budget_s is not None:
-            evaluate_case(predictor, case, setup.task)  # for its time alone
-        judged = (
-            evaluate_empty_prediction(case, setup.task)
-            if setup.is_first_model
-            else evaluate_case(predictor, case, setup.task)
-        )
-        scores.append(judged.score)
+        loaded = load_hold_out_case(case, setup.task)
+        if not setup.is_first_model:
+            scores.append(evaluate_loaded_case(predictor, loaded, setup.task).score)
+            continue
+        if clock.budget_s is not None:
+            evaluate_loaded_case(predictor, loaded, setup.task)  # for its time alone
+        scores.append(score_empty_prediction(loaded, setup.task).score)
     clock.reserved_s += TIME_RESERVE_FACTOR * setup.recipe.n_members * (clock.elapsed_s() - began)
     return scores
 
@@ -79,6 +86,8 @@ def finish_run(
     setup: TrainingSetup, progress: TrainingProgress, old: Sequence[CaseScore]
 ) -> Generator[Event, None, bool]:
     """Write the best version, compare it with the old one case by case, and write card and report.
+
+    Where the run folder asks for a full evaluation, that is part of the same pass over the hold-out.
 
     Returns
     -------
@@ -89,66 +98,76 @@ def finish_run(
     card = save_version(network, _build_card(setup, architecture), setup.run_dir)
     if not progress.best_epoch:
         yield Notice("no epoch was better than the version that the run started from: the result is that version")
-    predictor = _load_predictor(setup, setup.run_dir)
-    cases = {case.name: case for case in _list_hold_out_cases(setup)}
-    new, pictures = list[CaseScore](), list[CaseFigure]()
-    for before in old:
-        if is_paused(setup.run_dir):
-            return False
-        if (
-            len(new) >= MIN_COMPARED_CASES and setup.time_budget.is_exhausted()
-        ):  # something else took the processor since the start
-            yield Notice(f"the budget is used up: {len(new)} of {len(old)} hold-out cases are compared")
-            break
-        judged = evaluate_case(predictor, cases[before.name], setup.task)
-        after = judged.score
-        new.append(after)
-        pictures = _keep_extremes([*pictures, draw_case_figure(judged, setup.task)])
-        figures = (before.metric_value, after.metric_value, before.dice, after.dice)
-        yield Compared(before.name, before.source, *figures, before.group, before.metric)
-    if new:
-        scores = Evaluation(card.id, card.task, tuple(new)).summarise(LABELS_BY)
-        card = card.model_copy(update={"hold_out": scores})
-        write_worst_case_figure(pictures[:1], setup.run_dir)
-    found = measure_reliability(setup, network, card)
-    card = card.model_copy(update={"calibration": _update_calibration(card, found)})
-    write_card(card, setup.run_dir / CARD_FILE)
+    predictor, cases = _load_predictor(setup, setup.run_dir), _list_hold_out_cases(setup)
+    request = read_evaluation_request(setup.run_dir)
+    evaluator = HoldOutEvaluator(predictor, setup.task, cases, setup.recipe.data.label_steps, request)
+    if not (yield from _compare_cases(setup, evaluator, cases, old)):
+        return False
+    new = evaluator.scores[: len(old)]
+    card = write_hold_out_results(evaluator, card, _choose_temperature(setup, network, card, request), setup.run_dir)
+    reliability = measure_reliability(setup, network, card, evaluator)
     last = Finished(
         progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.time_budget.elapsed_s()
     )
-    worst, best = pictures[:N_WORST], pictures[N_WORST:][::-1]
+    worst, best = evaluator.figures.list_worst(N_WORST), evaluator.figures.list_best(N_BEST, N_WORST)
     rival = "an empty answer" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
-    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, found)
+    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.time_budget.elapsed_s())
     delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here need not begin again
     return True
 
 
-def measure_reliability(setup: TrainingSetup, network: nn.Module, card: ModelCard) -> Reliability | None:
-    """Measure how far probabilities can be believed: on the hold-out, or under a budget on what is in memory."""
-    planes, words, n_images = setup.validation, "the validation planes", 0
-    if setup.recipe.run.budget_s is None and (items := round_robin(setup.split.hold_out)[:MAX_CALIBRATION_IMAGES]):
-        finder = _load_predictor(setup, setup.run_dir).roi_predictor
-        reader = SampleReader(
-            setup.run_dir, card, setup.task, setup.recipe.run.seed, finder, setup.recipe.data.label_steps
-        )
-        images = [reader.read_image(item) for item in items]
-        planes, n_images = tuple(choose_planes(images, MAX_CALIBRATION_PLANES)), len(items)
-        words = f"{n_images} images of the hold-out"
-    sample = sample_pixels(network, planes, card)
+def measure_reliability(
+    setup: TrainingSetup, network: nn.Module, card: ModelCard, evaluator: HoldOutEvaluator
+) -> Reliability | None:
+    """Measure how far probabilities can be believed: on the hold-out, or without one on what is in memory."""
+    sample, n_images = evaluator.pixel_sample, evaluator.n_sampled_images
+    words = f"{n_images} images of the hold-out"
+    if not n_images:
+        sample, words = sample_pixels(network, setup.validation, card), "the validation planes"
     temperature = card.calibration.temperature
     bins = compute_reliability_bins(sample, temperature)
     errors = [expected_calibration_error(sample, divisor) for divisor in (temperature, 1.0)]
     return Reliability(bins, errors[0], errors[1], words, n_images) if bins else None
 
 
-def _update_calibration(card: ModelCard, found: Reliability | None) -> Calibration:
-    """Return the card's calibration with its errors, where they were measured on the hold-out."""
-    if found is None or not found.n_hold_out:
-        return card.calibration
-    errors = {"ece": found.ece, "ece_uncorrected": found.ece_uncorrected, "n_images": found.n_hold_out}
-    return card.calibration.model_copy(update=errors)
+def _compare_cases(
+    setup: TrainingSetup, evaluator: HoldOutEvaluator, cases: Sequence[LabelledCase], old: Sequence[CaseScore]
+) -> Generator[Event, None, bool]:
+    """Evaluate the cases that the old version was measured on, and all others where the evaluation is to be full.
+
+    A budget ends the comparison early, unless all cases are evaluated anyway. False where a pause is wanted.
+    """
+    by_name = {case.name: case for case in cases}
+    for before in old:
+        if is_paused(setup.run_dir):
+            return False
+        n_compared, is_full = len(evaluator.scores), evaluator.request is not None
+        if not is_full and n_compared >= MIN_COMPARED_CASES and setup.time_budget.is_exhausted():
+            # something else took the processor since the start
+            yield Notice(f"the budget is used up: {n_compared} of {len(old)} hold-out cases are compared")
+            return True
+        after = evaluator.evaluate(by_name.pop(before.name))
+        figures = (before.metric_value, after.metric_value, before.dice, after.dice)
+        yield Compared(before.name, before.source, *figures, before.group, before.metric)
+    for case in by_name.values() if evaluator.request is not None else ():
+        if is_paused(setup.run_dir):
+            return False
+        evaluator.evaluate(case)
+    return True
+
+
+def _choose_temperature(
+    setup: TrainingSetup, network: nn.Module, card: ModelCard, request: EvaluationRequest | None
+) -> float:
+    """Fit the temperature of a model that is evaluated in full; a retrained version keeps that of its parent.
+
+    The few images that a retrain validates on would move it at random. Without validation images it is 1.
+    """
+    if request is None:
+        return card.calibration.temperature
+    return fit_temperature(sample_pixels(network, setup.validation, card)) if setup.split.validate else 1.0
 
 
 def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
@@ -156,16 +175,7 @@ def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
 
 
 def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
-    device = str(setup.learner.device)
-    roi_model = setup.recipe.run.roi_model
-    field = Predictor.load(setup.run_dir / roi_model, device) if roi_model else None
-    return Predictor.load(folder, device, field)
-
-
-def _keep_extremes(case_figures: Sequence[CaseFigure]) -> list[CaseFigure]:
-    """Return the pictures with the smallest Dice, and behind them those with the largest, ascending."""
-    ranked = sorted(case_figures, key=lambda case: case.dice)
-    return ranked if len(ranked) <= N_WORST + N_BEST else [*ranked[:N_WORST], *ranked[-N_BEST:]]
+    return Predictor.load(folder, str(setup.learner.device), setup.recipe.find_roi_folder(setup.run_dir))
 
 
 def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:

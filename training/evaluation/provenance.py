@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
+from training.run_folder import ENVIRONMENT_FILE, SPLIT_FILE
 from training.run_setup import SnapshotSplit, TrainingSetup
 
-ENVIRONMENT_FILE = "environment.json"
-SPLIT_FILE = "split.json"
 PACKAGES = (
     "imagecodecs",
     "monai",

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from training.run_folder import Finished, read_events
-
-COST_FILE = "cost.json"
+from training.run_folder import COST_FILE, Finished, read_events
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from training.evaluation import html, svg_charts
 from training.evaluation.calibration import CalibrationBin
 from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore
-from training.run_folder import Considered, EpochEnded, Event, Finished, Notice, Started
+from training.run_folder import REPORT_FILE, Considered, EpochEnded, Event, Finished, Notice, Started
 
-REPORT_FILE = "report.html"
 LOSS_COLOUR, SCORE_COLOUR, RATE_COLOUR, RELIABILITY_COLOUR = "#c2410c", "#0369a1", "#6d28d9", "#0f766e"
 WEIGHT_COLOUR = "#a16207"
 

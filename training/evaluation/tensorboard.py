@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.errors import MedSegError
-from training.run_folder import Compared, EpochEnded, Event, Notice
-
-FOLDER = "tensorboard"
+from training.run_folder import TENSORBOARD_FOLDER, Compared, EpochEnded, Event, Notice
 
 
 def record_events(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
@@ -18,7 +16,7 @@ def record_events(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
     MedSegError
         If TensorBoard is not installed.
     """
-    with _open_writer(run_dir / FOLDER) as writer:
+    with _open_writer(run_dir / TENSORBOARD_FOLDER) as writer:
         for event in events:
             _write_event(writer, event)
             yield event

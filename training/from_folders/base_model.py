@@ -16,22 +16,19 @@ from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
-from napari_medseg.core.model_registry import BUNDLED_MODELS
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.core.tasks import get_task
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
-from training.evaluation.model_evaluation import evaluate_hold_out
+from training.evaluation.hold_out_evaluation import EvaluationRequest, write_evaluation_request
+from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.recipe import update_recipe, write_recipe
-from training.run_folder import START_FOLDER
-from training.run_setup import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
 from training.start_plan import StartPlan, plan_base_model
-
-LABELS_FOLDER = "labels"
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +65,9 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
-    changes = {
-        "base": START_FOLDER,
-        "roi_model": _find_newest_bundled(base.card.field.task) if base.card.field else "",
-    }
+    write_evaluation_request(_make_evaluation_request(base), run_dir)
+    roi_folder = ModelRegistry(BUNDLED_MODELS, BUNDLED_MODELS).find_roi_folder(base.card)
+    changes = {"base": START_FOLDER, "roi_model": "" if roi_folder is None else str(roi_folder)}
     write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
     logger.info("%d images in %s", len(items), run_dir)
     return card
@@ -93,11 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_run(base, options.data, options.weights, options.run_dir)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
-            evaluate_hold_out(options.run_dir, base.labels_by, base.images_may_be_shown)
+            ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))
         return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1
+
+
+def _make_evaluation_request(base: ModelRecipe) -> EvaluationRequest:
+    return EvaluationRequest(labels_by=base.labels_by, images_may_be_shown=base.images_may_be_shown)
 
 
 def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
@@ -125,11 +125,6 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
             field_labels=str(fields[case.name]) if fields else "",
             ignored_value=source.ignored_value,
         )
-
-
-def _find_newest_bundled(task: str) -> str:
-    versions = (BUNDLED_MODELS / get_task(task).default_model).iterdir()
-    return str(max((folder for folder in versions if folder.is_dir()), key=lambda folder: int(folder.name)))
 
 
 def _find_roi_labels(source: FolderSource, images: Path, data: Path) -> dict[str, Path]:

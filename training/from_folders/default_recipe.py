@@ -24,7 +24,7 @@ from napari_medseg.core.model_card import (
     PostprocessingStep,
     Preprocessing,
 )
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from training.recipe import (
     AugmentationSettings,
     DataSettings,

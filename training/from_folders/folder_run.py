@@ -1,7 +1,7 @@
 """Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
 
-`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, `train_and_evaluate` trains and evaluates
-it. `medseg train folders` and the benchmarks call these three.
+`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, and `evaluate_folder_run` writes all figures
+of the trained model on its card. `medseg train folders` and the benchmarks call these three.
 """
 
 import re
@@ -16,14 +16,14 @@ from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.replay import write_run_replay_images
+from napari_medseg.core.replay import REPLAY_IMAGES_FILE, write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.split import (
     MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
     choose_hold_out_groups,
     choose_validation_groups,
 )
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
 from training.from_folders.default_recipe import (
@@ -36,10 +36,9 @@ from training.from_folders.default_recipe import (
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
-from training.run_folder import Failed, read_events
+from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import Donor, StartPlan, plan_first_model
 
-LABELS_FOLDER = "labels"
 LABELS_BY = "the masks that came with the images"
 
 
@@ -155,7 +154,7 @@ def prepare_model_recipe(
     data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
 ) -> ModelRecipe:
     """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
-    if (run_dir / "recipe.json").exists():
+    if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
@@ -180,33 +179,24 @@ def prepare_model_recipe(
     )
 
 
-def train_and_evaluate(run_dir: Path) -> ModelCard:
-    """Train a filled run folder in this process, or go on with it, and judge the result on what was held out.
-
-    Raises
-    ------
-    MedSegError
-        If the run fails; its folder tells the rest.
-    """
-    from training.__main__ import main as train_run
-
-    if train_run([str(run_dir)]):
-        said = [event.message for event, _ in read_events(run_dir) if isinstance(event, Failed)]
-        raise MedSegError(said[-1] if said else f"the run in {run_dir} failed; its log.txt tells why.")
-    return evaluate_folder_run(run_dir)
-
-
 def evaluate_folder_run(run_dir: Path) -> ModelCard:
     """Write all figures of a finished run on its card, where it holds something out, and return the card.
 
     Beside it lies the list of images that its descendants replay.
     """
-    from training.evaluation.model_evaluation import evaluate_hold_out
+    from training.evaluation.hold_out_evaluation import EvaluationRequest
+    from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 
     write_run_replay_images(run_dir)
-    if read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.HOLD_OUT):
-        return evaluate_hold_out(run_dir, LABELS_BY, images_may_be_shown=False)
+    if read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
+        return ensure_hold_out_evaluation(run_dir, EvaluationRequest(labels_by=LABELS_BY))
     return read_card(run_dir / CARD_FILE)
+
+
+def is_completed(run_dir: Path) -> bool:
+    """Whether `evaluate_folder_run` has done its work in the folder of a finished run."""
+    is_evaluated = any(score.labels_by == LABELS_BY for score in read_card(run_dir / CARD_FILE).hold_out)
+    return is_evaluated and (run_dir / REPLAY_IMAGES_FILE).exists()
 
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:

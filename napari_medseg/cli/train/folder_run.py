@@ -1,4 +1,4 @@
-"""A run on folders on the terminal: train it in its own process, evaluate it, and print how to use its model."""
+"""Run a training on folders: train in a separate process, evaluate, and print how to use the model."""
 
 import sys
 from pathlib import Path
@@ -7,18 +7,24 @@ from rich.console import Console
 
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.train.run_console import exit_paused, follow_run
-from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
-from training.run_folder import CANCEL_FILE, Event, Failed, Paused, get_events_offset
-
-RECIPE_FILE = "recipe.json"
+from training.run_folder import (
+    CANCEL_FILE,
+    EVALUATION_REPORT_FILE,
+    REPORT_FILE,
+    Event,
+    Failed,
+    Paused,
+    get_events_offset,
+)
 
 
 def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
-    """Train a filled run folder, or go on with it, and evaluate it.
+    """Train a prepared run folder, or resume it, and evaluate the model.
 
-    It trains in a process of its own, so that Ctrl-C can stop it and keep the best model so far.
+    The training runs in a separate process, so that Ctrl-C can stop it and keep the best model so far.
 
     Raises
     ------
@@ -44,22 +50,22 @@ def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *,
 
 
 def evaluate_and_echo(run_dir: Path, *, as_json: bool) -> None:
-    """Evaluate a finished run on the images that it held out; print the scores and how to use the model."""
+    """Evaluate a finished run on its held-out images; print the scores and how to use the model."""
     from training.from_folders.folder_run import evaluate_folder_run
 
     card, folder = evaluate_folder_run(run_dir), run_dir.absolute()
     add = f"medseg models add {folder} --promote"
     if card.task in TASKS:
         add += ' --reason "trained on my own images"'
-    pages = [str(folder / page) for page in ("report.html", "evaluation.html") if (folder / page).exists()]
+    pages = [str(folder / page) for page in (REPORT_FILE, EVALUATION_REPORT_FILE) if (folder / page).exists()]
     if as_json:
         scores = [score.model_dump() for score in card.hold_out]
         files = {"folder": str(folder), "reports": pages}
         echo_json({"model": card.id, "task": card.task, "hold_out": scores, "use": add, **files})
         return
     _echo_scores(card)
-    echo(f"version: {folder / 'model.safetensors'}")
-    echo(f"card:    {folder / 'card.json'}")
+    echo(f"version: {folder / WEIGHTS_FILE}")
+    echo(f"card:    {folder / CARD_FILE}")
     echo(f"report:  {', '.join(pages)}")
     echo(f"To use it in the window: {add}")
 

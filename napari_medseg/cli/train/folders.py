@@ -24,7 +24,7 @@ from napari_medseg.cli.train.run_options import (
 from napari_medseg.core.custom_task import have_same_labels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.task_catalog import TaskCatalog
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides
@@ -73,7 +73,7 @@ IgnoreOption = Annotated[
     int | None,
     typer.Option(
         "--ignore",
-        help="Mask value of undecided pixels, such as 255. They are neither trained on nor scored.",
+        help="Mask value of unlabelled pixels, such as 255. Training and evaluation exclude them.",
         rich_help_panel=MASKS,
         show_default=False,
     ),
@@ -86,7 +86,7 @@ GroupByOption = Annotated[
     str,
     typer.Option(
         "--group-by",
-        help="Regular expression that finds the patient in a file name. Images of a patient stay together.",
+        help="Regular expression that finds the patient in a file name. All images of a patient go to the same split.",
         rich_help_panel=SPLIT,
     ),
 ]
@@ -94,14 +94,14 @@ HoldOutOption = Annotated[
     str,
     typer.Option(
         "--hold-out",
-        help="Patients to evaluate on, not to train on, such as p3,p7.",
+        help="Patients for evaluation only, such as p3,p7.",
         show_default="one in five",
         rich_help_panel=SPLIT,
     ),
 ]
 SkipOption = Annotated[
     bool,
-    typer.Option("--skip-mismatches", help="Leave out files that do not fit.", rich_help_panel=SPLIT),
+    typer.Option("--skip-mismatches", help="Exclude files that do not fit.", rich_help_panel=SPLIT),
 ]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Only list the files that do not fit.", rich_help_panel=INSTEAD)
@@ -110,7 +110,7 @@ PrepareOption = Annotated[
     bool,
     typer.Option(
         "--prepare",
-        help="Only make the run folder, to train it with torchrun.",
+        help="Only make the run folder, for training with torchrun.",
         rich_help_panel=INSTEAD,
     ),
 ]
@@ -162,18 +162,13 @@ def train_on_folders(
     from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
     from training.from_folders.mask_values import MaskEncoding
 
-    if check + prepare + (preview is not None) > 1:
-        context.fail("--check, --prepare and --preview each end before training. Give one of them.")
-    if labels and task:
-        context.fail("Give either --labels, for a new task, or --task, for one that exists.")
+    if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
+        context.fail(problem)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
     catalog = models.read_task_catalog()
     name = name or _make_default_name(task, catalog)
-    if task:
-        segmented = catalog.get_task(task)
-    else:
-        segmented = _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
-    encoding = MaskEncoding(segmented, _parse_values(values), binarise, ignore)
+    made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
+    encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
@@ -194,8 +189,15 @@ def train_on_folders(
             train_folder_run(run_dir, budget, console, as_json=as_json)
 
 
+def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
+    """Return which options cannot be used together; empty if there is no conflict."""
+    if n_modes > 1:
+        return "--check, --prepare and --preview cannot be combined. Give one of them."
+    return "Give either --labels, for a new task, or --task, for an existing one." if has_labels and has_task else ""
+
+
 def _make_default_name(task: str, catalog: TaskCatalog) -> str:
-    """Return the default model of a custom task; for a built-in task a name of its own."""
+    """Return the default model name of a custom task; for a built-in task a different name."""
     if not task:
         return "my-model"
     return f"{task}-own" if task in TASKS else catalog.get_task(task).default_model
@@ -204,27 +206,29 @@ def _make_default_name(task: str, catalog: TaskCatalog) -> str:
 def _find_or_make_task(
     name: str, labels: str, images: Path, masks: Path, catalog: TaskCatalog, *, instances: bool
 ) -> Task:
-    """Return the task of that name if it exists, so that a second training is for the same task, else a new one."""
+    """Return the task of that name if it exists, so that a second training uses it too, else a new task."""
     from training.from_folders.folder_run import make_folder_task
     from training.from_folders.mask_files import read_categories
 
     words = split_words(labels) or list(read_categories(masks))
     if not words:
-        raise MedSegError("what do the mask values mean? Give --labels right_lung,left_lung, or --task lungs.")
+        raise MedSegError(
+            "what do the mask values mean? Give --labels, such as right_lung,left_lung, or --task, such as lungs."
+        )
     task = make_folder_task(name, words, images, instances=instances)
     if task.name not in catalog:
         return task
     known = catalog.get_task(task.name)
     if not have_same_labels(known, task):
         raise MedSegError(
-            f"there is a task {task.name!r} with other labels ({', '.join(label.name for label in known.labels)}). "
+            f"the existing task {task.name!r} has other labels: {', '.join(label.name for label in known.labels)}. "
             f"Choose another --name, or add labels to it: medseg tasks extend {task.name}"
         )
     return known
 
 
 def _parse_values(values: str) -> tuple[tuple[int, ...], ...]:
-    """Mask values of each label: "31+32,40" is ((31, 32), (40,))."""
+    """Return the mask values of each label: "31+32,40" gives ((31, 32), (40,))."""
     return tuple(tuple(_parse_value(part) for part in word.split("+")) for word in split_words(values))
 
 
@@ -235,7 +239,7 @@ def _parse_value(word: str) -> int:
 
 
 def _report_mismatches(pairs: "PairingResult", console: Console, *, raises: bool) -> None:
-    """Print what does not fit; raise `MedSegError` for it where nothing may be left out."""
+    """Print the files that do not fit; if `raises`, raise `MedSegError` for those that block training."""
     from training.from_folders.mask_pairing import format_mismatches
 
     lines = format_mismatches(pairs.mismatches)
@@ -245,7 +249,7 @@ def _report_mismatches(pairs: "PairingResult", console: Console, *, raises: bool
     if n_blocking and raises:
         raise MedSegError(
             f"{n_blocking} of the files do not fit, as listed{'' if not console.quiet else ': ' + '; '.join(lines)}. "
-            "Correct them, or add --skip-mismatches to leave them out. Nothing was trained."
+            "Correct them, or add --skip-mismatches to exclude them. Nothing was trained."
         )
 
 
@@ -256,20 +260,20 @@ def _write_preview(
     overrides: "RecipeOverrides",
     png: Path,
 ) -> None:
-    """Draw a run that is made for the picture and deleted behind it."""
+    """Make a temporary run, draw its first batches to a PNG file, and delete the run."""
     from training.from_folders.base_model import make_run
     from training.from_folders.folder_run import prepare_model_recipe
 
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         base = prepare_model_recipe(data, pairs.cases, donors, run_dir, overrides)
-        random = base.model_copy(update={"encoder_weights": "none"})  # a picture needs no weights
+        random = base.model_copy(update={"encoder_weights": "none"})  # the preview needs no weights
         make_run(random, run_dir, run_dir, run_dir)
         write_run_preview(run_dir, png)
 
 
 def _echo_prepared(folder: Path, *, as_json: bool) -> None:
-    """Print how to train a prepared run in several processes, and how to evaluate it then."""
+    """Print how to train a prepared run in several processes, and how to evaluate it afterwards."""
     train = f"PYTHONSAFEPATH=1 torchrun --nproc-per-node 2 -m training {folder}"
     resume = f"medseg train resume {folder}"
     if as_json:
@@ -277,4 +281,4 @@ def _echo_prepared(folder: Path, *, as_json: bool) -> None:
         return
     echo(f"The run is prepared: {folder}")
     echo(f"Train it in 2 processes: {train}")
-    echo(f"Then evaluate it: {resume} (this trains it, too, if it is not trained yet)")
+    echo(f"Then evaluate it: {resume} (if it is not trained yet, this trains it first)")

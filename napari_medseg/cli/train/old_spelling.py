@@ -1,4 +1,4 @@
-"""The old spelling of `medseg train`, for one release: its options become a command with options of its own."""
+"""Translate the old spelling of `medseg train`, for one release: its options become commands with their own options."""
 
 import shlex
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ def translate_old_spelling(arguments: Sequence[str]) -> list[str] | None:
     Parameters
     ----------
     arguments
-        All words behind `medseg`, such as ``["train", "run", "--continue"]``.
+        All words after `medseg`, such as ``["train", "run", "--continue"]``.
 
     Returns
     -------
     list of str or None
-        Such as ``["train", "resume", "run"]``. Options that the new command does not take are kept, so that it refuses
-        them.
+        Such as ``["train", "resume", "run"]``. Options that the new command does not have are kept, so that the command
+        rejects them.
     """
     if not arguments or arguments[0] != "train":
         return None
@@ -60,8 +60,8 @@ def translate_old_spelling(arguments: Sequence[str]) -> list[str] | None:
 
 
 def format_notice(old: Sequence[str], new: Sequence[str]) -> str:
-    """Return the line that tells the new spelling of a command."""
-    return f"medseg {shlex.join(old)} is now: medseg {shlex.join(new)}; the old spelling goes away in the next release"
+    """Return the line that shows the new spelling of a command."""
+    return f"medseg {shlex.join(old)} is now: medseg {shlex.join(new)}; the next release removes the old spelling"
 
 
 def _split_options(words: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -84,5 +84,5 @@ def _split_options(words: Sequence[str]) -> tuple[list[tuple[str, ...]], list[st
 
 
 def _take_value(name: str, rest: list[str]) -> tuple[str, ...]:
-    """Return an option with its value, which is taken off `rest`; without one if it is a flag or nothing is left."""
+    """Return an option with its value, removed from `rest`; without a value if it is a flag or `rest` is empty."""
     return (name,) if name in FLAGS or not rest else (name, rest.pop(0))

@@ -1,4 +1,4 @@
-"""`medseg train preview`: a picture of the patches that a network sees, without training it."""
+"""`medseg train preview`: draw the patches that a network sees in training, without training it."""
 
 import tempfile
 from pathlib import Path
@@ -21,7 +21,7 @@ from napari_medseg.workflow import run_control
 PngArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="PNG", help="Picture to write, such as batch.png.", callback=check_png_suffix, show_default=False
+        metavar="PNG", help="PNG file to write, such as batch.png.", callback=check_png_suffix, show_default=False
     ),
 ]
 SourceArgument = Annotated[
@@ -48,7 +48,7 @@ def preview_batch(
 ) -> None:
     """Draw what a network sees in training.
 
-    The picture shows patches of the first batches, augmented, with the outlines of their labels. Nothing is trained.
+    The PNG file shows augmented patches of the first batches with the outlines of their labels. Nothing is trained.
     """
     if source is None:
         if data is not None:
@@ -56,22 +56,24 @@ def preview_batch(
         write_run_preview(_find_last_run_folder(task or DEFAULT_TASK, project, registry), png)
         return
     if task or project or registry:
-        context.fail("--task, --project and --registry are for the last run of a project. Leave them or SOURCE out.")
+        context.fail(
+            "--task, --project and --registry are for the last run of a project. Leave out either them or SOURCE."
+        )
     if not source.is_dir():
         _write_recipe_preview(source, data, png)
         return
     if data is not None:
-        raise MedSegError(f"{source} is a run folder, which has its images. Leave --data out.")
+        raise MedSegError(f"{source} is a run folder, which already names its images. Leave --data out.")
     write_run_preview(source, png)
 
 
 def write_run_preview(run_dir: Path, png: Path) -> None:
-    """Write the picture of a run folder and print its path.
+    """Write the PNG file of a run folder and print its path.
 
     Raises
     ------
     MedSegError
-        If the folder holds no complete run.
+        If the folder does not contain a complete run.
     """
     from training.evaluation.batch_preview import write_batch_preview
 
@@ -94,7 +96,9 @@ def _write_recipe_preview(recipe: Path, data: Path | None, png: Path) -> None:
 
     if data is None:
         raise MedSegError(f"{recipe.name} is not a run folder. A base recipe needs --data, the folder of its images.")
-    base = read_model_recipe(recipe).model_copy(update={"encoder_weights": "", "parent": ""})  # a picture needs none
+    base = read_model_recipe(recipe).model_copy(
+        update={"encoder_weights": "", "parent": ""}
+    )  # the preview needs no weights
     with tempfile.TemporaryDirectory() as folder:
         make_run(base, data, data, Path(folder))
         write_run_preview(Path(folder), png)

@@ -52,7 +52,7 @@ def train_on_project(
 ) -> None:
     """Retrain on the corrections of a project.
 
-    A task without a model gets its first one. The run takes 90 seconds unless --budget or --epochs is set.
+    If the task has no model, its first model is trained. The run takes 90 seconds unless --budget or --epochs is set.
 
     The new version is compared with the live one on the hold-out cases, and stored in the registry. With --promote it
     goes live if it is better; if not, the exit code is 1.
@@ -72,6 +72,6 @@ def train_on_project(
 
 
 def _sets_duration(overrides: RecipeOverrides) -> bool:
-    """Whether seconds or epochs are set, so that the default budget must not cut them short."""
+    """Return whether a number of seconds or epochs is set; then the default time limit does not apply."""
     tables = [overrides.recipe, *list_stages(overrides.recipe)]
     return any(find_keys(table, {("schedule", "n_epochs"), ("run", "budget_s")}) for table in tables)

@@ -1,4 +1,4 @@
-"""A project's run on the terminal: follow it, compare the new version with the live one, promote it or keep the old."""
+"""Run a training on a project: show progress, compare the new version with the live one, promote it or keep the old."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from napari_medseg.core.records import Run
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
-from training.run_folder import Paused
+from training.run_folder import RECIPE_FILE, Paused
 
 
 def find_resumable_run(ws: Workspace, task: str) -> Run:
@@ -28,7 +28,7 @@ def find_resumable_run(ws: Workspace, task: str) -> Run:
 
 
 def follow_project_run(ws: Workspace, run: Run, offset: int = 0, *, as_json: bool) -> None:
-    """Show the events of a run behind the byte `offset` until it ends; a pause ends the command.
+    """Show the events of a run after the byte `offset` until it ends; a pause ends the command.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def follow_project_run(ws: Workspace, run: Run, offset: int = 0, *, as_json: boo
         lambda since: run_control.poll_run(ws, run, max(since, offset)),
         partial(run_control.cancel, ws, run),
         make_progress_console(quiet=as_json),
-        read_recipe(folder / "recipe.json").run.budget_s,
+        read_recipe(folder / RECIPE_FILE).run.budget_s,
     )
     if isinstance(last, Paused):
         exit_paused(last, f"medseg train resume --task {run.task}", folder, as_json=as_json)
@@ -49,14 +49,14 @@ def follow_project_run(ws: Workspace, run: Run, offset: int = 0, *, as_json: boo
 def finish_project_run(
     ws: Workspace, run: Run, *, promote: bool, reason: str, findings: Sequence[str] = (), as_json: bool
 ) -> None:
-    """Print the comparison of a finished run; promote its version if that was asked for and it is better.
+    """Print the comparison of a finished run; with `promote`, promote its version if it is better.
 
-    A `reason` promotes it in any case. `findings` are what the checks of the labels found, for the JSON document.
+    With a `reason` it is promoted in any case. `findings` are the results of the label checks, for the JSON document.
 
     Raises
     ------
     MedSegError
-        If a promotion was asked for and refused.
+        If `promote` is set and the version is not better.
     """
     comparison = retrain.read_comparison(ws, run)
     is_refused = promote and comparison.verdict.decision is not Decision.BETTER and not reason.strip()
@@ -70,9 +70,7 @@ def finish_project_run(
         _echo_comparison(comparison)
         echo(f"{card.id} is kept in the registry; {live or 'none'} is live.")
     if is_refused:
-        raise MedSegError(
-            f"{card.id} is not promoted: {comparison.verdict.text} Give a --reason to promote it all the same."
-        )
+        raise MedSegError(f"{card.id} is not promoted: {comparison.verdict.text} Add --reason to promote it anyway.")
 
 
 def _describe_comparison(comparison: retrain.CandidateComparison) -> dict[str, object]:
@@ -102,7 +100,7 @@ def _echo_comparison(comparison: retrain.CandidateComparison) -> None:
     table = Table("case", f"old {metric}", f"new {metric}", "change")
     for row in comparison.rows:
         scores = (f"{row.compared.old:.4f}", f"{row.compared.new:.4f}", f"{row.score_change:+.4f}")
-        table.add_row(f"{row.compared.case}{', in part' * row.is_partly_reviewed}", *scores)
+        table.add_row(f"{row.compared.case}{', partly reviewed' * row.is_partly_reviewed}", *scores)
     if comparison.rows:
         Console().print(table)
     echo(comparison.verdict.text)

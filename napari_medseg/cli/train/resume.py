@@ -14,14 +14,13 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
-from napari_medseg.cli.train.folder_run import RECIPE_FILE, evaluate_and_echo, train_folder_run
+from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.workflow import run_control
 from training.recipe import read_recipe
-from training.run_folder import Finished, get_events_offset, read_events
+from training.run_folder import RECIPE_FILE, Finished, get_events_offset, read_events
 
 RunArgument = Annotated[
     Path | None,
@@ -45,7 +44,7 @@ def resume_run(
 ) -> None:
     """Resume a paused, interrupted or prepared run.
 
-    The result is the same as without the break. A run folder that torchrun trained to its end is evaluated.
+    The result is the same as without the interruption. If torchrun has finished the training, the model is evaluated.
     """
     if run_dir is None:
         check_reason(context, reason, promote=promote)
@@ -53,8 +52,8 @@ def resume_run(
         return
     if task or promote or reason or project or registry:
         context.fail(
-            "--task, --promote, --reason, --project and --registry are for the run of a project. With RUN_DIR leave "
-            "them out."
+            "--task, --promote, --reason, --project and --registry are for the run of a project. Leave them "
+            "out if you give RUN_DIR."
         )
     _resume_folder_run(run_dir, as_json=as_json)
 
@@ -72,7 +71,7 @@ def _resume_project_run(
 
 def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
     if not (run_dir / RECIPE_FILE).is_file():
-        raise MedSegError(f"{run_dir} is no run folder: it has no {RECIPE_FILE}. Give the folder of a run.")
+        raise MedSegError(f"{run_dir} is no run folder: it contains no {RECIPE_FILE}. Give the folder of a run.")
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
         _evaluate_finished(run_dir, as_json=as_json)
         return
@@ -81,10 +80,9 @@ def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
 
 
 def _evaluate_finished(run_dir: Path, *, as_json: bool) -> None:
-    """Evaluate a run that other processes trained, such as those of `torchrun`, which do not do it themselves."""
-    from training.from_folders.folder_run import LABELS_BY
+    """Complete and print the result of a run that other processes trained, such as those of `torchrun`."""
+    from training.from_folders.folder_run import is_completed
 
-    card = read_card(run_dir / CARD_FILE)
-    if any(score.labels_by == LABELS_BY for score in card.hold_out):  # only the evaluation writes such scores
+    if is_completed(run_dir):
         raise MedSegError(f"the run in {run_dir} is finished and evaluated. Start a new one to train again.")
     evaluate_and_echo(run_dir, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Show a training run in the terminal until it ends, wherever its events come from."""
+"""Show the progress of a training run in the terminal until it ends."""
 
 import time
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from training.run_folder import EXIT_PAUSED, EpochEnded, Event, Failed, Finished
 POLL_S = 0.3
 
 Poll = Callable[[int], tuple[list[Event], int]]
-"""From the offset of the last call to the events since then, and the offset for the next call."""
+"""Takes the offset of the last call; returns the events since then, and the offset for the next call."""
 
 
 def follow_run(poll: Poll, cancel: Callable[[], None], console: Console, budget_s: float | None) -> Finished | Paused:
-    """Show a run until it ends or is paused; Ctrl-C asks it to stop and keep its best.
+    """Show a run until it ends or is paused; Ctrl-C stops it and keeps its best model.
 
     Returns
     -------
@@ -53,13 +53,13 @@ def follow_run(poll: Poll, cancel: Callable[[], None], console: Console, budget_
                 time.sleep(POLL_S)
             except KeyboardInterrupt:
                 cancel()
-                console.print("stopping; the best so far is kept")
+                console.print("stopping; the best model so far is kept")
 
 
 def _show(event: Event, bar: Progress, console: Console) -> None:
     match event:
         case Started():
-            counts = f"{event.n_train} to learn from, {event.n_replay} replayed, {event.n_hold_out} held out"
+            counts = f"{event.n_train} for training, {event.n_replay} replayed, {event.n_hold_out} held out"
             console.print(f"{counts}, on {event.device}")
         case EpochEnded():
             text = f"epoch {event.epoch} of {event.n_epochs}  loss {event.train_loss:.3f}  Dice {event.val_dice:.4f}"
@@ -69,12 +69,12 @@ def _show(event: Event, bar: Progress, console: Console) -> None:
 
 
 def exit_paused(paused: Paused, resume_command: str, run_dir: Path, *, as_json: bool) -> NoReturn:
-    """Print where a paused run stands and how to go on with it, and end the command with `EXIT_PAUSED`."""
+    """Print the position of a paused run and how to resume it, and end the command with `EXIT_PAUSED`."""
     folder = str(run_dir.absolute())
     if as_json:
         position = {"state": "paused", "epoch": paused.epoch, "step": paused.step, "folder": folder}
         echo_json(position | {"continue": resume_command})
     else:
         echo(f"The run is paused after epoch {paused.epoch}, at step {paused.step}: {folder}")
-        echo(f"Resume it, to the same result: {resume_command}")
+        echo(f"To resume it, with the same result: {resume_command}")
     raise typer.Exit(EXIT_PAUSED)

@@ -1,4 +1,4 @@
-"""Options that several training commands share, and what they mean."""
+"""Options that several training commands share, and how they are read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def check_png_suffix(png: Path | None) -> Path | None:
-    """Refuse a file that is no PNG, so that a run folder or recipe named by mistake is not overwritten."""
+    """Reject a file that is not a PNG file, so that a run folder or recipe named by mistake is not overwritten."""
     if png is not None and png.suffix.lower() != ".png":
         raise typer.BadParameter(f"{png} does not end in .png.")
     return png
@@ -38,7 +38,7 @@ ReasonOption = Annotated[
 
 
 def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "RecipeOverrides":
-    """Read the settings that a file changes, and put those of the command line on top.
+    """Read the settings of a recipe file; the options of the command line override them.
 
     Raises
     ------
@@ -58,6 +58,6 @@ def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float 
 
 
 def check_reason(context: typer.Context, reason: str, *, promote: bool) -> None:
-    """End the command with a usage error if there is a reason for a promotion that nobody asked for."""
+    """End the command with a usage error if --reason is given without --promote."""
     if reason and not promote:
         context.fail("--reason is only used with --promote.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.dicom import read_dicom, read_series
+from napari_medseg.core.formats.dicom import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
@@ -98,6 +98,8 @@ def read(path: Path) -> Image:
 
 def read_source(source: ImageSource) -> Image:
     """Read what `find_images` offered; raises `MedSegError` as `read` and `read_series` do."""
+    if source.headers:
+        return read_series_with_headers(source.headers)
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
 
 

@@ -1,17 +1,16 @@
 """DICOM slices and series: sorted by position along the normal, in HU, on an exact affine, in radiological order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
 
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
-from napari_medseg.core.formats.dicom_headers import DicomHeader, DicomPlane, is_dicom, read_header
-from napari_medseg.core.formats.dicom_pixels import apply_rescale, decode_pixels, has_rescale, invert_monochrome1
+from napari_medseg.core.formats.dicom_headers import DicomHeader, DicomPlane, read_header
+from napari_medseg.core.formats.dicom_pixels import has_rescale, read_planes
 from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
@@ -28,6 +27,9 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # PatientOrientation of a projection: the words of (along a row, down a column) that radiological view wants.
 _PROJECTION_FLIPS = {"L": False, "R": True, "F": False, "H": True, "P": False, "A": True}
 
+PlanesReader = Callable[[Path], list[NDArray[Any]]]
+"""Gives the pixels of the planes of a file, as `dicom_pixels.read_planes`."""
+
 
 def read_dicom(path: Path) -> Image:
     """Read one DICOM file: a slice, a projection, or all frames of an enhanced file.
@@ -37,7 +39,7 @@ def read_dicom(path: Path) -> Image:
     MedSegError
         If it is damaged, holds no image, or its frames are no volume.
     """
-    return _build_image([read_header(path)], name=path.stem if get_suffix(path) in DICOM_SUFFIXES else path.name)
+    return read_series([path])
 
 
 def read_series(paths: Sequence[Path]) -> Image:
@@ -57,15 +59,44 @@ def read_series(paths: Sequence[Path]) -> Image:
     """
     if not paths:
         raise MedSegError("no DICOM files were given; choose the files or the folder of one series.")
-    headers = [read_header(path) for path in paths]
-    if len(headers) == 1:
-        return read_dicom(headers[0].path)
+    read = [_read_header_and_planes(path) for path in dict.fromkeys(paths)]
+    planes = {header.path: pixels for header, pixels in read}
+    return _build_series([header for header, _ in read], planes.__getitem__)
+
+
+def read_series_with_headers(headers: Sequence[DicomHeader]) -> Image:
+    """Read the slices of one series of which the headers are known: only the pixels of each file are read.
+
+    Raises
+    ------
+    MedSegError
+        As `read_series`, or if a file changed since its header was read.
+    """
+    header_of = {header.path: header for header in headers}
+
+    def read_planes_of(path: Path) -> list[NDArray[Any]]:
+        with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
+            return read_planes(header_of[path], file)
+
+    return _build_series(list(headers), read_planes_of)
+
+
+def _read_header_and_planes(path: Path) -> tuple[DicomHeader, list[NDArray[Any]]]:
+    with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
+        header = read_header(path, file)
+        return header, read_planes(header, file)
+
+
+def _build_series(headers: list[DicomHeader], get_planes: PlanesReader) -> Image:
     first = headers[0]
+    if len(headers) == 1:
+        name = first.path.stem if get_suffix(first.path) in DICOM_SUFFIXES else first.path.name
+        return _build_image(headers, name, get_planes)
     if len({header.series_key for header in headers}) > 1:
         names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
         raise MedSegError(f"the files are of several series: {', '.join(names)}. Open one series at a time.")
     name = " ".join(part for part in (first.patient, first.description) if part)
-    return _build_image(_drop_duplicates(headers), name=name)
+    return _build_image(_drop_duplicates(headers), name, get_planes)
 
 
 def _drop_duplicates(headers: list[DicomHeader]) -> list[DicomHeader]:
@@ -76,7 +107,7 @@ def _drop_duplicates(headers: list[DicomHeader]) -> list[DicomHeader]:
     return list(seen.values())
 
 
-def _build_image(headers: list[DicomHeader], name: str) -> Image:
+def _build_image(headers: list[DicomHeader], name: str, get_planes: PlanesReader) -> Image:
     first = headers[0]
     planes = [plane for header in headers for plane in header.planes]
     layout: CanonicalGeometry | None = None
@@ -90,7 +121,8 @@ def _build_image(headers: list[DicomHeader], name: str) -> Image:
     elif len(headers) > 1:
         raise IrregularSlicesError(f"{name} does not say where its slices lie. Open them one by one.")
     planes = [planes[n] for n in order]
-    pixels, units = _decode_planes(planes, first)
+    pixels = _stack_pixels(planes, get_planes)
+    units = _detect_units(pixels, len(planes), first)
     refuse_unusable(pixels, name)
     n_spatial = 2 if len(planes) == 1 else 3
     storage = layout.storage if layout else _make_projection_storage(first, n_spatial)
@@ -164,31 +196,21 @@ def _compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:
     return _LPS_TO_RAS @ matrix + 0.0
 
 
-def _decode_planes(planes: list[DicomPlane], first: DicomHeader) -> tuple[NDArray[Any], str]:
-    """Decode the planes in their order: (rows, columns) or (planes, rows, columns), with RGB behind; and their unit."""
-    decoded: list[NDArray[Any]] = []
-    frames: NDArray[Any] | None = None
-    dataset: Dataset | None = None
+def _stack_pixels(planes: list[DicomPlane], get_planes: PlanesReader) -> NDArray[Any]:
+    """Pixels of the planes in their order: (rows, columns) or (planes, rows, columns), with RGB behind."""
+    stack: list[NDArray[Any]] = []
     for n, plane in enumerate(planes):
-        with translate_decode_errors(plane.path, "DICOM"):
-            if dataset is None or planes[n - 1].path != plane.path:
-                dataset = dcmread(plane.path, force=not is_dicom(plane.path))
-                frames = decode_pixels(dataset, plane.path.name)
-            assert frames is not None
-            stored = frames[plane.frame] if int(dataset.get("NumberOfFrames") or 1) > 1 else frames
-            decoded.append(_apply_modality_transform(stored, dataset, plane.frame))
-    assert dataset is not None
-    if decoded[0].ndim == 3:
-        units = "rgb"
-    else:
-        units = "HU" if first.modality == "CT" and not first.is_localizer and has_rescale(dataset) else "grey"
-    return (np.stack(decoded) if len(decoded) > 1 else decoded[0]), units
+        if n == 0 or planes[n - 1].path != plane.path:
+            of_file = get_planes(plane.path)
+        stack.append(of_file[plane.frame])
+    return np.stack(stack) if len(stack) > 1 else stack[0]
 
 
-def _apply_modality_transform(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
-    if stored.ndim == 3:
-        return stored
-    return apply_rescale(invert_monochrome1(stored, dataset), dataset, frame)
+def _detect_units(pixels: NDArray[Any], n_planes: int, header: DicomHeader) -> str:
+    if pixels.ndim == (4 if n_planes > 1 else 3):
+        return "rgb"
+    is_hu = header.modality == "CT" and not header.is_localizer and has_rescale(header.encoding.attributes)
+    return "HU" if is_hu else "grey"
 
 
 def _make_projection_storage(header: DicomHeader, n_spatial: int) -> StorageLayout:

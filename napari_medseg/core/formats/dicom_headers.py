@@ -1,20 +1,22 @@
-"""What a DICOM file says of its planes, read without its pixels: place, series, patient."""
+"""What a DICOM file says of its planes, read without its pixels: place, series, patient, and where the pixels begin."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, FileDataset, dcmread
 from pydicom.multival import MultiValue
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 _MAGIC_OFFSET = 128
 _DIRECTION_TOLERANCE = 1e-3
+# Groups of the attributes that say how pixels are encoded: image pixel module, functional groups, offset tables.
+_ENCODING_GROUPS = (0x0028, 0x5200, 0x7FE0)
 
 
 class NoImageError(MedSegError):
@@ -49,6 +51,25 @@ class DicomPlane:
 
 
 @dataclass(frozen=True, eq=False)
+class PixelEncoding:
+    """Where the pixel data of a DICOM file begin, and what is needed to decode them: the rest is not read again.
+
+    Parameters
+    ----------
+    attributes
+        Those of the header that say how pixels are encoded and what their numbers mean, with `file_meta`.
+    offset
+        Of the pixel data's element, in bytes from the start of the file; `None` where the file is deflated as a whole.
+    file_version
+        Size in bytes and time of change (ns) of the file, so that another file of that name is not taken for it.
+    """
+
+    attributes: Dataset
+    offset: int | None
+    file_version: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class DicomHeader:
     """One DICOM file without its pixels."""
 
@@ -62,33 +83,47 @@ class DicomHeader:
     description: str
     patient_orientation: tuple[str, ...]
     is_localizer: bool
+    encoding: PixelEncoding
 
 
 def is_dicom(path: Path) -> bool:
     """Whether the file has DICOM's magic word; cheap."""
     try:
         with path.open("rb") as file:
-            file.seek(_MAGIC_OFFSET)
-            return file.read(4) == b"DICM"
+            return has_magic_word(file)
     except OSError:
         return False
 
 
-def read_header(path: Path) -> DicomHeader:
-    """Read all but the pixels of a DICOM file.
+def has_magic_word(file: BinaryIO) -> bool:
+    """Whether an open file has DICOM's magic word; it stands at its start afterwards."""
+    start = file.read(_MAGIC_OFFSET + 4)
+    file.seek(0)
+    return start[_MAGIC_OFFSET:] == b"DICM"
+
+
+def read_header(path: Path, file: BinaryIO) -> DicomHeader:
+    """Read all but the pixels of a DICOM file, which is open at its start.
 
     Raises
     ------
     MedSegError
-        If it is no DICOM file, is damaged, or holds no image (a report, a structure set, a DICOMDIR).
+        If it is damaged in a way that is known here, or holds no image (a report, a structure set, a DICOMDIR).
+    Exception
+        What pydicom raises for damaged files: call it inside of `translate_decode_errors`.
     """
-    with translate_decode_errors(path, "DICOM"):
-        dataset = dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
-        if "Rows" not in dataset or "Columns" not in dataset:
-            _refuse_without_image(path, dataset)
-        if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
-            raise MedSegError(f"{path.name} is a whole slide in tiles. Export the region of interest as TIFF or PNG.")
-        return _make_header(path, dataset)
+    dataset = dcmread(file, stop_before_pixels=True, force=not has_magic_word(file))
+    if "Rows" not in dataset or "Columns" not in dataset:
+        _refuse_without_image(path, dataset)
+    if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise MedSegError(f"{path.name} is a whole slide in tiles. Export the region of interest as TIFF or PNG.")
+    return _make_header(path, dataset, _make_encoding(dataset, file))
+
+
+def get_file_version(file: BinaryIO) -> tuple[int, int]:
+    """Size in bytes and time of change (ns) of an open file."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def get_dicom_text(dataset: Dataset, keyword: str) -> str:
@@ -125,7 +160,16 @@ def _refuse_without_image(path: Path, dataset: Dataset) -> None:
     raise NoImageError(f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to.")
 
 
-def _make_header(path: Path, dataset: Dataset) -> DicomHeader:
+def _make_encoding(dataset: FileDataset, file: BinaryIO) -> PixelEncoding:
+    tags = [tag for tag in dataset.keys() if tag.group in _ENCODING_GROUPS]  # noqa: SIM118 -- it iterates over elements
+    kept = Dataset({tag: dataset.get_item(tag) for tag in tags})
+    kept.file_meta = dataset.file_meta
+    kept.set_original_encoding(*dataset.original_encoding)
+    is_deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    return PixelEncoding(kept, None if is_deflated else file.tell(), get_file_version(file))
+
+
+def _make_header(path: Path, dataset: Dataset, encoding: PixelEncoding) -> DicomHeader:
     planes = tuple(_read_plane(path, dataset, frame) for frame in range(int(dataset.get("NumberOfFrames") or 1)))
     series = get_dicom_text(dataset, "SeriesInstanceUID")
     study = get_dicom_text(dataset, "StudyInstanceUID")
@@ -146,6 +190,7 @@ def _make_header(path: Path, dataset: Dataset) -> DicomHeader:
         description=get_dicom_text(dataset, "SeriesDescription"),
         patient_orientation=tuple(str(word) for word in dataset.get("PatientOrientation") or ()),
         is_localizer="LOCALIZER" in [str(word) for word in dataset.get("ImageType") or ()],
+        encoding=encoding,
     )
 
 

@@ -1,22 +1,73 @@
 """The pixels of a DICOM file in the unit that they mean: HU for CT, RGB for colour, bright for dense in X-rays."""
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
+from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import get_dicom_number, get_dicom_text, get_functional_group
+from napari_medseg.core.formats.dicom_headers import (
+    DicomHeader,
+    get_dicom_number,
+    get_dicom_text,
+    get_file_version,
+    get_functional_group,
+    has_magic_word,
+)
 from napari_medseg.core.formats.pixel_types import cast_compact
 
 # What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
 _JPEG_LS_SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless)
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, *_JPEG_LS_SYNTAXES)
+
+
+def read_planes(header: DicomHeader, file: BinaryIO) -> list[NDArray[Any]]:
+    """Read the pixels of an open DICOM file from where its header ended.
+
+    Returns
+    -------
+    list of NDArray
+        One array for each of `header.planes`: (rows, columns) in the unit that they mean, or (rows, columns, 3) of RGB.
+
+    Raises
+    ------
+    MedSegError
+        As `decode_pixels`, or if the file is another one than the header was read from.
+    Exception
+        What decoders raise for damaged files: call it inside of `translate_decode_errors`.
+    """
+    if get_file_version(file) != header.encoding.file_version:
+        raise MedSegError(f"{header.path.name} changed while it was read. Open it again when it is complete.")
+    dataset = _read_pixel_data(header, file)
+    pixels = decode_pixels(dataset, header.path.name)
+    frames = pixels if len(header.planes) > 1 else [pixels]
+    return [_apply_modality_transform(frames[plane.frame], dataset, plane.frame) for plane in header.planes]
+
+
+def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
+    encoding = header.encoding
+    if encoding.offset is None:
+        file.seek(0)
+        return dcmread(file, force=not has_magic_word(file))
+    file.seek(encoding.offset)
+    is_implicit_vr, is_little_endian = encoding.attributes.original_encoding
+    rest = data_element_generator(file, bool(is_implicit_vr), bool(is_little_endian))
+    dataset = Dataset(dict(encoding.attributes.items()) | {element.tag: element for element in rest})
+    dataset.file_meta = encoding.attributes.file_meta
+    dataset.set_original_encoding(is_implicit_vr, is_little_endian)
+    return dataset
+
+
+def _apply_modality_transform(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
+    if stored.ndim == 3:
+        return stored
+    return apply_rescale(invert_monochrome1(stored, dataset), dataset, frame)
 
 
 def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:

@@ -3,11 +3,12 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import DicomHeader, NoImageError, is_dicom, read_header
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
+from napari_medseg.core.formats.dicom_headers import DicomHeader, NoImageError, has_magic_word, read_header
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -22,11 +23,24 @@ _MAX_FILES = 50_000
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One image that can be opened: its name, its files (several for a DICOM series) and its series identity."""
+    """One image that can be opened.
+
+    Parameters
+    ----------
+    name
+        For a list or a message.
+    paths
+        Its files: several for a DICOM series.
+    series
+        Series identity (DICOM SeriesInstanceUID), ``""`` where there is none.
+    headers
+        Of DICOM files, in the order of `paths`, so that opening them reads only their pixels; else empty.
+    """
 
     name: str
     paths: tuple[Path, ...]
     series: str = ""
+    headers: tuple[DicomHeader, ...] = field(default=(), repr=False)
 
 
 def get_suffix(path: Path) -> str:
@@ -52,29 +66,29 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
         if not each.exists():
             raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
         files += _list_files(each) if each.is_dir() else [each]
-    dicom = dict.fromkeys(file for file in files if _may_be_dicom(file))
-    series = group_dicom_series(dicom)
+    series = group_dicom_series(file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES)
     # A file that was named by hand is offered whatever it is, so that opening it says why it cannot be used.
     offered = {file for source in series for file in source.paths}
-    pictures = [file for file in files if file not in dicom and get_suffix(file) in _NON_DICOM_SUFFIXES]
+    pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
     by_hand = [file for file in given if file.is_file() and file not in offered]
     return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series
 
 
 def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
-    """Sort DICOM files into series; files without an image (reports, directories) are passed over."""
+    """Sort DICOM files into series; other files, and those without an image (reports, directories), are passed over."""
     groups: dict[tuple[str, ...], list[DicomHeader]] = defaultdict(list)
     sources: list[ImageSource] = []
     for path in paths:
         try:
-            header = read_header(path)
+            header = _read_header_if_dicom(path)
         except NoImageError:
             continue
         except MedSegError:
             # Offered as it is: opening it says what is wrong, where leaving it out would hide a missing slice.
             sources.append(ImageSource(path.name, (path,)))
             continue
-        groups[header.series_key].append(header)
+        if header is not None:
+            groups[header.series_key].append(header)
     sources += [source for headers in groups.values() for source in _split_phases(headers)]
     return sorted(sources, key=lambda source: source.paths[0].as_posix())
 
@@ -116,8 +130,18 @@ def _list_files(folder: Path) -> list[Path]:
     return found
 
 
-def _may_be_dicom(path: Path) -> bool:
-    return get_suffix(path) in DICOM_SUFFIXES or (get_suffix(path) not in _NON_DICOM_SUFFIXES and is_dicom(path))
+def _read_header_if_dicom(path: Path) -> DicomHeader | None:
+    """Read the header of a file that is DICOM by its suffix or its magic word; `None` for another file."""
+    is_named_dicom = get_suffix(path) in DICOM_SUFFIXES
+    with translate_decode_errors(path, "DICOM"):
+        try:
+            file = path.open("rb")
+        except OSError:
+            if is_named_dicom:
+                raise
+            return None
+        with file:
+            return read_header(path, file) if is_named_dicom or has_magic_word(file) else None
 
 
 def _split_phases(headers: list[DicomHeader]) -> list[ImageSource]:
@@ -137,5 +161,5 @@ def _split_phases(headers: list[DicomHeader]) -> list[ImageSource]:
             name += f" phase {phase.replace('|', ' ').strip()}"
         if len(members) == 1:
             name = first.path.name
-        sources.append(ImageSource(name, tuple(header.path for header in members), first.series))
+        sources.append(ImageSource(name, tuple(header.path for header in members), first.series, tuple(members)))
     return sources

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Self
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project import case_history
+from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.migrations import migrate
 from napari_medseg.core.project.rows import TABLES, Record, RunItem, decode_record, encode_record, quote_column
-from napari_medseg.core.records import Review, ReviewState, Run, RunState, now
+from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
 DATABASE = "project.sqlite"
@@ -29,6 +31,7 @@ class Project:
         self.folder = folder
         self._lock = lock
         self._connection = connection
+        self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -117,7 +120,7 @@ class Project:
         query = f"SELECT {', '.join(map(quote_column, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
         with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(query, [value] if column else []).fetchall()
-        return [decode_record(kind, dict(zip(names, row, strict=True))) for row in found]
+        return [decode_record(kind, row) for row in found]
 
     def get_record(self, kind: type[Record], record_id: int | str) -> Record:
         """Return the record with that id; raise `MedSegError` where there is none."""
@@ -125,6 +128,31 @@ class Project:
         if not found:
             raise MedSegError(f"the project has no {kind.__name__.lower()} {record_id}. Choose one that it lists.")
         return found[0]
+
+    def read_case_history(self, case_id: int) -> CaseHistory:
+        """Read a case with the newest of what was made of it, by one query; raise `MedSegError` where there is none."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            found = case_history.read_case_history(self._connection, case_id)
+        if found is None:
+            raise MedSegError(f"the project has no case {case_id}. Choose one that it lists.")
+        return found
+
+    def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
+        """Read all cases (of a task) in the order in which they came, by one query."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            return case_history.read_case_histories(self._connection, task)
+
+    def read_accepted_cases(self, task: str | None = None) -> tuple[tuple[Case, Correction], ...]:
+        """Read each case (of a task) that was accepted last, with its newest correction, by one query.
+
+        What was read is kept until something is written: nobody else writes while this process holds the folder.
+        """
+        n_changes = self._connection.total_changes
+        if self._accepted is None or self._accepted[:2] != (n_changes, task):
+            with _translate_sqlite_errors(self.folder / DATABASE):
+                found = case_history.read_accepted_cases(self._connection, task)
+            self._accepted = (n_changes, task, tuple(found))
+        return self._accepted[2]
 
     def close_review(self, review: Review) -> None:
         """Write the state, seconds, changed voxels and end of a review that was open.

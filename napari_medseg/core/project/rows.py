@@ -1,7 +1,7 @@
 """How the frozen records lie in the tables of `project.sqlite`: one column for each field, of the same name."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -49,13 +49,12 @@ def encode_record(record: Record) -> dict[str, object]:
     }
 
 
-def decode_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
-    """Rebuild a record from its row."""
-    states = {Review: ReviewState, Run: RunState}
-    values = {name: _decode_value(name, value) for name, value in row.items()}
-    if kind in states:
-        values["state"] = states[kind](values["state"])
-    return kind(**values)
+def decode_record(kind: type[Record], row: Sequence[Any]) -> Record:
+    """Rebuild a record from its columns, which stand in the order of its fields."""
+    values = list(row)
+    for place, decode in _DECODERS_BY_PLACE[kind]:
+        values[place] = decode(values[place])
+    return kind(*values)
 
 
 def quote_column(column: str) -> str:
@@ -76,9 +75,16 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_STATES = {Review: ReviewState, Run: RunState}
+_DECODERS_BY_PLACE: dict[type, list[tuple[int, Callable[[Any], Any]]]] = {
+    kind: [
+        (place, _STATES[kind] if field.name == "state" else DECODERS[field.name])
+        for place, field in enumerate(fields(kind))
+        if field.name == "state" or field.name in DECODERS
+    ]
+    for kind in TABLES
+}
+
+
 def _encode_value(name: str, value: object) -> object:
     return json.dumps(value) if name in DECODERS else value
-
-
-def _decode_value(name: str, value: object) -> Any:  # noqa: ANN401 -- a column holds what its field holds
-    return DECODERS[name](value) if name in DECODERS else value

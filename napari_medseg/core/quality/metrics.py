@@ -36,12 +36,6 @@ def compute_dice(a: NDArray[Any], b: NDArray[Any]) -> float:
     return 1.0 if n_a + n_b == 0 else 2.0 * n_both / (n_a + n_b)
 
 
-def compute_iou(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Intersection over union (Jaccard) of two regions; two empty regions agree: 1."""
-    n_both, n_a, n_b = _count_overlap(a, b)
-    return 1.0 if n_a + n_b == 0 else n_both / (n_a + n_b - n_both)
-
-
 @dataclass(frozen=True)
 class ConfusionCounts:
     """Voxels by what was said of them and what is true; nothing found or nothing there is no mistake: 1."""

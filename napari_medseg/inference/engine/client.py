@@ -66,7 +66,7 @@ class PredictionEngine(Protocol):
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
     ) -> Iterator[PredictionEvent]:
-        """Yield progress and notices, and last the `PredictionResult`."""
+        """Yield progress and notices, and last the `PredictionResult`, whose arrays are of `image.spatial_shape`."""
 
 
 class Engine:
@@ -142,6 +142,9 @@ class Engine:
         roi_folder: Path | None = None,
     ) -> Iterator[PredictionEvent]:
         """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
+
+        The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
+        `spatial_shape`.
 
         `roi_folder` is the version that finds the region of interest first, for a model that predicts inside one.
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
-from napari_medseg.inference.device import choose_device, describe_device
+from napari_medseg.inference.device import choose_device, describe_device, free_cached_memory
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
@@ -51,7 +51,7 @@ def main() -> None:
     device = choose_device()
     if device.type == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS)
-    inbox = RequestQueue(sys.stdin.buffer)
+    request_queue = RequestQueue(sys.stdin.buffer)
 
     def reply(message: Reply) -> None:
         replies.write(encode_message(message))
@@ -60,7 +60,9 @@ def main() -> None:
     predictors = PredictorCache(str(device))
     reply(ReadyReply(device=describe_device(device)))
     while True:
-        handle_request(inbox.wait_for_request(), inbox, predictors, reply)
+        handle_request(request_queue.wait_for_request(), request_queue, predictors, reply)
+        if request_queue.is_empty:
+            free_cached_memory(device)  # a training on the same GPU needs it now, and the next request takes it again
 
 
 class RequestQueue:
@@ -75,6 +77,11 @@ class RequestQueue:
     def wait_for_request(self) -> PredictRequest:
         """Wait for the next request."""
         return self._requests.get()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no request waits."""
+        return self._requests.empty()
 
     def is_cancelled(self, request_id: int) -> bool:
         """Whether the window wants this request no longer."""

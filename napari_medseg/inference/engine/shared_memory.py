@@ -42,7 +42,7 @@ class SharedArray:
 
     @classmethod
     def create(cls, shape: tuple[int, ...], dtype: DTypeLike) -> "SharedArray":
-        """Make an array of zeros.
+        """Make an array of zeros of this shape and type, in the machine's byte order.
 
         Raises
         ------
@@ -58,14 +58,14 @@ class SharedArray:
 
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> "SharedArray":
-        """Make a copy of an array."""
+        """Make a copy of an array, of its shape and type; raises as `create`."""
         segment = cls.create(array.shape, array.dtype)
         segment.write(array)
         return segment
 
     @classmethod
     def attach(cls, ref: ArrayRef) -> "SharedArray":
-        """Open an array that another process made, and that stays its own to remove.
+        """Open an array of the shape and type of `ref`, which another process made and will remove.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class SharedArray:
             raise MedSegError("The prediction was cancelled before it started. Run it again.") from error
 
     def view(self) -> NDArray[Any]:
-        """Return the array itself; drop it before the segment is closed."""
+        """Return the array itself, of the shape and type of `ref`, writable; drop it before the segment is closed."""
         return np.ndarray(self.ref.shape, self.ref.dtype, buffer=self._memory.buf)
 
     def write(self, array: NDArray[Any]) -> None:
@@ -86,7 +86,7 @@ class SharedArray:
         self.view()[...] = array
 
     def read(self) -> NDArray[Any]:
-        """Copy the array out."""
+        """Copy the array out, in its shape and type."""
         return self.view().copy()
 
     def __enter__(self) -> "SharedArray":
@@ -116,7 +116,9 @@ class SharedResult:
     def create(
         cls, stack: contextlib.ExitStack, image: Image, card: ModelCard, with_uncertainty_map: bool, with_roi: bool
     ) -> "SharedResult":
-        """Make the arrays that a prediction of this model fills, on the image's grid; `stack` removes them.
+        """Make the arrays that a prediction of this model fills, each of `image.spatial_shape`; `stack` removes them.
+
+        Labels are uint32 of a model of instances, else uint8, or uint16 from 257 classes on; the others are uint8.
 
         Raises
         ------

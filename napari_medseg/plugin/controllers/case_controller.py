@@ -1,4 +1,4 @@
-"""The open case: its image and labels in the viewer, its draft on disk. Panels ask it to act and listen to it."""
+"""Controller of the open case: its image and labels in the viewer, and its draft on disk."""
 
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.review_region import ReviewRegion
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
@@ -31,12 +31,12 @@ REDO_KEY = "Control-Shift-Z"
 
 
 class CaseController(QObject):
-    """At most one open case.
+    """Manages at most one open case.
 
     Notes
     -----
-    `opened` says that another case, or none, is on the desk; `labels_changed` that its labels did; `state_changed` that
-    a case stands elsewhere than before; `decided` carries a case that was accepted or rejected.
+    `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
+    when the state of a case changed. `decided` carries a case that was accepted or rejected.
     """
 
     opened = Signal()
@@ -56,13 +56,13 @@ class CaseController(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an image is being read or labels are being accepted."""
+        """Whether an image is being read or labels are being saved."""
         return self._worker is not None
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case in place of the current one, which stays until the image is read.
+        """Open a case; the current case stays open until the image is read.
 
-        Without `image` (the case's image, where it is in memory) it is read in a thread. `layer` shows it already.
+        Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
         """
         if self.current is not None and self.current.case.id == case.id:
             return
@@ -73,7 +73,7 @@ class CaseController(QObject):
             self._run_in_thread(_load_image(self._workspace, case), lambda loaded: self._show_case(case, loaded, None))
 
     def close_case(self) -> None:
-        """Save what lies on the desk and take it away."""
+        """Save and close the open case and remove its layers."""
         self._stop_worker()
         if (current := self.current) is not None:
             self._close_edit_session(current)
@@ -82,7 +82,7 @@ class CaseController(QObject):
             self.opened.emit()
 
     def close(self) -> None:
-        """Save the draft and listen no more; the layers stay in view, and are taken again by the next dock."""
+        """Save the draft and disconnect from the viewer. The layers stay; the next dock takes them over."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._stop_worker()
         if (current := self.current) is not None:
@@ -91,7 +91,7 @@ class CaseController(QObject):
             self.current = None
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
-        """Show a prediction for correction; a blank start with `None`. Voxels that a person edited keep their value."""
+        """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
         current = self.current
         if current is None:
             return
@@ -101,7 +101,7 @@ class CaseController(QObject):
             work.recorder.show_draft()
         else:
             self._close_edit_session(current)
-            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction))
+            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
         if current.saved_state == "new" and prediction is not None:
             current.saved_state = "predicted"
         if prediction is not None and prediction.field_file:
@@ -109,13 +109,13 @@ class CaseController(QObject):
         self._on_labels_changed()
 
     def restart_review(self) -> None:
-        """Open a review of the open case: from what was accepted, else from its prediction, else a blank one."""
+        """Start a review of the open case from its accepted labels, else its prediction, else empty labels."""
         if self.current is not None:
             with show_errors():
-                self.show_prediction(self._get_row(self.current.case).prediction)
+                self.show_prediction(cases.get_case_row(self._workspace, self.current.case).prediction)
 
     def accept(self) -> None:
-        """Make the labels a correction; `decided` follows when it is on disk. A refusal changes nothing."""
+        """Save the labels as a correction; then `decided` is emitted. If a check refuses them, nothing changes."""
         if (current := self.current) is None or (work := current.edit_session) is None:
             return
         with show_errors():
@@ -138,20 +138,20 @@ class CaseController(QObject):
                 self._finish_review(current, "rejected")
 
     def reset(self) -> None:
-        """Bring the prediction back; undo brings the edits back."""
+        """Restore the prediction; undo restores the edits."""
         if self.current is not None and (work := self.current.edit_session) is not None:
             with show_errors():
                 review.reset(self._workspace, work.draft)
                 work.recorder.show_draft()
 
     def undo(self) -> None:
-        """Take the last stroke back and show where it was."""
+        """Undo the last stroke and show its slice."""
         if self.current is not None and (work := self.current.edit_session) is not None:
             with show_errors():
                 self._show_stroke(work.recorder.undo())
 
     def redo(self) -> None:
-        """Make the stroke again that was taken back last."""
+        """Redo the last undone stroke and show its slice."""
         if self.current is not None and (work := self.current.edit_session) is not None:
             with show_errors():
                 self._show_stroke(work.recorder.redo())
@@ -163,8 +163,8 @@ class CaseController(QObject):
                 self._tools = labels_tools.get_tools(before.edit_session.layer)
             self._close_edit_session(before)
             if layers.get_display_unit(before.image) != layers.get_display_unit(image):
-                self._remove_layers(before)  # napari warns of layers in millimetres and in pixels side by side
-        row = self._get_row(case)
+                self._remove_layers(before)  # napari warns if layers in millimetres and in pixels are shown together
+        row = cases.get_case_row(self._workspace, case)
         borrowed = layer is not None and layers.is_foreign_image(layer)
         task = self._workspace.tasks.get_task(case.task)
         if layer is None:
@@ -172,7 +172,9 @@ class CaseController(QObject):
         else:
             shown = layers.attach_case(layer, image, case, task)
         self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
-        if before is not None:  # removed only now, so that the viewer keeps its zoom for a stack of equal pictures
+        if (
+            before is not None
+        ):  # removed only now, so that the viewer keeps its zoom if the new image has the same extent
             self._remove_layers(before)
             layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
         with show_errors():
@@ -215,7 +217,7 @@ class CaseController(QObject):
             self._finish_review(current, "accepted")
 
     def _finish_review(self, current: OpenCase, state: str) -> None:
-        """Forget a review that is closed; the case stays in view until another one is opened."""
+        """Close the edit session; the case stays visible until another one is opened."""
         if (work := current.edit_session) is not None:
             work.recorder.close()
             work.layer.editable = False
@@ -223,9 +225,6 @@ class CaseController(QObject):
         current.edit_session, current.saved_state = None, state
         self.state_changed.emit()
         self.decided.emit(current.case)
-
-    def _get_row(self, case: Case) -> cases.CaseRow:
-        return next(row for row in cases.list_cases(self._workspace, case.task) if row.case.id == case.id)
 
     def _stop_worker(self) -> None:
         if self._worker is not None:
@@ -248,7 +247,7 @@ class CaseController(QObject):
 
     def _on_removed(self, event: Event) -> None:
         current = self.current
-        # A person deleted one of our layers: the draft is on disk and comes back when the case is opened again.
+        # The user deleted one of our layers. The draft is on disk and is restored when the case is opened again.
         if current is None or event.value not in (current.labels_layer, current.image_layer):
             return
         if event.value is current.image_layer:
@@ -259,7 +258,7 @@ class CaseController(QObject):
             self._on_labels_changed()
 
     def _run_in_thread(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
-        """Do work that yields one item, in a thread, and go on with the item."""
+        """Run `work`, which yields one item, in a thread; then call `then` with the item."""
         worker = Worker(work, self)
 
         def let_go() -> None:
@@ -267,7 +266,7 @@ class CaseController(QObject):
                 self._worker = None
 
         def delivered(item: object) -> None:
-            let_go()  # now, not when the thread has ended: whoever sees the new case may accept it at once
+            let_go()  # before the thread ends, because the user may accept the new case immediately
             then(item)
 
         def ended() -> None:

@@ -24,7 +24,7 @@ class Exporter(QObject):
         self._worker: Worker | None = None
 
     def write(self, task: str, suffix: str, folder: Path, *, with_images: bool = False) -> None:
-        """Start to write; what was written, or why not, is shown as a notification."""
+        """Start the export; a notification shows the result or the error."""
         with show_errors():
             accepted = export.list_accepted_rows(self._workspace, task)
             write = partial(export.export_corrections, folder=folder, suffix=suffix, with_images=with_images)

@@ -1,4 +1,4 @@
-"""Whether a person is at work: the minutes of a review count only while there is input."""
+"""Detects user activity: review time is counted only while there is input."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ class IdleTimer(QObject):
     Parameters
     ----------
     clock
-        Seconds on a clock that only goes forward.
+        Monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,21 +35,21 @@ class IdleTimer(QObject):
         self._counted_to_s = clock()
 
     def watch(self, widgets: Iterable[QObject]) -> None:
-        """Watch these too."""
+        """Watch these widgets too."""
         for widget in widgets:
             widget.installEventFilter(self)
 
     def record_input(self) -> None:
-        """Note that a person did something now."""
+        """Record that the user was active now."""
         self._last_input_s = self._clock()
 
     def take_active_s(self) -> float:
-        """Seconds of work since the last call: time passed while the last input was less than 30 s ago."""
+        """Return active seconds since the last call: time during which the last input was less than 30 s ago."""
         start, self._counted_to_s = self._counted_to_s, self._clock()
         return max(0.0, min(self._counted_to_s, self._last_input_s + IDLE_AFTER_S) - start)
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
-        """Note input; let every event pass."""
+        """Record input; never block an event."""
         if event is not None and event.type() in INPUT_EVENTS:
             self.record_input()
         return False

@@ -1,4 +1,4 @@
-"""How images come in: files dropped on the window, and layers that a reader or a script adds."""
+"""Image import: files dropped on the window, and layers added by a reader or a script."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class ReadProgress:
 
 
 def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
-    """Read all that these files and folders offer together; slices of one series become one volume.
+    """Read all images in these files and folders; slices of one series become one volume.
 
-    A file that cannot be used is reported, and the others are read all the same.
+    A file that cannot be read is reported as `ReadFailure`; the other files are still read.
     """
     try:
         sources = formats.find_images(paths)
         if not sources:
-            yield formats.read(paths[0])  # a folder without images: this says so
+            yield formats.read(paths[0])  # no image in the folder: this raises the error
     except MedSegError as error:
         yield ReadFailure(str(error))
         return
@@ -56,14 +56,14 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadPr
         except IrregularSlicesError as error:
             if any(path.is_dir() for path in paths):
                 yield ReadFailure(str(error))
-            else:  # slices picked by hand are meant as single slices
+            else:  # slices that the user selected one by one are read as single slices
                 yield from read_images_separately(source.paths)
         except MedSegError as error:
             yield ReadFailure(str(error))
 
 
 def read_images_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
-    """Read each of these files by itself."""
+    """Read each of these files as a separate image."""
     for number, path in enumerate(paths, start=1):
         yield ReadProgress(number, len(paths), path.name)
         try:
@@ -74,17 +74,17 @@ def read_images_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailu
 
 def _read_and_hash(source: formats.ImageSource) -> Image:
     image = formats.read_source(source)
-    _ = image.content_hash  # computed here, so that the window need not wait for it
+    _ = image.content_hash  # computed in this thread, so that the window does not block
     return image
 
 
 class ImageImporter(QObject):
-    """Catch dropped files and new layers, read them in a thread, and hand over images one by one.
+    """Accept dropped files and new layers, read them in a thread, and emit the images one by one.
 
     Notes
     -----
-    `began` opens a batch, `image_imported` carries one image (and the layer that shows it, or `None`), `failed` one
-    readable text, `progressed` what is being read, and `finished` closes a batch.
+    `began` starts a batch. `image_imported` carries one image and its layer (or `None`), `failed` one error message,
+    `progressed` a `ReadProgress`. `finished` ends the batch.
     """
 
     began = Signal()
@@ -101,13 +101,13 @@ class ImageImporter(QObject):
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and stop reading."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for worker in self._workers:
             worker.stop()
 
     def watch_drops(self, widgets: Sequence[QWidget]) -> None:
-        """Take drops of image files on these widgets before napari asks which reader to use."""
+        """Handle drops of image files on these widgets before napari asks which reader to use."""
         for widget in widgets:
             widget.installEventFilter(self)
 
@@ -116,18 +116,18 @@ class ImageImporter(QObject):
         self._run(read_images(paths))
 
     def import_existing_layers(self) -> None:
-        """Take the layers of ours that were in the viewer before the dock."""
+        """Import layers that our reader added to the viewer before the dock was opened."""
         self._new_layers += [layer for layer in self._viewer.layers if layers.is_unattached_image(layer)]
         self._import_new_layers()
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
-        """Take a drop of files that we can read; with Alt held, napari's choice of readers stays."""
+        """Handle a drop of files that we can read. If Alt is held, napari handles the drop instead."""
         if not isinstance(event, QDropEvent) or event.type() != QEvent.Type.Drop:
             return False
         return self.accept_drop(event)
 
     def accept_drop(self, event: QDropEvent) -> bool:
-        """Read the files of a drop; return whether there was any that we can read."""
+        """Read the dropped files; return whether at least one of them can be read."""
         chooses = QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if chooses or not any(formats.can_read(path) for path in paths):

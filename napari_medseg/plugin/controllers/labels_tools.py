@@ -1,4 +1,4 @@
-"""What a person does on the labels layer: the tool in hand, the look, and how large the labels are."""
+"""Helpers for the labels layer: active tool, appearance, and measurements."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
 
@@ -29,26 +29,26 @@ TOOL_ATTRIBUTES = (
 
 
 def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
-    """Select the layer, and paint on it with this label."""
+    """Select the layer and paint with this label value."""
     viewer.layers.selection.active = layer
     layer.selected_label = value
     layer.mode = "paint"
 
 
 def get_tools(layer: Labels) -> dict[str, Any]:
-    """Return the tool, brush, label and look that a person has on a layer."""
+    """Return the current tool, brush, label and appearance of a layer."""
     return {name: getattr(layer, name) for name in TOOL_ATTRIBUTES}
 
 
 def apply_tools(layer: Labels, tools: dict[str, Any]) -> None:
-    """Let a person go on with what they had on another layer."""
+    """Apply the tools of another layer, as returned by `get_tools`."""
     for name, value in tools.items():
         setattr(layer, name, value)
 
 
 @contextmanager
 def keep_selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
-    """Keep a layer selected and its tool in hand while others are added, which napari would select instead."""
+    """Keep a layer selected and its tool active while layers are added; napari would select the new layers."""
     mode = None if layer is None else layer.mode
     yield
     if layer is not None and layer in viewer.layers:
@@ -57,7 +57,7 @@ def keep_selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
 
 
 def hide_while_held(layer: Labels) -> Generator[None]:
-    """Make the labels transparent until the generator goes on; not invisible, as napari would drop the tool then."""
+    """Make the labels transparent until the generator resumes. If they were hidden, napari would reset the tool."""
     opacity, layer.opacity = layer.opacity, 0.0
     yield
     layer.opacity = opacity
@@ -70,11 +70,11 @@ def toggle_contour(layer: Labels) -> None:
 
 
 def measure_layer(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
-    """Measure the labels of a layer, as work for a thread."""
+    """Measure the labels of a layer; a generator for a worker thread."""
     yield measure_labels(np.asarray(layer.data), current.image, task, current.load_roi_labels())
 
 
 def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:
-    """Put other labels of the same shape into the layer's array, and show them."""
+    """Copy labels of the same shape into the array of the layer and refresh it."""
     layer.data[...] = labels
     layer.refresh()

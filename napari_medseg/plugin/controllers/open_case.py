@@ -1,4 +1,4 @@
-"""The open case: what its controller and the panels share."""
+"""The state of the open case, shared by its controller and the panels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from napari_medseg.workflow.drafts import Draft
 
 @dataclass(frozen=True, eq=False)
 class EditSession:
-    """A review that is open: the draft on disk, the layer that shows it, and what ties the two together."""
+    """An open review: the draft on disk, the layer that shows it, and the recorder that connects both."""
 
     draft: Draft
     layer: Labels
@@ -31,17 +31,17 @@ class OpenCase:
     Parameters
     ----------
     case, image, image_layer
-        The case and how it is shown.
+        The case, its image, and the layer that shows the image.
     saved_state
-        The word of the case list for a case without edits: new, predicted, accepted or rejected.
+        State in the case list for a case without edits: new, predicted, accepted or rejected.
     borrowed
-        The image layer is somebody else's: it stays in the viewer when another case is opened.
+        Whether the image layer belongs to the user or another plugin. It then stays when another case is opened.
     labels_layer
-        There from the first prediction or blank start on; it stays in view when the review is closed.
+        Exists after the first prediction or blank start; it stays visible when the review is closed.
     edit_session
-        `None` while no review is open.
+        `None` if no review is open.
     roi_file
-        Labels of its region of interest, such as the lungs for lesions; `None` where there are none.
+        File with the labels of the region of interest, such as the lungs for lesions; `None` if there is none.
     """
 
     case: Case
@@ -55,20 +55,20 @@ class OpenCase:
     _roi_labels: NDArray[Any] | None = None
 
     def set_roi_file(self, roi_file: Path) -> None:
-        """Take another region of interest, as that of a new prediction."""
+        """Set the region of interest, for example that of a new prediction."""
         self.roi_file, self._roi_labels = roi_file, None
 
     def load_roi_labels(self) -> NDArray[Any] | None:
-        """ROI labels on the image's grid, read once; `None` where there are none. For a worker thread, as it reads."""
+        """Return the ROI labels on the grid of the image, or `None`. Call it in a worker thread: it reads a file."""
         if self._roi_labels is None and self.roi_file is not None:
             self._roi_labels = read_roi_labels(self.roi_file, self.case)
         return self._roi_labels
 
     @property
     def is_edited(self) -> bool:
-        """Whether a person changed labels in this review, so that they differ from what it began with.
+        """Whether the user changed labels in this review.
 
-        Asked after every stroke, hence not by `Draft.edited_indices`, which takes longer the more strokes there are.
+        It is called after every stroke. `Draft.edited_indices` is too slow for this with many strokes.
         """
         return (
             self.edit_session is not None
@@ -78,5 +78,5 @@ class OpenCase:
 
     @property
     def state(self) -> str:
-        """The word of the case list: new, predicted, draft, accepted or rejected."""
+        """State in the case list: new, predicted, draft, accepted or rejected."""
         return "draft" if self.is_edited else self.saved_state

@@ -1,4 +1,4 @@
-"""Layers beside the open case's own: what else the models say about it. They go with the case."""
+"""Overlay layers for the open case: uncertainty map and version comparison. They are removed with the case."""
 
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,11 @@ NEW_TITLE = "new"
 
 
 class OverlayLayers(QObject):
-    """Ask the engine about the open case in a thread, and show each answer as a layer.
+    """Run predictions for the open case in a thread and show each result as a layer.
 
     Notes
     -----
-    `changed` says that the guests came or went.
+    `changed` is emitted when overlay layers were added or removed.
     """
 
     changed = Signal()
@@ -49,11 +49,11 @@ class OverlayLayers(QObject):
 
     @property
     def is_active(self) -> bool:
-        """Whether a guest is in the viewer, or asked for."""
+        """Whether an overlay layer is shown or being computed."""
         return self._worker is not None or any(layer in self._viewer.layers for layer in self._layers)
 
     def compute_and_show(self, work: Generator[Any], show: Callable[[OpenCase, Any], Layer]) -> None:
-        """Do the work in a thread and show each item beside the case that is open now."""
+        """Run `work` in a thread and show each item over the open case."""
         self._remove_layers()
         if (current := self._case_controller.current) is None:
             return
@@ -65,7 +65,7 @@ class OverlayLayers(QObject):
         self.changed.emit()
 
     def clear(self) -> None:
-        """Take the guests away, and ask no further."""
+        """Remove the overlay layers and stop the computation."""
         self._remove_layers()
         self.changed.emit()
 
@@ -83,20 +83,20 @@ class OverlayLayers(QObject):
             self._layers.append(show(current, item))
 
     def _on_ended(self, worker: Worker) -> None:
-        if self._worker is worker:  # else they were asked to leave since, perhaps with the whole dock
+        if self._worker is worker:  # otherwise `clear` was called meanwhile, perhaps because the dock was closed
             self._worker = None
             self.changed.emit()
 
 
 class UncertaintyOverlay:
-    """Where the model is unsure, as a map that glows over the image.
+    """The uncertainty map of a model, shown over the image.
 
     Parameters
     ----------
     viewer, workspace, case_controller
-        Where the open case is.
+        The window, the project, and the controller of the open case.
     overlays
-        That show it.
+        Adds and removes the layer.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class UncertaintyOverlay:
         self._overlays = overlays
 
     def show(self, model: str) -> None:
-        """Ask for the map of this version."""
+        """Compute and show the map of this model version."""
         if self._case_controller.current is not None:
             self._overlays.compute_and_show(
                 _predict_uncertainty(self._workspace, self._case_controller.current.image, model), self._add
@@ -119,14 +119,14 @@ class UncertaintyOverlay:
 
 
 class ComparisonOverlay:
-    """Old and new on one hold-out case, as contours over the image, beside what the person accepted.
+    """Labels of the old and the new version on one hold-out case, as contours, with the accepted labels.
 
     Parameters
     ----------
     viewer, workspace, case_controller
-        Where the open case is.
+        The window, the project, and the controller of the open case.
     overlays
-        That show them.
+        Adds and removes the layers.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ComparisonOverlay:
         case_controller.opened.connect(self._on_opened)
 
     def show_row(self, run: Run, row: ComparisonRow) -> None:
-        """Open the case of a row, then ask for the labels of both versions."""
+        """Open the case of a row, then predict it with both versions."""
         if row.case is None:
             return
         self._requested = run, row.case
@@ -166,7 +166,8 @@ class ComparisonOverlay:
 
 
 def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Generator[Any]:
-    folder, roi_folder = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
+    registry = workspace.registry
+    folder, roi_folder = registry.get_folder(model), registry.find_roi_folder(registry.get_card(model))
     for event in workspace.engine.predict(image, folder, with_uncertainty_map=True, roi_folder=roi_folder):
         if isinstance(event, PredictionResult):
             yield event.uncertainty_map
@@ -174,10 +175,11 @@ def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Gene
 
 def _predict_old_and_new(workspace: Workspace, run: Run, image: Image) -> Generator[tuple[str, PredictionResult]]:
     candidate = run_control.get_run_folder(workspace, run)
-    versions = {NEW_TITLE: candidate}
-    if run.base_model:  # the first model of a task has nothing before it
-        versions = {f"old {run.base_model}": workspace.registry.get_folder(run.base_model), **versions}
-    roi_folder = workspace.get_roi_model_folder(run.base_model) if run.base_model else None
+    versions, roi_folder = {NEW_TITLE: candidate}, None
+    if run.base_model:  # empty for the first model of a task
+        registry = workspace.registry
+        versions = {f"old {run.base_model}": registry.get_folder(run.base_model), **versions}
+        roi_folder = registry.find_roi_folder(registry.get_card(run.base_model))
     for title, folder in versions.items():
         for event in workspace.engine.predict(image, folder, roi_folder=roi_folder):
             if isinstance(event, PredictionResult):

@@ -1,4 +1,4 @@
-"""Predictions without a click: the open case first, then, in the background, those that will be opened next."""
+"""Automatic predictions: first the open case, then in the background the cases that come next."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -18,8 +18,9 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class PredictionRequest:
-    """One case to predict; `image` is read in the thread where it is `None`; `urgent`: a person
-    waits for it.
+    """One case to predict.
+
+    If `image` is `None`, it is read in the thread. `urgent` means that the user waits for the result.
     """
 
     case: Case
@@ -29,13 +30,13 @@ class PredictionRequest:
 
 
 class PredictionQueue(QObject):
-    """One prediction at a time; an urgent one interrupts one in the background.
+    """Runs one prediction at a time; an urgent one interrupts a background prediction.
 
     Notes
     -----
-    `changed` says that something began or ended, `progressed` carries `PredictionProgress` of an urgent
-    prediction, `predicted` the case, its new `Prediction` and the labels, `read` a case and its image, `failed` a case
-    and one text, and `notice_received` one text.
+    `changed` is emitted when a prediction starts or ends. `progressed` carries the `PredictionProgress` of an urgent
+    prediction, `predicted` the case, its new `Prediction` and the labels, `image_loaded` a case and its image,
+    `failed` a case and an error message, and `notice_received` a message.
     """
 
     changed = Signal()
@@ -55,16 +56,16 @@ class PredictionQueue(QObject):
 
     @property
     def has_urgent_request(self) -> bool:
-        """Whether a person waits for a prediction."""
+        """Whether the user waits for a prediction."""
         return any(request is not None and request.urgent for request in (self._running, self._waiting))
 
     @property
     def running_request(self) -> PredictionRequest | None:
-        """What is being predicted."""
+        """The running request; `None` if there is none."""
         return self._running
 
     def predict(self, request: PredictionRequest) -> None:
-        """Predict now; the same prediction, if it runs in the background already, becomes the urgent one."""
+        """Predict now. If the same prediction already runs in the background, it becomes urgent."""
         running = self._running
         if running is not None and (running.case.id, running.model) == (request.case.id, request.model):
             self._running = replace(running, urgent=running.urgent or request.urgent)
@@ -80,13 +81,13 @@ class PredictionQueue(QObject):
             self.changed.emit()
 
     def cancel(self) -> None:
-        """Stop what a person waits for; nothing is kept of it."""
+        """Stop the urgent prediction and discard its partial result."""
         self._waiting = None
         if self._running is not None and self._running.urgent:
             self._interrupt()
 
     def close(self) -> None:
-        """Stop everything and wait for the thread, a second at most."""
+        """Stop all predictions and wait at most one second for the thread."""
         self._waiting = None
         if self._worker is not None:
             self._interrupt()

@@ -1,4 +1,4 @@
-"""Which part of the open case a person looked at: drawn in a layer of its own, kept with the draft."""
+"""The review region of the open case: drawn in a separate layer and stored with the draft."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.review_region import WHOLE_IMAGE, ReviewRegion, format_share
+from napari_medseg.core.project.review_region import WHOLE_IMAGE, ReviewRegion, format_share
 from napari_medseg.plugin import layers, review_region_layer
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -24,11 +24,11 @@ COMPLETED_ACTIONS = (ActionType.ADDED, ActionType.CHANGED, ActionType.REMOVED)
 
 
 class ReviewRegionController(QObject):
-    """Shows the area of the open draft, and keeps what is drawn there.
+    """Shows the review region of the open draft and saves what the user draws.
 
     Notes
     -----
-    `changed` says that the area, or whether one can be drawn, is another than before.
+    `changed` is emitted when the region changed, or when drawing became possible or impossible.
     """
 
     changed = Signal()
@@ -50,7 +50,7 @@ class ReviewRegionController(QObject):
 
     @property
     def can_draw(self) -> bool:
-        """Whether there is a case of which a part can be marked."""
+        """Whether a case is open and a region can be drawn."""
         return self._case_controller.current is not None and not self._case_controller.is_busy
 
     @property
@@ -65,23 +65,23 @@ class ReviewRegionController(QObject):
 
     @property
     def summary(self) -> str:
-        """What counts as reviewed, in a few words."""
+        """Short description of the review region."""
         if self.is_whole_image or self._case is None:
             return "the whole image" if self._layer is None else "the whole image, until you draw"
         if not self._share:
-            return "nothing, no pixel lies in the area"
+            return "nothing, the region is empty"
         if not self.is_volume:
             return f"{format_share(self._share)} of the image"
         n_planes = len({outline.plane for outline in self._region.outlines})
         return f"{format_share(self._share)}, in {n_planes} slice{'s' * (n_planes != 1)}"
 
     def close(self) -> None:
-        """Take the layer away and listen no more; the area is on disk."""
+        """Remove the layer and disconnect from the viewer. The region is already on disk."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._remove_layer()
 
     def start_drawing(self, tool: str = RECTANGLE_TOOL) -> None:
-        """Take a tool in hand that draws one outline; then the labels are painted on as before."""
+        """Activate a tool that draws one outline. Afterwards the previous labels tool is active again."""
         if (draft := self._ensure_draft()) is not None and self._case is not None:
             labels_layer = self._case.labels_layer
             self._tool = "pan_zoom" if labels_layer is None else labels_layer.mode
@@ -90,12 +90,12 @@ class ReviewRegionController(QObject):
             self.changed.emit()
 
     def add_shown_plane(self) -> None:
-        """Count the slice in view as reviewed, too."""
+        """Add the displayed slice to the review region."""
         if self._ensure_draft() is not None and self._case is not None:
             self._add_planes([review_region_layer.get_shown_plane(self._viewer, self._case.image_layer)])
 
     def add_edited_planes(self) -> None:
-        """Count the slices as reviewed in which labels were changed by hand."""
+        """Add the slices with manually changed labels to the review region."""
         if (
             (draft := self._ensure_draft()) is not None
             and self._case is not None
@@ -104,23 +104,25 @@ class ReviewRegionController(QObject):
             with show_errors():
                 self._case.edit_session.recorder.record_external_changes()
                 if not (planes := draft.edited_planes):
-                    raise MedSegError("no label was changed in this case yet. Change one, or draw the area.")
+                    raise MedSegError(
+                        "no label was changed in this case yet. Change a label first, or draw the region."
+                    )
                 self._add_planes(planes)
 
     def mark_whole_image(self) -> None:
-        """Count the whole image as reviewed."""
+        """Mark the whole image as reviewed."""
         if self._ensure_draft() is not None:
             self._set_region(WHOLE_IMAGE)
 
     def _ensure_draft(self) -> Draft | None:
-        """Return the open draft; one is begun where there is none, as a decided case can be changed once more."""
+        """Return the open draft. If there is none, start a new review, because a closed case can be edited again."""
         if self.can_draw and (current := self._case_controller.current) is not None and current.edit_session is None:
             self._case_controller.restart_review()
         self._sync_draft()
         return self._draft if self.can_draw else None
 
     def _sync_draft(self) -> None:
-        """Show the area of the draft on the desk; that of a review which was closed stays in view with its case."""
+        """Show the region of the open draft. After a review is closed, its region stays visible with the case."""
         current = self._case_controller.current
         draft = None if current is None or current.edit_session is None else current.edit_session.draft
         if current is self._case and draft is self._draft:
@@ -136,7 +138,7 @@ class ReviewRegionController(QObject):
         self.changed.emit()
 
     def _sync_busy(self) -> None:
-        """Let nobody draw while labels are being written, as that would not be in the correction."""
+        """Disable drawing while labels are being saved, because the correction would not contain the change."""
         if self._case_controller.is_busy != self._was_busy:
             self._was_busy = self._case_controller.is_busy
             if self._layer is not None:
@@ -155,7 +157,7 @@ class ReviewRegionController(QObject):
             self.changed.emit()
 
     def _show_region(self, region: ReviewRegion) -> None:
-        """Show an area in a layer of its own; none for the whole image."""
+        """Show a region in a separate layer; no layer for the whole image."""
         self._remove_layer()
         self._measure_share(region)
         if self._case is not None and not region.is_whole_image:
@@ -172,7 +174,10 @@ class ReviewRegionController(QObject):
         self._share = 1.0 if self._draft is None else region.compute_share(self._draft.labels.shape)
 
     def _remove_layer(self) -> None:
-        layer, self._layer = self._layer, None  # forgotten first: a layer that is ours and goes was deleted by hand
+        layer, self._layer = (
+            self._layer,
+            None,
+        )  # cleared first, so that `_on_removed` does not treat this as a deletion by the user
         layers.remove(self._viewer, layer)
 
     def _on_data(self, event: Event) -> None:
@@ -182,7 +187,7 @@ class ReviewRegionController(QObject):
             self._draft.save_review_region(review_region_layer.read_review_region(self._layer))
         except MedSegError as error:
             show_problem(error)
-            QTimer.singleShot(0, self._show_draft_region)  # napari is still in the middle of its change
+            QTimer.singleShot(0, self._show_draft_region)  # later, because napari has not finished its change yet
         self._measure_share(self._draft.review_region)
         if event.action is ActionType.ADDED:
             QTimer.singleShot(0, self._back_to_labels)
@@ -193,7 +198,7 @@ class ReviewRegionController(QObject):
             self._show_region(self._draft.review_region)
 
     def _back_to_labels(self) -> None:
-        """Give back the brush after one outline: the keys of a Shapes layer are others, some of which delete."""
+        """Select the labels layer and its tool again: some keys of a Shapes layer delete shapes."""
         if self._layer is not None:
             self._layer.mode = "pan_zoom"
         current = self._case

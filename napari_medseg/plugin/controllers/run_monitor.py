@@ -1,4 +1,4 @@
-"""Follow a training run by its folder: whoever opens the dock sees the run that is under way, with its whole curve."""
+"""Follow a training run through its run folder, so that a reopened dock shows the run with its complete curve."""
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -14,13 +14,13 @@ UNDECIDED_STATES = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
 
 
 class RunMonitor(QObject):
-    """At most one run.
+    """Follows at most one run.
 
     Notes
     -----
-    `began` says that a run is followed, from its first event on; `said` carries each `training.run_folder.Event`;
-    `ended` says that it has finished, failed, was cancelled or has paused, and `run` in which state. `polled` comes a
-    few times a second while it is under way.
+    `began` is emitted when a run is followed, before its first event. `event_received` carries each
+    `training.run_folder.Event`. `ended` is emitted when the run finished, failed, paused or was cancelled; `run` holds
+    its state. `polled` is emitted a few times per second while the run is active.
     """
 
     began = Signal()
@@ -44,11 +44,11 @@ class RunMonitor(QObject):
         return self._timer.isActive()
 
     def close(self) -> None:
-        """Watch no longer; the run goes on."""
+        """Stop following; the run continues."""
         self._timer.stop()
 
     def attach(self, task: str) -> None:
-        """Follow the run that is under way, or show the last one of a task on which nobody has decided."""
+        """Follow the active run, or show the last run of a task if it still needs a decision."""
         ws = self._workspace
         run = (
             run_control.find_running_run(ws)
@@ -61,42 +61,42 @@ class RunMonitor(QObject):
     def start(
         self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_OVERRIDES
     ) -> None:
-        """Start a run and follow it; takes and raises what `retrain.start_run` does."""
+        """Start a run and follow it. Parameters and errors as in `retrain.start_run`."""
         self._follow(retrain.start_run(self._workspace, task, budget_s, seed, base, changes))
 
     def cancel(self) -> None:
-        """Ask the run to stop and keep its best."""
+        """Ask the run to stop and keep its best version."""
         if self.run is not None:
             run_control.cancel(self._workspace, self.run)
 
     def pause(self) -> None:
-        """Ask the run to end its process, so that it can go on later."""
+        """Ask the run to end its process, so that it can be resumed later."""
         self._wants_pause = True
         if self.run is not None:
             run_control.pause(self._workspace, self.run)
 
     @property
     def can_resume(self) -> bool:
-        """Whether the run that was followed last was paused or interrupted."""
+        """Whether the last followed run was paused or interrupted."""
         return self.run is not None and run_control.can_resume(self._workspace, self.run)
 
     def resume(self) -> None:
-        """Take the run up again; raises `MedSegError` as `runs.resume` does."""
+        """Resume the run; raises `MedSegError` as `run_control.resume` does."""
         if self.run is not None:
             self._follow(run_control.resume(self._workspace, self.run))
 
     def discard(self) -> None:
-        """Give the paused or interrupted run up; raises `MedSegError` as `runs.discard` does."""
+        """Discard the paused or interrupted run; raises `MedSegError` as `run_control.discard` does."""
         if self.run is not None:
             run_control.discard(self._workspace, self.run)
             self.run = None
 
     def poll(self) -> None:
-        """Read what the run said since the last time."""
+        """Read the new events of the run."""
         if (run := self.run) is None:
             return
         try:
-            if self._wants_pause:  # again: a process forgets at its beginning what was wished before it
+            if self._wants_pause:  # repeated, because a starting process deletes earlier requests
                 run_control.pause(self._workspace, run)
             events, self._offset = run_control.poll_run(self._workspace, run, self._offset)
             run = self._workspace.project.get_record(Run, run.id)

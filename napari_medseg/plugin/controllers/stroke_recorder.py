@@ -1,6 +1,6 @@
-"""Every edit of the open labels layer, caught as it happens and written to the draft's journal.
+"""Records every edit of the open labels layer in the journal of the draft.
 
-The layer and the draft each hold an array: what differs between them came without a paint event, and is found so.
+The layer and the draft each hold an array. Changes without a paint event are found by comparing the two arrays.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from napari_medseg.workflow.drafts import Draft
 
 
 class Edit(NamedTuple):
-    """What one action changed: flat indices into the labels, and their values before and after."""
+    """The change of one action: flat voxel indices, shape (n,), and the label values before and after."""
 
     indices: NDArray[np.int64]
     old: NDArray[Any]
@@ -26,14 +26,14 @@ class Edit(NamedTuple):
 
 
 class StrokeRecorder:
-    """Tie a labels layer to a draft: brush, fill and polygon are journalled, undo and redo go through the draft.
+    """Connects a labels layer to a draft: edits go to the journal; undo and redo use the draft.
 
     Parameters
     ----------
     layer
-        Layer that is edited; starts with a copy of the draft's labels.
+        Layer that the user edits; it starts with a copy of the draft's labels.
     draft
-        Where the strokes go.
+        Stores the strokes.
     on_change
         Called after each change of the labels.
     """
@@ -48,51 +48,51 @@ class StrokeRecorder:
         layer.events.set_data.connect(self._on_refreshed)
 
     def close(self) -> None:
-        """Record what is left and let go of the layer."""
+        """Disconnect from the layer and record its last changes."""
         self._layer.events.paint.disconnect(self._on_paint)
         self._layer.events.data.disconnect(self._on_data)
         self._layer.events.set_data.disconnect(self._on_refreshed)
         self.record_external_changes()
 
     def undo(self) -> Stroke | None:
-        """Take the last stroke back, whichever slice it was on and whenever it was made; return it, or `None`."""
+        """Undo the last stroke, on any slice and also after a restart; return it, or `None` if there is none."""
         self.record_external_changes()
         return self._show_stroke(self._draft.undo())
 
     def redo(self) -> Stroke | None:
-        """Make the stroke again that was taken back last; return it, or `None`."""
+        """Redo the last undone stroke; return it, or `None` if there is none."""
         self.record_external_changes()
         return self._show_stroke(self._draft.redo())
 
     def show_draft(self) -> None:
-        """Show the draft's labels in the layer, after something other than a stroke has changed them."""
+        """Copy the draft's labels to the layer, after a change that was not a stroke."""
         self._layer.data[...] = self._draft.labels
         self._layer.refresh()
         self._on_change()
 
     def record_external_changes(self) -> None:
-        """Record changes that came without a paint event: a console, another plugin, an assignment to the array.
+        """Record changes without a paint event: from the console, another plugin, or an assignment to the array.
 
         Raises
         ------
         MedSegError
-            If the array was exchanged for one of another shape; the layer then shows the draft again.
+            If the array was replaced by one with a different shape. The layer then shows the draft again.
         """
         data, drafted = np.asarray(self._layer.data), self._draft.labels
         if getattr(self._layer, "_staged_history", None):
-            return  # in the middle of a stroke, whose paint event is still to come
+            return  # a stroke is in progress; its paint event follows
         if data.shape != drafted.shape:
             self._layer.data = drafted.copy()
             raise MedSegError(
                 f"the labels layer was given an array of shape {data.shape}, but its image has {drafted.shape}. "
-                "The draft is shown again; add other labels as a layer of their own."
+                "The draft is shown again. Add other labels as a separate layer."
             )
         if not np.array_equal(data, drafted):
             self._draft.record_missed_changes(data)
             self._on_change()
 
     def record_external_changes_if_refreshed(self) -> None:
-        """Do so only if the layer was drawn anew since the last call, as after a change from elsewhere."""
+        """Call `record_external_changes` only if the layer was refreshed since the last call."""
         if self._refreshed:
             self._refreshed = False
             self.record_external_changes()
@@ -121,20 +121,20 @@ class StrokeRecorder:
 
 
 def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
-    """Join the atoms of one napari undo item into one edit.
+    """Merge the atoms of one napari undo item into one edit.
 
     Parameters
     ----------
     atoms
         What `Labels.events.paint` carries: masked boxes (``slice_key``, ``mask``, ``old_values``, ``new_value``) or
-        ``(indices, old, new)``, in the order in which they were made. A voxel may be in several of them.
+        ``(indices, old, new)``, in chronological order. A voxel may occur in several atoms.
     shape
-        Shape of the labels.
+        Shape of the labels array, (y, x) or (z, y, x).
 
     Returns
     -------
     Edit
-        Each changed voxel once, with the value before the first atom and after the last.
+        Each changed voxel once, with its value before the first and after the last atom.
     """
     parts = [
         _read_masked_atom(atom, shape) if hasattr(atom, "slice_key") else _read_indexed_atom(atom, shape)

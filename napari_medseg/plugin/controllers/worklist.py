@@ -1,4 +1,4 @@
-"""The day's work: what came in, what is next, and predictions that are there before they are asked for."""
+"""The worklist: imported cases, the order of review, and background predictions of the next cases."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.core.task_detection import detect_task
-from napari_medseg.core.tasks import TASKS, Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.image_importer import ImageImporter
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Worklist(QObject):
-    """All cases of the chosen task, and the way from one to the next.
+    """All cases of the selected task, and navigation between them.
 
     Notes
     -----
-    `changed` says that the list, or where a case stands in it, is another one; `task_changed` that another
-    task is worked on; `seen` carries a case and its image when it was read.
+    `changed` is emitted when the list or the state of a case changed, `task_changed` when another task was selected.
+    `image_loaded` carries a case and its image when the image was read.
     """
 
     changed = Signal()
@@ -50,13 +50,13 @@ class Worklist(QObject):
         self._case_controller = case_controller
         self._prediction_queue = prediction_queue
         self.importer = ImageImporter(viewer)
-        self.task: Task = _find_last_task(workspace)
+        self.task: Task = cases.find_last_task(workspace)
         self.model_override: str | None = None
         self.predicts_automatically = True
         self._preloaded: tuple[int, Image] | None = None
         self._batch: list[Case] = []
         self._failed_case_ids: set[int] = set()
-        self.rows: list[CaseRow] = []
+        self._cases = cases.TaskCases(workspace, self.task.name)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -67,24 +67,28 @@ class Worklist(QObject):
 
     @property
     def chosen_model(self) -> str:
-        """Version that predicts: the one chosen for this window, else the live one; empty before the first model."""
+        """Model version for predictions: the one selected in this window, else the live one; empty if none."""
         return self.model_override or self._workspace.registry.get_live_id(self.task.name)
 
     def refresh(self) -> None:
-        """Read the list from the project, and predict what comes next. Done once, however much changed in one go."""
+        """Emit `changed` and predict the next case. The timer merges several changes into one refresh."""
         if not self._closed:
-            self.rows = cases.list_cases(self._workspace, self.task.name)
             self.changed.emit()
             self._predict_next()
 
+    @property
+    def rows(self) -> list[CaseRow]:
+        """All cases of the task with their state, in the order of import."""
+        return self._cases.rows
+
     def close(self) -> None:
-        """Listen no more. Doing so twice is harmless."""
+        """Stop importing. A second call has no effect."""
         if not self._closed:
             self._closed = True
             self.importer.close()
 
     def choose_task(self, name: str) -> None:
-        """Work on another task: its cases are listed, and the open image becomes one where the task takes it."""
+        """Select another task and list its cases. The open image becomes a case of it if the task accepts the image."""
         if name == self.task.name:
             return
         current = self._case_controller.current
@@ -92,15 +96,17 @@ class Worklist(QObject):
         if current is not None and current.image.axes in self.task.axes:
             with show_errors():
                 (case,) = cases.add_cases(self._workspace, [current.image], name)
+                self._cases.update(case)
                 self._case_controller.open(case, current.image)
         else:
             self._case_controller.close_case()
         self.refresh()
 
     def reload_task(self) -> None:
-        """Take up what has become of the task's labels, in the open case too; another task where it is gone."""
+        """Reload the labels of the task, also in the open case. If the task was removed, select the first task."""
         book, current = self._workspace.tasks, self._case_controller.current
         self.task = book.get_task(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
+        self._cases = cases.TaskCases(self._workspace, self.task.name)
         if current is not None and current.case.task == self.task.name:
             layers.update_task_labels(current.image_layer, current.labels_layer, self.task)
         self.task_changed.emit()
@@ -108,18 +114,18 @@ class Worklist(QObject):
 
     @property
     def can_predict(self) -> bool:
-        """Whether there is a model, and a case is open or an image layer that could become one is selected."""
+        """Whether a model exists, and a case is open or a selected image layer can become one."""
         open_or_selected = self._case_controller.current is not None
         open_or_selected |= layers.is_foreign_image(self._viewer.layers.selection.active)
         return open_or_selected and bool(self.chosen_model)
 
     def set_predicts_automatically(self, predicts: bool) -> None:
-        """Choose whether labels appear without a click."""
+        """Choose whether cases are predicted automatically."""
         self.predicts_automatically = predicts
         self._refresh_timer.start()
 
     def use_live_model(self) -> None:
-        """Predict with the live version from now on: the open case too, unless a person has edited it."""
+        """Use the live version from now on. Predict the open case again unless the user has edited it."""
         self.model_override = None
         self._failed_case_ids.clear()
         current = self._case_controller.current
@@ -128,20 +134,21 @@ class Worklist(QObject):
         self._refresh_timer.start()
 
     def set_held_out(self, group: str, held_out: bool) -> None:
-        """Put a group into the hold-out or take it out."""
+        """Add a group to the hold-out or remove it."""
         with show_errors():
             cases.set_held_out(self._workspace, group, held_out)
+        self._cases.forget()
         self._refresh_timer.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case; its task is taken up with it."""
+        """Open a case and select its task."""
         self._switch_task(self._workspace.tasks.get_task(case.task))
         if self._preloaded is not None and self._preloaded[0] == case.id:
             image, self._preloaded = self._preloaded[1], None
         self._case_controller.open(case, image, layer)
 
     def step(self, by: int) -> None:
-        """Go to the next case in the list (`by` = 1) or the one before (-1), round at the ends."""
+        """Go to the next (`by` = 1) or previous (-1) case in the list; the list wraps around."""
         all_cases = [row.case for row in self.rows]
         if all_cases:
             ids = [case.id for case in all_cases]
@@ -150,15 +157,16 @@ class Worklist(QObject):
             self.open(all_cases[(here + by) % len(ids)])
 
     def open_next(self, after: Case | None = None) -> None:
-        """Open the case that teaches most per minute, or say that all are done."""
-        following = case_ranking.find_next_case(self._workspace, after)
+        """Open the case with the highest expected benefit per minute of review, or report that all are done."""
+        rows = cases.list_cases(self._workspace) if after is None else self.rows
+        following = case_ranking.find_next_case(rows, after)
         if following is None:
-            show_info("All cases are done. Drop more, export the accepted ones, or retrain on the corrections.")
+            show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
         else:
             self.open(following)
 
     def predict(self) -> None:
-        """Predict the open case, or the image layer that is selected, whoever made it."""
+        """Predict the open case, or the selected image layer of any origin."""
         with show_errors():
             self._make_case_from_selected()
             if (current := self._case_controller.current) is not None and self.chosen_model:
@@ -175,7 +183,7 @@ class Worklist(QObject):
         self._prediction_queue.changed.connect(self._refresh_timer.start)
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(self._refresh_timer.start)
+        self._case_controller.state_changed.connect(self._on_state_changed)
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
         self._detect_task(image, layers.get_requested_task(layer))
@@ -191,33 +199,34 @@ class Worklist(QObject):
             self.open(case, image, layer)
         elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
             layers.remove(self._viewer, layer)
-        self._refresh_timer.start()
+        self._update_case(case)
 
     def _detect_task(self, image: Image, requested: str) -> None:
-        """Take up the task that the first image of a batch is or looks made for; the others go with it."""
+        """Select the task requested or detected for the first image of a batch; the other images use the same task."""
         if self._batch:
             return
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self.task, book)
         if task.name != self.task.name:
-            show_info(f"{image.name}: taken for {task.title}. Choose another task above if it is not.")
+            show_info(f"{image.name}: task set to {task.title}. If this is wrong, choose another task above.")
             self._switch_task(task)
 
     def _switch_task(self, task: Task) -> None:
         if task.name != self.task.name:
             self.task, self.model_override = task, None
+            self._cases = cases.TaskCases(self._workspace, task.name)
             self.task_changed.emit()
             self._refresh_timer.start()
 
     def _on_batch_ended(self) -> None:
         if len(self._batch) > 1:
-            show_info(f"{len(self._batch)} images in the list (next: D)")
+            show_info(f"{len(self._batch)} images were added to the list (next case: D)")
 
     def _on_opened(self) -> None:
         current = self._case_controller.current
         if current is not None and current.edit_session is None and current.saved_state == "new":
             if not self.chosen_model:
-                self._case_controller.show_prediction(None)  # a task without a model begins with labels painted by hand
+                self._case_controller.show_prediction(None)  # without a model, labels are painted manually
             elif self.predicts_automatically:
                 self.predict()
         self._refresh_timer.start()
@@ -226,7 +235,7 @@ class Worklist(QObject):
         if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
-        self._refresh_timer.start()
+        self._update_case(case)
 
     def _on_prediction_failed(self, case: Case, text: str) -> None:
         self._failed_case_ids.add(case.id)
@@ -236,54 +245,54 @@ class Worklist(QObject):
     def _on_read(self, case: Case, image: Image) -> None:
         self.image_loaded.emit(case, image)
         current = self._case_controller.current
-        following = case_ranking.find_next_case(self._workspace, None if current is None else current.case)
+        if current is not None and current.case.id == case.id:
+            return  # the open case is never the next one
+        following = case_ranking.find_next_case(self.rows, None if current is None else current.case)
         if following is not None and following.id == case.id:
             self._preloaded = (case.id, image)
 
-    def _on_decided(self, case: Case) -> None:
+    def _on_state_changed(self) -> None:
+        current = self._case_controller.current
+        self._update_case(None if current is None else current.case)
+
+    def _update_case(self, case: Case | None) -> None:
+        """Read the state of a case again and schedule a refresh of the list."""
+        if case is not None:
+            self._cases.update(case)
         self._refresh_timer.start()
+
+    def _on_decided(self, case: Case) -> None:
         with show_errors():
+            self._update_case(case)
             self.open_next(case)
 
     def _predict_next(self) -> None:
-        """Predict what will be opened next, in the background, one case after another."""
+        """Predict the next cases in the background, one after another."""
         if not self.predicts_automatically or self._prediction_queue.running_request is not None:
             return
         if not self.chosen_model:
-            return  # a task without a model is for painting by hand
-        for row in case_ranking.rank_undecided_cases(self._workspace, self.task.name):
-            if self._is_outdated(row) and row.case.id not in self._failed_case_ids:
-                self._prediction_queue.predict(PredictionRequest(row.case, self.chosen_model, urgent=False))
-                return
-
-    def _is_outdated(self, row: CaseRow) -> bool:
-        """Whether a case has no prediction, or one by another version that nobody has worked on."""
-        if row.prediction is None:
-            return True
-        return row.state == "predicted" and row.prediction.model != self.chosen_model
+            return  # without a model, labels are painted manually
+        waiting = [row for row in self.rows if row.case.id not in self._failed_case_ids]
+        if (case := case_ranking.find_case_to_predict(waiting, self.chosen_model)) is not None:
+            self._prediction_queue.predict(PredictionRequest(case, self.chosen_model, urgent=False))
 
     def _make_case_from_selected(self) -> None:
-        """Make a case of an image layer that is selected and is not the open one."""
+        """Create a case from the selected image layer, unless it shows the open case."""
         selected = self._viewer.layers.selection.active
         current = self._case_controller.current
         if not isinstance(selected, ImageLayer) or (current is not None and selected is current.image_layer):
             return
         if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
+            self._update_case(case)
             self._copy_into_project(image)
             self._case_controller.open(case, image, selected)
 
     def _copy_into_project(self, image: Image) -> None:
-        """Copy an image that no file holds into the project, so that its case can be opened again."""
+        """Copy an image without a source file into the project, so that its case can be opened again."""
         worker = Worker(_write_copy(self._workspace, image), self)
         worker.failed.connect(show_problem)
         worker.start()
-
-
-def _find_last_task(workspace: Workspace) -> Task:
-    """Return the task of the newest case, or the first task of all in a new project."""
-    known = [case.task for case in workspace.project.read_records(Case) if case.task in workspace.tasks]
-    return workspace.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:

@@ -1,1 +1,1 @@
-"""The demo: a script that drives the real window through the whole loop."""
+"""The demo: a script that runs the complete workflow in the real window."""

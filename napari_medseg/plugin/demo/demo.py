@@ -1,4 +1,4 @@
-"""The whole loop on bundled real data: for a person with a display, else as a play that leaves its pictures behind."""
+"""The complete workflow on bundled real data: interactive with a display, or as a script that saves screenshots."""
 
 import logging
 import shutil
@@ -21,7 +21,7 @@ FOLDER_MARKER_FILE = ".medseg-demo"
 def show_demo() -> None:
     """Open napari with the MedSeg dock and a chest CT of the samples; blocks until the window is closed.
 
-    The project is a temporary one, so that a demo leaves no case in anybody's work.
+    The project is temporary, so that the demo does not change the user's projects.
     """
     with tempfile.TemporaryDirectory(prefix="medseg-demo-") as folder:
         workspace = Workspace.open(Path(folder) / "project", Path(folder) / "registry")
@@ -32,14 +32,16 @@ def show_demo() -> None:
 
 
 def run_scripted_demo(folder: Path) -> list[Path]:
-    """Let the same window go through the whole loop by itself; return the files that it left in `folder`."""
+    """Run the complete workflow automatically in the window; return the files written to `folder`."""
     if folder.exists() and any(folder.iterdir()) and not (folder / FOLDER_MARKER_FILE).exists():
-        folder = folder / "medseg-demo"  # somebody's own files are never cleared away
+        folder = folder / "medseg-demo"  # never delete files of the user
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / FOLDER_MARKER_FILE).touch()
     workspace = Workspace.open(folder / "project", folder / "registry")
-    workspace.registry.promote(CT_ONLY_MODEL, "the play begins before X-rays were learnt, to have something to learn")
+    workspace.registry.promote(
+        CT_ONLY_MODEL, "the demo starts with a model without X-rays, so that retraining can improve it"
+    )
     viewer, widget = open_window(workspace)
     stage = WindowDriver(viewer, widget, folder)
     try:
@@ -60,7 +62,7 @@ def open_window(workspace: Workspace) -> tuple[napari.Viewer, MedSegWidget]:
 
 
 def run_demo(folder: Path | None) -> None:
-    """Show the demo to a person where `folder` is `None`; else play it there and name its files on the terminal."""
+    """Show the interactive demo if `folder` is `None`; otherwise run the script there and print its file paths."""
     logging.basicConfig(level=logging.WARNING)
     if folder is None:
         show_demo()

@@ -1,4 +1,4 @@
-"""The play of the demo: predict, correct, accept, export, retrain, compare, promote, on images that may be shipped."""
+"""The script of the demo: predict, correct, accept, export, retrain, compare and promote, on bundled images."""
 
 import csv
 import shutil
@@ -11,7 +11,7 @@ from napari_medseg.core.records import Run
 from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow import retrain, run_control
-from training.run_folder import EpochEnded, Event
+from training.run_folder import REPORT_FILE, EpochEnded, Event
 
 CT_SLICE = "A0001_z031"
 N_XRAYS = 14
@@ -22,7 +22,7 @@ TASK = "lungs"
 
 
 def run_demo_script(driver: WindowDriver) -> None:
-    """Go through the whole loop; pictures, exports and the report are left in the stage's folder."""
+    """Run the complete workflow; screenshots, exports and the report are written to the folder of `driver`."""
     _predict_and_correct_ct(driver)
     _correct_xrays(driver)
     _export_labels(driver)
@@ -32,9 +32,9 @@ def run_demo_script(driver: WindowDriver) -> None:
 
 def _predict_and_correct_ct(driver: WindowDriver) -> None:
     driver.print_message(
-        "The play uses lungs-unet@1, which has seen CT only. (lungs-unet@3, live for you, knows X-rays too.)"
+        "The demo uses lungs-unet@1, which was trained on CT only. (The live model, lungs-unet@3, supports X-rays too.)"
     )
-    driver.print_message("A chest CT slice is dropped, and predicted without a click.")
+    driver.print_message("A chest CT slice is dropped and predicted automatically.")
     driver.drop_files([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])
     driver.wait_until("the prediction of the CT slice", lambda: _is_predicted(driver, CT_SLICE))
     driver.save_screenshot("1-predicted")
@@ -46,7 +46,7 @@ def _predict_and_correct_ct(driver: WindowDriver) -> None:
     image = driver.current_case.image
     truth = formats.read_labels(SAMPLES / "ct_a0001" / "labels" / f"{CT_SLICE}.tif", image)
     n_changed = driver.correct_labels(truth)
-    driver.print_message(f"It is corrected with brush strokes ({n_changed:,} voxels), and accepted.")
+    driver.print_message(f"It is corrected with brush strokes ({n_changed:,} voxels) and accepted.")
     driver.save_screenshot("3-corrected")
     _accept_case(driver, CT_SLICE)
 
@@ -54,7 +54,7 @@ def _predict_and_correct_ct(driver: WindowDriver) -> None:
 def _correct_xrays(driver: WindowDriver) -> None:
     names = _read_xray_names()
     driver.print_message(
-        f"{len(names)} chest X-rays of other patients, which the CT model finds hard, are dropped and corrected."
+        f"{len(names)} chest X-rays of other patients are dropped and corrected. They are difficult for the CT model."
     )
     driver.drop_files([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
     for index in range(len(names)):
@@ -81,7 +81,7 @@ def _export_labels(driver: WindowDriver) -> None:
 
 
 def _retrain_model(driver: WindowDriver) -> None:
-    driver.print_message(f"Retrain on corrections, {BUDGET_TEXT} at most, in its own process.")
+    driver.print_message(f"The model is retrained on the corrections in a separate process, {BUDGET_TEXT}.")
     events: list[Event] = []
     driver.dock.run_monitor.event_received.connect(events.append)
     driver.choose_entry(BUDGET_TEXT)
@@ -93,8 +93,8 @@ def _retrain_model(driver: WindowDriver) -> None:
     driver.save_screenshot("6-training")
     driver.wait_until("the end of the training run", lambda: not driver.dock.run_monitor.is_running)
     driver.save_screenshot("7-compared")
-    report = run_control.get_run_folder(driver.workspace, _get_run(driver)) / "report.html"
-    driver.add_files(Path(shutil.copy(report, driver.folder / "report.html")))
+    report = run_control.get_run_folder(driver.workspace, _get_run(driver)) / REPORT_FILE
+    driver.add_files(Path(shutil.copy(report, driver.folder / REPORT_FILE)))
 
 
 def _count_epochs(events: list[Event]) -> int:
@@ -108,13 +108,13 @@ def _promote_model(driver: WindowDriver) -> None:
     before = workspace.registry.get_live_card(TASK).id
     driver.click_button("Promote")
     driver.wait_until("the promotion", lambda: workspace.registry.get_live_card(TASK).id != before, timeout_s=10)
-    driver.print_message(f"{workspace.registry.get_live_card(TASK).id} is live in place of {before}.")
+    driver.print_message(f"{workspace.registry.get_live_card(TASK).id} is live now; it replaces {before}.")
     driver.save_screenshot("8-promoted")
 
 
 def _get_run(driver: WindowDriver) -> Run:
     if driver.dock.run_monitor.run is None:
-        raise MedSegError("no training run was started. Look at the last picture.")
+        raise MedSegError("no training run was started. Look at the last screenshot.")
     return driver.dock.run_monitor.run
 
 

@@ -1,4 +1,4 @@
-"""A real window that a program plays on: do something, wait until the window shows it, take its picture."""
+"""Controls a real window from a script: trigger an action, wait for the result, and take a screenshot."""
 
 import sys
 import time
@@ -28,14 +28,14 @@ REPAINT_DELAY_S = 0.4
 
 
 class WindowDriver:
-    """The window, the dock, and the folder for what is left behind.
+    """Controls the window and the dock, and collects the output files.
 
     Parameters
     ----------
     viewer, widget
         The window and the MedSeg dock in it.
     folder
-        Where pictures and exports go.
+        Folder for screenshots and exports.
     """
 
     def __init__(self, viewer: "Viewer", widget: "MedSegWidget", folder: Path) -> None:
@@ -50,20 +50,20 @@ class WindowDriver:
 
     @property
     def current_case(self) -> "OpenCase":
-        """The open case; `MedSegError` where there is none."""
+        """The open case; raises `MedSegError` if there is none."""
         if self.dock.case_controller.current is None:
-            raise MedSegError("no case is open now. Look at the last picture.")
+            raise MedSegError("no case is open now. Look at the last screenshot.")
         return self.dock.case_controller.current
 
     @property
     def labels_layer(self) -> Labels:
-        """The labels of the open case; `MedSegError` where there are none yet."""
+        """The labels layer of the open case; raises `MedSegError` if there is none yet."""
         if self.current_case.labels_layer is None:
-            raise MedSegError(f"{self.current_case.case.name} has no labels now. Look at the last picture.")
+            raise MedSegError(f"{self.current_case.case.name} has no labels now. Look at the last screenshot.")
         return self.current_case.labels_layer
 
     def print_message(self, text: str) -> None:
-        """Tell the terminal what happens."""
+        """Print a message on the terminal."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
@@ -72,52 +72,52 @@ class WindowDriver:
         self.dock.worklist.importer.read(list(paths))
 
     def click_button(self, text: str) -> None:
-        """Click the visible button whose text begins with `text`; it must be there and not be greyed out."""
+        """Click the visible, enabled button whose text starts with `text`; raise `MedSegError` if there is none."""
         for button in self.widget.findChildren(QPushButton):
             if button.isVisible() and button.isEnabled() and button.text().startswith(text):
                 button.click()
                 return
-        raise MedSegError(f"there is no button {text!r} that can be clicked now. Look at the last picture.")
+        raise MedSegError(f"there is no enabled button {text!r} now. Look at the last screenshot.")
 
     def choose_entry(self, text: str) -> None:
-        """Choose an entry of the visible list that has it."""
+        """Select an entry in the visible combo box that contains it; raise `MedSegError` if there is none."""
         for box in self.widget.findChildren(QComboBox):
             if box.isVisible() and (index := box.findText(text)) >= 0:
                 box.setCurrentIndex(index)
                 return
-        raise MedSegError(f"no list offers {text!r} now. Look at the last picture.")
+        raise MedSegError(f"no visible list has the entry {text!r}. Look at the last screenshot.")
 
     def wait_until(self, what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
-        """Let the window live until `is_so()`; raise `MedSegError` naming `what` where that takes too long."""
+        """Process window events until `condition()` is true; raise `MedSegError` with `what` after the timeout."""
         end = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > end:
                 raise MedSegError(
-                    f"the demo waited {timeout_s:.0f} s for {what}, in vain. "
-                    f"Look at the last picture in {self.folder.name}, and at the messages above."
+                    f"the demo waited {timeout_s:.0f} s for {what}, without success. "
+                    f"Look at the last screenshot in {self.folder.name} and at the messages above."
                 )
             self.process_events(POLL_INTERVAL_S)
 
     def process_events(self, seconds: float) -> None:
-        """Let the window react for some seconds."""
+        """Process window events for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             QApplication.processEvents()
             time.sleep(min(POLL_INTERVAL_S, left))
 
     def save_screenshot(self, name: str) -> None:
-        """Save what the whole window shows."""
+        """Save a screenshot of the whole window."""
         self.process_events(REPAINT_DELAY_S)
         path = self.folder / f"{name}.png"
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
         self.add_files(path)
 
     def add_files(self, *paths: Path) -> None:
-        """Count files among those that are left behind."""
+        """Add files to the list of output files."""
         self.files.extend(paths)
 
     def correct_labels(self, truth: NDArray[Any]) -> int:
-        """Correct the open labels to `truth`, one stroke a label; return how many voxels that changed."""
+        """Change the open labels to `truth` (same shape), one stroke per label; return the number of changed voxels."""
         layer = self.labels_layer
         shown = layers.copy_labels(layer)
         n_changed = 0

@@ -1,4 +1,4 @@
-"""The form of an export: format, folder, and whether the images are written too."""
+"""The export form: format, folder, and whether to write the images too."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ EXPORT_FORMATS = (("NIfTI", ".nii.gz"), ("TIFF", ".tif"), ("PNG (single slices o
 def make_export_form(
     write: Callable[[str, Path, bool], None], suffix: str, folder: Path, with_images: bool
 ) -> FunctionGui:
-    """Make the form; it calls `write` with suffix, folder and whether to write images. The others are its defaults."""
+    """Make the form. It calls `write(suffix, folder, with_images)`; the other arguments are the initial values."""
 
     def export_labels(suffix: str, folder: Path, with_images: bool) -> None:
         write(suffix, folder, with_images)
@@ -24,13 +24,13 @@ def make_export_form(
             "label": "Format",
             "choices": EXPORT_FORMATS,
             "value": suffix,
-            "tooltip": "All formats keep the grid of the source; PNG holds no volumes",
+            "tooltip": "All formats keep the voxel grid of the source image; PNG cannot store volumes",
         },
         folder={
             "label": "Folder",
             "mode": "d",
             "value": folder,
-            "tooltip": "Labels, provenance.json and measurements.csv are written here; it is made where it is missing",
+            "tooltip": "For labels, provenance.json and measurements.csv; the folder is created if it does not exist",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
     )

@@ -1,4 +1,4 @@
-"""A small window around a magicgui form. It blocks nothing, and shows what is wrong with the values."""
+"""A small non-modal window for a magicgui form; it shows errors in the values."""
 
 from magicgui.widgets import FunctionGui
 from qtpy.QtCore import Qt
@@ -17,7 +17,7 @@ class FormDialog(QDialog):
     Parameters
     ----------
     title, submit_text
-        Of the window and of its main button.
+        Texts of the window title and of the main button.
     form
         Made by `magicgui` with ``call_button=False``. The button calls it with its values; if the function raises
         `MedSegError`, the message is shown and the window stays open.
@@ -44,11 +44,11 @@ class FormDialog(QDialog):
 
     @property
     def problem(self) -> str:
-        """The message of the last attempt; empty where it succeeded or there was none."""
+        """The error message of the last submission; empty if there was no error."""
         return self._problem.text()
 
     def accept(self) -> None:
-        """Submit the form; close the window where that succeeds."""
+        """Submit the form; close the window if this succeeds."""
         try:
             self.form()
         except MedSegError as error:
@@ -58,7 +58,7 @@ class FormDialog(QDialog):
 
 
 def make_problem_label() -> QLabel:
-    """Make the label of a form that says what is wrong; its text can be copied."""
+    """Make the label that shows the error of a form; its text can be selected and copied."""
     label = QLabel("")
     label.setWordWrap(True)
     label.setObjectName("medseg-verdict")

@@ -1,4 +1,4 @@
-"""The form of the preferences."""
+"""The preferences form."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from napari_medseg.workflow.preferences import Preferences
 
 
 def make_preferences_form(save: Callable[[Preferences], None], preferences: Preferences) -> FunctionGui:
-    """Make the form with the present preferences; it calls `save` with the new ones."""
+    """Make the form with the current preferences; it calls `save` with the new ones."""
 
     def save_preferences(
         predict_automatically: bool, budget_s: float, export_suffix: str, export_with_images: bool, read_files: bool
@@ -39,6 +39,6 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
         read_files={
             "text": "open DICOM and NIfTI files with MedSeg",
             "value": preferences.read_medical_files,
-            "tooltip": "Only where napari has no other preference for these files (Preferences > Plugins)",
+            "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
         },
     )

@@ -1,4 +1,4 @@
-"""The form of a retrain with other options than usual: start version, time, seed, recipe file."""
+"""The form with retrain options: start version, time, seed and recipe file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """What a person chose; `base` is empty for the live version, `recipe` is `None` for the usual recipe."""
+    """The selected options. Empty `base` means the live version; `recipe=None` means the default recipe."""
 
     base: str
     budget_s: float
@@ -31,13 +31,13 @@ def make_retrain_form(
     start
         Starts the run.
     live
-        The live version, which is the first choice; empty where the task has none.
+        The live version, which is the default; empty if the task has none.
     models
         All versions of the task, as in ``lungs-unet@1``.
     budget_s
-        Seconds that are chosen at first; one of `TIME_BUDGETS`.
+        Initial time budget in seconds; one of `TIME_BUDGETS`.
     """
-    first = (f"{live} (live)" if live else "the best match for a first model", "")
+    first = (f"{live} (live)" if live else "the best matching model", "")
     choices = [first, *((model, model) for model in models if model != live)]
 
     def retrain(base: str, budget_s: float, seed: int, recipe: Path | None = None) -> None:
@@ -49,25 +49,25 @@ def make_retrain_form(
         base={
             "label": "Start from",
             "choices": choices,
-            "tooltip": "The result must always beat the live version",
+            "tooltip": "The new version is compared with the live version in any case",
         },
         budget_s={
             "label": "Time",
             "choices": TIME_BUDGETS,
             "value": budget_s,
-            "tooltip": "For the whole run, comparison with the live version included",
+            "tooltip": "Time limit of the whole run, including the comparison with the live version",
         },
         seed={
             "label": "Seed",
             "min": 0,
             "max": MAX_SEED,
             "value": 0,
-            "tooltip": "Same seed and same corrections: same result on a CPU",
+            "tooltip": "The same seed and corrections give the same result on a CPU",
         },
         recipe={
             "label": "Recipe",
             "nullable": True,
             "filter": "Recipes (*.toml *.json)",
-            "tooltip": "Optional TOML or JSON file that changes the usual recipe; see docs/learning.md",
+            "tooltip": "Optional TOML or JSON file that changes the default recipe; see docs/learning.md",
         },
     )

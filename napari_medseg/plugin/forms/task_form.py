@@ -1,4 +1,4 @@
-"""The form of a task: its name, the kind of its images, and a table of its labels with their colours.
+"""The task form: name, kind of images, and a table of labels with colours.
 
 It makes a new task. For an existing task it changes colours and adds labels.
 """
@@ -30,7 +30,7 @@ from napari_medseg.core.custom_task import (
     replace_task_labels,
 )
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.plugin.forms.form_dialog import make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
@@ -41,12 +41,12 @@ COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
 
 
 class TaskDialog(QDialog):
-    """Asks for a task; it blocks nothing.
+    """A non-modal dialog to create a task.
 
     Parameters
     ----------
     make
-        Called with the task; what it raises as `MedSegError` is shown in the dialog, which stays open then.
+        Called with the task. If it raises `MedSegError`, the dialog shows the message and stays open.
     parent
         Qt parent.
     """
@@ -61,11 +61,11 @@ class TaskDialog(QDialog):
         self.kind = ComboBox(
             label="Images",
             choices=[(kind.title, word) for word, kind in IMAGE_KINDS.items()],
-            tooltip="Decides which images are taken for this task, and how many channels its model has",
+            tooltip="Defines which images this task accepts, and the number of channels of its model",
         )
         self.instances = CheckBox(
-            text="number each object, as with nuclei",
-            tooltip="One label only: what all objects are. The model then separates touching objects",
+            text="number each object, as for nuclei",
+            tooltip="Instance segmentation with one label. The model separates touching objects",
         )
         self._fields = Container(widgets=[self.name, self.kind, self.instances])
         self._make_table()
@@ -76,11 +76,11 @@ class TaskDialog(QDialog):
 
     @property
     def problem(self) -> str:
-        """What is wrong with the task as it is typed; empty where nothing is."""
+        """The error in the current input; empty if there is none."""
         return self._problem.text()
 
     def add_label(self, name: str = "", colour: str = "") -> None:
-        """Add a row for one more label; its colour is the next of the palette where none is given."""
+        """Add a row for a label. Without `colour`, the next colour of the palette is used."""
         row = self.table.rowCount()
         self.table.insertRow(row)
         swatch = QPushButton()
@@ -91,16 +91,18 @@ class TaskDialog(QDialog):
         remove.clicked.connect(partial(self._remove_label, remove))
         self.table.setCellWidget(row, COLOUR_COLUMN, swatch)
         self.table.setCellWidget(row, REMOVE_COLUMN, remove)
-        self.table.setItem(row, NAME_COLUMN, QTableWidgetItem(name))  # last, as the change of an item reads the row
+        self.table.setItem(
+            row, NAME_COLUMN, QTableWidgetItem(name)
+        )  # last, because this triggers `_refresh`, which reads the row
 
     def build_task(self) -> Task:
-        """Return the task as it is typed; rows without a name are left out. Raises as `make_custom_task` does."""
+        """Return the task from the input; rows without a name are ignored. Raises as `make_custom_task` does."""
         rows = [(self._get_name(row), self._get_colour(row)) for row in range(self.table.rowCount())]
         named = [(name, colour) for name, colour in rows if name]
         return self._build_from_labels([name for name, _ in named], [colour for _, colour in named])
 
     def accept(self) -> None:
-        """Make the task, or say what is wrong with it."""
+        """Create the task, or show the error."""
         try:
             self._make(self.build_task())
         except MedSegError as error:
@@ -126,10 +128,10 @@ class TaskDialog(QDialog):
         self.table.itemChanged.connect(self._refresh)
 
     def _make_layout(self) -> None:
-        more = theme.make_button("Add a label", "One more row; its value is its place in the table")
+        more = theme.make_button("Add a label", "Add one row; the label value is its position in the table")
         more.clicked.connect(lambda: self.add_label())
         self.save_button = theme.make_button("Make task", "", main=True)
-        cancel = theme.make_button("Cancel", "Leave everything as it is")
+        cancel = theme.make_button("Cancel", "Close without changes")
         layout = QVBoxLayout(self)
         layout.addWidget(self._fields.native)
         layout.addWidget(self.table, stretch=1)
@@ -141,13 +143,13 @@ class TaskDialog(QDialog):
         self._fields.changed.connect(self._refresh)
 
     def _refresh(self, _changed: object = None) -> None:
-        """Say what is wrong as soon as something was typed, and grey the button out until it is right."""
+        """Validate the input: show the error and disable the button until the input is valid."""
         try:
             self.build_task()
             problem = ""
         except MedSegError as error:
             problem = str(error)
-        theme.set_enabled(self.save_button, not problem, "Work with this task and these labels", problem)
+        theme.set_enabled(self.save_button, not problem, "Save and use these labels", problem)
         self._problem.setText(problem if self.name.value.strip() else "")
 
     def _remove_label(self, button: QWidget) -> None:
@@ -175,16 +177,16 @@ class TaskDialog(QDialog):
 
 
 class LabelsDialog(TaskDialog):
-    """Changes the labels of a task that there is; they keep their values, and its name and images stay.
+    """Changes the labels of an existing task. Label values, task name and image kind stay the same.
 
     Parameters
     ----------
     task
-        As it is now.
+        The current task.
     change
-        Called with the task and its other labels, as `make` of a new one.
+        Called with the changed task, like `make` of `TaskDialog`.
     names_are_fixed
-        Whether cases or models use the labels: then none is renamed here, and new ones come behind.
+        Whether cases or models use the labels. Then labels cannot be renamed; new ones are added at the end.
     parent
         Qt parent.
     """
@@ -198,7 +200,9 @@ class LabelsDialog(TaskDialog):
         self.save_button.setText("Save labels")
         self.name.value, self.kind.value, self.instances.value = task.name, find_image_kind(task), task.instances
         for fixed in (self.name, self.kind, self.instances):
-            theme.set_enabled(fixed.native, False, "", "This cannot be changed for an existing task. Make another task")
+            theme.set_enabled(
+                fixed.native, False, "", "This cannot be changed for an existing task. Create a new task instead"
+            )
         self.table.setRowCount(0)
         for label in task.labels:
             self.add_label(label.name, label.colour)
@@ -206,7 +210,7 @@ class LabelsDialog(TaskDialog):
             for row in range(len(task.labels)):
                 item = self.table.item(row, NAME_COLUMN)
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
-                item.setToolTip("Cases or models use this label, so its name stays; its colour may change")
+                item.setToolTip("Cases or models use this label, so it cannot be renamed. You can change its colour")
         self._refresh()
 
     def _build_from_labels(self, names: list[str], colours: list[str]) -> Task:

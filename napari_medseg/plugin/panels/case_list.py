@@ -1,4 +1,4 @@
-"""The list of cases: thumbnail, name, where each stands, how unsure the model is, and what is held out."""
+"""The list of cases: thumbnail, name, state, uncertainty and hold-out."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ STATE_COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.D
 
 
 class CaseList(QTreeWidget):
-    """A row for each case; a click emits `chosen` with the case.
+    """Table with one row per case; a click emits `chosen` with the case.
 
     Notes
     -----
-    `hold_out_requested` carries a group and whether it shall be held out.
+    `hold_out_requested` carries a group and whether to hold it out.
     """
 
     chosen = Signal(object)
@@ -50,7 +50,7 @@ class CaseList(QTreeWidget):
         self.customContextMenuRequested.connect(self._on_menu)
 
     def show_rows(self, rows: Sequence[CaseRow], open_case_id: int | None) -> None:
-        """Show these cases; the open one is selected."""
+        """Show these cases and select the open one."""
         if [row.case.id for row in rows] != [row.case.id for row in self._rows]:
             self.clear()
             self.addTopLevelItems([QTreeWidgetItem() for _ in rows])
@@ -61,7 +61,7 @@ class CaseList(QTreeWidget):
                 self.setCurrentItem(self.topLevelItem(index))
 
     def set_thumbnail(self, case_id: int, grey: NDArray[np.uint8]) -> None:
-        """Show a small grey picture, (height, width), beside a case."""
+        """Show a thumbnail for a case: uint8 grey values, shape (height, width)."""
         pixels = np.ascontiguousarray(grey)
         picture = QImage(
             pixels.data, pixels.shape[1], pixels.shape[0], pixels.shape[1], QImage.Format.Format_Grayscale8
@@ -78,10 +78,12 @@ class CaseList(QTreeWidget):
             if item.text(column) != text:
                 item.setText(column, text)
         item.setForeground(1, QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else self.palette().text())
-        judge = "held out: it judges models and never trains one" if row.case.held_out else ""
+        judge = "held out: used to evaluate models, never for training" if row.case.held_out else ""
         item.setToolTip(0, "\n".join((row.case.name, f"group {row.case.group}", judge)).strip())
         item.setToolTip(3, judge)
-        item.setToolTip(2, "How unsure the model is on this case; the most unsure per minute of work comes next")
+        item.setToolTip(
+            2, "Uncertainty of the model on this case. Cases with the highest uncertainty per minute of work come first"
+        )
         if row.case.id in self._thumbnails:
             item.setIcon(0, self._thumbnails[row.case.id])
 
@@ -93,7 +95,7 @@ class CaseList(QTreeWidget):
             return
         case = self._get_row(item).case
         menu = QMenu(self)
-        text = f"Let {case.group} be trained on" if case.held_out else f"Hold {case.group} out, to judge models"
+        text = f"Use {case.group} for training" if case.held_out else f"Hold out {case.group} for evaluation"
         menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
         menu.exec(self.viewport().mapToGlobal(place))
 
@@ -102,7 +104,7 @@ MAX_THUMBNAIL_PX = 56
 
 
 def make_thumbnail(image: Image) -> NDArray[np.uint8]:
-    """Return the middle plane of an image at most 56 px wide and high, as it is shown: (height, width), 0 to 255."""
+    """Return the middle plane at display contrast: uint8, shape (height, width), at most 56 px per side."""
     plane = image.pixels[image.pixels.shape[0] // 2] if image.axes.startswith("Z") else image.pixels
     step = max(1, -(-max(plane.shape[:2]) // MAX_THUMBNAIL_PX))
     small = plane[::step, ::step].astype(np.float32)

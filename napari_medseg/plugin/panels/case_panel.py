@@ -1,4 +1,4 @@
-"""The case section: which case, task and model, the engine's state, and predicting."""
+"""The case section: case, task, model, engine state, and prediction."""
 
 from pathlib import Path
 
@@ -25,20 +25,20 @@ ENGINE_POLL_MS = 400
 NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
-NO_MODEL_TOOLTIP = "No model predicts here yet: paint labels, accept a few cases, then train the first model below."
+NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
 DROP_HINT = (
-    "Drop CT slices, a series, X-rays, H&E or endoscopy pictures, or a folder, here or on the canvas, "
+    "Drop CT slices, a series, X-rays, H&E or endoscopy images, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."
 )
 
 
 class CasePanel(CollapsibleSection):
-    """Shows and changes what is worked on.
+    """Shows and selects the case, task and model.
 
     Notes
     -----
-    `predict_requested` is emitted by the button: the dock decides whether to ask first. `task_chosen` follows the
-    choice of another task.
+    `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
+    another task was selected.
     """
 
     predict_requested = Signal()
@@ -66,11 +66,11 @@ class CasePanel(CollapsibleSection):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show where the list and the open case stand."""
+        """Update the list and the display of the open case."""
         current, rows = self._case_controller.current, self._worklist.rows
         names = [row.case.id for row in rows]
         if current is not None and current.case.id in names:
-            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Place of this case in the list")
+            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Position of this case in the list")
             self._name.setText(current.case.name)
             self._name.setToolTip(_describe_case(current.case))
         else:
@@ -87,11 +87,11 @@ class CasePanel(CollapsibleSection):
         self.refresh_predict()
 
     def set_predicts_automatically(self, predicts: bool) -> None:
-        """Choose whether labels appear without a click."""
+        """Choose whether cases are predicted automatically."""
         self._auto.setChecked(predicts)
 
     def refresh_models(self) -> None:
-        """List the versions for the task, and mark the live one."""
+        """List the versions for the task and mark the live one."""
         with show_errors():
             self._cards = self._workspace.registry.list_versions(self._worklist.task.name)
             live = self._workspace.registry.get_live_id(self._worklist.task.name)
@@ -108,7 +108,7 @@ class CasePanel(CollapsibleSection):
             self._refresh_model_tooltip()
 
     def show_card(self) -> None:
-        """Open the card of the chosen version in a window of its own."""
+        """Open the card of the selected version in a separate window."""
         if (card := self._get_chosen_card()) is not None:
             with show_errors():
                 ModelCardDialog(card, self._workspace.registry.get_folder(card.id), self.window()).show()
@@ -154,12 +154,10 @@ class CasePanel(CollapsibleSection):
         self._predict = theme.make_button("Predict", "", main=True)
         self._auto = QCheckBox("predict what I drop")
         self._auto.setChecked(self._worklist.predicts_automatically)
-        self._auto.setToolTip(
-            "Labels appear without a click, and the next case is predicted while you correct this one"
-        )
+        self._auto.setToolTip("Predict new images automatically, and predict the next case while you correct this one")
         self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._progress = QProgressBar()
-        self._cancel = theme.make_button("Cancel", "Stop this prediction; nothing of it is kept")
+        self._cancel = theme.make_button("Cancel", "Stop this prediction; its partial result is discarded")
         self._pages = QStackedWidget()
         self._pages.addWidget(make_row(self._predict, self._auto))
         self._pages.addWidget(make_row(self._progress, self._cancel))
@@ -193,7 +191,7 @@ class CasePanel(CollapsibleSection):
         self._poll.start(ENGINE_POLL_MS)
 
     def refresh_predict(self, _event: object = None) -> None:
-        """Show whether a prediction runs, and whether one can be asked for."""
+        """Show the progress of a prediction, and whether one can be started."""
         busy = self._predictions.has_urgent_request
         if busy and self._pages.currentIndex() == 0:
             self._progress.setRange(0, 1)
@@ -253,5 +251,5 @@ class CasePanel(CollapsibleSection):
 
 
 def _describe_case(case: Case) -> str:
-    held_out = "held out: it judges models and never trains one" if case.held_out else ""
+    held_out = "held out: used to evaluate models, never for training" if case.held_out else ""
     return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)

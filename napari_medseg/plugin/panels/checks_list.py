@@ -1,4 +1,4 @@
-"""What to look at before training, above the button that trains: a click opens the case."""
+"""Findings to check before training, shown above the retrain button; a click opens the case."""
 
 from collections.abc import Callable
 
@@ -23,11 +23,11 @@ ROWS_SHOWN = 3
 
 
 class FindingsList(QWidget):
-    """The findings in the corrections of a task, looked for in a thread; hidden where there are none.
+    """The findings in the corrections of a task, computed in a thread; hidden if there are none.
 
     Notes
     -----
-    `changed` says that other findings are shown; `chosen` carries the case of the one that was clicked.
+    `changed` is emitted when the findings changed; `chosen` carries the case of the clicked finding.
     """
 
     changed = Signal()
@@ -59,16 +59,16 @@ class FindingsList(QWidget):
 
     @property
     def blocking_reason(self) -> str:
-        """Why no model may learn from these corrections; empty where one may."""
+        """Why training on these corrections is blocked; empty if it is allowed."""
         return "; ".join(row.text for row in self.rows if row.finding.blocking)
 
     def set_display_allowed(self, allowed: bool) -> None:
-        """Show the list, if it has rows, or make room for something else."""
+        """Allow or forbid showing the list; it is shown only if it has rows."""
         self._display_allowed = allowed
         self.setVisible(bool(self.rows) and allowed)
 
     def check(self, task: str) -> None:
-        """Look at the corrections of a task, unless they are those that were looked at last."""
+        """Check the corrections of a task, unless the same corrections were checked last."""
         pieces = list_corrections_to_check(self._workspace, task)
         if pieces == self._checked:
             return
@@ -81,14 +81,14 @@ class FindingsList(QWidget):
         self._worker = worker.start()
 
     def call_when_checked(self, then: Callable[[], None]) -> None:
-        """Call `then` when all corrections are looked at: now, or soon."""
+        """Call `then` when all corrections are checked: immediately or after the running check."""
         if self._worker is None:
             then()
         else:
             self._waiting = then
 
     def cancel_check(self) -> None:
-        """Look no further; what waits for the end is forgotten."""
+        """Stop the check and drop the pending `call_when_checked` call."""
         self._waiting = None
         if self._worker is not None:
             self._worker.stop()
@@ -114,6 +114,6 @@ class FindingsList(QWidget):
                 item.setForeground(QColor(theme.BAD))
             self._list.addItem(item)
         self._list.setFixedHeight(max(1, min(len(rows), ROWS_SHOWN)) * ROW_HEIGHT_PX + 2 * self._list.frameWidth())
-        self._title.setText(f"Look before you train: {len(rows)} finding{'s' * (len(rows) != 1)}")
+        self._title.setText(f"Check before training: {len(rows)} finding{'s' * (len(rows) != 1)}")
         self.setVisible(bool(rows) and self._display_allowed)
         self.changed.emit()

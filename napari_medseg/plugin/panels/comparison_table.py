@@ -1,4 +1,4 @@
-"""Old against new on every hold-out case, the worst change on top."""
+"""Comparison of old and new version on each hold-out case, worst change first."""
 
 from collections.abc import Sequence, Set
 
@@ -14,11 +14,11 @@ ROW_HEIGHT_PX = 20
 ROWS_SHOWN = 4
 MIN_COLOURED_CHANGE = 0.0005
 PARTIAL_REVIEW_MARK = "◩ "
-PARTIAL_REVIEW_TOOLTIP = ": only a part of it was reviewed, and both versions are judged by that part"
+PARTIAL_REVIEW_TOOLTIP = ": only a part was reviewed; both versions are evaluated on that part"
 
 
 class ComparisonTable(QTableView):
-    """A row for each hold-out case; a click emits `chosen` with the name of the case."""
+    """Table with one row per hold-out case; a click emits `chosen` with the name of the case."""
 
     chosen = Signal(str)
 
@@ -39,11 +39,11 @@ class ComparisonTable(QTableView):
 
     @property
     def rows(self) -> tuple[ComparedCase, ...]:
-        """What is shown, from top to bottom."""
+        """The displayed rows, from top to bottom."""
         return self._table_model.rows
 
     def show_rows(self, rows: Sequence[ComparedCase], partly_reviewed: Set[str] = frozenset()) -> None:
-        """Show these rows in this order; those cases are marked that were reviewed, and are judged, in part."""
+        """Show these rows in this order. Partly reviewed cases are marked; they are evaluated on that part only."""
         self._table_model.set_rows(rows, partly_reviewed)
         metric = rows[0].metric if rows else ""
         self.setToolTip(f"{metric} of the live and the new version. Click a case to see both labels on it")

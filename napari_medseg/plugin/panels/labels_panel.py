@@ -1,4 +1,4 @@
-"""The labels of the task with their colours, keys and sizes; a click paints with one."""
+"""The labels section: label names, colours, keys and measurements. A click selects a label for painting."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_medseg.core.quality.measurements import Measurement
-from napari_medseg.core.tasks import Label, Task
+from napari_medseg.core.task_definitions import Label, Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -29,7 +29,7 @@ class LabelsPanel(CollapsibleSection):
 
     Notes
     -----
-    `uncertainty_toggled` says whether the map of how unsure the model is shall be shown.
+    `uncertainty_toggled` carries whether to show the uncertainty map.
     """
 
     uncertainty_toggled = Signal(bool)
@@ -65,7 +65,7 @@ class LabelsPanel(CollapsibleSection):
 
     def set_task(self, task: Task) -> None:
         """List the labels of another task."""
-        self._task, self._layer = task, None  # so that the keys of the layer are bound anew
+        self._task, self._layer = task, None  # so that the keys of the layer are bound again
         self._sizes = {}
         for button in self._buttons.buttons():
             self._buttons.removeButton(button)
@@ -76,7 +76,7 @@ class LabelsPanel(CollapsibleSection):
         self._on_opened()
 
     def choose_label(self, index: int) -> None:
-        """Paint with label number `index`, counted from 0; a case without labels gets a blank start."""
+        """Paint with the label at `index` (from 0). A case without labels starts with empty labels."""
         current = self._case_controller.current
         if current is None or index >= len(self._task.labels):
             return
@@ -89,21 +89,21 @@ class LabelsPanel(CollapsibleSection):
 
     @property
     def is_uncertainty_shown(self) -> bool:
-        """Whether the map of doubt is wanted."""
+        """Whether the uncertainty map is switched on."""
         return self._uncertainty_checkbox.isChecked()
 
     def set_uncertainty_checkbox(self, shown: bool, possible: bool) -> None:
-        """Tick or untick the map of doubt without asking for it, and say whether it can be asked for."""
+        """Set and enable or disable the uncertainty checkbox without emitting `uncertainty_toggled`."""
         self._uncertainty_checkbox.blockSignals(True)
         self._uncertainty_checkbox.setChecked(shown)
         self._uncertainty_checkbox.blockSignals(False)
-        tooltip = "Bright where the model hesitates between two labels (T)"
+        tooltip = "Bright where the model is uncertain between two labels (T)"
         theme.set_enabled(
-            self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model is asked again for this map"
+            self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model predicts again for this map"
         )
 
     def toggle_uncertainty(self) -> None:
-        """Tick or untick the map of doubt, as a click does."""
+        """Toggle the uncertainty map, as a click does."""
         if self._uncertainty_checkbox.isEnabled():
             self._uncertainty_checkbox.click()
 
@@ -140,7 +140,7 @@ class LabelsPanel(CollapsibleSection):
             size.setText("")
         self.set_status("" if current is not None else "no case is open")
         if current is not None and not current.borrowed:
-            self._bind_keys(current.image_layer)  # so that a digit means the same whichever of our layers is selected
+            self._bind_keys(current.image_layer)  # so that the number keys also work on the image layer
         self._on_labels_changed()
 
     def _on_labels_changed(self) -> None:
@@ -159,7 +159,7 @@ class LabelsPanel(CollapsibleSection):
             layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose_label(chosen), overwrite=True)
 
     def _measure(self) -> None:
-        """Measure in a thread, as a large volume takes longer than a frame of the screen; once more if it changed."""
+        """Measure in a thread, because a large volume would block the window. Repeat if labels changed meanwhile."""
         current = self._case_controller.current
         if current is None or current.labels_layer is None:
             return
@@ -188,7 +188,7 @@ class LabelsPanel(CollapsibleSection):
     def _on_selected(self, _event: object = None) -> None:
         selected = 0 if self._layer is None else int(self._layer.selected_label)
         if self._task.instances and selected > 0:
-            selected = self._task.labels[0].value  # whichever object: all are of the one label
+            selected = self._task.labels[0].value  # all objects share the one label of the task
         chosen = None if self._layer is None else self._buttons.button(selected)
         self._buttons.setExclusive(chosen is not None)
         for button in self._buttons.buttons():

@@ -1,4 +1,4 @@
-"""A model card as a page that a person reads: what it learnt from, how good it is, where it comes from."""
+"""A model card as a readable page: scores, training data, processing and origin."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ DATA_WIDTHS_PX = {"source": 180, "images": 70, "groups": 70, "labels": 260, "lic
 
 
 def render_card_html(card: ModelCard, folder: Path | None = None) -> str:
-    """Lay a card out as HTML for Qt's rich text; `folder` of the version holds the picture of its worst case."""
+    """Return a card as HTML for Qt rich text. `folder` is that of the version, with the figure of its worst case."""
     values = {
         "card": card,
         "score_columns": SCORE_WIDTHS_PX,
@@ -41,12 +41,12 @@ def render_card_html(card: ModelCard, folder: Path | None = None) -> str:
 
 
 def summarise_card(card: ModelCard) -> str:
-    """Say the most important of a card in one tooltip."""
+    """Return a short summary of a card for a tooltip."""
     return render_html(TEMPLATES, "model_summary.html", {"card": card})
 
 
 class ModelCardDialog(QDialog):
-    """A window beside napari's with one card; it blocks nothing."""
+    """A non-modal window with one model card."""
 
     def __init__(self, card: ModelCard, folder: Path | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,21 +81,21 @@ def _describe_label_scores(card: ModelCard) -> list[str]:
 
 
 def _find_worst_case(folder: Path | None) -> str:
-    """Return the URI of the picture, or nothing where there is none."""
+    """Return the URI of the worst-case figure; empty if there is none."""
     if folder is None or not (folder / WORST_CASE_FILE).exists():
         return ""
     return (folder / WORST_CASE_FILE).as_uri()
 
 
 def _describe_processing_steps(card: ModelCard) -> list[str]:
-    """Return a sentence for each step, empty where the card has no such step."""
+    """Return one text per processing step; empty texts for steps that the card does not use."""
     numbers = card.preprocessing
     return [
-        f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other pictures between their "
+        f"a CT from {numbers.hu_low:.0f} to {numbers.hu_high:.0f} HU; other images between their "
         f"{numbers.percentile_low} and {numbers.percentile_high} percentiles",
         f"longer side of {numbers.min_side_px} to {numbers.max_side_px} px",
-        f"looks into the field of the task {card.field.task}" if card.field else "",
-        "tells objects apart by a watershed of their expected depth" if card.instances else "",
+        f"predicts inside the region of interest of the task {card.field.task}" if card.field else "",
+        "separates touching objects by a watershed on their predicted depth" if card.instances else "",
         *(
             f"{step.name.replace('_', ' ')} ({', '.join(f'{name} {value}' for name, value in step.options.items())})"
             for step in card.postprocessing
@@ -104,11 +104,11 @@ def _describe_processing_steps(card: ModelCard) -> list[str]:
 
 
 def _describe_lineage(card: ModelCard) -> list[str]:
-    """Return a fact for each line, empty where the card does not have it."""
+    """Return one line per item; empty lines for items that the card does not have."""
     lineage = card.lineage
     return [
         f"parent: {lineage.parent or 'none, a base model'}",
-        f"began with {lineage.began_with}" if lineage.began_with else "",
+        f"initial weights: {lineage.began_with}" if lineage.began_with else "",
         f"{lineage.n_corrections} corrections, seed {lineage.seed}",
         f"made {lineage.created[:16].replace('T', ' ')}" if lineage.created else "",
         f"promoted because: {lineage.promotion_reason}" if lineage.promotion_reason else "",

@@ -1,4 +1,4 @@
-"""The improve section: retrain on corrections, watch it learn, compare old and new, and decide which goes live."""
+"""The improve section: retrain on corrections, follow the run, compare versions, and promote one."""
 
 from functools import partial
 
@@ -25,12 +25,12 @@ from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overr
 from training.run_folder import Event, Failed
 
 RETRAIN_HINT = (
-    "Accept corrected cases: the model learns from them here, and goes live only if it is better on the hold-out."
+    "Accept corrected cases, then train on them. The new version goes live only if it is better on the hold-out."
 )
-OPTIONS_TOOLTIP = "Start from another version, with another seed, or with a recipe of your own"
+OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
-    "The first model learns from accepted cases, of several patients if it can be; "
-    "it goes live only if it beats an empty answer on the hold-out."
+    "The first model is trained on accepted cases, from several patients if possible. "
+    "It goes live only if it beats empty labels on the hold-out."
 )
 
 
@@ -39,8 +39,8 @@ class RetrainPanel(CollapsibleSection):
 
     Notes
     -----
-    `live_changed` says that another version predicts now; `row_chosen` carries the run and a `ComparisonRow` that a
-    person wants to see as labels. `findings.chosen` carries a case to look at before training.
+    `live_changed` is emitted when another version became live. `row_chosen` carries the run and the `ComparisonRow`
+    whose labels the user wants to see. `findings.chosen` carries a case to check before training.
     """
 
     live_changed = Signal()
@@ -66,7 +66,7 @@ class RetrainPanel(CollapsibleSection):
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
-        """Show another task, and the run of it that is under way or undecided."""
+        """Show another task and its active or undecided run."""
         self._task = task
         self._show_page(self._hint_page)
         self.refresh()
@@ -74,7 +74,7 @@ class RetrainPanel(CollapsibleSection):
             self._watch.attach(task)
 
     def refresh(self) -> None:
-        """Show how many corrections wait, and what can be done."""
+        """Update the number of new corrections and the state of the buttons."""
         with show_errors():
             live = self._workspace.registry.get_live_id(self._task)
             waiting = retrain.count_unlearnt_corrections(self._workspace, self._task)
@@ -82,30 +82,30 @@ class RetrainPanel(CollapsibleSection):
             self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
             self._retrain.setText("Retrain on corrections" if live else "Train first model")
             why_not = self._get_run_blocker()
-            why_not = why_not or ("" if waiting else "No correction waits: accept cases outside the hold-out first")
+            why_not = why_not or ("" if waiting else "No new correction: accept cases outside the hold-out first")
             self.findings.check(self._task)
             why_not = why_not or self.findings.blocking_reason
             judging = _describe_hold_out_shortage(retrain.count_hold_out_groups(self._workspace, self._task))
             self._hint_page.setText(f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {judging}".strip())
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
-            tooltip = f"{what} on {waiting} corrections, in a process of its own; you can go on working"
+            tooltip = f"{what} on {waiting} corrections, in a separate process; you can continue working"
             theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
             theme.set_enabled(self._options, not why_not, OPTIONS_TOOLTIP, why_not)
             self._fill_roll_back(live)
             self._show_effort()
 
     def promote_or_ask_reason(self) -> None:
-        """Promote the candidate; one that is not better needs a typed reason first."""
+        """Promote the candidate. If it is not better, ask for a reason first."""
         if self._compared is None:
             return
         if self._compared[1].verdict.decision is Decision.BETTER:
             self._promote("")
         else:
-            text = "The hold-out does not call it better. Why should it go live all the same?"
-            self.prompt.ask_reason(text, "reason, for the model card", "Promote all the same", self._promote)
+            text = "The hold-out does not show that it is better. Why should it go live anyway?"
+            self.prompt.ask_reason(text, "reason, for the model card", "Promote anyway", self._promote)
 
     def set_budget(self, seconds: float) -> None:
-        """Choose the time of the next run, in seconds; one that the list lacks leaves it as it is."""
+        """Select the time budget of the next run, in seconds; a value that is not in the list is ignored."""
         if (index := self._budget.findData(seconds)) >= 0:
             self._budget.setCurrentIndex(index)
 
@@ -123,7 +123,7 @@ class RetrainPanel(CollapsibleSection):
 
     def _make_retrain_row(self) -> None:
         self._retrain = theme.make_button("Retrain on corrections", "", main=True)
-        self._budget = theme.CompactComboBox("Time for the whole run, comparison with the live version included")
+        self._budget = theme.CompactComboBox("Time limit of the run, including the comparison with the live version")
         for text, seconds in TIME_BUDGETS:
             self._budget.addItem(text, seconds)
         self.set_budget(retrain.DEFAULT_BUDGET_S)
@@ -145,7 +145,7 @@ class RetrainPanel(CollapsibleSection):
         self._decision_page = decided
         self._pages = PageStack(self._hint_page, self.progress, decided)
         self.add(self._pages)
-        self._roll_back = theme.make_tool_button("Roll back ▾", "Let an earlier version predict again")
+        self._roll_back = theme.make_tool_button("Roll back ▾", "Make an earlier version live again")
         self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
         self._roll_back.setMenu(QMenu(self._roll_back))
         self._effort = QElidingLabel("")
@@ -170,7 +170,7 @@ class RetrainPanel(CollapsibleSection):
         )
 
     def _fill_roll_back(self, live: str) -> None:
-        """List the versions that were live before, the last one first."""
+        """List the versions that were live before, newest first."""
         registry = self._workspace.registry
         earlier = [change.model for change in reversed(registry.read_history(self._task))]
         known = [card.id for card in registry.list_versions(self._task)]
@@ -233,7 +233,7 @@ class RetrainPanel(CollapsibleSection):
         if self._watch.is_running:
             return "A training run is under way"
         waits = run_control.find_paused_run(self._workspace, self._task) is not None
-        return "A run is paused: continue it, or discard it, first" if waits else ""
+        return "A run is paused: continue or discard it first" if waits else ""
 
     def _show_comparison(self, run: Run, view: CandidateComparison) -> None:
         self._compared = run, view
@@ -285,10 +285,10 @@ class RetrainPanel(CollapsibleSection):
 
 
 def _describe_hold_out_shortage(n_groups: int) -> str:
-    """Say that too few patients are held out, before somebody waits for a verdict that cannot come."""
+    """Return a warning if the hold-out has too few groups for the promotion gate; otherwise an empty text."""
     if n_groups >= MIN_GROUPS:
         return ""
-    return f"The hold-out has accepted cases of {n_groups} of the {MIN_GROUPS} patients that are needed to tell."
+    return f"The hold-out has accepted cases of {n_groups} patients; the comparison needs {MIN_GROUPS}."
 
 
 def _make_wrapped_label(text: str) -> QLabel:

@@ -1,4 +1,4 @@
-"""The review section: what was done on this case, and the decision on it."""
+"""The review section: progress of the review, review region, and decision."""
 
 import time
 
@@ -15,15 +15,15 @@ from napari_medseg.plugin.widgets.notifications import show_errors
 
 TICK_MS = 1000
 WRITE_INTERVAL_S = 5
-STATUS_TOOLTIP = "When the draft was written, minutes at work, voxels that differ from what the model predicted"
+STATUS_TOOLTIP = "Time since the draft was saved, minutes of work, voxels that differ from the prediction"
 
 
 class ReviewPanel(CollapsibleSection):
-    """Say what was looked at; accept, reject, reset, export.
+    """Buttons to set the review region, and to accept, reject, reset and export.
 
     Notes
     -----
-    `export_requested` is emitted by its button.
+    `export_requested` is emitted by the export button.
     """
 
     export_requested = Signal()
@@ -61,10 +61,10 @@ class ReviewPanel(CollapsibleSection):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what can be done, and what was."""
+        """Update the buttons and the status line."""
         current = self._case_controller.current
         why_not = _get_review_blocker(current, self._case_controller.is_busy)
-        again = "Accepted already; change a label, or what was reviewed, to accept it anew" * (
+        again = "Already accepted; change a label or the review region to accept it again" * (
             _is_accepted_unchanged(current)
         )
         theme.set_enabled(
@@ -73,26 +73,28 @@ class ReviewPanel(CollapsibleSection):
             f"Make these labels a correction, open the next case (A); reviewed: {self._review_region.summary}",
             why_not or again,
         )
-        theme.set_enabled(self._reject, not why_not, "Of no use: close this case without a correction (R)", why_not)
+        theme.set_enabled(self._reject, not why_not, "Not usable: close this case without a correction (R)", why_not)
         changed = current is not None and current.is_edited
         nothing = why_not or ("" if changed else "Nothing was changed: these are the labels of the model")
-        theme.set_enabled(self._reset, not nothing, "Bring the labels of the model back; Ctrl+Z undoes it", nothing)
+        theme.set_enabled(
+            self._reset, not nothing, "Restore the labels that the model predicted; Ctrl+Z undoes it", nothing
+        )
         self.set_status(_describe_progress(current), STATUS_TOOLTIP)
 
     def accept(self) -> None:
-        """Accept, if that can be done now."""
+        """Accept the case if the button is enabled."""
         if self._accept.isEnabled():
             self._write_seconds()
             self._case_controller.accept()
 
     def reject(self) -> None:
-        """Reject, if that can be done now."""
+        """Reject the case if the button is enabled."""
         if self._reject.isEnabled():
             self._write_seconds()
             self._case_controller.reject()
 
     def set_exportable_count(self, n_accepted: int) -> None:
-        """Tell how many accepted cases there are to export."""
+        """Set the number of accepted cases that can be exported."""
         tooltip = (
             f"Write the labels of {n_accepted} accepted case{'s' * (n_accepted != 1)} with geometry and provenance"
         )
@@ -126,9 +128,9 @@ def _get_review_blocker(current: OpenCase | None, busy: bool) -> str:
     if current is None:
         return "Open a case first: drop an image"
     if busy:
-        return "The labels are being written"
+        return "The labels are being saved"
     if current.edit_session is None and current.saved_state in ("accepted", "rejected"):
-        return f"This case is {current.saved_state}; choose a label to change it once more"
+        return f"This case is {current.saved_state}; choose a label to edit it again"
     return "" if current.labels_layer is not None else "There are no labels yet: predict, or choose a label and paint"
 
 
@@ -144,7 +146,7 @@ def _is_accepted_unchanged(current: OpenCase | None) -> bool:
 
 def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> str:
     if current is None:
-        return "waits for a case"
+        return "no case is open"
     if current.edit_session is None:
         return current.saved_state
     draft = current.edit_session.draft
@@ -168,14 +170,14 @@ def _format_elapsed(seconds: float) -> str:
 
 
 REVIEW_REGION_TOOLTIP = (
-    "Looked at a part of the image only? Mark it (C): what lies outside is in no lesson and in no comparison.\n"
-    "Its labels stay as they are."
+    "If you reviewed only a part of the image, mark it (C). Pixels outside are not used for training or evaluation.\n"
+    "Their labels stay as they are."
 )
-NO_CASE_TOOLTIP = "Open a case first; then a part of it can be marked as the one that was reviewed"
+NO_CASE_TOOLTIP = "Open a case first; then you can mark the part that you reviewed"
 
 
 class ReviewRegionButton(QToolButton):
-    """Names the reviewed part of the open case; its menu marks another one."""
+    """Button that shows the review region of the open case; its menu changes the region."""
 
     def __init__(self, review_region: ReviewRegionController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -196,7 +198,7 @@ class ReviewRegionButton(QToolButton):
         self.refresh()
 
     def refresh(self) -> None:
-        """Say what counts now, and offer what can be done with it."""
+        """Update the text and the menu."""
         self.setText(f"reviewed: {self._review_region.summary} ▾")
         for action in self._volume_actions:
             action.setVisible(self._review_region.is_volume)

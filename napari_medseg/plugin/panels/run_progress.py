@@ -1,4 +1,4 @@
-"""A run that learns, or that waits to go on: its curve, where it stands, and the buttons that this state allows."""
+"""Display of a running or paused run: its curve, its progress, and its buttons."""
 
 import time
 from functools import partial
@@ -14,17 +14,17 @@ from napari_medseg.plugin.widgets.collapsible_section import PageStack, make_row
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from training.run_folder import EpochEnded, Event, Failed, Notice, Paused, Started
 
-PAUSING = "pausing, it can go on later"
-STOPPING = "stopping, the best is kept"
+PAUSING = "pausing, you can resume it later"
+STOPPING = "stopping, the best version is kept"
 
 
 class RunProgress(QWidget):
-    """Shows what a run says; whoever owns it acts on the buttons.
+    """Shows the events of a run; the owner of the widget handles its buttons.
 
     Notes
     -----
-    `pause_requested` and `cancel_requested` come while it learns, `continue_requested` and `discard_requested` while it
-    waits.
+    `pause_requested` and `cancel_requested` are emitted during training, `continue_requested` and `discard_requested`
+    while the run is paused or interrupted.
     """
 
     pause_requested = Signal()
@@ -41,15 +41,19 @@ class RunProgress(QWidget):
         self.curve = TrainingCurve(theme_name)
         self.status_label = QElidingLabel("")
         self.pause_button = theme.make_button(
-            "Pause", "End the process and free its memory; the run goes on later where it stood"
+            "Pause", "End the process and free its memory; you can resume the run from here later"
         )
         self.cancel_button = theme.make_button(
-            "Cancel, keep best", "Stop now; the best version so far is compared and offered"
+            "Cancel, keep best", "Stop now; the best version so far is compared with the live one"
         )
         self.halted_label = QLabel("")
         self.halted_label.setWordWrap(True)
-        self.continue_button = theme.make_button("Continue", "Go on where the run stood, to the same result", main=True)
-        self.discard_button = theme.make_button("Discard", "Give this run up; its corrections wait to be learnt again")
+        self.continue_button = theme.make_button(
+            "Continue", "Resume from the last checkpoint; the result is the same as without the pause", main=True
+        )
+        self.discard_button = theme.make_button(
+            "Discard", "Discard this run; its corrections stay available for the next one"
+        )
         self.prompt = InlinePrompt()
         self._running_page, self._halted_page = QWidget(), QWidget()
         stack_widgets(
@@ -58,9 +62,7 @@ class RunProgress(QWidget):
         stack_widgets(
             self._halted_page, self.halted_label, make_row(self.continue_button, self.discard_button, stretch=-1)
         )
-        self._pages = PageStack(
-            self._running_page, self._halted_page, self.prompt
-        )  # a question takes the place of its buttons
+        self._pages = PageStack(self._running_page, self._halted_page, self.prompt)  # the prompt replaces the buttons
         stack_widgets(self, self.curve, self._pages)
         self.pause_button.clicked.connect(self._on_pause)
         self.cancel_button.clicked.connect(self._on_cancel)
@@ -68,7 +70,7 @@ class RunProgress(QWidget):
         self.discard_button.clicked.connect(self._on_discard)
 
     def begin(self) -> None:
-        """Show a run from its first event on."""
+        """Reset the display for a new run."""
         self.curve.clear_epochs()
         self._phase, self._is_request_pending, self._epoch = "reading corrections", False, 0
         self._ends_at = self._worked_s = 0.0
@@ -78,7 +80,7 @@ class RunProgress(QWidget):
         self.show_time_left()
 
     def show_event(self, event: Event) -> None:
-        """Show what the run says."""
+        """Show an event of the run."""
         match event:
             case Started():
                 self._set_phase(f"{event.n_train} corrections, {event.n_replay} replayed")
@@ -97,25 +99,25 @@ class RunProgress(QWidget):
                 self._phase, self._ends_at = "failed", 0.0
 
     def show_time_left(self) -> None:
-        """Count the seconds down that the run expects to take."""
+        """Show the estimated remaining time."""
         left_s = self._ends_at - time.time()
         self.status_label.setText(f"{self._phase}, {left_s:.0f} s left" if left_s > 0 else f"{self._phase} …")
         self.status_label.setToolTip(self._phase)
 
     def end(self) -> None:
-        """Show that nothing is learnt any more."""
+        """Disable the buttons after the end of training."""
         self.pause_button.setEnabled(False)
         self.cancel_button.setEnabled(False)
 
     def offer_to_continue(self, state: RunState) -> None:
-        """Offer to go on with a run that was paused, or interrupted in any other state, and to discard it."""
+        """Offer to continue or discard a run that was paused or interrupted."""
         what = "Paused" if state is RunState.PAUSED else "Interrupted"
         where = f"at epoch {self._epoch}" if self._epoch else "in its first epoch"
-        self.halted_label.setText(f"{what} {where}; press Continue to go on.")
+        self.halted_label.setText(f"{what} {where}; press Continue to resume.")
         self._pages.show_page(self._halted_page)
 
     def _set_phase(self, phase: str) -> None:
-        if not self._is_request_pending:  # what a person asked for is shown until it is done
+        if not self._is_request_pending:  # a pending user request stays visible
             self._phase = phase
 
     def _on_pause(self) -> None:
@@ -133,7 +135,7 @@ class RunProgress(QWidget):
         self.show_time_left()
 
     def _on_discard(self) -> None:
-        text = f"Give up what it learnt up to epoch {self._epoch}?" if self._epoch else "Give this run up?"
+        text = f"Discard the training up to epoch {self._epoch}?" if self._epoch else "Discard this run?"
         keep = partial(self._pages.show_page, self._halted_page)
         self.prompt.ask(text, [("Discard", self.discard_requested.emit), ("Keep it", keep)])
         self._pages.show_page(self.prompt)

@@ -1,8 +1,8 @@
-"""The list of tasks: choose one, make another, or edit its labels. It notices what the command line did meanwhile."""
+"""The list of tasks: select one, create one, or edit its labels. It reloads changes made by other processes."""
 
 from qtpy.QtCore import QEvent, Qt, Signal
 
-from napari_medseg.core.tasks import TASKS, Task
+from napari_medseg.core.task_definitions import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme
@@ -10,25 +10,24 @@ from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import custom_tasks, relabel_task
 from napari_medseg.workflow.workspace import Workspace
 
-NEW_TASK, EDIT_LABELS = " new", " edit"  # no task can have such a name
-NOT_EDITABLE_TOOLTIP = "The labels of this task belong to the program; a new task can have any labels"
+NEW_TASK, EDIT_LABELS = " new", " edit"  # a task name cannot start with a space
+NOT_EDITABLE_TOOLTIP = "The labels of a built-in task cannot be changed. Create a new task for other labels"
 
 
 class TaskSelector(theme.CompactComboBox):
-    """All tasks there are, and below them the ways to other ones.
+    """List of all tasks, with entries to create a task and to edit labels.
 
     Notes
     -----
-    `chosen` carries the name of a task that a person chose; `versions_changed` says that another process added or
-    removed models. What others wrote is looked for when the list opens and when the window is activated, by the times
-    of a few files.
+    `chosen` carries the name of the selected task. `versions_changed` is emitted when another process added or removed
+    models. Changes by other processes are detected by file times, when the list opens or the window is activated.
     """
 
     chosen = Signal(str)
     versions_changed = Signal()
 
     def __init__(self, workspace: Workspace, worklist: Worklist) -> None:
-        super().__init__("What is to be segmented")
+        super().__init__("Task: what to segment")
         self._workspace = workspace
         self._worklist = worklist
         self._stamp = custom_tasks.read_task_file_times(workspace)
@@ -36,18 +35,18 @@ class TaskSelector(theme.CompactComboBox):
         self.activated.connect(self._on_activated)
 
     def list_tasks(self) -> None:
-        """List all tasks, with that which is worked on as the present one."""
+        """Fill the list and select the current task."""
         self.clear()
         for task in self._workspace.tasks:
             self.addItem(task.title, task.name)
         self.insertSeparator(self.count())
         self.addItem("New task…", NEW_TASK)
-        self.setItemData(self.count() - 1, "Name other things to be labelled", Qt.ItemDataRole.ToolTipRole)
+        self.setItemData(self.count() - 1, "Create a task with custom labels", Qt.ItemDataRole.ToolTipRole)
         self.addItem("Edit labels…", EDIT_LABELS)
         self.show_current_task()
 
     def show_current_task(self) -> None:
-        """Show the task that is worked on, and whether its labels can be edited."""
+        """Select the current task; enable label editing only for a custom task."""
         task, index = self._worklist.task, self.findData(EDIT_LABELS)
         self.setCurrentIndex(self.findData(task.name))
         is_own = task.name not in TASKS
@@ -56,19 +55,19 @@ class TaskSelector(theme.CompactComboBox):
         self.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
 
     def make_task(self, task: Task) -> None:
-        """Make a task of one's own and work on it from now on; raises `MedSegError` where its name is taken."""
+        """Create a custom task and select it; raises `MedSegError` if the name already exists."""
         custom_tasks.add_task(self._workspace, task)
         self._stamp = custom_tasks.read_task_file_times(self._workspace)
         self.list_tasks()
         self._worklist.choose_task(task.name)
 
     def change_labels(self, task: Task) -> None:
-        """Put other labels in place of a task's, also in the open case; raises as `task_labels.change_labels` does."""
+        """Replace the labels of a task, also in the open case; raises as `relabel_task.change_labels` does."""
         relabel_task.change_labels(self._workspace, task)
         self._show_changed_tasks()
 
     def reload_if_changed(self) -> None:
-        """Take up the tasks, labels and versions that another process wrote since the last look."""
+        """Reload tasks, labels and versions if another process changed them."""
         with show_errors():
             stamp = custom_tasks.read_task_file_times(self._workspace)
             if stamp == self._stamp:
@@ -81,12 +80,12 @@ class TaskSelector(theme.CompactComboBox):
                 self.versions_changed.emit()
 
     def showPopup(self) -> None:
-        """Open the list, with what is there now."""
+        """Reload changes, then open the list."""
         self.reload_if_changed()
         super().showPopup()
 
     def event(self, event: QEvent) -> bool:
-        """Look again when somebody comes back to the window, as from a terminal."""
+        """Reload changes when the window is activated, for example after work in a terminal."""
         if event.type() == QEvent.Type.WindowActivate:
             self.reload_if_changed()
         return bool(super().event(event))

@@ -1,4 +1,4 @@
-"""The live curve of a training run: loss and validation Dice over epochs, in the colours of the theme."""
+"""Plot of a training run: loss and validation Dice per epoch, in the colours of the theme."""
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
@@ -12,7 +12,7 @@ AXIS_WIDTH_PX = 38
 
 
 class TrainingCurve(pg.PlotWidget):
-    """Dice on the left axis, loss on the right one, each in its colour; the best epoch is marked."""
+    """Plot with Dice on the left axis and loss on the right axis; the best epoch is marked."""
 
     def __init__(self, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -34,18 +34,18 @@ class TrainingCurve(pg.PlotWidget):
         self._loss_view.addItem(self._loss)
         for name in ("left", "right"):
             item.getAxis(name).setWidth(AXIS_WIDTH_PX)
-            item.getAxis(name).enableAutoSIPrefix(False)  # nobody reads Dice in thousandths
+            item.getAxis(name).enableAutoSIPrefix(False)  # no SI prefixes such as "m" for Dice
         item.getAxis("bottom").setStyle(maxTickLevel=0)
         self._epochs: list[EpochEnded] = []
         self.set_theme(theme_name)
 
     @property
     def epochs(self) -> tuple[EpochEnded, ...]:
-        """The epochs that are drawn."""
+        """The plotted epochs."""
         return tuple(self._epochs)
 
     def set_theme(self, theme_name: str) -> None:
-        """Take the colours of one of napari's themes."""
+        """Use the colours of a napari theme."""
         self.setBackground(theme.get_plot_background(theme_name))
         text = theme.get_text_colour(theme_name)
         item = self.getPlotItem()
@@ -61,7 +61,7 @@ class TrainingCurve(pg.PlotWidget):
         item.getAxis("bottom").setPen(text)
 
     def clear_epochs(self) -> None:
-        """Begin anew."""
+        """Remove all epochs from the plot."""
         self._epochs = []
         self._draw()
 

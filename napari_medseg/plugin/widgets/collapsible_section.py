@@ -1,4 +1,4 @@
-"""A foldable part of the dock: a header with its title and one line of state, and a body."""
+"""A collapsible section of the dock: a header with title and status line, and a body."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
@@ -8,12 +8,12 @@ SPACING_PX = 4
 
 
 class CollapsibleSection(QWidget):
-    """Header and body, one below the other; a click on the header folds the body away.
+    """Header and body, one below the other; a click on the header hides or shows the body.
 
     Parameters
     ----------
     title
-        Shown in capitals.
+        Title; shown in capital letters.
     parent
         Qt parent.
     """
@@ -32,7 +32,7 @@ class CollapsibleSection(QWidget):
         self._toggle.toggled.connect(self._fold)
         self._status = QElidingLabel(self)
         self._status.setMinimumWidth(20)
-        self._status.setIndent(0)  # it elides to its whole width: an indent would cut the first letter
+        self._status.setIndent(0)  # the text uses the whole width; an indent would cut off the first letter
         self._status.setObjectName("medseg-muted")
         self._status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._body = QWidget(self)
@@ -50,26 +50,21 @@ class CollapsibleSection(QWidget):
         layout.addWidget(self._body)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
-    @property
-    def is_folded(self) -> bool:
-        """Whether only the header is shown."""
-        return not self._toggle.isChecked()
-
     def fold(self, folded: bool) -> None:
         """Fold or unfold."""
         self._toggle.setChecked(not folded)
 
     def set_status(self, text: str, tooltip: str = "") -> None:
-        """Show one line of state at the right of the header; it stays when the section is folded."""
+        """Set the status line at the right of the header; it stays visible when the section is folded."""
         self._status.setText(text)
         self._status.setToolTip(tooltip)
 
     def add_row(self, *widgets: QWidget, stretch: int = 0) -> None:
-        """Add widgets side by side; the one with index `stretch` takes the space that is left."""
+        """Add widgets side by side; the one with index `stretch` takes the remaining space."""
         self.add(make_row(*widgets, stretch=stretch))
 
     def add(self, widget: QWidget) -> None:
-        """Add a widget over the whole width."""
+        """Add a widget that uses the whole width."""
         self._content.addWidget(widget)
 
     def _fold(self, shown: bool) -> None:
@@ -78,7 +73,7 @@ class CollapsibleSection(QWidget):
 
 
 def make_row(*widgets: QWidget, stretch: int = 0) -> QWidget:
-    """Lay widgets side by side; the one with index `stretch` takes the space that is left."""
+    """Lay widgets side by side; the one with index `stretch` takes the remaining space."""
     row = QWidget()
     layout = QHBoxLayout(row)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -98,7 +93,7 @@ def stack_widgets(page: QWidget, *widgets: QWidget) -> None:
 
 
 class PageStack(QWidget):
-    """Several pages, of which one is shown and only that one takes space."""
+    """Several pages of which one is shown; hidden pages take no space."""
 
     def __init__(self, *pages: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""A question in the dock itself, so that nothing modal stands in the way of daily work."""
+"""A question inside the dock, used instead of a modal dialog."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ PromptAnswer = tuple[str, Callable[[], None]]
 
 
 class InlinePrompt(QFrame):
-    """One question at a time with its answers as buttons; hidden while there is nothing to ask."""
+    """Shows one question with its answers as buttons; hidden if there is no question."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -31,7 +31,7 @@ class InlinePrompt(QFrame):
 
     @property
     def text(self) -> str:
-        """The question that is shown, empty where there is none."""
+        """The displayed question; empty if there is none."""
         return "" if self.isHidden() else self._text.text()
 
     def ask(self, text: str, answers: Sequence[PromptAnswer]) -> None:
@@ -40,7 +40,7 @@ class InlinePrompt(QFrame):
         self._show(text, [(label, self._hide_and_call(call)) for label, call in answers])
 
     def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
-        """Ask for a typed reason; the answer stays grey until something is typed."""
+        """Ask for a typed reason; the answer button is disabled until text is entered."""
         self._reason.hide()
         self._reason.clear()
         self._reason.setPlaceholderText(placeholder)
@@ -52,7 +52,7 @@ class InlinePrompt(QFrame):
         self._reason.setFocus()
 
     def press_answer(self, label: str) -> None:
-        """Press the answer with this label."""
+        """Click the answer with this label; raise `ValueError` if there is none."""
         for index in range(self._buttons.count()):
             pressed = self._buttons.itemAt(index).widget()
             if pressed.text() == label:
@@ -62,7 +62,7 @@ class InlinePrompt(QFrame):
 
     def _on_typed(self, typed: str) -> None:
         if not self._reason.isHidden():
-            why_not = "Type the reason first; it goes on the model card"
+            why_not = "Type the reason first; it is stored in the model card"
             theme.set_enabled(self._buttons.itemAt(0).widget(), bool(typed.strip()), "", why_not)
 
     def _show(self, text: str, answers: Sequence[PromptAnswer]) -> None:

@@ -1,4 +1,4 @@
-"""The edge where errors are caught, once: a `MedSegError` becomes one readable notification."""
+"""Error handling of the window: a `MedSegError` is shown as a notification."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from napari_medseg.inference.engine.client import PredictionCancelled
 
 
 def show_problem(problem: MedSegError | str) -> None:
-    """Show what a person can act on; what they cancelled themselves is no news."""
+    """Show an error message. A cancelled prediction is not reported."""
     if not isinstance(problem, PredictionCancelled):
         show_error(str(problem))
 
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """Show a `MedSegError` that the block raises, instead of passing it on to Qt; a bug keeps its traceback."""
+    """Show a `MedSegError` raised in the block instead of passing it to Qt. Other exceptions are not caught."""
     try:
         yield
     except MedSegError as error:

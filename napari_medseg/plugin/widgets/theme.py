@@ -1,4 +1,4 @@
-"""The look of the dock in napari's themes: a style sheet made of the theme's own colours, and how buttons are made."""
+"""Appearance of the dock: a style sheet with the colours of the napari theme, and functions that make buttons."""
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
@@ -42,7 +42,7 @@ QListView {{ background-color: {foreground}; }}
 
 
 def make_style_sheet(theme_name: str) -> str:
-    """Style sheet of the dock for one of napari's themes, by its name."""
+    """Return the style sheet of the dock for a napari theme, by name."""
     theme = get_theme(theme_name)
     names = ("background", "foreground", "primary", "highlight", "text", "warning", "current")
     colours = {name: getattr(theme, name).as_hex(format="long") for name in names}
@@ -53,27 +53,27 @@ def make_style_sheet(theme_name: str) -> str:
 
 
 def is_dark(theme_name: str) -> bool:
-    """Whether the theme is a dark one."""
+    """Whether the theme is dark."""
     return get_theme(theme_name).type == "dark"
 
 
 def get_curve_colours(theme_name: str) -> tuple[str, str]:
-    """Colours of the Dice and of the loss curve, as hex: those of Okabe-Ito that stand out on this theme."""
+    """Return the colours of the Dice and the loss curve, as hex: Okabe-Ito colours with contrast on this theme."""
     return ("#56B4E9", "#E69F00") if is_dark(theme_name) else ("#0072B2", "#B25000")
 
 
 def get_plot_background(theme_name: str) -> str:
-    """Colour behind a plot, as hex."""
+    """Return the background colour of a plot, as hex."""
     return get_theme(theme_name).foreground.as_hex(format="long")
 
 
 def get_text_colour(theme_name: str) -> str:
-    """Colour of text, as hex."""
+    """Return the text colour, as hex."""
     return get_theme(theme_name).text.as_hex(format="long")
 
 
 def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
-    """Make a push button that leaves the keyboard to the canvas when it is clicked."""
+    """Make a push button. A click does not take the keyboard focus from the canvas."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
     made.setProperty("main", main)
@@ -83,7 +83,7 @@ def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
 
 
 def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") -> QToolButton:
-    """Make a small button; `look` is its name in the style sheet, ``medseg-plain`` for one without a ground."""
+    """Make a small button. `object_name` selects its style; ``medseg-plain`` has no background."""
     made = QToolButton()
     made.setObjectName(object_name)
     made.setText(text)
@@ -93,7 +93,7 @@ def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") 
 
 
 class CompactComboBox(QComboBox):
-    """A list to choose from that takes little width, and that scrolling over it does not change."""
+    """A narrow combo box that does not change when the mouse wheel is used over it."""
 
     def __init__(self, tooltip: str = "") -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class CompactComboBox(QComboBox):
         self.setMinimumContentsLength(4)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to what lies below, unless the list was chosen by the keyboard."""
+        """Ignore the wheel unless the combo box has the keyboard focus."""
         if self.hasFocus():
             super().wheelEvent(event)
         elif event is not None:
@@ -111,6 +111,6 @@ class CompactComboBox(QComboBox):
 
 
 def set_enabled(widget: QWidget, possible: bool, tooltip: str, why_not: str) -> None:
-    """Enable a widget, or grey it out with the reason as its tooltip."""
+    """Enable a widget, or disable it and show the reason as its tooltip."""
     widget.setEnabled(possible)
     widget.setToolTip(tooltip if possible else why_not)

@@ -1,4 +1,4 @@
-"""Long work in a thread, its results on the main thread: workers compute, the main thread remembers."""
+"""Runs long work in a thread and delivers its results to the main thread."""
 
 import threading
 from collections.abc import Generator
@@ -10,18 +10,18 @@ from napari_medseg.core.errors import MedSegError
 
 
 class Worker(QObject):
-    """Walk through a generator in a thread of its own and hand each item to the main thread.
+    """Iterates over a generator in a separate thread and delivers each item to the main thread.
 
     Parameters
     ----------
     work
-        What to do; it must touch neither viewer nor store.
+        Generator to run. It must use neither the viewer nor the project database.
     parent
-        Qt parent, which keeps the worker alive.
+        Qt parent; it keeps the worker alive.
 
     Notes
     -----
-    `yielded` carries each item, `failed` a `MedSegError`, and `ended` closes every worker, whatever happened.
+    `yielded` carries each item and `failed` a `MedSegError`. `ended` is always emitted at the end.
     """
 
     yielded = Signal(object)
@@ -37,17 +37,17 @@ class Worker(QObject):
         self._thread = threading.Thread(target=self._run, name="medseg-worker", daemon=True)
 
     def start(self) -> "Worker":
-        """Begin; return self."""
+        """Start the thread; return self."""
         self._thread.start()
         return self
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is at work."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Deliver nothing more, and end at the next item. What blocks inside an item must be cancelled by its owner."""
+        """Deliver nothing more and stop at the next item. The owner must cancel work that blocks inside an item."""
         self._stopped = True
 
     def wait(self, timeout_s: float) -> bool:
@@ -61,21 +61,21 @@ class Worker(QObject):
                 if self._stopped:
                     break
                 self._post("yielded", item)
-        except MedSegError as error:  # anything else is a bug: napari's hook shows it with its traceback
+        except MedSegError as error:  # other exceptions are bugs; napari shows them with a traceback
             self._post("failed", error)
         finally:
-            self._work.close()  # at once, not when the garbage is collected: it may hold the engine's turn
+            self._work.close()  # immediately, because the generator may hold the lock of the engine
             self._post("ended", None)
 
     def _post(self, what: str, item: object) -> None:
         try:
             self._posted.emit(what, item)
-        except RuntimeError:  # the window, and this object with it, is gone
+        except RuntimeError:  # the window and this object were deleted
             self._stopped = True
 
     def _deliver(self, what: str, item: object) -> None:
         if what == "ended":
             self.ended.emit()
-            self.deleteLater()  # a day of strokes makes thousands of workers
+            self.deleteLater()  # many strokes create thousands of workers
         elif not self._stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)

@@ -116,7 +116,7 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     assert answer["hold_out"][0]["n_images"] == 2
     assert answer["use"] == f"medseg models add {run_dir} --promote"
     assert all(Path(page).is_file() for page in answer["reports"])
-    assert json.loads((run_dir / "recipe.json").read_text())["n_epochs"] == 1
+    assert json.loads((run_dir / "recipe.json").read_text())["schedule"]["n_epochs"] == 1
     code, out, _ = medseg("models", "add", run_dir, "--promote", "--registry", registry)
     assert (code, "my-chest@1 is added" in out) == (0, True)
     older = read_replay_images(registry / "my-chest" / "1")

@@ -9,6 +9,7 @@ from PIL import Image as Picture
 from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.cli.train.old_spelling import translate_old_spelling
+from training.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -79,7 +80,7 @@ def test_the_old_spelling_prepares_a_run_with_one_notice_on_stderr(medseg: Call,
     code, out, _ = medseg("train", *where, "--labels", "a,b", "--budget-s", 9, "--prepare", "--json", "-o", run_dir)
     assert code == 0
     assert json.loads(out)["folder"] == str(run_dir)
-    assert json.loads((run_dir / "recipe.json").read_text())["budget_s"] == 9
+    assert read_recipe(run_dir / "recipe.json").run.budget_s == 9
 
 
 def test_the_old_spelling_keeps_its_exit_codes(medseg: Call, tmp_path: Path) -> None:

@@ -54,9 +54,14 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     assert (answer["model"], answer["live"]) == ("lungs-unet@78", "lungs-unet@77")
     folder = only_run(tmp_path / "project")
     written = read_recipe(folder / "recipe.json")
-    assert (written.n_epochs, written.patience, written.budget_s, written.seed) == (2, 2, None, 5)
-    assert written.loss == "focal_dice"
-    assert written.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
+    assert (written.schedule.n_epochs, written.schedule.patience, written.run.budget_s, written.run.seed) == (
+        2,
+        2,
+        None,
+        5,
+    )
+    assert written.loss.terms == "focal_dice"
+    assert written.run.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
     assert (folder / "start.json").is_file()
     assert not read_snapshot(folder / "snapshot.json").filter_by_role(Role.REPLAY)
     events = [event for event, _ in read_events(folder)]
@@ -81,8 +86,8 @@ def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[o
     assert code == 0, err
     folder = only_run(tmp_path / "project")
     written = read_recipe(folder / "recipe.json")
-    assert Path(written.base).name == "76"
-    assert (Path(written.compare_with).name, written.budget_s) == ("77", None)
+    assert Path(written.run.base).name == "76"
+    assert (Path(written.run.compare_with).name, written.run.budget_s) == ("77", None)
     assert read_card(folder / "card.json").lineage.parent == "lungs-unet@76"
     ws = Workspace.open(tmp_path / "project", tmp_path / "registry")
     (run,) = ws.project.read_records(Run)

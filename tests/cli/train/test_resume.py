@@ -82,12 +82,13 @@ def test_a_projects_run_is_resumed_by_its_task(medseg: Call, tmp_path: Path) -> 
     code, _, err = medseg("train", "resume", *where)
     assert (code, "the task 'lungs' has no paused" in err) == (1, True)
     wish = wish_after_an_epoch(project / "runs", PAUSE_FILE)
-    code, out, err = medseg("train", "project", "--budget", 600, "--json", *where)
+    (tmp_path / "small.json").write_text(json.dumps({"recipe": SMALL}))
+    code, out, err = medseg("train", "project", "--budget", 600, "--recipe", tmp_path / "small.json", "--json", *where)
     wish.join()
     assert code == 3, err
     told = json.loads(out)
     assert (told["state"], told["continue"]) == ("paused", "medseg train resume --task lungs")
-    assert "is paused. Go on with it" in medseg("train", "project", *where)[2]
+    assert "is paused. Resume or discard it" in medseg("train", "project", *where)[2]
     wish = wish_after_an_epoch(project / "runs", CANCEL_FILE)
     code, out, err = medseg("train", "resume", "--json", *where)
     wish.join()
@@ -115,12 +116,12 @@ def test_a_prepared_run_is_trained_elsewhere_and_evaluated_by_resuming(medseg: C
     assert prepared["judge"] == f"medseg train resume {run_dir}"
     assert not list(read_events(run_dir))
     subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=True, timeout=200)
-    assert not (run_dir / "evaluation.html").exists()
+    assert (run_dir / "evaluation.html").is_file(), "evaluated in the pass that compares it"
     code, out, err = medseg("train", "resume", run_dir, "--json")
     assert code == 0, err
     answer = json.loads(out)
     assert answer["hold_out"][0]["n_images"] == 1
-    assert (run_dir / "evaluation.html").is_file()
+    assert (run_dir / "older.json").is_file(), "what its descendants replay"
     assert "is finished and evaluated" in medseg("train", "resume", run_dir)[2]
 
 

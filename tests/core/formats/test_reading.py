@@ -65,12 +65,15 @@ def a_jpeg(folder: Path) -> Path:
 MAKERS = [a_dicom, a_compressed_dicom, a_nifti, a_packed_nifti, a_tiff, an_ome_tiff, a_png, a_jpeg]
 
 
-def read_or_refuse(path: Path) -> None:
+def read_or_refuse(path: Path) -> str:
+    """Text of the refusal, empty where the file was read; any other error is a bug and passes through."""
     try:
         image = formats.read(path)
-    except MedSegError:
-        return
+    except MedSegError as error:
+        return str(error)
+    assert image.pixels.shape == (*image.spatial_shape, *image.pixels.shape[len(image.spatial_shape) :])
     assert image.pixels.size
+    return ""
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -92,13 +95,18 @@ def test_truncated_files_are_readable_errors(tmp_path: Path, make: Callable[[Pat
 def test_damaged_bytes_are_readable_errors(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     path = make(tmp_path)
     whole = np.frombuffer(path.read_bytes(), np.uint8)
+    assert read_or_refuse(path) == ""
     random = np.random.default_rng(0)
+    refusals = []
     for _ in range(150):
         damaged = whole.copy()
         places = random.integers(0, min(len(damaged), int(random.choice([200, 1500, 10**9]))), random.integers(1, 12))
         damaged[places] = random.integers(0, 256, places.size)
         path.write_bytes(damaged.tobytes())
-        read_or_refuse(path)
+        refusals.append(read_or_refuse(path))
+    refused = [text for text in refusals if text]
+    assert len(refused) >= 5, "damage is noticed"
+    assert all(path.name.partition(".")[0] in text for text in refused), "the text names the image"
 
 
 @pytest.mark.parametrize("suffix", [*formats.READERS, ".xyz", ""])

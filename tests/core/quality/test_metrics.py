@@ -11,7 +11,6 @@ from napari_medseg.core.quality.metrics import (
     compute_bootstrap_interval,
     compute_dice,
     compute_dice_per_label,
-    compute_iou,
     compute_surface_distances,
 )
 
@@ -20,18 +19,17 @@ SQUARE = EMPTY.copy()
 SQUARE[1:5, 1:5] = 1
 
 
-def test_dice_and_iou_by_hand() -> None:
+def test_dice_by_hand() -> None:
     half = SQUARE.copy()
     half[1:3] = 0
     assert compute_dice(SQUARE, half) == 2 * 8 / 24
-    assert compute_iou(SQUARE, half) == 8 / 16
-    assert compute_dice(SQUARE, SQUARE) == compute_iou(SQUARE, SQUARE) == 1.0
-    assert compute_dice(SQUARE, 1 - SQUARE) == compute_iou(SQUARE, 1 - SQUARE) == 0.0
+    assert compute_dice(SQUARE, SQUARE) == 1.0
+    assert compute_dice(SQUARE, 1 - SQUARE) == 0.0
 
 
 def test_empty_regions() -> None:
-    assert compute_dice(EMPTY, EMPTY) == compute_iou(EMPTY, EMPTY) == 1.0
-    assert compute_dice(EMPTY, SQUARE) == compute_dice(SQUARE, EMPTY) == compute_iou(EMPTY, SQUARE) == 0.0
+    assert compute_dice(EMPTY, EMPTY) == 1.0
+    assert compute_dice(EMPTY, SQUARE) == compute_dice(SQUARE, EMPTY) == 0.0
 
 
 def test_per_label_is_dice_of_each_label() -> None:
@@ -87,7 +85,6 @@ def test_bootstrap_interval_is_of_the_mean_and_repeatable() -> None:
 def test_other_shapes_and_no_values_are_refused() -> None:
     for compare in (
         compute_dice,
-        compute_iou,
         lambda a, b: compute_dice_per_label(a, b, [1]),
         lambda a, b: compute_surface_distances(a, b, (1, 1)),
     ):

@@ -121,8 +121,8 @@ def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> 
 def test_a_model_that_predicts_inside_a_roi_gets_it_in_the_engine_too(engine: Engine, tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "project", tmp_path / "registry")
     try:
-        model = workspace.registry.get_live_card("covid").id
-        folder, lungs = workspace.registry.get_folder(model), workspace.get_roi_model_folder(model)
+        card = workspace.registry.get_live_card("covid")
+        folder, lungs = workspace.registry.get_folder(card.id), workspace.registry.find_roi_folder(card)
         roi_predictor = Predictor.load(lungs)
         image = formats.read(SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm")
         *events, result = engine.predict(image, folder, roi_folder=lungs)
@@ -130,9 +130,7 @@ def test_a_model_that_predicts_inside_a_roi_gets_it_in_the_engine_too(engine: En
         workspace.close()
     assert isinstance(result, PredictionResult)
     np.testing.assert_array_equal(result.roi, roi_predictor.predict_labels(image))
-    np.testing.assert_array_equal(
-        result.labels, Predictor.load(folder, roi_predictor=roi_predictor).predict_labels(image)
-    )
+    np.testing.assert_array_equal(result.labels, Predictor.load(folder, roi_folder=lungs).predict_labels(image))
     assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, PredictionProgress)]
 
 

@@ -13,9 +13,9 @@ from napari_medseg.inference.engine.shared_memory import SharedArray
 DOUBLE = """
 import sys
 from napari_medseg.inference.engine.protocol import ArrayRef
-from napari_medseg.inference.engine.shared_memory import Segment
+from napari_medseg.inference.engine.shared_memory import SharedArray
 
-with Segment.attach(ArrayRef.model_validate_json(sys.argv[1])) as segment:
+with SharedArray.attach(ArrayRef.model_validate_json(sys.argv[1])) as segment:
     segment.write(segment.read() * 2)
 """
 

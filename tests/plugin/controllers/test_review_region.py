@@ -15,8 +15,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_medseg.core import formats
+from napari_medseg.core.project.review_region import WHOLE_IMAGE
 from napari_medseg.core.records import Correction
-from napari_medseg.core.review_region import WHOLE_IMAGE
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.main_widget import MedSegWidget
 from napari_medseg.plugin.panels.review_panel import ReviewRegionButton
@@ -152,7 +152,7 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     drop(dock, qtbot, write_phantom(tmp_path, 1))
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     draw(dock, LEFT_HALF + 1000)
-    assert button(dock).text() == "reviewed: nothing, no pixel lies in the area ▾"
+    assert button(dock).text() == "reviewed: nothing, the region is empty ▾"
     dock.review_panel.accept()
     qtbot.waitUntil(lambda: "no pixel of case1 lies in the reviewed area" in told)
     qtbot.waitUntil(lambda: not dock.case_controller.is_busy)

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
 from napari_medseg.plugin.reader_writer import make_layer_data
+from napari_medseg.workflow import cases
 
 
 def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
@@ -80,12 +81,59 @@ def test_accepting_opens_the_next_until_all_are_done(
     assert "All cases are done" in told
 
 
+def test_accepting_reads_rows_and_no_list(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    asked: list[str] = []
+    window.ws.project._connection.set_trace_callback(asked.append)
+    window.case_controller.accept()
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name != "case1")
+    wait_for(window, qtbot, "accepted", "predicted", "predicted")
+    qtbot.waitUntil(lambda: not window.case_controller.is_busy)
+    qtbot.wait(50)
+    window.ws.project._connection.set_trace_callback(None)
+    cases_read = [sql for sql in asked if "cases_with_side" in sql]
+    lists = [sql for sql in cases_read if "c.id = " not in sql]
+    assert not lists, lists
+    assert 1 <= len(cases_read) <= 6
+
+
+def test_the_list_is_what_the_project_says_after_every_step(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Rows are read one by one: none may be forgotten."""
+
+    def check() -> None:
+        qtbot.wait(20)
+        assert window.worklist.rows == cases.list_cases(window.ws, "lungs")
+
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    check()
+    window.case_controller.current.labels_layer.paint((2, 2), 1)
+    wait_for(window, qtbot, "draft", "predicted", "predicted")
+    window.case_controller.accept()
+    wait_for(window, qtbot, "accepted", "predicted", "predicted")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    window.case_controller.reject()
+    wait_for(window, qtbot, "accepted", "rejected", "predicted")
+    group = window.worklist.rows[2].case.group
+    window.worklist.set_held_out(group, not window.worklist.rows[2].case.held_out)
+    check()
+    drop(window, qtbot, tmp_path, 3, 4)
+    wait_for(window, qtbot, "accepted", "rejected", "predicted", "predicted")
+    check()
+
+
 def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    for by, expected in ((1, "case2"), (1, "case3"), (1, "case1"), (-1, "case3")):
+    seen = [window.case_controller.current.case]
+    for by in (1, 1, 1, -1):
         window.worklist.step(by)
-        qtbot.waitUntil(lambda expected=expected: window.case_controller.current.case.name == expected)
+        qtbot.waitUntil(lambda: getattr(window.case_controller.current, "case", None) not in (None, seen[-1]))
+        seen.append(window.case_controller.current.case)
+    assert [case.name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
 
 
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
@@ -153,6 +201,9 @@ def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: Simp
         window.viewer.add_image(data, **arguments)
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
     qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
+    assert window.case_controller.current.case.name == "slice 0"
+    assert [row.case.name for row in window.worklist.rows] == ["slice 0", "slice 1", "slice 2"]
+    np.testing.assert_array_equal(window.viewer.layers[0].data, phantom(0).pixels)
 
 
 def test_a_case_whose_image_is_gone_is_left_alone_in_the_background(

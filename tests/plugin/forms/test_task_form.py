@@ -14,7 +14,7 @@ from napari_medseg.core.custom_task import append_task_labels, make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Correction
 from napari_medseg.core.task_catalog import write_task
-from napari_medseg.core.tasks import Task
+from napari_medseg.core.task_definitions import Task
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.task_form import NAME_COLUMN, REMOVE_COLUMN, LabelsDialog, TaskDialog
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP

@@ -56,7 +56,14 @@ def test_a_wish_that_a_starting_process_forgets_is_repeated(ws: Workspace, make_
     dock = make_dock(ws)
     dock.retrain_panel.progress.pause_button.click()
     (run.folder / PAUSE_FILE).unlink()
-    qtbot.waitUntil(lambda: (run.folder / PAUSE_FILE).exists())
+    qtbot.waitUntil((run.folder / PAUSE_FILE).exists)
+    assert dock.retrain_panel.progress.status_label.text().startswith("pausing")
+    assert dock.run_monitor.is_running
+    run.say(BEGAN, epoch(1), Paused(1, 13, 12.0))
+    run.die()
+    qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
+    assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
+    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 1; press Continue to go on."
 
 
 def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_another(
@@ -68,7 +75,7 @@ def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_anothe
     assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 12; press Continue to go on."
     assert len(dock.retrain_panel.progress.curve.epochs) == 12
     assert not dock.retrain_panel._retrain.isEnabled()
-    assert dock.retrain_panel._retrain.toolTip() == "A run is paused: continue it, or discard it, first"
+    assert dock.retrain_panel._retrain.toolTip() == "A run is paused: continue or discard it first"
     with pytest.raises(MedSegError, match="is paused"):
         retrain.start_run(ws, "lungs")
     assert not list(told), "a pause is no failure"
@@ -98,7 +105,7 @@ def test_a_paused_run_is_discarded_after_a_question(ws: Workspace, make_dock: Ma
     dock = make_dock(ws)
     progress = dock.retrain_panel.progress
     progress.discard_button.click()
-    assert progress.prompt.text == "Give up what it learnt up to epoch 3?"
+    assert progress.prompt.text == "Discard the training up to epoch 3?"
     assert not progress.continue_button.isVisible(), "one thing at a time"
     progress.prompt.press_answer("Keep it")
     assert progress.continue_button.isVisible()
@@ -116,7 +123,7 @@ def test_an_interrupted_run_can_go_on_too(ws: Workspace, make_dock: MakeDock, to
     run.die()
     dock = make_dock(ws)
     assert dock.retrain_panel.progress.halted_label.text() == "Interrupted at epoch 1; press Continue to go on."
-    assert "Continue it, or train again" in told
+    assert "Resume the run, or train again" in told
     assert dock.retrain_panel.progress.continue_button.isVisible()
 
 

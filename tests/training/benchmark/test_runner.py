@@ -6,9 +6,10 @@ import tifffile
 from training_phantoms import phantom, small_card, small_recipe
 
 from napari_medseg.core.model_card import Lineage
+from napari_medseg.inference.predictor import Predictor
 from training.benchmark.runner import BenchmarkFolders, make_environment, plan_suite_runs, run_rows
 from training.benchmark.suite import Suite, SuiteRow
-from training.benchmark.table import draw_suite_figures, read_table_rows, write_tables
+from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
 
 N_IMAGES = 6
@@ -55,10 +56,28 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(ended: dict[str, str]) -
     assert "unknown loss 'guesswork'" in ended["No such loss"]
 
 
-def test_the_tables_hold_what_was_measured(ended: dict[str, str], places: BenchmarkFolders) -> None:
+def test_figures_are_those_of_the_run_and_drawn_where_it_kept_none(
+    ended: dict[str, str], places: BenchmarkFolders
+) -> None:
+    planned = plan_suite_runs(toy_suite().select_rows(["Dice"]), [], places.out)
+    kept = dict(read_suite_figures(planned))["Dice"]
+    assert [figure.name for figure in kept] == ["phantoms/p4", "phantoms/p5"]
+    hidden = planned[0].run_dir / "hidden.npz"
+    (planned[0].run_dir / "example_figures.npz").rename(hidden)
+    drawn = dict(read_suite_figures(planned))["Dice"]
+    hidden.rename(planned[0].run_dir / "example_figures.npz")
+    for ours, theirs in zip(kept, drawn, strict=True):
+        assert (ours.name, ours.dice) == (theirs.name, pytest.approx(theirs.dice))
+        np.testing.assert_array_equal(ours.rgb, theirs.rgb)
+
+
+def test_the_tables_hold_what_was_measured(
+    ended: dict[str, str], places: BenchmarkFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planned = plan_suite_runs(toy_suite(), [], places.out)
     lines = read_table_rows(planned, {name: text for name, text in ended.items() if text})
-    pictures = dict(draw_suite_figures(planned))
+    monkeypatch.delattr(Predictor, "predict")  # a table predicts nothing
+    pictures = dict(read_suite_figures(planned))
     table, markdown, page = write_tables(toy_suite(), lines, "medseg benchmark toy.toml", places.out, pictures)
     rows = list(csv.DictReader(table.open()))
     assert [row["row"] for row in rows[:2]] == ["Cross-entropy", "Dice (recommended)"]

@@ -12,7 +12,7 @@ from training_phantoms import SIDE, phantom, small_card
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import Box
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem
@@ -20,7 +20,6 @@ from training.evaluation.case_figure import draw_case_figure
 from training.evaluation.evaluate import (
     evaluate_case,
     evaluate_cases,
-    evaluate_predictor,
     find_cases,
     make_folder_source,
     make_predictor_source,
@@ -65,8 +64,13 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return images, labels
 
 
+def evaluate_predictor(network: Predictor, cases: list[LabelledCase]) -> Evaluation:
+    judged = evaluate_cases(make_predictor_source(network), cases, LUNGS, network.card.architecture.classes)
+    return Evaluation(network.card.id, LUNGS.name, tuple(one.score for one in judged))
+
+
 def test_a_folder_is_evaluated_image_by_image(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    evaluation = evaluate_predictor(predictor(), find_cases(*folders, group="^(p[0-9])_"), LUNGS)
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders, group="^(p[0-9])_"))
     assert [score.name for score in evaluation.scores] == ["p0_0", "p0_1", "p1_2", "p1_3"]
     summary = next(score for score in evaluation.summarise() if score.metric == "Dice")
     assert (summary.n_images, summary.n_groups, summary.swapped_sides) == (4, 2, 0)
@@ -78,20 +82,20 @@ def test_a_folder_is_evaluated_image_by_image(folders: tuple[Path, Path], tmp_pa
         assert score.iou["left lung"] == pytest.approx(score.dice["left lung"] / (2 - score.dice["left lung"]))
         assert set(score.hd95) == {"right lung", "left lung"}
         assert score.unit == "px"
-    only = evaluate_predictor(predictor(), find_cases(*folders, only="p1_"), LUNGS)
+    only = evaluate_predictor(predictor(), find_cases(*folders, only="p1_"))
     assert [score.name for score in only.scores] == ["p1_2", "p1_3"]
     assert only.scores == tuple(score for score in only.scores if score.group == "")
 
 
 def test_exchanged_sides_are_counted(folders: tuple[Path, Path]) -> None:
-    evaluation = evaluate_predictor(predictor(right_is_left=True), find_cases(*folders), LUNGS)
+    evaluation = evaluate_predictor(predictor(right_is_left=True), find_cases(*folders))
     summary = next(score for score in evaluation.summarise() if score.metric == "Dice")
     assert summary.swapped_sides == 4
     assert summary.mean < 0.1
 
 
 def test_the_tables_say_the_same(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    evaluation = evaluate_predictor(predictor(), find_cases(*folders), LUNGS)
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders))
     table, data, page = write_evaluation(evaluation, tmp_path / "out")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -108,7 +112,7 @@ def test_several_sources_have_a_line_each_and_one_for_all(folders: tuple[Path, P
     cases = [
         LabelledCase(case.name, case.image, case.labels, source=case.name[:2]) for case in pair_by_stem(images, labels)
     ]
-    evaluation = evaluate_predictor(predictor(), cases, LUNGS)
+    evaluation = evaluate_predictor(predictor(), cases)
     assert [score.dataset for score in evaluation.summarise() if score.metric == "Dice"] == ["p0", "p1", "all"]
     assert {score.metric for score in evaluation.summarise()} == {
         "Dice",
@@ -211,7 +215,7 @@ def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_
     wrong = tifffile.imread(whole.labels)
     wrong[:, : SIDE // 2] = 0
     tifffile.imwrite(theirs / whole.labels.name, wrong)
-    part = replace(whole, part=ReviewedPart(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
+    part = replace(whole, reviewed_part=ReviewedPart(Box(top=0, bottom=SIDE, left=SIDE // 2, right=SIDE)))
     judged = {
         case.reviewed_part is None: one
         for case in (whole, part)

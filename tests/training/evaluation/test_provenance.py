@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from training.evaluation.provenance import ENVIRONMENT_FILE, SPLIT_FILE, write_provenance
+from training.evaluation.provenance import write_provenance
+from training.run_folder import ENVIRONMENT_FILE, SPLIT_FILE
 from training.run_setup import read_setup
 
 MakeRun = Callable[..., Path]

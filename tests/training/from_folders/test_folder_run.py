@@ -1,7 +1,8 @@
 """Anybody's images and masks: what fits, everything that does not, and a first model out of it."""
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from napari_medseg.core import formats
 from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.core.tasks import TASKS
+from napari_medseg.core.task_definitions import TASKS
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
+from training.__main__ import main as train_run
 from training.data.sample_reader import read_item
 from training.from_folders.default_recipe import (
     DataStats,
@@ -26,14 +30,14 @@ from training.from_folders.default_recipe import (
 from training.from_folders.folder_run import (
     FolderData,
     check_folder_data,
+    evaluate_folder_run,
     fill_run,
     make_folder_task,
-    train_and_evaluate,
 )
 from training.from_folders.mask_pairing import format_mismatches, read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
 from training.from_folders.name_matching import pair_names
-from training.run_folder import Notice, read_events
+from training.run_folder import Compared, Notice, read_events
 
 SHAPE = (48, 64)
 AT_RANDOM = RecipeOverrides(weights="none")
@@ -226,13 +230,14 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     small = DataStats(n_train=4, n_validate=0, n_planes=4, side_px=100, look="grey")
     large = DataStats(n_train=800, n_validate=200, n_planes=800, side_px=512, look="grey")
     few, many = (make_default_recipe(task, "chest", sizes, RecipeOverrides()) for sizes in (small, large))
-    assert few.n_epochs * few.steps_per_epoch < many.n_epochs * many.steps_per_epoch
-    assert (few.patch_px, many.patch_px) == (96, 256)
-    assert (few.keep, many.keep) == ("last", "best")
+    n_steps = [each.schedule.n_epochs * each.schedule.steps_per_epoch for each in (few, many)]
+    assert n_steps[0] < n_steps[1]
+    assert (few.data.patch_px, many.data.patch_px) == (96, 256)
+    assert (few.schedule.keep, many.schedule.keep) == ("last", "best")
     path = tmp_path / "changes.toml"
     path.write_text('weights = "none"\n[recipe]\nn_epochs = 3\n[architecture]\nencoder = "resnet18"\noptions = {}\n')
     changes = read_recipe_overrides(path)
-    assert make_default_recipe(task, "chest", small, changes).n_epochs == 3
+    assert make_default_recipe(task, "chest", small, changes).schedule.n_epochs == 3
     in_full = add_default_preprocessing(changes, task, small)
     assert in_full == changes.model_copy(update={"preprocessing": {"max_side_px": 512}})
     stained = large.model_copy(update={"look": "stained"})
@@ -247,8 +252,35 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
         read_recipe_overrides(path)
 
 
-def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callable[..., FolderData]) -> None:
-    fill_folders(tmp_path, 10)
+class Counts:
+    """How often images are read from a folder, and how often each is predicted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.reads: Counter[str] = Counter()
+        self.predictions: Counter[str] = Counter()
+        read, predict = formats.read, Predictor.predict
+
+        def count_read(path: Path) -> Image:
+            self.reads[path.stem] += path.parent == folder
+            return read(path)
+
+        def count_prediction(self_: Predictor, image: Image, *options: object, **more: object) -> Iterator[object]:
+            self.predictions[image.sources[0].stem] += 1
+            return predict(self_, image, *options, **more)
+
+        monkeypatch.setattr(formats, "read", count_read)
+        monkeypatch.setattr(Predictor, "predict", count_prediction)
+
+
+def train_and_evaluate(run_dir: Path) -> ModelCard:
+    assert train_run([str(run_dir)]) == 0
+    return evaluate_folder_run(run_dir)
+
+
+def test_a_first_model_is_trained_and_can_be_opened(
+    tmp_path: Path, own: Callable[..., FolderData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_folders(tmp_path, 12)
     data = own(group_by="p[0-9]+", hold_out=("p1",))
     found = check_folder_data(data)
     small = {"n_epochs": 1, "steps_per_epoch": 2, "batch_size": 2, "patch_px": 64, "precision": "fp32"}
@@ -261,19 +293,36 @@ def test_a_first_model_is_trained_and_can_be_opened(tmp_path: Path, own: Callabl
     run_dir = tmp_path / "run"
     base = fill_run(data, found.cases, [], run_dir, changes)
     assert base.card.own_task == data.encoding.task
-    roles = {item.name: item.role for item in read_snapshot(run_dir / "snapshot.json").items}
-    assert {name for name, role in roles.items() if role is Role.HOLD_OUT} == {"chest/p1_2", "chest/p1_3"}
+    snapshot = read_snapshot(run_dir / "snapshot.json")
+    assert {item.name for item in snapshot.filter_by_role(Role.HOLD_OUT)} == {"chest/p1_2", "chest/p1_3"}
+    counts = Counts(monkeypatch, tmp_path / "images")
     card = train_and_evaluate(run_dir)
+    assert counts.predictions == {"p1_2": 1, "p1_3": 1}, "an empty answer is what a first model has to beat"
+    validating = {Path(item.image).stem for item in snapshot.filter_by_role(Role.VALIDATE)}
+    assert len(validating) == 2
+    wanted = {stem: 2 if stem in ("p1_2", "p1_3") else 1 for stem in (f"p{n // 2}_{n}" for n in range(12))}
+    assert counts.reads == wanted, "a hold-out image once before the training and once behind it, the others once"
+    assert train_and_evaluate(run_dir) == card, "what is done is not done again"
+    assert counts.predictions.total() == 2
     assert card.hold_out[-1].n_images == 2
+    assert card.hold_out[-1].labels_by == "the masks that came with the images"
+    assert card.calibration.n_images == 2
     assert card.task_definition.sides == (1, 2)
     assert card.lineage.n_corrections == 0
     assert card.lineage.began_with == "random weights, as asked for"
     said = [event.text for event, _ in read_events(run_dir) if isinstance(event, Notice)]
     assert said.count("the model begins with random weights, as asked for") == 1
-    assert [source.n_images for source in card.training_data] == [8]
+    assert [source.n_images for source in card.training_data] == [10]
     network, _ = load_version(run_dir)
     assert not network.training
-    assert (run_dir / "report.html").exists()
+    compared = {event.case: event.new for event, _ in read_events(run_dir) if isinstance(event, Compared)}
+    told = {image["name"]: image for image in json.loads((run_dir / "evaluation.json").read_text())["images"]}
+    assert compared == {name: image["mean_dice"] for name, image in told.items()}
+    assert card.hold_out[0].mean == pytest.approx(sum(compared.values()) / 2)
+    assert "precision_right_lung" in told["chest/p1_2"]
+    assert (run_dir / "report.html").read_text().count("<img") == 2
+    assert (run_dir / "evaluation.html").read_text().count("<img") == 2
+    assert (run_dir / "worst_case.png").exists()
     with pytest.raises(MedSegError, match="holds a run already"):
         fill_run(data, found.cases, [], run_dir)
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project import stroke_journal as journal_module
-from napari_medseg.core.project.stroke_journal import MAGIC, StrokeJournal, has_manual_strokes
+from napari_medseg.core.project import undo_journal as journal_module
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
+from napari_medseg.core.project.undo_journal import MAGIC, StrokeJournal, has_manual_strokes
 
 PAINTER = """
 import sys, time
 from pathlib import Path
-from napari_medseg.core.project.stroke_journal import StrokeJournal
+from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 journal = StrokeJournal(Path(sys.argv[1]))
 number = 0
@@ -168,7 +168,7 @@ FILLER = """
 import resource, signal, sys
 from pathlib import Path
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.stroke_journal import StrokeJournal
+from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

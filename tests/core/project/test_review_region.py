@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from skimage.draw import polygon
 
-from napari_medseg.core.review_region import WHOLE_IMAGE, RegionOutline, ReviewRegion, format_share
+from napari_medseg.core.project.review_region import WHOLE_IMAGE, RegionOutline, ReviewRegion, format_share
 
 
 def rectangle(top: float, left: float, bottom: float, right: float, plane: int = 0) -> RegionOutline:

@@ -5,8 +5,8 @@ from torch import nn
 from training_phantoms import small_card, small_recipe
 
 from napari_medseg.networks import build_network
+from napari_medseg.networks.lora import apply_lora, merge_lora
 from training.learner import Learner
-from training.lora import apply_lora, merge_lora
 
 CPU = torch.device("cpu")
 GENERATOR = torch.Generator().manual_seed(0)

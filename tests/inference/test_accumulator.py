@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medseg.inference.uncertainty import (
+from napari_medseg.inference.accumulator import (
     compute_case_uncertainty,
     compute_uncertainty,
     convert_to_percent,

@@ -1,0 +1,91 @@
+"""A case with the newest of what was made of it: one query for a case, and one for all cases of a task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from sqlite3 import Connection
+from typing import Any
+
+from napari_medseg.core.project.rows import TABLES, decode_record, quote_column
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+
+
+@dataclass(frozen=True)
+class CaseHistory:
+    """A case and its newest records; `None` where there is none.
+
+    Parameters
+    ----------
+    case
+        With the side of the hold-out on which its group stands.
+    prediction, correction
+        The newest ones.
+    open_review
+        The newest review that nobody has closed.
+    closed_review
+        The review that was accepted or rejected last.
+    """
+
+    case: Case
+    prediction: Prediction | None
+    correction: Correction | None
+    open_review: Review | None
+    closed_review: Review | None
+
+
+def _list_columns(kind: type, alias: str) -> str:
+    return ", ".join(f"{alias}.{quote_column(field.name)}" for field in fields(kind))
+
+
+_N_CASE = len(fields(Case))
+_CORRECTION_AT = _N_CASE + len(fields(Prediction))
+_OPEN_AT = _CORRECTION_AT + len(fields(Correction))
+_CLOSED_AT = _OPEN_AT + len(fields(Review))
+_OPEN = f"'{ReviewState.OPEN}'"
+_NEWEST_CORRECTION = "k.id = (SELECT max(id) FROM corrections WHERE case_id = c.id)"
+_LAST_CLOSED = f"d.id = (SELECT max(id) FROM reviews WHERE case_id = c.id AND state != {_OPEN})"
+_HISTORY_QUERY = f"""
+    SELECT {_list_columns(Case, "c")}, {_list_columns(Prediction, "p")}, {_list_columns(Correction, "k")},
+        {_list_columns(Review, "o")}, {_list_columns(Review, "d")}
+    FROM {TABLES[Case].read} AS c
+    LEFT JOIN predictions AS p ON p.id = (SELECT max(id) FROM predictions WHERE case_id = c.id)
+    LEFT JOIN corrections AS k ON {_NEWEST_CORRECTION}
+    LEFT JOIN reviews AS o ON o.id = (SELECT max(id) FROM reviews WHERE case_id = c.id AND state = {_OPEN})
+    LEFT JOIN reviews AS d ON {_LAST_CLOSED}"""
+_ACCEPTED_QUERY = f"""
+    SELECT {_list_columns(Case, "c")}, {_list_columns(Correction, "k")}
+    FROM {TABLES[Case].read} AS c
+    JOIN corrections AS k ON {_NEWEST_CORRECTION}
+    JOIN reviews AS d ON {_LAST_CLOSED} AND d.state = '{ReviewState.ACCEPTED}'"""
+
+
+def read_case_history(connection: Connection, case_id: int) -> CaseHistory | None:
+    """Read one case; `None` where there is none of that number."""
+    found = connection.execute(f"{_HISTORY_QUERY} WHERE c.id = ?", [case_id]).fetchone()
+    return None if found is None else _decode_history(found)
+
+
+def read_case_histories(connection: Connection, task: str | None) -> list[CaseHistory]:
+    """Read all cases of a task, or of all tasks, in the order in which they came."""
+    return [_decode_history(row) for row in _read_in_order(connection, _HISTORY_QUERY, task)]
+
+
+def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[Case, Correction]]:
+    """Read the cases, in the order in which they came, that were accepted last, each with its newest correction."""
+    found = _read_in_order(connection, _ACCEPTED_QUERY, task)
+    return [(decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])) for row in found]
+
+
+def _read_in_order(connection: Connection, query: str, task: str | None) -> list[tuple[Any, ...]]:
+    # The plus keeps SQLite from the index of tasks, which would cost a sort of whole rows.
+    where, values = ("", []) if task is None else ("WHERE +c.task = ?", [task])
+    return connection.execute(f"{query} {where} ORDER BY c.id", values).fetchall()
+
+
+def _decode_history(row: Sequence[Any]) -> CaseHistory:
+    return CaseHistory(
+        case=decode_record(Case, row[:_N_CASE]),
+        prediction=None if row[_N_CASE] is None else decode_record(Prediction, row[_N_CASE:_CORRECTION_AT]),
+        correction=None if row[_CORRECTION_AT] is None else decode_record(Correction, row[_CORRECTION_AT:_OPEN_AT]),
+        open_review=None if row[_OPEN_AT] is None else decode_record(Review, row[_OPEN_AT:_CLOSED_AT]),
+        closed_review=None if row[_CLOSED_AT] is None else decode_record(Review, row[_CLOSED_AT:]),
+    )

@@ -1,0 +1,148 @@
+"""The GPU script tests its own logic on a CPU: every part runs, what needs a GPU says so, and a failure is reported."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import gpu
+import gpu_checks
+import gpu_figures
+import numpy as np
+import pytest
+import torch
+from gpu_figures import NO_GPU, NO_TIME, Bench, Figure, Sizes
+from torch import nn
+
+SKIPPED_FIGURES = [
+    "engine: memory kept after its end",
+    "engine: memory while idle",
+    "kept by a dropped predictor",
+    "lungs-unet@3, bf16, channels last, compiled",
+    "picture 500x500: peak memory of monai 0.25",
+    "picture 500x500: peak memory of predictor",
+    "retrain: memory kept",
+    "retrain: peak memory",
+    "slice 512x512: peak memory of monai 0.25",
+    "slice 512x512: peak memory of predictor",
+    "stack 1x512x512: peak memory of monai 0.25",
+    "stack 1x512x512: peak memory of predictor",
+]
+
+
+@pytest.mark.timeout(900)
+def test_every_part_runs_on_a_cpu_and_says_what_needs_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gpu.json"
+    assert gpu.main(["--device", "cpu", "--out", str(out)]) == 0, capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert {part["name"]: part["state"] for part in report["parts"]} == {
+        "labels as on the CPU": "passed",
+        "speed": "passed",
+        "out of memory": "passed",
+        "memory given back": NO_GPU,
+        "retrain": "passed",
+        "engine and retrain at once": "passed",
+    }
+    figures = [figure for part in report["parts"] for figure in part["figures"]]
+    assert sorted(figure["name"] for figure in figures if figure["note"] == NO_GPU) == SKIPPED_FIGURES
+    assert all((figure["value"] is None) == (figure["note"] == NO_GPU) for figure in figures)
+    assert report["device"] == "cpu"
+    assert report["versions"]["torch"] == torch.__version__
+    measured = {figure["name"]: figure for figure in figures}
+    assert measured["retrain beside the engine: exit code"]["passed"] is True
+    assert measured["stack, 20% of the memory: largest batch"]["passed"] is True
+    shares = [measured[f"steps one by one: share of {name}"]["value"] for name in ("waiting for data", "learning")]
+    assert all(0 < share < 1 for share in shares)
+    table = capsys.readouterr().out
+    assert "steps/s" in table
+    assert NO_GPU in table
+
+
+def raise_after_one_figure(bench: Bench) -> Iterator[Figure]:
+    yield Figure("first", 1.0, at_least=1.0)
+    raise RuntimeError(f"broken on the {bench.device}")
+
+
+def measure_too_little(bench: Bench) -> Iterator[Figure]:
+    yield Figure("slow", 3.0, "steps/s", at_least=4.0)
+
+
+def test_a_part_that_raises_is_reported_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"breaks": raise_after_one_figure, "misses": measure_too_little, "holds": lambda _: iter([Figure("a", 1)])}
+    out = tmp_path / "gpu.json"
+    assert gpu.main(["--device", "cpu", "--out", str(out)], parts) == 1
+    report = json.loads(out.read_text())
+    assert [part["state"] for part in report["parts"]] == ["error", "failed", "passed"]
+    assert [figure["name"] for figure in report["parts"][0]["figures"]] == ["first"], "what it measured before is kept"
+    assert "RuntimeError: broken on the cpu" in report["parts"][0]["error"]
+    table = capsys.readouterr().out
+    assert "broken on the cpu" in table
+    assert "FAILED" in table
+    assert gpu.main(["--device", "cpu", "--only", "holds"], parts) == 0
+
+
+def test_a_part_that_is_too_late_is_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["--device", "cpu", "--limit-s", "-1"], {"late": raise_after_one_figure}) == 1
+    assert NO_TIME in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "passed"),
+    [
+        (0.999, {"at_least": 0.999}, True),
+        (0.9989, {"at_least": 0.999}, False),
+        (5.0, {"at_most": 4.0}, False),
+        (math.nan, {"at_most": 4.0}, False),
+        (5.0, {}, None),
+        (None, {"at_most": 4.0}, None),
+    ],
+)
+def test_a_figure_passes_within_its_limits(value: float | None, limits: dict[str, float], passed: bool | None) -> None:
+    assert Figure("a", value, **limits).passed is passed
+
+
+def test_objects_are_matched_before_they_are_compared() -> None:
+    wanted = np.array([[0, 1, 1, 2, 2, 2, 3, 3]])
+    renumbered = np.array([[0, 7, 7, 5, 5, 5, 1, 1]])
+    assert gpu_checks.compute_agreement(renumbered, wanted, are_objects=True) == 1.0
+    assert gpu_checks.compute_agreement(renumbered, wanted, are_objects=False) == 1 / 8
+    merged = np.array([[0, 1, 1, 2, 2, 2, 2, 2]])
+    split = np.array([[0, 1, 1, 2, 2, 4, 3, 3]])
+    assert gpu_checks.compute_agreement(merged, wanted, are_objects=True) == 6 / 8
+    assert gpu_checks.compute_agreement(split, wanted, are_objects=True) == 7 / 8
+
+
+def test_a_variant_computes_in_its_precision() -> None:
+    seen = []
+    layer = nn.Conv2d(1, 2, 1)
+    layer.register_forward_hook(lambda module, given, answer: seen.append(answer.dtype))
+    planes = torch.rand(1, 1, 8, 8)
+    for variant in (gpu_checks.Variant(), gpu_checks.Variant(torch.bfloat16), gpu_checks.Variant(torch.float16)):
+        assert gpu_checks.VariantNetwork(layer, variant)(planes).dtype is torch.float32
+    assert seen == [torch.float32, torch.bfloat16, torch.float16]
+
+
+def test_all_bundled_models_and_samples_are_compared() -> None:
+    names = [f"{folder.parent.name}@{folder.name}" for folder in gpu_checks.list_models(Sizes())]
+    assert names == ["covid-unet@1", "instruments-unet@1", "lungs-unet@1", "lungs-unet@3", "nuclei-unet@1"]
+    counts = {task: len(list(gpu_checks.read_samples(task, Sizes()))) for task in gpu_checks.SAMPLES}
+    assert counts == {"lungs": 25, "covid": 1, "nuclei": 13, "instruments": 2}
+    (small,) = gpu_checks.read_samples("covid", Sizes(n_planes=2))
+    assert small.spatial_shape == (2, 512, 512)
+
+
+def test_the_report_is_plain_json() -> None:
+    result = gpu_figures.run_part("misses", measure_too_little, Bench("cpu", Sizes(), Path()))
+    report = json.loads(json.dumps(gpu_figures.make_report([result], {"device": "cpu"})))
+    assert report["passed"] is False
+    assert report["parts"][0]["figures"][0] == {
+        "name": "slow",
+        "value": 3.0,
+        "unit": "steps/s",
+        "at_least": 4.0,
+        "at_most": None,
+        "note": "",
+        "passed": False,
+    }

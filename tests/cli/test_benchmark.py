@@ -1,0 +1,17 @@
+"""`medseg benchmark`: the bundled suites are found by their letter; no row is trained here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(("suite", "message"), [("a", "'no-such-row'"), ("no-such-suite.toml", "no-such-suite.toml")])
+def test_an_unknown_suite_or_row_is_one_line(medseg: Call, tmp_path: Path, suite: str, message: str) -> None:
+    code, out, err = medseg("benchmark", suite, "--row", "no-such-row", "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.startswith("medseg: ")
+    assert not (tmp_path / "out").exists()

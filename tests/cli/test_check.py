@@ -1,0 +1,37 @@
+"""`medseg check`: what is found in accepted labels, and the exit code that stops a script before it trains."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from workflow_phantoms import accepted, phantom, predicted
+
+from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.workspace import Workspace
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_a_finding_that_blocks_training_ends_with_exit_code_1(medseg: Call, ws: Workspace, tmp_path: Path) -> None:
+    held_out = accepted(ws, 0)
+    set_held_out(ws, held_out.group, True)
+    where = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    ws.close()
+    code, out, _ = medseg("check", *where)
+    assert (code, "look  the hold-out has accepted cases of 1 patients" in out) == (0, True)
+    again = Workspace.open(ws.project.folder, tmp_path / "registry")
+    repeated = replace(phantom(0, "another patient"), name="slice 0 once more", spacing_mm=(0.9, 0.9))
+    case, prediction = predicted(again, repeated)
+    draft = open_review(again, case, prediction)
+    accept(again, draft, draft.labels, repeated)
+    set_held_out(again, case.group, False)
+    again.close()
+    code, out, _ = medseg("check", "--json", *where)
+    answer = json.loads(out)
+    blocking = [(one["name"], one["kind"]) for one in answer["findings"] if one["blocking"]]
+    assert (code, blocking) == (1, [("slice 0 once more", "duplicate")])
+    assert answer["hold_out_groups"] == 1 < answer["hold_out_groups_needed"]
+    code, out, _ = medseg("check", *where)
+    assert (code, "STOP  " in out) == (1, True)

@@ -1,0 +1,271 @@
+"""What goes on around the steps of a run, so that the loop holds nothing but learning.
+
+`RunControl` hands out stages, epochs and steps until the run is over, out of time, paused or cancelled. It writes
+checkpoints, goes back to the best weights where losses are no numbers, and keeps the weights at the ends of cycles. Of
+several processes the first one decides, and it alone writes.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from torch import nn
+
+from napari_medseg.networks.lora import merge_lora
+from training.checkpoint import (
+    TrainingProgress,
+    load_best,
+    load_checkpoint,
+    read_progress,
+    save_best,
+    save_checkpoint,
+    save_cycle,
+)
+from training.model_selection import validate
+from training.run_folder import EpochEnded, Notice, is_cancelled, is_paused
+from training.run_setup import TrainingSetup
+from training.schedule import describe_stage_changes, get_cycle, get_schedule
+
+VALIDATION_RESERVE = 1.5
+FINAL_WORK_S = 1.5
+"""Time to write weights, card and report."""
+MAX_BAD_BATCHES = 3
+RATE_DROP_FACTOR = 0.1
+MAX_RATE_DROPS = 3
+"""So many batches without a finite loss in a row lower the rate to a tenth; so often, then the run ends."""
+MIN_CYCLE_SHARE = 0.75
+
+
+class RunCommand(IntEnum):
+    """What a run is told between two steps."""
+
+    CONTINUE = 0
+    STOP = 1
+    PAUSE = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, before it is taken.
+
+    Parameters
+    ----------
+    number
+        Counted over the whole run, from 0.
+    rate_factor
+        Of the recipe's learning rates.
+    stage_progress
+        Share of the stage that is over, in [0, 1].
+    """
+
+    number: int
+    rate_factor: float
+    stage_progress: float
+
+
+class RunControl:
+    """The course of one run.
+
+    Parameters
+    ----------
+    setup
+        Of the run.
+    progress
+        Where it stands; kept up to date.
+    """
+
+    def __init__(self, setup: TrainingSetup, progress: TrainingProgress) -> None:
+        self.progress = progress
+        self._run = setup
+        self._setup = setup
+        self._notices: list[Notice] = []
+        self._epoch_began_s = 0.0
+
+    def stages(self) -> Iterator[TrainingSetup]:
+        """Yield the setup of each stage, from the present one on, until the last is over or the run has to end."""
+        budget, progress = self._run.time_budget, self.progress
+        if not progress.step:
+            progress.training_started_s = budget.elapsed_s()
+        budget.training_started_s = progress.training_started_s
+        self._setup = self._run.make_stage_setup(progress.stage)
+        load_checkpoint(self._run.run_dir, self._setup.learner)
+        while True:
+            yield self._setup
+            self._save_cycle_weights(self._compute_stage_progress(), MIN_CYCLE_SHARE)
+            command = self._get_command()
+            if command is RunCommand.PAUSE:
+                self._save_progress()
+            is_last = progress.stage + 1 >= len(self._run.recipe.stages)
+            if is_last or command is not RunCommand.CONTINUE or self._has_diverged():
+                return
+            self._begin_next_stage()
+
+    def epochs(self) -> Iterator[int]:
+        """Yield the number of each epoch of the stage until its epochs, its time or its patience end."""
+        progress = self.progress
+        for epoch in range(progress.epoch + 1, progress.stage_epoch + self._setup.recipe.schedule.n_epochs + 1):
+            if self._is_stage_over():
+                return
+            self._epoch_began_s = self._run.time_budget.elapsed_s()
+            yield epoch
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps of the epoch, fewer where the run has to end; `record_loss` says how each of them went."""
+        progress, settings = self.progress, self._setup.recipe.schedule
+        schedule = get_schedule(settings.name, settings.n_cycles)
+        last_step = self._setup.stage.compute_end_step(progress.epoch + 1 - progress.stage_epoch)
+        command = self._get_command()
+        while progress.step < last_step and command is RunCommand.CONTINUE and not self._has_diverged():
+            share = self._compute_stage_progress()
+            self._save_cycle_weights(share)
+            yield Step(progress.step, schedule(share) * RATE_DROP_FACTOR**progress.n_lowered, share)
+            command = self._get_command()
+            if self._is_checkpoint_due():
+                self._save_progress()
+        if n_bad := progress.losses.count(None):
+            text = f"{n_bad} of {len(progress.losses)} batches had no finite loss; nothing was learnt from them"
+            self._notices.append(Notice(text))
+
+    def record_loss(self, loss: float | None) -> None:
+        """Note the loss of the step just taken; several without a number go back to the best weights."""
+        progress = self.progress
+        progress.step, progress.n_bad = progress.step + 1, 0 if loss is not None else progress.n_bad + 1
+        progress.losses.append(loss)
+        if progress.n_bad >= MAX_BAD_BATCHES:
+            self._restore_best_and_lower_rate()
+
+    def end_epoch(self, candidate: nn.Module, val_dice: float) -> EpochEnded:
+        """Keep the candidate where it is the best so far, write a checkpoint, and return what to say of the epoch."""
+        progress, keep = self.progress, self._setup.recipe.schedule.keep
+        finite = [loss for loss in progress.losses if loss is not None]
+        train_loss = statistics.fmean(finite) if finite else math.nan
+        val_dice = self._run.rank_context.broadcast(val_dice)
+        is_wanted = keep == "last" and math.isfinite(train_loss)
+        progress.epoch, progress.losses = progress.epoch + 1, []
+        if better := is_wanted or val_dice > progress.best_val_dice:
+            progress.best_epoch, progress.best_val_dice = progress.epoch, val_dice
+            if self._run.rank_context.is_main:
+                save_best(self._run.run_dir, candidate)
+        self._save_progress()
+        return self._make_epoch_event(train_loss, val_dice, better=better)
+
+    def is_paused(self) -> bool:
+        """Whether somebody wants a pause: then the epoch stays as it is."""
+        return self._get_command() is RunCommand.PAUSE
+
+    def take_notices(self) -> list[Notice]:
+        """Return what a person should know since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def _get_command(self) -> RunCommand:
+        """Return whether to take another step: not where that would break the budget, or somebody wants an end."""
+        run, command = self._run, RunCommand.CONTINUE
+        if is_cancelled(run.run_dir) or run.time_budget.remaining_training_s() < self._setup.learner.last_step_s:
+            command = RunCommand.STOP
+        elif is_paused(run.run_dir):
+            command = RunCommand.PAUSE
+        return RunCommand(int(run.rank_context.broadcast(command)))
+
+    def _compute_stage_progress(self) -> float:
+        """Return the share of the stage that is over, in [0, 1]."""
+        stage = self._setup.stage
+        run_progress = self._run.time_budget.compute_progress(self.progress.step, stage.n_steps)
+        return self._run.rank_context.broadcast(stage.compute_progress(run_progress))
+
+    def _is_stage_over(self) -> bool:
+        """Whether the stage ends here: by a command, out of patience or time, or as it has diverged."""
+        progress = self.progress
+        if self._get_command() is RunCommand.STOP or self._compute_stage_progress() >= 1:
+            return True
+        n_without_better = progress.epoch - max(progress.best_epoch, progress.stage_epoch)
+        return n_without_better >= self._setup.recipe.schedule.patience or self._has_diverged()
+
+    def _has_diverged(self) -> bool:
+        return self.progress.n_lowered > MAX_RATE_DROPS
+
+    def _restore_best_and_lower_rate(self) -> None:
+        """Go back to the best so far and lower the rate; after too many times the run is lost."""
+        self.progress.n_bad, self.progress.n_lowered = 0, self.progress.n_lowered + 1
+        text = "the loss is no longer a number: training stopped, the best version so far is kept"
+        if not self._has_diverged():
+            self._setup.learner.restart_from(load_best(self._run.run_dir))
+            text = (
+                f"{MAX_BAD_BATCHES} batches in a row had no finite loss: back to the best so far, at a tenth of the "
+                "learning rate"
+            )
+        self._notices.append(Notice(text))
+
+    def _save_cycle_weights(self, share: float, enough: float = 1.0) -> None:
+        """Write the weights where a cycle has just ended; or is `enough` of one, at the end of a stage."""
+        progress, n_cycles = self.progress, self._setup.recipe.schedule.n_cycles
+        position = share * n_cycles - progress.cycle
+        is_new = get_cycle(share, n_cycles) > progress.cycle
+        if not self._setup.recipe.keeps_cycles or not (is_new or (enough < 1 and enough <= position <= 1 + 1e-6)):
+            return
+        weights = self._setup.learner.make_candidate()
+        if self._run.rank_context.is_main:
+            save_cycle(self._run.run_dir, self._setup.stage.number, progress.cycle, weights)
+        progress.cycle = get_cycle(share, n_cycles)
+
+    def _begin_next_stage(self) -> None:
+        """Begin another stage with the best weights so far, or the last ones of the stage before."""
+        progress, number = self.progress, self.progress.stage + 1
+        is_from_best = self._run.recipe.resolve_stages()[number].schedule.stage_start == "best"
+        weights = load_best(self._run.run_dir) if is_from_best else merge_lora(self._setup.learner.network)
+        self._setup = self._run.make_stage_setup(number, weights)
+        progress.stage, progress.stage_epoch, progress.step = number, progress.epoch, self._setup.stage.first_step
+        progress.cycle, progress.n_bad, progress.n_lowered, progress.losses = 0, 0, 0, []
+        self._save_progress()
+        changes = describe_stage_changes(self._run.recipe, number)
+        self._notices.append(Notice(f"stage {number + 1} begins: {changes}"))
+
+    def _is_checkpoint_due(self) -> bool:
+        settings = self._setup.recipe.run
+        is_late = self._run.time_budget.elapsed_s() - self.progress.elapsed_s >= settings.checkpoint_every_s
+        n_steps = settings.checkpoint_every_steps
+        return is_late or bool(n_steps and self.progress.step % n_steps == 0)
+
+    def _save_progress(self) -> None:
+        self.progress.elapsed_s = self._run.time_budget.elapsed_s()
+        if self._run.rank_context.is_main:
+            save_checkpoint(self._run.run_dir, self._setup.learner, self.progress)
+
+    def _make_epoch_event(self, train_loss: float, val_dice: float, *, better: bool) -> EpochEnded:
+        progress, budget, learner = self.progress, self._run.time_budget, self._setup.learner
+        n_epochs = self._setup.stage.compute_total_epochs(progress.stage_epoch)
+        per_epoch_s = budget.elapsed_s() - self._epoch_began_s
+        left_s = min(budget.remaining_training_s(), (n_epochs - progress.epoch) * per_epoch_s)
+        expected = progress.epoch + int(max(0.0, left_s) / max(per_epoch_s, 1e-6))
+        return EpochEnded(
+            epoch=progress.epoch,
+            n_epochs=min(n_epochs, expected),
+            train_loss=train_loss,
+            val_dice=val_dice,
+            best=better,
+            seconds=budget.elapsed_s(),
+            seconds_left=max(0.0, left_s) + budget.reserved_s,
+            rate=learner.learning_rate,
+            stage=progress.stage,
+            loss_weights=learner.loss.get_changing_weights(self._compute_stage_progress()),
+        )
+
+
+def resume(setup: TrainingSetup) -> RunControl:
+    """Return the control of a run, where it stands; at its beginning the version it starts from is the best so far."""
+    budget, recipe = setup.time_budget, setup.recipe
+    progress = read_progress(setup.run_dir)
+    budget.carried_s = progress.elapsed_s
+    budget.reserved_s += FINAL_WORK_S
+    if progress.best_val_dice < 0:
+        began = budget.elapsed_s()
+        parent = setup.learner.parent
+        val_dice = validate(parent, setup.validation, recipe.run.precision)
+        progress.best_val_dice = setup.rank_context.broadcast(val_dice)
+        if setup.rank_context.is_main:
+            save_best(setup.run_dir, parent)
+        n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
+        budget.reserved_s += VALIDATION_RESERVE * n_validations * (budget.elapsed_s() - began)
+    return RunControl(setup, progress)
