@@ -196,7 +196,7 @@ def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(merge_keys(recipe.model_dump(), changes))
     except ValidationError as error:
         named = name_as_written(error, changes)
-        raise MedSegError(f"the recipe cannot be changed so: {format_validation_error(named)}") from error
+        raise MedSegError(f"these changes of the recipe are invalid: {format_validation_error(named)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
