@@ -1,4 +1,4 @@
-"""The result table of a suite: one line per row, read from the run folders, as CSV, Markdown and a page with figures."""
+"""The result table of a suite: one line per row, read from the run folders, as CSV, Markdown and HTML."""
 
 import csv
 import json

@@ -1,8 +1,7 @@
 """Scores of one model on labelled images: the metrics of each image, and their summary for a card.
 
-If a label is absent from both prediction and reference, its Dice and IoU are 1; if only one of them has it, they are 0.
-Precision is 1 if nothing is predicted, and recall is 1 if nothing is in the reference, under the same rule. Distances
-are omitted if either of them lacks the label.
+If a label is absent from both prediction and reference, its Dice, IoU, precision and recall are 1; if only one of them
+has it, they are 0. Distances are omitted if either of them lacks the label.
 """
 
 import statistics

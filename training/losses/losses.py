@@ -1,9 +1,9 @@
 """Loss functions. One line in `LOSSES` adds a loss; a recipe names it, alone or in a sum.
 
-All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels of
-`IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Losses with `class_weights`
-average over pixels, weighted by the true class. The others compute each class separately, so that a small class counts
-as much as a large one.
+All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels
+with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Losses with
+`class_weights` average over pixels, weighted by the true class. The others compute each class separately, so that a
+small class counts as much as a large one.
 """
 
 import functools
