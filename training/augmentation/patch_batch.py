@@ -130,7 +130,7 @@ class PatchBatch:
 
     @torch.no_grad()
     def make_patches(self) -> tuple[Tensor, Tensor]:
-        """Cut and change all patches, on the device that they are on.
+        """Make all patches: resample them and apply the intensity transforms, on their device.
 
         Returns
         -------
