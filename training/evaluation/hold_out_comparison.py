@@ -97,7 +97,7 @@ def finish_run(
     network, architecture = yield from select_network(setup, progress)
     card = save_version(network, _build_card(setup, architecture), setup.run_dir)
     if not progress.best_epoch:
-        yield Notice("no epoch was better than the version that the run started from: the result is that version again")
+        yield Notice("no epoch was better than the version that the run started from; the result keeps its weights")
     predictor, cases = _load_predictor(setup, setup.run_dir), _list_hold_out_cases(setup)
     request = read_evaluation_request(setup.run_dir)
     evaluator = HoldOutEvaluator(predictor, setup.task, cases, setup.recipe.data.label_steps, request)
