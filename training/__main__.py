@@ -1,4 +1,4 @@
-"""`python -P -m training RUN_DIR`: train in a process of its own; the run folder is all that goes in and out.
+"""`python -P -m training RUN_DIR`: train in a separate process; all input and output is in the run folder.
 
 `PYTHONSAFEPATH=1 torchrun --nproc-per-node N -m training RUN_DIR` trains on N GPUs, or in N processes without any.
 """
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when the run ended with a model, 1 when it failed, 2 without a folder, 3 when it was paused: then the same
-        command goes on with it.
+        0 if the run ended with a model, 1 if it failed, 2 without a folder, 3 if it was paused. The same command
+        resumes a paused run.
     """
     started = time.monotonic()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -53,28 +53,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     run_dir = Path(words[0]).absolute()
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
-        logger.info("the run is finished already")
+        logger.info("the run is already finished")
         return 0
     with pause_on_signals(run_dir):
         return _run_and_log(run_dir, started)
 
 
 def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None) -> Iterator[Event]:
-    """Train as the folder says, from its beginning or from its checkpoint.
+    """Train a run folder, from the beginning or from its checkpoint.
 
     Parameters
     ----------
     run_dir
-        With `recipe.json` and `snapshot.json`; with `start.json` where it trains the first model of its task.
+        Folder with `recipe.json` and `snapshot.json`; for the first model of a task also with `start.json`.
     started
-        `time.monotonic()` when the process began, so that importing torch counts against the budget.
+        `time.monotonic()` at the start of the process, so that importing torch counts against the budget.
     rank_context
-        The processes that train together; this one alone by default.
+        The processes that train together; by default only this process.
 
     Raises
     ------
     MedSegError
-        If the folder is not complete, the hold-out leaks, or there is nothing to learn from.
+        If the folder is incomplete, the hold-out leaks into the training set, or there are no training images.
     """
     from training.distributed import RankContext
     from training.evaluation.tensorboard import record_events
@@ -110,8 +110,8 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
     if began_with and not progress.step:
         yield Notice(began_with)
     if progress.step:
-        yield Notice(f"the run goes on after epoch {progress.epoch}, step {progress.step}")
-    if not setup.rank_context.is_main:  # it learns, and leaves all else to the first
+        yield Notice(f"the run resumes after epoch {progress.epoch}, step {progress.step}")
+    if not setup.rank_context.is_main:  # other processes only train
         yield from train(control)
         return
     write_provenance(setup)
@@ -119,14 +119,16 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
     if setup.split.notice:
         yield Notice(setup.split.notice)
     if len(old) < len(setup.split.hold_out):
-        yield Notice(f"the budget suffices to compare {len(old)} of {len(setup.split.hold_out)} hold-out cases")
+        yield Notice(
+            f"within the time budget, {len(old)} of {len(setup.split.hold_out)} hold-out cases can be compared"
+        )
     yield from train(control)
     if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
         yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
 
 
 def _run_and_log(run_dir: Path, started: float) -> int:
-    """Run a folder and write down what the run says; only the first of several processes writes."""
+    """Run a folder and write its events and log; with several processes only the first one writes."""
     from training.distributed import join_process_group
 
     last: Event | None = None

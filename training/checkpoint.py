@@ -1,7 +1,8 @@
-"""A training run on disk: what a killed run needs to go on as if nothing had happened.
+"""Checkpoints of a training run: everything that a stopped run needs to resume exactly.
 
-One safetensors file holds weights, their running average, the optimiser's state and, in its header, the numbers of the
-run; it is replaced in one move, so that no crash leaves half of one. Weights worth keeping lie in files beside it.
+One safetensors file contains weights, their moving average, the optimiser's state and, in its header, the progress of
+the run. It is replaced atomically, so that a crash never leaves an incomplete file. The best weights and the weights at
+the ends of cycles are in separate files.
 """
 
 import json
@@ -21,24 +22,24 @@ from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
 
 @dataclass
 class TrainingProgress:
-    """Where a run stands; seconds count all its processes, epochs all its stages.
+    """Progress of a run; seconds are summed over all its processes, epochs over all its stages.
 
     Parameters
     ----------
     epoch, step
-        How many are over; steps that a stage did not take, as it ended early, count as well.
+        Number of completed epochs and steps. If a stage ended early, its missing steps count as completed.
     best_epoch, best_val_dice
-        Of the best so far; epoch 0 is the version that the run started from.
+        Epoch and validation Dice of the best weights; epoch 0 is the version that the run started from.
     elapsed_s, training_started_s
-        Seconds of the run, now and when its first step began.
+        Seconds since the start of the run, now and at its first step.
     stage, cycle
-        The present ones, from 0.
+        Index of the current stage and cycle, from 0.
     stage_epoch
-        How many epochs were over when the stage began.
+        Number of completed epochs when the stage started.
     losses
-        Of the steps of the epoch under way; `None` for a batch that was left out as its loss was not finite.
+        Losses of the current epoch; `None` for a batch that was skipped because its loss was not finite.
     n_bad, n_lowered
-        Batches left out one after the other until now, and how often the rate was lowered for that.
+        Number of batches skipped in a row, and how often the learning rate was lowered because of this.
     """
 
     epoch: int = 0
@@ -68,7 +69,7 @@ def save_checkpoint(run_dir: Path, learner: Learner, progress: TrainingProgress)
 
 
 def read_progress(run_dir: Path) -> TrainingProgress:
-    """Return where a run stands; a fresh one where it has no checkpoint. Raises `MedSegError` where that is damaged."""
+    """Return the progress of a run; a new one if there is no checkpoint. Raises `MedSegError` if that is damaged."""
     path = run_dir / CHECKPOINT_FILE
     if not path.exists():
         return TrainingProgress()
@@ -80,7 +81,7 @@ def read_progress(run_dir: Path) -> TrainingProgress:
 
 
 def load_checkpoint(run_dir: Path, learner: Learner) -> None:
-    """Put a run's state back into a learner that was made for the same stage; nothing where there is no checkpoint.
+    """Restore the state of a learner that was made for the same stage; do nothing if there is no checkpoint.
 
     Raises
     ------
@@ -125,20 +126,20 @@ def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
 
 
 def delete_checkpoints(run_dir: Path) -> None:
-    """Delete what only an unfinished run needs."""
+    """Delete the files that only an unfinished run needs."""
     for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_PATTERN)):
         path.unlink(missing_ok=True)
 
 
 def _collect_modules(learner: Learner) -> dict[str, nn.Module]:
-    """Return all that learns, by its place in the file."""
+    """Return all modules with trained weights, by their prefix in the file."""
     modules = {"network": learner.network, "average": learner.average, "loss": learner.loss}
     return {part: module for part, module in modules.items() if module is not None}
 
 
 def _make_resume_error(path: Path, error: Exception) -> MedSegError:
     return MedSegError(
-        f"{path} cannot be continued ({str(error)[:200]}). Delete it to start the run from its beginning."
+        f"the run cannot be resumed from {path} ({str(error)[:200]}). Delete the file to restart the run."
     )
 
 

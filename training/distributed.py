@@ -1,8 +1,8 @@
-"""Several processes that train one network, as `torchrun` starts them, each on batches of its own.
+"""Data-parallel training of one network in several processes, as started by `torchrun`; each has different batches.
 
-Data parallel in its plainest form: after every step the gradients are averaged over all processes, so that the
-networks stay equal. Where the processes have to agree, the first one decides; it alone writes into the run folder.
-Gradients travel in one piece behind the backward pass, the loss's own weights and frozen or unused layers included.
+After every step the gradients are averaged over all processes, so that the networks stay equal. If the processes have
+to agree on a value, the first one decides; only the first one writes into the run folder. All gradients, including
+those of loss weights and unused layers, are averaged in one operation after the backward pass.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from torch import Tensor, distributed
 from napari_medseg.core.errors import MedSegError
 
 RANK_SEED_STRIDE = 7_368_787
-"""Between the seeds of the processes, so that no two of them draw the same."""
+"""Distance between the seeds of two processes, so that they draw different batches."""
 PROCESS_GROUP_TIMEOUT = timedelta(hours=12)
-"""Others wait this long for the first process, which measures the hold-out alone."""
+"""How long other processes wait for the first one, which evaluates the hold-out alone."""
 
 
 @dataclass(frozen=True)
 class RankContext:
-    """One process among all of them; by default it is alone."""
+    """One of the training processes; by default there is only this one."""
 
     rank: int = 0
     size: int = 1
@@ -43,11 +43,11 @@ class RankContext:
         return float(said)
 
     def wait(self) -> None:
-        """Return when all processes are here."""
+        """Wait until all processes have called this method."""
         self.broadcast(0.0)
 
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Make every gradient the mean over all processes; one that a process has none of counts as 0 there."""
+        """Replace every gradient by its mean over all processes; a missing gradient counts as 0."""
         if self.size == 1:
             return
         for parameter in parameters:
@@ -57,7 +57,7 @@ class RankContext:
 
     @torch.no_grad()
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Make each tensor the mean over all processes, in place; whole numbers are left as they are."""
+        """Replace each tensor by its mean over all processes, in place; integer tensors are not changed."""
         moving = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.size == 1 or not moving:
             return
@@ -68,7 +68,7 @@ class RankContext:
             tensor.copy_(piece.view_as(tensor))
 
     def average_scalar(self, value: Tensor) -> Tensor:
-        """Return the mean over all processes of one number, which is no number where it is none in any of them."""
+        """Return the mean of a scalar over all processes; it is not finite if one of the values is not finite."""
         if self.size == 1:
             return value
         total = value.detach().clone().double()
@@ -78,7 +78,7 @@ class RankContext:
 
 @contextmanager
 def join_process_group() -> Iterator[RankContext]:
-    """Join the other processes where `torchrun` started this one; alone otherwise.
+    """Join the other processes if `torchrun` started this one; otherwise yield a context with one process.
 
     Raises
     ------

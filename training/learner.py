@@ -1,4 +1,4 @@
-"""A network that learns: one step, its running average, and the candidate that is judged and kept."""
+"""Training of a network: one step, the moving average of the weights, and the candidate for validation."""
 
 import copy
 import time
@@ -27,21 +27,21 @@ class Learner:
     Parameters
     ----------
     recipe
-        How to learn.
+        Settings of the training.
     network
-        In training.
+        The network in training.
     parent
         The version that the run started from; never changed.
     average
-        Exponential moving average of the weights, or `None` where the recipe has none.
+        Network with the exponential moving average of the weights; `None` if the recipe has none.
     optimiser, loss, device
-        As their names say.
+        Optimiser, loss and training device.
     mixer
         Mixes the patches of a batch with each other, on the device.
     rank_context
-        The processes that learn the same.
+        The processes that train together.
     last_step_s
-        Seconds that the last step took.
+        Duration of the last step in seconds.
     """
 
     recipe: Recipe
@@ -64,7 +64,7 @@ class Learner:
         class_weights: Tensor | None = None,
         rank_context: RankContext | None = None,
     ) -> "Learner":
-        """Make a learner whose network is a copy of the parent; `class_weights` (classes,) where the recipe has any."""
+        """Make a learner whose network is a copy of the parent; `class_weights` (classes,) if the recipe has any."""
         rank_context = rank_context or RankContext()
         parent = parent.to(device=device).eval()
         network, average = _make_trainable(parent, parent.state_dict(), recipe)
@@ -75,11 +75,11 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the last step, without the encoder's share."""
+        """Learning rate of the last step, without the factor for the encoder."""
         return float(self.optimiser.param_groups[0]["lr"])
 
     def restart_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take other weights, by the names of the parent's, and forget what the optimiser remembers of the present."""
+        """Load other weights, with the names of the parent's, and reset the state of the optimiser."""
         self.network, self.average = _make_trainable(self.parent, weights, self.recipe)
         self.optimiser = build_optimiser(self.network, self.recipe, self.loss.parameters())
 
@@ -91,25 +91,25 @@ class Learner:
         n_replayed: int = 0,
         progress: float = 0.0,
     ) -> float | None:
-        """Learn from one batch.
+        """Train on one batch.
 
         Parameters
         ----------
         batch
             Patches (n, c, h, w) float32 and labels (n, h, w) int64.
         step
-            Counted over the whole run from 0; seeds what a network draws by itself (dropout).
+            Counted over the whole run from 0; also the seed of random layers (dropout).
         rate_factor
-            Of the recipe's learning rates, from the schedule.
+            Factor of the recipe's learning rates, from the schedule, in [0, 1].
         n_replayed
-            How many patches at the front of the batch are replayed older data, on which the parent is the teacher.
+            Number of patches at the start of the batch that are replayed older data, for distillation from the parent.
         progress
-            Share of the stage that is over, in [0, 1], for the schedules of loss weights.
+            Completed share of the stage, in [0, 1], for the schedules of loss weights.
 
         Returns
         -------
         float or None
-            The loss; `None` where it was not finite: then nothing was learnt from this batch.
+            The loss; `None` if it was not finite. Then the batch was skipped.
         """
         began = time.monotonic()
         self._set_train_mode()
@@ -130,24 +130,24 @@ class Learner:
         loss = self.rank_context.average_scalar(self._compute_gradients(images, loss_of, step))
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.rank_context.average_gradients(learning)
-        # Those of loss weights are as large as the losses: clipped together, they would leave the network none.
+        # Gradients of loss weights are as large as the losses. Clipped together, the network would get almost none.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.max_gradient_norm)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()
             self._update_average(step)
         else:
-            _restore_buffers(self.network, measured)  # normalisation has measured a batch that is no number, too
+            _restore_buffers(self.network, measured)  # batch normalisation has seen the non-finite batch, too
         self.last_step_s = time.monotonic() - began
         return float(loss) if finite else None
 
     @torch.no_grad()
     def make_candidate(self) -> nn.Module:
-        """Return the network that would be kept now, an ordinary one in evaluation mode.
+        """Return the current candidate for the new version, a plain network in evaluation mode.
 
-        The average of the run where there is one, mixed with the parent by `average_with_parent`: a straight
-        mix of weights keeps more of what the parent knew than the end of the run does (Wortsman et al., Robust
-        fine-tuning of zero-shot models, CVPR 2022).
+        It is the moving average if there is one, averaged with the parent by `average_with_parent`. A linear mix of
+        weights keeps more of the parent's abilities than the last weights (Wortsman et al., Robust fine-tuning of
+        zero-shot models, CVPR 2022).
         """
         learning = [self.network, self.average] if self.average is not None else [self.network]
         self.rank_context.average([buffer for network in learning for buffer in network.buffers()])
@@ -162,11 +162,11 @@ class Learner:
         return kept
 
     def _compute_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
-        """Return the loss of a batch and leave its gradients on the parameters.
+        """Return the loss of a batch and store its gradients in the parameters.
 
-        A batch in several parts goes through the network twice: first for all logits, so that a loss that pools over
-        the batch, as Dice does, is that of the whole; then, part by part, for the gradients (Gao et al., Scaling deep
-        contrastive learning batch size under memory limited setup, 2021).
+        With gradient accumulation, the batch passes through the network twice: first to get all logits, so that a loss
+        pooled over the batch, such as Dice, is computed for the whole batch; then part by part for the gradients (Gao
+        et al., Scaling deep contrastive learning batch size under memory limited setup, 2021).
         """
         n_parts = self.recipe.optimiser.accumulate
         if n_parts == 1:
@@ -195,7 +195,7 @@ class Learner:
         return logits
 
     def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Kullback-Leibler divergence from what the parent says (Li & Hoiem, Learning without Forgetting, 2016)."""
+        """Return the Kullback-Leibler divergence from the parent's prediction (Li & Hoiem, ECCV 2016)."""
         with torch.no_grad(), self._autocast():
             taught = self.parent(images)
         wanted = functional.log_softmax(taught.float(), dim=1)
@@ -206,13 +206,13 @@ class Learner:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
 
     def _set_train_mode(self) -> None:
-        """Let the network learn, but for normalisation that is frozen: by the recipe, or with its encoder's stage."""
+        """Set training mode, except for batch normalisation that is frozen by the recipe or with its encoder stage."""
         self.network.train()
         freezes_all = self.recipe.fine_tuning.freeze_batch_norm
         for module in self.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 is_frozen = module.affine and not module.weight.requires_grad  # with its stage, or its encoder
-                if freezes_all or is_frozen:  # a handful of images would spoil what many measured
+                if freezes_all or is_frozen:  # few images would give poor statistics
                     module.eval()
 
     @torch.no_grad()
@@ -231,7 +231,7 @@ class Learner:
 def _make_trainable(
     parent: nn.Module, weights: Mapping[str, Tensor], recipe: Recipe
 ) -> tuple[nn.Module, nn.Module | None]:
-    """Return the network that learns and its running average; both begin with the weights."""
+    """Return the network to train and its moving average; both start from `weights`."""
     network = copy.deepcopy(parent)
     network.load_state_dict(dict(weights))
     if recipe.fine_tuning.low_rank:

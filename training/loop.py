@@ -1,4 +1,4 @@
-"""The training loop, visible on one screen: a generator of events, no callbacks. All around it is `RunControl`."""
+"""The training loop: a short generator of events without callbacks. `RunControl` does everything else."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ from training.run_folder import Event
 
 
 def train(control: RunControl) -> Iterator[Event]:
-    """Learn, one stage after the other, until the last one is over or somebody stops it; the best is in the folder.
+    """Train all stages, until the last one is over or the run is stopped; the best weights are in the run folder.
 
-    Epoch 0 is the version that the run starts from: a run that finds nothing better keeps it.
+    Epoch 0 is the version that the run starts from. It is kept if no epoch is better.
     """
     for setup in control.stages():
         yield from control.take_notices()

@@ -1,8 +1,8 @@
-"""What becomes of the weights at the cycles' ends: the best of them, their average, or all of them together.
+"""Choose the final weights from those at the ends of cycles: the best cycle, their average, or their ensemble.
 
-Each cycle ends in another good place, and their mean answer is better than most of them alone (Huang et al., Snapshot
-ensembles, ICLR 2017); the mean of the weights is often as good and costs no more than one network (Izmailov et al.,
-Averaging weights leads to wider optima, UAI 2018). What a run keeps is measured on its validation planes.
+Each cycle ends in a different minimum, and the mean prediction is better than most single ones (Huang et al., Snapshot
+ensembles, ICLR 2017). The mean of the weights is often as good and costs no more than one network (Izmailov et al.,
+Averaging weights leads to wider optima, UAI 2018). The choice is made by Dice on the validation planes.
 """
 
 import statistics
@@ -36,7 +36,7 @@ CHOSEN_BY_RECIPE = {"cycle_average": AVERAGE, "cycle_ensemble": ENSEMBLE}
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A network that may become the version; `cost` is its forward passes for one image."""
+    """A network that may become the version; `cost` is its number of forward passes for one image."""
 
     name: str
     network: nn.Module
@@ -50,8 +50,8 @@ def select_network(
 ) -> Generator[Event, None, tuple[nn.Module, Architecture]]:
     """Return the network that becomes the version, in evaluation mode, and its architecture.
 
-    It is the best epoch, or the last, unless the recipe keeps the weights at the cycles' ends; then every way to use
-    them is validated, the best is taken, and `progress` says how good it is.
+    It is the best or the last epoch, unless the recipe keeps the weights at the ends of cycles. Then all candidates are
+    validated, the best one (or the one that the recipe names) is returned, and `progress` is updated.
     """
     architecture = setup.base.architecture
     best = _build_network(setup, architecture, load_best(setup.run_dir))
@@ -64,7 +64,10 @@ def select_network(
     for one in candidates:
         yield Considered(one.name, one.val_dice, one.cost, one is kept)
     if kept.cost > 1:
-        yield Notice(f"the version is {kept.cost} networks: {kept.cost} times the time, memory and disk of one")
+        yield Notice(
+            f"the version is an ensemble of {kept.cost} networks and needs {kept.cost} times the time, memory and disk "
+            "space of one network"
+        )
     progress.best_val_dice = kept.val_dice
     if kept.name != BEST_EPOCH:
         progress.best_epoch = progress.epoch
@@ -72,12 +75,12 @@ def select_network(
 
 
 def choose_best_candidate(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate that validates best; what costs more has to be better by more than a trifle."""
+    """Return the candidate with the best validation Dice; an ensemble has to be better by `ENSEMBLE_GAIN`."""
     return max(candidates, key=lambda one: (one.val_dice - (ENSEMBLE_GAIN if one.cost > 1 else 0.0), -one.cost))
 
 
 def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of weights by name; counters are those of the last one."""
+    """Return the mean of tensors of the same name; integer counters are those of the last state."""
     mean = {}
     for name, last in states[-1].items():
         same = [state[name] for state in states]
@@ -110,7 +113,7 @@ def _validate_candidate(setup: TrainingSetup, name: str, network: nn.Module, arc
 
 
 def _update_batch_norm(setup: TrainingSetup, network: nn.Module) -> None:
-    """Let normalisation measure what averaged weights make of some batches: no average of measurements is right."""
+    """Recompute the batch normalisation statistics for averaged weights; averaged statistics would be wrong."""
     first, device = setup.stage.n_steps, setup.learner.device
     batches = (
         setup.batches.sample_batch(first + index).to(device).make_patches()[0] for index in range(N_BATCH_NORM_BATCHES)
@@ -124,7 +127,7 @@ VALIDATION_BATCH_SIZE = 8
 
 @torch.no_grad()
 def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str) -> float:
-    """Mean Dice over planes and the network's classes but background, on its own grid, without postprocessing."""
+    """Return the mean Dice over planes and foreground classes, on the network's grid and without postprocessing."""
     device = next(network.parameters()).device
     scores: list[float] = []
     for _, same_shape in groupby(sorted(planes, key=_get_shape), key=_get_shape):

@@ -1,4 +1,4 @@
-"""What moves the weights, which of them move, and how fast each group does."""
+"""Optimisers, frozen parameters, and learning rates of parameter groups."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from training.recipe import OptimiserSettings, Recipe
 
 MOMENTUM = 0.9
 LOSS_WEIGHT_RATE_FACTOR = 10.0
-"""Of the learning rate, for trainable weights of losses: a few numbers that have to go far in a short run."""
+"""Factor of the learning rate for trainable loss weights, which have to change much in a short run."""
 PROBE_PX = 64
 
 ParameterGroups = list[dict[str, Any]]
@@ -31,15 +31,15 @@ OPTIMISERS: dict[str, OptimiserFactory] = {
 
 
 def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[nn.Parameter] = ()) -> Optimizer:
-    """Freeze what the recipe freezes, and return the optimiser of the rest.
+    """Freeze the parameters that the recipe freezes, and return the optimiser of the others.
 
-    The encoder learns at its own share of the rate, not at all where that is 0; weights of the loss learn faster
-    and without decay, as nothing calls them back to 0.
+    The learning rate of the encoder is multiplied by `encoder_rate_factor`; 0 freezes it. Trainable loss weights have a
+    higher rate and no weight decay, because 0 is not a meaningful value for them.
 
     Raises
     ------
     MedSegError
-        If the recipe names an optimiser that there is not, or stages that the encoder does not have.
+        If the recipe names an unknown optimiser, or more stages than the encoder has.
     """
     settings = recipe.optimiser
     look_up(OPTIMISERS, settings.name, "optimiser")
@@ -57,10 +57,10 @@ def build_optimiser(network: nn.Module, recipe: Recipe, loss_weights: Iterable[n
 
 
 def freeze_stages(network: nn.Module, n_stages: int) -> None:
-    """Let the first stages of the encoder learn no more.
+    """Freeze the first `n_stages` stages of the encoder.
 
-    A stage ends where the encoder hands a feature map to the decoder; what it consists of is found by following one
-    feature map back to the weights that it was made with, so that every encoder has its stages.
+    A stage ends where the encoder passes a feature map to the decoder. Its parameters are those with a gradient from
+    this feature map, so that this works for every encoder.
 
     Raises
     ------
@@ -84,10 +84,12 @@ def freeze_stages(network: nn.Module, n_stages: int) -> None:
 def _find_stage_parameters(
     features: Sequence[Tensor], parameters: list[nn.Parameter], n_stages: int
 ) -> list[nn.Parameter]:
-    """Return what the first feature maps are made with; many encoders hand on the image itself before them."""
+    """Return the parameters of the first feature maps; many encoders return the image itself as the first one."""
     stages = features if features[0].requires_grad else features[1:]
     if n_stages > len(stages):
-        raise MedSegError(f"the encoder has {len(stages)} stages, but {n_stages} are to be frozen. Freeze fewer.")
+        raise MedSegError(
+            f"the encoder has {len(stages)} stages, but freeze_encoder_stages is {n_stages}. Freeze fewer."
+        )
     used: list[nn.Parameter] = []
     for feature in stages[:n_stages]:
         if feature.requires_grad:
@@ -101,5 +103,5 @@ def _make_group(parameters: Iterable[nn.Parameter], full_rate: float) -> dict[st
 
 
 def _is_encoder_parameter(name: str) -> bool:
-    """Tell by its name whether a parameter is the encoder's, also in a member of an ensemble."""
+    """Return whether the name is that of an encoder parameter, also in a member of an ensemble."""
     return name.startswith("encoder.") or ".encoder." in name

@@ -1,7 +1,7 @@
-"""How to train, as data. No torch here: the window and the command line read and write recipes too.
+"""Training recipes as data. No torch here, because the window and the command line read and write recipes too.
 
-A recipe has groups, as in `recipe.optimiser.learning_rate`. The keys of the flat table that recipes once were, as in
-`learning_rate`, are read as well: see `training.recipe_keys`.
+A recipe has groups, for example `recipe.optimiser.learning_rate`. Older recipes are a flat table with keys such as
+`learning_rate`; these keys are read as well: see `training.recipe_keys`.
 """
 
 from collections.abc import Mapping
@@ -24,24 +24,26 @@ class _Settings(BaseModel):
 
 
 class DataSettings(_Settings):
-    """What a batch is cut from the images."""
+    """How batches are sampled from the images."""
 
     batch_size: int = Field(8, ge=1)
     patch_px: int = Field(256, ge=64, description="side of the square that is cut from a plane")
     sampling: str = Field(
-        "random", pattern="^(random|windows)$", description="windows: each once in a pass, in a seeded order"
+        "random",
+        pattern="^(random|windows)$",
+        description="windows: each window once per pass, in a seeded random order",
     )
-    window_overlap_px: int = Field(0, ge=0, description="least overlap of neighbouring windows of patch_px")
+    window_overlap_px: int = Field(0, ge=0, description="minimum overlap of neighbouring windows of patch_px")
     foreground_share: float = Field(
-        0.0, ge=0, le=1, description="share of new patches whose centre is labelled, each class in turn"
+        0.0, ge=0, le=1, description="share of new patches with a labelled centre, each class in turn"
     )
     label_steps: tuple[PostprocessingStep, ...] = Field(
-        (), description="keys of training.data.label_transforms; not for the hold-out"
+        (), description="steps of training.data.label_transforms; not applied to the hold-out"
     )
 
 
 class AugmentationSettings(_Settings):
-    """How patches are varied."""
+    """How patches are augmented."""
 
     preset: str = Field("ct", description="a key of training.augmentation.presets.AUGMENTATIONS")
     replay_preset: str = Field("replay", description="the same for replayed older data")
@@ -55,26 +57,29 @@ class OptimiserSettings(_Settings):
     learning_rate: float = Field(1e-3, gt=0)
     encoder_rate_factor: float = Field(0.3, ge=0, description="the encoder's learning rate, as a share; 0 freezes it")
     weight_decay: float = Field(1e-4, ge=0)
-    max_gradient_norm: float = Field(5.0, gt=0, description="longer gradients are shortened to it")
-    accumulate: int = Field(1, ge=1, description="batches that one step learns from, as if from one so large")
+    max_gradient_norm: float = Field(5.0, gt=0, description="gradients are clipped to this norm")
+    accumulate: int = Field(1, ge=1, description="batches per step; the step is the same as with one large batch")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="of the moving average of the weights; 0 keeps none")
 
 
 class ScheduleSettings(_Settings):
-    """How long a run learns, how its rate changes, and which of its weights are kept."""
+    """How long a run trains, how its learning rate changes, and which weights are kept."""
 
     name: str = Field("cosine", description="a key of training.schedule.SCHEDULES")
     n_epochs: int = Field(20, ge=1)
     steps_per_epoch: int = Field(16, ge=1)
-    n_cycles: int = Field(1, ge=1, description="how often the schedule is gone through; cosine: warm restarts")
+    n_cycles: int = Field(1, ge=1, description="how often the schedule is repeated; cosine: warm restarts")
     patience: int = Field(100, ge=1, description="epochs without a better validation Dice before it stops")
     keep: str = Field(
         "best",
         pattern=KEEP_PATTERN,
-        description="best or last epoch: few validation images choose badly; cycles: whichever validates best "
-        "of the weights at the cycles' ends, their average and their ensemble; cycle_average, cycle_ensemble: that one",
+        description="best or last epoch (with few validation images the best one is unreliable); cycles: the best of "
+        "the weights at the ends of cycles, their average and their ensemble; cycle_average or cycle_ensemble: always "
+        "this one",
     )
-    stage_start: str = Field("best", pattern="^(best|last)$", description="weights of the stage before to start from")
+    stage_start: str = Field(
+        "best", pattern="^(best|last)$", description="which weights of the previous stage to start from"
+    )
 
 
 class FineTuningSettings(_Settings):
@@ -82,31 +87,31 @@ class FineTuningSettings(_Settings):
 
     replay_share: float = Field(0.5, ge=0, lt=1, description="share of a batch drawn from replayed older data")
     distillation: float = Field(
-        0.0, ge=0, description="weight of staying close to the parent's answers on replayed data"
+        0.0, ge=0, description="weight of the distance to the parent's predictions on replayed data"
     )
     average_with_parent: float = Field(0.0, ge=0, le=1, description="weight of the parent in the averaged result")
     freeze_batch_norm: bool = True
-    freeze_encoder_stages: int = Field(0, ge=0, description="stages of the encoder, from the image on, that stay")
-    low_rank: int = Field(0, ge=0, description="rank of the change of each kernel (LoRA); 0 changes kernels freely")
+    freeze_encoder_stages: int = Field(0, ge=0, description="number of first encoder stages that are frozen")
+    low_rank: int = Field(0, ge=0, description="rank of the change of each kernel (LoRA); 0: full rank")
 
 
 class RunSettings(_Settings):
-    """Which version a run makes of which, and how the process works."""
+    """Versions before and after a run, and settings of its process."""
 
     base: str = Field(description="folder of the version to start from (card.json, model.safetensors)")
     compare_with: str = Field(
-        "", description="folder of the version that the result has to beat; that of `base` where it is empty"
+        "", description="folder of the version that the result has to beat; empty: that of `base`"
     )
     roi_model: str = Field("", description="folder of the version that finds the region of interest, if there is one")
-    name: str = Field(description="model name of the result, as in lungs-unet")
+    name: str = Field(description="model name of the result, for example lungs-unet")
     version: int = Field(1, ge=1, description="version of the result")
-    budget_s: float | None = Field(None, gt=0, description="seconds for the whole run, comparison included")
+    budget_s: float | None = Field(None, gt=0, description="seconds for the whole run, including the comparison")
     seed: int = 0
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; all where None")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; None: all")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
-    checkpoint_every_s: float = Field(300.0, gt=0, description="seconds, besides the end of each epoch")
+    checkpoint_every_s: float = Field(300.0, gt=0, description="seconds; a checkpoint is also written after each epoch")
     checkpoint_every_steps: int | None = Field(None, ge=1)
-    tensorboard: bool = Field(False, description="write curves for TensorBoard too, into the run folder")
+    tensorboard: bool = Field(False, description="also write TensorBoard curves into the run folder")
 
 
 STAGE_RUN_SETTINGS = ("precision", "checkpoint_every_s", "checkpoint_every_steps")
@@ -118,7 +123,7 @@ RUN_LEVEL_SETTINGS = frozenset(
 
 
 class Recipe(_Settings):
-    """Everything that decides a run but its data. Same recipe, snapshot and seed: same result on a CPU."""
+    """All settings of a run except its data. On a CPU, the same recipe, snapshot and seed give the same result."""
 
     run: RunSettings
     data: DataSettings = DataSettings()
@@ -131,20 +136,20 @@ class Recipe(_Settings):
 
     @property
     def keeps_cycles(self) -> bool:
-        """Whether the weights at the end of each cycle are kept: a snapshot ensemble, or its average or best."""
+        """Whether the weights at the end of each cycle are kept, for a snapshot ensemble, its average or its best."""
         return self.schedule.keep.startswith("cycle")
 
     @property
     def n_members(self) -> int:
-        """How many networks the version may consist of: as many as cycles whose weights are kept, else one."""
+        """Maximum number of networks in the version: the number of cycles whose weights are kept, else one."""
         return sum(stage.schedule.n_cycles for stage in self.resolve_stages() if stage.keeps_cycles) or 1
 
     def find_roi_folder(self, run_dir: Path) -> Path | None:
-        """Folder of the version that finds the region of interest; `None` where the model looks everywhere."""
+        """Folder of the version that finds the region of interest; `None` if the model uses the whole image."""
         return run_dir / self.run.roi_model if self.run.roi_model else None
 
     def resolve_stages(self) -> tuple["Recipe", ...]:
-        """Return one recipe for each stage; the recipe itself where it has none."""
+        """Return one recipe for each stage; the recipe itself if it has no stages."""
         whole = self.model_dump(exclude={"stages"})
         resolved = [merge_keys(whole, stage) for stage in self.stages]
         for one in resolved:
@@ -156,7 +161,7 @@ class Recipe(_Settings):
     def _check(self) -> Self:
         stages = self.resolve_stages()
         if any(stage.schedule.n_cycles > stage.schedule.n_epochs * stage.schedule.steps_per_epoch for stage in stages):
-            raise ValueError("there are more cycles than steps; lower n_cycles or raise n_epochs")
+            raise ValueError("there are more cycles than steps; decrease n_cycles or increase n_epochs")
         if self.keeps_cycles and self.n_members == 1:
             raise ValueError(
                 f"keep {self.schedule.keep!r} needs cycles; set n_cycles to 2 or more, in a stage or for all"
@@ -172,7 +177,9 @@ class Recipe(_Settings):
             return validate(written)
         for number, stage in enumerate(list_stages(written), start=1):
             if fixed := sorted(find_keys(stage, RUN_LEVEL_SETTINGS)):
-                raise ValueError(f"stage {number} changes {fixed}, which hold for the whole run; move them out of it")
+                raise ValueError(
+                    f"stage {number} changes {fixed}, which hold for the whole run; move them out of the stage"
+                )
         try:
             return validate({"run": {}, **nest_keys(written)})
         except ValidationError as error:
@@ -181,22 +188,22 @@ class Recipe(_Settings):
 
 def read_recipe(path: Path) -> Recipe:
     """Read `recipe.json`; raise `MedSegError` naming every unknown or wrong key."""
-    return read_json_model(path, Recipe, "is not a valid recipe", "A run folder needs a sound recipe.json.")
+    return read_json_model(path, Recipe, "is not a valid recipe", "A run folder needs a valid recipe.json.")
 
 
 def update_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return a copy with some settings changed, in groups or by flat keys.
+    """Return a copy with some settings changed, by groups or by flat keys.
 
     Raises
     ------
     MedSegError
-        If a key is unknown or its value wrong; the text names each of them.
+        If a key is unknown or its value is wrong; the text names all of them.
     """
     try:
         return Recipe.model_validate(merge_keys(recipe.model_dump(), changes))
     except ValidationError as error:
         named = name_as_written(error, changes)
-        raise MedSegError(f"the recipe cannot be changed so: {format_validation_error(named)}") from error
+        raise MedSegError(f"these changes of the recipe are invalid: {format_validation_error(named)}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -205,18 +212,18 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def make_fine_tuning_recipe(base: str, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
-    """Return the recipe of *Retrain on corrections*; its numbers are those that `benchmarks/corrections.py` measured.
+    """Return the recipe of *Retrain on corrections*; `benchmarks/corrections.py` measured its settings.
 
     Parameters
     ----------
     base
         Folder of the version to start from.
     name, version
-        Of the result.
+        Name and version of the result.
     budget_s
-        Seconds for the whole run; the number of epochs is no limit. `None` where epochs are to end it.
+        Seconds for the whole run. `None`: the number of epochs ends the run.
     seed
-        Same seed, corrections and base: same result on a CPU, where the budget ends both runs at the same step.
+        On a CPU, the same seed, corrections and base give the same result if the budget ends at the same step.
     """
     return Recipe(
         run=RunSettings(base=base, name=name, version=version, budget_s=budget_s, seed=seed),

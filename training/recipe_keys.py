@@ -1,7 +1,7 @@
-"""How the settings of a recipe may be spelled: in groups, or by the keys of the flat table that recipes once were.
+"""The two notations of recipe settings: in groups, or with the flat keys of older recipes.
 
-Run folders, `--recipe` files, suites and `--set` of before this change write `n_epochs = 5`; now it is
-`schedule.n_epochs = 5`. Both mean the same, also beside one another. No torch here.
+Older run folders, `--recipe` files, suites and `--set` options write `n_epochs = 5`; the current notation is
+`schedule.n_epochs = 5`. Both have the same meaning, and one file may use both. No torch here.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails
 
 SettingPath = tuple[str, ...]
-"""Group and field; of a key that is in no group, the key alone."""
+"""Group and field; only the key if it belongs to no group."""
 
 FLAT_KEYS: dict[str, SettingPath] = {
     "base": ("run", "base"),
@@ -58,36 +58,36 @@ FLAT_KEYS: dict[str, SettingPath] = {
     "freeze_encoder_stages": ("fine_tuning", "freeze_encoder_stages"),
     "low_rank": ("fine_tuning", "low_rank"),
 }
-"""Every key of the flat table, and where the setting is now."""
+"""Every flat key, with the current group and field of the setting."""
 
 GROUPS = frozenset(path[0] for path in FLAT_KEYS.values())
 STAGES = "stages"
 
 
 def find_keys(written: Mapping[str, Any], settings: Collection[SettingPath]) -> list[str]:
-    """Return those of the settings that are written in a table of recipe keys, by the names that they have there."""
+    """Return the names of those settings that a table of recipe keys contains, as written in the table."""
     return [name for name, path, _ in _list_settings(written) if path in settings]
 
 
 def nest_keys(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table of recipe keys with every setting in its group, those of its stages too.
+    """Return a table of recipe keys with every setting in its group, also in its stages.
 
-    Keys that no recipe has stay where they are.
+    Unknown keys are not moved.
 
     Raises
     ------
     ValueError
-        If a setting is written twice, once in each spelling.
+        If a setting is written twice, once in each notation.
     """
     nested: dict[str, Any] = {}
     names: dict[SettingPath, str] = {}
     for name, path, value in _list_settings(written):
         if path in names:
-            raise ValueError(f"{names[path]} and {name} are the same setting; leave one of them out")
+            raise ValueError(f"{names[path]} and {name} are the same setting; remove one of them")
         names[path] = name
         if len(path) > 1:
             group = nested.setdefault(path[0], {})
-            if isinstance(group, dict):  # else it is wrong already
+            if isinstance(group, dict):  # else validation reports an error later
                 group[path[1]] = value
         elif name == STAGES and isinstance(value, list | tuple):
             nested[name] = tuple(nest_keys(stage) if isinstance(stage, Mapping) else stage for stage in value)
@@ -97,7 +97,7 @@ def nest_keys(written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table of recipe keys with the settings of `old` but for those that `new` has, spelled as they were."""
+    """Return the table `old` updated with the settings of `new`; all keys keep their notation."""
     merged = _drop_settings(old, {path for _, path, _ in _list_settings(new)})
     for key, value in new.items():
         has_settings = isinstance(value, Mapping) or key in FLAT_KEYS
@@ -109,20 +109,20 @@ def merge_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
 
 
 def flatten_keys(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table of recipe keys with every setting by its flat key: what a line of text calls it."""
+    """Return a table of recipe keys with every setting under its flat key, for text."""
     names = {path: key for key, path in FLAT_KEYS.items()}
     return {names.get(path, name): value for name, path, value in _list_settings(written)}
 
 
 def name_as_written(error: ValidationError, written: Mapping[str, Any]) -> ValidationError:
-    """Return the error about a recipe with the keys by which a table, or one of its stages, wrote the settings.
+    """Return a validation error of a recipe with the keys as the user wrote them, in the table or in a stage.
 
     Parameters
     ----------
     error
-        Of the recipe with its settings in groups.
+        Error of the recipe with its settings in groups.
     written
-        The table before its settings were put into groups.
+        The table before its settings were moved into groups.
     """
     names = {path: name for name, path, _ in _list_settings(written)}
     for stage in list_stages(written):
@@ -136,13 +136,13 @@ def name_as_written(error: ValidationError, written: Mapping[str, Any]) -> Valid
 
 
 def list_stages(written: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return those stages of a table of recipe keys that are tables themselves."""
+    """Return the stages of a table of recipe keys; entries that are not tables are skipped."""
     stages = written.get(STAGES)
     return [stage for stage in stages if isinstance(stage, Mapping)] if isinstance(stages, list | tuple) else []
 
 
 def _list_settings(written: Mapping[str, Any]) -> Iterator[tuple[str, SettingPath, Any]]:
-    """Yield the name that a setting has in a table, which setting it is, and its value."""
+    """Yield the name of each setting as written in a table, its path, and its value."""
     for key, value in written.items():
         if key in GROUPS and isinstance(value, Mapping | BaseModel):
             for field, inner in dict(value).items():
@@ -162,7 +162,7 @@ def _drop_settings(written: Mapping[str, Any], settings: Collection[SettingPath]
 
 
 def _make_group(key: str, value: object) -> dict[str, Any]:
-    """Return the table of a group; of its flat namesake, as in `optimiser = "sgd"`, a table with that one setting."""
+    """Return the table of a group; a flat value such as `optimiser = "sgd"` becomes a table with this one setting."""
     return dict(value) if isinstance(value, Mapping) else {FLAT_KEYS.get(key, (key,))[-1]: value}
 
 

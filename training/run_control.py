@@ -1,8 +1,8 @@
-"""What goes on around the steps of a run, so that the loop holds nothing but learning.
+"""Control of a run: stages, epochs, stopping, checkpoints. The training loop itself contains only the learning steps.
 
-`RunControl` hands out stages, epochs and steps until the run is over, out of time, paused or cancelled. It writes
-checkpoints, goes back to the best weights where losses are no numbers, and keeps the weights at the ends of cycles. Of
-several processes the first one decides, and it alone writes.
+`RunControl` yields stages, epochs and steps until the run is finished, out of time, paused or cancelled. It writes
+checkpoints, returns to the best weights if losses are not finite, and keeps the weights at the ends of cycles. With
+several processes, only the first one decides and writes.
 """
 
 import math
@@ -34,12 +34,12 @@ FINAL_WORK_S = 1.5
 MAX_BAD_BATCHES = 3
 RATE_DROP_FACTOR = 0.1
 MAX_RATE_DROPS = 3
-"""So many batches without a finite loss in a row lower the rate to a tenth; so often, then the run ends."""
+"""`MAX_BAD_BATCHES` batches in a row without a finite loss divide the rate by 10, at most `MAX_RATE_DROPS` times."""
 MIN_CYCLE_SHARE = 0.75
 
 
 class RunCommand(IntEnum):
-    """What a run is told between two steps."""
+    """What a run has to do after a step."""
 
     CONTINUE = 0
     STOP = 1
@@ -48,16 +48,16 @@ class RunCommand(IntEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One step, before it is taken.
+    """The next step of a run.
 
     Parameters
     ----------
     number
         Counted over the whole run, from 0.
     rate_factor
-        Of the recipe's learning rates.
+        Factor of the recipe's learning rates, in [0, 1].
     stage_progress
-        Share of the stage that is over, in [0, 1].
+        Completed share of the stage, in [0, 1].
     """
 
     number: int
@@ -66,14 +66,14 @@ class Step:
 
 
 class RunControl:
-    """The course of one run.
+    """Controls one run.
 
     Parameters
     ----------
     setup
-        Of the run.
+        Setup of the run.
     progress
-        Where it stands; kept up to date.
+        Progress of the run; updated here.
     """
 
     def __init__(self, setup: TrainingSetup, progress: TrainingProgress) -> None:
@@ -84,7 +84,7 @@ class RunControl:
         self._epoch_began_s = 0.0
 
     def stages(self) -> Iterator[TrainingSetup]:
-        """Yield the setup of each stage, from the present one on, until the last is over or the run has to end."""
+        """Yield the setup of each stage from the current one on, until the last is over or the run has to end."""
         budget, progress = self._run.time_budget, self.progress
         if not progress.step:
             progress.training_started_s = budget.elapsed_s()
@@ -103,7 +103,7 @@ class RunControl:
             self._begin_next_stage()
 
     def epochs(self) -> Iterator[int]:
-        """Yield the number of each epoch of the stage until its epochs, its time or its patience end."""
+        """Yield the number of each epoch of the stage, until its epochs, time or patience are used up."""
         progress = self.progress
         for epoch in range(progress.epoch + 1, progress.stage_epoch + self._setup.recipe.schedule.n_epochs + 1):
             if self._is_stage_over():
@@ -112,7 +112,7 @@ class RunControl:
             yield epoch
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps of the epoch, fewer where the run has to end; `record_loss` says how each of them went."""
+        """Yield the steps of the epoch, fewer if the run has to end. Call `record_loss` after each step."""
         progress, settings = self.progress, self._setup.recipe.schedule
         schedule = get_schedule(settings.name, settings.n_cycles)
         last_step = self._setup.stage.compute_end_step(progress.epoch + 1 - progress.stage_epoch)
@@ -125,11 +125,11 @@ class RunControl:
             if self._is_checkpoint_due():
                 self._save_progress()
         if n_bad := progress.losses.count(None):
-            text = f"{n_bad} of {len(progress.losses)} batches had no finite loss; nothing was learnt from them"
+            text = f"{n_bad} of {len(progress.losses)} batches had no finite loss and were skipped"
             self._notices.append(Notice(text))
 
     def record_loss(self, loss: float | None) -> None:
-        """Note the loss of the step just taken; several without a number go back to the best weights."""
+        """Record the loss of the last step; after several non-finite losses, return to the best weights."""
         progress = self.progress
         progress.step, progress.n_bad = progress.step + 1, 0 if loss is not None else progress.n_bad + 1
         progress.losses.append(loss)
@@ -137,7 +137,7 @@ class RunControl:
             self._restore_best_and_lower_rate()
 
     def end_epoch(self, candidate: nn.Module, val_dice: float) -> EpochEnded:
-        """Keep the candidate where it is the best so far, write a checkpoint, and return what to say of the epoch."""
+        """Keep the candidate if it is the best so far, write a checkpoint, and return the event of the epoch."""
         progress, keep = self.progress, self._setup.recipe.schedule.keep
         finite = [loss for loss in progress.losses if loss is not None]
         train_loss = statistics.fmean(finite) if finite else math.nan
@@ -152,16 +152,16 @@ class RunControl:
         return self._make_epoch_event(train_loss, val_dice, better=better)
 
     def is_paused(self) -> bool:
-        """Whether somebody wants a pause: then the epoch stays as it is."""
+        """Whether a pause is requested. Then the current epoch is not completed."""
         return self._get_command() is RunCommand.PAUSE
 
     def take_notices(self) -> list[Notice]:
-        """Return what a person should know since the last call."""
+        """Return the notices since the last call."""
         notices, self._notices = self._notices, []
         return notices
 
     def _get_command(self) -> RunCommand:
-        """Return whether to take another step: not where that would break the budget, or somebody wants an end."""
+        """Return whether to take another step: not if it would exceed the budget, or a stop or pause is requested."""
         run, command = self._run, RunCommand.CONTINUE
         if is_cancelled(run.run_dir) or run.time_budget.remaining_training_s() < self._setup.learner.last_step_s:
             command = RunCommand.STOP
@@ -170,13 +170,13 @@ class RunControl:
         return RunCommand(int(run.rank_context.broadcast(command)))
 
     def _compute_stage_progress(self) -> float:
-        """Return the share of the stage that is over, in [0, 1]."""
+        """Return the completed share of the stage, in [0, 1]."""
         stage = self._setup.stage
         run_progress = self._run.time_budget.compute_progress(self.progress.step, stage.n_steps)
         return self._run.rank_context.broadcast(stage.compute_progress(run_progress))
 
     def _is_stage_over(self) -> bool:
-        """Whether the stage ends here: by a command, out of patience or time, or as it has diverged."""
+        """Whether the stage ends here: by command, because patience or time are used up, or because it diverged."""
         progress = self.progress
         if self._get_command() is RunCommand.STOP or self._compute_stage_progress() >= 1:
             return True
@@ -187,19 +187,19 @@ class RunControl:
         return self.progress.n_lowered > MAX_RATE_DROPS
 
     def _restore_best_and_lower_rate(self) -> None:
-        """Go back to the best so far and lower the rate; after too many times the run is lost."""
+        """Return to the best weights and lower the rate; after too many times, the run has diverged."""
         self.progress.n_bad, self.progress.n_lowered = 0, self.progress.n_lowered + 1
-        text = "the loss is no longer a number: training stopped, the best version so far is kept"
+        text = "the loss is not finite any more: training stopped; the best weights so far are kept"
         if not self._has_diverged():
             self._setup.learner.restart_from(load_best(self._run.run_dir))
             text = (
-                f"{MAX_BAD_BATCHES} batches in a row had no finite loss: back to the best so far, at a tenth of the "
-                "learning rate"
+                f"{MAX_BAD_BATCHES} batches in a row had no finite loss: training continues from the best weights with "
+                "a tenth of the learning rate"
             )
         self._notices.append(Notice(text))
 
     def _save_cycle_weights(self, share: float, enough: float = 1.0) -> None:
-        """Write the weights where a cycle has just ended; or is `enough` of one, at the end of a stage."""
+        """Write the weights if a cycle has just ended; at the end of a stage, the share `enough` of it suffices."""
         progress, n_cycles = self.progress, self._setup.recipe.schedule.n_cycles
         position = share * n_cycles - progress.cycle
         is_new = get_cycle(share, n_cycles) > progress.cycle
@@ -211,7 +211,7 @@ class RunControl:
         progress.cycle = get_cycle(share, n_cycles)
 
     def _begin_next_stage(self) -> None:
-        """Begin another stage with the best weights so far, or the last ones of the stage before."""
+        """Start the next stage with the best weights so far, or with the last weights of the previous stage."""
         progress, number = self.progress, self.progress.stage + 1
         is_from_best = self._run.recipe.resolve_stages()[number].schedule.stage_start == "best"
         weights = load_best(self._run.run_dir) if is_from_best else merge_lora(self._setup.learner.network)
@@ -220,7 +220,7 @@ class RunControl:
         progress.cycle, progress.n_bad, progress.n_lowered, progress.losses = 0, 0, 0, []
         self._save_progress()
         changes = describe_stage_changes(self._run.recipe, number)
-        self._notices.append(Notice(f"stage {number + 1} begins: {changes}"))
+        self._notices.append(Notice(f"stage {number + 1} starts: {changes}"))
 
     def _is_checkpoint_due(self) -> bool:
         settings = self._setup.recipe.run
@@ -254,7 +254,7 @@ class RunControl:
 
 
 def resume(setup: TrainingSetup) -> RunControl:
-    """Return the control of a run, where it stands; at its beginning the version it starts from is the best so far."""
+    """Return the control of a new or interrupted run. In a new run, the starting version is the best so far."""
     budget, recipe = setup.time_budget, setup.recipe
     progress = read_progress(setup.run_dir)
     budget.carried_s = progress.elapsed_s

@@ -1,8 +1,8 @@
-"""The folder of a training run, seen from outside: its files, its events, and how it is paused or cancelled. No torch.
+"""The folder of a training run: its files, its events, and how to pause or cancel the run. No torch here.
 
-All names of its files are here; those that a registry or a project has, too, are those of `core`. A run writes its
-events as one JSON object a line into `events.jsonl`: a file survives a crash of the window. It is paused or cancelled
-by an empty file in its folder, or by a signal, which makes such a file.
+All file names of a run are defined here, except those shared with a registry or a project, which are in `core`. A run
+writes each event as one line of JSON into `events.jsonl`, because a file survives a crash of the window. An empty file
+in the folder pauses or cancels the run; a signal creates this file.
 """
 
 import json
@@ -22,15 +22,15 @@ from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
 
 RECIPE_FILE = "recipe.json"
 START_PLAN_FILE = "start.json"  # what a new network starts from
-START_FOLDER = "start"  # the version that the run makes of it
-LABELS_FOLDER = "labels"  # of a run on folders, as its snapshot names them
-MODEL_RECIPE_FILE = "base_recipe.json"  # of a row of a benchmark
+START_FOLDER = "start"  # the version made from the start plan
+LABELS_FOLDER = "labels"  # labels of a run on folders
+MODEL_RECIPE_FILE = "base_recipe.json"  # recipe of a row of a benchmark
 
 EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
-SUITE_LOG_FILE = "suite.log"  # what the process of a row of a benchmark prints
+SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
-LABEL_PROBLEM_FILE = "doubt.txt"  # why labels may be wrong that a run learns from
+LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
 ENVIRONMENT_FILE = "environment.json"
 SPLIT_FILE = "split.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -42,7 +42,7 @@ EVALUATION_TABLE_FILE = "evaluation.csv"
 EVALUATION_FILE = "evaluation.json"
 EVALUATION_REPORT_FILE = "evaluation.html"
 EVALUATION_REQUEST_FILE = "evaluation_request.json"  # asks the run to evaluate its version in full
-EXAMPLE_FIGURES_FILE = "example_figures.npz"  # of two cases of the hold-out, for the table of a benchmark
+EXAMPLE_FIGURES_FILE = "example_figures.npz"  # two hold-out cases, for the table of a benchmark
 COST_FILE = "cost.json"
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -54,7 +54,7 @@ EXIT_PAUSED = 3
 
 @dataclass(frozen=True)
 class Started:
-    """The run has read its data and begins. Counts are images; `time` is seconds since the Unix epoch."""
+    """The run has read its data and starts. Counts are images; `time` is in seconds since the Unix epoch."""
 
     n_train: int
     n_replay: int
@@ -67,10 +67,10 @@ class Started:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch. `val_dice` is the mean Dice on the validation items; `seconds` since the run's start.
+    """One epoch has ended. `val_dice` is the mean Dice on the validation items; `seconds` count from the run's start.
 
-    `rate` is the learning rate of its last step; stages count from 0. `loss_weights`: of each term of a loss
-    whose weights change, at the epoch's end.
+    `rate` is the learning rate of the last step; stages count from 0. `loss_weights` are the weights of the loss terms
+    at the end of the epoch, if they change.
     """
 
     epoch: int
@@ -87,7 +87,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Considered:
-    """One of the ways to make a version of the weights at the cycles' ends; `cost` is its forward passes an image."""
+    """A candidate version made from the weights at the ends of cycles; `cost` is its forward passes for one image."""
 
     name: str
     val_dice: float
@@ -97,9 +97,9 @@ class Considered:
 
 @dataclass(frozen=True)
 class Compared:
-    """Old against new on one hold-out case, by the figure that is named, and the Dice per label name.
+    """The old and the new version on one hold-out case: values of `metric`, and the Dice by label name.
 
-    The figure is the mean Dice over labels, of a task of instances the AJI. `group` is the patient, slide or video.
+    The metric is the mean Dice over labels, or the AJI in an instance task. `group` is the patient, slide or video.
     """
 
     case: str
@@ -114,14 +114,14 @@ class Compared:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a person should know; the run goes on."""
+    """Information for the user; the run continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """`card.json`, `model.safetensors` and `report.html` are in the folder. `cancelled`: it is the best so far."""
+    """The run has ended: `card.json`, `model.safetensors` and `report.html` exist. If `cancelled`, it ended early."""
 
     best_epoch: int
     val_dice: float
@@ -131,7 +131,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Paused:
-    """The process ends, as it was told to, and the same command goes on from here; the run is not over."""
+    """The process ends because a pause was requested. The same command resumes the run from here."""
 
     epoch: int
     step: int
@@ -159,7 +159,7 @@ def append_event(run_dir: Path, event: Event) -> None:
 
 
 def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """Yield each event from the byte `offset` on, with the offset behind it. A half-written line is left for later."""
+    """Yield each event from the byte `offset` on, with the offset after it. An incomplete last line is not read."""
     path = run_dir / EVENTS_FILE
     if not path.exists():
         return
@@ -174,33 +174,33 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
 
 
 def get_events_offset(run_dir: Path) -> int:
-    """Return the offset behind what was said so far: whoever reads from there on learns what is new."""
+    """Return the offset after the events so far; `read_events` with this offset yields only new events."""
     path = run_dir / EVENTS_FILE
     return path.stat().st_size if path.exists() else 0
 
 
 PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")
-"""What schedulers of clusters send before they take the machine away; Windows lacks the second."""
+"""Signals that cluster schedulers send before they stop a job; Windows does not have the second one."""
 
 
 def is_cancelled(run_dir: Path) -> bool:
-    """Whether the file `cancel` lies in the run folder: the run is over, and its best so far is the result."""
+    """Whether the run folder contains the file `cancel`: the run ends, and its best weights so far are the result."""
     return (run_dir / CANCEL_FILE).exists()
 
 
 def is_paused(run_dir: Path) -> bool:
-    """Whether the file `pause` lies in the run folder: this process ends, and the same command goes on later.
+    """Whether the run folder contains the file `pause`: this process ends, and the same command resumes the run later.
 
-    A run that is cancelled ends for good.
+    False for a cancelled run, which cannot be resumed.
     """
     return (run_dir / PAUSE_FILE).exists() and not is_cancelled(run_dir)
 
 
 @contextmanager
 def pause_on_signals(run_dir: Path) -> Iterator[None]:
-    """Take SIGTERM and SIGUSR1 for a wish to pause; a wish that an earlier process left is forgotten."""
+    """Treat SIGTERM and SIGUSR1 as a request to pause; delete a request that an earlier process left."""
     (run_dir / PAUSE_FILE).unlink(missing_ok=True)
-    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
+    if threading.current_thread() is not threading.main_thread():  # signals only arrive in the main thread
         yield
         return
 

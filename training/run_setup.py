@@ -1,4 +1,4 @@
-"""From a run folder to everything that the loop needs: recipe, split, data, network."""
+"""Read a run folder and build everything that the training loop needs: recipe, split, data, network."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SnapshotSplit:
-    """What each item of a snapshot is used for in this run; `notice` tells a person where that may surprise."""
+    """How each item of a snapshot is used in this run; `notice` explains an unexpected split to the user."""
 
     train: tuple[SnapshotItem, ...]
     replay: tuple[SnapshotItem, ...]
@@ -49,7 +49,7 @@ class SnapshotSplit:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A run, ready to go. `base` is the card of the version that it starts from; `stage` is the one under way."""
+    """A run that is ready to start. `base` is the card of the version it starts from; `stage` is the current stage."""
 
     run_dir: Path
     recipe: Recipe
@@ -65,11 +65,11 @@ class TrainingSetup:
     rank_context: RankContext
 
     def sample_batch(self, step: int) -> PatchBatch:
-        """Draw the batch of a step, counted over the whole run, and bring it to the device that learns."""
+        """Draw the batch of a step, counted over the whole run, and move it to the training device."""
         return self.batches.sample_batch(step).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
-        """Return the setup of one stage, with a learner of its own that begins with the weights, or as the parent."""
+        """Return the setup of one stage, with a new learner that starts from `weights`, or from the parent."""
         stage = make_stages(self.recipe)[number]
         if stage.recipe == self.recipe and weights is None:
             return self
@@ -87,12 +87,12 @@ class TrainingSetup:
 
     @property
     def base_folder(self) -> Path:
-        """Folder of the version that the result is compared with: what the run starts from, or a version to beat."""
+        """Folder of the version that the result is compared with: `compare_with` of the recipe, else the start."""
         return self.run_dir / (self.recipe.run.compare_with or self.recipe.run.base)
 
     @property
     def is_first_model(self) -> bool:
-        """Whether nothing learnt the task before: then the result is compared with an empty answer."""
+        """Whether this is the first model of the task. Then the result is compared with an empty prediction."""
         starts_anew = not self.base.lineage.created and self.base.lineage.parent is None
         return starts_anew and not self.recipe.run.compare_with
 
@@ -107,12 +107,12 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     started
         `time.monotonic()` at the start of the process.
     rank_context
-        The processes that train together; this one alone by default.
+        The processes that train together; by default only this process.
 
     Raises
     ------
     MedSegError
-        If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn from.
+        If a file is missing or wrong, the hold-out leaks into the training set, or there are no training images.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
     check_recipe_names(recipe)
@@ -127,7 +127,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
             "Start from a model of the same task."
         )
     if not extends(task, base.task_definition):
-        raise MedSegError(f"the labels of {task.name!r} are other ones than those of {base.id}. Train a first model.")
+        raise MedSegError(f"the labels of {task.name!r} differ from those of {base.id}. Train a first model.")
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(find_largest_label(item, run_dir) for item in (*split.train, *split.validate))
@@ -159,7 +159,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
 
 
 def check_recipe_names(recipe: Recipe) -> None:
-    """Raise `MedSegError` where a stage names a loss, set or schedule that there is not, before its turn comes."""
+    """Raise `MedSegError` before training if a stage names an unknown loss, augmentation or schedule."""
     for stage in recipe.resolve_stages():
         build_loss(stage, None if stage.loss.class_weights == "none" else torch.ones(1))
         for name in (stage.augmentation.preset, stage.augmentation.replay_preset):
@@ -168,15 +168,15 @@ def check_recipe_names(recipe: Recipe) -> None:
 
 
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
-    """Decide what is learnt from and what chooses the best checkpoint.
+    """Split the items of a snapshot into training, replay, validation and hold-out.
 
-    Items with the role `VALIDATE` are used as they are. Without any, whoever made the snapshot left the choice to
-    `core.split`; where the groups are too few to spare one, the training images choose the checkpoint themselves.
+    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.split` chooses some groups of
+    the training items. If there are too few groups, validation uses the training images.
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from.
+        If there are no training items.
     """
     train, replay = snapshot.filter_by_role(Role.TRAIN), tuple(snapshot.filter_by_role(Role.REPLAY))
     validate, hold_out = snapshot.filter_by_role(Role.VALIDATE), tuple(snapshot.filter_by_role(Role.HOLD_OUT))
@@ -193,14 +193,14 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
         train = [item for item in train if item.group not in held_back]
     elif not validate:
         notice = (
-            f"{len(groups)} corrected patients are too few to hold some back for validation: the validation Dice is "
-            "that of the training images without augmentation, and looks better than it is."
+            f"{len(groups)} corrected patients are too few for a separate validation set: the validation Dice is "
+            "computed on the training images without augmentation, and is therefore too optimistic."
         )
     return SnapshotSplit(tuple(train), replay, tuple(validate), hold_out, notice)
 
 
 def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[LabelledPlane]:
-    """Take planes of as many images as possible, spread over each image."""
+    """Choose at most `at_most` planes from as many images as possible, evenly spread over each image."""
     shown = _thin_images(images, at_most)
     per_image = max(1, at_most // max(1, len(shown)))
     return [image.planes[index] for image in shown for index in spread_indices(len(image.planes), per_image)]
@@ -209,7 +209,7 @@ def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[Labelle
 def make_batches(
     recipe: Recipe, train: list[LabelledImage], replay: list[LabelledImage], card: ModelCard, task: Task
 ) -> BatchSampler:
-    """Return the batches that a recipe draws from the images to be learnt and those to be replayed."""
+    """Return the sampler of batches from the training images and the replayed images of a recipe."""
     augmenter, replay_augmenter = (
         Augmenter(
             scale_augmentation(get_augmentation(name), recipe.augmentation.strength),
@@ -240,7 +240,7 @@ def choose_training_device() -> torch.device:
 
 
 def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankContext) -> BatchSampler:
-    """Return batches as large as a step needs, and other ones in each process of a team."""
+    """Return a sampler with the batch size of a step, and with a different seed in each process."""
     size = recipe.data.batch_size * recipe.optimiser.accumulate
     return replace(batches, batch_size=size, seed=recipe.run.seed + RANK_SEED_STRIDE * rank_context.rank)
 
@@ -262,7 +262,7 @@ def _choose_validation_images(
     replay: list[LabelledImage],
     read: Callable[[Sequence[SnapshotItem], int], list[LabelledImage]],
 ) -> list[LabelledImage]:
-    """Return the images that choose the best checkpoint: new skills and old ones count the same."""
+    """Return the images that choose the best checkpoint: new and replayed images have the same weight."""
     new = read(split.validate, 0) if split.validate else train
     if not replay:
         return new

@@ -1,7 +1,7 @@
-"""How fast a network learns over a run, and how a run keeps to its budget.
+"""Learning rate schedules, time budget and stages of a run.
 
-Progress counts in steps or in seconds, whichever is further: a budgeted run on a busy machine still ends with a small
-learning rate, which is where most of the accuracy comes from.
+Progress is measured in steps or in seconds, whichever is further. So a run with a budget on a busy machine still ends
+with a small learning rate, which gives most of the accuracy.
 """
 
 import math
@@ -19,7 +19,7 @@ ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4
 
 ROUNDING_TOLERANCE = 1e-9
-"""So that 3 of 9 steps are a third."""
+"""Tolerance for rounding errors, so that 3 of 9 steps count as one third."""
 
 Schedule = Callable[[float], float]
 
@@ -30,7 +30,7 @@ def constant(progress: float) -> float:
 
 
 def cosine(progress: float) -> float:
-    """Half a cosine from 1 to 0; gone through several times it is SGDR (Loshchilov & Hutter, ICLR 2017)."""
+    """Return half a cosine from 1 to 0; repeated, it is SGDR (Loshchilov & Hutter, ICLR 2017)."""
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -40,7 +40,7 @@ def linear(progress: float) -> float:
 
 
 def one_cycle(progress: float) -> float:
-    """Half a cosine up for three tenths, and one down to next to nothing (Smith & Topin, Super-convergence, 2018)."""
+    """Return half a cosine up over 30 % and half a cosine down to almost 0 (Smith & Topin, Super-convergence, 2018)."""
     if progress < ONE_CYCLE_RISE:
         return ONE_CYCLE_START + (1.0 - ONE_CYCLE_START) * (1.0 - cosine(progress / ONE_CYCLE_RISE))
     return ONE_CYCLE_END + (1.0 - ONE_CYCLE_END) * cosine((progress - ONE_CYCLE_RISE) / (1.0 - ONE_CYCLE_RISE))
@@ -50,12 +50,12 @@ SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linea
 
 
 def get_schedule(name: str, n_cycles: int = 1) -> Schedule:
-    """Return a schedule that is gone through `n_cycles` times, after one short warm-up at the very beginning.
+    """Return a schedule that is repeated `n_cycles` times, with one short warm-up at the start.
 
     Raises
     ------
     MedSegError
-        Listing the choices where there is none of that name.
+        If the name is unknown; the text lists the choices.
     """
     shape = look_up(SCHEDULES, name, "schedule")
 
@@ -68,7 +68,7 @@ def get_schedule(name: str, n_cycles: int = 1) -> Schedule:
 
 
 def get_cycle(progress: float, n_cycles: int) -> int:
-    """Return the cycle, from 0, that a share of the training lies in; at the very end it is still the last one."""
+    """Return the cycle, from 0, at a completed share of the training; at the end it is the last cycle."""
     return min(n_cycles - 1, int(progress * n_cycles + ROUNDING_TOLERANCE))
 
 
@@ -81,13 +81,13 @@ class TimeBudget:
     started
         `time.monotonic()` at the start of this process.
     budget_s
-        Seconds for the whole run, comparison included; `None` for as long as the recipe's epochs take.
+        Seconds for the whole run, including the comparison; `None`: the recipe's epochs end the run.
     carried_s
         Seconds that earlier processes of a resumed run used.
     reserved_s
-        Seconds kept for what comes after the last step: validation, comparison, card and report.
+        Seconds reserved for the work after the last step: validation, comparison, card and report.
     training_started_s
-        Second of the run at which the first step began.
+        Time of the first step, in seconds since the start of the run.
     """
 
     started: float
@@ -111,7 +111,7 @@ class TimeBudget:
         return self.budget_s is not None and self.elapsed_s() > self.budget_s
 
     def compute_progress(self, step: int, n_steps: int) -> float:
-        """Share of the training that is over, in [0, 1], by steps or by seconds, whichever is further."""
+        """Return the completed share of the training, in [0, 1], by steps or by seconds, whichever is further."""
         by_steps = step / max(1, n_steps)
         if self.budget_s is None:
             return min(1.0, by_steps)
@@ -125,18 +125,18 @@ def _compute_warm_up(progress: float) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, as it is planned: it may end earlier. Epochs and steps are counted over the whole run.
+    """One stage as planned; it may end earlier. Epochs and steps are counted over the whole run.
 
     Parameters
     ----------
     number
-        From 0.
+        Index of the stage, from 0.
     recipe
-        The run's, with the changes of this stage.
+        Recipe of the run with the changes of this stage.
     first_epoch, first_step
-        How many the stages before have.
+        Number of epochs and steps in the stages before.
     n_epochs, n_steps
-        Of the whole run.
+        Number of epochs and steps of the whole run.
     """
 
     number: int
@@ -147,22 +147,22 @@ class Stage:
     n_steps: int
 
     def compute_end_step(self, n_epochs: int) -> int:
-        """Return the number of steps that are done when so many epochs of this stage are over."""
+        """Return the number of steps of the run after `n_epochs` epochs of this stage."""
         return self.first_step + n_epochs * self.recipe.schedule.steps_per_epoch
 
     def compute_total_epochs(self, n_epochs: int) -> int:
-        """Return how many epochs the run has where so many are over when this stage begins."""
+        """Return the total number of epochs of the run if this stage starts after `n_epochs` epochs."""
         return n_epochs + self.n_epochs - self.first_epoch
 
     def compute_progress(self, run_progress: float) -> float:
-        """Return the share of this stage that is over, in [0, 1], when a share of the run is."""
+        """Return the completed share of this stage, in [0, 1], given the completed share of the run."""
         last_step = self.compute_end_step(self.recipe.schedule.n_epochs)
         start, end = (step / self.n_steps for step in (self.first_step, last_step))
         return min(1.0, max(0.0, (run_progress - start) / (end - start)))
 
 
 def make_stages(recipe: Recipe) -> tuple[Stage, ...]:
-    """Return the stages of a run: one where the recipe names none."""
+    """Return the stages of a run; a recipe without stages has one stage."""
     recipes = recipe.resolve_stages()
     lengths = [(each.schedule.n_epochs, each.schedule.n_epochs * each.schedule.steps_per_epoch) for each in recipes]
     epochs, steps = (list(accumulate(counts, initial=0)) for counts in zip(*lengths, strict=True))
@@ -170,6 +170,6 @@ def make_stages(recipe: Recipe) -> tuple[Stage, ...]:
 
 
 def describe_stage_changes(recipe: Recipe, number: int) -> str:
-    """Return what a stage changes, for people."""
+    """Return a text that lists what a stage changes."""
     changes = (f"{key.replace('_', ' ')} {value}" for key, value in flatten_keys(recipe.stages[number]).items())
     return ", ".join(changes) or "as the run's recipe says"

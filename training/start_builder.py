@@ -1,4 +1,4 @@
-"""Make the version that a `StartPlan` describes, in the training process: the window has no torch to do so."""
+"""Make the version that a `StartPlan` describes, in the training process, because the window has no torch."""
 
 import logging
 from pathlib import Path
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 
 def ensure_start_version(run_dir: Path, seed: int) -> str:
-    """Make `start/` in a run folder that has a `start.json`, unless it is there.
+    """Make `start/` in a run folder that has a `start.json`, unless it already exists.
 
     Returns
     -------
     str
-        What the model begins with, for people; empty where the run starts from a version that was trained before.
+        Text about the first weights of the model; empty if the run starts from a trained version.
 
     Raises
     ------
@@ -50,21 +50,21 @@ def build_start_version(start: StartPlan, folder: Path, seed: int) -> ModelCard:
     Parameters
     ----------
     start
-        What to build.
+        The plan.
     folder
-        Of the version; relative paths of files in the plan start from the folder above it.
+        Folder of the new version; file paths in the plan are relative to its parent folder.
     seed
-        Of the random numbers of all that the plan has no weights for.
+        Seed for all weights that the plan does not provide.
 
     Returns
     -------
     ModelCard
-        The plan's, which also says what the weights began with.
+        The card of the plan, with the source of the first weights.
 
     Raises
     ------
     MedSegError
-        If the network cannot be built, nothing of the version's weights fits, or the encoder's weights cannot be had.
+        If the network cannot be built, no weights of the version fit, or the encoder weights are not available.
     """
     torch.manual_seed(seed)
     network = build_network(start.card.architecture)
@@ -78,7 +78,7 @@ def build_start_version(start: StartPlan, folder: Path, seed: int) -> ModelCard:
 
 
 def copy_matching_tensors(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
-    """Copy each tensor of the same name and shape; return how many were, and how many there are."""
+    """Copy each tensor of the same name and shape; return the number of copied tensors and of all tensors."""
     given, wanted = donor.state_dict(), network.state_dict()
     fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}
     network.load_state_dict({**wanted, **fitting})
@@ -90,11 +90,11 @@ def _copy_version(network: nn.Module, start: StartPlan) -> None:
     n_taken, n_all = copy_matching_tensors(network, donor)
     logger.info("%d of %d tensors are those of %s", n_taken, n_all, card.id)
     if not n_taken:
-        raise MedSegError(f"nothing of {card.id} fits {start.card.architecture.name}. Choose another start.")
+        raise MedSegError(f"no weights of {card.id} fit {start.card.architecture.name}. Choose another version.")
 
 
 def _initialise_encoder(network: nn.Module, start: StartPlan, run_dir: Path) -> ModelCard:
-    """Give the encoder its weights; return the card that says which. All else of the network stays random."""
+    """Load the encoder weights; return the card that states their source. The rest of the network stays random."""
     named = start.choose_published_weights(list_published_weights(start.card.architecture))
     card, source = named.card, named.encoder_weights or RANDOM_WEIGHTS
     registry = ModelRegistry(Path(start.registry or BUNDLED_MODELS), BUNDLED_MODELS)
@@ -105,7 +105,7 @@ def _initialise_encoder(network: nn.Module, start: StartPlan, run_dir: Path) -> 
     if source == RANDOM_WEIGHTS:
         began_with = card.lineage.began_with or RANDOM_ON_REQUEST
         if began_with != RANDOM_ON_REQUEST:
-            logger.warning("all of the network begins at random: %s", began_with)
+            logger.warning("the whole network begins at random: %s", began_with)
         return write_start_to_card(card, began_with)
     began_with = describe_encoder_weights(card.architecture, source, run_dir)
     donor = registry.get_card(source) if began_with == source else None  # a version is described by its name

@@ -3,13 +3,13 @@
 Training never silently starts from random weights. It uses a matching model, else ImageNet encoder weights, else it
 asks you to choose:
 
-- The live version of the task, or another one that is named, goes on learning. It needs no plan.
-- A new network takes the weights of a version with this network: the one whose images are most alike.
-- Weights of the encoder can be named: published ones, a file, those of a version, or random ones on purpose.
-- Else they are the published ones, as a rule ImageNet's. If these cannot be had, an error says what can be named.
+- The live version of the task, or a version named by the user, continues training. It needs no plan.
+- A new network takes the weights of a version with the same network: the version with the most similar images.
+- Encoder weights can be named: published weights, a file, the weights of a version, or random weights on request.
+- Otherwise published weights are used, normally from ImageNet. If they are not available, the error lists the choices.
 
-Random weights remain where nobody publishes weights for the network, where no model fits the first model of a project's
-task, and where a recipe of a base model names nothing. The run's events and the card give the reason.
+Random weights are used if no weights are published for the network, if no version fits the first model of a project's
+task, or if a recipe of a base model names no weights. The run's events and the card give the reason.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ RANDOM_ON_REQUEST = f"{RANDOM_START}, as asked for"
 RANDOM_AS_NO_MODEL_FITS = f"{RANDOM_START}, as no model fitted"
 RANDOM_AS_NOTHING_IS_NAMED = f"{RANDOM_START}, as the recipe names neither parent nor encoder_weights"
 WEIGHTS_ADVICE = (
-    'In the file of --recipe that is: weights = "file.safetensors", or weights = "none" to begin at random on purpose.'
+    'In the --recipe file write: weights = "file.safetensors", or weights = "none" to begin at random on purpose.'
 )
 
 
 class StartSource(StrEnum):
-    """Where the first weights of a new network come from."""
+    """Source of the first weights of a new network."""
 
     VERSION = "a version"
     NAMED = "encoder weights that are named"
@@ -60,12 +60,12 @@ class StartSource(StrEnum):
 
 
 class StartPlan(BaseModel):
-    """The version that a run starts from, before it is there: its card, and whose weights it takes.
+    """Plan of the version that a run starts from: its card and the source of its weights.
 
-    `weights_from` is the folder of a version; every tensor of it that fits is taken, in practice all but the last
-    layer. Empty: the encoder starts from `encoder_weights`, a source that `networks.initialise_encoder` knows (versions
-    are those of the folder `registry`). Empty, too: from what is published for the encoder, unless the card says that
-    it began with random weights.
+    `weights_from` is the folder of a version; all matching tensors are copied, in practice all but the last layer. If
+    it is empty, the encoder starts from `encoder_weights`, a source for `networks.initialise_encoder` (versions are
+    looked up in the folder `registry`). If both are empty, published encoder weights are used, unless the card states
+    that the model began with random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +77,7 @@ class StartPlan(BaseModel):
 
     @property
     def source(self) -> StartSource:
-        """Where the weights come from."""
+        """Source of the weights."""
         if self.weights_from:
             return StartSource.VERSION
         if self.encoder_weights not in ("", RANDOM_WEIGHTS):
@@ -86,12 +86,12 @@ class StartPlan(BaseModel):
         return StartSource.RANDOM if is_random else StartSource.PUBLISHED
 
     def choose_published_weights(self, published: Sequence[str]) -> Self:
-        """Return the plan with the first of the published weights named; it stays as it is where it needs none.
+        """Return the plan with the first of the published weights; unchanged if it needs no published weights.
 
         Parameters
         ----------
         published
-            Names of what is published for the encoder, the best first. If there are none, the weights are random.
+            Names of the published weights of the encoder, best first. If there are none, the weights are random.
         """
         if self.source is not StartSource.PUBLISHED:
             return self
@@ -103,16 +103,17 @@ class StartPlan(BaseModel):
 
 
 def write_start_to_card(card: ModelCard, began_with: str, donor: ModelCard | None = None) -> ModelCard:
-    """Return a card that says what its weights began with.
+    """Return a card that states the source of its first weights.
 
     Parameters
     ----------
     card
-        Of the new network.
+        Card of the new network.
     began_with
-        A version, ``imagenet (resnet18)``, a file, or random weights with the reason, which are a weakness, too.
+        A version, ``imagenet (resnet18)``, a file, or random weights with the reason. Random weights are also added to
+        the weaknesses.
     donor
-        The version whose weights are taken, if any: its licence goes along where the card has none.
+        The version whose weights are copied, if any. Its licence is added if the card has none.
     """
     weakness = f"its training began with {began_with}"
     adds_weakness = began_with.startswith(RANDOM_START) and weakness not in card.weaknesses
@@ -126,7 +127,7 @@ def write_start_to_card(card: ModelCard, began_with: str, donor: ModelCard | Non
 
 
 def format_start(card: ModelCard) -> str:
-    """Say in a run's events what its model starts from; empty where a version goes on learning."""
+    """Return the text for a run's events about the first weights; empty if a version continues training."""
     return f"the model begins with {card.lineage.began_with}" if card.lineage.began_with else ""
 
 
@@ -138,24 +139,24 @@ def list_donors(registry: ModelRegistry) -> list[Donor]:
 def plan_first_model(
     task: Task, name: str, donors: Sequence[Donor], overrides: RecipeOverrides = NO_OVERRIDES
 ) -> StartPlan:
-    """Choose the best start for a network that has no version to go on with.
+    """Choose the best start for a network that does not continue a version.
 
     Parameters
     ----------
     task
-        What is to be learnt.
+        The task to learn.
     name
-        Of the model family.
+        Name of the model family.
     donors
-        Versions with their folders. The one whose images are most like those of the task lends its network and its
-        weights, among those with as many channels and with the network that is asked for.
+        Versions with their folders. Of those with the same number of channels and the requested network, the version
+        with the images most similar to the task's provides network and weights.
     overrides
-        What a person wants of network, preprocessing, postprocessing and weights.
+        The user's settings of network, preprocessing, postprocessing and weights.
 
     Raises
     ------
     MedSegError
-        If the overrides cannot be, or name a file of weights that is missing.
+        If the overrides are invalid, or name a missing file of weights.
     """
     channels = count_input_channels(task)
     fitting = [
@@ -175,12 +176,12 @@ def plan_first_model(
 
 
 def choose_base_version(registry: ModelRegistry, task: Task, model: str = "") -> ModelCard | None:
-    """Return the version that a run of a project starts from: the one that is named, else the live one, if any.
+    """Return the version that a run of a project starts from: the named version, else the live version, if any.
 
     Raises
     ------
     MedSegError
-        If the task has no version of that name; the text lists the choices.
+        If the task has no version with this name; the text lists the choices.
     """
     if not model:
         return registry.find_live_card(task.name)
@@ -191,19 +192,19 @@ def choose_base_version(registry: ModelRegistry, task: Task, model: str = "") ->
 def plan_project_run(
     registry: ModelRegistry, task: Task, base: ModelCard | None, overrides: RecipeOverrides
 ) -> StartPlan | None:
-    """Choose what a run of a project starts from; `None` where the base itself goes on learning.
+    """Choose what a run of a project starts from; `None` if the base itself continues training.
 
     Parameters
     ----------
     registry
-        Its versions lend their weights.
+        Registry of the versions whose weights can be used.
     task
-        What is to be learnt.
+        The task to learn.
     base
-        As `choose_base_version` returns it. If the overrides ask for another network or for other steps before or
-        behind it, a new version is planned, which takes the weights of the base where that has the network.
+        The result of `choose_base_version`. If the overrides request another network, preprocessing or postprocessing,
+        a new version is planned. It takes the weights of the base if the base has the requested network.
     overrides
-        As of `plan_first_model`; what they do not name stays as in the base.
+        As in `plan_first_model`; settings that they do not name stay as in the base.
 
     Raises
     ------
@@ -228,17 +229,17 @@ def plan_project_run(
 def plan_base_model(
     card: ModelCard, *, parent: str, weights_from: str, encoder_weights: str, weights_dir: Path
 ) -> StartPlan:
-    """Return the start that the recipe of a base model names; random weights where it names none.
+    """Return the start that the recipe of a base model names; random weights if it names none.
 
     Parameters
     ----------
     card
-        Of the recipe.
+        Card in the recipe.
     parent, weights_from, encoder_weights
-        As of `ModelRecipe`: a bundled version such as ``lungs-unet@1``, the folder of a version, a source of encoder
-        weights. `weights_from` counts before `parent`, and `parent` before `encoder_weights`.
+        As in `ModelRecipe`: a bundled version such as ``lungs-unet@1``, the folder of a version, a source of encoder
+        weights. `weights_from` takes precedence over `parent`, and `parent` over `encoder_weights`.
     weights_dir
-        Where files of encoder weights and other versions lie.
+        Folder of encoder weight files and other versions.
     """
     lineage = Lineage(parent=parent or None, began_with=card.lineage.began_with)
     card = card.model_copy(update={"lineage": lineage})
@@ -261,12 +262,12 @@ def write_start_plan(start: StartPlan, run_dir: Path) -> None:
 
 def read_start_plan(run_dir: Path) -> StartPlan:
     """Read `start.json`; raise `MedSegError` naming every unknown or wrong key."""
-    complaint = "does not say how a first model begins"
+    complaint = "is not a valid start plan of a model"
     return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
 def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
-    """How much a version's images are like those of a task; of one family the newest version comes first."""
+    """Score how similar a version's images are to those of a task; newer versions of a family rank higher."""
     made_for = donor.own_task or TASKS.get(donor.task)
     if made_for is None:
         return 0, 0, donor.version
@@ -276,7 +277,7 @@ def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
 
 
 def _locate_encoder_weights(source: str, folder: Path) -> str:
-    """Return where a file of weights lies, as a run works in another folder; other sources by their name."""
+    """Return the absolute path of a weight file, because a run works in another folder; other sources unchanged."""
     path = folder / Path(source).expanduser()
     if path.suffix == ".safetensors" and not path.is_file():
         raise MedSegError(f"there is no file of encoder weights {path}. Name {WEIGHT_SOURCES_TEXT}.")

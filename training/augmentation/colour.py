@@ -1,4 +1,4 @@
-"""Changes of colours: the lamp's and the stain's."""
+"""Colour augmentations: tint of the light source, and density of stains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from training.augmentation.presets import Augmentation
 
 @dataclass(frozen=True)
 class Tint:
-    """Another brightness of each colour."""
+    """A random brightness factor for each channel."""
 
     gains: NDArray[np.float64]
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.tint)
 
     @classmethod
@@ -40,13 +40,13 @@ class Tint:
 
 @dataclass(frozen=True)
 class Stain:
-    """Another density of haematoxylin, eosin and residue; for three channels."""
+    """Random density factors of haematoxylin, eosin and residual (Tellez et al., TMI 2018); for three channels."""
 
     factors: NDArray[np.float64]
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.stain)
 
     @classmethod
@@ -56,7 +56,7 @@ class Stain:
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["Stain"]) -> Tensor:
-        """Return patches stained otherwise."""
+        """Return patches with changed stain densities, (k, 3, h, w)."""
         density = -torch.log(patches.grey.clamp(contrast.MIN_BRIGHTNESS, 1.0))
         mixing = patches.broadcast_per_patch(
             [hed_from_rgb @ (one.factors[:, np.newaxis] * rgb_from_hed) for one in transforms]

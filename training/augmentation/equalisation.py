@@ -1,4 +1,4 @@
-"""Histogram equalisation of many pictures at once, on their device: as `inference.image_steps` does it to one."""
+"""Histogram equalisation of a batch of images on their device; the same steps as in `inference.image_steps`."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ from napari_medseg.inference import contrast
 BINS = 256
 TILES = 8
 MIN_RANGE = 1e-3
-"""A picture of a smaller range has nothing to spread."""
+"""Images with a smaller range of values are not changed."""
 
 
 def apply_to_brightness(grey: Tensor, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    """Change the brightness (the largest channel) of pictures (k, c, h, w); colours keep their proportions."""
+    """Transform the brightness (largest channel) of images (k, c, h, w) in [0, 1]; the ratios of channels are kept."""
     grey = grey.nan_to_num(0.0).clamp(0, 1)
     brightness = grey.amax(dim=1, keepdim=True)
     if grey.shape[1] == 1:
@@ -40,9 +40,9 @@ def equalise_histogram(grey: Tensor) -> Tensor:
 
 
 def apply_clahe(grey: Tensor) -> Tensor:
-    """CLAHE of each picture (k, 1, h, w), about as skimage's ``equalize_adapthist``."""
+    """Apply CLAHE to each image (k, 1, h, w) in [0, 1], similar to skimage's ``equalize_adapthist``."""
     low, size = _compute_range(grey)
-    # The clip limit is a share of a tile's pixels there, and a multiple of the mean count of a bin here.
+    # In skimage the clip limit is a share of the pixels of a tile; here it is a multiple of the mean count of a bin.
     limit = contrast.CLIP_LIMIT * BINS
     found = equalize_clahe(_rescale(grey, low, size), limit, (TILES, TILES))
     return torch.where(size < MIN_RANGE, grey, _rescale(found, *_compute_range(found)))

@@ -1,4 +1,4 @@
-"""Changes of grey values: another window, preparation, focus, contrast, brightness, noise."""
+"""Intensity transforms: grey window, preprocessing steps, blur, contrast, brightness, gamma, noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,18 +30,18 @@ class IntensityWindow:
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.window)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "IntensityWindow":
-        """Draw both ends."""
+        """Sample both ends of the window."""
         low, high = rng.uniform(-settings.window, settings.window, 2)
         return cls(low, 1.0 + high)
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["IntensityWindow"]) -> Tensor:
-        """Return what is seen through them."""
+        """Return the windowed patches."""
         low, high = (
             patches.broadcast_per_patch([one.low for one in transforms]),
             patches.broadcast_per_patch([one.high for one in transforms]),
@@ -50,11 +50,11 @@ class IntensityWindow:
 
 
 class _PreprocessingTransform:
-    """A step of preparation that the picture did not have: nothing to draw but whether."""
+    """A preprocessing step that the image did not have; it has no random parameters."""
 
     @classmethod
     def sample(cls, _: Augmentation, _rng: np.random.Generator, _channels: int) -> Self:
-        """Draw nothing."""
+        """Return the transform without sampling anything."""
         return cls()
 
 
@@ -63,7 +63,7 @@ class Equalisation(_PreprocessingTransform):
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.equalise_share
 
     @staticmethod
@@ -73,16 +73,16 @@ class Equalisation(_PreprocessingTransform):
 
 
 class Clahe(_PreprocessingTransform):
-    """As the step ``clahe`` of `inference.image_steps`."""
+    """The step ``clahe`` of `inference.image_steps`, approximately."""
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.clahe_share
 
     @staticmethod
     def apply(patches: PatchSubset, _: Sequence["Clahe"]) -> Tensor:
-        """Return patches equalised region by region."""
+        """Return locally equalised patches."""
         return apply_to_brightness(patches.grey, apply_clahe)
 
 
@@ -91,7 +91,7 @@ class Smoothing(_PreprocessingTransform):
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.smooth_share
 
     @staticmethod
@@ -102,18 +102,18 @@ class Smoothing(_PreprocessingTransform):
 
 @dataclass(frozen=True)
 class Blur:
-    """Out of focus."""
+    """Gaussian blur, as out of focus."""
 
     sigma_px: float
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.blur_px)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Blur":
-        """Draw how far."""
+        """Sample the sigma in pixels."""
         return cls(rng.uniform(0.3, max(0.3, settings.blur_px)))
 
     @staticmethod
@@ -124,19 +124,19 @@ class Blur:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Contrast by a factor about mid-grey, then brightness by an offset."""
+    """Contrast by a factor around mid-grey, then brightness by an offset."""
 
     factor: float
     offset: float
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * (bool(settings.brightness) or settings.contrast != UNCHANGED)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Contrast":
-        """Draw both."""
+        """Sample factor and offset."""
         return cls(rng.uniform(*settings.contrast), rng.uniform(-settings.brightness, settings.brightness))
 
     @staticmethod
@@ -152,18 +152,18 @@ class Contrast:
 
 @dataclass(frozen=True)
 class HighlightClipping:
-    """Only a share of the grey range is kept: what is brighter becomes white."""
+    """Only a share of the grey range is kept; brighter values become white."""
 
     kept_range: float
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * (settings.saturation != UNCHANGED)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "HighlightClipping":
-        """Draw the share."""
+        """Sample the share."""
         return cls(rng.uniform(*settings.saturation))
 
     @staticmethod
@@ -175,18 +175,18 @@ class HighlightClipping:
 
 @dataclass(frozen=True)
 class Gamma:
-    """Grey values to a power."""
+    """Gamma correction: grey values to a power."""
 
     exponent: float
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * (settings.gamma != UNCHANGED)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Gamma":
-        """Draw the exponent, evenly in its logarithm."""
+        """Sample the exponent, log-uniform."""
         return cls(float(np.exp(rng.uniform(*np.log(settings.gamma)))))
 
     @staticmethod
@@ -203,12 +203,12 @@ class Noise:
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.noise)
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Noise":
-        """Draw its standard deviation."""
+        """Sample the standard deviation."""
         return cls(rng.uniform(0, settings.noise))
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""What is done to grey values: which changes there are, how they are drawn for a patch and done to a batch.
+"""Intensity augmentations: the list of transforms, and how they are sampled for a patch and applied to a batch.
 
-A new one is a class in `grey_changes`, `colour_changes` or `disguises`, and its name in `INTENSITY_TRANSFORMS`. Each is
-drawn for a patch, as a few numbers, and done at once to all patches of a batch that drew it, on their device.
+To add one, write a class in `intensity`, `colour` or `synthetic_artifacts` and add it to `INTENSITY_TRANSFORMS`. The
+parameters of a transform are sampled for each patch; then it is applied at once to all patches of a batch that have it.
 """
 
 from collections.abc import Sequence
@@ -29,25 +29,25 @@ from training.augmentation.synthetic_artifacts import Consolidations, Cutout, Ga
 
 
 class IntensityTransform(Protocol):
-    """One change as it was drawn for one patch."""
+    """One transform with the parameters that were sampled for one patch."""
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often it is drawn."""
+        """Return the probability of this transform for a patch."""
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, n_channels: int) -> Self:
-        """Draw how much of it a patch gets."""
+        """Sample the parameters for one patch."""
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence[Any]) -> Tensor:
-        """Return the changed grey values; `drawn` is one for each patch."""
+        """Return the changed grey values (k, c, h, w); `transforms` has one entry for each patch."""
 
 
 def sample_transforms(
     settings: Augmentation, rng: np.random.Generator, n_channels: int
 ) -> tuple[IntensityTransform, ...]:
-    """Draw which changes a patch gets, each as often as the settings say, and how much of them."""
+    """Sample the transforms of a patch, each with the probability in the settings, and their parameters."""
     drawn: list[IntensityTransform] = []
     for kind in INTENSITY_TRANSFORMS:
         share = kind.get_probability(settings)
@@ -59,16 +59,16 @@ def sample_transforms(
 def apply_transforms(
     grey: Tensor, labels: Tensor, transforms: Sequence[Sequence[IntensityTransform]], seed: int
 ) -> Tensor:
-    """Do to each patch what was drawn for it; the result in [0, 1].
+    """Apply to each patch the transforms that were sampled for it; the result is clipped to [0, 1].
 
     Parameters
     ----------
     grey, labels
-        (n, c, h, w) and (n, h, w), on one device; labels are not changed.
+        (n, c, h, w) float32 and (n, h, w) int64, on one device; labels are not changed.
     transforms
-        Of each patch.
+        Transforms of each patch.
     seed
-        Of the noise.
+        Seed of the noise.
     """
     generator = _generator(grey.device, seed)
     for kind in INTENSITY_TRANSFORMS:
@@ -90,4 +90,4 @@ INTENSITY_TRANSFORMS: tuple[type[IntensityTransform], ...] = (
     *(Blur, Contrast, HighlightClipping, Gamma, Noise),
     *(Tint, Stain, Cutout),
 )
-"""In the order in which they are done."""
+"""All transforms, in the order in which they are applied."""

@@ -1,7 +1,7 @@
-"""What is done to a whole batch: patches are mixed with one another, on the device that the batch is on.
+"""Batch augmentations: patches are mixed with each other (CutMix, mosaic, MixUp), on the device of the batch.
 
-Patches keep their places in what is made of them, so that the right lung stays on the image's left. Replayed patches
-are left as they are: the parent teaches them, and knows nothing of what is new.
+Pixels keep their positions in the mixed patches, so that the right lung stays on the left side of the image. Replayed
+patches are not mixed, because distillation compares them with the parent, which does not know the new images.
 
 Our own code: kornia's mixing knows one class for each picture and no label of each pixel, and draws from torch's
 global generator. Its CutMix gives the same pixels for our draws, but takes six times as long.
@@ -18,7 +18,7 @@ from training.losses.composite import Targets
 from training.recipe import Recipe
 
 RNG_STREAM = 0x6D6978
-"""Tells the draws for mixing from those that made the batch of the same seed and step."""
+"""Separates the random numbers for mixing from those for sampling the batch with the same seed and step."""
 
 MIXUP_ALPHA = 0.4
 MOSAIC_CENTRE_RANGE = (0.25, 0.75)
@@ -26,30 +26,30 @@ MOSAIC_CENTRE_RANGE = (0.25, 0.75)
 
 @dataclass(frozen=True)
 class Mixer:
-    """Mixes the new patches of a batch; what it draws depends on seed and step alone.
+    """Mixes the new patches of a batch; its random numbers depend only on seed and step.
 
     Parameters
     ----------
     settings
-        Shares of patches for CutMix and mosaics, of batches for MixUp.
+        Share of patches for CutMix and mosaics, and share of batches for MixUp.
     seed
-        Of the run.
+        Seed of the run.
     """
 
     settings: Augmentation
     seed: int
 
     def mix(self, images: Tensor, labels: Tensor, step: int, n_replayed: int = 0) -> tuple[Tensor, Targets]:
-        """Return the batch with some of its patches mixed; the tensors that are given stay as they are.
+        """Return the batch with some of its patches mixed; the input tensors are not changed.
 
         Parameters
         ----------
         images, labels
-            (n, c, h, w) and (n, h, w), on one device.
+            (n, c, h, w) float32 and (n, h, w) int64, on one device.
         step
-            Of the run.
+            Step of the run.
         n_replayed
-            How many patches at the front are left alone.
+            Number of patches at the start that are not mixed.
         """
         settings = self.settings
         n_new = len(images) - n_replayed
@@ -74,7 +74,7 @@ def build_mixer(recipe: Recipe) -> Mixer:
 
 
 def _cutmix(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:
-    """Paste a rectangle of another patch, and its labels, at its own place (Yun et al., CutMix, ICCV 2019)."""
+    """Paste a rectangle of another patch, with its labels, at the same position (Yun et al., CutMix, ICCV 2019)."""
     sources = [tensor.clone() for tensor in batch]
     partners = _choose_partners(len(sources[0]), rng)
     for index, partner in enumerate(partners):
@@ -85,9 +85,9 @@ def _cutmix(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator
 
 
 def _mosaic(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator) -> None:
-    """Make a patch of the quarters of four, which meet at a random point (Bochkovskiy et al., YOLOv4, 2020).
+    """Combine parts of four patches, which meet at a random point (Bochkovskiy et al., YOLOv4, 2020).
 
-    Quarters are cut and not shrunk: the size of things means something here.
+    The parts are cropped and not resized, because the size of structures is relevant.
     """
     sources = [tensor.clone() for tensor in batch]
     height, width = sources[0].shape[-2:]
@@ -103,9 +103,9 @@ def _mosaic(batch: tuple[Tensor, Tensor], share: float, rng: np.random.Generator
 
 
 def _mixup(images: Tensor, labels: Tensor, n_replayed: int, rng: np.random.Generator) -> tuple[Tensor, Targets]:
-    """Average each new patch with another one; both labels count, by their shares (Zhang et al., mixup, ICLR 2018)."""
+    """Average each new patch with another one; labels are weighted in the same way (Zhang et al., mixup, ICLR 2018)."""
     share = float(rng.beta(MIXUP_ALPHA, MIXUP_ALPHA))
-    share = max(share, 1.0 - share)  # so that the batch's own patches prevail, and replayed ones are what they were
+    share = max(share, 1.0 - share)  # the original patch always has the larger weight
     partners = [n_replayed + partner for partner in _choose_partners(len(images) - n_replayed, rng)]
     other = labels.clone()
     other[n_replayed:] = labels[partners]
@@ -114,12 +114,12 @@ def _mixup(images: Tensor, labels: Tensor, n_replayed: int, rng: np.random.Gener
 
 
 def _choose_partners(n_patches: int, rng: np.random.Generator) -> list[int]:
-    """Another patch for each patch."""
+    """Choose another patch for each patch."""
     return [int(place) for place in np.roll(np.arange(n_patches), int(rng.integers(1, n_patches)))]
 
 
 def _sample_cutmix_box(shape: Sequence[int], rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of a random share of the area, cut off at the border as in CutMix's paper."""
+    """Return rows and columns of a rectangle with a random share of the area, clipped at the border as in CutMix."""
     side = np.sqrt(rng.random())
     rows, columns = (
         (round(centre - length * side / 2), round(centre + length * side / 2))

@@ -1,7 +1,7 @@
-"""Drawn patches become a batch: the CPU cuts what they need from their planes, the device does all the rest.
+"""Build a batch from sampled patches: the CPU crops the planes, the training device does everything else.
 
-One resampling does all the geometry, so that a patch is interpolated once; grey values are changed in all patches of a
-batch that drew the same change at once.
+All geometric changes are done by a single resampling, so that a patch is interpolated only once. Each intensity
+transform is applied at once to all patches of a batch that have it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,28 +18,28 @@ from training.augmentation.intensity_pipeline import IntensityTransform, apply_t
 
 UNBOUNDED = ((-np.inf, np.inf), (-np.inf, np.inf))
 DISPLACEMENT_GRID_PX = 64
-"""Bends are smooth by then, and are stretched evenly to the patch."""
+"""Size of the smooth displacement field, which is then resized linearly to the patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchSpec:
-    """What a patch is made of, and how.
+    """The data and parameters of one patch.
 
     Parameters
     ----------
     pixels, labels
-        (c, h, w) and (h, w): the part of a plane that the patch needs.
+        (c, h, w) and (h, w): the crop of a plane that the patch needs.
     patch_to_crop
-        (2, 3): from (x, y, 1) in the patch, in [-1, 1], to x and y in that part, in pixels from its corner.
+        (2, 3): maps (x, y, 1) in the patch, in [-1, 1], to x and y in the crop, in pixels from its corner.
     displacement_px
-        (2, cells, cells) coarse shifts in x and y, in pixels of the plane.
+        (2, cells, cells) coarse displacements in x and y, in pixels of the plane.
     border
-        First and last x, and first and last y, that the plane has, where what lies outside of it repeats its border.
-        `None` where it is black.
+        First and last x, and first and last y, of the plane, if pixels outside repeat its border. `None`: they are
+        black.
     swaps_sides
-        Whether right and left labels change their values.
+        Whether the values of right and left labels are exchanged.
     transforms
-        Of grey values.
+        Intensity transforms.
     """
 
     pixels: NDArray[np.floating]
@@ -53,26 +53,26 @@ class PatchSpec:
 
 @dataclass(frozen=True, eq=False)
 class PatchBatch:
-    """Drawn patches as tensors on one device.
+    """Sampled patches as tensors on one device.
 
     Parameters
     ----------
     pixels, labels
-        (1, c, h, w) and (1, 1, h, w) of each patch: as large as it needs them.
+        (1, c, h, w) and (1, 1, h, w) for each patch; the sizes of the crops differ.
     patch_to_crop
-        (n, 2, 3): from (x, y, 1) in the patch to x and y in its part of a plane, both in [-1, 1].
+        (n, 2, 3): maps (x, y, 1) in the patch to x and y in its crop, both in [-1, 1].
     displacement
-        (n, 2, m, m) smooth shifts, as shares of half of that part; `None` where no patch is bent.
+        (n, 2, m, m) smooth displacements, as fractions of half the crop; `None` without elastic deformation.
     border
-        (n, 2, 2): what x, and what y, are kept between.
+        (n, 2, 2): limits of x and of y.
     swaps_sides
-        (n,)
+        (n,) bool.
     transforms
-        Of grey values, for each patch: few numbers, which come to the device when they are done.
+        Intensity transforms of each patch; their few parameters are moved to the device when they are applied.
     seed
-        Of the noise, which is drawn on the device.
+        Seed of the noise, which is generated on the device.
     preprocessing, patch_px, sides
-        As of `training.augmentation.spatial.Augmenter`.
+        As in `training.augmentation.spatial.Augmenter`.
     """
 
     pixels: tuple[Tensor, ...]
@@ -96,7 +96,7 @@ class PatchBatch:
         patch_px: int,
         sides: tuple[int, int] | None,
     ) -> "PatchBatch":
-        """Put patches together."""
+        """Collect patches in one batch on the CPU."""
         per_px = np.array([[2 / length for length in patch.labels.shape[::-1]] for patch in specs])[..., np.newaxis]
         to_crop = np.stack([patch.patch_to_crop for patch in specs]) * per_px - [0, 0, 1]
         border = np.array([patch.border or UNBOUNDED for patch in specs]) * per_px - 1
@@ -117,7 +117,7 @@ class PatchBatch:
         )
 
     def to(self, device: torch.device) -> "PatchBatch":
-        """Bring it to a device."""
+        """Return the batch on another device."""
         return replace(
             self,
             pixels=tuple(part.to(device) for part in self.pixels),
@@ -130,7 +130,7 @@ class PatchBatch:
 
     @torch.no_grad()
     def make_patches(self) -> tuple[Tensor, Tensor]:
-        """Cut and change all patches, on the device that they are on.
+        """Make all patches: resample them and apply the intensity transforms, on their device.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class PatchBatch:
         """
         numbers, places = self.preprocessing, self._compute_sampling_grid()
         beside = places.clamp(self.border[:, None, None, :, 0], self.border[:, None, None, :, 1])
-        # Planes differ in size: padded to one of them, they would take many times the memory. Outside of them is 0.
+        # Crops differ in size, and padding would need much more memory, so each is sampled alone. Outside is 0.
         grey = numbers.std * _sample_on_grid(
             (part.float() + numbers.mean / numbers.std for part in self.pixels), beside
         )
@@ -150,7 +150,7 @@ class PatchBatch:
         return (grey - numbers.mean) / numbers.std, truth
 
     def _compute_sampling_grid(self) -> Tensor:
-        """Where each pixel of each patch lies, (n, patch, patch, 2), as `grid_sample` wants it."""
+        """Return the position of each pixel of each patch, (n, patch, patch, 2), in the format of `grid_sample`."""
         side = self.patch_px
         along = (torch.arange(side, device=self.patch_to_crop.device) + 0.5) * (2 / side) - 1
         of_x, of_y, fixed = (self.patch_to_crop[:, None, None, :, column] for column in range(3))
@@ -162,7 +162,7 @@ class PatchBatch:
 
 
 def _sample_on_grid(parts: Iterable[Tensor], grids: Tensor, mode: str = "bilinear") -> Tensor:
-    """Sample each picture (1, c, h, w) at the places (n, patch, patch, 2) of its patch; (n, c, patch, patch)."""
+    """Sample each crop (1, c, h, w) at its positions (n, patch, patch, 2); return (n, c, patch, patch)."""
     found = [
         functional.grid_sample(part, own[None], mode=mode, padding_mode="zeros", align_corners=False)
         for part, own in zip(parts, grids, strict=True)

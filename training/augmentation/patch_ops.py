@@ -1,6 +1,6 @@
-"""Patches of a batch that the same change is done to, and what several changes need.
+"""The subset of patches for one transform, and functions shared by several transforms.
 
-Pictures are (k, c, h, w) tensors, in [0, 1] before and after all changes but not always between them.
+Images are (k, c, h, w) tensors. Values are in [0, 1] before and after all transforms, but not always between them.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ TISSUE_THRESHOLD = 0.3
 
 @dataclass(frozen=True)
 class PatchSubset:
-    """The patches that one change is done to.
+    """The patches to which one transform is applied.
 
     Parameters
     ----------
     grey, labels
         (k, c, h, w) float32 and (k, h, w) int64.
     generator
-        Draws on the device what is too much to be drawn elsewhere: noise.
+        Random number generator on the device, for noise.
     """
 
     grey: Tensor
@@ -33,18 +33,18 @@ class PatchSubset:
     generator: torch.Generator
 
     def broadcast_per_patch(self, numbers: Sequence[ArrayLike]) -> Tensor:
-        """Return a number, or an array (m, ...), for each patch as a tensor on their device that fits `grey`."""
+        """Return a number or an array (m, ...) per patch as a tensor on the device that broadcasts to `grey`."""
         stacked = torch.from_numpy(np.stack([np.asarray(number, np.float32) for number in numbers]))
         return stacked.reshape(*stacked.shape, *(1,) * (self.grey.ndim - stacked.ndim)).to(self.grey.device)
 
     @property
     def unlabelled_mask(self) -> Tensor:
-        """(k, 1, h, w)"""
+        """Pixels without a label, (k, 1, h, w) bool."""
         return self.labels[:, None] == 0
 
     @property
     def tissue_mask(self) -> Tensor:
-        """(k, 1, h, w): what is bright and has no label."""
+        """Bright pixels without a label, (k, 1, h, w) bool."""
         return self.unlabelled_mask & (self.grey.mean(dim=1, keepdim=True) > TISSUE_THRESHOLD)
 
 
@@ -60,7 +60,7 @@ def gaussian_blur(grey: Tensor, sigmas_px: Sequence[float]) -> Tensor:
 
 
 def compute_masked_median(grey: Tensor, mask: Tensor) -> Tensor:
-    """Median of the pixels (k, 1, h, w) of each patch and channel, (k, c, 1, 1); 0 where none is chosen."""
+    """Return the median over a mask (k, 1, h, w) for each image and channel, (k, c, 1, 1); 0 for an empty mask."""
     ordered = grey.masked_fill(~mask, torch.inf).flatten(2).sort(dim=-1).values
     middle = ((mask.flatten(2).sum(dim=-1, keepdim=True) - 1) // 2).clamp(min=0).expand(-1, grey.shape[1], -1)
     median = ordered.gather(-1, middle)[..., None]
@@ -68,7 +68,7 @@ def compute_masked_median(grey: Tensor, mask: Tensor) -> Tensor:
 
 
 def sample_smooth_noise(rng: np.random.Generator, cells: int, side_px: int) -> NDArray[np.float32]:
-    """Draw smooth noise (side, side) of unit variance at the middle of each of `cells` x `cells` cells."""
+    """Sample smooth noise (side, side), float32, interpolated from normal noise on a grid of `cells` x `cells`."""
     coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
     field = functional.interpolate(coarse, (side_px, side_px), mode="bicubic", align_corners=False)
     smooth: NDArray[np.float32] = field[0, 0].numpy()

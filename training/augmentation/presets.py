@@ -1,4 +1,4 @@
-"""How strongly patches are changed, by name: one line in `AUGMENTATIONS` adds a set; a recipe or a task names it."""
+"""Augmentation presets. One line in `AUGMENTATIONS` adds a preset; a recipe or a task names it."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -8,47 +8,49 @@ from napari_medseg.core.errors import look_up
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of what is drawn for each patch. Grey values are in [0, 1], before mean and std.
+    """Ranges of the random parameters for each patch. Grey values are in [0, 1], before mean and std are applied.
 
     Parameters
     ----------
     scale
-        Size of the plane against the one that the predictor sees, drawn evenly in its logarithm.
+        Size of the plane relative to its size in prediction, log-uniform.
     rotation_deg, stretch
-        Largest tilt to either side; largest relative change of the ratio of the sides.
+        Maximum rotation in both directions; maximum relative change of the aspect ratio.
     zoom_to_labels_share
-        Share of patches that show all labels of the plane as large as they fit, as a picture cropped to the organ.
+        Share of patches that show all labels of the plane as large as possible, like an image cropped to the organ.
     mirror_share, border_share
-        Share of patches mirrored left to right; share whose outside repeats the border instead of being black.
+        Share of patches mirrored left to right; share of patches where pixels outside the plane repeat its border
+        instead of being black.
     contrast, brightness, gamma, saturation
-        Factor about mid-grey; offset; exponent; share of the grey range that is kept (the rest is clipped to white).
+        Factor around mid-grey; offset; exponent; share of the grey range that is kept (the rest is clipped to white).
     noise, blur_px
-        Standard deviations, largest.
+        Maximum standard deviations.
     tint
-        Largest relative change of each colour's brightness.
+        Maximum relative change of the brightness of each channel.
     stain
-        Largest relative change of each stain's density (H&E; Tellez et al., Whole-slide mitosis detection, TMI 2018).
+        Maximum relative change of the density of each stain (H&E; Tellez et al., Whole-slide mitosis detection, TMI
+        2018).
     cutout_share
-        Share of patches in which a rectangle is made grey: what lies beside it has to do (DeVries & Taylor, 2017).
+        Share of patches with a grey rectangle, so that the model learns from context (DeVries & Taylor, 2017).
     gas_share
-        Share of patches in which pockets of air are put into unlabelled tissue: not all that is dark is the organ.
+        Share of patches with artificial air pockets in unlabelled tissue, because not all dark pixels are the organ.
     consolidation_share
-        Share of patches in which patches of lung are filled up to the brightness of tissue, as by pneumonia: what is
-        bright at the wall may be lung.
+        Share of patches where parts of the lung are as bright as tissue, as in pneumonia, because bright pixels at the
+        chest wall may be lung.
     intensity_share
-        Share of patches for each of the changes of grey values.
+        Share of patches for each intensity transform.
     flip_share
-        Share of patches turned upside down. Labels keep their values: right and left stay where they are.
+        Share of patches flipped upside down. Label values stay the same, because right and left are not exchanged.
     elastic_px
-        Largest standard deviation of smooth random shifts, in pixels of the patch (Simard et al., ICDAR 2003).
+        Maximum standard deviation of smooth random displacements, in pixels of the patch (Simard et al., ICDAR 2003).
     window
-        Largest shift of either end of the grey range, as a share of it: another CT window.
+        Maximum shift of either end of the grey range, relative to the range: another CT window.
     equalise_share, clahe_share, smooth_share
-        Share of patches changed as by the step of that name in `inference.image_steps`.
+        Share of patches changed by the step of this name in `inference.image_steps`.
     cutmix_share, mosaic_share
-        Share of patches into which a rectangle of another is pasted; share that is made of the quarters of four.
+        Share of patches with a pasted rectangle of another patch; share of patches combined from four patches.
     mixup_share
-        Share of batches whose patches are averaged in pairs, and so are their losses.
+        Share of batches whose patches, and their losses, are averaged in pairs.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -83,15 +85,15 @@ class Augmentation:
 _DEFAULTS = Augmentation()
 
 _UNSCALED = frozenset({"border_share", "intensity_share"})
-"""Not how much a patch is changed, but what lies outside and how often grey values are touched."""
+"""Settings that do not depend on the strength: pixels outside the plane, and the share of intensity transforms."""
 
 _FACTORS = frozenset({"scale", "contrast", "gamma"})
-"""Ranges about 1, where twice as strong is the square."""
+"""Ranges around 1; the strength is their exponent."""
 
 _CAPPED_AT_HALF = frozenset({"mirror_share", "flip_share"})
 
 _CEILINGS = {"stretch": 0.9, "tint": 0.9, "stain": 0.9, "window": 0.45}
-"""Beyond, sides, colours or the grey range would vanish."""
+"""Maximum values; larger ones would make sides, colours or the grey range vanish."""
 
 _STRONG = Augmentation(
     scale=(0.5, 1.5),
@@ -151,19 +153,19 @@ _SINGLE = {
     "mosaic": Augmentation(mosaic_share=0.5),
     "rotation": Augmentation(rotation_deg=30.0),
 }
-"""One change alone, to measure what it does; together as in ``"mirror+rotation+noise"``."""
+"""Single augmentations, to measure the effect of each; combine them as in ``"mirror+rotation+noise"``."""
 
 _REFERENCE_SYSTEMS = {
-    # A (lungs), each on its own. What its Albumentations set holds is not said: these are that library's usual changes.
+    # A (lungs), each alone. The content of its Albumentations set is not published; these are usual transforms.
     "mirror": Augmentation(mirror_share=0.5),
     "cutmix": Augmentation(cutmix_share=0.5),
     "albumentations": Augmentation(
         mirror_share=0.5, scale=(0.9, 1.1), rotation_deg=20.0, contrast=(0.8, 1.2), brightness=0.2
     ),
     "cutout": Augmentation(cutout_share=0.5),
-    # C (nuclei): windows with overlap are all the variety that it has; `sampling` of the recipe makes them.
+    # C (nuclei): overlapping windows are its only augmentation; `sampling` in the recipe makes them.
     "histology_windows": Augmentation(),
-    # D (lesions): how far it turns is not said.
+    # D (lesions): the rotation angle is not published.
     "heavy": Augmentation(rotation_deg=45.0, mirror_share=0.5, flip_share=0.5, noise=0.1),
 }
 _LESIONS = replace(
@@ -174,11 +176,11 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "ct": _STRONG,
     "chest": replace(_STRONG, consolidation_share=0.2),
     "lesions": _LESIONS,
-    # Few slices with lesions: bend them, and paste pieces of one lung into another.
+    # For few slices with lesions: elastic deformation and CutMix.
     "lesions_rich": replace(_LESIONS, elastic_px=4.0, window=0.1, clahe_share=0.1, smooth_share=0.1, cutmix_share=0.3),
     "histology": _HISTOLOGY,
     "endoscopy": _ENDOSCOPY,
-    # A few replayed slices stand for all that a model has learnt from: whole bodies and pictures cropped to the lungs.
+    # Few replayed slices represent all earlier training images: whole bodies and images cropped to the lungs.
     "replay": replace(_STRONG, zoom_to_labels_share=0.5),
     "gentle": Augmentation(
         scale=(0.5, 1.2),
@@ -192,7 +194,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         noise=0.04,
         blur_px=1.0,
     ),
-    # The same with everything that keeps anatomy: for few images and long runs.
+    # As "ct", with all augmentations that preserve anatomy: for few images and long runs.
     "ct_rich": replace(
         _STRONG, elastic_px=4.0, window=0.15, equalise_share=0.1, clahe_share=0.1, smooth_share=0.1, cutout_share=0.2
     ),
@@ -205,12 +207,12 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 
 
 def get_augmentation(name: str) -> Augmentation:
-    """Return a set, or several in one as ``"mirror+noise"``: where two say something of the same change, the later.
+    """Return a preset, or several combined as in ``"mirror+noise"``; for the same setting, the last preset is used.
 
     Raises
     ------
     MedSegError
-        If there is none of such a name; the text lists the choices.
+        If a preset is unknown; the text lists the choices.
     """
     together = Augmentation()
     for part in name.split("+"):
@@ -221,9 +223,9 @@ def get_augmentation(name: str) -> Augmentation:
 
 
 def scale_augmentation(augmentation: Augmentation, strength: float) -> Augmentation:
-    """Scale all ranges and shares: 0 changes nothing, 1 is the set as it is, 2 twice as much.
+    """Scale all ranges and shares: 0 means no augmentation, 1 the preset, 2 twice as much.
 
-    Shares end at 1, and those of mirroring and flipping at a half, where there is most variety.
+    Shares are limited to 1, and those of mirroring and flipping to 0.5, which gives the largest variety.
     """
     if strength == 1.0:
         return augmentation

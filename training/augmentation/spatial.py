@@ -1,7 +1,7 @@
-"""What a network must not care about: size, place, tilt, window, noise. Here a patch is drawn: on the CPU, as numbers.
+"""Sampling of augmented patches: size, position, rotation, window, noise. Parameters are sampled on the CPU.
 
-The changes are applied later to a whole batch on the training device: see `training.augmentation.patch_batch`. A
-mirrored patch swaps the labels of the right and left side, because the mirrored image shows each on the other side.
+They are applied later to a whole batch on the training device: see `training.augmentation.patch_batch`. A mirrored
+patch exchanges the labels of the right and left side, because the mirrored image shows each on the other side.
 """
 
 from collections.abc import Sequence
@@ -20,24 +20,24 @@ ZOOM_SHARE_OF_PATCH = (0.75, 1.05)
 ZOOM_JITTER = 0.1
 ELASTIC_CELLS = 6
 BICUBIC_OVERSHOOT = 1.9
-"""The weights of bicubic interpolation in a plane add up to 1; their absolute values to less than this."""
+"""Upper limit of the sum of the absolute weights of bicubic interpolation in a plane; the weights sum to 1."""
 MARGIN_PX = 2
 
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Draws changed patches of planes.
+    """Samples augmented patches of planes.
 
     Parameters
     ----------
     settings
-        Ranges to draw from.
+        Ranges of the random parameters.
     preprocessing
-        Of the card; its mean and std lead from network values to grey values and back.
+        Preprocessing of the card; its mean and std convert network values to grey values and back.
     patch_px
-        Side of the square patch.
+        Side of the square patch in pixels.
     sides
-        Label values that a mirror swaps; `None` where the task has no sides.
+        Label values that are exchanged by mirroring; `None` if the task has no sides.
     """
 
     settings: Augmentation
@@ -52,24 +52,24 @@ class Augmenter:
         rng: np.random.Generator,
         centre: tuple[float, float] | None = None,
     ) -> PatchSpec:
-        """Draw one patch.
+        """Sample one patch.
 
         Parameters
         ----------
         plane
-            (c, h, w), normalised as the predictor does it.
+            (c, h, w), float, normalised as for prediction.
         labels
-            (h, w).
+            (h, w), integers.
         rng
-            All that is random here.
+            Random number generator.
         centre
-            Row and column of the plane, in pixels, that the patch is about: its centre, or as near to it as the
-            plane's border lets it. Anywhere where `None`.
+            Row and column of the centre of the patch, in pixels of the plane; moved if the patch would leave the plane.
+            `None`: a random position.
 
         Returns
         -------
-        DrawnPatch
-            What is needed to make it; `collate` with others it becomes a batch.
+        PatchSpec
+            Data and parameters of the patch; `collate` makes a batch of several.
         """
         settings = self.settings
         mirrored = bool(rng.random() < settings.mirror_share)
@@ -95,7 +95,7 @@ class Augmenter:
         )
 
     def collate(self, specs: Sequence[PatchSpec], seed: int) -> PatchBatch:
-        """Put drawn patches into one batch, whose noise has a seed of its own."""
+        """Collect sampled patches in one batch; `seed` is for its noise."""
         return PatchBatch.collate(specs, seed, self.preprocessing, self.patch_px, self.sides)
 
     def _sample_placement(
@@ -105,7 +105,7 @@ class Augmenter:
         wanted: tuple[float, float] | None,
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.float64], float]:
-        """Draw where the patch lies: (2, 3) from (x, y, 1) in it, in [-1, 1], to (x, y) in pixels; and its scale."""
+        """Sample the position of the patch: (2, 3) from (x, y, 1) in [-1, 1] to (x, y) in pixels; and its scale."""
         settings, size = self.settings, np.array([labels.shape[1], labels.shape[0]])
         scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
         framed = settings.zoom_to_labels_share > 0 and rng.random() < settings.zoom_to_labels_share
@@ -124,12 +124,12 @@ class Augmenter:
         if frame is not None:
             centre = np.array(frame[:2]) + ZOOM_JITTER * covered / 2 * jitter
         elif wanted is not None:
-            corner = np.floor(np.array(wanted[::-1]) - self.patch_px / 2)  # whole pixels stay whole
+            corner = np.floor(np.array(wanted[::-1]) - self.patch_px / 2)  # keeps integer pixel positions
             centre = np.clip(corner + self.patch_px / 2, size / 2 - room, size / 2 + room)
         return np.column_stack([turned * self.patch_px / 2, centre]), scale
 
     def _sample_displacement(self, scale: float, rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw coarse shifts (2, cells, cells) in x and y, in pixels of the plane; smooth ones come of them."""
+        """Sample coarse displacements (2, cells, cells) in x and y, in pixels of the plane."""
         if not self.settings.elastic_px:
             return np.zeros((2, ELASTIC_CELLS, ELASTIC_CELLS), np.float32)
         coarse = rng.standard_normal((2, ELASTIC_CELLS, ELASTIC_CELLS), dtype=np.float32)
@@ -137,19 +137,19 @@ class Augmenter:
 
 
 def _compute_source_slice(row: NDArray[np.float64], bend_px: float, length: int) -> slice:
-    """Return the pixels of an axis of the plane that a patch is made of; `row` of its matrix leads to that axis."""
+    """Return the range of pixels along an axis of the plane that a patch needs; `row` is the matrix row of the axis."""
     reach = np.abs(row[:2]).sum() + BICUBIC_OVERSHOOT * bend_px + MARGIN_PX
     first = int(np.clip(np.floor(row[2] - reach), 0, length - 1))
     return slice(first, int(np.clip(np.ceil(row[2] + reach), first + 1, length)))
 
 
 def _compute_border_limits(kept: slice, length: int) -> tuple[float, float]:
-    """Return the centres of the plane's first and last pixel, as places in what is kept of it."""
+    """Return the centres of the plane's first and last pixel in coordinates of the crop."""
     return 0.5 - kept.start, length - 0.5 - kept.start
 
 
 def _find_labels_box(labels: NDArray[np.integer]) -> tuple[float, float, int, int] | None:
-    """Centre (x, y) and size (x, y) in pixels of all that is labelled; `None` where nothing is."""
+    """Return centre (x, y) and size (x, y) in pixels of the box around all labels; `None` without labels."""
     labelled = (labels > 0) & (labels != IGNORE_INDEX)
     rows, columns = np.flatnonzero(labelled.any(axis=1)), np.flatnonzero(labelled.any(axis=0))
     if not len(rows):

@@ -1,6 +1,7 @@
-"""Air and shadows that were not there: a network learns that not all that is dark is lung, nor all that is bright not.
+"""Synthetic artifacts: air pockets, consolidations and cutout.
 
-Each is drawn for a patch, and done to all patches of a batch that drew it.
+They teach the network that dark pixels are not always lung, and that bright pixels may be lung. Parameters are sampled
+for a patch; the transform is then applied to all patches of a batch that have it.
 """
 
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ from training.augmentation.presets import Augmentation
 
 NOISE_CELLS = 12
 NOISE_MAP_PX = 64
-"""A field is drawn so large; several pixels to a cell are smooth enough to be stretched evenly to the patch."""
+"""Side of the noise map; it is smooth enough to be resized linearly to the patch."""
 MEDIAN_PX = 64
-"""Of tissue so many pixels along each side are enough: sorting all would take longer than all other changes."""
+"""Number of pixels along each side for the median of tissue; sorting all pixels would be the slowest step."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class GasPockets:
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.gas_share
 
     @classmethod
     def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "GasPockets":
-        """Draw where it is, as shares of the side, how large, how sharp and how dark."""
+        """Sample position and size (relative to the side), sharpness and brightness."""
         return cls(
             noise_map=sample_smooth_noise(rng, NOISE_CELLS, NOISE_MAP_PX),
             y=rng.uniform(0, 1),
@@ -55,7 +56,7 @@ class GasPockets:
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["GasPockets"]) -> Tensor:
-        """Return grey values with gas."""
+        """Return grey values with air pockets, (k, c, h, w)."""
         grey, side = patches.grey, patches.grey.shape[-1]
         places = (torch.arange(side, device=grey.device) + 0.5) / side
         y, x = (
@@ -75,7 +76,7 @@ class GasPockets:
 
 @dataclass(frozen=True)
 class Consolidations:
-    """Patches of what is labelled, filled up to the brightness of the tissue around."""
+    """Parts of the labelled region with the brightness of the surrounding tissue."""
 
     noise_map: NDArray[np.float32]
     threshold: float
@@ -84,12 +85,12 @@ class Consolidations:
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.consolidation_share
 
     @classmethod
     def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Consolidations":
-        """Draw how coarse they are, how much they fill, how sharp and how dense."""
+        """Sample coarseness, extent, sharpness and density."""
         return cls(
             noise_map=sample_smooth_noise(rng, int(rng.integers(4, NOISE_CELLS)), NOISE_MAP_PX),
             threshold=rng.uniform(0.3, 1.3),
@@ -99,7 +100,7 @@ class Consolidations:
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["Consolidations"]) -> Tensor:
-        """Return grey values with shadows."""
+        """Return grey values with consolidations, (k, c, h, w)."""
         grey, labels = patches.grey, patches.labels[:, None]
         inside = (labels > 0) & (labels != IGNORE_INDEX)
         filled = inside & (
@@ -114,7 +115,7 @@ class Consolidations:
 
 @dataclass(frozen=True)
 class Cutout:
-    """A rectangle made mid-grey; its edges are shares of the side."""
+    """A mid-grey rectangle (DeVries & Taylor, 2017); its edges are relative to the side of the patch."""
 
     top: float
     bottom: float
@@ -123,19 +124,19 @@ class Cutout:
 
     @staticmethod
     def get_probability(settings: Augmentation) -> float:
-        """How often."""
+        """Return the probability for a patch."""
         return settings.cutout_share
 
     @classmethod
     def sample(cls, _: Augmentation, rng: np.random.Generator, _channels: int) -> "Cutout":
-        """Draw a rectangle of an eighth to a third of each side."""
+        """Sample a rectangle with sides of 1/8 to 1/3 of the patch."""
         rows, columns = rng.uniform(1 / 8, 1 / 3, 2)
         top, left = rng.uniform(0, 1 - rows), rng.uniform(0, 1 - columns)
         return cls(top, top + rows, left, left + columns)
 
     @staticmethod
     def apply(patches: PatchSubset, transforms: Sequence["Cutout"]) -> Tensor:
-        """Return patches without what was in it."""
+        """Return patches with the grey rectangle, (k, c, h, w)."""
         side = patches.grey.shape[-1]
         places = (torch.arange(side, device=patches.grey.device) + 0.5) / side
         top, bottom = (
@@ -151,6 +152,6 @@ class Cutout:
 
 
 def _resize_noise_maps(patches: PatchSubset, transforms: Sequence[GasPockets] | Sequence[Consolidations]) -> Tensor:
-    """Return the smooth fields (k, 1, side, side)."""
+    """Return the noise maps resized to the patches, (k, 1, side, side)."""
     fields = patches.broadcast_per_patch([one.noise_map[np.newaxis] for one in transforms])
     return functional.interpolate(fields, patches.grey.shape[-2:], mode="bilinear", align_corners=False)

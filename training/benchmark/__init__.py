@@ -1,1 +1,1 @@
-"""A suite of recipes, trained and scored on one data set with one split, as one table."""
+"""Benchmarks: a suite of recipes is trained and scored on one data set with one split, with one result table."""

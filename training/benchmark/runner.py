@@ -1,7 +1,7 @@
-"""Train and score every row of a suite, each in a process of its own; a row that is done is not done again.
+"""Train and score every row of a suite, each in a separate process; completed rows are not repeated.
 
-A row is a run folder like any other, called by its name and the hash of its recipe: a suite that is run again after a
-stop goes on, and a row whose recipe has changed is trained anew beside the old one.
+A row is a run folder named after the row and the hash of its recipe. So a stopped suite can be resumed, and a row whose
+recipe has changed is trained again in a new folder.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ LOG_TAIL_CHARS = 400
 
 @dataclass(frozen=True)
 class BenchmarkFolders:
-    """Folders of a benchmark: images, pretrained encoders, and where the runs go."""
+    """Folders of a benchmark: images, pretrained encoders, and output."""
 
     data: Path
     weights: Path
@@ -32,7 +32,7 @@ class BenchmarkFolders:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A row with its whole recipe and its run folder."""
+    """A row with its complete recipe and its run folder."""
 
     row: SuiteRow
     recipe: ModelRecipe
@@ -40,20 +40,20 @@ class PlannedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has been trained, judged and measured."""
+        """Whether it has been trained and evaluated, and its cost measured."""
         return all((self.run_dir / name).exists() for name in (EVALUATION_FILE, COST_FILE))
 
 
 @dataclass(frozen=True)
 class RowEnded:
-    """A row is done, or it failed for the reason that `message` gives; the others go on."""
+    """A row is done, or it failed for the reason in `message`; the other rows continue."""
 
     planned: PlannedRun
     message: str = ""
 
 
 def plan_suite_runs(suite: Suite, changes: Sequence[dict[str, object]], out: Path) -> list[PlannedRun]:
-    """Return what is to be run; raise `MedSegError` where a row is no recipe."""
+    """Return the planned runs of a suite; raise `MedSegError` if a row is not a valid recipe."""
     planned = []
     for row, recipe in suite.build_recipes(changes):
         digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:8]
@@ -64,23 +64,23 @@ def plan_suite_runs(suite: Suite, changes: Sequence[dict[str, object]], out: Pat
 def run_rows(
     planned: Sequence[PlannedRun], folders: BenchmarkFolders, n_at_once: int = 1, n_gpus: int = 0
 ) -> Iterator[RowEnded]:
-    """Run what is not done yet.
+    """Run the rows that are not done yet.
 
     Parameters
     ----------
     planned
-        From `plan`.
+        Runs from `plan_suite_runs`.
     folders
-        Where images and encoders lie.
+        Folders of images and encoders.
     n_at_once
-        Rows that run beside one another; on the CPU they share its cores evenly.
+        Number of rows that run in parallel; on the CPU they share its cores evenly.
     n_gpus
-        GPUs to spread them over, 0 for none.
+        Number of GPUs to use, 0 for none.
 
     Yields
     ------
     RowEnded
-        In the order in which they end; those done before come first.
+        In the order in which rows end; rows completed earlier come first.
     """
     for one in planned:
         if one.is_done:
@@ -107,7 +107,7 @@ def run_rows(
 
 
 def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, str]) -> str:
-    """Run one row; return its last words where it failed. A stop from the keyboard reaches it as well."""
+    """Run one row; return its error message if it failed. A keyboard interrupt stops its process, too."""
     one.run_dir.mkdir(parents=True, exist_ok=True)
     recipe = one.run_dir / MODEL_RECIPE_FILE
     recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -127,10 +127,10 @@ def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, s
 
 
 def make_environment(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
-    """Give each slot a GPU of its own, or its share of the cores: threads that fight over cores halve one another."""
+    """Return the environment of a slot, with its own GPU or its share of the CPU cores, so that rows do not compete."""
     environment = dict(os.environ)
     if n_gpus:
-        # Where a scheduler lent some of the GPUs, only those may be used, and torch counts them from 0.
+        # If a scheduler assigned some of the GPUs, only those may be used; torch counts them from 0.
         lent = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = lent if len(lent) >= n_gpus and all(lent) else [str(number) for number in range(n_gpus)]
         environment["CUDA_VISIBLE_DEVICES"] = names[slot % n_gpus].strip()

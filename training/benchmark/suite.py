@@ -20,9 +20,9 @@ Settings = dict[str, Any]
 class SuiteRow(BaseModel):
     """One line of a suite's table.
 
-    `set` holds the keys of a `ModelRecipe` in which the row differs from the suite's `base`; `theirs` is the figure of
-    the reference system, on its own data. A `recommended` row is the suite's answer to the others. At the reduced
-    size a row has the keys of `reduced` too.
+    `set` contains the keys of a `ModelRecipe` that differ from the suite's `base`; `theirs` is the published score of
+    the reference system on its own data. `recommended` marks the recipe recommended by this project. At the reduced
+    size the keys of `reduced` are applied too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +35,7 @@ class SuiteRow(BaseModel):
 
 
 class Suite(BaseModel):
-    """Rows over a common base; `reduced` is what `--reduced` changes so that a small machine can run it."""
+    """Rows with a common base; `reduced` contains the changes of `--reduced`, for small machines."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,12 +46,12 @@ class Suite(BaseModel):
     rows: tuple[SuiteRow, ...] = Field(min_length=1)
 
     def select_rows(self, names: Sequence[str]) -> "Suite":
-        """Return the suite with these rows only, in their order there; all where no name is given.
+        """Return the suite with these rows only, in the order of the suite; all rows if no name is given.
 
         Raises
         ------
         MedSegError
-            If there is no row of such a name; the text lists them.
+            If a row does not exist; the text lists the rows.
         """
         have = [row.name for row in self.rows]
         if unknown := [name for name in names if name not in have]:
@@ -59,9 +59,9 @@ class Suite(BaseModel):
         return self.model_copy(update={"rows": tuple(row for row in self.rows if not names or row.name in names)})
 
     def expand_grid(self, models: Sequence[str], backbones: Sequence[str]) -> "Suite":
-        """Return the suite with one row for each model with each backbone instead of its own rows.
+        """Return the suite with one row for each combination of model and backbone instead of its rows.
 
-        Names are those of `networks.ARCHITECTURES` and of encoders; a model without backbones has its own default.
+        Names are those of `networks.ARCHITECTURES` and of encoders. Without backbones, models use their default.
         """
         rows = []
         for model, backbone in itertools.product(models, backbones or [""]):
@@ -70,18 +70,18 @@ class Suite(BaseModel):
         return self.model_copy(update={"rows": tuple(rows)}) if rows else self
 
     def make_reduced(self) -> "Suite":
-        """Return the suite at its reduced size; where a row has a key of its own, the row's counts."""
+        """Return the suite at its reduced size; keys of a row take precedence over those of the base."""
         rows = tuple(row.model_copy(update={"set": merge_settings(row.set, row.reduced)}) for row in self.rows)
         changes = {"base": merge_settings(self.base, self.reduced), "title": f"{self.title} (reduced)", "rows": rows}
         return self.model_copy(update=changes)
 
     def build_recipes(self, changes: Sequence[Settings] = ()) -> Iterator[tuple[SuiteRow, ModelRecipe]]:
-        """Yield each row with its whole recipe: the base, the row's keys, then `changes` in their order.
+        """Yield each row with its complete recipe: the base, the row's keys, then `changes` in their order.
 
         Raises
         ------
         MedSegError
-            If a row has keys that no recipe has, or lacks some; the text names row and keys.
+            If a row has unknown or missing keys; the text names row and keys.
         """
         for row in self.rows:
             settings = self.base
@@ -91,7 +91,7 @@ class Suite(BaseModel):
                 yield row, ModelRecipe.model_validate(settings)
             except ValidationError as error:
                 raise MedSegError(
-                    f"row {row.name!r} is no recipe: {format_validation_error(error)}. Correct the suite."
+                    f"row {row.name!r} is not a valid recipe: {format_validation_error(error)}. Correct the suite."
                 ) from error
 
 
@@ -102,20 +102,21 @@ def read_suite(path: Path) -> Suite:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MedSegError(f"cannot read the suite {path.name}: {error}. See training/suites.") from error
     except ValidationError as error:
-        raise MedSegError(f"{path.name} is no suite: {format_validation_error(error)}. See training/suites.") from error
+        reason = format_validation_error(error)
+        raise MedSegError(f"{path.name} is not a valid suite: {reason}. See training/suites.") from error
     folders = [make_folder_name(row.name) for row in suite.rows]
     if doubled := sorted({folder for folder in folders if folders.count(folder) > 1}):
-        raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a name of its own.")
+        raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a different name.")
     return suite
 
 
 def make_folder_name(row: str) -> str:
-    """Return a row's name as a folder and as a model: lower case, digits and hyphens."""
+    """Return a row's name as a folder and model name: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", row.lower().replace("+", " plus ")).strip("-")
 
 
 def merge_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
-    """Return `old` with the keys of `new`, tables within tables alike; an architecture of another name is replaced."""
+    """Return `old` updated with `new`, recursively; an architecture with a name does not keep the old options."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)
@@ -131,7 +132,7 @@ def merge_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Settings:
 
 
 def parse_setting(text: str) -> Settings:
-    """Read ``recipe.schedule.n_epochs=5`` as a table; the value is as in TOML, and a bare word a string.
+    """Parse a text such as ``recipe.schedule.n_epochs=5`` as a table; the value is TOML, or a string if it is not.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def parse_setting(text: str) -> Settings:
     """
     key, sign, value = (part.strip() for part in text.partition("="))
     if not (key and sign and value):
-        raise MedSegError(f"{text!r} is no setting; write KEY=VALUE, as in recipe.schedule.n_epochs=5.")
+        raise MedSegError(f"{text!r} is not a setting; write KEY=VALUE, for example recipe.schedule.n_epochs=5.")
     try:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:
@@ -148,5 +149,5 @@ def parse_setting(text: str) -> Settings:
 
 
 def _make_name_settings(row: SuiteRow) -> Settings:
-    """Where a card or a recipe wants a name and a version, the row's."""
+    """Return name and version of a row for its card and its recipe."""
     return {"name": make_folder_name(row.name), "version": 1}

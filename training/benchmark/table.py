@@ -1,4 +1,4 @@
-"""The table of a suite: one line for each row, read from the run folders, as CSV, Markdown and a page with pictures."""
+"""The result table of a suite: one line per row, read from the run folders, as CSV, Markdown and HTML."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of the table; `values` go by column. A row that failed has its message and no values."""
+    """One row of the table; `values` by column. A failed row has a message and no values."""
 
     planned: PlannedRun
     values: dict[str, html.Cell]
@@ -53,7 +53,7 @@ class TableRow:
 
 
 def read_table_rows(planned: Sequence[PlannedRun], failures: Mapping[str, str]) -> list[TableRow]:
-    """Read what is done; `failures` are messages by row name."""
+    """Read the results of all completed rows; `failures` are messages by row name."""
     lines = []
     for one in planned:
         done = one.is_done and one.row.name not in failures
@@ -69,13 +69,13 @@ def write_tables(
     Parameters
     ----------
     suite, lines
-        What was run.
+        The suite and its results.
     command
-        With which it can be run again.
+        Command to run the suite again.
     out
-        Folder.
+        Output folder.
     figures
-        Of the same cases for each row, by its name.
+        Figures of the same cases for each row, by row name.
     """
     out.mkdir(parents=True, exist_ok=True)
     header = _header(lines)
@@ -100,7 +100,7 @@ def _read_values(run_dir: Path) -> dict[str, html.Cell]:
 
 
 def _compute_means(images: Sequence[ImageScores]) -> dict[str, html.Cell]:
-    """Mean of each figure over images; of the Dice also over those of each source, where there are several."""
+    """Return the mean of each metric over images; the mean Dice also for each source, if there are several."""
     values: dict[str, html.Cell] = {
         title: _mean(images, column) for column, title in METRIC_TITLES.items() if column in images[0]
     }
@@ -119,13 +119,13 @@ def _compute_means(images: Sequence[ImageScores]) -> dict[str, html.Cell]:
 
 
 def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], title: str) -> dict[str, html.Cell]:
-    """Mean over all images and labels that have a distance, in its unit; nothing where none has."""
+    """Return the mean over all images and labels with a distance, with its unit; empty if there is none."""
     found = [float(image[f"hd95_{label}"]) for image in images for label in labels if image[f"hd95_{label}"] != ""]
     return {f"{title} {images[0]['unit']}": statistics.fmean(found)} if found else {}
 
 
 def _is_absent(images: Sequence[ImageScores], label: str) -> bool:
-    """Whether neither a row nor a reference has this label anywhere: right for free, and no figure."""
+    """Whether the label is absent from all predictions and references, so that its scores have no meaning."""
     return all(float(image[f"dice_{label}"]) == 1.0 and image[f"hd95_{label}"] == "" for image in images)
 
 
@@ -179,7 +179,7 @@ def _render_page(
 
 
 def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, list[CaseFigure]]]:
-    """Yield the name of each row that is done with figures of the first and the middle case of its hold-out."""
+    """Yield the name of each completed row, with figures of the first and the middle case of its hold-out."""
     for one in planned:
         if one.is_done:
             path = one.run_dir / EXAMPLE_FIGURES_FILE
@@ -187,7 +187,7 @@ def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, lis
 
 
 def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
-    """Draw the figures of a row that an earlier version of the program evaluated, which kept none."""
+    """Draw the figures of a row that was evaluated by an older program version, which did not store figures."""
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
     device = str(choose_training_device())
     predictor = Predictor.load(one.run_dir, device, recipe.find_roi_folder(one.run_dir))

@@ -1,1 +1,1 @@
-"""From files to training samples: reading, cropping, sampling and labels of a batch."""
+"""Training data: reading files, cropping, sampling, and labels of batches."""

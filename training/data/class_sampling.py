@@ -1,4 +1,4 @@
-"""Where most pixels are background: classes that are rare count more, or are drawn more often."""
+"""Class weights and class sampling, for images where most pixels are background and some classes are rare."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ from napari_medseg.core.snapshot import IGNORE_INDEX
 def compute_inverse_frequency_weights(
     planes: Sequence[Sequence[NDArray[np.integer]]], weights: Sequence[float], n_classes: int
 ) -> Tensor:
-    """Weight of each class: the inverse of its share of the pixels that count, scaled so that a mean pixel weighs 1.
+    """Return the weight of each class: its inverse share of the valid pixels, scaled to a mean pixel weight of 1.
 
     Parameters
     ----------
     planes
-        Labels of the planes of each image that is learnt from.
+        Labels (h, w) of the planes of each training image.
     weights
-        How often each image is drawn, against 1.
+        Relative frequency with which each image is drawn.
     n_classes
-        Of the network, background included. A class that no image has weighs 1.
+        Number of classes of the network, including background. A class without pixels has weight 1.
 
     Returns
     -------
@@ -42,14 +42,14 @@ def compute_inverse_frequency_weights(
 
 
 def list_foreground_classes(labels: NDArray[np.integer]) -> tuple[int, ...]:
-    """Classes of a plane, but background and what is ignored, ascending."""
+    """Return the classes in a plane (h, w), ascending, without background and `IGNORE_INDEX`."""
     counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
     counts[[0, IGNORE_INDEX]] = 0
     return tuple(int(value) for value in np.flatnonzero(counts))
 
 
 def choose_random_pixel(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
-    """Return the centre (row, column) in pixels of one of the pixels of a mask, all alike likely."""
+    """Return the centre (row, column), in pixels, of a random pixel of a mask (h, w), uniformly drawn."""
     places = np.flatnonzero(mask)
     row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
     return row + 0.5, column + 0.5

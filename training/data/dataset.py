@@ -21,11 +21,11 @@ class LabelledPlane:
     Parameters
     ----------
     views
-        float16 (c, h, w) each, normalised; the first as the predictor sees it, the others under other grey windows.
+        float16 (c, h, w) each, normalised; the first as in prediction, the others with other grey windows.
     labels
-        uint8 (h, w); `IGNORE_INDEX` where nobody looked.
+        uint8 (h, w); `IGNORE_INDEX` in pixels that were not reviewed.
     unpadded_shape
-        (h, w) of the picture in the plane, which is padded below and to the right; the whole plane where `None`.
+        (h, w) of the image in the plane, which is padded at the bottom and right; `None`: the whole plane.
     """
 
     views: tuple[NDArray[np.float16], ...]
@@ -33,7 +33,7 @@ class LabelledPlane:
     unpadded_shape: tuple[int, int] | None = None
 
     def choose_view(self, rng: np.random.Generator) -> NDArray[np.float16]:
-        """Return the predictor's own view as often as all others together."""
+        """Return the first view with probability 0.5, else one of the others."""
         if len(self.views) == 1 or rng.random() < 0.5:
             return self.views[0]
         return self.views[rng.integers(1, len(self.views))]
@@ -41,7 +41,7 @@ class LabelledPlane:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """The planes of one image that a run learns from or is judged by; `weight` is how often it is drawn."""
+    """The planes of one training or validation image; `weight` is its relative frequency of being drawn."""
 
     name: str
     planes: tuple[LabelledPlane, ...]
@@ -50,24 +50,23 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """Batches that depend on the seed and the step alone, so that a resumed run sees what it would have seen.
+    """Sampler of batches that depend only on seed and step, so that a resumed run gets the same batches.
 
     Parameters
     ----------
     train, replay
-        What is to be learnt, and older data that must not be forgotten; images are drawn by their weights, then
-        their planes evenly.
+        New training images, and older images for replay. Images are drawn by weight, then their planes uniformly.
     augmenter, replay_augmenter
-        Cut patches from what is to be learnt and from what is replayed.
+        Cut patches from new images and from replayed images.
     batch_size, replay_share
-        Patches in a batch, and the share of them that is replayed where there is anything to replay.
+        Number of patches in a batch, and the share of replayed patches, if there are replayed images.
     seed
-        Of all draws.
+        Seed of all random numbers.
     foreground_share
-        Share of new patches about a labelled pixel: each class in turn, then an image that has it, then a pixel.
+        Share of new patches with a labelled centre: each class in turn, then an image with this class, then a pixel.
     window_overlap_px
-        Where it is a number, new patches are not drawn: they are windows that overlap by at least so much, each once
-        in a pass, in an order of its own in each pass; weights and `foreground_share` mean nothing then.
+        If it is a number, new patches are not random: they are windows with at least this overlap, each once per pass,
+        in a different order in each pass. Image weights and `foreground_share` are then ignored.
     """
 
     train: Sequence[LabelledImage]
@@ -82,22 +81,22 @@ class BatchSampler:
 
     @property
     def n_replayed(self) -> int:
-        """How many patches of each batch are replayed; they come first."""
+        """Number of replayed patches in each batch; they come first."""
         return round(self.batch_size * self.replay_share) if self.replay else 0
 
     @property
     def n_new(self) -> int:
-        """How many patches of each batch are of what is to be learnt."""
+        """Number of new patches in each batch."""
         return self.batch_size - self.n_replayed
 
     @property
     def steps_per_pass(self) -> int:
-        """Steps until every window was seen; in the last one a few come for a second time."""
+        """Number of steps until every window was used; the last step may repeat some windows."""
         return max(1, -(-len(self.windows) // self.n_new))
 
     @cached_property
     def windows(self) -> list[tuple[LabelledPlane, tuple[float, float]]]:
-        """Plane and centre of every window of which something counts; empty where patches are drawn."""
+        """Plane and centre of every window with valid pixels; empty if patches are drawn at random."""
         if self.window_overlap_px is None:
             return []
         side = self.augmenter.patch_px
@@ -112,14 +111,14 @@ class BatchSampler:
         ]
 
     def sample_batch(self, step: int) -> PatchBatch:
-        """Draw the patches of one step; what is replayed comes first."""
+        """Draw the patches of one step; replayed patches come first."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [_sample_patch(self.replay, self.replay_augmenter, rng) for _ in range(self.n_replayed)]
         drawn += [self._sample_new_patch(step, place, rng) for place in range(self.n_new)]
         return self.augmenter.collate(drawn, seed=int(rng.integers(2**62)))
 
     def make_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step, made on the CPU."""
+        """Return patches (n, c, patch, patch) float32 and labels (n, patch, patch) int64 of one step, on the CPU."""
         return self.sample_batch(step).make_patches()
 
     def _sample_new_patch(self, step: int, place: int, rng: np.random.Generator) -> PatchSpec:
@@ -146,7 +145,7 @@ class BatchSampler:
 
     @cached_property
     def _images_by_class(self) -> dict[int, list[LabelledImage]]:
-        """Of each class the images that have it, with those of their planes that do."""
+        """For each class, the images that contain it, with only the planes that contain it."""
         found: dict[int, list[LabelledImage]] = {}
         for image in self.train:
             present = [(plane, list_foreground_classes(plane.labels)) for plane in image.planes]
@@ -157,7 +156,7 @@ class BatchSampler:
 
 
 def _sample_patch(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> PatchSpec:
-    """Draw a patch from anywhere; where a part only was looked at, about a pixel of that part."""
+    """Draw a patch at a random place; in a partly reviewed plane, with a reviewed pixel as its centre."""
     image = _sample_image(pool, rng)
     plane = image.planes[int(rng.integers(len(image.planes)))]
     looked_at = plane.labels != IGNORE_INDEX
@@ -176,15 +175,15 @@ def _crop_around(labels: NDArray[np.uint8], centre: tuple[float, float], side_px
 
 
 def compute_window_centres(shape: tuple[int, ...], side_px: int, overlap_px: int) -> list[tuple[float, float]]:
-    """Row and column of the centres of all windows, row by row.
+    """Return row and column of the centres of all windows, in pixels, row by row.
 
     Parameters
     ----------
     shape
-        (h, w) of the picture. A side shorter than the window has one window about its middle.
+        (h, w) of the image. If a side is shorter than the window, there is one window around its middle.
     side_px, overlap_px
-        Side of a window; the least that two neighbours share. There are as few windows as that allows, evenly spread,
-        the outer ones at the picture's border.
+        Side of a window, and minimum overlap of two neighbours. The number of windows is as small as possible; they are
+        evenly spread, and the outer ones are at the image border.
     """
     rows, columns = (_compute_centres_along_axis(length, side_px, overlap_px) for length in shape[:2])
     return [(row, column) for row in rows for column in columns]

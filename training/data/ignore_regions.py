@@ -1,4 +1,4 @@
-"""Which part of an image a person looked at: the rest is neither learnt from nor judged by."""
+"""The reviewed region of an image. Pixels outside it are used neither for training nor for evaluation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from napari_medseg.core.snapshot import Box, SnapshotItem
 
 @dataclass(frozen=True)
 class ReviewedPart:
-    """What of an image counts; fields as in `core.snapshots.SnapshotItem`, the mask as a path that can be opened."""
+    """The reviewed part of an image; fields as in `core.snapshot.SnapshotItem`, but the mask is a full path."""
 
     reviewed: Box | None = None
     reviewed_mask: Path | None = None
@@ -23,19 +23,19 @@ class ReviewedPart:
     ignored_value: int | None = None
 
     def compute_ignore_mask(self, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
-        """Return what does not count, of the labels' shape, (y, x) or (z, y, x).
+        """Return a mask of the pixels to ignore, with the shape of the labels, (y, x) or (z, y, x).
 
         Raises
         ------
         MedSegError
-            If the box or the mask does not lie on the image, or nothing of it counts.
+            If the box or the mask does not fit the image, or the reviewed region is empty.
         """
         unseen = np.zeros(labels.shape, bool) if self.ignored_value is None else labels == self.ignored_value
         if self.reviewed is not None:
             box = self.reviewed
             if box.bottom > labels.shape[-2] or box.right > labels.shape[-1]:
                 raise MedSegError(
-                    f"the reviewed box of {image.name}, to row {box.bottom} and column {box.right}, leaves its "
+                    f"the reviewed box of {image.name} ends at row {box.bottom} and column {box.right}, outside its "
                     f"plane of {labels.shape[-2]} x {labels.shape[-1]} pixels. Use the box of this image."
                 )
             outside = np.ones(labels.shape[-2:], bool)
@@ -44,7 +44,7 @@ class ReviewedPart:
         if self.reviewed_mask is not None:
             unseen |= ~self._read_mask(self.reviewed_mask, labels, image)
         if unseen.all():
-            raise MedSegError(f"no pixel of {image.name} counts: nobody looked at any. Leave the image out.")
+            raise MedSegError(f"the reviewed region of {image.name} is empty. Exclude the image.")
         return unseen
 
     def _read_mask(self, path: Path, labels: NDArray[np.integer], image: Image) -> NDArray[np.bool_]:
@@ -56,14 +56,14 @@ class ReviewedPart:
         mask = formats.read_labels(path, None) > 0
         if mask.shape not in (labels.shape, labels.shape[-2:]):
             raise MedSegError(
-                f"the reviewed mask {path.name} of shape {mask.shape} does not lie on {image.name} of shape "
-                f"{labels.shape}. Write one of the same size, for a plane or for all of them."
+                f"the reviewed mask {path.name} of shape {mask.shape} does not fit {image.name} of shape "
+                f"{labels.shape}. Write a mask of the same size, for one plane or for all planes."
             )
         return np.broadcast_to(mask, labels.shape)
 
 
 def get_reviewed_part(item: SnapshotItem, root: Path) -> ReviewedPart | None:
-    """Return what of an item counts, `None` where all of it does; `root` is the folder of the snapshot."""
+    """Return the reviewed part of an item, or `None` if all of it is reviewed; `root` is the folder of the snapshot."""
     if not item.is_partial:
         return None
     mask = root / item.reviewed_mask if item.reviewed_mask else None

@@ -1,4 +1,4 @@
-"""What a network is asked to say of a labelled plane: the labels themselves, or for instances their depth in steps."""
+"""Training targets of a network: the labels themselves, or for instance tasks classes of depth inside the objects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,12 @@ def make_network_targets(labels: NDArray[np.integer[Any]], card: ModelCard) -> N
     Parameters
     ----------
     labels
-        (y, x) or (n, y, x) on the image's own grid: label values, or numbers of objects where the card has instances.
+        (y, x) or (n, y, x), integers, on the original grid: label values, or object numbers if the card has instances.
+
+    Returns
+    -------
+    NDArray
+        Classes of the same shape; uint8 for instances.
     """
     if card.instances is None:
         return labels
@@ -26,23 +31,28 @@ def make_network_targets(labels: NDArray[np.integer[Any]], card: ModelCard) -> N
 
 
 def compute_depth_classes(objects: NDArray[np.integer[Any]], levels: Sequence[float]) -> NDArray[np.uint8]:
-    """Class of each pixel by its depth in its object.
+    """Return the class of each pixel by its depth inside its object.
 
-    The depth is the distance from the object's border as a share of the largest in that object, so that small and
-    large objects get a core alike; neighbours that touch get a rim between them.
+    The depth is the distance from the object's border, relative to the largest distance in that object. So small and
+    large objects both get a core, and touching objects are separated by a rim.
 
     Parameters
     ----------
     objects
-        (y, x), each object with a number of its own.
+        (y, x), integers: a different number for each object.
     levels
-        Where classes 1, 2, ... begin, as shares of the greatest depth.
+        Relative depths at which the classes 1, 2, ... start.
+
+    Returns
+    -------
+    NDArray
+        (y, x) uint8; 0 outside objects.
     """
     classes = np.zeros(objects.shape, np.uint8)
     for index, box in enumerate(ndimage.find_objects(objects)):
         if box is None:
             continue
-        inside = np.pad(objects[box] == index + 1, 1)  # the picture's border is an object's border too
+        inside = np.pad(objects[box] == index + 1, 1)  # the image border counts as an object border
         depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
         inside = inside[1:-1, 1:-1]
         steps = np.searchsorted(levels, depth[inside] / depth.max(), side="right")

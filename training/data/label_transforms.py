@@ -1,6 +1,6 @@
-"""What is done to labels before a network learns from them; a source or a recipe names the steps, in order.
+"""Steps that change training labels before training; a source or a recipe names the steps, in order.
 
-The hold-out is never changed: a model that learnt from dilated masks is judged by what people drew.
+Labels of the hold-out are never changed: a model trained on dilated masks is evaluated with the original masks.
 """
 
 import inspect
@@ -29,16 +29,21 @@ def apply_label_steps(labels: Labels, steps: Sequence[PostprocessingStep], ignor
     Parameters
     ----------
     labels
-        (y, x) or (n, y, x) on the image's own grid: label values or numbers of objects. Not changed.
+        (y, x) or (n, y, x), integers, on the original grid of the image: label values or object numbers. Not changed.
     steps
-        Their names are keys of `LABEL_STEPS`.
+        Steps whose names are keys of `LABEL_STEPS`.
     ignored_value
-        Value of what nobody decided on: background to all steps, and put back at the end.
+        Value of unlabelled pixels: background for all steps, and restored at the end.
+
+    Returns
+    -------
+    Labels
+        Integer array of the same shape.
 
     Raises
     ------
     MedSegError
-        If there is no step or no option of a name; the text lists the choices.
+        If a step or an option is unknown; the text lists the choices.
     """
     if not steps:
         return labels
@@ -54,20 +59,20 @@ def apply_label_steps(labels: Labels, steps: Sequence[PostprocessingStep], ignor
 
 
 def binarise(labels: Labels) -> Labels:
-    """Label 1 wherever there is any."""
+    """Return label 1 where `labels` is not 0, uint8 of the same shape."""
     return (labels > 0).astype(np.uint8)
 
 
 def dilate(labels: Labels, radius_px: float = 3.0) -> Labels:
-    """Let labels grow into the background, not into each other; a pixel goes to the nearest."""
+    """Let labels (y, x) grow into the background by `radius_px` pixels; each pixel takes the nearest label."""
     grown: Labels = expand_labels(labels, distance=radius_px)
     return grown
 
 
 def mark_boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
-    """Class 1 inside of objects and 2 on their rims, so that touching objects are told apart (Caicedo et al., 2019).
+    """Return class 1 inside objects (y, x) and 2 on their rims, uint8 (Caicedo et al., 2019).
 
-    The rim lies within the object and is `width_px` wide; the picture's border is none.
+    The rim is inside the object and `width_px` pixels wide. The image border is not a rim.
     """
     rim = find_boundaries(labels, mode="inner")
     classes = (labels > 0).astype(np.uint8)
@@ -77,14 +82,14 @@ def mark_boundaries(labels: Labels, width_px: float = 2.0) -> Labels:
 
 
 def compute_distance_classes(labels: Labels, n_levels: int = 2) -> Labels:
-    """Class 1 to `n_levels` by the depth below the object's border, as a share of the object's largest depth."""
+    """Return classes 1 to `n_levels` by depth inside the object, relative to its largest depth; (y, x), uint8."""
     return compute_depth_classes(labels, [level / n_levels for level in range(n_levels)])
 
 
 def split_touching(labels: Labels) -> Labels:
-    """Give each object of a mask a number of its own; touching ones are parted where they are narrow, by a watershed.
+    """Give numbers to the objects of a mask (y, x), uint16; a watershed separates touching objects at narrow places.
 
-    A guess, good enough to learn from where people drew a mask without telling objects apart.
+    The result is an estimate, accurate enough for training if the mask does not separate the objects.
     """
     mask = labels > 0
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), OBJECT_SMOOTHING_PX)
@@ -96,9 +101,9 @@ def split_touching(labels: Labels) -> Labels:
 
 
 def drop_outside_air(labels: Labels) -> Labels:
-    """Drop pieces of a label that touch the picture's border and are not its largest.
+    """Remove pieces of each label (y, x) that touch the image border, except its largest piece.
 
-    Thresholds take the air beside the chest for lung where a slice is cropped; a network would learn to repeat it.
+    In cropped slices, thresholds label the air beside the chest as lung; the network must not learn this error.
     """
     kept = labels.copy()
     for value in np.unique(labels[labels > 0]):
@@ -121,7 +126,7 @@ LABEL_STEPS: dict[str, Callable[..., Labels]] = {
 
 
 def _get_step(step: PostprocessingStep) -> Callable[..., Labels]:
-    function = look_up(LABEL_STEPS, step.name, "step for labels")
+    function = look_up(LABEL_STEPS, step.name, "label step")
     choices = list(inspect.signature(function).parameters)[1:]
     if unknown := sorted(step.options.keys() - set(choices)):
         raise MedSegError(f"the step {step.name} has no options {unknown}; choose among {choices}")

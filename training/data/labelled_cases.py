@@ -1,4 +1,4 @@
-"""Images and the reference labels that belong to them, found by file name."""
+"""Pairs of images and reference labels, matched by file name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from training.data.ignore_regions import ReviewedPart
 class LabelledCase:
     """An image with reference labels, both as files.
 
-    `reviewed_part` is what of it counts, where that is not all; `labels_sha256` is the hash that a snapshot froze.
+    `reviewed_part` is set if only a part is reviewed; `labels_sha256` is the hash of the labels in a snapshot.
     """
 
     name: str
@@ -35,11 +35,11 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     """
     for folder in (images, labels):
         if not folder.is_dir():
-            raise MedSegError(f"{folder} is no folder. Give a folder of images and one of labels of the same names.")
+            raise MedSegError(f"{folder} is not a folder. Give a folder of images and a folder of labels.")
     image_of = {get_stem(path): path for path in sorted(images.iterdir()) if formats.can_read(path)}
     labels_of = {get_stem(path): path for path in sorted(labels.iterdir()) if formats.can_read(path)}
     if not labels_of:
-        raise MedSegError(f"{labels} holds no labels (.png, .tif, .nii, .nii.gz). Choose another folder.")
+        raise MedSegError(f"{labels} contains no labels (.png, .tif, .nii, .nii.gz). Choose another folder.")
     if orphans := sorted(labels_of.keys() - image_of.keys()):
         raise MedSegError(
             f"{len(orphans)} of {len(labels_of)} labels have no image of the same name in {images}: "
@@ -49,6 +49,6 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
 
 
 def get_stem(path: Path) -> str:
-    """Return the name without a suffix that is one; a DICOM file may be called by its UID, which has dots."""
+    """Return the name without a known suffix; the name of a DICOM file may be its UID, which contains dots."""
     suffix = get_suffix(path)
     return path.name[: -len(suffix)] if suffix in formats.READERS else path.name

@@ -1,4 +1,4 @@
-"""The next batch, drawn and brought to a GPU in a thread while the GPU learns from the present one."""
+"""Prefetching: a thread prepares the next batch and moves it to the GPU while the GPU trains on the current one."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,14 +12,14 @@ Batch = TypeVar("Batch")
 
 @contextmanager
 def prefetch_batches(make_batch: Callable[[int], Batch], device: torch.device) -> Iterator[Callable[[int], Batch]]:
-    """Give a function that returns the same batches as `make_batch`, sooner where steps come one after the other.
+    """Yield a function that returns the same batches as `make_batch`, but prepares the next step in advance.
 
     Parameters
     ----------
     make_batch
-        Returns the batch of a step; what it returns depends on nothing but the step.
+        Returns the batch of a step; the result depends only on the step.
     device
-        That learns. On the CPU itself nothing is made ahead: two threads would only take the cores from each other.
+        Training device. On the CPU nothing is prepared in advance, because two threads would compete for the cores.
     """
     if device.type == "cpu":
         yield make_batch

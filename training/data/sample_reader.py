@@ -1,7 +1,7 @@
-"""From a snapshot's item to labelled planes in memory, prepared as in the window.
+"""Read the items of a snapshot as labelled planes in memory, with the same preprocessing as for prediction.
 
-A CT in HU is kept under a few grey windows as well, each pressed to 8 bits and prepared like any such picture, so that
-a model meets the windows that people export pictures with.
+A CT in HU is also kept in a few other grey windows, each converted to 8 bits and prepared like any 8-bit image. The
+model then also learns from windows that people use to export images.
 """
 
 import hashlib
@@ -42,15 +42,15 @@ class SampleReader:
     root
         Folder of the snapshot.
     card
-        Whose preprocessing to use.
+        Card whose preprocessing is used.
     task
-        Whose labels these are.
+        Task of the labels.
     seed
-        Of the choice of grey windows.
+        Seed for the choice of grey windows.
     roi_model
-        Finds the field that the card looks into, where an item does not bring its labels.
+        Predictor of the region of interest, used for items without labels of that region.
     label_steps
-        Done to the labels first, as `training.data.label_transforms` has them.
+        Steps applied to the labels first; see `training.data.label_transforms`.
     """
 
     root: Path
@@ -66,15 +66,15 @@ class SampleReader:
         Parameters
         ----------
         item
-            What to read. What nobody looked at becomes `IGNORE_INDEX`, and planes without anything else are left out.
+            The item to read. Unreviewed pixels become `IGNORE_INDEX`; planes with only such pixels are excluded.
         n_windows
-            How many other grey windows to make of a CT in HU.
+            Number of other grey windows of a CT in HU.
 
         Raises
         ------
         MedSegError
-            As `read_item`, if the steps make more classes than the network has, or where nothing that counts lies in
-            the field that it looks into.
+            As `read_item`; also if the steps make more classes than the network has, or if the region of interest
+            contains no reviewed pixel.
         """
         image, labels, unseen = read_item(item, self.root, self.task)
         labels = apply_label_steps(labels, self.label_steps)
@@ -83,8 +83,8 @@ class SampleReader:
         chosen = _choose_reviewed_planes(labels, unseen, item.edited_planes)
         if not chosen.size:
             raise MedSegError(
-                f"no reviewed pixel of {item.name} lies in the field that {self.card.id} looks into. "
-                "Open the case and mark a part there as reviewed, or leave the case out."
+                f"no reviewed pixel of {item.name} is in the region of interest of {self.card.id}. "
+                "Open the case and mark a part of this region as reviewed, or exclude the case."
             )
         picked = _take_planes(image, chosen)
         prepared = prepare(picked, self.card)
@@ -118,19 +118,19 @@ class SampleReader:
         classes, n_classes = make_network_targets(labels, self.card), self.card.architecture.classes
         if self.label_steps and int(classes.max(initial=0)) >= n_classes:
             raise MedSegError(
-                f"the steps for labels make class {int(classes.max())}, but {self.card.id} tells {n_classes} classes "
-                "apart, background included. Change the steps for labels, or train a network with more classes."
+                f"the label steps make class {int(classes.max())}, but {self.card.id} has {n_classes} classes, "
+                "including background. Change the label steps, or train a network with more classes."
             )
         return np.where(unseen, IGNORE_INDEX, classes) if unseen.any() else classes
 
 
 def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArray[np.integer], NDArray[np.bool_]]:
-    """Read the image and the labels of a snapshot's item, and what of them does not count, of the labels' shape.
+    """Read the image and the labels of a snapshot's item, and the mask of pixels to ignore (shape of the labels).
 
     Raises
     ------
     MedSegError
-        If a file is missing or damaged, the grids differ, or the labels are not those that the snapshot froze.
+        If a file is missing or damaged, the grids differ, or the labels changed after the snapshot.
     """
     labels_path = root / item.labels
     check_labels_file(item.name, labels_path, item.labels_sha256)
@@ -145,7 +145,7 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
 
 
 def check_labels_file(name: str, path: Path, sha256: str) -> None:
-    """Raise `MedSegError` where the labels of a case are not those that the snapshot froze; without a hash never."""
+    """Raise `MedSegError` if the labels of a case changed after the snapshot; without a hash nothing is checked."""
     if sha256 and path.exists() and compute_file_sha256(path) != sha256:
         raise MedSegError(
             f"the labels of {name} ({path.name}) changed after the snapshot was frozen. "
@@ -154,32 +154,32 @@ def check_labels_file(name: str, path: Path, sha256: str) -> None:
 
 
 def check_label_values(name: str, labels: NDArray[np.integer], task: Task) -> None:
-    """Raise `MedSegError` where the labels of a case have a value that the task does not have."""
+    """Raise `MedSegError` if the labels of a case have a value that the task does not have."""
     if labels.size and int(labels.max()) > task.largest_value:
         raise MedSegError(
-            f"the labels of {name} have the value {int(labels.max())}, but task {task.name!r} ends at "
+            f"the labels of {name} have the value {int(labels.max())}, but the largest value of task {task.name!r} is "
             f"{task.largest_value}. Correct the labels and accept the case again."
         )
 
 
 def find_largest_label(item: SnapshotItem, root: Path) -> int:
-    """Return the largest label value of an item, 0 where nothing is labelled; what does not count is no label."""
+    """Return the largest label value of an item, or 0 if nothing is labelled; `ignored_value` does not count."""
     labels = formats.read_labels(root / item.labels, None)
     return int(labels.max(initial=0, where=labels != item.ignored_value))
 
 
 def choose_training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -> NDArray[np.intp]:
-    """Choose the planes of a volume to learn from: at most `MAX_PLANES_PER_IMAGE`, ascending.
+    """Choose the training planes of a volume: at most `MAX_PLANES_PER_IMAGE` indices, ascending.
 
-    Those that a person edited and their neighbours come first, since they hold what the model did not know; then
-    planes spread over the volume, among them some without any label.
+    Edited planes and their neighbours come first, because there the model was wrong. Then planes spread over the volume
+    are added, including some without labels.
 
     Parameters
     ----------
     labels
         (z, y, x), or (y, x) for a single plane.
     edited
-        Indices of edited planes; empty where that is unknown.
+        Indices of edited planes; empty if unknown.
     """
     n_planes = 1 if labels.ndim == 2 else labels.shape[0]
     if n_planes <= MAX_PLANES_PER_IMAGE:
@@ -199,21 +199,21 @@ def _take_planes(image: Image, chosen: NDArray[np.intp]) -> Image:
 
 
 def _apply_random_window(image: Image, rng: np.random.Generator) -> Image:
-    """Return the CT as somebody might have exported it: an 8-bit picture of some window."""
+    """Return the CT as an 8-bit image in a random grey window, like an exported image."""
     low, high = rng.uniform(*WINDOW_LOW_HU), rng.uniform(*WINDOW_HIGH_HU)
     pressed = np.clip((image.pixels.astype(np.float32) - low) / (high - low), 0, 1) * 255.0
     return Image(pressed.round().astype(np.uint8), image.axes, units="grey", name=image.name)
 
 
 def _to_float16(planes: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Half the memory; twelve bits are more than these pictures have."""
+    """Convert to float16, which needs half the memory; its precision is sufficient for these images."""
     return planes.astype(np.float16)
 
 
 def _choose_reviewed_planes(
     labels: NDArray[np.integer], unseen: NDArray[np.bool_], edited: Sequence[int]
 ) -> NDArray[np.intp]:
-    """Choose planes as `choose_training_planes` does, among those of which something counts."""
+    """Choose planes as `choose_training_planes`, among those with at least one reviewed pixel."""
     counting = np.flatnonzero(~_flatten_to_planes(unseen).all(axis=(1, 2)))
     places = np.searchsorted(counting, [plane for plane in edited if plane in counting])
     chosen: NDArray[np.intp] = counting[choose_training_planes(_flatten_to_planes(labels)[counting], places.tolist())]

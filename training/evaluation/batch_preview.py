@@ -1,4 +1,4 @@
-"""What the network sees: patches of the first batches of a run as a picture, with the outlines of their labels.
+"""Draw what the network sees: patches of the first batches of a run, with the outlines of their labels, as one PNG.
 
 `python -P -m training.evaluation.batch_preview RUN_DIR OUT.png`
 """
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class PreviewPatch:
-    """One patch: grey values (c, h, w) in [0, 1], classes (h, w), those mixed into it, and what it is."""
+    """One patch: grey values (c, h, w) in [0, 1], classes (h, w), mixed-in classes (h, w) or `None`, and a caption."""
 
     grey: NDArray[np.floating]
     labels: NDArray[np.integer]
@@ -54,7 +54,7 @@ class PreviewPatch:
 
 @dataclass(frozen=True)
 class ClassOutline:
-    """What is drawn around classes `first` to `last` of a patch, and what a caption calls them."""
+    """The outline around the classes `first` to `last` of a patch, and their name in the caption."""
 
     first: int
     last: int
@@ -64,9 +64,9 @@ class ClassOutline:
 
 
 def write_batch_preview(run_dir: Path, path: Path) -> None:
-    """Write the picture of a run folder, which need not have been trained.
+    """Write the preview of a run folder. The run may be untrained.
 
-    Of several stages it is the first one; of many images some are taken.
+    If the recipe has several stages, the first one is shown. At most `MAX_IMAGES` images of each role are read.
 
     Raises
     ------
@@ -89,16 +89,16 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
     outlines = _choose_outlines(task, card)
     patches = _collect_patches(make_batches(recipe, train, replay, card, task), build_mixer(recipe), card, outlines)
     result = f"{recipe.run.name}@{recipe.run.version}"
-    header = f"{result}: {_describe_recipe(recipe)}; {len(split.train)} images to learn from"
+    header = f"{result}: {_describe_recipe(recipe)}; {len(split.train)} training images"
     _draw_sheet(patches, outlines, header).save(path, format="PNG")
     logger.info("%d patches in %s", len(patches), path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the picture from the command line; 1 after an error that the text explains."""
+    """Write the preview from the command line; return 1 after an error with an explanation."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluation.batch_preview", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="holds recipe.json and snapshot.json")
-    parser.add_argument("picture", type=Path, help="as batch.png")
+    parser.add_argument("picture", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
@@ -118,7 +118,7 @@ def _describe_recipe(recipe: Recipe) -> str:
 def _collect_patches(
     batches: BatchSampler, mixer: Mixer, card: ModelCard, outlines: Sequence[ClassOutline]
 ) -> list[PreviewPatch]:
-    """Return some patches of each of the first batches, mixed as in the run, replayed ones among them."""
+    """Return some patches of each of the first batches, mixed as in the run, including replayed patches."""
     shown: list[PreviewPatch] = []
     numbers = card.preprocessing
     chosen = np.linspace(0, batches.batch_size - 1, min(PATCHES_PER_BATCH, batches.batch_size)).round().astype(int)
@@ -140,11 +140,11 @@ def _describe_labels(labels: Tensor, outlines: Sequence[ClassOutline]) -> str:
     values = list_foreground_classes(labels.numpy())
     names = [one.name for one in outlines if one.name and any(one.first <= value <= one.last for value in values)]
     unseen = float((labels == IGNORE_INDEX).float().mean())
-    return ", ".join(["", *(names or ["no label"]), *([f"{unseen:.0%} not looked at"] if unseen else [])])
+    return ", ".join(["", *(names or ["no label"]), *([f"{unseen:.0%} not reviewed"] if unseen else [])])
 
 
 def _choose_outlines(task: Task, card: ModelCard) -> list[ClassOutline]:
-    """Each label in its colour; of objects their border and their core, as the steps between would hide the picture."""
+    """Choose the outlines: each label in its colour. For objects, only the border and the core are drawn."""
     last = card.architecture.classes - 1
     if card.instances is not None:
         name, colour = task.labels[0].name, task.labels[0].colour

@@ -1,8 +1,7 @@
-"""Whether a model's probabilities can be believed: one temperature that corrects them, and how far off they are.
+"""Calibration of a model's probabilities: temperature scaling and the expected calibration error.
 
-Temperature scaling and the expected calibration error are those of Guo et al., On calibration of modern neural
-networks, ICML 2017. Only pixels are counted that the reference or the model labels: a background that is hopelessly
-easy would hide everything.
+Both follow Guo et al., On calibration of modern neural networks, ICML 2017. Only pixels that the reference or the model
+labels are used, because the many easy background pixels would hide all errors.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -28,7 +27,7 @@ MIN_PIXELS = 500
 
 @dataclass(frozen=True, eq=False)
 class PixelSample:
-    """Logits (n, classes) of pixels that count, and their true classes (n,)."""
+    """Logits (n, classes) and true classes (n,) of the pixels that are used for calibration."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.int64]
@@ -38,7 +37,7 @@ class PixelSample:
 def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: ModelCard) -> PixelSample:
     """Collect pixels of planes on the network's grid, every third along both axes.
 
-    Of a card with instances the question is the one that its doubt answers: inside of any object, or not.
+    For a card with instances there are two classes, as in its uncertainty map: background, and inside any object.
     """
     device = next(network.parameters()).device
     samples = []
@@ -50,27 +49,27 @@ def sample_pixels(network: nn.Module, planes: Sequence[LabelledPlane], card: Mod
 
 
 class PixelSampler:
-    """Collects pixels as `sample_pixels` does while an image is predicted, without a second pass of the network.
+    """Collects pixels as `sample_pixels`, but during the prediction of an image, without a second forward pass.
 
     It is an observer of `Predictor.predict`.
 
     Parameters
     ----------
     card
-        Of the network.
+        Card of the network.
     planes
-        Indices of the image's planes to take pixels from, ascending.
+        Indices of the planes to sample, ascending.
     """
 
     def __init__(self, card: ModelCard, planes: Collection[int]) -> None:
         self.planes = tuple(planes)
         self.grid: PreparedImage | None = None
-        """Grid of the network's planes, without pixels; `None` before the prediction."""
+        """Grid of the network's planes, without pixel values; `None` before the prediction."""
         self._card = card
         self._bands: dict[int, list[NDArray[np.float32]]] = {}
 
     def reset_plane(self, plane: int) -> None:
-        """Forget the rows of a plane: they come once more."""
+        """Delete the rows of a plane, because the predictor will send them again."""
         self._bands.pop(plane, None)
 
     def put_rows(self, plane: int, first: int, logits: Tensor, prepared: PreparedImage) -> None:
@@ -81,7 +80,7 @@ class PixelSampler:
         self._bands.setdefault(plane, []).append(_thin_logits(logits, first, self._card))
 
     def make_sample(self, labels: NDArray[np.uint8]) -> PixelSample:
-        """Return the pixels that count, given the classes (n, h, w) of the planes on the network's grid."""
+        """Return the sample, given the true classes (n, h, w), uint8, of the planes on the network's grid."""
         return join_samples(
             _choose_pixels(np.concatenate(self._bands[plane], axis=1), classes, self._card)
             for plane, classes in zip(self.planes, labels, strict=True)
@@ -89,7 +88,7 @@ class PixelSampler:
 
 
 def join_samples(samples: Iterable[PixelSample]) -> PixelSample:
-    """Return the pixels of all samples as one; an empty one of two classes where there is none."""
+    """Join all samples; without samples, return an empty one with two classes."""
     found = list(samples) or [PixelSample(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))]
     logits, truth = (np.concatenate([getattr(one, part) for one in found]) for part in ("logits", "truth"))
     return PixelSample(logits, truth)
@@ -99,11 +98,11 @@ def _thin_logits(logits: Tensor, first: int, card: ModelCard) -> NDArray[np.floa
     """Return every third pixel (classes, rows, w) of logits (1, classes, rows, w) whose first row is `first`."""
     thinned = logits[..., -first % PIXEL_STRIDE :: PIXEL_STRIDE, ::PIXEL_STRIDE].float()
     thinned = thinned if card.instances is None else merge_foreground_classes(thinned)
-    return np.array(thinned[0].cpu().numpy())  # a copy: the network's own memory is used again
+    return np.array(thinned[0].cpu().numpy())  # a copy, because the memory of the network is reused
 
 
 def _choose_pixels(logits: NDArray[np.float32], labels: NDArray[np.uint8], card: ModelCard) -> PixelSample:
-    """Return the pixels of one plane that count: of `logits`, thinned, and of `labels` (h, w), not thinned yet."""
+    """Return the labelled pixels of one plane: from thinned `logits` (classes, rows, w) and full `labels` (h, w)."""
     truth = labels[::PIXEL_STRIDE, ::PIXEL_STRIDE].reshape(-1).astype(np.int64)
     is_reviewed = truth != IGNORE_INDEX
     truth = truth if card.instances is None else np.minimum(truth, 1)
@@ -113,7 +112,7 @@ def _choose_pixels(logits: NDArray[np.float32], labels: NDArray[np.uint8], card:
 
 
 def fit_temperature(sample: PixelSample) -> float:
-    """Return the temperature with the smallest cross-entropy; 1 where there are too few pixels to tell."""
+    """Return the temperature with the smallest cross-entropy; 1 if there are fewer than `MIN_PIXELS` pixels."""
     if len(sample.truth) < MIN_PIXELS:
         return 1.0
 
@@ -129,7 +128,7 @@ def fit_temperature(sample: PixelSample) -> float:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pixels of which a model is about as sure: how sure on average, how often right, and their share of all."""
+    """Pixels of similar confidence: their mean confidence, their accuracy, and their share of all pixels."""
 
     confidence: float
     accuracy: float
@@ -137,9 +136,7 @@ class CalibrationBin:
 
 
 def compute_reliability_bins(sample: PixelSample, temperature: float = 1.0) -> list[CalibrationBin]:
-    """Return the bins of equal width, of 15, that have any pixels; their reliability curve is `right` over
-    `sure`.
-    """
+    """Return the non-empty bins of 15 bins of equal width; the reliability curve is their accuracy over confidence."""
     if not len(sample.truth):
         return []
     scaled = sample.logits / temperature
@@ -157,5 +154,5 @@ def compute_reliability_bins(sample: PixelSample, temperature: float = 1.0) -> l
 
 
 def expected_calibration_error(sample: PixelSample, temperature: float = 1.0) -> float:
-    """Mean distance between how sure a model is and how often it is right, over 15 bins of equal width, in [0, 1]."""
+    """Return the mean difference between confidence and accuracy over 15 bins of equal width, in [0, 1]."""
     return sum(one.share * abs(one.confidence - one.accuracy) for one in compute_reliability_bins(sample, temperature))

@@ -1,4 +1,4 @@
-"""A case as a picture: the reference on the left, the labels to be judged on the right; and which cases to draw."""
+"""Figures of cases: the reference on the left, the prediction on the right; and the choice of cases to draw."""
 
 import bisect
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ OVERLAY_OPACITY = 0.45
 
 @dataclass(frozen=True, eq=False)
 class CaseFigure:
-    """What `rgb` (y, x, 3) shows, and its mean Dice."""
+    """The figure `rgb` (y, x, 3) of a case, with its name and mean Dice."""
 
     name: str
     dice: float
@@ -29,7 +29,7 @@ class CaseFigure:
 
 
 def draw_case_figure(evaluated: EvaluatedCase, task: Task) -> CaseFigure:
-    """Draw a case; of a volume the plane with most wrong voxels."""
+    """Draw a case; of a volume, the plane with the most wrong voxels."""
     ours, theirs = (labels > 0 if task.instances else labels for labels in (evaluated.predicted, evaluated.reference))
     wrong = (ours != theirs).reshape(-1, *evaluated.reference.shape[-2:])
     index = int(np.count_nonzero(wrong, axis=(1, 2)).argmax())
@@ -43,7 +43,7 @@ def draw_case_figure(evaluated: EvaluatedCase, task: Task) -> CaseFigure:
 
 
 def blank_out_image(evaluated: EvaluatedCase) -> EvaluatedCase:
-    """Return the case with a black image: labels may be shown where their image must not be."""
+    """Return the case with a black image, for images that must not be shown."""
     return replace(evaluated, image=evaluated.image.replace_pixels(np.zeros_like(evaluated.image.pixels)))
 
 
@@ -64,7 +64,7 @@ def read_case_figures(path: Path) -> list[CaseFigure]:
 
 @dataclass(frozen=True)
 class _KeptFigure:
-    """A figure as a compressed picture; `position` is its case's place in the list of all."""
+    """A figure as a compressed PNG; `position` is the index of its case in the list of all cases."""
 
     position: int
     name: str
@@ -73,17 +73,17 @@ class _KeptFigure:
 
 
 class FigureSelection:
-    """Draws the worst, the median and the best of many cases, whose ranks are known only after the last one.
+    """Draws the worst, median and best of many cases, although their ranks are known only after the last one.
 
-    A figure is kept, compressed, for as long as its case can still get one of the wanted ranks by its mean Dice; image
-    and labels of a case are not kept.
+    A compressed figure is kept while its case can still get one of the requested ranks by mean Dice. The image and
+    labels of a case are not kept.
 
     Parameters
     ----------
     n_cases
-        That will come; the median cases are those among so many.
+        Expected number of cases, which defines the median cases.
     n_worst, n_median, n_best
-        How many cases of each kind to draw.
+        Number of cases of each kind to draw.
     """
 
     def __init__(self, n_cases: int, n_worst: int, n_median: int, n_best: int) -> None:
@@ -93,7 +93,7 @@ class FigureSelection:
         self._figures: list[_KeptFigure | None] = []
 
     def add(self, evaluated: EvaluatedCase, task: Task, position: int) -> None:
-        """Draw a case, if it can be among those wanted; of equal cases the first `position` is the worse one."""
+        """Draw a case if it can get a requested rank; of equal cases, the one with the lower `position` is worse."""
         key = (evaluated.score.mean_dice, position)
         rank = bisect.bisect(self._keys, key)
         self._keys.insert(rank, key)
@@ -107,16 +107,16 @@ class FigureSelection:
                 self._figures[other] = None
 
     def list_figures(self) -> list[CaseFigure]:
-        """Return all figures that are kept, in the order of their cases in the list of all."""
+        """Return all kept figures, in the order of their cases."""
         kept = [figure for figure in self._figures if figure is not None]
         return [_unpack_figure(figure) for figure in sorted(kept, key=lambda figure: figure.position)]
 
     def list_worst(self, n_worst: int) -> list[CaseFigure]:
-        """Return so many figures of the smallest Dice, the worst first."""
+        """Return the `n_worst` figures with the lowest Dice, worst first."""
         return [_unpack_figure(figure) for figure in self._figures[:n_worst] if figure is not None]
 
     def list_best(self, n_best: int, n_worst: int = 0) -> list[CaseFigure]:
-        """Return so many figures of the largest Dice, the best first, without those among the `n_worst` worst."""
+        """Return the `n_best` figures with the highest Dice, best first, without the `n_worst` worst ones."""
         best_first = self._figures[n_worst:][::-1][:n_best]
         return [_unpack_figure(figure) for figure in best_first if figure is not None]
 
@@ -133,7 +133,7 @@ def _unpack_figure(kept: _KeptFigure) -> CaseFigure:
 
 
 def _plane_to_rgb(image: Image, index: int) -> NDArray[np.floating[Any]]:
-    """Return one plane as colours in [0, 1], (y, x, 3)."""
+    """Return one plane as RGB values in [0, 1], (y, x, 3)."""
     pixels = image.pixels if len(image.spatial_axes) == 3 else image.pixels[np.newaxis]
     plane = pixels[index].astype(np.float32)
     low, high = np.percentile(plane, (1, 99))
@@ -146,7 +146,7 @@ def _overlay_labels(
     plane: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], task: Task
 ) -> NDArray[np.uint8]:
     rgb = plane * 255.0
-    if task.instances:  # outlines, as touching objects would run into one another
+    if task.instances:  # outlines, because touching filled objects would merge
         rims = ndimage.grey_erosion(labels, 3) != ndimage.grey_dilation(labels, 3)
         rgb[rims & (labels > 0)] = _parse_colour(task.labels[0].colour)
         return rgb.round().astype(np.uint8)

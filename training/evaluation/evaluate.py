@@ -1,6 +1,6 @@
-"""How good labels are on images with references: the same figures for the trainer, the card and `medseg`.
+"""Score labels against references: the trainer, the model card and `medseg` use the same functions.
 
-Every image is measured whole and in its own grid, as a user gets it (postprocessing included).
+Every image is scored as a whole on its original grid, after postprocessing, as a user gets it.
 """
 
 import re
@@ -30,14 +30,14 @@ from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
 from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
 
 LabelSource = Callable[[Image, str], Labels]
-"""Where labels come from: the image, and the name of its case."""
+"""A function that returns the labels of an image, given the image and the name of its case."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedCase:
-    """A case in memory: `reference` and `ignored_mask`, what does not count, lie on the image's own grid.
+    """A case in memory; `reference` and `ignored_mask` are on the original grid of the image.
 
-    `ignored_mask` is `None` where all of the image counts.
+    `ignored_mask` is true where voxels are not evaluated, and `None` if all voxels are evaluated.
     """
 
     case: LabelledCase
@@ -52,7 +52,7 @@ def load_case(case: LabelledCase) -> LoadedCase:
     Raises
     ------
     MedSegError
-        If a file cannot be read, the grids differ, or nothing of the image counts.
+        If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
     image = formats.read(case.image)
     reference = formats.read_labels(case.labels, image)
@@ -63,7 +63,7 @@ def load_case(case: LabelledCase) -> LoadedCase:
 def evaluate_cases(
     source: LabelSource, cases: Sequence[LabelledCase], task: Task, n_classes: int | None = None
 ) -> Iterator[EvaluatedCase]:
-    """Measure each case in full, and yield it as soon as it is done; `n_classes` are those that the source can say."""
+    """Compute all metrics of each case and yield it at once; `n_classes` is how many classes the source can predict."""
     for case in cases:
         loaded = load_case(case)
         began = time.monotonic()
@@ -73,43 +73,42 @@ def evaluate_cases(
 
 
 def evaluate_case(predictor: Predictor, case: LabelledCase, task: Task) -> EvaluatedCase:
-    """Read and predict one case and measure the overlap; see `evaluate_loaded_case`."""
+    """Read and predict one case and compute the overlap metrics; see `evaluate_loaded_case`."""
     return evaluate_loaded_case(predictor, load_case(case), task)
 
 
 def evaluate_loaded_case(predictor: Predictor, loaded: LoadedCase, task: Task) -> EvaluatedCase:
-    """Predict one case and measure the overlap, but not the distances, which cost more than the prediction."""
+    """Predict one case and compute the overlap metrics, without surface distances, which are slower to compute."""
     began = time.monotonic()
     predicted = predictor.predict_labels(loaded.image)
     return score_labels(loaded, predicted, task, predictor.card.architecture.classes, time.monotonic() - began)
 
 
 def score_empty_prediction(loaded: LoadedCase, task: Task) -> EvaluatedCase:
-    """Measure an answer without any label: what a first model has to beat."""
+    """Score an empty prediction: the baseline that a first model has to beat."""
     return score_labels(loaded, np.zeros(loaded.image.spatial_shape, np.uint8), task)
 
 
 def make_predictor_source(predictor: Predictor) -> LabelSource:
-    """Return the labels that a model makes."""
+    """Return a source that predicts labels with a model."""
     return lambda image, _: predictor.predict_labels(image)
 
 
 def make_folder_source(folder: Path) -> LabelSource:
-    """Return labels that were made elsewhere: the file in `folder` of the case's name, or of that and
-    ``_labels``.
+    """Return a source that reads existing labels: the file in `folder` with the case's name, or with ``_labels`` added.
 
     Raises
     ------
     MedSegError
-        When a case is asked for that has no file.
+        If the folder does not exist, or a requested case has no file.
     """
     if not folder.is_dir():
-        raise MedSegError(f"{folder} is no folder. Give the folder of the labels to be measured.")
+        raise MedSegError(f"{folder} is not a folder. Give the folder of the labels to evaluate.")
     files = {get_stem(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
 
     def read(image: Image, name: str) -> Labels:
         if name not in files:
-            raise MedSegError(f"{folder} holds no labels for {name}. Predict it too, or leave it out with --only.")
+            raise MedSegError(f"{folder} contains no labels for {name}. Predict it too, or exclude it with --only.")
         return formats.read_labels(files[name], image)
 
     return read
@@ -121,53 +120,53 @@ def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> l
     Parameters
     ----------
     images, labels
-        Folders. An image without labels is left out; labels without an image are an error.
+        Folders. Images without labels are excluded; labels without an image are an error.
     only
-        Regular expression; cases whose stem it does not match from its start on are left out. All where empty.
+        Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        Regular expression; its match in the stem, or its first parenthesis, is the patient, slide or video.
+        Regular expression. Its match in the stem, or its first capturing group, is the patient, slide or video.
 
     Raises
     ------
     MedSegError
-        If nothing fits together, or a file cannot be read.
+        If no image matches any labels, or a file cannot be read.
     """
     cases = pair_by_stem(images, labels)
     chosen = [replace(case, group=_find_group(case.name, group)) for case in cases if re.match(only, case.name)]
     if not chosen:
-        raise MedSegError(f"no case in {images} matches {only!r}; there are {', '.join(c.name for c in cases[:5])} ...")
+        raise MedSegError(f"no case in {images} matches {only!r}; cases are {', '.join(c.name for c in cases[:5])} ...")
     return chosen
 
 
 def to_semantic_labels(labels: Labels, task: Task) -> Labels:
-    """Return label values: of a task of instances, 1 for whatever object."""
+    """Return label values; in an instance task, every object becomes 1."""
     return (labels > 0).astype(np.uint8) if task.instances else labels
 
 
 def score_labels(
     loaded: LoadedCase, predicted: Labels, task: Task, n_classes: int | None = None, seconds: float = 0.0
 ) -> EvaluatedCase:
-    """Measure the overlap of labels with the reference.
+    """Compute the overlap metrics of predicted labels.
 
     Parameters
     ----------
     loaded
-        With the reference.
+        The case with its reference.
     predicted
-        (y, x) or (z, y, x) on the image's own grid.
+        Integer labels (y, x) or (z, y, x) on the original grid of the image.
     task
-        Whose labels these are.
+        The task of the labels.
     n_classes
-        Those that the model can predict, background included; `None` for all of the task.
+        How many classes the model can predict, including background; `None` for all classes of the task.
     seconds
-        That the prediction took.
+        Duration of the prediction.
     """
     reference = loaded.reference
     counted = None if loaded.ignored_mask is None else ~loaded.ignored_mask
     if counted is not None:
         predicted, reference = (np.where(counted, labels, 0).astype(labels.dtype) for labels in (predicted, reference))
     score = _compute_overlap(loaded.case, predicted, reference, task, seconds)
-    if counted is not None:  # what nobody looked at is not background that the model got right
+    if counted is not None:  # voxels that were not reviewed must not count as correct background
         ours, theirs = to_semantic_labels(predicted, task)[counted], to_semantic_labels(reference, task)[counted]
         agreement = float(np.mean(ours == theirs))
         score = replace(score, miou=compute_mean_iou(ours, theirs, task.n_classes), agreement=agreement)
@@ -199,7 +198,7 @@ def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, t
 
 
 def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
-    """Add distances, and precision, recall and accuracy, to the figures of a case."""
+    """Add surface distances, precision, recall and accuracy to the scores of a case."""
     ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
     spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
     counted = np.ones(theirs.shape, bool) if evaluated.counted_mask is None else evaluated.counted_mask

@@ -1,4 +1,4 @@
-"""An evaluation as files: a row for each image (CSV), all of it (JSON), and a page with pictures (HTML)."""
+"""Write an evaluation as files: one row per image (CSV), everything (JSON), and a page with figures (HTML)."""
 
 import csv
 import json
@@ -16,9 +16,9 @@ N_SHOWN_EACH = 3
 LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean_distance")
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
 CONVENTION = (
-    "A label that neither has counts as 1, one that only one of the two has as 0; distances are left out there. "
-    "F1 of voxels is the Dice; accuracy, precision and recall count voxels of the whole image. Objects match above "
-    "an IoU of 0.5."
+    "If a label is absent from both the prediction and the reference, it scores 1. If it is present in only one of "
+    "them, it scores 0. No distance is computed in either case. F1 of voxels equals the Dice. Accuracy, precision and "
+    "recall use all voxels of the image. Objects match if their IoU is above 0.5."
 )
 
 
@@ -42,7 +42,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
 
 
 def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH) -> dict[str, str]:
-    """Choose the cases to look at by their mean Dice: name, and whether it is among the worst, median or best."""
+    """Choose the cases to show by their mean Dice: map each name to `"worst"`, `"median"` or `"best"`."""
     ranked = sorted(scores, key=lambda score: score.mean_dice)
     middle = max(0, (len(ranked) - n_each) // 2)
     places = {"best": ranked[-n_each:], "median": ranked[middle : middle + n_each], "worst": ranked[:n_each]}

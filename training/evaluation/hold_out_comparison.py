@@ -1,4 +1,4 @@
-"""What a run leaves: the new version, its comparison with the old one on the hold-out, its card and its report."""
+"""The end of a run: write the new version, compare it with the old one on the hold-out, write card and report."""
 
 import logging
 from collections.abc import Generator, Sequence
@@ -57,11 +57,11 @@ logger = logging.getLogger(__name__)
 
 
 def score_base(setup: TrainingSetup) -> list[CaseScore]:
-    """Measure the version that the run starts from on the hold-out, before anything else.
+    """Evaluate the version that the run starts from on the hold-out, before training.
 
-    Its time tells what the same for the new version will take; that is reserved on the clock. Under a budget, cases
-    are taken from all patients in turn until a quarter of the budget is used, but at least as many as the gate needs.
-    The first model of a task is compared with an empty answer.
+    The duration predicts how long the evaluation of the new version will take; this time is reserved. With a budget,
+    cases are taken from all patients in turn until a quarter of the budget is used, but at least as many as the
+    promotion gate needs. The first model of a task is compared with an empty prediction.
     """
     clock = setup.time_budget
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
@@ -87,17 +87,17 @@ def finish_run(
 ) -> Generator[Event, None, bool]:
     """Write the best version, compare it with the old one case by case, and write card and report.
 
-    Where the run folder asks for a full evaluation, that is part of the same pass over the hold-out.
+    If the run folder requests a full evaluation, it is done in the same pass over the hold-out.
 
     Returns
     -------
     bool
-        False where somebody wanted a pause meanwhile: then all of this is done again when the run goes on.
+        False if a pause was requested. Then all of this is repeated when the run resumes.
     """
     network, architecture = yield from select_network(setup, progress)
     card = save_version(network, _build_card(setup, architecture), setup.run_dir)
     if not progress.best_epoch:
-        yield Notice("no epoch was better than the version that the run started from: the result is that version")
+        yield Notice("no epoch was better than the version that the run started from; the result keeps its weights")
     predictor, cases = _load_predictor(setup, setup.run_dir), _list_hold_out_cases(setup)
     request = read_evaluation_request(setup.run_dir)
     evaluator = HoldOutEvaluator(predictor, setup.task, cases, setup.recipe.data.label_steps, request)
@@ -110,20 +110,20 @@ def finish_run(
         progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.time_budget.elapsed_s()
     )
     worst, best = evaluator.figures.list_worst(N_WORST), evaluator.figures.list_best(N_BEST, N_WORST)
-    rival = "an empty answer" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
+    rival = "an empty prediction" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
     outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.time_budget.elapsed_s())
-    delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here need not begin again
+    delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here does not restart from the beginning
     return True
 
 
 def measure_reliability(
     setup: TrainingSetup, network: nn.Module, card: ModelCard, evaluator: HoldOutEvaluator
 ) -> Reliability | None:
-    """Measure how far probabilities can be believed: on the hold-out, or without one on what is in memory."""
+    """Measure the calibration of the probabilities on the hold-out, or on the validation planes if there is none."""
     sample, n_images = evaluator.pixel_sample, evaluator.n_sampled_images
-    words = f"{n_images} images of the hold-out"
+    words = f"{n_images} hold-out images"
     if not n_images:
         sample, words = sample_pixels(network, setup.validation, card), "the validation planes"
     temperature = card.calibration.temperature
@@ -135,9 +135,9 @@ def measure_reliability(
 def _compare_cases(
     setup: TrainingSetup, evaluator: HoldOutEvaluator, cases: Sequence[LabelledCase], old: Sequence[CaseScore]
 ) -> Generator[Event, None, bool]:
-    """Evaluate the cases that the old version was measured on, and all others where the evaluation is to be full.
+    """Evaluate the cases on which the old version was evaluated, and all others if a full evaluation is requested.
 
-    A budget ends the comparison early, unless all cases are evaluated anyway. False where a pause is wanted.
+    A budget can end the comparison early, unless a full evaluation is requested. Return False if a pause is requested.
     """
     by_name = {case.name: case for case in cases}
     for before in old:
@@ -145,8 +145,8 @@ def _compare_cases(
             return False
         n_compared, is_full = len(evaluator.scores), evaluator.request is not None
         if not is_full and n_compared >= MIN_COMPARED_CASES and setup.time_budget.is_exhausted():
-            # something else took the processor since the start
-            yield Notice(f"the budget is used up: {n_compared} of {len(old)} hold-out cases are compared")
+            # another process used the CPU since the start
+            yield Notice(f"the time budget is used up: {n_compared} of {len(old)} hold-out cases were compared")
             return True
         after = evaluator.evaluate(by_name.pop(before.name))
         figures = (before.metric_value, after.metric_value, before.dice, after.dice)
@@ -161,9 +161,9 @@ def _compare_cases(
 def _choose_temperature(
     setup: TrainingSetup, network: nn.Module, card: ModelCard, request: EvaluationRequest | None
 ) -> float:
-    """Fit the temperature of a model that is evaluated in full; a retrained version keeps that of its parent.
+    """Fit the temperature of a model with a full evaluation; a retrained version keeps the temperature of its parent.
 
-    The few images that a retrain validates on would move it at random. Without validation images it is 1.
+    A retraining run has too few validation images for a stable fit. Without validation images the temperature is 1.
     """
     if request is None:
         return card.calibration.temperature
@@ -179,7 +179,7 @@ def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
 
 
 def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
-    """Return the new card; a base model's sources are on the card that it starts with, corrections are added."""
+    """Return the new card. The sources of a base model are already on its first card; corrections are added here."""
     recipe, base = setup.recipe, setup.base
     is_retrain = bool(base.lineage.created)
     learnt = setup.snapshot.filter_by_role(Role.TRAIN, Role.VALIDATE)
@@ -208,8 +208,8 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
     weaknesses = list(base.weaknesses)
     if architecture.name == ENSEMBLE != base.architecture.name:
         n_members = architecture.options[N_MEMBERS]
-        weaknesses.append(f"{n_members} networks answer together: {n_members} times the time and memory of one")
-    # The temperature is the best guess there is; how well it does was measured on another version.
+        weaknesses.append(f"{n_members} networks predict together: {n_members} times the time and memory of one")
+    # The temperature of the parent is kept as the best estimate; its calibration errors belong to the parent only.
     changes = {
         "calibration": Calibration(temperature=base.calibration.temperature),
         "name": recipe.run.name,

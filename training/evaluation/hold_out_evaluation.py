@@ -1,6 +1,6 @@
-"""One pass of a model over the hold-out: each image is read and predicted once, and all results come from that.
+"""One pass of a model over the hold-out: each image is read and predicted once for all results.
 
-The comparison with the old version, the card, the report of a run and the evaluation page share the result: scores,
+The comparison with the old version, the card, the report of a run and the evaluation page share these results: scores,
 pixels for the calibration, and figures of the worst, median and best cases.
 """
 
@@ -37,17 +37,17 @@ from training.run_setup import spread_indices
 
 LABELS_BY_SNAPSHOT = "the references of the snapshot"
 N_EXAMPLES = 2
-"""Figures of the same cases for each model that is evaluated on a hold-out, as a benchmark shows them side by side."""
+"""Number of cases with a figure for every model, so that a benchmark can show models side by side."""
 MAX_CALIBRATION_PLANES = 60
 N_WORST, N_BEST = 4, 2
-"""Figures in the report of a run."""
+"""Number of figures in the report of a run."""
 
 
 class EvaluationRequest(BaseModel):
-    """Asks for a full evaluation of a run: all of the hold-out, all metrics, and the evaluation page.
+    """Request for a full evaluation of a run: the whole hold-out, all metrics, and the evaluation page.
 
-    `labels_by` is who made the labels of the hold-out, for the card. The figure of the worst case, which is kept with
-    the version, shows the image behind the labels only where `images_may_be_shown`.
+    `labels_by` states on the card who made the labels of the hold-out. The figure of the worst case, which is stored
+    with the version, shows the image only if `images_may_be_shown` is true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,17 +57,19 @@ class EvaluationRequest(BaseModel):
 
 
 def write_evaluation_request(request: EvaluationRequest, run_dir: Path) -> None:
-    """Write the request into a run folder: the run itself evaluates its version then, in the pass that compares it."""
+    """Write the request into a run folder. The run then evaluates its version in the pass that compares it."""
     text = request.model_dump_json(indent=2) + "\n"
     (run_dir / EVALUATION_REQUEST_FILE).write_text(text, encoding="utf-8")
 
 
 def read_evaluation_request(run_dir: Path) -> EvaluationRequest | None:
-    """Return the request in a run folder; `None` where there is none, as in the runs of a project."""
+    """Return the request in a run folder; `None` if there is none, as in the runs of a project."""
     path = run_dir / EVALUATION_REQUEST_FILE
     if not path.exists():
         return None
-    return read_json_model(path, EvaluationRequest, "is no request for an evaluation", "Delete it and evaluate later.")
+    return read_json_model(
+        path, EvaluationRequest, "is not a valid evaluation request", "Delete it and evaluate later."
+    )
 
 
 def make_labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
@@ -82,7 +84,7 @@ def load_hold_out_case(case: LabelledCase, task: Task) -> LoadedCase:
     Raises
     ------
     MedSegError
-        As `load_case`, or where the labels changed after the snapshot, or have a value that the task does not have.
+        As `load_case`; also if the labels changed after the snapshot or have a value that the task does not have.
     """
     check_labels_file(case.name, case.labels, case.labels_sha256)
     loaded = load_case(case)
@@ -92,14 +94,14 @@ def load_hold_out_case(case: LabelledCase, task: Task) -> LoadedCase:
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """Which cases of the hold-out give pixels, by position, and how many planes of each."""
+    """The positions of the hold-out cases used for calibration, and the number of planes of each."""
 
     positions: frozenset[int]
     n_planes: int
 
     @classmethod
     def spread_over(cls, n_cases: int) -> "CalibrationPlan":
-        """Take planes of as many cases as possible, `MAX_CALIBRATION_PLANES` in all."""
+        """Use planes of as many cases as possible, at most `MAX_CALIBRATION_PLANES` in total."""
         positions = spread_indices(n_cases, MAX_CALIBRATION_PLANES)
         return cls(frozenset(positions), MAX_CALIBRATION_PLANES // max(1, len(positions)))
 
@@ -113,21 +115,21 @@ def choose_examples(items: Sequence[Item]) -> Sequence[Item]:
 
 
 class HoldOutEvaluator:
-    """Evaluates the cases of a hold-out one at a time, and gathers what is told of them.
+    """Evaluates the cases of a hold-out one at a time, and collects the results.
 
     Parameters
     ----------
     predictor
         The model.
     task
-        Whose labels these are.
+        The task of the labels.
     cases
-        All cases of the hold-out; they may be evaluated in any order, and some not at all.
+        All cases of the hold-out; they may be evaluated in any order, and some may be omitted.
     label_steps
-        Done to the labels that the network learnt from; calibration compares its classes with these. Scores do not.
+        Steps applied to the training labels. They are also applied for the calibration, but not for the scores.
     request
-        Asks for all metrics and for figures of median cases too; without it, surface distances, which cost more than
-        the prediction, are left out.
+        If given, all metrics and figures of median cases are made too. Without it, surface distances, which take longer
+        than the prediction, are not computed.
     """
 
     def __init__(
@@ -144,7 +146,7 @@ class HoldOutEvaluator:
         n_worst, n_best = max(N_WORST, N_SHOWN_EACH), max(N_BEST, N_SHOWN_EACH)
         self.figures = FigureSelection(len(cases), n_worst, n_median, n_best)
         self.examples: dict[int, CaseFigure] = {}
-        """Figures of the example cases by position, where an evaluation is asked for."""
+        """Figures of the example cases by position, if a full evaluation is requested."""
         self._is_image_hidden = request is not None and not request.images_may_be_shown
         self._blank_figure: CaseFigure | None = None
         self._predictor, self._task, self._label_steps = predictor, task, tuple(label_steps)
@@ -160,28 +162,28 @@ class HoldOutEvaluator:
 
     @property
     def n_sampled_images(self) -> int:
-        """How many images gave pixels for the calibration."""
+        """Number of images used for the calibration."""
         return len(self._samples)
 
     @property
     def pixel_sample(self) -> PixelSample:
-        """Logits and classes of the pixels of all sampled images that count."""
+        """Logits and classes of the sampled pixels of all images."""
         return join_samples(self._samples)
 
     @property
     def worst_figure(self) -> CaseFigure | None:
-        """The worst case as it may be kept with the version: with its image, or with a black one."""
+        """Figure of the worst case for the version: with its image, or with a black image if it must not be shown."""
         if self._is_image_hidden:
             return self._blank_figure
         return next(iter(self.figures.list_worst(1)), None)
 
     def evaluate(self, case: LabelledCase) -> CaseScore:
-        """Read, predict and score one case; keep its pixels and, where it may be shown, its figure.
+        """Read, predict and score one case; keep its sampled pixels and its figure.
 
         Raises
         ------
         MedSegError
-            As `load_hold_out_case`, or where the image cannot be predicted.
+            As `load_hold_out_case`; also if the image cannot be predicted.
         """
         loaded, position = load_hold_out_case(case, self._task), self._positions[case.name]
         sampler = PixelSampler(self._predictor.card, self._choose_planes(loaded, position))
@@ -204,7 +206,7 @@ class HoldOutEvaluator:
         return evaluated.score
 
     def update_card(self, card: ModelCard, temperature: float) -> ModelCard:
-        """Return a card with the scores so far, the temperature, and how well it fits the hold-out."""
+        """Return a card with the scores so far, the temperature, and its calibration error on the hold-out."""
         changes: dict[str, object] = {"calibration": self.measure_calibration(temperature)}
         if self.scores:
             labels_by = LABELS_BY_SNAPSHOT if self.request is None else self.request.labels_by
@@ -212,7 +214,7 @@ class HoldOutEvaluator:
         return card.model_copy(update=changes)
 
     def measure_calibration(self, temperature: float) -> Calibration:
-        """Measure the expected calibration error with and without the temperature; not where no pixel counts."""
+        """Measure the expected calibration error with and without the temperature, if there are sampled pixels."""
         sample = self.pixel_sample
         if not len(sample.truth):
             return Calibration(temperature=temperature)
@@ -224,7 +226,7 @@ class HoldOutEvaluator:
         )
 
     def _choose_planes(self, loaded: LoadedCase, position: int) -> list[int]:
-        """Choose planes of which something counts, spread over the image; none of a case that gives no pixels."""
+        """Choose reviewed planes, evenly spread over the image; none if the case is not used for calibration."""
         if position not in self._plan.positions:
             return []
         n_planes = int(np.prod(loaded.reference.shape[:-2]))
@@ -248,7 +250,7 @@ class HoldOutEvaluator:
 
 
 def _clear_ignored_value(loaded: LoadedCase) -> NDArray[np.integer]:
-    """Return the reference with background where a label marks what nobody decided on."""
+    """Return the reference with background in unlabelled pixels."""
     part = loaded.case.reviewed_part
     if part is None or part.ignored_value is None:
         return loaded.reference
@@ -256,7 +258,7 @@ def _clear_ignored_value(loaded: LoadedCase) -> NDArray[np.integer]:
 
 
 def _get_grid(sampler: PixelSampler, shape: tuple[int, ...]) -> PreparedImage:
-    """Return the network's grid for the sampled planes, of which there are `shape` (n, y, x) on the image's grid."""
+    """Return the network's grid for the sampled planes; `shape` (n, y, x) is their shape on the original grid."""
     assert sampler.grid is not None
     return replace(sampler.grid, spatial_shape=shape)
 

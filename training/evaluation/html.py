@@ -1,4 +1,4 @@
-"""Pages of reports, each in one file that needs no network: tables and pictures for the templates of `training`."""
+"""HTML reports, each in one file that works offline: tables and figures for the templates of `training`."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in the page: `source` is a PNG as a data URI."""
+    """A figure in the page: `source` is a PNG as a data URI."""
 
     source: str
     caption: str
@@ -36,12 +36,12 @@ def render_page(template: str, title: str, values: Mapping[str, object]) -> str:
 
 
 def make_figure(rgb: NDArray[np.uint8], caption: str) -> Figure:
-    """Put a picture (y, x, 3) into the page."""
+    """Make a figure of an RGB array (y, x, 3), uint8."""
     data = base64.b64encode(imagecodecs.png_encode(np.ascontiguousarray(rgb))).decode()
     return Figure(f"data:image/png;base64,{data}", caption)
 
 
 def make_case_figures(case_figures: Iterable[CaseFigure], row: str = "") -> list[Figure]:
-    """Put pictures of cases into the page; where several models are compared, `row` says whose labels these are."""
+    """Make figures of cases; if several models are compared, `row` names the model."""
     prefix = f"{row}, " if row else ""
     return [make_figure(case.rgb, f"{prefix}{case.name}: Dice {case.dice:.4f}") for case in case_figures]

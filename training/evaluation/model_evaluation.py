@@ -1,8 +1,8 @@
-"""Evaluate the version in a run folder on the run's hold-out, and write the figures onto its card.
+"""Evaluate the version in a run folder on the run's hold-out, and write the scores to its card.
 
-`python -P -m training.evaluation.model_evaluation RUN_DIR`. The run of a base model, or on a person's own folders, does
-it in the pass that compares its version with the old one: Dice and the task's other figures by source with intervals,
-calibration, a figure of the worst case, and `evaluation.html` with all images. Here it is done for a run that did not.
+`python -P -m training.evaluation.model_evaluation RUN_DIR`. A run of a base model or on folders does this in the pass
+that compares its version with the old one: Dice and the other metrics of the task for each source with intervals,
+calibration, a figure of the worst case, and `evaluation.html` with all images. This module does it for other runs.
 """
 
 import argparse
@@ -44,8 +44,12 @@ logger = logging.getLogger(__name__)
 
 
 def ensure_hold_out_evaluation(run_dir: Path, request: EvaluationRequest) -> ModelCard:
-    """Evaluate the version of a finished run, unless the run has done it, and return its card; raises as
-    `evaluate_hold_out`.
+    """Evaluate the version of a finished run if the run has not done it; return its card.
+
+    Raises
+    ------
+    MedSegError
+        As `evaluate_hold_out`.
     """
     if (run_dir / EVALUATION_FILE).exists():
         return read_card(run_dir / CARD_FILE)
@@ -53,14 +57,14 @@ def ensure_hold_out_evaluation(run_dir: Path, request: EvaluationRequest) -> Mod
 
 
 def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
-    """Write hold-out figures, calibration and worst case onto the card of a run's version; return the card.
+    """Write hold-out scores, calibration and the worst case to the card of a run's version; return the card.
 
     Parameters
     ----------
     run_dir
-        With `recipe.json`, `snapshot.json` and the version that the run made.
+        Folder with `recipe.json`, `snapshot.json` and the version that the run made.
     request
-        What to say of the labels, and whether images may be shown.
+        Who made the labels, and whether images may be shown.
 
     Raises
     ------
@@ -70,7 +74,9 @@ def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
     task, split = snapshot.task_definition, split_by_role(snapshot)
     if not split.hold_out:
-        raise MedSegError(f"{run_dir.name} holds nothing out, so nothing can judge its version. Hold a group out.")
+        raise MedSegError(
+            f"the hold-out of {run_dir.name} is empty, so its version cannot be evaluated. Hold a group out."
+        )
     device = str(choose_training_device())
     predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
@@ -87,12 +93,12 @@ def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
 def write_hold_out_results(
     evaluator: HoldOutEvaluator, card: ModelCard, temperature: float, run_dir: Path
 ) -> ModelCard:
-    """Write what an evaluator has gathered: the card, the figure of the worst case and, where asked for, the page.
+    """Write the results of an evaluator: the card, the figure of the worst case and, if requested, the page.
 
     Returns
     -------
     ModelCard
-        With scores and calibration.
+        The card with scores and calibration.
     """
     if evaluator.worst_figure is not None:
         png = imagecodecs.png_encode(np.ascontiguousarray(evaluator.worst_figure.rgb), level=9)
@@ -107,10 +113,10 @@ def write_hold_out_results(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate from the command line; 1 after an error that the text explains."""
+    """Evaluate from the command line; return 1 after an error with an explanation."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluation.model_evaluation", description=__doc__)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--show-image", action="store_true", help="in the picture of the worst case")
+    parser.add_argument("--show-image", action="store_true", help="show the image in the figure of the worst case")
     parser.add_argument("--labels-by", default=LABELS_BY_SNAPSHOT)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
@@ -125,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_validation_planes(items: Sequence[SnapshotItem], reader: SampleReader) -> list[LabelledPlane]:
-    """Read as many validation images as the training itself keeps planes of."""
+    """Read the planes of as many validation images as training uses."""
     chosen = [items[index] for index in spread_indices(len(items), MAX_VALIDATION_PLANES)]
     return choose_planes([reader.read_image(item) for item in chosen], MAX_VALIDATION_PLANES)
 

@@ -1,4 +1,4 @@
-"""What a run was made with: `environment.json` and `split.json` in its folder. No host name, no user, no paths."""
+"""Provenance of a run: `environment.json` and `split.json` in its folder. No host name, user name or paths."""
 
 import importlib.metadata
 import json
@@ -33,13 +33,13 @@ PACKAGES = (
 
 
 def write_provenance(setup: TrainingSetup) -> None:
-    """Write what the run is made with and on; a run that goes on elsewhere says where it ends."""
+    """Write environment and split of the run; a run resumed on another machine overwrites the environment."""
     _write_json(setup.run_dir / ENVIRONMENT_FILE, collect_environment(setup))
     _write_json(setup.run_dir / SPLIT_FILE, describe_split(setup.split))
 
 
 def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
-    """Return code, packages and machine, as far as they can change a result."""
+    """Return the code version, packages and machine properties that can change a result."""
     device = setup.learner.device
     return {
         "code": get_code_version(),
@@ -58,7 +58,7 @@ def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
 
 
 def describe_split(split: SnapshotSplit) -> dict[str, list[dict[str, str]]]:
-    """Return which item of the snapshot was used for what, with the group that it stands for."""
+    """Return name, group and source of the snapshot's items for each part of the split."""
     parts = {"train": split.train, "replay": split.replay, "validate": split.validate, "hold_out": split.hold_out}
     return {
         part: [{"name": item.name, "group": item.group, "source": item.source} for item in items]
@@ -67,7 +67,7 @@ def describe_split(split: SnapshotSplit) -> dict[str, list[dict[str, str]]]:
 
 
 def get_code_version() -> str:
-    """Return the package's version, with the commit where it runs from a checkout, and a plus where that is changed."""
+    """Return the package's version; in a checkout with the commit, and with ``+changed`` if files are modified."""
     version = importlib.metadata.version("napari-medseg")
     commit = _run_git("rev-parse", "--short", "HEAD")
     if not commit:

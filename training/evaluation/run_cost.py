@@ -1,4 +1,4 @@
-"""What a run cost: seconds, memory and parameters, in `cost.json`. No torch here but where a network is counted."""
+"""Cost of a run: seconds, memory and parameters, in `cost.json`. Torch is imported only to count parameters."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from training.run_folder import COST_FILE, Finished, read_events
 
 @dataclass(frozen=True)
 class RunCost:
-    """Of one run; `peak_mb` is the most memory that its process had, and on a GPU what it took there."""
+    """Cost of one run; `peak_mb` is the peak memory of its process, or on a GPU the peak memory of torch there."""
 
     seconds: float
     peak_mb: float
@@ -44,7 +44,7 @@ def read_cost(run_dir: Path) -> RunCost:
 
 
 def _measure_peak_mb() -> float:
-    """Most memory of this process so far; where the system does not tell, what it has now."""
+    """Return the peak memory of this process so far, in MiB."""
     if sys.platform == "win32":
         return float(psutil.Process().memory_info().peak_wset) / 2**20
     import resource

@@ -1,4 +1,4 @@
-"""`report.html` of a run: what was learnt, what changed on the hold-out, where the new version is best and worst."""
+"""`report.html` of a run: training curves, changes on the hold-out, and the best and worst cases."""
 
 import statistics
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ WEIGHT_COLOUR = "#a16207"
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How far the new version's probabilities can be believed, on `measured_on`: its words for what was measured.
+    """Calibration of the new version's probabilities; `measured_on` describes the images that were used.
 
-    `n_hold_out` is how many images of the hold-out that was, 0 where it was other images; `ece_uncorrected` is the
-    error without the card's temperature.
+    `n_hold_out` is the number of hold-out images, or 0 if other images were used. `ece` and `ece_uncorrected` are
+    the expected calibration errors with and without the temperature on the card.
     """
 
     bins: Sequence[CalibrationBin]
@@ -34,20 +34,20 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class RunOutcome:
-    """What a run came to.
+    """The result of a run.
 
     Parameters
     ----------
     card
-        Of the new version.
+        Card of the new version.
     baseline
-        What it is compared with, called "old" in the report.
+        The version that it is compared with, called "old" in the report.
     old, new
-        Both versions on the same hold-out cases, in the same order; empty without a hold-out.
+        Scores of both versions on the same hold-out cases, in the same order; empty without a hold-out.
     worst, best
-        Pictures of hold-out cases under the new version: the worst first, and the best first.
+        Figures of hold-out cases with the labels of the new version: worst first, and best first.
     reliability
-        `None` where nothing is labelled.
+        `None` if no pixel is labelled.
     """
 
     card: ModelCard
@@ -84,7 +84,7 @@ def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) ->
 
 
 def _build_tiles(outcome: RunOutcome, events: Sequence[Event]) -> list[tuple[str, str]]:
-    """Return the figures on top: a word or two, and a number."""
+    """Return the key figures at the top of the report: a short name and a value each."""
     tiles = []
     if outcome.new:
         old, new = (statistics.fmean(case.metric_value for case in cases) for cases in (outcome.old, outcome.new))
@@ -101,17 +101,17 @@ def _build_tiles(outcome: RunOutcome, events: Sequence[Event]) -> list[tuple[str
 
 def _describe_lineage(card: ModelCard) -> str:
     lineage = card.lineage
-    origin = f"It comes from {lineage.parent}." if lineage.parent else "It has no parent."
+    origin = f"Its parent is {lineage.parent}." if lineage.parent else "It has no parent."
     made = lineage.created[:16].replace("T", " ")
     kind = " on ".join(filter(None, (card.architecture.name, card.architecture.encoder)))
-    return f"{card.id}, {kind}, made {made}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
+    return f"{card.id}, {kind}, created {made}. {origin} Seed {lineage.seed}, code {lineage.code_version}."
 
 
 def _describe_data(event: Started) -> str:
-    budget = "no budget" if event.budget_s is None else f"a budget of {event.budget_s:.0f} s"
+    budget = "no time budget" if event.budget_s is None else f"time budget {event.budget_s:.0f} s"
     return (
-        f"{event.n_train} images to learn from, {event.n_replay} replayed, {event.n_validate} to validate on, "
-        f"{event.n_hold_out} held out; {event.device}, {budget}."
+        f"Images: {event.n_train} for training, {event.n_replay} for replay, {event.n_validate} for validation, "
+        f"{event.n_hold_out} in the hold-out. Device: {event.device}; {budget}."
     )
 
 
@@ -121,7 +121,7 @@ def _draw_curves(events: Sequence[Event]) -> list[svg_charts.Chart]:
     curves = [
         svg_charts.draw_curve("Training loss", [(e.epoch, e.train_loss) for e in epochs], LOSS_COLOUR),
         svg_charts.draw_curve(
-            "Validation Dice; a ring marks the best", [(e.epoch, e.val_dice) for e in epochs], SCORE_COLOUR, best
+            "Validation Dice; a ring marks the best epoch", [(e.epoch, e.val_dice) for e in epochs], SCORE_COLOUR, best
         ),
         svg_charts.draw_curve("Learning rate", [(e.epoch, e.rate) for e in epochs], RATE_COLOUR),
         *_draw_loss_weights(epochs),
@@ -143,10 +143,10 @@ def _draw_loss_weights(epochs: Sequence[EpochEnded]) -> list[svg_charts.Chart | 
 
 
 def _build_candidates_table(events: Sequence[Event]) -> html.Table | None:
-    """Return the ways to use the weights at the cycles' ends, where these were kept."""
+    """Return the candidates made from the weights at the ends of cycles; `None` if these were not kept."""
     ways = {event.name: event for event in events if isinstance(event, Considered)}
     rows = [[way.name, way.val_dice, way.cost, "kept" if way.chosen else ""] for way in ways.values()]
-    return html.Table(["way", "validation Dice", "cost", ""], rows) if rows else None
+    return html.Table(["candidate", "validation Dice", "cost", ""], rows) if rows else None
 
 
 def _build_label_table(outcome: RunOutcome) -> html.Table | None:
@@ -192,7 +192,7 @@ def _draw_reliability(found: Reliability | None) -> svg_charts.Chart | None:
     if found is None or not found.bins:
         return None
     title = (
-        f"Expected calibration error {found.ece:.4f}, on {found.measured_on}; on the broken line nothing would be off"
+        f"Expected calibration error {found.ece:.4f} on {found.measured_on}. The dashed line is perfect calibration."
     )
     return svg_charts.draw_reliability_curve(title, found.bins, RELIABILITY_COLOUR)
 

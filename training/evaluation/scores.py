@@ -1,7 +1,7 @@
-"""Figures of one model on labelled images: what is measured of each, and how it is summed up for a card.
+"""Scores of one model on labelled images: the metrics of each image, and their summary for a card.
 
-A label that neither model nor reference has counts as 1 in Dice and IoU, and so do precision and recall of nothing
-found or nothing there; one that only one of them has counts as 0. Distances are left out where either has none.
+If a label is absent from both prediction and reference, its Dice, IoU, precision and recall are 1; if only one of them
+has it, they are 0. Distances are omitted if either of them lacks the label.
 """
 
 import statistics
@@ -22,30 +22,30 @@ Labels = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One model on one case; dictionaries go by label name.
+    """Scores of one model on one case; dictionaries have label names as keys.
 
     Parameters
     ----------
     dice
-        Per label; of a task of instances, of all objects as one label.
+        Dice per label; in an instance task, of all objects as one label.
     swapped
-        Right and left fit better exchanged.
+        Whether the labels fit better with right and left exchanged.
     seconds
-        From image to labels; 0 for labels that were made elsewhere.
+        Duration of the prediction; 0 for existing labels.
     hd95, mean_distance
-        95th percentile and mean of the surface distance in `unit` ("mm" or "px"); empty where not measured.
+        95th percentile and mean of the surface distance in `unit` ("mm" or "px"); empty if not computed.
     precision, recall, accuracy
-        Of the voxels of each label.
+        Per label, over voxels.
     miou
-        Mean IoU over all classes that prediction or reference have, background included.
+        Mean IoU over all classes in the prediction or the reference, including background.
     agreement
-        Share of all voxels that have the right label or rightly none: the accuracy of multi-class benchmarks.
+        Share of all voxels with the correct class: the accuracy of multi-class benchmarks.
     foreground_dice
-        Dice of all labels taken together, as of the infection whatever its kind.
+        Dice of all labels merged into one, for example of all kinds of lesions.
     objects
-        Figures of instances; `None` for other tasks.
+        Object scores of an instance task; `None` for other tasks.
     absent
-        Labels that the model was not made for and the reference does not have: right for free, they do not count.
+        Labels that the model cannot predict and the reference does not contain. They are not counted.
     """
 
     name: str
@@ -73,25 +73,25 @@ class CaseScore:
 
     @property
     def metric(self) -> str:
-        """Name of the figure by which versions are compared."""
+        """Name of the metric by which versions are compared."""
         return DICE if self.objects is None else AJI
 
     @property
     def metric_value(self) -> float:
-        """The figure by which versions are compared: of instances one that sees which pixel belongs to which."""
+        """Value of the metric by which versions are compared: mean Dice, or the AJI in an instance task."""
         return self.mean_dice if self.objects is None else self.objects.aji
 
     @property
     def iou(self) -> dict[str, float]:
-        """Jaccard index per label; a function of the Dice."""
+        """Jaccard index per label, computed from the Dice."""
         return {name: value / (2.0 - value) for name, value in self.dice.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedCase:
-    """A case with its figures and all that they were made from; labels on the image's own grid.
+    """A case with its scores, image and labels; labels are on the original grid of the image.
 
-    Of a partly reviewed case `counted_mask` are the voxels that count; both labels are 0 in the others.
+    For a partly reviewed case, `counted_mask` marks the reviewed voxels; both labels are 0 in all other voxels.
     """
 
     score: CaseScore
@@ -103,14 +103,14 @@ class EvaluatedCase:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model, or labels made elsewhere, on many cases."""
+    """Scores of one model, or of existing labels, on many cases."""
 
     model: str
     task: str
     scores: tuple[CaseScore, ...]
 
     def summarise(self, labels_by: str = "the files given") -> list[Score]:
-        """Return the figures of each source, and of all where there are several: first Dice, then the task's others."""
+        """Return the scores of each source, and of all sources if there are several; Dice first, then other metrics."""
         sources = list(dict.fromkeys(score.source for score in self.scores))
         parts = {source: [score for score in self.scores if score.source == source] for source in sources}
         if len(parts) > 1:
@@ -122,7 +122,7 @@ class Evaluation:
         ]
 
     def _select_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
-        """Return what the cards and tables of such a task show."""
+        """Return the metrics that cards and tables show for this task."""
         metrics: dict[str, Callable[[CaseScore], float]] = {DICE: lambda score: score.mean_dice}
         if self.scores and all(score.objects is not None for score in self.scores):
             metrics |= {

@@ -1,4 +1,4 @@
-"""Charts of a report: curves over epochs, and how far probabilities can be believed. `parts.html` draws them as SVG."""
+"""Charts of a report: curves over epochs and reliability curves. `parts.html` draws them as SVG."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ SQUARE_PX = 260
 N_TICKS = 4
 MIN_BIN_SHARE = 1e-3
 BARS_PX = 34
-"""Height of the strip below a reliability curve that says where the pixels are."""
+"""Height of the strip below a reliability curve that shows the share of pixels in each bin."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Gridline:
 
 @dataclass(frozen=True)
 class ChartText:
-    """A word or a number; `anchor` says which end lies at x: "start", "middle" or "end"."""
+    """A word or a number; `anchor` is the part of the text at x: "start", "middle" or "end"."""
 
     x: float
     y: float
@@ -55,7 +55,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that stands on the strip below a curve; x and y are its upper left corner."""
+    """A bar in the strip below a curve; x and y are its upper left corner."""
 
     x: float
     y: float
@@ -65,7 +65,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart in pixels of its box, y downwards; `title` is its caption and is read to who cannot see it."""
+    """A chart in pixels of its box, y downwards; `title` is its caption and its text for screen readers."""
 
     title: str
     width_px: int
@@ -80,18 +80,18 @@ class Chart:
 def draw_curve(
     title: str, points: Sequence[tuple[float, float]], colour: str, marked: float | None = None
 ) -> Chart | None:
-    """Return a line through points of epoch and value, with ticks at round values; `None` where there is no value.
+    """Return a line through points of epoch and value, with ticks at round values; `None` if there is no value.
 
     Parameters
     ----------
     title
-        Said below the chart, and to screen readers.
+        Caption below the chart, and text for screen readers.
     points
-        Ascending in the epoch; values that are no numbers leave a gap.
+        In ascending order of epochs; non-finite values leave a gap.
     colour
-        Of the line.
+        Colour of the line.
     marked
-        Epoch with a ring around its value; `None` for none.
+        Epoch whose value gets a ring; `None` for no ring.
     """
     known = [(x, y) for x, y in points if math.isfinite(y)]
     if not known:
@@ -126,9 +126,9 @@ def draw_curve(
 
 
 def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: str) -> Chart:
-    """Return how often a model is right by how sure it is; on the diagonal its probabilities can be believed.
+    """Return a reliability curve: accuracy against confidence. The diagonal is perfect calibration.
 
-    The bars below say which share of the pixels lies in each bin.
+    The bars below show the share of the pixels in each bin.
     """
     side = SQUARE_PX - LEFT_PX - RIGHT_PX
     bottom = TOP_PX + side
@@ -137,7 +137,7 @@ def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: s
         return LEFT_PX + sure * side, bottom - right * side
 
     ticks = (0.0, 0.5, 1.0)
-    bins = [one for one in bins if one.share >= MIN_BIN_SHARE]  # the rest is chance
+    bins = [one for one in bins if one.share >= MIN_BIN_SHARE]  # bins with fewer pixels are too noisy
     curve = [place(one.confidence, one.accuracy) for one in bins]
     return Chart(
         title=title,
@@ -147,8 +147,8 @@ def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: s
         texts=[
             *(_label_gridline(place(0, tick)[1], f"{tick:g}") for tick in ticks),
             *(ChartText(place(tick, 0)[0], bottom + BARS_PX + 18, "middle", f"{tick:g}") for tick in ticks),
-            ChartText(LEFT_PX + side / 2, bottom + BARS_PX + 32, "middle", "how sure"),
-            ChartText(LEFT_PX, TOP_PX - 4, "start", "how often right"),
+            ChartText(LEFT_PX + side / 2, bottom + BARS_PX + 32, "middle", "confidence"),
+            ChartText(LEFT_PX, TOP_PX - 4, "start", "accuracy"),
         ],
         polylines=[Polyline([place(0, 0), place(1, 1)], "#999", dashed=True), Polyline(curve, colour)],
         dots=[Dot(x, y, colour) for x, y in curve],
@@ -167,7 +167,7 @@ def compute_ticks(low: float, high: float) -> list[float]:
 
 
 def _split_at_gaps(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """Part the points where a value is no number."""
+    """Split the points where a value is not finite."""
     pieces: list[list[tuple[float, float]]] = [[]]
     for x, y in points:
         if math.isfinite(y):
@@ -178,7 +178,7 @@ def _split_at_gaps(points: Sequence[tuple[float, float]]) -> list[list[tuple[flo
 
 
 def _draw_bars(shares: Sequence[float], places: Sequence[float], foot: float, colour: str) -> Iterator[Bar]:
-    """Yield a bar below each dot; the fullest bin's is as high as the strip."""
+    """Yield a bar below each dot; the bar of the fullest bin is as high as the strip."""
     fullest = max(shares, default=1.0)
     for share, x in zip(shares, places, strict=True):
         height = (BARS_PX - 6) * share / fullest

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, on request: `run.tensorboard = true` in the recipe, then `tensorboard --logdir RUN_DIR`."""
+"""Optional curves for TensorBoard: set `run.tensorboard = true` in the recipe, then `tensorboard --logdir RUN_DIR`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from training.run_folder import TENSORBOARD_FOLDER, Compared, EpochEnded, Event,
 
 
 def record_events(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
-    """Pass the events of a run on, and write their figures into its folder as they come.
+    """Yield the events of a run unchanged, and write their values into its folder.
 
     Raises
     ------
@@ -22,13 +22,13 @@ def record_events(events: Iterable[Event], run_dir: Path) -> Iterator[Event]:
             yield event
 
 
-def _open_writer(folder: Path) -> Any:  # noqa: ANN401 - its class is there only where it is installed
+def _open_writer(folder: Path) -> Any:  # noqa: ANN401 - the class exists only if TensorBoard is installed
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MedSegError(
-            "the recipe asks for TensorBoard's files, but TensorBoard is not installed. "
-            "Install it (pip install napari-medseg[tensorboard]), or leave `tensorboard` out of the recipe."
+            "the recipe requests TensorBoard files, but TensorBoard is not installed. "
+            "Install it (pip install napari-medseg[tensorboard]), or remove `tensorboard` from the recipe."
         ) from error
     return SummaryWriter(str(folder))
 

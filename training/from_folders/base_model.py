@@ -1,4 +1,4 @@
-"""Make, train and judge a base model from folders of labelled images, by the same loop as every retrain.
+"""Make, train and evaluate a base model from folders of labelled images, with the training loop of all runs.
 
 python -P -m training.from_folders.base_model --data DATA --weights WEIGHTS --recipe RECIPE.json RUN_DIR
 """
@@ -34,23 +34,23 @@ logger = logging.getLogger(__name__)
 
 
 def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start: StartPlan | None = None) -> ModelCard:
-    """Fill a run folder, and return the card that it starts with, which says what its weights began with.
+    """Fill a run folder, and return the card that it starts with, which states the source of its first weights.
 
     Parameters
     ----------
     base
-        What to train, on what.
+        The model and its data sources.
     data, weights
-        Folders that the recipe's paths start from.
+        Folders to which the paths in the recipe are relative.
     run_dir
-        Made where it is missing.
+        Created if it does not exist.
     start
-        What the network starts from; as the recipe says where it is `None`.
+        What the network starts from; `None`: as the recipe says.
 
     Raises
     ------
     MedSegError
-        If images, labels or weights are missing, or a patient stands on both sides of the hold-out.
+        If images, labels or weights are missing, or a patient is in both the training set and the hold-out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     start = start or plan_base_model(
@@ -74,13 +74,13 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a run folder from the command line; 1 after an error that the text explains."""
+    """Make and train a run folder from the command line; return 1 after an error with an explanation."""
     parser = argparse.ArgumentParser(prog="python -m training.from_folders.base_model", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's images lie in")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the images of the recipe")
     parser.add_argument("--weights", type=Path, required=True, help="folder with pretrained encoders or versions")
-    parser.add_argument("--recipe", type=Path, required=True, help="as training/recipes/lungs.json")
-    parser.add_argument("--prepare", action="store_true", help="make the run folder only, and train later")
-    parser.add_argument("run_dir", type=Path, help="a run that was stopped goes on")
+    parser.add_argument("--recipe", type=Path, required=True, help="JSON file such as training/recipes/lungs.json")
+    parser.add_argument("--prepare", action="store_true", help="only make the run folder; train later")
+    parser.add_argument("run_dir", type=Path, help="a stopped run is resumed")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
@@ -142,7 +142,7 @@ def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
 
 
 def _prepare_labels(case: LabelledCase, folder: Path, source: FolderSource, role: Role) -> Path:
-    """Return the labels as they are, or where the source asks for it a changed copy in `folder`."""
+    """Return the labels file as it is, or a changed copy in `folder` if the source has label steps."""
     steps = [PostprocessingStep(name="binarise")] if source.binarise else []
     if role is not Role.HOLD_OUT:
         steps += [PostprocessingStep(name="split_touching")] if source.split_touching else []

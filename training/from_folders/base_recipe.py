@@ -1,4 +1,4 @@
-"""How a base model is made: on which folders of labelled images, split how, from which card. No torch here."""
+"""The recipe of a base model: folders of labelled images, their split, and the model card. No torch here."""
 
 import csv
 import re
@@ -15,18 +15,19 @@ from training.recipe import Recipe
 
 
 class FolderSource(BaseModel):
-    """One folder of images, with a folder of labels or, where `labels` is empty, without any of the task's
-    organs.
+    """One folder of images with a folder of labels. If `labels` is empty, the images show none of the task's labels.
 
-    `only` is a regular expression that a file's stem has to match; the first parenthesis of `group` in the stem is the
-    patient, without it the whole source is one patient. `hold_out` and `validate_on` name patients, ``"*"`` all of
-    them; of the others one patient in `validate_every`, chosen as `core.split` says, validates too. A CSV `index` with
-    columns `name` and `group_column` names patients instead; where it has a column `split`, patients that say ``val``
-    are held out. `weight` is how often each image is drawn; it is cropped to `field_labels`, a folder of the field's
-    labels, as the predictor does. `binarise` takes all values but 0 for label 1. `drop_outside_air` removes pieces of
-    labels at the picture's border that belong to no lung, `split_touching` numbers the objects of a binary mask, and
-    `label_steps` names more of that kind: from training labels only, references stay untouched. Labels of
-    `ignored_value` mark what nobody decided on.
+    `only` is a regular expression that the stem of a file has to match. The first capturing group of `group` in the
+    stem is the patient; without `group` the whole source is one patient. A CSV file `index` with the columns `name` and
+    `group_column` can name the patients instead; if it has a column `split`, patients with ``val`` are held out.
+    `hold_out` and `validate_on` name patients, ``"*"`` means all. One in `validate_every` of the other patients, chosen
+    by `core.split`, is used for validation too.
+
+    `weight` is the relative frequency with which each image is drawn. Images are cropped to the region of interest in
+    `field_labels`, a folder of labels, as the predictor does. `binarise` maps all values except 0 to label 1. The
+    following steps change training labels only, never references: `drop_outside_air` removes pieces of labels at the
+    image border that belong to no lung, `split_touching` numbers the objects of a binary mask, and `label_steps` names
+    further steps. `ignored_value` marks unlabelled pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +51,7 @@ class FolderSource(BaseModel):
     ignored_value: int | None = Field(None, ge=1)
 
     def assign_roles(self, stems: Sequence[str], data: Path) -> dict[str, tuple[str, Role]]:
-        """Return the patient of each file, and what that patient's images are for; `data` is where the index lies."""
+        """Return the patient and the role of each file; `data` is the folder of the index."""
         rows = self._read_index(data)
         group_of = {stem: rows[stem][self.group_column] if rows else self._find_group(stem) for stem in stems}
         held_out = {*self.hold_out, *(row[self.group_column] for row in rows.values() if row.get("split") == "val")}
@@ -79,14 +80,14 @@ class FolderSource(BaseModel):
 
 
 class ModelRecipe(BaseModel):
-    """All that decides a base model: card, pretrained encoder, sources, recipe.
+    """All settings of a base model: card, start weights, sources, recipe.
 
-    `encoder_weights` is ``"imagenet"``, a safetensors file (relative to the weights' folder, or anywhere), a version
-    whose encoder is taken, or ``"none"``: see `networks.initialise_encoder`. Where neither it nor a parent is named,
-    all weights begin at random as with ``"none"``; log, events and card say so. `weights_from` is the folder of a
-    version whose weights are taken where they fit, as for a task that is new. `parent`, as in ``lungs-unet@1``, is a
-    bundled version to start from instead of random weights and the encoder. The picture of the worst case shows the
-    image only where `images_may_be_shown`: it is shipped with the version.
+    `encoder_weights` is ``"imagenet"``, a safetensors file (absolute, or relative to the folder of weights), a version
+    whose encoder is used, or ``"none"``: see `networks.initialise_encoder`. If neither it nor a parent is named, all
+    weights start at random as with ``"none"``; log, events and card report this. `weights_from` is the folder of a
+    version whose matching weights are copied, as for a new task. `parent`, such as ``lungs-unet@1``, is a bundled
+    version to start from. The figure of the worst case is distributed with the version; it shows the image only if
+    `images_may_be_shown` is true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,4 +104,4 @@ class ModelRecipe(BaseModel):
 
 def read_model_recipe(path: Path) -> ModelRecipe:
     """Read a base recipe; raise `MedSegError` naming every unknown or wrong key."""
-    return read_json_model(path, ModelRecipe, "is no base recipe", "See training/recipes/lungs.json.")
+    return read_json_model(path, ModelRecipe, "is not a valid base recipe", "See training/recipes/lungs.json.")

@@ -1,6 +1,6 @@
-"""Sensible numbers for a first model on somebody's own images, so that nobody has to write a recipe. No torch here.
+"""Default settings for a first model on a user's images, so that no recipe file is needed. No torch here.
 
-What a person does want otherwise is a small JSON or TOML file that names only that:
+To change some settings, a user writes a small JSON or TOML file that names only these:
 
     architecture = {name = "deeplabv3plus", encoder = "resnet50"}
     recipe = {loss.terms = "focal_dice", schedule.n_epochs = 25}
@@ -62,11 +62,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class RecipeOverrides(BaseModel):
-    """What a person wants otherwise than the defaults; each part changes only the keys that it names.
+    """A user's changes to the default settings; each part changes only the keys that it names.
 
-    `weights` is what the encoder begins with: ``"imagenet"``, a file (safetensors), a version such as
-    ``"my-model@2"``, or ``"none"`` for random weights on purpose. Empty: the best start there is, which is a version
-    with this network, else the ImageNet weights of its encoder.
+    `weights` is the source of the first encoder weights: ``"imagenet"``, a file (safetensors), a version such as
+    ``"my-model@2"``, or ``"none"`` for random weights. Empty: a version with the same network, else the ImageNet
+    weights of the encoder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,18 +78,18 @@ class RecipeOverrides(BaseModel):
     weights: str = ""
 
     def matches_network(self, card: ModelCard) -> bool:
-        """Whether a version has all of the network that is asked for."""
+        """Whether a version has the requested network."""
         return all(getattr(card.architecture, key, None) == value for key, value in self.architecture.items())
 
     def makes_other_version(self, card: ModelCard) -> bool:
-        """Whether they make something else of a version than its weights can go on with."""
+        """Whether the changes require a new network, so that the version itself cannot continue training."""
         preprocessing = card.preprocessing.model_dump()
         other_preprocessing = preprocessing | self.preprocessing != preprocessing
         other_steps = self.postprocessing not in ([], card.postprocessing)
         return not self.matches_network(card) or other_preprocessing or other_steps or bool(self.weights)
 
     def complete(self, card: ModelCard) -> Self:
-        """Return overrides that say in full what stays as on the card; another network has options of its own."""
+        """Return overrides completed with the settings of the card; options are not copied to another network."""
         stays = card.architecture
         options = stays.options if self.architecture.get("name", stays.name) == stays.name else {}
         network = {"name": stays.name, "encoder": stays.encoder, "options": options}
@@ -105,7 +105,7 @@ NO_OVERRIDES = RecipeOverrides()
 
 
 class DataStats(BaseModel):
-    """How much there is to learn from, and how large it is. `side_px` is the median of the longer sides of a plane."""
+    """Number and size of the training images. `side_px` is the median of the longer side of a plane."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -125,14 +125,14 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
     except (OSError, ValueError) as error:
         reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise MedSegError(
-            f"{path} is no recipe: {reason}. Its keys are {', '.join(RecipeOverrides.model_fields)}."
+            f"{path} is not a valid recipe file: {reason}. Valid keys are {', '.join(RecipeOverrides.model_fields)}."
         ) from error
 
 
 def add_default_preprocessing(overrides: RecipeOverrides, task: Task, sizes: DataStats) -> RecipeOverrides:
-    """Return overrides that also say how large a plane is shown to the network, where they did not.
+    """Return overrides that also set the largest side of a plane, unless they already set it.
 
-    Objects are counted at the size they have; of organs a smaller picture shows enough.
+    Instance tasks use the native resolution, because objects are counted. For organs a smaller image is sufficient.
     """
     side_px = HISTOLOGY_MAX_SIDE_PX if sizes.look == "stained" else ORGAN_MAX_SIDE_PX
     preprocessing = {"max_side_px": NATIVE_MAX_SIDE_PX if task.instances else side_px} | overrides.preprocessing
@@ -140,7 +140,7 @@ def add_default_preprocessing(overrides: RecipeOverrides, task: Task, sizes: Dat
 
 
 def make_first_card(task: Task, name: str, donor: ModelCard | None, overrides: RecipeOverrides) -> ModelCard:
-    """Return the card of a task's first model: network and preprocessing are the donor's, or small defaults."""
+    """Return the card of a task's first model. Network and preprocessing are those of the donor, or small defaults."""
     network = _SMALL_UNET if donor is None else donor.architecture
     classes = len(DEFAULT_INSTANCES.levels) + 1 if task.instances else task.n_classes
     network = network.model_copy(update={"in_channels": count_input_channels(task), "classes": classes})
@@ -159,7 +159,7 @@ def make_first_card(task: Task, name: str, donor: ModelCard | None, overrides: R
 
 
 def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: RecipeOverrides) -> Recipe:
-    """Return how to learn from this many images of this size."""
+    """Return the default recipe for this number and size of images, with the user's changes."""
     n_steps = next((steps for most, steps in STEPS_BY_IMAGES if sizes.n_train <= most), MAX_STEPS)
     per_epoch = min(max(sizes.n_planes // 4, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     n_epochs = max(2, round(n_steps / per_epoch))
@@ -184,12 +184,12 @@ def make_default_recipe(task: Task, name: str, sizes: DataStats, changes: Recipe
 
 
 def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float | None, seed: int = 0) -> Recipe:
-    """Return the recipe for a handful of cases: that of retraining, but nothing older to replay or to stay close to."""
+    """Return the recipe for a first model from few cases: as for retraining, but without replay or a parent."""
     fine_tuning = {
         "replay_share": 0.0,
         "distillation": 0.0,
         "average_with_parent": 0.0,
-        "freeze_batch_norm": False,  # other images than the donor's: 8 larynx frames, 40 steps, Dice 0.64 against 0.33
+        "freeze_batch_norm": False,  # images differ from the donor's: 8 larynx frames, 40 steps, Dice 0.64, else 0.33
     }
     changes = {
         "optimiser": {"learning_rate": 2e-3},
@@ -200,7 +200,7 @@ def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float
 
 
 def _override_architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Change the network; one of another name has options of its own, and its own encoder where none is named."""
+    """Change the network. A network of another name starts without options, and without an encoder if none is named."""
     other = {"encoder": "", "options": {}} if changes.get("name", default.name) != default.name else {}
     return _apply_overrides(default, other | dict(changes), "architecture")
 
@@ -210,4 +210,4 @@ def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _M
     try:
         return type(model).model_validate(model.model_dump() | dict(changes))
     except ValidationError as error:
-        raise MedSegError(f"the {part} cannot be changed so: {format_validation_error(error)}") from error
+        raise MedSegError(f"these changes of the {part} are invalid: {format_validation_error(error)}") from error

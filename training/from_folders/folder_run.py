@@ -1,4 +1,4 @@
-"""Training on folders of images and masks: everything is checked first, then one run folder is filled and trained.
+"""Training on folders of images and masks: all data is checked first, then one run folder is filled and trained.
 
 `pair_images_with_masks` tells what fits, `fill_run` makes the run folder, and `evaluate_folder_run` writes all figures
 of the trained model on its card. `medseg train folders` and the benchmarks call these three.
@@ -44,23 +44,23 @@ LABELS_BY = "the masks that came with the images"
 
 @dataclass(frozen=True)
 class FolderData:
-    """Images and masks of a person.
+    """Images and masks of a user.
 
     Parameters
     ----------
     name
-        Of the model.
+        Name of the model.
     images, masks
         Folders; `masks` may be a COCO file.
     encoding
-        The task, and what the values of the masks mean.
+        The task, and the meaning of the mask values.
     group_by
-        Regular expression whose match in an image's name, or its first parenthesis, is the patient, slide or video;
-        each image is one of its own where it is empty.
+        Regular expression. Its match in an image's name, or its first capturing group, is the patient, slide or video.
+        Empty: each image is a group.
     hold_out
-        Groups that judge the model; chosen as `core.split` says where it is empty.
+        Groups that are held out for evaluation. Empty: `core.split` chooses them.
     train_on
-        Names of the images to learn from; all that are not held out where it is empty.
+        Names of the training images. Empty: all images that are not held out.
     """
 
     name: str
@@ -74,7 +74,7 @@ class FolderData:
 
 @dataclass(frozen=True)
 class GroupSplit:
-    """Which groups are for what."""
+    """Groups of the hold-out and of validation, and the group of each image."""
 
     hold_out: tuple[str, ...]
     validate: tuple[str, ...]
@@ -87,16 +87,16 @@ def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instance
     Raises
     ------
     MedSegError
-        If a label or the name cannot be, or the folder holds no image.
+        If a label or the name is invalid, or the folder contains no image.
     """
     return make_custom_task(name, labels, kind=detect_image_kind(images), instances=instances)
 
 
 def check_folder_data(data: FolderData) -> PairingResult:
-    """Look at all images and masks; see `matching.match`. Names in which `group_by` matches nothing are mismatches."""
+    """Check all images and masks as `pair_images_with_masks`; a name that `group_by` does not match is a mismatch."""
     found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
     lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
-    mismatches = [Mismatch("group", name, f"{data.group_by!r} matches nothing in its name") for name in lost]
+    mismatches = [Mismatch("group", name, f"{data.group_by!r} does not match its name") for name in lost]
     cases = tuple(case for case in found.cases if case.name not in set(lost))
     return replace(found, cases=cases, mismatches=(*found.mismatches, *mismatches))
 
@@ -114,28 +114,28 @@ def fill_run(
     Parameters
     ----------
     data
-        Whose cases they are.
+        The images and masks to which the cases belong.
     cases
-        What `match` found to fit.
+        The cases that `check_folder_data` accepted.
     donors
-        Versions whose weights the model may begin with, and their folders.
+        Versions whose weights the model may start from, and their folders.
     run_dir
-        New or empty.
+        New or empty folder.
     changes
-        Of the defaults.
+        Changes to the default settings.
     registry
-        Knows the version that the changes name to begin with, if they do; the bundled ones without.
+        Registry with the version that the changes name as the start, if any. `None`: bundled versions only.
 
     Returns
     -------
-    BaseRecipe
-        With the card that the run starts with; its `lineage.began_with` says what its weights began as.
+    ModelRecipe
+        With the card that the run starts with; its `lineage.began_with` states the source of the first weights.
 
     Raises
     ------
     MedSegError
-        If there is nothing to learn from, the folder holds a run, the changes cannot be, or the weights to begin with
-        cannot be had: no network begins at random unless that is asked for, or nobody publishes weights for it.
+        If there is no training image, the folder already contains a run, the changes are invalid, or the start weights
+        are not available. A network starts from random weights only on request, or if no weights are published for it.
     """
     from training.from_folders.base_model import make_run
 
@@ -143,7 +143,7 @@ def fill_run(
     start = StartPlan(
         card=base.card,
         weights_from=base.weights_from,
-        encoder_weights=base.encoder_weights,  # nothing named means here: what is published
+        encoder_weights=base.encoder_weights,  # empty: published weights
         registry="" if registry is None else str(registry.user_dir.absolute()),
     )
     here = Path().absolute()
@@ -153,9 +153,9 @@ def fill_run(
 def prepare_model_recipe(
     data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
 ) -> ModelRecipe:
-    """Write the labels into a run folder, and return all that decides the model; parameters as of `fill_run`."""
+    """Write the labels into a run folder, and return the recipe of the model; parameters as in `fill_run`."""
     if (run_dir / RECIPE_FILE).exists():
-        raise MedSegError(f"{run_dir} holds a run already. Choose another folder with --out.")
+        raise MedSegError(f"{run_dir} already contains a run. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
@@ -180,9 +180,9 @@ def prepare_model_recipe(
 
 
 def evaluate_folder_run(run_dir: Path) -> ModelCard:
-    """Write all figures of a finished run on its card, where it holds something out, and return the card.
+    """Write all scores of a finished run to its card, if it has a hold-out, and return the card.
 
-    Beside it lies the list of images that its descendants replay.
+    Also write the list of images that later versions replay.
     """
     from training.evaluation.hold_out_evaluation import EvaluationRequest
     from training.evaluation.model_evaluation import ensure_hold_out_evaluation
@@ -194,24 +194,24 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
 
 def is_completed(run_dir: Path) -> bool:
-    """Whether `evaluate_folder_run` has done its work in the folder of a finished run."""
+    """Whether `evaluate_folder_run` has been completed for a finished run."""
     is_evaluated = any(score.labels_by == LABELS_BY for score in read_card(run_dir / CARD_FILE).hold_out)
     return is_evaluated and (run_dir / REPLAY_IMAGES_FILE).exists()
 
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
-    """Return the cases to train and judge on, with their groups."""
+    """Return the cases for training and for the hold-out, with their groups."""
     pattern = _add_group_parenthesis(data.group_by)
     group_of = {case.name: _find_group(pattern, case.name) for case in cases}
     if unknown := sorted(set(data.hold_out) - set(group_of.values())):
-        raise MedSegError(f"there are no groups {unknown} to hold out; there are {sorted(set(group_of.values()))[:8]}")
+        raise MedSegError(f"there are no groups {unknown} to hold out; groups are {sorted(set(group_of.values()))[:8]}")
     if unknown := sorted(set(data.train_on) - group_of.keys()):
-        raise MedSegError(f"there are no images {unknown[:5]} to train on. Their names have no suffix.")
+        raise MedSegError(f"there are no images {unknown[:5]} to train on. Give names without a suffix.")
     held = data.hold_out or choose_hold_out_groups(group_of.values())
     learnt = [case for case in cases if group_of[case.name] not in held]
     learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
     if not learnt:
-        raise MedSegError("nothing is left to learn from. Give more images, or hold fewer groups out.")
+        raise MedSegError("no training images are left. Give more images, or hold fewer groups out.")
     groups = (group_of[case.name] for case in learnt)
     validate = choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
     judging = [case for case in cases if group_of[case.name] in held]
@@ -246,7 +246,7 @@ def _make_source(data: FolderData, chosen: Sequence[FolderCase], split: GroupSpl
 
 
 def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: Path) -> Path:
-    """Write the masks as labels under the names of their images; the run folder needs the masks no more."""
+    """Write the masks as labels with the names of their images. After that the run does not need the masks."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         image, labels = mask_pairing.read_image_and_labels(case, encoding)
@@ -260,7 +260,7 @@ def _find_group(pattern: str, name: str) -> str:
 
 
 def _add_group_parenthesis(pattern: str) -> str:
-    """Return a pattern whose first parenthesis is the group; the whole name without one."""
+    """Return a pattern whose first capturing group is the group of the image; without a pattern, the whole name."""
     if not pattern:
         return "^(.*)$"
     return pattern if re.compile(pattern).groups else f"({pattern})"

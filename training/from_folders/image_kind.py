@@ -1,4 +1,4 @@
-"""Which kind of images a folder holds, by a look at some of them."""
+"""Detect the kind of images in a folder from some of them."""
 
 from collections import Counter
 from itertools import islice
@@ -14,14 +14,20 @@ _KIND_BY_MODALITY = {"CT": "ct", "MR": "mr", "CR": "x-ray", "DX": "x-ray", "MG":
 
 
 def detect_image_kind(images: Path) -> str:
-    """Return the kind of images, a key of `core.own_tasks.KINDS`, by a look at some of a folder."""
+    """Return the kind of the images in a folder, a key of `core.custom_task.IMAGE_KINDS`; some images are read.
+
+    Raises
+    ------
+    MedSegError
+        If the folder does not exist or contains no readable image.
+    """
     if not images.is_dir():
-        raise MedSegError(f"{images} is no folder. Give a folder of images.")
+        raise MedSegError(f"{images} is not a folder. Give a folder of images.")
     paths = [path for path in sorted(images.iterdir()) if formats.can_read(path) and not path.name.startswith(".")]
     readable = filter(None, map(_read_or_none, paths[:: max(1, len(paths) // SAMPLED_IMAGES)]))
     seen = [(detect_look(image), _get_modality(image)) for image in islice(readable, SAMPLED_IMAGES)]
     if not seen:
-        raise MedSegError(f"{images} holds no image that can be read. Choose another folder.")
+        raise MedSegError(f"{images} contains no image that can be read. Choose another folder.")
     looks = Counter(look for look, _ in seen)
     if looks["stained"] > looks["endoscopic"]:
         return "histology"

@@ -1,4 +1,4 @@
-"""Where masks come from: label files, Aperio XML, or one COCO file for all pictures."""
+"""Sources of masks: label files, Aperio XML files, or one COCO file for all images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ Labels = NDArray[np.integer[Any]]
 
 
 class UnknownValueError(MedSegError):
-    """A mask says something that no label means."""
+    """A mask has a value or category that belongs to no label."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskFile:
-    """Labels of one image: a file of pixels, a file of outlines, or a picture in a COCO file."""
+    """Labels of one image: a pixel file, a file of outlines, or an image entry in a COCO file."""
 
     path: Path
     coco_image: CocoImage | None = None
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Name of the mask in messages."""
         return self.path.name if self.coco_image is None else f"{self.coco_image.file_name} in {self.path.name}"
 
     @property
     def has_outlines(self) -> bool:
-        """Whether it holds outlines with names of categories instead of values."""
+        """Whether it contains outlines with category names instead of pixel values."""
         return self.coco_image is not None or get_suffix(self.path) == APERIO_SUFFIX
 
     @property
@@ -52,21 +52,26 @@ class MaskFile:
         Parameters
         ----------
         image
-            The image that they belong to.
+            The image to which the mask belongs.
         values
-            Label of each category's name in small letters and digits; `None` numbers the objects. Values of pixels
-            are left as they are.
+            Label value of each category name (lower-case letters and digits only). `None`: the objects are numbered.
+            Values of pixel files are not changed.
+
+        Returns
+        -------
+        Labels
+            Integer array (y, x) or (z, y, x).
 
         Raises
         ------
         MedSegError
-            If the file cannot be read; `GridMismatchError` where it is of another size, `UnknownValueError` where a
-            category is no label.
+            If the file cannot be read. `GridMismatchError` if its size differs from the image, `UnknownValueError` if
+            a category is not a label.
         """
         if not self.has_outlines:
             return formats.read_labels(self.path, image)
         if len(image.spatial_shape) != 2:
-            raise GridMismatchError(f"{self.title}: outlines lie on one plane, but {image.name} is a volume.")
+            raise GridMismatchError(f"{self.title}: outlines are for one plane, but {image.name} is a volume.")
         height, width = image.spatial_shape
         if self.coco_image is not None and self.coco_image.shape not in (None, (height, width)):
             said = self.coco_image.shape
@@ -80,19 +85,19 @@ class MaskFile:
 
 
 def find_masks(masks: Path, *, by_ending: bool) -> dict[str, MaskFile]:
-    """List masks by name: those of a folder, or of a COCO file.
+    """List the masks of a folder or of a COCO file by name.
 
     Parameters
     ----------
     masks
-        The folder or the file. A folder that holds nothing but one JSON file of annotations is that file.
+        The folder or the file. If a folder contains no masks but exactly one JSON file, that file is read.
     by_ending
-        Whether only files whose name ends like a mask's are meant.
+        Whether to use only files whose name has a mask ending such as ``_mask``.
 
     Raises
     ------
     MedSegError
-        If there is no such folder or file, or the file holds no annotations.
+        If the folder or file does not exist, or the file contains no annotations.
     """
     if masks.is_file() and get_suffix(masks) == COCO_SUFFIX:
         return _list_coco_masks(masks)
@@ -116,7 +121,7 @@ def get_mask_stem(path: Path) -> str:
 
 
 def read_categories(masks: Path) -> tuple[str, ...]:
-    """Return the names of the categories that a COCO file brings; none of other masks."""
+    """Return the category names of a COCO file; empty for other masks."""
     if masks.is_file() and get_suffix(masks) == COCO_SUFFIX:
         return read_coco(masks).categories
     return ()
@@ -129,10 +134,10 @@ def _list_coco_masks(path: Path) -> dict[str, MaskFile]:
 def _map_categories(
     outlines: list[AnnotatedObject] | tuple[AnnotatedObject, ...], values: Mapping[str, int], title: str
 ) -> dict[str, int]:
-    """Return the label of each category that occurs; with one label and none of its name, all are meant."""
+    """Return the label value of each category. If there is one label and no category has its name, all map to it."""
     keys = {outline.name: normalise_name(outline.name) for outline in outlines}
     if len(values) == 1 and not values.keys() & set(keys.values()):
         return dict.fromkeys(keys, next(iter(values.values())))
     if unknown := sorted(name for name, key in keys.items() if key not in values):
-        raise UnknownValueError(f"{title} has the categories {', '.join(unknown)}, which are no labels")
+        raise UnknownValueError(f"{title} has the categories {', '.join(unknown)}, which are not labels of the task")
     return {name: values[key] for name, key in keys.items()}

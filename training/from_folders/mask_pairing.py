@@ -1,6 +1,6 @@
-"""A person's own images and masks: what belongs together, what the masks mean, and everything that does not fit.
+"""Pair a user's images with masks, convert the masks to labels, and report everything that does not fit.
 
-Everything is looked at before anything is trained, so that all mismatches are known at once.
+All files are checked before training, so that all mismatches are reported at once.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ _KIND_BY_ERROR = {GridMismatchError: "other size", UnknownValueError: "unknown v
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One thing that does not fit. A `blocking` one leaves its image out, or stops everything.
+    """One problem of an image or mask. If it is `blocking`, the image is excluded or the command stops.
 
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
     size"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"soft borders"``, ``"not looked at"`` or ``"group"``.
@@ -42,7 +42,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of one image: its kind, its (z,) y and x in pixels, and which labels it has."""
+    """Properties of one image: look, modality, axes, shape ((z,) y, x) in pixels, and the label values it contains."""
 
     look: str
     modality: str
@@ -53,7 +53,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, eq=False)
 class FolderCase:
-    """An image with the file that its labels come from."""
+    """An image with the file of its labels."""
 
     name: str
     image: Path
@@ -63,40 +63,40 @@ class FolderCase:
 
 @dataclass(frozen=True, eq=False)
 class PairingResult:
-    """All pairs that fit, and all that does not."""
+    """All valid pairs, and all mismatches."""
 
     cases: tuple[FolderCase, ...]
     mismatches: tuple[Mismatch, ...]
 
     @property
     def blocking_mismatches(self) -> tuple[Mismatch, ...]:
-        """What has to be solved, or left out knowingly, before anything can be trained."""
+        """Mismatches that a user has to correct or explicitly skip before training."""
         return tuple(mismatch for mismatch in self.mismatches if mismatch.blocking)
 
 
 def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) -> PairingResult:
-    """Pair images with masks by their names, and look at every pair.
+    """Pair images with masks by their names, and check every pair.
 
     Parameters
     ----------
     images
-        Folder; a DICOM series is a folder in it.
+        Folder of images; a DICOM series is a folder in it.
     masks
-        Folder of label files or of Aperio XML, or a COCO file. May be the same folder: then masks are told by endings
-        of their names such as ``_mask``.
+        Folder of label files or of Aperio XML, or a COCO file. It may be the same folder; then masks are recognised by
+        name endings such as ``_mask``.
     encoding
-        What the values of the masks mean.
+        The meaning of the mask values.
 
     Raises
     ------
     MedSegError
-        If a folder is missing, or holds nothing that could be paired.
+        If a folder is missing, or contains no readable file.
     """
     image_of, doubled = _list_images(images, masks)
     mask_of = find_masks(masks, by_ending=images.resolve() == masks.resolve())
     if not image_of or not mask_of:
         empty = images if not image_of else masks
-        raise MedSegError(f"{empty} holds nothing that could be read. Choose another folder, or convert the files.")
+        raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")
     pairs = pair_names(list(image_of), list(mask_of))
     mismatches = [Mismatch("double", name, "several images have this name") for name in doubled]
     mismatches += _find_unpaired(image_of, mask_of, pairs)
@@ -110,7 +110,7 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
 
 
 def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, list[Mismatch]]:
-    """Read one pair, and say what does not fit."""
+    """Read one pair; return it with the properties of the image, and all mismatches."""
     try:
         image, mask = _read_pair(case, encoding)
         labels = _convert_to_labels(case, mask, encoding)
@@ -132,19 +132,19 @@ def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, li
 
 
 def read_image_and_labels(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, Labels]:
-    """Read the image of a case, and its mask as labels of the task, with `meaning.ignored_value` where nobody decided.
+    """Read the image of a case, and its mask as labels of the task; unlabelled pixels get `encoding.ignored_value`.
 
     Raises
     ------
     MedSegError
-        If one cannot be read, the sizes differ, or a value or category is no label.
+        If a file cannot be read, the sizes differ, or a value or category is not a label.
     """
     image, mask = _read_pair(case, encoding)
     return image, _convert_to_labels(case, mask, encoding)
 
 
 def _read_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, NDArray[Any]]:
-    """Read the image, and the mask as it is; of outlines, the labels of their categories or numbers."""
+    """Read the image and the unconverted mask; outlines become labels of their categories, or numbered objects."""
     image, task = formats.read(case.image), encoding.task
     if encoding.binarise and not case.mask.has_outlines:
         return image, formats.read_mask(case.mask.path, image)
@@ -165,14 +165,14 @@ def _find_label_problems(labels: Labels, encoding: MaskEncoding, image: Image) -
 
 
 def _make_mismatch(finding: Finding, name: str) -> Mismatch:
-    advice = "; if they all are, exchange their names in --labels" if finding.kind == "sides" else ""
+    advice = "; if this is so for all images, exchange their names in --labels" if finding.kind == "sides" else ""
     return Mismatch(finding.kind, name, finding.text + advice, finding.blocking)
 
 
 def _list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
-    """Images by the names that they are paired by, and the names that several have."""
+    """Return the images by the name used for pairing, and the names that several images have."""
     if not images.is_dir():
-        raise MedSegError(f"{images} is no folder. Give a folder of images.")
+        raise MedSegError(f"{images} is not a folder. Give a folder of images.")
     both = images.resolve() == masks.resolve()
     paths = [path for path in sorted(images.iterdir()) if _is_image(path, masks)]
     paths = [path for path in paths if not (both and get_image_key(get_stem(path)) is None)]
@@ -198,7 +198,7 @@ def _find_unpaired(
 
 
 def format_mismatches(mismatches: Sequence[Mismatch], at_most: int = 20) -> list[str]:
-    """Lines for people: how many of each kind, then each one by name."""
+    """Return lines of text for the user: the number of each kind of mismatch, then each one by name."""
     lines = []
     for kind in dict.fromkeys(mismatch.kind for mismatch in mismatches):
         alike = [mismatch for mismatch in mismatches if mismatch.kind == kind]

@@ -1,4 +1,4 @@
-"""What the values of a mask mean: labels, the background, or that nobody decided."""
+"""Convert the values of a mask: to labels, background, or unlabelled pixels that are ignored."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,23 +22,23 @@ SHOWN_VALUES = 5
 
 @dataclass(frozen=True)
 class MaskEncoding:
-    """How masks become labels.
+    """How mask values are converted to labels.
 
     Parameters
     ----------
     task
-        Whose labels they are.
+        The task of the labels.
     values
-        Values in the masks of each label, in order; empty: 1, 2, ... , or whatever one value, where there is one label.
+        Mask values of each label, in order. Empty: 1, 2, ...; with a single label, 255 is accepted too.
     binarise
-        Whether whatever is drawn is the one label; see `binarise_mask`.
+        Whether all values except 0 become the single label; see `binarise_mask`.
     ignore
-        Value in the masks of what nobody decided on.
+        Mask value of unlabelled pixels.
 
     Raises
     ------
     MedSegError
-        If these contradict one another.
+        If these settings contradict each other.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class MaskEncoding:
     ignore: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Raise `MedSegError` if the settings contradict each other."""
         n_labels, named = len(self.task.labels), [value for values in self.values for value in values]
         if self.values and len(self.values) != n_labels:
             raise MedSegError(
@@ -60,9 +60,9 @@ class MaskEncoding:
             raise MedSegError("--values names 0, which is the background. Give the values of labels only.")
         if self.values and (self.binarise or self.task.instances):
             other = "--binarise makes one label of all values" if self.binarise else "the values number the objects"
-            raise MedSegError(f"--values cannot be, as {other}. Leave it out.")
+            raise MedSegError(f"--values cannot be used: {other}. Omit it.")
         if self.binarise and n_labels != 1:
-            raise MedSegError(f"--binarise is for one label, but there are {n_labels}. Name one, or leave it out.")
+            raise MedSegError(f"--binarise is for one label, but there are {n_labels}. Name one, or omit --binarise.")
         self._check_ignore_value(named)
 
     def _check_ignore_value(self, named: list[int]) -> None:
@@ -72,36 +72,41 @@ class MaskEncoding:
         if self.ignore < 1 or self.ignore in known:
             taken = "the background" if self.ignore == 0 else "a label"
             reason = f"{self.ignore} is {taken}" if self.ignore >= 0 else "it is below 0"
-            raise MedSegError(f"--ignore cannot be {self.ignore}: {reason}. Give the value of what nobody decided on.")
+            raise MedSegError(f"--ignore cannot be {self.ignore}: {reason}. Give the mask value of unlabelled pixels.")
 
     @property
     def ignored_value(self) -> int | None:
-        """What marks in labels of the task that nobody decided; no label and no object has that value."""
+        """Value of unlabelled pixels in the converted labels, `None` for none; no label or object has this value."""
         if self.ignore is None:
             return None
         return IGNORED_OBJECT if self.task.instances else IGNORE_INDEX
 
 
 def convert_mask_to_labels(mask: NDArray[Any], encoding: MaskEncoding, *, exact: bool = True) -> Labels:
-    """Translate the values of a mask into labels of the task, or numbers of its objects.
+    """Convert the values of a mask to labels of the task, or to object numbers in an instance task.
 
     Parameters
     ----------
     mask
-        (y, x) or (z, y, x), values as they lie in the file; fractions only where they are binarised.
+        (y, x) or (z, y, x), values as in the file: integers, or floats if they are binarised.
     encoding
-        What they mean.
+        The meaning of the values.
     exact
-        Whether the file keeps the values that were drawn; JPEG does not.
+        Whether the file stores values without loss; JPEG does not.
+
+    Returns
+    -------
+    Labels
+        Integer array of the same shape.
 
     Raises
     ------
     UnknownValueError
-        Naming the values that mean nothing, or if a file that is not exact has values to be told from others.
+        If the mask has unknown values, which the text lists, or if `encoding.ignore` is used with a lossy file.
     """
     if encoding.ignore is not None and not exact:
         raise UnknownValueError(
-            f"a JPEG does not keep values, so that {encoding.ignore} (--ignore) cannot be told. Export PNG or TIFF."
+            f"JPEG does not keep values exactly, so {encoding.ignore} (--ignore) is unreliable. Export PNG or TIFF."
         )
     decided = _clear_ignored(mask, encoding)
     labels: Labels
@@ -120,8 +125,9 @@ def convert_mask_to_labels(mask: NDArray[Any], encoding: MaskEncoding, *, exact:
 
 
 def describe_soft_borders(mask: NDArray[Any], encoding: MaskEncoding, *, exact: bool = True) -> str:
-    """Say where the border was set, if a mask is binarised and its borders are soft; arguments as of
-    `convert_mask_to_labels`.
+    """Describe the threshold if a mask is binarised and its borders are soft, else return an empty text.
+
+    Parameters are those of `convert_mask_to_labels`.
     """
     decided = _clear_ignored(mask, encoding)
     if not encoding.binarise or (exact and not has_soft_borders(decided)):
@@ -130,12 +136,12 @@ def describe_soft_borders(mask: NDArray[Any], encoding: MaskEncoding, *, exact: 
 
 
 def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
-    """Translate the values of a mask into label values.
+    """Convert the values of an integer mask (y, x) or (z, y, x) to label values, uint8.
 
     Raises
     ------
     UnknownValueError
-        Naming the values that mean nothing.
+        If the mask has unknown values; the text lists them.
     """
     task = encoding.task
     found = [int(value) for value in np.unique(mask) if value]
@@ -148,8 +154,8 @@ def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
     if unknown := [value for value in found if value not in meant]:
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" ..." if len(unknown) > SHOWN_VALUES else "")
         known = ", ".join(f"{value} ({task.get_label_name(label)})" for value, label in meant.items())
-        ignored = "" if encoding.ignore is None else f", {encoding.ignore} (not looked at)"
-        raise UnknownValueError(f"the values {shown} mean nothing; known are 0 (background), {known}{ignored}")
+        ignored = "" if encoding.ignore is None else f", {encoding.ignore} (unlabelled)"
+        raise UnknownValueError(f"the values {shown} are unknown; known are 0 (background), {known}{ignored}")
     translated = np.zeros(mask.shape, np.uint8)
     for value in found:
         translated[mask == value] = meant[value]
@@ -157,12 +163,12 @@ def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
 
 
 def binarise_mask(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8]:
-    """Return label 1 wherever something is drawn; where borders are soft, above half of the largest value.
+    """Return label 1 where the mask is not 0, uint8. If borders are soft, the threshold is half of the largest value.
 
     Parameters
     ----------
     mask, exact
-        As of `convert_mask_to_labels`.
+        As in `convert_mask_to_labels`.
     """
     largest = mask.max(initial=0)
     threshold = largest / 2 if not exact or has_soft_borders(mask) else 0
@@ -170,10 +176,11 @@ def binarise_mask(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8
 
 
 def has_soft_borders(mask: NDArray[Any]) -> bool:
-    """Whether greys between 0 and white are borders that a program smoothed, and not values of their own.
+    """Whether grey values between 0 and white are smoothed borders, and not separate label values.
 
-    Fractions always are. Whole numbers are where white is the most frequent of them, and the greys are either narrower
-    than three pixels everywhere or many: numbers of objects and labels are seldom so.
+    Fractional values are always soft borders. Integers are soft borders if white is the most frequent value and the
+    greys are either less than three pixels wide everywhere, or many different values. Labels and object numbers rarely
+    look like this.
     """
     white = mask.max(initial=0)
     between = (mask > 0) & (mask < white)
@@ -193,12 +200,15 @@ def has_soft_borders(mask: NDArray[Any]) -> bool:
 
 
 def _clear_ignored(mask: NDArray[Any], encoding: MaskEncoding) -> NDArray[Any]:
-    """Return the mask with background where nobody decided."""
+    """Return the mask with background in unlabelled pixels."""
     return mask if encoding.ignore is None else np.where(mask == encoding.ignore, 0, mask).astype(mask.dtype)
 
 
 def number_objects(mask: Labels) -> Labels:
-    """Give each object of a mask with one value for all a number; touching ones are one, as nobody parted them."""
+    """Give numbers to the objects of a binary mask (y, x) or (z, y, x), uint32; touching objects count as one.
+
+    A mask with several values is already numbered and is returned unchanged.
+    """
     if len(np.unique(mask[mask > 0])) != 1:
         return mask
     return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0].astype(np.uint32)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by their names: the same name, or one with an ending that says what it is."""
+"""Match masks to images by name: equal names, or names with an ending such as ``_mask`` or ``_image``."""
 
 import re
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ IMAGE_ENDING = re.compile(r"[ _.-]+(images?|img|ct|scan|volume|0000)$", re.IGNOR
 def pair_names(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     """Return the mask of each image that has one.
 
-    Equal names go together first; then masks whose name without an ending such as ``_mask`` is an image's, or an
-    image's without an ending such as ``_0000``. A name that fits several images fits none.
+    Equal names are paired first. Then the mask name without an ending such as ``_mask`` is compared with the image
+    name, and with the image name without an ending such as ``_0000``. A mask that fits several images is not paired.
 
     Parameters
     ----------
     images, masks
-        Names without suffix, each once.
+        Names without suffix, without duplicates.
     """
     pairs = {name: name for name in images if name in set(masks)}
     for image_key in (str, strip_image_ending):
@@ -33,20 +33,20 @@ def pair_names(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
 
 
 def strip_mask_ending(name: str) -> str:
-    """Name without what says that it is a mask; the name itself where nothing else would be left."""
+    """Return the name without a mask ending; the whole name if nothing else is left."""
     return MASK_ENDING.sub("", name) or name
 
 
 def strip_image_ending(name: str) -> str:
-    """Name without what says that it is an image."""
+    """Return the name without an image ending."""
     return IMAGE_ENDING.sub("", name) or name
 
 
 def normalise_name(name: str) -> str:
-    """Name of a category without what people write differently: case, spaces, underscores, hyphens."""
+    """Return the name of a category in lower case, with letters and digits only, for comparison."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def get_image_key(name: str) -> str | None:
-    """Return the name of a file in a folder that holds both kinds; `None` where its ending says that it is a mask."""
+    """Return the image name of a file in a folder with both images and masks; `None` if it has a mask ending."""
     return None if strip_mask_ending(name) != name else name

@@ -1,1 +1,1 @@
-"""What is minimised: losses, their sums, and the pixels that count."""
+"""Losses, weighted sums of losses, and masks of ignored pixels."""

@@ -1,7 +1,7 @@
-"""Losses that know how far off a border is. Distances come from the CPU: a few milliseconds for each map of a patch.
+"""Losses based on distances to the border. Distances are computed on the CPU, a few milliseconds per class and patch.
 
-Distances are in pixels of the network's grid. Empty and full masks have no border: their maps are 0, so these losses
-say nothing there, and belong in a sum with one that does.
+Distances are in pixels of the network's grid. Empty and full masks have no border, so their distances and these losses
+are 0. Therefore combine these losses with another one in a sum.
 """
 
 import numpy as np
@@ -15,14 +15,15 @@ from torch import Tensor
 from training.losses.masking import fill_ignored, make_valid_mask, one_hot
 
 MAX_GAP_SIGMAS = 4.0
-"""Gaps are looked for up to here: beyond, an object adds less than a thousandth."""
+"""Maximum distance for gap weights; farther objects add less than 0.001."""
 
 
 def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
-    """Wrong probability times the distances from both borders, to a power, averaged over pixels and classes.
+    """Return the error times the distances from both borders, to a power, averaged over pixels and classes.
 
-    An estimate of the Hausdorff distance that has a gradient (Karimi & Salcudean, TMI 2020), as monai has it. Its
-    values are areas in pixels, hundreds on a bad day: give it a small weight, or take `log_hausdorff_loss`.
+    A differentiable estimate of the Hausdorff distance (Karimi & Salcudean, TMI 2020), as in MONAI. With power 2 the
+    values are in square pixels and can be in the hundreds: use a small weight, or `log_hausdorff_loss`. Parameters as
+    in `training.losses.losses.cross_entropy`; the result is a scalar.
     """
     true = one_hot(fill_ignored(target), logits.shape[1])
     counted = make_valid_mask(target)
@@ -32,16 +33,16 @@ def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor
 
 
 def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
-    """Logarithm of one plus `hausdorff_loss`: of the size of the other losses."""
+    """Return the logarithm of one plus `hausdorff_loss`, which has the magnitude of the other losses; a scalar."""
     return torch.log1p(hausdorff_loss(logits, target, power))
 
 
 def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Distance of the probable border from the true one, integrated over the pixels between them, averaged.
+    """Return the distance between predicted and true border, integrated over the pixels between them, as a mean.
 
     Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, over the foreground classes. The
-    constant of their equation 4 is kept, so that the value is 0 for a right answer and never below: a trainable weight
-    would run away on a negative loss.
+    constant of their equation 4 is kept, so that the loss is 0 for a correct prediction and never negative; with a
+    negative loss, a trainable weight would diverge. Parameters as in `training.losses.losses.cross_entropy`.
     """
     true = one_hot(fill_ignored(target), logits.shape[1])[:, 1:]
     counted = make_valid_mask(target)
@@ -51,7 +52,7 @@ def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_signed_distances(masks: Tensor) -> Tensor:
-    """Distance of each pixel of (n, c, h, w) from the mask's border, negative inside and 0 on its outermost pixels."""
+    """Return the distance in pixels from the border of masks (n, c, h, w); negative inside, 0 on the border pixels."""
     distances = np.zeros(masks.shape, np.float32)
     for index in np.ndindex(*masks.shape[:2]):
         inside = masks[index].cpu().numpy() > 0.5
@@ -62,10 +63,10 @@ def compute_signed_distances(masks: Tensor) -> Tensor:
 
 
 def compute_gap_weights(target: Tensor, sigma_px: float, core_class: int) -> Tensor:
-    """How much a pixel lies between two objects, (n, h, w) in [0, 1]; 0 within objects.
+    """Return a weight in [0, 1] of each pixel (n, h, w) for the gap between two objects; 0 inside objects.
 
-    A Gaussian of the sum of the distances to the nearest and to the second nearest object; parameters as in
-    `training.losses.losses.boundary_weighted_cross_entropy`.
+    It is a Gaussian of the sum of the distances to the nearest and second nearest object (Ronneberger et al., MICCAI
+    2015). Parameters as in `training.losses.losses.boundary_weighted_cross_entropy`.
     """
     planes = fill_ignored(target).cpu().numpy()
     gaps = np.stack([_compute_gap_map(_label_objects(plane, core_class), sigma_px) for plane in planes])
@@ -73,7 +74,7 @@ def compute_gap_weights(target: Tensor, sigma_px: float, core_class: int) -> Ten
 
 
 def _label_objects(classes: NDArray[np.int64], core_class: int) -> NDArray[np.int64]:
-    """Give connected pieces a number each: of cores, or of every label where `core_class` is 0."""
+    """Give numbers to the connected components of cores, or of every label if `core_class` is 0."""
     numbers: NDArray[np.int64] = label(classes if core_class == 0 else classes >= core_class, connectivity=1)
     return numbers
 

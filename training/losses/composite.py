@@ -1,4 +1,4 @@
-"""What a run makes small: the loss of its recipe, or a weighted sum of losses, some of whose weights are learnt too."""
+"""The loss of a run: one loss, or a weighted sum of losses with fixed, scheduled or trainable weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a batch should be labelled as.
+    """Targets of a batch.
 
     Parameters
     ----------
     labels
         Class of each pixel (n, h, w), int64, or `IGNORE_INDEX`.
     mixed_labels
-        Labels of the images that were mixed into the batch's own (MixUp); `None` where nothing is mixed.
+        Labels (n, h, w) of the images that were mixed in (MixUp); `None` without mixing.
     labels_weight
-        How much of the mixture is the batch's own, in [0, 1].
+        Weight of `labels` in the mixture, in [0, 1]; `mixed_labels` have the rest.
     """
 
     labels: Tensor
@@ -35,8 +35,8 @@ class Targets:
 class CompositeLoss(nn.Module):
     """Weighted sum of losses.
 
-    A trainable weight is ``exp(-s)`` with ``s`` learnt from the sum ``exp(-s) loss + s / 2``: a term that stays large
-    is taken for noisy and turned down (Kendall et al., Multi-task learning using uncertainty, CVPR 2018).
+    A trainable weight is ``exp(-s)``; ``s`` minimises the sum ``exp(-s) loss + s / 2``. So a term that stays large is
+    treated as noisy and gets a lower weight (Kendall et al., Multi-task learning using uncertainty, CVPR 2018).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class CompositeLoss(nn.Module):
     Raises
     ------
     MedSegError
-        If a loss is unknown, or class weights are given and no term has a use for them.
+        If a loss is unknown, or class weights are given but no term uses them.
     """
 
     def __init__(self, terms: Sequence[LossTerm], class_weights: Tensor | None = None) -> None:
@@ -57,8 +57,8 @@ class CompositeLoss(nn.Module):
         self._losses = [get_loss(term.name, class_weights, term.options) for term in self.terms]
         if class_weights is not None and not any(takes_class_weights(term.name) for term in self.terms):
             raise MedSegError(
-                f"class weights are asked for, but the loss has no term that averages over pixels: "
-                f"{', '.join(term.name for term in self.terms)}. Add cross_entropy, or leave class_weights out."
+                f"class weights are set, but the loss has no term that averages over pixels: "
+                f"{', '.join(term.name for term in self.terms)}. Add cross_entropy, or remove class_weights."
             )
         trainable = [index for index, term in enumerate(self.terms) if term.trainable]
         self._trainable_index = {index: place for place, index in enumerate(trainable)}
@@ -73,10 +73,10 @@ class CompositeLoss(nn.Module):
         logits
             (n, classes, h, w).
         targets
-            Labels, or the two labels of a mixture: then its loss is the mixture of both losses, which for
-            cross-entropy is the same as soft labels, and means something for every loss.
+            Labels (n, h, w), or the targets of a mixture. Its loss is the weighted sum of both losses, which works for
+            every loss; for cross-entropy it is the same as soft labels.
         progress
-            Share of the run that is over, in [0, 1]; scheduled weights go by it.
+            Completed share of the run, in [0, 1], for scheduled weights.
         """
         if isinstance(targets, Tensor):
             targets = Targets(targets)
@@ -87,11 +87,11 @@ class CompositeLoss(nn.Module):
 
     @torch.no_grad()
     def get_weights(self, progress: float) -> list[float]:
-        """Weight of each term now."""
+        """Return the current weight of each term."""
         return [float(self._get_weight(index, progress)) for index in range(len(self.terms))]
 
     def get_changing_weights(self, progress: float) -> dict[str, float]:
-        """Weight of each term by its name (a second one of that name has a number), or nothing where all are fixed."""
+        """Return the weight of each term by name (repeated names get a number); empty if all weights are fixed."""
         if all(term.schedule == "constant" and not term.trainable for term in self.terms):
             return {}
         names = [term.name for term in self.terms]
@@ -113,6 +113,6 @@ class CompositeLoss(nn.Module):
 
 
 def build_loss(recipe: Recipe, class_weights: Tensor | None = None) -> CompositeLoss:
-    """Return what a recipe asks for; a name alone is a sum of one term."""
+    """Return the loss of a recipe; a single name is a sum with one term."""
     terms = (LossTerm(name=recipe.loss.terms),) if isinstance(recipe.loss.terms, str) else recipe.loss.terms
     return CompositeLoss(terms, class_weights)

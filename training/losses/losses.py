@@ -1,9 +1,9 @@
-"""What a network is taught to make small. One line in `LOSSES` adds a loss; a recipe names it, alone or in a sum.
+"""Loss functions. One line in `LOSSES` adds a loss; a recipe names it, alone or in a sum.
 
-All take logits (n, classes, h, w) and the class of each pixel (n, h, w), int64. Pixels that are `IGNORE_INDEX` cost
-nothing and have no gradient, whatever the loss; where nothing else is left, the loss is 0. Those with `class_weights`
-average over pixels, and count each by the weight of its true class; the others measure each class by itself, so that a
-small class counts as much as a large one anyway.
+All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels
+with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Losses with
+`class_weights` average over pixels, weighted by the true class. The others compute each class separately, so that a
+small class counts as much as a large one.
 """
 
 import functools
@@ -26,7 +26,7 @@ EPSILON = 1e-6
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over all pixels.
+    """Return the mean cross-entropy over all pixels.
 
     Parameters
     ----------
@@ -35,30 +35,31 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     target
         Class of each pixel, (n, h, w), int64.
     class_weights
-        (classes,); all alike where `None`. The mean is over weights, as torch has it.
+        (classes,); `None`: equal weights. The sum is divided by the sum of the weights, as in torch.
     """
     return _compute_weighted_mean(pixelwise_cross_entropy(logits, target), target, class_weights)
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft Dice of each foreground class, pooled over the batch and averaged over classes; MONAI's.
+    """Return one minus the soft Dice, pooled over the batch and averaged over foreground classes (from MONAI).
 
-    Pooled over the batch, because a slice without lung has no Dice of its own, but its false pixels must still count.
-    Milletari et al., V-Net, 3DV 2016; shapes as in `cross_entropy`.
+    Dice is pooled over the batch, because it is undefined for a slice without the organ, but false positive pixels in
+    that slice must still count. Milletari et al., V-Net, 3DV 2016; shapes as in `cross_entropy`.
     """
     return _compute_overlap_loss(logits, target, jaccard=False)
 
 
 def soft_jaccard_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft intersection over union, as `soft_dice_loss` (Rahman & Wang, ISVC 2016); MONAI's."""
+    """Return one minus the soft IoU, pooled as in `soft_dice_loss` (Rahman & Wang, ISVC 2016; from MONAI)."""
     return _compute_overlap_loss(logits, target, jaccard=True)
 
 
 def tversky_loss(logits: Tensor, target: Tensor, false_positive: float = 0.3, false_negative: float = 0.7) -> Tensor:
-    """Dice whose false pixels count differently, pooled as in `soft_dice_loss` (Salehi et al., MLMI 2017).
+    """Return the Tversky loss, pooled as in `soft_dice_loss` (Salehi et al., MLMI 2017); shapes as in `cross_entropy`.
 
-    With the weights as they are, a lesion that is missed costs more than one that is made up; with 0.5 each it is Dice.
-    Our own code: MONAI's class gives the same values from 1.6.1 on, but knows no ignored pixels before.
+    It is a Dice loss with separate weights of false positives and false negatives. The default penalises false
+    negatives more; with 0.5 each it is the Dice loss. This is not MONAI's class, which supports ignored pixels only
+    from 1.6.1 on; there it gives the same values.
     """
     overlap, likely, true = _compute_areas(logits, target)
     wrong = false_positive * (likely - overlap) + false_negative * (true - overlap)
@@ -68,22 +69,22 @@ def tversky_loss(logits: Tensor, target: Tensor, false_positive: float = 0.3, fa
 def focal_loss(
     logits: Tensor, target: Tensor, class_weights: Tensor | None = None, focus: float = FOCAL_GAMMA
 ) -> Tensor:
-    """Cross-entropy with easy pixels turned down (Lin et al., ICCV 2017); shapes as in `cross_entropy`.
+    """Return the focal loss: cross-entropy with a low weight of easy pixels (Lin et al., ICCV 2017).
 
-    Our own code: the mean is over the class weights of the pixels that count, MONAI's over their number; the one of
-    segmentation-models-pytorch is another loss, a sigmoid of each class against the rest.
+    Shapes as in `cross_entropy`. The sum is divided by the class weights of the pixels; MONAI divides by their number.
+    The focal loss of segmentation-models-pytorch is different: a sigmoid of each class against the rest.
     """
     pixelwise = pixelwise_cross_entropy(logits, target)
     return _compute_weighted_mean((1.0 - torch.exp(-pixelwise)) ** focus * pixelwise, target, class_weights)
 
 
 def cross_entropy_dice_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Sum of `cross_entropy` and `soft_dice_loss`, as in nnU-Net (Isensee et al., Nature Methods 2021)."""
+    """Return the sum of `cross_entropy` and `soft_dice_loss`, as in nnU-Net (Isensee et al., Nature Methods 2021)."""
     return cross_entropy(logits, target, class_weights) + soft_dice_loss(logits, target)
 
 
 def focal_dice_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Sum of `focal_loss` and `soft_dice_loss`."""
+    """Return the sum of `focal_loss` and `soft_dice_loss`; shapes as in `cross_entropy`."""
     return focal_loss(logits, target, class_weights) + soft_dice_loss(logits, target)
 
 
@@ -95,18 +96,18 @@ def boundary_weighted_cross_entropy(
     sigma_px: float = 5.0,
     core_class: float = 0,
 ) -> Tensor:
-    """Cross-entropy in which the gap between two objects counts up to `1 + strength` times.
+    """Return the cross-entropy with a weight of up to `1 + strength` in the gap between two objects.
 
-    The weight map of the U-Net (Ronneberger et al., MICCAI 2015): pixels outside of objects count the more, the nearer
-    the two nearest objects are. Shapes as in `cross_entropy`.
+    This is the weight map of the U-Net (Ronneberger et al., MICCAI 2015): pixels outside objects have a higher weight
+    if their two nearest objects are close. Shapes as in `cross_entropy`.
 
     Parameters
     ----------
     strength, sigma_px
-        Most that is added to a pixel's weight, and how fast that ends with the distance.
+        Maximum addition to the weight of a pixel, and the sigma in pixels with which it decreases with distance.
     core_class
-        First of the classes that are insides of objects, where classes are steps of depth (cards with instances: 2);
-        where it is 0, each connected piece of a label is an object.
+        First class of the insides of objects, if classes are depth levels (2 for cards with instances). 0: each
+        connected component of a label is an object.
     """
     counted = make_valid_mask(target)
     gaps = compute_gap_weights(target, sigma_px, int(core_class))
@@ -130,21 +131,21 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def get_loss(name: str, class_weights: Tensor | None = None, options: Mapping[str, float] | None = None) -> Loss:
-    """Return a loss of that name, with its numbers.
+    """Return the loss with a name, with its options set.
 
     Parameters
     ----------
     name
         A key of `LOSSES`.
     class_weights
-        For those that average over pixels; the others do without.
+        (classes,), for losses that average over pixels; other losses ignore it.
     options
-        Numbers of this loss other than its own.
+        Values that replace the defaults of this loss.
 
     Raises
     ------
     MedSegError
-        Listing the choices, where there is no loss or no option of a name.
+        If the loss or an option is unknown; the text lists the choices.
     """
     look_up(LOSSES, name, "loss")
     choices = _list_options(name)
@@ -157,7 +158,7 @@ def get_loss(name: str, class_weights: Tensor | None = None, options: Mapping[st
 
 
 def takes_class_weights(name: str) -> bool:
-    """Whether a loss averages over pixels, so that weights of classes mean something to it."""
+    """Whether a loss averages over pixels and therefore accepts class weights."""
     return "class_weights" in inspect.signature(LOSSES[name]).parameters
 
 
@@ -167,7 +168,7 @@ def _list_options(name: str) -> list[str]:
 
 
 def _compute_pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Weight of each pixel (n, h, w): that of its class, 0 where it is ignored."""
+    """Return the weight of each pixel (n, h, w): that of its class, 0 for ignored pixels."""
     counted = make_valid_mask(target)
     if class_weights is None:
         return counted
@@ -180,7 +181,7 @@ def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor 
 
 
 def _compute_overlap_loss(logits: Tensor, target: Tensor, jaccard: bool) -> Tensor:
-    """MONAI's Dice or Jaccard loss; it adds its constants to twice the overlap, so those of the Jaccard are doubled."""
+    """Return MONAI's Dice or Jaccard loss; the smoothing of the Jaccard is doubled, as MONAI doubles the overlap."""
     smoothing = 2.0 * SMOOTHING_PX if jaccard else SMOOTHING_PX
     loss = DiceLoss(
         include_background=False,
@@ -197,7 +198,7 @@ def _compute_overlap_loss(logits: Tensor, target: Tensor, jaccard: bool) -> Tens
 
 
 def _compute_areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Overlap, likely area and true area of each foreground class, in pixels over the whole batch, (classes - 1,)."""
+    """Return overlap, predicted and true area of each foreground class over the batch, in pixels, (classes - 1,)."""
     counted = make_valid_mask(target)[:, None]
     likely = torch.softmax(logits.float(), dim=1)[:, 1:] * counted
     true = one_hot(target, logits.shape[1])[:, 1:] * counted

@@ -1,4 +1,4 @@
-"""What all losses share: which pixels count, and the classes of a target as one map each."""
+"""Functions shared by all losses: masks of valid pixels, and one-hot targets."""
 
 import numpy as np
 import torch
@@ -10,25 +10,25 @@ from napari_medseg.core.snapshot import IGNORE_INDEX
 
 
 def make_valid_mask(target: Tensor) -> Tensor:
-    """1 where a pixel counts and 0 where it is `IGNORE_INDEX`, float32 of the target's shape."""
+    """Return 1 for valid pixels and 0 for `IGNORE_INDEX`, float32 with the shape of the target."""
     return (target != IGNORE_INDEX).float()
 
 
 def one_hot(target: Tensor, n_classes: int) -> Tensor:
-    """Classes (n, h, w) as maps (n, classes, h, w), float32; an ignored pixel is background here."""
+    """Return classes (n, h, w) as one-hot maps (n, classes, h, w), float32; ignored pixels become background."""
     known = target.masked_fill(target == IGNORE_INDEX, 0)
     return functional.one_hot(known, n_classes).movedim(-1, 1).float()
 
 
 def pixelwise_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of each pixel (n, h, w), 0 where it is ignored; in 32 bits whatever the network's precision."""
+    """Return the cross-entropy of each pixel (n, h, w), 0 for ignored pixels; always computed in float32."""
     return functional.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
 
 
 def fill_ignored(target: Tensor) -> Tensor:
-    """Give ignored pixels the class of the nearest pixel that counts; background where there is none in the patch.
+    """Give ignored pixels (n, h, w) the class of the nearest valid pixel; background if a patch has no valid pixel.
 
-    Distances are measured on this: an organ that the reviewed region cuts has no border there.
+    Distance-based losses use the result, so that the edge of the reviewed region is not treated as an organ border.
     """
     ignored = target == IGNORE_INDEX
     if not bool(ignored.any()):

@@ -10,14 +10,14 @@ WEIGHT_SCHEDULES: dict[str, Callable[[float], float]] = {
     "rising": lambda progress: min(1.0, max(0.0, progress)),
     "falling": lambda progress: 1.0 - min(1.0, max(0.0, progress)),
 }
-"""Factor of a term's weight by the share of the run that is over, in [0, 1]."""
+"""Factor of a term's weight as a function of the completed share of the run, in [0, 1]."""
 
 
 class LossTerm(BaseModel):
     """One term of a weighted sum.
 
-    `name` is a key of `training.losses.losses.LOSSES`, `options` are numbers of that loss. The weight is fixed, follows
-    a schedule of `WEIGHT_SCHEDULES`, or is `trainable`: it starts as `weight` and is learnt with the network.
+    `name` is a key of `training.losses.losses.LOSSES`, `options` are parameters of that loss. The weight is fixed,
+    follows a schedule of `WEIGHT_SCHEDULES`, or is `trainable`: it starts at `weight` and is trained with the network.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,16 +31,18 @@ class LossTerm(BaseModel):
     @model_validator(mode="after")
     def _check_weight_change(self) -> Self:
         if self.trainable and self.schedule != "constant":
-            raise ValueError(f"the weight of {self.name!r} is trainable, so it has no schedule; leave out one of them")
+            raise ValueError(
+                f"the weight of {self.name!r} is trainable, so it cannot have a schedule; remove one of them"
+            )
         return self
 
     def compute_weight(self, progress: float) -> float:
-        """Weight at a share of the run, in [0, 1]; of a trainable term the one that it starts with."""
+        """Return the weight at a completed share of the run, in [0, 1]; for a trainable term, its start value."""
         return self.weight * WEIGHT_SCHEDULES[self.schedule](progress)
 
 
 class LossSettings(BaseModel):
-    """What a run minimises; the group `loss` of a recipe."""
+    """The loss that a run minimises; the group `loss` of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

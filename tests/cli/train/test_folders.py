@@ -40,7 +40,7 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     code, out, err = medseg("train", "folders", *folders, "--labels", "right_lung,left_lung", "--out", out_dir)
     assert (code, out) == (1, "")
     assert "unknown value: 10" in err
-    assert "p3: the values 100, 200 mean nothing" in err
+    assert "p3: the values 100, 200 are unknown" in err
     assert "--skip-mismatches" in err
     assert not out_dir.exists()
     code, out, _ = medseg(

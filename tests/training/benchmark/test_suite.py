@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path) -> None:
 def test_settings_are_read_as_toml_and_bare_words_as_text() -> None:
     assert parse_setting("recipe.n_epochs=5") == {"recipe": {"n_epochs": 5}}
     assert parse_setting("recipe.loss = dice") == {"recipe": {"loss": "dice"}}
-    with pytest.raises(MedSegError, match="KEY=VALUE"):
+    with pytest.raises(MedSegError, match="write KEY=VALUE"):
         parse_setting("recipe.n_epochs")
 
 

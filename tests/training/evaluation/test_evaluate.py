@@ -133,7 +133,7 @@ def test_labels_without_an_image_are_named(folders: tuple[Path, Path]) -> None:
     (images / "p1_3.tif").unlink()
     with pytest.raises(MedSegError, match="p1_3"):
         pair_by_stem(images, labels)
-    with pytest.raises(MedSegError, match="no folder"):
+    with pytest.raises(MedSegError, match="not a folder"):
         pair_by_stem(images, labels / "nowhere")
 
 
@@ -165,7 +165,7 @@ def test_labels_made_elsewhere_are_measured_in_full(folders: tuple[Path, Path], 
     (theirs / "p1_3_labels.tif").unlink()
     with pytest.raises(MedSegError, match="no labels for p1_3"):
         list(evaluate_cases(make_folder_source(theirs), cases, LUNGS))
-    with pytest.raises(MedSegError, match="no folder"):
+    with pytest.raises(MedSegError, match="not a folder"):
         make_folder_source(tmp_path / "nowhere")
 
 

@@ -91,4 +91,4 @@ def test_without_a_hold_out_it_says_so(make_run: MakeRun, tmp_path: Path) -> Non
 
     run_dir = make_run(items=[item(tmp_path, "only", Role.TRAIN)], n_epochs=1)
     assert main([str(run_dir)]) == 0
-    assert "No case is held out" in (run_dir / "report.html").read_text()
+    assert "The hold-out is empty" in (run_dir / "report.html").read_text()

@@ -129,7 +129,7 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path, own: Callable[..., Fol
     assert [mismatch.kind for mismatch in found.mismatches if not mismatch.blocking] == ["empty"]
     assert sorted(case.name for case in found.cases) == ["blank", "p0_0", "p0_1", "p1_2", "p1_3"]
     text = "\n".join(format_mismatches(found.mismatches))
-    assert "the values 7, 14 mean nothing; known are 0 (background), 1 (right lung), 2 (left lung)" in text
+    assert "the values 7, 14 are unknown; known are 0 (background), 1 (right lung), 2 (left lung)" in text
     assert "exchange their names in --labels" in text
     without_group = [
         mismatch for mismatch in check_folder_data(own(group_by="p[0-9]")).mismatches if mismatch.kind == "group"
@@ -188,7 +188,7 @@ def test_coco_categories_become_labels_and_other_ones_are_named(tmp_path: Path, 
     found = check_folder_data(own(masks=path))
     assert [case.name for case in found.cases] == ["a"]
     assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [("unknown value", "b")]
-    assert "has the categories heart, which are no labels" in found.mismatches[0].text
+    assert "has the categories heart, which are not labels of the task" in found.mismatches[0].text
 
 
 def test_monuseg_xml_gives_each_nucleus_a_number(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_defaults_grow_with_the_data_and_changes_change_only_what_they_name(tmp_
     assert add_default_preprocessing(changes, TASKS["nuclei"], stained).preprocessing["max_side_px"] > 4096
     named = changes.model_copy(update={"preprocessing": {"max_side_px": 320}})
     assert add_default_preprocessing(named, task, small) == named
-    with pytest.raises(MedSegError, match="the recipe cannot be changed so: n_epoch: Extra inputs"):
+    with pytest.raises(MedSegError, match="these changes of the recipe are invalid: n_epoch: Extra inputs"):
         make_default_recipe(task, "chest", small, RecipeOverrides(recipe={"n_epoch": 3}))
     path.write_text("learning_rate = 3")
-    with pytest.raises(MedSegError, match=r"is no recipe: learning_rate: Extra.*Its keys are architecture"):
+    with pytest.raises(MedSegError, match=r"not a valid recipe file: learning_rate: Extra.*keys are architecture"):
         read_recipe_overrides(path)
 
 
@@ -323,7 +323,7 @@ def test_a_first_model_is_trained_and_can_be_opened(
     assert (run_dir / "report.html").read_text().count("<img") == 2
     assert (run_dir / "evaluation.html").read_text().count("<img") == 2
     assert (run_dir / "worst_case.png").exists()
-    with pytest.raises(MedSegError, match="holds a run already"):
+    with pytest.raises(MedSegError, match="already contains a run"):
         fill_run(data, found.cases, [], run_dir)
 
 
@@ -335,7 +335,7 @@ def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[...
     assert sorted(roles) == [Role.HOLD_OUT] * 2 + [Role.TRAIN] * 2
     wrong = own(group_by="p[0-9]+", hold_out=("p9",))
     cases = check_folder_data(wrong).cases
-    with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; there are \['p0'"):
+    with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; groups are \['p0'"):
         fill_run(wrong, cases, [], tmp_path / "other", AT_RANDOM)
 
 

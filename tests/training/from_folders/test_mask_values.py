@@ -29,7 +29,7 @@ def disc(radius: float = 8.0) -> np.ndarray:
 def test_several_values_can_mean_one_label() -> None:
     mask = np.array([[0, 31, 32, 40]], np.uint16)
     assert convert_mask_to_labels(mask, MaskEncoding(TWO, ((31, 32), (40,)))).tolist() == [[0, 1, 1, 2]]
-    with pytest.raises(UnknownValueError, match=r"values 7 mean nothing; known are .*31 \(lung\), 32 \(lung\), 40"):
+    with pytest.raises(UnknownValueError, match=r"values 7 are unknown; known are .*31 \(lung\), 32 \(lung\), 40"):
         convert_mask_to_labels(mask + np.array([[7, 0, 0, 0]], np.uint16), MaskEncoding(TWO, ((31, 32), (40,))))
 
 
@@ -38,11 +38,11 @@ def test_what_nobody_decided_is_neither_label_nor_background() -> None:
     assert convert_mask_to_labels(mask, MaskEncoding(TWO, ignore=255)).tolist() == [[0, 1, 2, 255]]
     assert convert_mask_to_labels(mask, MaskEncoding(TWO, ((1,), (255,)), ignore=2)).tolist() == [[0, 1, 255, 2]]
     assert convert_mask_to_labels(mask, MaskEncoding(ONE, binarise=True, ignore=2)).tolist() == [[0, 1, 255, 1]]
-    with pytest.raises(UnknownValueError, match=r"values 9 mean nothing; .* 255 \(not looked at\)"):
+    with pytest.raises(UnknownValueError, match=r"values 9 are unknown; .* 255 \(unlabelled\)"):
         convert_mask_to_labels(np.array([[9]], np.uint8), MaskEncoding(TWO, ignore=255))
     objects = convert_mask_to_labels(np.array([[0, 255, 254, 7]], np.uint8), MaskEncoding(CELLS, ignore=7))
     assert objects.tolist() == [[0, 255, 254, IGNORED_OBJECT]], "an object may have the number 255"
-    with pytest.raises(UnknownValueError, match="JPEG does not keep values"):
+    with pytest.raises(UnknownValueError, match="JPEG does not keep values exactly"):
         convert_mask_to_labels(mask, MaskEncoding(ONE, binarise=True, ignore=255), exact=False)
 
 
@@ -53,7 +53,7 @@ def test_what_nobody_decided_is_neither_label_nor_background() -> None:
         (TWO, {"values": ((1, 2), (2,))}, r"names \[2\] more than once"),
         (TWO, {"values": ((0,), (2,))}, "names 0, which is the background"),
         (TWO, {"binarise": True}, "for one label, but there are 2"),
-        (ONE, {"binarise": True, "values": ((5,),)}, "--values cannot be, as --binarise"),
+        (ONE, {"binarise": True, "values": ((5,),)}, "--values cannot be used: --binarise"),
         (CELLS, {"values": ((5,),)}, "the values number the objects"),
         (TWO, {"ignore": 2}, "--ignore cannot be 2: 2 is a label"),
         (TWO, {"ignore": 0}, "0 is the background"),
