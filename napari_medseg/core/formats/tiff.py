@@ -1,4 +1,4 @@
-"""TIFF: planes and stacks of pages, with the voxel size from ImageJ, OME, resolution tags or the text of this program."""
+"""TIFF: planes and stacks of pages, with the voxel size from ImageJ, OME, resolution tags or this program's text."""
 
 from pathlib import Path
 from typing import Any
