@@ -173,7 +173,7 @@ class ModelRegistry:
             sync_folder(target.parent)
         except OSError as error:
             raise MedSegError(
-                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Nothing changed. Free disk space, then retry."
+                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Free disk space, then retry."
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
