@@ -1,4 +1,4 @@
-"""Networks halve their planes several times; here any of them learns to take planes that do not divide by that."""
+"""Input padding: networks halve planes several times; padding lets them accept planes of any size."""
 
 import math
 from typing import Any
@@ -7,22 +7,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ALIGNMENT_PX = 32
-"""What the predictor pads to as well: most networks halve a plane five times."""
+"""The predictor pads to the same multiple: most networks halve a plane five times."""
 
 
 def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn.Module]:
     """Return a class of the same name, arguments and weights that takes planes (n, c, h, w) of any h and w.
 
-    A plane is continued to the right and below by its last pixels, as `inference.transforms.prepare` does, and the
-    answer is cropped again; planes that fit already pass untouched. A class, not a module around the network, so that
-    the names of the weights in saved versions stay what they are.
+    A plane is padded at the right and bottom with its edge pixels, as in `inference.preprocess.prepare`, and the output
+    is cropped; planes that already fit are not changed. It is a subclass, not a wrapper module, so that the names of
+    the weights in saved versions stay the same.
 
     Parameters
     ----------
     network
-        Its class.
+        Class of the network.
     min_side_px
-        Shortest side that it can bear.
+        Shortest side that the network accepts.
     """
     base: Any = network
 
@@ -42,6 +42,6 @@ def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn
 
 
 def get_alignment_px(network: nn.Module) -> int:
-    """Sides of planes that pass through a network as they are divide by this: 32, or more with large patches."""
+    """Return the number of which plane sides must be multiples to need no padding: 32, or more with large patches."""
     strides = [getattr(part, "output_stride", 1) for part in (network, getattr(network, "encoder", None))]
     return math.lcm(ALIGNMENT_PX, *(int(stride) for stride in strides))
