@@ -1,1 +1,1 @@
-"""What we know: images, tasks, records, cards, files. No torch, no Qt, no napari."""
+"""Basic types and files: images, tasks, records, model cards. No torch, no Qt, no napari."""

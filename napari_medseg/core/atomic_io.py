@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and outlast a power cut: synced before they take their name, folders after."""
+"""Atomic file writing that survives a power failure: the file is synced, renamed, then its folder is synced."""
 
 import contextlib
 import hashlib
@@ -14,14 +14,14 @@ CHUNK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` that becomes `path` only when all was written.
+    """Yield a temporary path beside `path`; it is renamed to `path` after everything was written.
 
     Raises
     ------
     MedSegError
-        If the folder cannot be written to; a file that was there before is left as it was.
+        If the folder cannot be written to; an existing file is not changed.
     """
-    # The suffix stays last: libraries choose the format, and whether to compress, by it.
+    # The suffix must stay last: libraries choose format and compression by it.
     temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,14 +32,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         sync_file(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise MedSegError(f"cannot write {path}: {error.strerror}. Choose another folder, or make room.") from error
+        raise MedSegError(
+            f"cannot write {path}: {error.strerror}. Choose another folder, or free disk space."
+        ) from error
     finally:
         with contextlib.suppress(OSError):  # a failed clean-up must not hide the error above
             temporary.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) that is whole or not there; raise `MedSegError` where the disk refuses."""
+    """Write a text file (UTF-8) atomically; raise `MedSegError` if it cannot be written."""
     with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
     sync_folder(path.parent)
@@ -52,7 +54,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the folder's names are on the disk; systems that cannot sync a folder do so by themselves."""
+    """Wait until the folder's entries are on the disk; does nothing on systems that cannot sync a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

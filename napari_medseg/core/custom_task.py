@@ -1,4 +1,4 @@
-"""Tasks that a person makes: name, labels, colours and a kind of images, checked once and then like any other task."""
+"""Custom tasks: name, labels, colours and kind of images. After validation they are like built-in tasks."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 40
 NAME_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 COLOUR_PATTERN = re.compile(r"#[0-9A-Fa-f]{6}")
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-"""Okabe-Ito, safe for colour-blind eyes; further labels get hues a golden angle apart."""
+"""Okabe-Ito palette, colour-blind safe; further labels get hues that differ by the golden angle."""
 GOLDEN_ANGLE = 0.381966
 _GREY_AXES = ("YX", "ZYX")
 _COLOUR_AXES = ("YX", "YXC", "ZYXC")
@@ -24,7 +24,7 @@ _COLOUR_AXES = ("YX", "YXC", "ZYXC")
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What kind of images a task is for: how it is called in the window, and the fields of `Task` that follow."""
+    """A kind of images: its title in the window, and the fields of `Task` that it sets."""
 
     title: str
     axes: tuple[str, ...]
@@ -64,23 +64,23 @@ def make_custom_task(
     Parameters
     ----------
     name
-        Word in code and files: small letters and digits, parted by single hyphens.
+        Name in code and files: lower-case letters and digits, separated by single hyphens.
     labels
-        Their names without background, in the order of their values from 1. Underscores stand for spaces. One called
-        "right ..." and one called "left ..." of the same thing are the patient's sides, in grey images.
+        Names without background, in the order of their values from 1. Underscores are replaced by spaces. In grey
+        images, two labels "right ..." and "left ..." with the same rest are the patient's sides.
     colours
-        One ``"#RRGGBB"`` for each label, or none for a palette that colour-blind eyes can tell apart.
+        One ``"#RRGGBB"`` for each label, or empty for a colour-blind safe palette.
     kind
-        A key of `KINDS`.
+        A key of `IMAGE_KINDS`.
     title
-        Text in the window; made of the name where it is empty.
+        Text in the window; derived from the name if empty.
     instances
-        Whether each object gets a number of its own; there is one label then.
+        Whether each object gets its own number; then there is one label.
 
     Raises
     ------
     MedSegError
-        Naming what is wrong with name, labels, colours or kind.
+        If name, labels, colours or kind are not valid; the text says what is wrong.
     """
     made_for = look_up(IMAGE_KINDS, kind, "kind of images")
     named = _make_labels(labels, colours)
@@ -102,9 +102,9 @@ def make_custom_task(
 
 
 def replace_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str]) -> Task:
-    """Return a task with these labels in place of its own, one colour for each; raises like `make_custom_task`.
+    """Return a task with other labels, one colour for each; raises like `make_custom_task`.
 
-    Whether it may take the other's place where that one is in use is asked of `extends`.
+    Use `extends` to check whether the result may replace a task that is in use.
     """
     named = _make_labels(labels, colours)
     sides = None if task.instances or "grey" not in task.looks else _find_sides([label.name for label in named])
@@ -112,7 +112,7 @@ def replace_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str
 
 
 def append_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str] = ()) -> Task:
-    """Return a task with labels behind its own, in colours that it has not yet where none are given."""
+    """Return a task with more labels at the end; without `colours` they get colours that are not used yet."""
     taken = {label.colour for label in task.labels}
     free = [colour for colour in map(get_default_colour, range(len(taken) + len(labels))) if colour not in taken]
     more = [*task.labels, *_make_labels(labels, list(colours) or free[: len(labels)])]
@@ -120,21 +120,21 @@ def append_task_labels(task: Task, labels: Sequence[str], colours: Sequence[str]
 
 
 def extends(task: Task, other: Task) -> bool:
-    """Whether all that `other` labels means the same in `task`, which may have labels behind them."""
+    """Whether every label of `other` means the same in `task`; `task` may have more labels at the end."""
     names = {label.value: label.name for label in task.labels}
     known = all(names.get(label.value) == label.name for label in other.labels)
     return known and (task.name, task.instances) == (other.name, other.instances)
 
 
 def find_image_kind(task: Task) -> str:
-    """Return the kind of images that a task of one's own was made for, a key of `KINDS`."""
+    """Return the kind of images of a custom task, a key of `IMAGE_KINDS`."""
     like = [word for word, kind in IMAGE_KINDS.items() if (kind.axes, kind.looks) == (task.axes, task.looks)]
     exact = [word for word in like if IMAGE_KINDS[word].modalities == task.modalities]
     return next(iter([*exact, *like, FALLBACK_KINDS[count_input_channels(task)]]))
 
 
 def check_custom_task(task: Task) -> Task:
-    """Return the task as it is; raise `ValueError` where it could be confused with another or its labels do not fit."""
+    """Return the task unchanged; raise `ValueError` if its name or its labels are not valid."""
     for problem in (_find_name_problem(task.name), _find_labels_problem(task)):
         if problem:
             raise ValueError(problem)
@@ -142,11 +142,11 @@ def check_custom_task(task: Task) -> Task:
 
 
 CustomTask = Annotated[Task, AfterValidator(check_custom_task)]
-"""A task as a field of a file: read with all its checks."""
+"""A task as a field of a JSON file; it is validated when it is read."""
 
 
 def get_default_colour(index: int) -> str:
-    """Colour of label number `index`, counted from 0, where nobody chose one."""
+    """Default colour of label number `index`, counted from 0."""
     if index < len(PALETTE):
         return PALETTE[index]
     red, green, blue = hsv_to_rgb((index * GOLDEN_ANGLE) % 1.0, 0.75, 0.95 - 0.25 * (index % 2))
@@ -154,18 +154,18 @@ def get_default_colour(index: int) -> str:
 
 
 def count_input_channels(task: Task) -> int:
-    """Channels of a network for the task: 3 where it takes colour pictures."""
+    """Return the input channels of a network for the task: 3 if it accepts colour images, else 1."""
     return 3 if any(axes.endswith("C") for axes in task.axes) else 1
 
 
 def have_same_labels(one: Task, other: Task) -> bool:
-    """Whether a value means the same in both tasks; colours may differ."""
+    """Whether every value means the same in both tasks; colours may differ."""
     values = [{label.value: label.name for label in task.labels} for task in (one, other)]
     return values[0] == values[1] and one.instances == other.instances
 
 
 def _make_labels(names: Sequence[str], colours: Sequence[str]) -> tuple[Label, ...]:
-    """Give labels their values, in order, and without colours those of the palette."""
+    """Return labels with values in order; without colours, the default ones are used."""
     words = [" ".join(name.replace("_", " ").split()) for name in names]
     shown = list(colours) or [get_default_colour(index) for index in range(len(words))]
     if len(shown) != len(words):
@@ -184,11 +184,11 @@ def _check_or_refuse(task: Task) -> Task:
 
 def _find_name_problem(name: str) -> str:
     if name in TASKS:
-        return f"{name!r} is a task of the program itself; choose another name"
+        return f"{name!r} is a built-in task; choose another name"
     if len(name) > MAX_NAME_LENGTH or not NAME_PATTERN.fullmatch(name):
         return (
-            f"{name!r} is no name of a task: use small letters and digits, parted by single hyphens, "
-            f"at most {MAX_NAME_LENGTH}, as in 'larynx' or 'knee-bones'"
+            f"{name!r} is not a valid task name: use lower-case letters and digits, separated by single hyphens, "
+            f"at most {MAX_NAME_LENGTH} characters, as in 'larynx' or 'knee-bones'"
         )
     return ""
 
@@ -202,11 +202,11 @@ def _find_labels_problem(task: Task) -> str:
         "a task needs at least one label": not names,
         f"a task has at most {MAX_LABELS} labels, not {len(names)}": len(names) > MAX_LABELS,
         "a label has no name": "" in names,
-        f"two labels are called {', '.join(double)}; give each a name of its own": bool(double),
+        f"two labels are called {', '.join(double)}; give each label a different name": bool(double),
         "background is always 0 and needs no label; leave it out": "background" in names,
         "labels are numbered from 1 without gaps": values != list(range(1, len(values) + 1)),
-        f"{', '.join(bad_colours)} is no colour; write it like #E69F00": bool(bad_colours),
-        "a task of numbered objects has one label: what all of them are": task.instances and len(names) > 1,
+        f"{', '.join(bad_colours)} is not a colour; write it like #E69F00": bool(bad_colours),
+        "a task with numbered objects has exactly one label, for all objects": task.instances and len(names) > 1,
     }
     return next((text for text, holds in problems.items() if holds), "")
 

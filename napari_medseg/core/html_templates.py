@@ -1,4 +1,4 @@
-"""HTML pages from the templates that a package brings along; each value is escaped, whoever wrote it."""
+"""HTML pages from the Jinja templates of a package; every value is escaped."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,23 +14,23 @@ def render_html(package: str, template: str, values: Mapping[str, object]) -> st
     Parameters
     ----------
     package
-        Its folder ``templates`` holds the template, and those that it extends or imports.
+        Package whose folder ``templates`` holds the template and those that it extends or imports.
     template
-        Name of the file.
+        File name of the template.
     values
-        By their names in the template. Text is escaped: a case called ``<script>`` is shown and not run.
+        Values by their names in the template. Text is escaped: a case called ``<script>`` is shown, not run.
 
     Raises
     ------
     jinja2.TemplateError
-        If there is no such template, or it uses a value that is not given.
+        If the template does not exist, or uses a value that is not given.
     """
     return _make_environment(package).get_template(template).render(values)
 
 
 @cache
 def _make_environment(package: str) -> "Environment":
-    # Here and not above: the window shows its first page long after it opened, and jinja2 takes 0.1 s to import.
+    # Imported here because jinja2 takes 0.1 s to import and is not needed when the window opens.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -1,8 +1,8 @@
-"""An image that never leaves home without its geometry.
+"""An image with its geometry.
 
-Pixels are kept in one canonical order, the radiologist's: x grows to the patient's left (so the patient's right lung is
-on the picture's left), y grows to the back, z grows to the head. How the file itself lies is kept in `StorageLayout`,
-so that every way in has an exact way back.
+Pixels are kept in one canonical order, the radiological one: x grows to the patient's left (so the patient's right lung
+is on the left of the image), y grows to the back, z grows to the head. `StorageLayout` keeps the order in the file, so
+that the conversion can be reversed exactly.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ GRID_TOLERANCE_MM = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class StorageLayout:
-    """How the pixels lie in the file, next to the canonical order of `Image`.
+    """Order of the pixels in the file, relative to the canonical order of `Image`.
 
     Parameters
     ----------
     permutation
         Spatial axes: canonical axis `n` is the file's axis `permutation[n]`.
     flips
-        Per canonical spatial axis: whether it runs against the file's.
+        Per canonical spatial axis: whether its direction is opposite to that of the file axis.
     affine
-        The file's own 4x4 matrix, file index (i, j, k, 1) to RAS millimetres, bit for bit; `None` where it has none.
+        The file's 4x4 float64 matrix, file index (i, j, k, 1) to RAS millimetres, unchanged; `None` if it has none.
     nifti_header
-        The 348 or 540 bytes of a NIfTI source, so that exports repeat its geometry bit for bit; empty for other files.
+        The 348 or 540 header bytes of a NIfTI source, so that exports have bit-identical geometry; else empty.
     """
 
     permutation: tuple[int, ...]
@@ -42,11 +42,11 @@ class StorageLayout:
     nifti_header: bytes = b""
 
     def to_canonical(self, file_array: NDArray[Any]) -> NDArray[Any]:
-        """Bring a spatial array from the file's order to the canonical one (a view)."""
+        """Convert a spatial array from file order to canonical order; returns a view."""
         return np.transpose(file_array, self.permutation)[self._get_flip_slices()]
 
     def to_file(self, canonical_array: NDArray[Any]) -> NDArray[Any]:
-        """Bring a spatial array from the canonical order back to the file's (a view); inverse of `to_canonical`."""
+        """Convert a spatial array from canonical order to file order; returns a view. Inverse of `to_canonical`."""
         inverse = tuple(int(axis) for axis in np.argsort(self.permutation))
         return np.transpose(canonical_array[self._get_flip_slices()], inverse)
 
@@ -56,7 +56,7 @@ class StorageLayout:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Pixels with axes, spacing and place in the patient.
+    """Pixels with axes, spacing and affine.
 
     Parameters
     ----------
@@ -65,25 +65,25 @@ class Image:
     axes
         ``"YX"``, ``"ZYX"``, ``"YXC"`` or ``"ZYXC"``; C is RGB.
     spacing_mm
-        Millimetres per pixel for each spatial axis in the order of `axes`; `None` where the file does not say.
+        Millimetres per pixel for each spatial axis in the order of `axes`; `None` if unknown.
     affine
-        4x4 matrix, canonical index (z, y, x, 1) to RAS millimetres (z is 0 for one slice); `None` where unknown.
+        4x4 matrix, canonical index (z, y, x, 1) to RAS millimetres (z is 0 for one slice); `None` if unknown.
     modality
-        DICOM's word (``"CT"``, ``"CR"``, ``"DX"``), or ``""`` where unknown.
+        DICOM modality (``"CT"``, ``"CR"``, ``"DX"``), or ``""`` if unknown.
     units
         ``"HU"``, ``"grey"`` or ``"rgb"``.
     group
-        Patient, slide or video. Cases of one group never stand on both sides of a split.
+        Patient, slide or video. Cases of one group are always on the same side of a split.
     name
-        What a person calls it: file or series name.
+        Name to show: file or series name.
     series
-        Series identity (DICOM SeriesInstanceUID), ``""`` where there is none.
+        DICOM SeriesInstanceUID, ``""`` if there is none.
     sources
-        The files it was read from, in the order of the slices.
+        The files it was read from, in slice order.
     storage
-        How the file lies; `None` for an image that came from no file.
+        Pixel order in the file; `None` for an image that was not read from a file.
     notes
-        What a person should know about how it was read, one sentence each ("gantry tilt of 12 degrees").
+        Remarks about reading for the user, one sentence each ("gantry tilt of 12 degrees").
     """
 
     pixels: NDArray[Any]
@@ -118,24 +118,24 @@ class Image:
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        """Shape of the labels that belong to this image."""
+        """Shape of the labels of this image, (y, x) or (z, y, x)."""
         return self.pixels.shape[: len(self.spatial_axes)]
 
     @property
     def voxel_volume_ml(self) -> float | None:
-        """Millilitres of one voxel of a volume; `None` for a plane or where the spacing is unknown."""
+        """Volume of one voxel in ml; `None` for a plane or if the spacing is unknown."""
         if self.spacing_mm is None or len(self.spacing_mm) != len(SPATIAL_AXES):
             return None
         return float(np.prod(self.spacing_mm)) / 1000.0
 
     @property
     def pixel_area_mm2(self) -> float | None:
-        """Square millimetres of one pixel in the plane (y, x); `None` where the spacing is unknown."""
+        """Area of one pixel in the plane (y, x) in mm2; `None` if the spacing is unknown."""
         return None if self.spacing_mm is None else float(np.prod(self.spacing_mm[-2:]))
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over axes, shape, type, spacing and pixels: equal content is one case, wherever its file lies."""
+        """SHA-256 of axes, shape, dtype, spacing and pixels: images with equal content are one case."""
         digest = hashlib.sha256()
         spacing = None if self.spacing_mm is None else [round(value, 4) for value in self.spacing_mm]
         digest.update(f"{self.axes}|{self.pixels.shape}|{self.pixels.dtype.str}|{spacing}".encode())
@@ -143,7 +143,7 @@ class Image:
         return digest.hexdigest()
 
     def has_same_grid(self, other: "Image") -> bool:
-        """Whether labels of one lie voxel on voxel on the other: shape, spacing and affine."""
+        """Whether both images have the same shape, and the same spacing and affine where both are known."""
         if self.spatial_axes != other.spatial_axes or self.spatial_shape != other.spatial_shape:
             return False
         for mine, theirs in ((self.spacing_mm, other.spacing_mm), (self.affine, other.affine)):
@@ -152,5 +152,5 @@ class Image:
         return True
 
     def replace_pixels(self, pixels: NDArray[Any]) -> "Image":
-        """Other pixels on the same grid."""
+        """Return an image with other pixels on the same grid."""
         return replace(self, pixels=pixels)

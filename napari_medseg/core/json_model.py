@@ -1,4 +1,4 @@
-"""Our own JSON files, checked when they are read: whatever is wrong with one becomes one readable error."""
+"""Read and validate this program's JSON files; any problem is reported as one readable error."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -20,20 +20,20 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
     path
         A JSON file (UTF-8).
     model
-        What it must hold.
+        The expected content.
     complaint
-        What to say of a file that cannot be read or holds something else, such as ``"is no base recipe"``.
+        Error text for a file that cannot be read or has other content, such as ``"is not a base recipe"``.
     advice
-        What a person can do then, as a sentence.
+        What the user can do, as a sentence.
 
     Raises
     ------
     MedSegError
-        If the file is missing or unreadable, is no JSON or no UTF-8, or has unknown, missing or wrong keys; the text
+        If the file is missing or unreadable, is not JSON or not UTF-8, or has unknown, missing or wrong keys; the text
         names the file and the keys.
     """
     try:
-        return model.model_validate_json(path.read_bytes())  # bytes: text that is no UTF-8 is a validation error, too
+        return model.model_validate_json(path.read_bytes())  # bytes: invalid UTF-8 becomes a validation error, too
     except OSError as error:
         raise MedSegError(f"{path} {complaint}: {error.strerror}. {advice}") from error
     except ValidationError as error:
@@ -41,7 +41,7 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
 
 
 def format_validation_error(error: ValidationError) -> str:
-    """List the places of the wrong values and what is wrong with each, the first few of them."""
+    """List the keys with wrong values and what is wrong with each; at most `MAX_ERRORS_LISTED`."""
     errors = error.errors(include_url=False)
     shown = [": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"]))) for item in errors]
     more = f"; and {len(shown) - MAX_ERRORS_LISTED} more" if len(shown) > MAX_ERRORS_LISTED else ""

@@ -1,4 +1,4 @@
-"""The model card: all that is needed to rebuild, preprocess, judge and trace a model, as JSON with no unknown keys."""
+"""The model card: all data to rebuild, preprocess, evaluate and trace a model, as JSON without unknown keys."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,14 +13,14 @@ from napari_medseg.core.task_definitions import Task, get_task
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 WORST_CASE_FILE = "worst_case.png"
-"""What a version's folder holds; the picture of the worst case only where there was a hold-out."""
+"""The files in a version's folder; the figure of the worst case exists only if there was a hold-out."""
 
 IMAGENET_WEIGHTS, RANDOM_WEIGHTS = "imagenet", "none"
 WEIGHT_SOURCES_TEXT = (
-    f'"{IMAGENET_WEIGHTS}", a safetensors file with weights of this encoder, a version that has it (as lungs-unet@3), '
-    f'or "{RANDOM_WEIGHTS}" to start from random numbers'
+    f'"{IMAGENET_WEIGHTS}", a safetensors file with weights of this encoder, a version with this encoder (such as '
+    f'lungs-unet@3), or "{RANDOM_WEIGHTS}" for random weights'
 )
-"""What an encoder can start from, as recipes name it."""
+"""The possible start weights of an encoder, as in recipes."""
 
 Scalar = bool | int | float | str
 
@@ -30,7 +30,7 @@ class _Frozen(BaseModel):
 
 
 class Architecture(_Frozen):
-    """What the network is made of; `name` is a key of `networks.ARCHITECTURES`."""
+    """Architecture of the network; `name` is a key of `networks.ARCHITECTURES`."""
 
     name: str
     encoder: str = ""
@@ -54,18 +54,18 @@ class Preprocessing(_Frozen):
 
 
 class PostprocessingStep(_Frozen):
-    """One named step of postprocessing with its numbers; the name is a key of `inference.postprocess.STEPS`."""
+    """One step of postprocessing with its options; `name` is in `inference.postprocess.POSTPROCESSING_STEPS`."""
 
     name: str
     options: dict[str, Scalar] = {}
 
 
 class InstanceSeparation(_Frozen):
-    """How the classes of a network tell touching objects apart: as levels of depth below an object's border.
+    """How the classes of a network separate touching objects: the classes are levels of depth inside an object.
 
-    A pixel's depth is its distance from the border of its object as a share of the largest in that object (the
-    normalised distance of Hou et al. and of HoVer-Net, here in steps). Class k begins at ``levels[k - 1]``; the last
-    class is an object's core, and every object has one of its own.
+    The depth of a pixel is its distance from the border of its object, divided by the largest distance in that object
+    (the normalised distance of Hou et al. and of HoVer-Net, here in steps). Class k begins at ``levels[k - 1]``; the
+    last class is the core of an object.
     """
 
     levels: list[float] = Field(min_length=2, description="ascending, from 0 to below 1; one for each class but 0")
@@ -75,7 +75,7 @@ class InstanceSeparation(_Frozen):
 
 
 class RegionOfInterest(_Frozen):
-    """Where a model looks: in the labels of another task, found first. Outside of them it labels nothing."""
+    """The region in which a model predicts: the labels of another task, predicted first. The rest is background."""
 
     task: str
     margin: float = Field(0.06, ge=0, description="added on each side, as a share of the field's longer side")
@@ -85,7 +85,7 @@ class RegionOfInterest(_Frozen):
 
 
 class DataSource(_Frozen):
-    """Images that a model learnt from."""
+    """Images that a model was trained on."""
 
     name: str
     n_images: int
@@ -95,7 +95,7 @@ class DataSource(_Frozen):
 
 
 class Score(_Frozen):
-    """One hold-out figure: on which images, how many, against whose labels."""
+    """One hold-out score: data set, number of images and groups, and who made the reference labels."""
 
     dataset: str
     metric: str = "Dice"
@@ -111,7 +111,7 @@ class Score(_Frozen):
 
 
 class Calibration(_Frozen):
-    """How far the model's probabilities can be believed, over pixels that it or the reference labels."""
+    """Calibration of the model's probabilities, over pixels that the model or the reference labels."""
 
     temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
     ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
@@ -120,7 +120,7 @@ class Calibration(_Frozen):
 
 
 class Lineage(_Frozen):
-    """Where a version comes from."""
+    """Origin of a version."""
 
     parent: str | None = None
     began_with: str = Field("", description="without a parent: what its weights began as")
@@ -134,7 +134,7 @@ class Lineage(_Frozen):
 
 
 class ModelCard(_Frozen):
-    """One version of a model. Immutable, but for `lineage.promotion_reason`, which the registry keeps beside it."""
+    """One version of a model. Immutable, except `lineage.promotion_reason`, which the registry stores separately."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: int = Field(ge=1)
@@ -156,18 +156,18 @@ class ModelCard(_Frozen):
 
     @property
     def id(self) -> str:
-        """Written like ``lungs-unet@3``."""
+        """Name and version, such as ``lungs-unet@3``."""
         return f"{self.name}@{self.version}"
 
     @property
     def task_definition(self) -> Task:
-        """The task in full; raises `MedSegError` where the program has none of that name and the card brings none."""
+        """The task; raises `MedSegError` if it is not built-in and the card does not define it."""
         return self.own_task or get_task(self.task)
 
     @model_validator(mode="after")
     def _check_custom_task_name(self) -> "ModelCard":
         if self.own_task is not None and self.own_task.name != self.task:
-            raise ValueError(f"the card is for task {self.task!r}, but brings {self.own_task.name!r}")
+            raise ValueError(f"the card is for task {self.task!r}, but defines {self.own_task.name!r}")
         return self
 
 
@@ -177,11 +177,11 @@ def read_card(path: Path) -> ModelCard:
     Raises
     ------
     MedSegError
-        If the file is missing, is no JSON, or has unknown or missing keys; the text names them.
+        If the file is missing, is not JSON, or has unknown or missing keys; the text names them.
     """
     if not path.exists():
         raise MedSegError(f"cannot read the model card {path.name}: {path.parent} has none. Re-install the model.")
-    return read_json_model(path, ModelCard, "is no valid model card", "Use one that this program wrote.")
+    return read_json_model(path, ModelCard, "is not a valid model card", "Use a card that this program wrote.")
 
 
 def write_card(card: ModelCard, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""The versions of the models: which there are, where they lie, and which is live.
+"""The registry of model versions: which versions exist, where they are stored, and which one is live.
 
-A version is an immutable folder ``<name>/<version>/{card.json, model.safetensors}``. Those that ship with the program
-are read-only; those that a person made lie in the user's folder, with `live.json` beside them: the history of what was
-promoted and rolled back, of which the last word counts.
+A version is an immutable folder ``<name>/<version>/{card.json, model.safetensors}``. Bundled versions are read-only.
+The user's versions are in the user's folder together with `live.json`, the history of promotions and roll-backs; the
+last entry determines the live version.
 """
 
 import logging
@@ -32,7 +32,7 @@ BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
 
 
 class LiveChange(BaseModel):
-    """One line of `live.json`: a version went live, or the one before it came back."""
+    """One entry of `live.json`: a version was promoted or rolled back."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,14 +55,14 @@ class _Version:
 
 
 class ModelRegistry:
-    """The user's versions over the bundled ones.
+    """The user's versions and the bundled ones.
 
     Parameters
     ----------
     user_dir
-        Folder of the user's versions and `live.json`; made when something is first written.
+        Folder of the user's versions and `live.json`; created at the first write.
     bundled_dir
-        Folder of the versions that ship with the program; never written.
+        Folder of the versions that ship with the program; never written to.
     """
 
     def __init__(self, user_dir: Path, bundled_dir: Path) -> None:
@@ -70,12 +70,12 @@ class ModelRegistry:
         self.bundled_dir = bundled_dir
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
-        """Cards of a task's versions (of all tasks without one), newest first; the task's default family leads."""
+        """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
         cards = [version.card for version in self._read_versions() if task in (None, version.card.task)]
         return sorted(cards, key=lambda card: (not _is_default(card), card.name, -card.version))
 
     def get_card(self, model: str) -> ModelCard:
-        """Card of the version written like ``lungs-unet@3``, with the reason typed when it was promoted.
+        """Return the card of a version such as ``lungs-unet@3``, with the reason given at its promotion.
 
         Raises
         ------
@@ -85,74 +85,74 @@ class ModelRegistry:
         return self._get_version(model).card
 
     def get_folder(self, model: str) -> Path:
-        """Folder of a version; raises like `card`."""
+        """Return the folder of a version; raises like `get_card`."""
         return self._get_version(model).folder
 
     def find_roi_model(self, card: ModelCard) -> ModelCard | None:
-        """Card of the live version that finds the region of interest of `card`; `None` where it looks everywhere."""
+        """Return the live card that predicts the region of interest of `card`; `None` if `card` has none."""
         return None if card.field is None else self.get_live_card(card.field.task)
 
     def find_roi_folder(self, card: ModelCard) -> Path | None:
-        """Folder of what `find_roi_model` returns."""
+        """Return the folder of the version of `find_roi_model`."""
         roi_model = self.find_roi_model(card)
         return None if roi_model is None else self.get_folder(roi_model.id)
 
     @property
     def tasks_dir(self) -> Path:
-        """Folder of the tasks that a person made."""
+        """Folder of the custom tasks."""
         return self.user_dir / TASKS_FOLDER
 
     def read_task_catalog(self, *more: Path) -> TaskCatalog:
-        """All tasks: the program's, those of versions and of this registry, and those in `more` folders of tasks."""
+        """Read all tasks: built-in ones, those on cards and in this registry, and those in the folders `more`."""
         return read_task_catalog((self.tasks_dir, *more), (card.own_task for card in self.list_versions()))
 
     def get_live_card(self, task: str) -> ModelCard:
-        """Card of the version that predicts for a task: the one last promoted, else the newest bundled one.
+        """Return the live card of a task: the version promoted last, else the newest bundled one.
 
         Raises
         ------
         MedSegError
-            If the task has none.
+            If the task has no live version.
         """
         if (card := self.find_live_card(task)) is not None:
             return card
         waiting = [card.id for card in self.list_versions(task)]
         advice = f"Promote one of {waiting}, or train another." if waiting else "Train its first model."
-        raise MedSegError(f"there is no model for the task {task!r} that predicts yet. {advice}")
+        raise MedSegError(f"the task {task!r} has no live model yet. {advice}")
 
     def find_live_card(self, task: str) -> ModelCard | None:
-        """Card of the version that predicts for a task; `None` for a task whose first model is still to be promoted."""
+        """Return the live card of a task; `None` if its first model was not promoted yet."""
         cards = {card.id: card for card in self.list_versions(task)}
         for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
-            logger.warning("%s was live but is gone from %s; the one before it is used", model, self.user_dir)
+            logger.warning("%s was live but is missing in %s; the previous version is used", model, self.user_dir)
         bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
         return bundled[0] if bundled else None
 
     def get_live_id(self, task: str) -> str:
-        """Return the live version written like ``lungs-unet@3``; empty where none is."""
+        """Return the id of the live version such as ``lungs-unet@3``; empty if there is none."""
         card = self.find_live_card(task)
         return "" if card is None else card.id
 
     def read_history(self, task: str) -> tuple[LiveChange, ...]:
-        """All promotions and roll-backs of a task, oldest first."""
+        """Return all promotions and roll-backs of a task, oldest first."""
         return self._read_live_file().tasks.get(task, ())
 
     def add(self, folder: Path, reason: str = "") -> ModelCard:
-        """Copy a trained version into the user's folder under the next free number; it does not go live.
+        """Copy a trained version into the user's folder with the next free version number; it does not go live.
 
         Parameters
         ----------
         folder
             Holds `card.json` and `model.safetensors`.
         reason
-            Why a version that is not better is promoted all the same; written on the card.
+            Why a version that is not better is promoted anyway; written on the card.
 
         Raises
         ------
         MedSegError
-            If the weights are not those that the card names.
+            If the weights do not match the card, or the folder cannot be written to.
         """
         card = read_card(folder / CARD_FILE)
         _check_version_folder(card, folder)
@@ -173,7 +173,7 @@ class ModelRegistry:
             sync_folder(target.parent)
         except OSError as error:
             raise MedSegError(
-                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Nothing changed; make room, then repeat."
+                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Free disk space, then retry."
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -181,7 +181,7 @@ class ModelRegistry:
         return card
 
     def find_next_version(self, name: str) -> int:
-        """Return the first version number of a family that was never given away."""
+        """Return the next version number of a family; numbers are never used twice."""
         taken = [card.version for card in self.list_versions() if card.name == name]
         folders = [int(path.name) for path in (self.user_dir / name).glob("*") if path.name.isdecimal()]
         return max([*taken, *folders, 0]) + 1
@@ -195,12 +195,12 @@ class ModelRegistry:
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
-        """Make the version live that was live before the present one.
+        """Make the previously live version live again.
 
         Raises
         ------
         MedSegError
-            If nothing was live before.
+            If there is no earlier live version.
         """
         stack = self._build_live_stack(task)
         bundled = any(self.get_folder(card.id).is_relative_to(self.bundled_dir) for card in self.list_versions(task))
@@ -212,7 +212,7 @@ class ModelRegistry:
         return self.get_live_card(task)
 
     def _read_versions(self) -> list[_Version]:
-        """Every readable version; a person's version hides a bundled one of the same id, as their work names it."""
+        """Read every valid version; a user's version replaces a bundled one with the same id."""
         found: dict[str, _Version] = {}
         reasons = self._read_reasons()
         for root in (self.bundled_dir, self.user_dir):
@@ -220,7 +220,7 @@ class ModelRegistry:
                 try:
                     card = read_card(path)
                 except MedSegError as error:
-                    logger.warning("%s is left out: %s", path.parent, error)
+                    logger.warning("%s is ignored: %s", path.parent, error)
                     continue
                 found[card.id] = _Version(_add_promotion_reason(card, reasons.get(card.id, "")), path.parent)
         return list(found.values())
@@ -230,7 +230,7 @@ class ModelRegistry:
         return look_up(versions, model, problem=f"there is no model {model!r}")
 
     def _build_live_stack(self, task: str) -> list[str]:
-        """List what was live, the present one last: a promotion lays on top, a roll-back takes away."""
+        """List the promoted versions, the live one last: a promotion adds an entry, a roll-back removes one."""
         stack: list[str] = []
         for change in self.read_history(task):
             if change.action == "promote":
@@ -248,7 +248,7 @@ class ModelRegistry:
         if not path.exists():
             return _LiveFile()
         complaint = "cannot be read, so it is not known which model is live"
-        advice = "Move the file away: the bundled model is live then, and you can promote another."
+        advice = "Move the file away. Then the bundled model is live, and you can promote another."
         return read_json_model(path, _LiveFile, complaint, advice)
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
@@ -262,9 +262,7 @@ def _check_version_folder(card: ModelCard, folder: Path) -> None:
     if not weights.is_file():
         raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
     if compute_file_sha256(weights) != card.weights_sha256:
-        raise MedSegError(
-            f"the weights in {folder} are not those of the card {card.id}: they are damaged. Train again."
-        )
+        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
     if card.task not in TASKS and card.own_task is None:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
 

@@ -1,4 +1,4 @@
-"""The words of the project, as frozen types: one meaning each, the same in code, database, window and README."""
+"""The records of a project as frozen types; the terms are those of the database, the window and the docs."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ReviewState(StrEnum):
-    """Where one person's pass over a case stands."""
+    """State of one person's review of a case."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -14,7 +14,7 @@ class ReviewState(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a training run stands."""
+    """State of a training run."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -30,8 +30,8 @@ class RunState(StrEnum):
 class Case:
     """One image with content hash, patient/slide/video group and geometry.
 
-    `shape`, `axes` and `spacing_mm` are those of the canonical image; `sources` are the files, in slice order;
-    `held_out` says that no retrain ever trains on it.
+    `shape`, `axes` and `spacing_mm` are those of the canonical image; `sources` are the files, in slice order. If
+    `held_out` is true, no run trains on the case.
     """
 
     id: int
@@ -61,7 +61,7 @@ class Case:
 class Prediction:
     """Labels by one model version for one case; files are relative to the project folder.
 
-    `field_file` holds the labels of the field that was found first, by `field_model`; both empty where there is none.
+    `field_file` holds the labels of the region of interest, predicted by `field_model`; both may be empty.
     """
 
     id: int
@@ -95,7 +95,7 @@ class Review:
 class Correction:
     """The immutable labels that an accepted review produced; files are relative to the project folder.
 
-    `reviewed_file` is not 0 where the person looked, on the grid of the labels; empty where that is everywhere.
+    `reviewed_file` is a mask on the grid of the labels, non-zero in the review region; empty for the whole image.
     """
 
     id: int
@@ -115,7 +115,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Run:
-    """Recipe + snapshot + base version -> a new version; `folder` is relative to the project folder."""
+    """A training run: recipe, snapshot and base version in, new version out. `folder` is relative to the project."""
 
     id: str
     task: str
@@ -128,5 +128,5 @@ class Run:
 
 
 def now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    """Return the current UTC time as ISO 8601 text with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

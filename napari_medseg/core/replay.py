@@ -1,7 +1,7 @@
-"""A few of the images that a version learnt from, beside it: what its descendants replay, so that it forgets less.
+"""Replay: older training images that later runs train on again, so that the model does not forget them.
 
-The bundled versions replay bundled samples. A version that was trained on somebody's own folders has this list; the
-images stay where they are.
+Bundled versions replay bundled samples. A version that was trained on a user's folders has a list of images beside its
+weights; the images are not copied.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class ReplayImage(BaseModel):
 
     @property
     def is_available(self) -> bool:
-        """Whether neither file was moved or deleted."""
+        """Whether both files exist."""
         return Path(self.image).exists() and Path(self.labels).exists()
 
 
@@ -39,14 +39,14 @@ class _ReplayImagesFile(RootModel[tuple[ReplayImage, ...]]):
 
 
 def write_replay_images(folder: Path, images: Sequence[ReplayImage]) -> None:
-    """Write the list beside a version; nothing where it is empty."""
+    """Write the list into the folder of a version; write nothing if it is empty."""
     if images:
         text = _ReplayImagesFile(tuple(images)).model_dump_json(indent=2)
         (folder / REPLAY_IMAGES_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:
-    """Return the list of a version's folder, empty where it has none.
+    """Return the list in a version's folder; empty if there is none.
 
     Raises
     ------
@@ -56,14 +56,14 @@ def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:
     path = folder / REPLAY_IMAGES_FILE
     if not path.exists():
         return ()
-    advice = "Delete it: then nothing older is replayed."
-    return read_json_model(path, _ReplayImagesFile, "is no list of images", advice).root
+    advice = "Delete it; then no older image is replayed."
+    return read_json_model(path, _ReplayImagesFile, "is not a list of images", advice).root
 
 
 def write_run_replay_images(run_dir: Path) -> None:
-    """Write the list beside the run's version: of each group one image, then a second one, until there are enough.
+    """Write the list of a run's version: one image of each group, then a second one, up to `MAX_REPLAY_IMAGES`.
 
-    Partly labelled images are left out: a replayed image counts as a whole.
+    Partly labelled images are excluded, because a replayed image is used as a whole.
     """
     snapshot = read_snapshot(run_dir / SNAPSHOT_FILE)
     whole = [item for item in snapshot.filter_by_role(Role.TRAIN) if not item.is_partial]
@@ -88,8 +88,8 @@ REPLAY_SAMPLES_FILE = "replay.json"
 class ReplaySample(BaseModel):
     """One labelled sample; paths are relative to the folder of the samples.
 
-    `source` is a name from the training data of a card: only versions that learnt from it replay the sample, and hold
-    its group out of the hold-out. Without it, all versions for the task do.
+    `source` is a name in the training data of a card. Only versions that were trained on it replay the sample, and the
+    group of the sample is never in their hold-out. Without a source this applies to all versions of the task.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,7 +105,7 @@ class _ReplaySamplesFile(RootModel[dict[str, list[ReplaySample]]]):
 
 
 def read_replay_samples(samples: Path, base: ModelCard) -> list[ReplaySample]:
-    """Return the samples that a version learnt from; none where the folder has none.
+    """Return the samples that a version was trained on; an empty list if the folder has none.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def read_replay_samples(samples: Path, base: ModelCard) -> list[ReplaySample]:
 
 
 def find_replay_groups(samples: Path, bases: Iterable[ModelCard]) -> set[str]:
-    """Return the groups of samples that these versions learnt from: they can never be held out."""
+    """Return the groups of the samples that these versions were trained on: they can never be held out."""
     return {item.group for base in bases for item in read_replay_samples(samples, base)}
 
 
@@ -125,4 +125,4 @@ def _read_samples_file(samples: Path) -> dict[str, list[ReplaySample]]:
     path = samples / REPLAY_SAMPLES_FILE
     if not path.exists():
         return {}
-    return read_json_model(path, _ReplaySamplesFile, "is no list of samples", "Install napari-medseg again.").root
+    return read_json_model(path, _ReplaySamplesFile, "is not a list of samples", "Install napari-medseg again.").root

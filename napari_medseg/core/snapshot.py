@@ -1,6 +1,6 @@
-"""A snapshot: a frozen, hashed list of labelled cases with their split by group. What a training run may see.
+"""A snapshot: a frozen, hashed list of labelled cases with their split by group. It is the data of one run.
 
-`snapshot.json` in a run folder is the only thing that the trainer knows of a project.
+`snapshot.json` in a run folder is the only information that the trainer has about a project.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from napari_medseg.core.task_definitions import Task, get_task
 
 SNAPSHOT_FILE = "snapshot.json"
 IGNORE_INDEX = 255
-"""Class of a pixel on the network's grid that nobody has looked at: no loss counts it, and no validation."""
+"""Class of an unlabelled pixel on the network's grid: loss and validation ignore it."""
 
 
 class Role(StrEnum):
-    """What an item is for. `HOLD_OUT` is compared, old against new, and never trained on."""
+    """Role of an item. `HOLD_OUT` items compare the new version with the old one and are never trained on."""
 
     TRAIN = "train"
     VALIDATE = "validate"
@@ -32,7 +32,7 @@ class Role(StrEnum):
 
 
 class Box(BaseModel):
-    """Rows `top` to `bottom` and columns `left` to `right` of an image's own grid, the last ones excluded."""
+    """Rows `top` to `bottom` and columns `left` to `right` of an image's grid; `bottom` and `right` are excluded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,19 +44,19 @@ class Box(BaseModel):
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
         if self.top >= self.bottom or self.left >= self.right:
-            raise ValueError(f"the box {self.model_dump()} is empty; its end must lie behind its beginning")
+            raise ValueError(f"the box {self.model_dump()} is empty; its end must be larger than its start")
         return self
 
 
 class SnapshotItem(BaseModel):
     """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
 
-    `edited_planes` are those of a volume that a person changed, where that is known: the trainer looks there first.
-    `weight` is how often the image is drawn, against 1 for the others; `field_labels` are the labels of the field
-    that the image is cropped to, where the model looks into one. Where a person looked at a part only, that is the box
-    `reviewed` of every plane, or what is not 0 in the file `reviewed_mask` (of an image's plane or of all planes,
-    with its hash where it is known), and labels of `ignored_value` mark what nobody decided on: a run learns from the
-    rest, and validates on it.
+    `edited_planes` are the planes of a volume that a person changed, if known: the trainer samples them more often.
+    `weight` is the relative sampling frequency of the image; the default is 1. `field_labels` are the labels of the
+    region of interest (ROI) that the image is cropped to, if the model has one. If only a part was reviewed, the review
+    region is the box `reviewed` of every plane, or the non-zero pixels of the file `reviewed_mask` (one plane or all
+    planes, with its hash if known). Labels of `ignored_value` mark unlabelled pixels. A run trains and validates only
+    on reviewed, labelled pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,14 +78,12 @@ class SnapshotItem(BaseModel):
 
     @property
     def is_partial(self) -> bool:
-        """Whether there is a part of the image that does not count."""
+        """Whether a part of the image is not reviewed or not labelled."""
         return self.reviewed is not None or bool(self.reviewed_mask) or self.ignored_value is not None
 
 
 class Snapshot(BaseModel):
-    """The items of one run; immutable. `own_task` is the task in full, where it is not one of the program's
-    own.
-    """
+    """The items of one run; immutable. `own_task` is the definition of a custom task, `None` for a built-in one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,12 +93,12 @@ class Snapshot(BaseModel):
 
     @property
     def task_definition(self) -> Task:
-        """The task in full: a run folder needs nothing beside it to know what its labels mean."""
+        """The task; its definition is in the snapshot, so a run folder is complete."""
         return self.own_task or get_task(self.task)
 
     @property
     def sha256(self) -> str:
-        """Hash over the task and every item (paths left out, so that moving a project changes nothing)."""
+        """Hash of the task and all items, without paths, so that moving a project does not change it."""
         digest = hashlib.sha256(self.task.encode())
         for item in self.items:
             digest.update(f"{item.name}|{item.group}|{item.role}|{item.labels_sha256}".encode())
@@ -110,16 +108,16 @@ class Snapshot(BaseModel):
         return digest.hexdigest()
 
     def filter_by_role(self, *roles: Role) -> list[SnapshotItem]:
-        """Items with one of these roles, in order."""
+        """Return the items with one of these roles, in order."""
         return [item for item in self.items if item.role in roles]
 
     def check_split(self) -> None:
-        """Refuse a snapshot in which one group stands on both sides of the hold-out.
+        """Raise an error if a group is both in the hold-out and in the training set.
 
         Raises
         ------
         MedSegError
-            Naming the groups.
+            If there is such a group; the text names the groups.
         """
         held_out = {item.group for item in self.filter_by_role(Role.HOLD_OUT)}
         learnt = {item.group for item in self.items if item.role is not Role.HOLD_OUT}
@@ -131,7 +129,7 @@ class Snapshot(BaseModel):
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read `snapshot.json`; raise `MedSegError` where it is not one."""
+    """Read `snapshot.json`; raise `MedSegError` if it is not a snapshot."""
     return read_json_model(path, Snapshot, "is not a snapshot", "Make the run again.")
 
 
@@ -141,7 +139,7 @@ def write_snapshot(snapshot: Snapshot, path: Path) -> None:
 
 
 def round_robin(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:
-    """Order items so that each group has its turn before any has a second one."""
+    """Order items so that one item of each group comes before the second item of any group."""
     groups: dict[str, list[SnapshotItem]] = {}
     for item in items:
         groups.setdefault(item.group, []).append(item)

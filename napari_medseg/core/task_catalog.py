@@ -1,7 +1,7 @@
-"""Which tasks there are here: the program's own, and those that a person made, each a small file.
+"""The catalog of tasks: built-in tasks, and custom tasks, each stored as a small file.
 
-A task lies in `<registry>/tasks/<name>.json` so that every project knows it, in `<project>/tasks/` as soon as a case of
-it is there, so that a project can be moved, and on the card of each version made for it.
+A custom task is stored in `<registry>/tasks/<name>.json`, so that every project knows it; in `<project>/tasks/` once
+the project has a case of it, so that the project can be moved; and on the card of each version for it.
 """
 
 import logging
@@ -28,7 +28,7 @@ class _TaskFile(RootModel[CustomTask]):
 
 @dataclass(frozen=True)
 class TaskCatalog:
-    """All tasks by name; `own` are those that a person made. Passed to whoever needs to know what a name means."""
+    """All tasks by name; `custom` holds the custom tasks."""
 
     custom: Mapping[str, Task] = field(default_factory=dict)
 
@@ -37,7 +37,7 @@ class TaskCatalog:
         yield from self.custom.values()
 
     def get_task(self, name: str) -> Task:
-        """Return the task of that name.
+        """Return the task with a name.
 
         Raises
         ------
@@ -57,12 +57,12 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
     Parameters
     ----------
     folders
-        With files of tasks, the most important last: a project's own word on what its labels mean comes after the
-        registry's. Where one says the same as another and names labels behind, though, the longer one holds, so that
-        labels added in one place are known in all. A folder that is missing holds none; a damaged file is left out with
-        a warning.
+        Folders with task files; a later folder has priority, so the project's folder comes after the registry's.
+        Exception: if a definition equals another one plus more labels at the end, the longer one is used, so that
+        labels added in one place are known everywhere. A missing folder is allowed; a damaged file is skipped with a
+        warning.
     from_cards
-        Tasks on the cards of versions, for those that came with a version only.
+        Tasks on the cards of versions, for tasks that exist only there.
     """
     own: dict[str, Task] = {}
     for known in from_cards:
@@ -80,22 +80,22 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
 
 
 def read_task(path: Path) -> Task:
-    """Read one task; raise `MedSegError` where the file is no sound one."""
-    task = read_json_model(path, _TaskFile, "is no task", "Correct the file, or make the task anew.").root
+    """Read one task; raise `MedSegError` if the file is not a valid task."""
+    task = read_json_model(path, _TaskFile, "is not a task", "Correct the file, or create the task again.").root
     if task.name != path.stem:
         raise MedSegError(f"{path} describes the task {task.name!r}. Rename the file to {task.name}.json.")
     return task
 
 
 def _choose_longer(before: Task | None, task: Task) -> Task:
-    """Return the later word, unless the one before says that too and more."""
+    """Return the later definition, unless the earlier one extends it with more labels."""
     if before is not None and extends(before, task) and len(before.labels) > len(task.labels):
         return before
     return task
 
 
 def write_task(task: Task, folder: Path) -> Path:
-    """Write a task into a folder of tasks; it is whole or not there."""
+    """Write a task file atomically into a folder of tasks; return its path."""
     path = folder / f"{task.name}.json"
     atomic_write_text(path, _TaskFile(task).model_dump_json(indent=2) + "\n")
     return path

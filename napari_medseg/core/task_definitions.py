@@ -1,7 +1,6 @@
-"""What can be segmented. A task is data: nothing else in the program asks which task it is.
+"""The built-in tasks. A task is data: no other code depends on a task's name.
 
-These are the tasks of the program itself; those that a person makes are `core.own_tasks`, and all there are in a
-project or registry `core.task_book`.
+Custom tasks are in `core.custom_task`; all tasks of a project or registry are in `core.task_catalog`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from napari_medseg.core.errors import look_up
 
 @dataclass(frozen=True)
 class Label:
-    """One label of a task: its value in the array, its name, and its colour (Okabe-Ito, safe for colour-blind eyes)."""
+    """One label of a task: its value in the array, its name, and its colour (Okabe-Ito palette, colour-blind safe)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -30,27 +29,27 @@ class Task:
     Parameters
     ----------
     name, title
-        Word in code and files; text in the window.
+        Name in code and files; text in the window.
     labels
-        Without background, which is 0. A task of instances has one: what all of them are.
+        Labels without background (0). A task with instances has one label for all objects.
     axes
-        Axes of the images it takes.
+        Axes of the images that it accepts.
     modalities
-        DICOM's words of the images that it is meant for, as in ``"CT"``.
+        DICOM modalities of the images that it is meant for, such as ``"CT"``.
     looks
-        How its pictures look where no modality is known, as `core.guess.detect_look` says it.
+        Looks of its images if the modality is unknown, as returned by `core.task_detection.detect_look`.
     display_window
-        Centre and width, in HU, in which a CT is shown.
+        Centre and width, in HU, of the display window of a CT.
     sides
-        Values of the labels of the patient's right and left, where the task has sides.
+        Label values of the patient's right and left side, if the task has sides.
     instances
-        Whether each object has a value of its own: then values are numbers of objects, not of labels.
+        Whether each object has its own value: then values are object numbers, not labels.
     field
-        Name of the task whose labels are the field in which this one's labels lie, as lesions lie in lungs.
+        Name of the task whose labels are the region of interest of this task, such as lungs for lesions.
     default_model
-        Name of the model family that predicts first.
+        Name of the default model family.
     augmentation, replay_augmentation
-        Keys of `training.augmentation.presets.AUGMENTATIONS`: how corrections and older images are varied.
+        Keys of `training.augmentation.presets.AUGMENTATIONS`, for corrections and for replayed images.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -71,12 +70,12 @@ class Task:
 
     @property
     def n_classes(self) -> int:
-        """Labels and background."""
+        """Number of classes: labels and background."""
         return max(label.value for label in self.labels) + 1
 
     @property
     def largest_value(self) -> int:
-        """Largest value that labels may have: a label's, or the number of an object."""
+        """Largest allowed value in a label array: a label value or an object number."""
         return LARGEST_INSTANCE if self.instances else self.n_classes - 1
 
     def get_label_name(self, value: int) -> str:
@@ -146,7 +145,7 @@ TASKS: dict[str, Task] = {
 
 
 def get_task(name: str) -> Task:
-    """Return the program's own task of that name; a person's are in a `TaskCatalog`.
+    """Return the built-in task with a name; custom tasks are in a `TaskCatalog`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What models are made of: a card is rebuilt into a network here, without any training code and without a download."""
+"""Network architectures: builds a network from a model card, without training code and without downloads."""
 
 from napari_medseg.networks.architectures import ARCHITECTURES, build_network, parse_architecture
 from napari_medseg.networks.model_files import load_version, save_version

@@ -1,4 +1,4 @@
-"""Networks by name. Those of segmentation-models-pytorch come as they are; what it lacks is added as a line below."""
+"""Networks by name: those of segmentation-models-pytorch (smp), and those of this package in `_NON_SMP_NETWORKS`."""
 
 import inspect
 from collections.abc import Callable
@@ -19,22 +19,21 @@ from napari_medseg.networks.unets import ConvUNet, InceptionUNet
 Builder = Callable[[Architecture], nn.Module]
 
 DILATION_ADVICE = (
-    "This network dilates its encoder's last stages, which not every encoder allows; in the place of xception take "
+    "This network dilates the last stages of its encoder, which not every encoder allows. Instead of xception, use "
     "tu-xception65, tu-xception41 or tu-xception71, the aligned Xceptions that DeepLabV3+ was published with. "
 )
 MIN_SIDE_PX = {"pan": 128}
-"""Shortest side that an architecture can bear: PAN halves its coarsest features three times more."""
+"""Minimum side of a plane, by architecture: PAN halves its coarsest features three more times."""
 
 
 def build_network(architecture: Architecture) -> nn.Module:
-    """Make a network with random weights; nothing is downloaded.
+    """Build a network with random weights; nothing is downloaded.
 
     Parameters
     ----------
     architecture
-        From a card. It may leave the encoder empty for the network's own default, which never changes for the sake of
-        such cards. `options` go to the network's class, as in
-        ``{"decoder_channels": [128, 64, 32, 16, 16]}``.
+        From a card. An empty encoder means the default of the network, which never changes. `options` are passed to the
+        network's class, for example ``{"decoder_channels": [128, 64, 32, 16, 16]}``.
 
     Returns
     -------
@@ -51,9 +50,9 @@ def build_network(architecture: Architecture) -> nn.Module:
 
 
 def parse_architecture(text: str, in_channels: int, classes: int) -> Architecture:
-    """Return what ``"deeplabv3plus:tu-xception65"`` or ``"conv_unet"`` means: a name and, after a colon, its encoder.
+    """Parse ``"deeplabv3plus:tu-xception65"`` or ``"conv_unet"``: a network name and, after a colon, its encoder.
 
-    Without an encoder it is the one that the network's class has by default.
+    Without an encoder, the default encoder of the network's class is used.
 
     Raises
     ------
@@ -67,13 +66,13 @@ def parse_architecture(text: str, in_channels: int, classes: int) -> Architectur
 
 
 def get_default_encoder(name: str) -> str:
-    """Return the encoder that an architecture's class has by default; empty where there is none to choose."""
+    """Return the default encoder of an architecture; empty if its encoder cannot be chosen."""
     parameters = inspect.signature(_NETWORKS[name].__init__).parameters
     return str(parameters["encoder_name"].default) if "encoder_name" in parameters else ""
 
 
 def get_flexible_size_options(architecture: Architecture) -> dict[str, bool]:
-    """Return what frees timm's transformers from the one size of planes that they were trained at."""
+    """Return the options that let timm's transformers accept planes of any size, not only their training size."""
     if architecture.name == "dpt":
         return {"dynamic_img_size": True}
     return {"strict_img_size": False} if architecture.encoder.startswith("tu-swin") else {}
@@ -83,11 +82,11 @@ def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Modul
     encoder = architecture.encoder or get_default_encoder(architecture.name)
     _check_encoder(encoder)
     choices = set(inspect.signature(network.__init__).parameters) - {"self", "kwargs"}
-    options = _validate_options(architecture, choices)  # smp itself would swallow unknown ones
+    options = _validate_options(architecture, choices)  # smp ignores unknown options
     try:
         return add_input_padding(network, MIN_SIDE_PX.get(architecture.name, 1))(
             encoder_name=encoder,
-            encoder_weights=None,  # a card's weights follow; a download would only cost time and need a network
+            encoder_weights=None,  # weights are loaded later; no download
             in_channels=architecture.in_channels,
             classes=architecture.classes,
             **options,
@@ -107,7 +106,9 @@ def _build_non_smp(network: type[nn.Module], architecture: Architecture) -> nn.M
     if "encoder_name" in choices:
         options["encoder_name"] = architecture.encoder or get_default_encoder(architecture.name)
     elif architecture.encoder:
-        raise MedSegError(f"{architecture.name} has no encoder to choose, so {architecture.encoder!r} is wrong there")
+        raise MedSegError(
+            f"{architecture.name} has no encoder to choose, but {architecture.encoder!r} is given. Leave it out."
+        )
     return add_input_padding(network)(in_channels=architecture.in_channels, classes=architecture.classes, **options)
 
 
@@ -122,7 +123,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_encoder(name: str) -> None:
-    """Refuse what smp does not list; timm's encoders (`tu-...`) are left to timm, which names its own."""
+    """Raise an error for encoders unknown to smp; timm checks its own encoders (`tu-...`)."""
     if not name.startswith("tu-"):
         choices = dict.fromkeys(smp.encoders.get_encoder_names())
         look_up(choices, name, "encoder", advice=", or tu-<any model of timm>")

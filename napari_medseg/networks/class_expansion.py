@@ -1,4 +1,4 @@
-"""A network for more labels than it was made for: what it knows stays as it is, new labels begin as unlikely."""
+"""Add classes to a network: old classes keep their weights, new classes start with a low probability."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.networks.architectures import build_network
 
 NEW_CLASS_LOGIT_MARGIN = 4.0
-"""How far below the background's logit a new label begins."""
+"""How far the initial logit of a new class is below the background's logit."""
 
 
 def expand_classes(network: nn.Module, card: ModelCard, n_classes: int) -> tuple[nn.Module, ModelCard]:
-    """Return a network with `n_classes` classes that says of the old ones what `network` says, and its card.
+    """Return a network with `n_classes` classes that gives the same logits for the old ones, and its card.
 
     A new class gets the background's weights and a bias that keeps it unlikely, so that labels change by training
     only. Nothing is done where there are that many classes already.

@@ -1,7 +1,7 @@
-"""Several networks of one kind that answer together: the mean of their probabilities.
+"""Ensembles: several networks of one architecture; the result is the mean of their probabilities.
 
-A version stays one card and one file: the members' architecture is in the options, their weights lie side by side. It
-costs as many times the seconds, the memory and the disk of one member as there are members.
+An ensemble is one version with one card and one file: the options hold the members' architecture, the file holds all
+weights. Time, memory and disk space grow with the number of members.
 """
 
 import math
@@ -36,7 +36,7 @@ class Ensemble(nn.Module):
         Its softmax is that mean.
         """
         together: Tensor | None = None
-        for member in self.members:  # one after the other, so that two answers are in memory at most
+        for member in self.members:  # one after the other, so that at most two outputs are in memory
             said = torch.log_softmax(member(images).float(), dim=1)
             together = said if together is None else torch.logaddexp(together, said)
         assert together is not None
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
 
 
 def make_ensemble_architecture(member: Architecture, n_members: int) -> Architecture:
-    """Return the architecture of several networks of one kind.
+    """Return the architecture of an ensemble of networks of one architecture.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def build_ensemble(architecture: Architecture, build_member: Callable[[Architect
     architecture
         Its options hold ``member`` (the members' architecture), ``n_members``, and the members' own options.
     build_member
-        Makes one of them.
+        Builds one member.
 
     Raises
     ------
     MedSegError
-        If the options are not complete, or the member is unknown.
+        If options are missing, or the member is unknown.
     """
     options = dict(architecture.options)
     name, n_members = options.pop(MEMBER, None), options.pop(N_MEMBERS, None)

@@ -1,4 +1,4 @@
-"""FCN and DeepLabV3 as torchvision has them: a ResNet whose last two stages are dilated, not strided, and a head."""
+"""FCN and DeepLabV3 as in torchvision: a ResNet whose last two stages are dilated instead of strided, and a head."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,18 +19,18 @@ N_FEATURES = 2048
 
 
 class DilatedResNet(nn.Module):
-    """Features at an eighth of the plane's side, enlarged again behind the head.
+    """A ResNet with output stride 8 and a head; the logits are upsampled to the size of the plane.
 
     Long, Shelhamer & Darrell, Fully convolutional networks, CVPR 2015 (`Fcn`); Chen et al., Rethinking atrous
-    convolution, 2017 (`DeepLabV3`). Parameters are named as in torchvision, below `encoder` and `decoder`, so that its
-    weights of the encoder and those of smp fit.
+    convolution, 2017 (`DeepLabV3`). Parameters are named as in torchvision, below `encoder` and `decoder`, so that
+    encoder weights of torchvision and smp fit.
 
     Parameters
     ----------
     encoder_name
         A key of `ENCODERS`.
     in_channels
-        Of planes (n, in_channels, h, w) of any size.
+        Channels of the planes (n, in_channels, h, w), which have any size.
     decoder
         Maps features (n, 2048, h / 8, w / 8) to logits of the same size.
     """
@@ -40,7 +40,7 @@ class DilatedResNet(nn.Module):
     def __init__(self, encoder_name: str, in_channels: int, decoder: nn.Module) -> None:
         super().__init__()
         if encoder_name not in ENCODERS:
-            raise MedSegError(f"unknown encoder {encoder_name!r}; {type(self).__name__} is on one of {list(ENCODERS)}")
+            raise MedSegError(f"unknown encoder {encoder_name!r}; {type(self).__name__} needs one of {list(ENCODERS)}")
         resnet = ENCODERS[encoder_name](weights=None, replace_stride_with_dilation=[False, True, True])
         if in_channels != 3:
             resnet.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)

@@ -1,7 +1,7 @@
-"""Low-rank fine-tuning: each kernel changes by a product of two thin matrices only.
+"""Low-rank fine-tuning (LoRA): each kernel only changes by the product of two thin matrices.
 
-Hu et al., LoRA, ICLR 2022, for convolutions and linear layers alike. Few numbers learn, so that a handful of images
-cannot change everything; in the end the change is added to the kernel, and the network is an ordinary one.
+Hu et al., LoRA, ICLR 2022, for convolutions and linear layers. Few parameters are trained, so that a few images cannot
+change the whole network. At the end, the change is added to the kernel.
 """
 
 import torch
@@ -13,12 +13,12 @@ LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LoraParametrization(nn.Module):
-    """A kernel plus `up @ down`, which begins as nothing.
+    """A kernel plus `up @ down`, which is 0 at the start.
 
     Parameters
     ----------
     kernel
-        Its first axis is one side of the product, all others together are the other.
+        The first axis gives the rows of the product, all other axes together give its columns.
     rank
         Of the product; at most the shorter side.
     generator
@@ -39,7 +39,7 @@ class LoraParametrization(nn.Module):
 
 
 def apply_lora(network: nn.Module, rank: int, seed: int) -> None:
-    """Let kernels of a network change by a low rank only; biases and normalisation, which are few, learn as ever."""
+    """Restrict the changes of a network's kernels to a low rank; biases and normalisation are trained fully."""
     generator = torch.Generator().manual_seed(seed)
     for layer in list(network.modules()):
         if isinstance(layer, LAYERS) and layer.weight.requires_grad:
@@ -48,7 +48,7 @@ def apply_lora(network: nn.Module, rank: int, seed: int) -> None:
 
 
 def merge_lora(network: nn.Module) -> dict[str, Tensor]:
-    """Return the weights with all changes added to their kernels, by the names that an ordinary network has."""
+    """Return the weights with the low-rank changes added to the kernels, by their names in the original network."""
     kernels = {
         f"{name}.{KERNEL}": layer.weight.detach()
         for name, layer in network.named_modules()

@@ -1,6 +1,6 @@
 """A version on disk: `card.json` and `model.safetensors`.
 
-Never a pickle, and never a byte that the card does not vouch for.
+Pickle files are never read, and weights are only used if their SHA-256 matches the card.
 """
 
 import hashlib
@@ -38,12 +38,12 @@ def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
 
 
 def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard:
-    """Write weights and card into a folder, which is made where it is missing.
+    """Write weights and card into a folder; the folder is created if it is missing.
 
     Returns
     -------
     ModelCard
-        The card as written, with the weights' SHA-256.
+        The written card, with the SHA-256 of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = save({name: _convert_to_half(tensor) for name, tensor in network.state_dict().items()})
@@ -93,7 +93,7 @@ def load_weights_strictly(module: nn.Module, weights: dict[str, Tensor], source:
         If a key is missing, too many, or of another shape.
     """
     try:
-        module.load_state_dict(dict(weights))  # some encoders take no `strict`, and drop keys; it is strict by default
+        module.load_state_dict(dict(weights))  # strict by default; some encoders have no `strict` option and drop keys
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise MedSegError(
@@ -113,12 +113,12 @@ def _parse_weights(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = load(data)
     except SafetensorError as error:
-        raise MedSegError(f"{path} is no safetensors file: {error}. Weights come as safetensors only.") from error
+        raise MedSegError(f"{path} is no safetensors file: {error}. Only safetensors files are supported.") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
 def _convert_to_half(tensor: Tensor) -> Tensor:
-    """Store kernels as fp16, which halves the file; vectors stay fp32, as a normalisation's variance can underflow."""
+    """Convert kernels to fp16 to halve the file; vectors stay fp32, because the variance of a norm can underflow."""
     tensor = tensor.detach().cpu().contiguous()
     if tensor.ndim < 2 or tensor.dtype != torch.float32:
         return tensor

@@ -1,4 +1,4 @@
-"""Networks halve their planes several times; here any of them learns to take planes that do not divide by that."""
+"""Input padding: networks halve planes several times; padding lets them accept planes of any size."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ALIGNMENT_PX = 32
-"""What the predictor pads to as well: most networks halve a plane five times."""
+"""The predictor pads to the same multiple: most networks halve a plane five times."""
 
 
 def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn.Module]:
@@ -20,9 +20,9 @@ def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn
     Parameters
     ----------
     network
-        Its class.
+        Class of the network.
     min_side_px
-        Shortest side that it can bear.
+        Shortest side that the network accepts.
     """
     base: Any = network
 
@@ -42,6 +42,6 @@ def add_input_padding(network: type[nn.Module], min_side_px: int = 1) -> type[nn
 
 
 def get_alignment_px(network: nn.Module) -> int:
-    """Sides of planes that pass through a network as they are divide by this: 32, or more with large patches."""
+    """Return the number of which plane sides must be multiples to need no padding: 32, or more with large patches."""
     strides = [getattr(part, "output_stride", 1) for part in (network, getattr(network, "encoder", None))]
     return math.lcm(ALIGNMENT_PX, *(int(stride) for stride in strides))

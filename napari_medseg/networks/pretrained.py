@@ -1,9 +1,9 @@
-"""Weights of encoders that were trained before: published ones such as ImageNet's, a file, or those of a version.
+"""Pretrained encoder weights: published weights such as ImageNet's, a file, or the encoder of a version.
 
-Which of them a network starts from is decided in `training.start_plan`.
+`training.start_plan` decides which of them a network starts from.
 
-Weights are read as safetensors only, from the Hugging Face hub too: where a library would fall back to a pickle, there
-is an error.
+Weights are only read from safetensors files, also from the Hugging Face hub. If only a pickle file is available, an
+error is raised.
 """
 
 import logging
@@ -32,34 +32,34 @@ logger = logging.getLogger(__name__)
 
 
 class NoWeightsError(MedSegError):
-    """Weights that are published cannot be had here and now."""
+    """Published weights do not exist or cannot be downloaded."""
 
 
 def initialise_encoder(
     network: nn.Module, architecture: Architecture, source: str, weights_dir: Path, registry: ModelRegistry
 ) -> None:
-    """Put pretrained weights into a network's encoder.
+    """Load pretrained weights into a network's encoder.
 
     Parameters
     ----------
     network, architecture
-        As built from that architecture.
+        The network, and the architecture that it was built from.
     source
-        ``"imagenet"``, or another name under which smp lists weights of this encoder, such as ``"swsl"``: from the
-        Hugging Face hub or its cache on this machine. A version such as ``"lungs-unet@3"``: its encoder. A path of
-        a safetensors file. ``"none"``: the random numbers stay.
+        ``"imagenet"`` or another name of published weights in smp, such as ``"swsl"``: from the Hugging Face hub or its
+        local cache. A version such as ``"lungs-unet@3"``: its encoder. A path of a safetensors file. ``"none"``: keep
+        the random weights.
     weights_dir
-        Where relative paths start.
+        Base folder of relative paths.
     registry
-        Knows the versions.
+        Registry of the versions.
 
     Raises
     ------
     MedSegError
-        If these weights cannot be had or do not fit. An encoder never stays random without being told to.
+        If these weights are not available or do not fit. An encoder never silently stays random.
     """
     if source == RANDOM_WEIGHTS:
-        logger.info("the encoder of %s starts from random numbers", architecture.name)
+        logger.info("the encoder of %s starts from random weights", architecture.name)
         return
     architecture = architecture.model_copy(update={"encoder": _get_encoder_name(architecture)})
     if source in {IMAGENET_WEIGHTS, *_get_smp_weight_settings(architecture.encoder)}:
@@ -69,15 +69,15 @@ def initialise_encoder(
     elif source.strip():
         load_encoder_file(network, weights_dir / Path(source).expanduser())
     else:
-        raise MedSegError(f"it is not said what {architecture.name} starts from. Name {WEIGHT_SOURCES_TEXT}.")
+        raise MedSegError(f"no start weights are given for {architecture.name}. Name {WEIGHT_SOURCES_TEXT}.")
     logger.info("the encoder of %s starts from %s", architecture.name, source)
 
 
 def list_published_weights(architecture: Architecture) -> list[str]:
-    """List the published weights of a network's encoder, as `initialise_encoder` takes them.
+    """List the names of the published weights of a network's encoder, for `initialise_encoder`.
 
-    ImageNet's come first, then what comes close to them. Empty where nobody publishes weights of this encoder, or the
-    network has none that could be chosen.
+    ImageNet's come first, then names that contain "imagenet". The list is empty if there are no published weights of
+    this encoder, or the network has no selectable encoder.
     """
     encoder = _get_encoder_name(architecture)
     if encoder.startswith("tu-"):
@@ -90,7 +90,7 @@ def list_published_weights(architecture: Architecture) -> list[str]:
 
 
 def describe_encoder_weights(architecture: Architecture, source: str, weights_dir: Path) -> str:
-    """Say for a card what `initialise_encoder` made the encoder begin with; arguments as there."""
+    """Describe, for a card, the start weights of an encoder; the arguments are those of `initialise_encoder`."""
     encoder = _get_encoder_name(architecture)
     if source in {IMAGENET_WEIGHTS, *_get_smp_weight_settings(encoder)}:
         return f"{source} ({encoder})"
@@ -101,7 +101,7 @@ def describe_encoder_weights(architecture: Architecture, source: str, weights_di
 
 
 def load_encoder_file(network: nn.Module, path: Path) -> None:
-    """Put the weights of a safetensors file into `network.encoder`; every key has to fit.
+    """Load the weights of a safetensors file into `network.encoder`; every key must fit.
 
     Raises
     ------
@@ -114,19 +114,19 @@ def load_encoder_file(network: nn.Module, path: Path) -> None:
 
 
 def load_encoder_state(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Put weights into `network.encoder`; those of its first layer are fitted to its number of channels.
+    """Load weights into `network.encoder`; those of the first layer are adapted to its number of input channels.
 
     Raises
     ------
     MedSegError
-        If the network has no encoder, or a key is missing, too many or of another shape; `source` is named.
+        If the network has no encoder, or a key is missing, unexpected or of another shape; the text names `source`.
     """
     encoder = _get_encoder(network, source)
     first = next((name for name, tensor in encoder.state_dict().items() if tensor.ndim == 4), "")
     if first in weights and weights[first].ndim == 4:
         wanted = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
         before, after = weights[first].shape[1], wanted[first][1]
-        weights = {  # an encoder may see the plane with several kernels
+        weights = {  # an encoder may have several layers that read the plane
             name: adapt_input_channels(kernels, after)
             if _differ_in_channels(kernels, wanted.get(name), before, after)
             else kernels
@@ -136,7 +136,7 @@ def load_encoder_state(network: nn.Module, weights: dict[str, Tensor], source: s
 
 
 def adapt_input_channels(kernels: Tensor, channels: int) -> Tensor:
-    """Return kernels (out, c, h, w) of a first layer for another number of channels.
+    """Return the kernels (out, channels, h, w) of a first layer, from kernels (out, c, h, w) for c channels.
 
     A grey plane in all channels gets the answer that it got before. Fewer channels share the sum of all; of more, each
     takes the kernels of red, green, blue, red, ... in turn, divided by how many take the same.
@@ -155,18 +155,18 @@ def adapt_input_channels(kernels: Tensor, channels: int) -> Tensor:
 
 
 def _differ_in_channels(kernels: Tensor, wanted: torch.Size | None, before: int, after: int) -> bool:
-    """Whether kernels are as wanted but for the number of channels of the plane."""
+    """Whether kernels differ from the wanted shape only in the number of channels of the plane."""
     return wanted is not None and before != after and kernels.shape[1:2] == (before,) and wanted[1:2] == (after,)
 
 
 def _get_encoder(network: nn.Module, source: str) -> nn.Module:
     if not isinstance(encoder := getattr(network, "encoder", None), nn.Module):
-        raise MedSegError(f"{type(network).__name__} has no encoder to put {source} into. Leave the weights out.")
+        raise MedSegError(f"{type(network).__name__} has no encoder for {source}. Do not give encoder weights.")
     return encoder
 
 
 def _get_encoder_name(architecture: Architecture) -> str:
-    """Return the encoder by name; an ensemble has none."""
+    """Return the name of the encoder; empty for an ensemble."""
     if architecture.encoder or architecture.name == ENSEMBLE:
         return architecture.encoder
     return get_default_encoder(architecture.name)
@@ -183,13 +183,13 @@ def _load_from_version(network: nn.Module, wanted: Architecture, version: str, r
 
 
 def _get_smp_weight_settings(encoder: str) -> dict[str, dict[str, str]]:
-    """Return what smp knows of an encoder's weights on the hub, by name."""
+    """Return the hub settings of smp for an encoder's weights, by name of the weights."""
     settings: dict[str, dict[str, str]] = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
     return settings
 
 
 def _load_hub_weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
-    """Return an RGB encoder's weights by their names in it, from the hub or its cache on this machine."""
+    """Return the state dict of an RGB encoder, from the hub or its local cache."""
     encoder = architecture.encoder
     if encoder.startswith("tu-"):
         return _load_timm_weights(architecture)
@@ -201,7 +201,7 @@ def _load_hub_weights(architecture: Architecture, source: str) -> dict[str, Tens
         )
     path = _download_weights(encoder, settings[source]["repo_id"], settings[source].get("revision"))
     twin = smp.encoders.get_encoder(encoder, weights=None)
-    twin.load_state_dict(read_weights(path))  # it drops the classifier, and renames what other versions named else
+    twin.load_state_dict(read_weights(path))  # drops the classifier, and renames keys of other versions
     weights: dict[str, Tensor] = twin.state_dict()
     return weights
 
@@ -214,7 +214,7 @@ def _load_timm_weights(architecture: Architecture) -> dict[str, Tensor]:
     twin = smp.MODEL_ARCHITECTURES_MAPPING[architecture.name](
         encoder_name=architecture.encoder,
         encoder_weights=True,
-        pretrained_cfg_overlay={"file": str(path), "custom_load": False},  # timm itself would take a pickle as well
+        pretrained_cfg_overlay={"file": str(path), "custom_load": False},  # timm would also accept a pickle
         **architecture.options,
         **get_flexible_size_options(architecture),
     )
@@ -225,9 +225,9 @@ def _load_timm_weights(architecture: Architecture) -> dict[str, Tensor]:
 def _download_weights(encoder: str, repository: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision))
-    except OSError as error:  # of all kinds: no network, no such file, no access, no room
+    except OSError as error:  # no network, no such file, no access, or no disk space
         reason = " ".join(str(error).split())[:200]
         raise NoWeightsError(
-            f"cannot get the weights of {encoder}: tried {HUB_FILE} of {repository} at Hugging Face, and its cache on "
-            f"this machine ({reason}). Nothing was started. Try again with a connection, or name {WEIGHT_SOURCES_TEXT}."
+            f"cannot get the weights of {encoder}: tried {HUB_FILE} of {repository} at Hugging Face, and its local "
+            f"cache ({reason}). Nothing was started. Try again with a network, or name {WEIGHT_SOURCES_TEXT}."
         ) from error

@@ -1,4 +1,4 @@
-"""How far a network looks: measured, not added up from its layers, so that it holds for any of them."""
+"""Receptive field of a network: measured by gradients, not computed from its layers, so it works for any network."""
 
 import copy
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from napari_medseg.networks.padding import get_alignment_px
 
 PROBE_LENGTHS_PX = (1024, 4096)
-"""Lengths of the strips, the next only where the whole of one before it was seen."""
+"""Lengths of the test strips; the longer one is used only if the field covers the whole shorter one."""
 
 SMALLEST_STRIP_PX = 32
 SAFE_DILATION = 8
-"""A kernel spread wider may, on features of a 32nd of the plane's side, leap over the end of the first strip unseen."""
+"""With a larger dilation, on features of 1/32 of the plane's side, a kernel can skip the end of the first strip."""
 
 N_DRAWS = 2
 CORE_SHARE = 0.95
@@ -21,17 +21,17 @@ CORE_SHARE = 0.95
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the centre of the answer depends on, along one side of the plane.
+    """The receptive field of the centre of the output, along one side of the plane.
 
     Parameters
     ----------
     side_px
-        From the first to the last pixel that changes it at all.
+        From the first to the last pixel with a non-zero gradient.
     core_px
-        Side of the middle part that holds 95 % of the gradient: what counts is far smaller than what is seen
-        (Luo et al., Understanding the effective receptive field, NeurIPS 2016).
+        Side of the central part that holds 95 % of the gradient; the effective receptive field is much smaller than the
+        theoretical one (Luo et al., Understanding the effective receptive field, NeurIPS 2016).
     probe_px
-        Length of the strip that was looked at.
+        Length of the test strip.
     """
 
     side_px: int
@@ -40,11 +40,11 @@ class ReceptiveField:
 
     @property
     def is_unbounded(self) -> bool:
-        """Whether both ends of the strip were seen, so that there is no telling where it ends.
+        """Whether the field covers the whole strip, so that its size is unknown.
 
-        Pooling over the whole plane or attention does that, or a field that is larger than the strip.
+        Reasons are pooling over the whole plane, attention, or a field that is larger than the strip.
         """
-        return self.side_px >= self.probe_px - 1  # the centre of an even side has one pixel less behind it
+        return self.side_px >= self.probe_px - 1  # with an even side, the centre has one pixel less after it
 
 
 def measure_receptive_field(network: nn.Module, in_channels: int) -> ReceptiveField:
@@ -75,7 +75,7 @@ def measure_receptive_field(network: nn.Module, in_channels: int) -> ReceptiveFi
 
 
 def _compute_gradient_profile(network: nn.Module, in_channels: int, length: int) -> Tensor:
-    """Return the gradient's absolute sum for each column of the strip."""
+    """Return the sum of the absolute gradient of each column of the strip, float64 (length,)."""
     height = max(SMALLEST_STRIP_PX, get_alignment_px(network))
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(length, dtype=torch.float64)
@@ -93,7 +93,7 @@ def _find_max_dilation(network: nn.Module) -> int:
 
 
 def _compute_core_px(reach: Tensor) -> int:
-    """Return the side of the smallest middle part that holds `CORE_SHARE` of the gradient."""
+    """Return the side of the smallest central part that holds `CORE_SHARE` of the gradient."""
     centre = len(reach) // 2
     distance = (torch.arange(len(reach)) - centre).abs()
     within = torch.zeros(int(distance.max()) + 1, dtype=reach.dtype).index_add_(0, distance, reach).cumsum(0)

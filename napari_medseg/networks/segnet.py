@@ -1,4 +1,4 @@
-"""SegNet: a decoder that puts every value back where the encoder's pooling found it."""
+"""SegNet: a decoder that unpools with the indices of the encoder's max pooling."""
 
 import itertools
 
@@ -14,7 +14,7 @@ POOL = (2, 2)
 
 
 class SegNet(nn.Module):
-    """An encoder of the VGG family and its mirror image, joined by nothing but the positions of the pooled maxima.
+    """A VGG encoder and a mirrored decoder, connected only by the indices of max pooling.
 
     Badrinarayanan, Kendall & Cipolla, SegNet: a deep convolutional encoder-decoder architecture for image
     segmentation, IEEE TPAMI 2017; theirs is on `vgg16_bn`.
@@ -24,12 +24,12 @@ class SegNet(nn.Module):
     encoder_name
         One of `ENCODERS`.
     in_channels, classes
-        Of planes (n, in_channels, h, w) and logits (n, classes, h, w); h and w are multiples of 32.
+        Channels of the planes (n, in_channels, h, w) and of the logits (n, classes, h, w); h, w are multiples of 32.
 
     Raises
     ------
     MedSegError
-        If the encoder is of another family: its pooling would leave no indices.
+        If the encoder is not a VGG: it would have no pooling indices.
     """
 
     output_stride = 32
@@ -37,10 +37,10 @@ class SegNet(nn.Module):
     def __init__(self, encoder_name: str = "vgg16_bn", in_channels: int = 3, classes: int = 2) -> None:
         super().__init__()
         if encoder_name not in ENCODERS:
-            raise MedSegError(f"unknown encoder {encoder_name!r}; SegNet is the mirror image of one of {ENCODERS}")
+            raise MedSegError(f"unknown encoder {encoder_name!r}; SegNet needs one of {ENCODERS}")
         self.encoder = get_encoder(encoder_name, in_channels=in_channels, weights=None)
         stages = _get_stage_widths(self.encoder.features)
-        outputs = [stage[0] for stage in stages]  # a stage ends with the width that the stage above it needs
+        outputs = [stage[0] for stage in stages]  # a decoder stage ends with the width that the next stage needs
         above = [outputs[0], *(stage[-1] for stage in stages[:-1])]
         self.decoder = nn.ModuleList(
             _build_stage([*reversed(widths), out]) for widths, out in reversed(list(zip(stages, above, strict=True)))
@@ -63,7 +63,7 @@ class SegNet(nn.Module):
 
 
 def _get_stage_widths(layers: nn.Sequential) -> list[list[int]]:
-    """Return the channels of the convolutions of each stage; a stage ends with its pooling."""
+    """Return the output channels of the convolutions of each stage; a stage ends with pooling."""
     stages: list[list[int]] = [[]]
     for layer in layers:
         if isinstance(layer, nn.Conv2d):

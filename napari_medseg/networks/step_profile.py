@@ -1,7 +1,7 @@
-"""What one step of training costs on this machine, measured in a process of its own.
+"""Cost of one training step on this machine, measured in a separate process.
 
-Of its own, because the memory that a process has given back it takes again unseen. `python -P -m
-napari_medseg.networks.step_profile ORDER` is that process: an order as JSON in, the cost as JSON out.
+The process is separate, because memory that a process has freed and uses again cannot be measured. It is `python -P -m
+napari_medseg.networks.step_profile ORDER`: a request as JSON in, the cost as JSON out.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ SAMPLE_EVERY_S = 0.002
 
 
 class StepSettings(BaseModel):
-    """What goes through the network at once, where."""
+    """Batch size, plane size, device and precision of a training step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,10 +39,10 @@ class StepSettings(BaseModel):
 
 
 class StepCost(BaseModel):
-    """Cost of one step: seconds, the median of a few after a first one, and memory.
+    """Cost of one step: seconds (median of a few steps after a warm-up step) and memory.
 
-    `peak_bytes` are weights, gradients, the optimiser's state and activations at their most: on a GPU as its allocator
-    counts them, on the CPU as the growth of the process.
+    `peak_bytes` is the maximum of weights, gradients, optimiser state and activations: on a GPU as counted by its
+    allocator, on the CPU as growth of the process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,12 +59,12 @@ class _ProfileRequest(BaseModel):
 
 
 def measure_step_cost(architecture: Architecture, size: StepSettings) -> StepCost:
-    """Train a network on noise for a few steps of AdamW, in another process, and measure.
+    """Train a network on noise for a few AdamW steps in another process, and measure time and memory.
 
     Raises
     ------
     MedSegError
-        If it cannot be built or trained, or the memory does not suffice.
+        If it cannot be built or trained, or there is not enough memory.
     """
     order = _ProfileRequest(architecture=architecture, size=size).model_dump_json()
     command = [sys.executable, "-P", "-m", "napari_medseg.networks.step_profile", order]
@@ -74,22 +74,22 @@ def measure_step_cost(architecture: Architecture, size: StepSettings) -> StepCos
     if answer.returncode == 1:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
     else:
-        reason = f"its process was ended from outside ({answer.returncode}), as systems do where memory runs out"
+        reason = f"its process was ended from outside ({answer.returncode}), maybe because memory ran out"
     raise MedSegError(
         f"a step of {architecture.name} with {size.batch_size} planes of {size.side_px} px on {size.device} failed: "
-        f"{reason}. Take fewer or smaller planes."
+        f"{reason}. Use fewer or smaller planes."
     )
 
 
 def measure_step_cost_in_process(architecture: Architecture, size: StepSettings) -> StepCost:
-    """Do it in this process, which should have done nothing else yet."""
+    """Measure the cost in this process, which should not have done anything else before."""
     with _watch_peak_bytes(torch.device(size.device)) as peak:
         seconds = _time_steps(build_network(architecture).to(size.device).train(), architecture, size)
     return StepCost(seconds=seconds, peak_bytes=peak[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the one argument orders; 1 after an error, which is the last line of stderr."""
+    """Run the measurement of the JSON argument; return 1 after an error, which is the last line of stderr."""
     order = _ProfileRequest.model_validate_json((sys.argv[1:] if arguments is None else arguments)[0])
     try:
         cost = measure_step_cost_in_process(order.architecture, order.size)
@@ -107,7 +107,7 @@ def _time_steps(network: nn.Module, architecture: Architecture, size: StepSettin
     labels = torch.randint(architecture.classes, plane, device=size.device)
     images = torch.randn(plane[0], architecture.in_channels, *plane[1:], device=size.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    _run_training_step(network, optimiser, (images, labels), size)  # buys memory and chooses kernels
+    _run_training_step(network, optimiser, (images, labels), size)  # warm-up: allocates memory and chooses kernels
     seconds: list[float] = []
     while len(seconds) < N_TIMED and sum(seconds) < MAX_TIMING_S:
         began = time.perf_counter()
@@ -132,7 +132,7 @@ def _run_training_step(
 
 @contextlib.contextmanager
 def _watch_peak_bytes(device: torch.device) -> Iterator[list[int]]:
-    """Watch the memory in use from a thread; the list holds, at the end, by how much it grew at most."""
+    """Watch the used memory in a thread; at the end the list holds its largest growth in bytes."""
     used, grown, ended = _make_memory_counter(device), [0], threading.Event()
     before = used()
 

@@ -1,4 +1,4 @@
-"""What a network is made of and what it costs: layers, parameters, multiply-adds, receptive field, one step."""
+"""Summary of a network: layers, parameters, multiply-adds, receptive field, and the cost of one training step."""
 
 import copy
 from collections.abc import Iterator
@@ -18,22 +18,21 @@ FLOPS_PER_MULTIPLY_ADD = 2
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer, or one part with all layers in it.
+    """One layer, or one module with all layers in it.
 
     Parameters
     ----------
     path
-        As in the names of its weights; empty for the whole network.
+        Path as in the names of the weights; empty for the whole network.
     kind
-        Name of its class.
+        Class name.
     output_shape
-        (c, h, w) of what it makes of one plane, the last where it makes several; `None` where it is never called
-        by itself.
+        (c, h, w) of its output for one plane (the last one of several outputs); `None` if it is never called directly.
     n_parameters
-        That can be trained.
+        Number of trainable parameters.
     n_multiply_adds
-        For one plane: convolutions, matrix products and attention; normalisation, activation and pooling are not
-        counted, as is usual.
+        Multiply-adds for one plane: convolutions, matrix products and attention; as usual, normalisation, activation
+        and pooling are not counted.
     """
 
     path: str
@@ -44,13 +43,13 @@ class LayerRow:
 
     @property
     def depth(self) -> int:
-        """How deep it is nested; the network itself is 0."""
+        """Nesting depth; 0 for the network itself."""
         return self.path.count(".") + 1 if self.path else 0
 
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """All that `medseg models summary` tells; the first row is the whole network."""
+    """The output of `medseg models summary`; the first row is the whole network."""
 
     architecture: Architecture
     rows: tuple[LayerRow, ...]
@@ -65,16 +64,16 @@ def summarise_network(network: nn.Module, architecture: Architecture, size: Step
     Parameters
     ----------
     network, architecture
-        As built from that architecture.
+        The network, and the architecture that it was built from.
     size
-        Of a training step; multiply-adds are those of one of its planes.
+        Size of a training step; multiply-adds are for one of its planes.
     depth
-        How deep layers are told apart.
+        Maximum nesting depth of the listed layers.
 
     Raises
     ------
     MedSegError
-        If a step of training is not possible.
+        If a training step fails.
     """
     rows = list_layers(network, architecture.in_channels, size.side_px, depth)
     reach = measure_receptive_field(network, architecture.in_channels)
@@ -82,7 +81,7 @@ def summarise_network(network: nn.Module, architecture: Architecture, size: Step
 
 
 def list_layers(network: nn.Module, in_channels: int, side_px: int, depth: int) -> list[LayerRow]:
-    """List the parts of a network down to a depth, in the order in which they are built; the network comes first."""
+    """List the modules of a network down to a depth, in definition order; the network comes first."""
     network = copy.deepcopy(network).eval()
     shapes: dict[str, tuple[int, ...]] = {}
     for path, part in network.named_modules():

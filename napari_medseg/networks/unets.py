@@ -1,4 +1,4 @@
-"""U-Nets without a borrowed encoder, of plain or of Inception blocks."""
+"""U-Nets without a pretrained encoder, with convolution blocks or Inception blocks."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ def build_conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class InceptionBlock(nn.Module):
-    """Four views of the same pixels side by side: 1x1, 3x3, 5x5 and the 3x3 maximum, a quarter of the channels each.
+    """Four parallel branches with a quarter of the channels each: 1x1, 3x3 and 5x5 convolution, and 3x3 max pooling.
 
-    Szegedy et al., Going deeper with convolutions, CVPR 2015; the wide kernels look at a 1x1 reduction there as here.
+    Szegedy et al., Going deeper with convolutions, CVPR 2015, including the 1x1 reductions before the wide kernels.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class InceptionBlock(nn.Module):
         super().__init__()
         if out_channels % 4:
             raise MedSegError(
-                f"an Inception block has four branches, but a width of {out_channels}. Take a multiple of 4."
+                f"an Inception block has four branches, but a width of {out_channels}. Choose a multiple of 4."
             )
         part = out_channels // 4
         self.branches = nn.ModuleList(
@@ -62,16 +62,17 @@ class InceptionBlock(nn.Module):
 
 
 class BaseUNet(nn.Module):
-    """Levels of blocks with max pooling between them, and the way back up with skip connections.
+    """A U-Net: an encoder of blocks with max pooling, and a decoder with skip connections.
 
     Ronneberger, Fischer & Brox, U-Net, MICCAI 2015, with padded convolutions and batch normalisation.
 
     Parameters
     ----------
     block
-        Makes the layers of a level from its channels in and out.
+        Builds the layers of a level from its input and output channels.
     in_channels, classes
-        Of planes (n, in_channels, h, w) and logits (n, classes, h, w); h and w divide by `output_stride`.
+        Channels of the planes (n, in_channels, h, w) and of the logits (n, classes, h, w); h and w are multiples of
+        `output_stride`.
     widths
         Channels of each level and, last, below them: five numbers make four levels with four poolings.
 
@@ -85,7 +86,7 @@ class BaseUNet(nn.Module):
         super().__init__()
         if len(widths) < 2 or min(widths) < 1:
             raise MedSegError(
-                f"widths {list(widths)} make no U-Net; it needs at least two, as in {list(DEFAULT_WIDTHS)}"
+                f"widths {list(widths)} make no U-Net; it needs at least two numbers, as {list(DEFAULT_WIDTHS)}"
             )
         self.output_stride = 2 ** (len(widths) - 1)
         self.encoder = _UNetEncoder(block, [in_channels, *widths])
@@ -99,14 +100,14 @@ class BaseUNet(nn.Module):
 
 
 class ConvUNet(BaseUNet):
-    """The U-Net of convolution, batch normalisation and leaky ReLU."""
+    """A U-Net of convolutions, batch normalisation and leaky ReLU."""
 
     def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = DEFAULT_WIDTHS) -> None:
         super().__init__(build_conv_block, in_channels, classes, widths)
 
 
 class InceptionUNet(BaseUNet):
-    """The same with an Inception block in the place of every block of convolutions."""
+    """A U-Net with an Inception block instead of every convolution block."""
 
     def __init__(self, in_channels: int = 3, classes: int = 2, widths: Sequence[int] = DEFAULT_WIDTHS) -> None:
         super().__init__(InceptionBlock, in_channels, classes, widths)

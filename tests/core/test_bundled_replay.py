@@ -38,7 +38,7 @@ def test_a_sample_of_a_source_is_for_versions_that_learnt_from_it(tmp_path: Path
 def test_without_samples_nothing_is_replayed_and_a_damaged_list_is_named(tmp_path: Path) -> None:
     assert read_replay_samples(tmp_path, base()) == []
     (tmp_path / "replay.json").write_text("{")
-    with pytest.raises(MedSegError, match="no list of samples"):
+    with pytest.raises(MedSegError, match="not a list of samples"):
         read_replay_samples(tmp_path, base())
 
 

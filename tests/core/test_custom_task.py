@@ -54,18 +54,18 @@ def test_labels_are_numbered_in_order_and_named_in_words() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"name": "lungs"}, "task of the program itself"),
-        ({"name": "Larynx"}, "is no name of a task"),
-        ({"name": "../larynx"}, "is no name of a task"),
+        ({"name": "lungs"}, "is a built-in task"),
+        ({"name": "Larynx"}, "is not a valid task name"),
+        ({"name": "../larynx"}, "is not a valid task name"),
         ({"labels": []}, "at least one label"),
         ({"labels": ["a", "A"]}, "two labels are called a"),
         ({"labels": ["a", " "]}, "has no name"),
         ({"labels": ["background", "a"]}, "background is always 0"),
         ({"labels": [f"l{n}" for n in range(255)]}, "at most 254 labels, not 255"),
         ({"labels": ["a", "b"], "colours": ["#000000"]}, "2 labels, but 1 colours"),
-        ({"labels": ["a"], "colours": ["red"]}, "RED is no colour"),
+        ({"labels": ["a"], "colours": ["red"]}, "RED is not a colour"),
         ({"kind": "smell"}, "unknown kind of images 'smell'; choose one of"),
-        ({"labels": ["a", "b"], "instances": True}, "numbered objects has one label"),
+        ({"labels": ["a", "b"], "instances": True}, "numbered objects has exactly one label"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: dict[str, object], said: str) -> None:
@@ -104,7 +104,7 @@ def test_a_file_that_was_tampered_with_is_left_out_and_named(tmp_path: Path, cap
     path = write_task(larynx(), tmp_path)
     path.write_text(path.read_text().replace("glottal space", "Vocal folds"))
     assert "larynx" not in read_task_catalog([tmp_path])
-    assert "larynx.json is no task" in caplog.text
+    assert "larynx.json is not a task" in caplog.text
     assert "two labels" in caplog.text
 
 
@@ -133,7 +133,7 @@ def test_no_version_is_live_before_the_first_is_promoted(tmp_path: Path) -> None
     write_card(card_of(larynx()), folder / "card.json")
     registry = ModelRegistry(tmp_path / "user", tmp_path / "bundled")
     assert registry.get_live_id("larynx") == ""
-    with pytest.raises(MedSegError, match=r"no model for the task 'larynx'.*Promote one of \['larynx-unet@1'\]"):
+    with pytest.raises(MedSegError, match=r"the task 'larynx' has no live model.*Promote one of \['larynx-unet@1'\]"):
         registry.get_live_card("larynx")
     registry.promote("larynx-unet@1", "the first")
     assert registry.get_live_id("larynx") == "larynx-unet@1"
@@ -158,7 +158,7 @@ def test_labels_come_behind_in_colours_that_are_free() -> None:
     assert extends(replace_task_labels(larynx(), ["vocal folds", "glottal space"], ["#000000", "#FFFFFF"]), larynx())
     with pytest.raises(MedSegError, match="two labels are called vocal folds"):
         append_task_labels(larynx(), ["Vocal folds"])
-    with pytest.raises(MedSegError, match="numbered objects has one label"):
+    with pytest.raises(MedSegError, match="numbered objects has exactly one label"):
         append_task_labels(make_custom_task("cells", ["cell"], instances=True), ["dead cell"])
 
 

@@ -62,7 +62,7 @@ def test_a_card_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, object], place: str) -> None:
     content = json.loads(CARD.model_dump_json()) | change
     (tmp_path / "card.json").write_text(json.dumps(content))
-    with pytest.raises(MedSegError, match=rf"card\.json is no valid model card: .*{place}"):
+    with pytest.raises(MedSegError, match=rf"card\.json is not a valid model card: .*{place}"):
         read_card(tmp_path / "card.json")
 
 
@@ -70,5 +70,5 @@ def test_missing_and_broken_cards(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match=r"cannot read the model card card\.json"):
         read_card(tmp_path / "card.json")
     (tmp_path / "card.json").write_text("{")
-    with pytest.raises(MedSegError, match="no valid model card"):
+    with pytest.raises(MedSegError, match="not a valid model card"):
         read_card(tmp_path / "card.json")

@@ -79,7 +79,7 @@ def test_reason_goes_on_the_card_that_is_written(registry: ModelRegistry, tmp_pa
 def test_weights_that_are_not_the_cards_are_refused(registry: ModelRegistry, tmp_path: Path) -> None:
     candidate = make_version(tmp_path / "run")
     (candidate / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(MedSegError, match="not those of the card"):
+    with pytest.raises(MedSegError, match="do not match the card"):
         registry.add(candidate)
     (candidate / "model.safetensors").unlink()
     with pytest.raises(MedSegError, match=r"has no model\.safetensors"):
@@ -91,7 +91,7 @@ def test_weights_that_are_not_the_cards_are_refused(registry: ModelRegistry, tmp
 def test_unknown_version_lists_the_choices(registry: ModelRegistry) -> None:
     with pytest.raises(MedSegError, match=r"no model 'lungs-unet@9'; choose one of \['lungs-unet@1'\]"):
         registry.promote("lungs-unet@9")
-    with pytest.raises(MedSegError, match="no model for the task 'nuclei'"):
+    with pytest.raises(MedSegError, match="the task 'nuclei' has no live model"):
         registry.get_live_card("nuclei")
 
 
@@ -126,5 +126,5 @@ def test_a_region_of_interest_is_found_by_the_live_version_of_its_task(registry:
     registry.promote(promoted.id)
     assert registry.find_roi_folder(inside) == registry.get_folder("lungs-unet@2")
     elsewhere = inside.model_copy(update={"field": RegionOfInterest(task="nuclei")})
-    with pytest.raises(MedSegError, match="no model for the task 'nuclei'"):
+    with pytest.raises(MedSegError, match="the task 'nuclei' has no live model"):
         registry.find_roi_folder(elsewhere)

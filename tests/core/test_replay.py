@@ -23,5 +23,5 @@ def test_without_images_there_is_no_list_and_a_damaged_one_is_named(tmp_path: Pa
     assert not (tmp_path / REPLAY_IMAGES_FILE).exists()
     assert read_replay_images(tmp_path) == ()
     (tmp_path / REPLAY_IMAGES_FILE).write_text("[{}]")
-    with pytest.raises(MedSegError, match=r"older\.json is no list"):
+    with pytest.raises(MedSegError, match=r"older\.json is not a list"):
         read_replay_images(tmp_path)

@@ -80,7 +80,7 @@ def test_weights_of_another_network_are_refused(network: nn.Module, tmp_path: Pa
 
 def test_a_pickle_is_refused_as_encoder_weights(network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(MedSegError, match="safetensors only"):
+    with pytest.raises(MedSegError, match="Only safetensors"):
         load_encoder_file(network, tmp_path / "weights.pt")
 
 

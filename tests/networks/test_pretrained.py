@@ -169,7 +169,7 @@ def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
         ("conv_unet", "imagenet", 'conv_unet has no weights "imagenet"'),
         ("unet:dpn68b", "imagenet", r"imagenet\+5k"),
         ("unet:resnet18", "gone.safetensors", "there is no file"),
-        ("unet:resnet18", "", "not said what unet starts from"),
+        ("unet:resnet18", "", "no start weights are given for unet"),
     ],
 )
 def test_a_start_that_cannot_be_is_named(text: str, source: str, named: str, start: Start) -> None:

@@ -19,7 +19,7 @@ def test_a_step_takes_time_and_at_least_the_memory_of_its_activations() -> None:
 
 
 def test_a_step_that_fails_says_why() -> None:
-    with pytest.raises(MedSegError, match=r"unknown architecture 'nope'.*Take fewer or smaller planes"):
+    with pytest.raises(MedSegError, match=r"unknown architecture 'nope'.*Use fewer or smaller planes"):
         measure_step_cost(WIDE.model_copy(update={"name": "nope"}), StepSettings())
 
 

@@ -227,7 +227,7 @@ def test_damaged_label_file_is_named(ws: Workspace) -> None:
     with pytest.raises(MedSegError, match="is damaged"):
         open_review(ws, case, prediction)
     path.unlink()
-    with pytest.raises(MedSegError, match="is gone"):
+    with pytest.raises(MedSegError, match="is missing"):
         open_review(ws, case, prediction)
 
 

@@ -219,7 +219,7 @@ def test_another_mask_is_another_snapshot_and_a_changed_file_is_refused(ws: Work
     path.write_bytes((ws.project.folder / correction.labels_file).read_bytes())
     with pytest.raises(MedSegError, match="changed after the snapshot was frozen"):
         reader().read_image(item)
-    with pytest.raises(MedSegError, match="gone or damaged"):
+    with pytest.raises(MedSegError, match="missing or damaged"):
         read_export_items(ws, [(case, correction, "") for case, _, _ in list_accepted_rows(ws, "lungs")])
 
 
@@ -232,5 +232,5 @@ def test_a_damaged_area_says_what_to_do(ws: Workspace) -> None:
         open_review(ws, case, prediction)
     correction = accepted_in_part(ws, 1)
     (ws.project.folder / correction.reviewed_file).with_suffix(".json").unlink()
-    with pytest.raises(MedSegError, match="Put it back from a backup"):
+    with pytest.raises(MedSegError, match="Restore it from a backup"):
         open_review(ws, *predicted(ws, phantom(1)))

@@ -1,4 +1,4 @@
-"""Files in and out, in one place. Every reader gives an `Image` in canonical order; every writer undoes it
+"""Readers and writers of image files. A reader returns an `Image` in canonical order; a writer restores the file order
 exactly.
 """
 
@@ -50,7 +50,7 @@ READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
 }
-# First bytes, which tell more than a name: a PNG that is called .jpg is read all the same.
+# First bytes of a file. They are checked before the suffix: a PNG that is named .jpg is read as PNG.
 _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
     (b"\x89PNG", read_png_jpeg),
     (b"\xff\xd8\xff", read_png_jpeg),
@@ -62,7 +62,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 
 
 def can_read(path: Path) -> bool:
-    """Whether a file or folder is worth a try; cheap, and no promise that it is sound."""
+    """Whether a file or folder may hold an image. A fast check: reading can still fail."""
     return path.is_dir() or get_suffix(path) in READERS or is_dicom(path)
 
 
@@ -72,19 +72,19 @@ def read(path: Path) -> Image:
     Returns
     -------
     Image
-        In canonical order, with its group: the patient of a DICOM file, else by the name of the file.
+        In canonical order, with its group: the patient of a DICOM file, else derived from the file name.
 
     Raises
     ------
     MedSegError
-        Whatever is wrong with it: missing, empty, damaged, of another kind, with too many dimensions, or a folder with
-        several images (the text lists them; `find_images` offers them one by one).
+        If the file is missing, empty, damaged, of another format or has too many dimensions, or if a folder holds
+        several images (the text lists them; `find_images` returns them one by one).
     """
     if path.is_dir():
         sources = find_images(path)
         if not sources:
             raise MedSegError(
-                f"the folder {path.name} holds no image; expected are {_format_expected_types()}. "
+                f"the folder {path.name} holds no image; supported formats are {_format_expected_types()}. "
                 "Choose another folder."
             )
         if len(sources) > 1:
@@ -97,7 +97,7 @@ def read(path: Path) -> Image:
 
 
 def read_source(source: ImageSource) -> Image:
-    """Read what `find_images` offered; raises `MedSegError` as `read` and `read_series` do."""
+    """Read an image that `find_images` found; raises `MedSegError` like `read` and `read_series`."""
     if source.headers:
         return read_series_with_headers(source.headers)
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
@@ -116,7 +116,7 @@ def _find_reader(path: Path) -> Callable[[Path], Image]:
     if get_suffix(path) in READERS:
         return READERS[get_suffix(path)]
     raise MedSegError(
-        f"{path.name} is no image that can be read; expected are {_format_expected_types()}. Convert it to one of them."
+        f"{path.name} has an unsupported format; supported formats are {_format_expected_types()}. Convert it."
     )
 
 

@@ -1,7 +1,7 @@
-"""COCO's JSON of annotations: polygons and run-length masks of the objects in a folder of pictures.
+"""COCO annotations (JSON): polygons and run-length masks of the objects in a folder of images.
 
-The format is that of Lin et al., Microsoft COCO, ECCV 2014. Run lengths go down the columns; in their compressed form
-each is a number in base 32 in printable characters, from the third on relative to the one two before.
+Format: Lin et al., Microsoft COCO, ECCV 2014. Run lengths are in column-major order. In the compressed form each run
+length is a base-32 number in printable characters; from the third on it is the difference to the one two before.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _BITS, _SIGN, _MORE, _FIRST_CHARACTER = 5, 0x10, 0x20, 48
 
 
 class _CocoModel(BaseModel):
-    """A part of the file; COCO has many keys that labels do not need."""
+    """A part of the file; keys that are not needed for labels are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -58,7 +58,7 @@ class _FileContent(_CocoModel):
 
 @dataclass(frozen=True, eq=False)
 class CocoImage:
-    """One picture of the file: its name, its (height, width) or `None` where it is not said, and its objects."""
+    """One image of the file: its name, its (height, width) or `None` if not given, and its objects."""
 
     file_name: str
     shape: tuple[int, int] | None
@@ -67,7 +67,7 @@ class CocoImage:
 
 @dataclass(frozen=True, eq=False)
 class CocoFile:
-    """All pictures of a file, also those without an object, and the names of the categories by their number."""
+    """All images of a file, also those without objects, and the category names in the order of their ids."""
 
     images: tuple[CocoImage, ...]
     categories: tuple[str, ...]
@@ -79,7 +79,7 @@ def read_coco(path: Path) -> CocoFile:
     Raises
     ------
     MedSegError
-        If it is no such file, or a mask or a reference in it is damaged; the text says where.
+        If the file is not a COCO file, or a mask or reference in it is damaged; the text says where.
     """
     content = read_json_model(path, _FileContent, "holds no COCO annotations", "Export it again.")
     names = {category.id: category.name for category in content.categories}
@@ -87,23 +87,23 @@ def read_coco(path: Path) -> CocoFile:
     for number, annotation in enumerate(content.annotations):
         where = f"{path.name}, annotation {number}"
         if annotation.image_id not in of_picture or annotation.category_id not in names:
-            raise MedSegError(f"{where} belongs to a picture or category that the file does not list. Export it again.")
+            raise MedSegError(f"{where} refers to an image or category that the file does not list. Export it again.")
         of_picture[annotation.image_id].append(_make_object(annotation, names[annotation.category_id], where))
     pictures = tuple(_make_image(picture, of_picture[picture.id]) for picture in content.images)
     return CocoFile(pictures, tuple(names[number] for number in sorted(names)))
 
 
 def decode_run_lengths(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask (height, width) of run lengths, which begin outside of the object.
+    """Return the mask, bool (height, width), of run lengths; the first run is background.
 
     Raises
     ------
     ValueError
-        If the runs do not cover the picture exactly, or the characters are none of the format.
+        If the runs do not cover the image exactly, or a character is not valid.
     """
     runs = _decompress_run_lengths(counts) if isinstance(counts, str) else counts
     if shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(f"a picture of {shape[1]} x {shape[0]} pixels is too large")
+        raise ValueError(f"an image of {shape[1]} x {shape[0]} pixels is too large")
     if any(run < 0 for run in runs) or sum(runs) != shape[0] * shape[1]:
         raise ValueError(f"the runs cover {sum(runs)} pixels of {shape[0] * shape[1]}")
     inside = np.arange(len(runs)) % 2 == 1
@@ -133,7 +133,7 @@ def _decompress_run_lengths(text: str) -> list[int]:
     for character in text:
         code = ord(character) - _FIRST_CHARACTER
         if not 0 <= code < 2 * _MORE:
-            raise ValueError(f"{character!r} is no character of a run length")
+            raise ValueError(f"{character!r} is not a valid character of a run length")
         number |= (code & (_MORE - 1)) << shift
         shift += _BITS
         if code & _MORE:
@@ -143,5 +143,5 @@ def _decompress_run_lengths(text: str) -> list[int]:
         runs.append(number + (runs[-2] if len(runs) > 2 else 0))
         number = shift = 0
     if shift:
-        raise ValueError("the last run length is torn")
+        raise ValueError("the last run length is incomplete")
     return runs

@@ -1,4 +1,4 @@
-"""What every reader shares: damaged, hostile or unusable files become readable errors."""
+"""Shared by all readers: damaged, malicious or unusable files are reported as readable errors."""
 
 import math
 import struct
@@ -19,8 +19,8 @@ from tifffile import TiffFileError
 
 from napari_medseg.core.errors import MedSegError
 
-# The decoders of five libraries fail on damaged bytes with whatever their parser met first; these are all that they
-# raise for bad input. A MedSegError passes through, KeyboardInterrupt and the like do, too.
+# All exceptions that the decoders of five libraries raise for damaged input. MedSegError and KeyboardInterrupt are not
+# caught.
 DECODE_ERRORS = (
     OSError,
     EOFError,
@@ -53,19 +53,19 @@ _MAX_COMPRESSION_RATIO = 5000
 
 @contextmanager
 def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a decoder raises for a damaged file into a `MedSegError`.
+    """Convert the exceptions that a decoder raises for a damaged file to `MedSegError`.
 
     Parameters
     ----------
     path
         The file that is read.
     kind
-        What it was taken for, such as ``"DICOM"``.
+        The expected format, such as ``"DICOM"``.
 
     Raises
     ------
     MedSegError
-        With the file, the reason and what to do.
+        Names the file, the reason and what to do.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
         raise MedSegError(f"{path} does not exist. Check the name, or whether a drive is disconnected.") from error
     except PermissionError as error:
         raise MedSegError(
-            f"{path.name} may not be read. Ask for permission, or copy it to a folder of yours."
+            f"no permission to read {path.name}. Ask for permission, or copy it to one of your folders."
         ) from error
     except MemoryError as error:
         raise MedSegError(f"{path.name} does not fit into memory. Open a part of it, or close other images.") from error
@@ -85,28 +85,28 @@ def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
 
 
 def refuse_too_large(shape: Sequence[int], item_bytes: int, path: Path) -> None:
-    """Refuse a file that announces more than can be held, before memory is asked for: large, or a damaged header.
+    """Raise an error, before memory is allocated, if the size in a file header is implausible or too large.
 
     Raises
     ------
     MedSegError
-        If the pixels take more than 32 GiB, or far more than any compression could have made of them.
+        If the pixels need more than 32 GiB, or more than 5000 times the size of the file.
     """
     n_bytes = math.prod(int(length) for length in shape) * item_bytes
     if n_bytes > min(_MAX_BYTES, max(_ALWAYS_ALLOWED_BYTES, path.stat().st_size * _MAX_COMPRESSION_RATIO)):
         raise MedSegError(
-            f"{path.name} says that it has {' x '.join(map(str, shape))} pixels, {n_bytes / 2**30:,.0f} GiB. "
-            "Such a file is damaged or does not fit into memory; open a part of it."
+            f"{path.name} declares {' x '.join(map(str, shape))} pixels, {n_bytes / 2**30:,.0f} GiB. "
+            "The file is damaged or does not fit into memory. Export it again, or open a part of it."
         )
 
 
 def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
-    """Refuse pixels that no task can use.
+    """Raise an error if no task can use these pixels.
 
     Raises
     ------
     MedSegError
-        If there are none, if they are no real numbers, or if some are NaN or infinite.
+        If there are no pixels, if they are not real numbers, or if some are NaN or infinite.
     """
     if pixels.size == 0:
         raise MedSegError(f"{name} has no pixels (its size is {pixels.shape}). Export it again.")

@@ -1,4 +1,4 @@
-"""DICOM slices and series: sorted by position along the normal, in HU, on an exact affine, in radiological order."""
+"""DICOM slices and series: sorted by position along the slice normal, in HU, with affine, in radiological order."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ from napari_medseg.core.image import Image, StorageLayout
 _POSITION_TOLERANCE = 0.02
 _SHEAR_NOTE_DEGREES = 0.5
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# PatientOrientation of a projection: the words of (along a row, down a column) that radiological view wants.
+# PatientOrientation of a projection: whether an axis that points to this direction is flipped in radiological view.
 _PROJECTION_FLIPS = {"L": False, "R": True, "F": False, "H": True, "P": False, "A": True}
 
 PlanesReader = Callable[[Path], list[NDArray[Any]]]
-"""Gives the pixels of the planes of a file, as `dicom_pixels.read_planes`."""
+"""Returns the pixels of the planes of a file, like `dicom_pixels.read_planes`."""
 
 
 def read_dicom(path: Path) -> Image:
@@ -37,7 +37,7 @@ def read_dicom(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged, holds no image, or its frames are no volume.
+        If it is damaged, holds no image, or its frames do not form a volume.
     """
     return read_series([path])
 
@@ -48,14 +48,14 @@ def read_series(paths: Sequence[Path]) -> Image:
     Parameters
     ----------
     paths
-        In any order; the order of the slices is that of their positions.
+        Files in any order; slices are sorted by their positions.
 
     Raises
     ------
     MedSegError
-        If there are none, if they belong to several series, or if several lie at one place; the text names it.
-    SlicesApartError
-        If slices are missing or unevenly spaced: no volume, but each can be opened by itself.
+        If no file is given, if the files belong to several series, or if slices have the same position.
+    IrregularSlicesError
+        If slices are missing or unevenly spaced. They do not form a volume, but each slice can be opened alone.
     """
     if not paths:
         raise MedSegError("no DICOM files were given; choose the files or the folder of one series.")
@@ -65,7 +65,7 @@ def read_series(paths: Sequence[Path]) -> Image:
 
 
 def read_series_with_headers(headers: Sequence[DicomHeader]) -> Image:
-    """Read the slices of one series of which the headers are known: only the pixels of each file are read.
+    """Read the slices of one series whose headers were read before: only the pixels of each file are read.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def _build_series(headers: list[DicomHeader], get_planes: PlanesReader) -> Image
         return _build_image(headers, name, get_planes)
     if len({header.series_key for header in headers}) > 1:
         names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
-        raise MedSegError(f"the files are of several series: {', '.join(names)}. Open one series at a time.")
+        raise MedSegError(f"the files belong to several series: {', '.join(names)}. Open one series at a time.")
     name = " ".join(part for part in (first.patient, first.description) if part)
     return _build_image(_drop_duplicates(headers), name, get_planes)
 
@@ -119,7 +119,7 @@ def _build_image(headers: list[DicomHeader], name: str, get_planes: PlanesReader
             affine, (len(planes), *planes[0].shape), 0 if len(planes) == 1 else None, name
         )
     elif len(headers) > 1:
-        raise IrregularSlicesError(f"{name} does not say where its slices lie. Open them one by one.")
+        raise IrregularSlicesError(f"{name} does not give the positions of its slices. Open them one by one.")
     planes = [planes[n] for n in order]
     pixels = _stack_pixels(planes, get_planes)
     units = _detect_units(pixels, len(planes), first)
@@ -144,7 +144,7 @@ def _build_image(headers: list[DicomHeader], name: str, get_planes: PlanesReader
 
 
 def _sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
-    """Order the planes along their normal; refuse what is no regular stack."""
+    """Return the order of the planes along their normal; raise an error if they are not a regular stack."""
     positions = np.array([plane.position for plane in planes])
     along = positions @ planes[0].normal
     order = np.argsort(along, kind="stable").tolist()
@@ -155,7 +155,7 @@ def _sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
     if (doubled := np.flatnonzero(steps < _POSITION_TOLERANCE * max(usual, 0.1))).size:
         places = ", ".join(planes[order[n]].path.name for n in doubled[:3])
         raise MedSegError(
-            f"{name} has {doubled.size} places with more than one slice (at {places}): several phases or copies. "
+            f"{name} has {doubled.size} positions with more than one slice (at {places}): several phases or copies. "
             "Open one phase at a time."
         )
     uneven = np.flatnonzero(np.abs(steps - usual) > max(_POSITION_TOLERANCE * usual, 0.02))
@@ -163,17 +163,17 @@ def _sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
         n = int(uneven[0])
         raise IrregularSlicesError(
             f"{name}: slices are missing or unevenly spaced. From {planes[order[n]].path.name} to "
-            f"{planes[order[n + 1]].path.name} it is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
+            f"{planes[order[n + 1]].path.name} the distance is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
             f"({uneven.size} such gaps in {len(planes)} slices). Complete the series, or open its slices one by one."
         )
     straight = positions[order][0] + np.outer(np.linspace(0, 1, len(order)), positions[order][-1] - positions[order][0])
     if float(np.abs(positions[order] - straight).max()) > max(0.05, _POSITION_TOLERANCE * usual):
-        raise IrregularSlicesError(f"{name}: its slices do not lie on one straight line. Open them one by one.")
+        raise IrregularSlicesError(f"{name}: the slice positions do not lie on a straight line. Open them one by one.")
     return order  # type: ignore[no-any-return]
 
 
 def _compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:
-    """4x4 from (slice, row, column, 1) to RAS millimetres."""
+    """Return the 4x4 matrix from index (slice, row, column, 1) to RAS millimetres."""
     first, last = planes[0], planes[-1]
     assert first.position is not None
     assert last.position is not None
@@ -183,7 +183,7 @@ def _compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:
         plane.spacing_mm is None or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-4) for plane in planes
     ):
         raise IrregularSlicesError(
-            f"{name} has slices without, or with differing, pixel spacing. Open them one by one."
+            f"{name} has slices with no pixel spacing, or with different ones. Open them one by one."
         )
     matrix = np.eye(4)
     if len(planes) > 1:
@@ -197,7 +197,7 @@ def _compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:
 
 
 def _stack_pixels(planes: list[DicomPlane], get_planes: PlanesReader) -> NDArray[Any]:
-    """Pixels of the planes in their order: (rows, columns) or (planes, rows, columns), with RGB behind."""
+    """Pixels of the planes in order: (rows, columns) or (planes, rows, columns), plus a last axis for RGB."""
     stack: list[NDArray[Any]] = []
     for n, plane in enumerate(planes):
         if n == 0 or planes[n - 1].path != plane.path:
@@ -214,7 +214,7 @@ def _detect_units(pixels: NDArray[Any], n_planes: int, header: DicomHeader) -> s
 
 
 def _make_projection_storage(header: DicomHeader, n_spatial: int) -> StorageLayout:
-    """Storage of a file without a place in the patient; a projection may still say which way its rows run."""
+    """Storage of a file without a position in the patient; PatientOrientation may still define the axes."""
     words = header.patient_orientation
     if n_spatial != 2 or len(words) != 2 or any(word[:1] not in _PROJECTION_FLIPS for word in words):
         return make_identity_storage(n_spatial)
@@ -237,5 +237,5 @@ def _make_notes(layout: CanonicalGeometry | None, n_spatial: int, units: str, he
     if layout is not None and n_spatial == 3 and (tilt := compute_shear_degrees(layout.affine)) > _SHEAR_NOTE_DEGREES:
         notes.append(f"The slices are shifted against each other (gantry tilt of {tilt:.1f} degrees).")
     if header.modality == "CT" and units == "grey":
-        notes.append("The CT does not say how its values become HU; they are shown as they are stored.")
+        notes.append("The CT has no rescale to HU; the stored values are shown.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""What a DICOM file says of its planes, read without its pixels: place, series, patient, and where the pixels begin."""
+"""The header of a DICOM file, read without pixels: plane geometry, series, patient, offset of the pixel data."""
 
 import os
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from napari_medseg.core.errors import MedSegError
 
 _MAGIC_OFFSET = 128
 _DIRECTION_TOLERANCE = 1e-3
-# Groups of the attributes that say how pixels are encoded: image pixel module, functional groups, offset tables.
+# Groups of the attributes that define the pixel encoding: image pixel module, functional groups, offset tables.
 _ENCODING_GROUPS = (0x0028, 0x5200, 0x7FE0)
 
 
 class NoImageError(MedSegError):
-    """A sound DICOM file that holds no image: a report, a structure set, a directory."""
+    """A valid DICOM file that holds no image: a report, a structure set, a directory."""
 
 
 @dataclass(frozen=True, eq=False)
 class DicomPlane:
-    """One plane of a DICOM file: a whole file, or one frame of an enhanced one.
+    """One plane of a DICOM file: the whole file, or one frame of an enhanced file.
 
-    `position`, `row_direction` (along which columns are counted) and `column_direction` are in DICOM's patient
-    coordinates (to the left, back, head), in mm; `None` where the file does not say. `spacing_mm` is (rows, columns);
-    `thickness_mm` is 0 where it is unknown.
+    `position` (mm), `row_direction` (unit vector along a row) and `column_direction` are in DICOM patient coordinates
+    (LPS: left, posterior, superior); `None` if the file does not give them. `spacing_mm` is (rows, columns);
+    `thickness_mm` is 0 if it is unknown.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class DicomPlane:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Unit vector along which slices are sorted: to the head for axial slices of a patient on the back."""
+        """Unit vector along which slices are sorted: towards the head for axial slices of a supine patient."""
         assert self.row_direction is not None
         assert self.column_direction is not None
         return np.cross(self.row_direction, self.column_direction)
@@ -52,16 +52,16 @@ class DicomPlane:
 
 @dataclass(frozen=True, eq=False)
 class PixelEncoding:
-    """Where the pixel data of a DICOM file begin, and what is needed to decode them: the rest is not read again.
+    """Offset of the pixel data and the attributes needed to decode them, so that the header is not read again.
 
     Parameters
     ----------
     attributes
-        Those of the header that say how pixels are encoded and what their numbers mean, with `file_meta`.
+        The attributes of the header that define the pixel encoding and the unit of the values, with `file_meta`.
     offset
-        Of the pixel data's element, in bytes from the start of the file; `None` where the file is deflated as a whole.
+        Offset of the pixel data element in bytes from the start of the file; `None` if the whole file is deflated.
     file_version
-        Size in bytes and time of change (ns) of the file, so that another file of that name is not taken for it.
+        Size (bytes) and modification time (ns) of the file, to detect that the file was replaced.
     """
 
     attributes: Dataset
@@ -87,7 +87,7 @@ class DicomHeader:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file has DICOM's magic word; cheap."""
+    """Whether the file starts with the DICOM preamble and magic word; fast."""
     try:
         with path.open("rb") as file:
             return has_magic_word(file)
@@ -96,44 +96,44 @@ def is_dicom(path: Path) -> bool:
 
 
 def has_magic_word(file: BinaryIO) -> bool:
-    """Whether an open file has DICOM's magic word; it stands at its start afterwards."""
+    """Whether an open file has the DICOM magic word; afterwards the file position is 0."""
     start = file.read(_MAGIC_OFFSET + 4)
     file.seek(0)
     return start[_MAGIC_OFFSET:] == b"DICM"
 
 
 def read_header(path: Path, file: BinaryIO) -> DicomHeader:
-    """Read all but the pixels of a DICOM file, which is open at its start.
+    """Read a DICOM file without its pixels; the file is open at position 0.
 
     Raises
     ------
     MedSegError
-        If it is damaged in a way that is known here, or holds no image (a report, a structure set, a DICOMDIR).
+        If the file is damaged in a known way, or holds no image (a report, a structure set, a DICOMDIR).
     Exception
-        What pydicom raises for damaged files: call it inside of `translate_decode_errors`.
+        Whatever pydicom raises for damaged files: call this function inside `translate_decode_errors`.
     """
     dataset = dcmread(file, stop_before_pixels=True, force=not has_magic_word(file))
     if "Rows" not in dataset or "Columns" not in dataset:
         _refuse_without_image(path, dataset)
     if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise MedSegError(f"{path.name} is a whole slide in tiles. Export the region of interest as TIFF or PNG.")
+        raise MedSegError(f"{path.name} is a tiled whole-slide image. Export the region of interest as TIFF or PNG.")
     return _make_header(path, dataset, _make_encoding(dataset, file))
 
 
 def get_file_version(file: BinaryIO) -> tuple[int, int]:
-    """Size in bytes and time of change (ns) of an open file."""
+    """Size (bytes) and modification time (ns) of an open file."""
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
 
 def get_dicom_text(dataset: Dataset, keyword: str) -> str:
-    """Value of an attribute as stripped text; empty where it is absent."""
+    """Value of an attribute as stripped text; empty if it is absent."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip()
 
 
 def get_dicom_number(dataset: Dataset, keyword: str) -> float | None:
-    """Value of an attribute as a finite number; `None` where it is absent or none."""
+    """Value of an attribute as a finite number; `None` if it is absent, empty, multi-valued or not finite."""
     value = dataset.get(keyword)
     if value is None or value == "" or isinstance(value, MultiValue):
         return None
@@ -141,7 +141,7 @@ def get_dicom_number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def get_functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
-    """Return what an enhanced file says of one frame, its own word before the shared one; the file itself otherwise."""
+    """Return a functional group of one frame: the frame's own, else the shared one, else the dataset itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for group in (per_frame[frame] if frame < len(per_frame) else None, shared[0] if shared else None):
@@ -155,7 +155,7 @@ def _refuse_without_image(path: Path, dataset: Dataset) -> None:
         get_dicom_text(dataset, "SOPClassUID") or get_dicom_text(dataset.file_meta, "MediaStorageSOPClassUID")
     )
     if not kind_of_object or "Image Storage" in kind_of_object.name:
-        raise MedSegError(f"{path.name} is no DICOM image, or is truncated. Copy or export it again.")
+        raise MedSegError(f"{path.name} is not a DICOM image, or it is truncated. Copy or export it again.")
     kind = get_dicom_text(dataset, "Modality") or "a directory or report"
     raise NoImageError(f"{path.name} is DICOM without an image ({kind}). Open the image series that it belongs to.")
 
@@ -195,7 +195,7 @@ def _make_header(path: Path, dataset: Dataset, encoding: PixelEncoding) -> Dicom
 
 
 def _make_series_key(path: Path, dataset: Dataset, planes: tuple[DicomPlane, ...]) -> tuple[str, ...]:
-    # De-identified files may lack the UIDs; then the folder and what is left of the series stand in for them.
+    # De-identified files may lack UIDs. Then the folder, frame of reference and series number identify the series.
     identity = get_dicom_text(dataset, "SeriesInstanceUID") or "|".join(
         (str(path.parent), get_dicom_text(dataset, "FrameOfReferenceUID"), get_dicom_text(dataset, "SeriesNumber"))
     )
@@ -203,7 +203,7 @@ def _make_series_key(path: Path, dataset: Dataset, planes: tuple[DicomPlane, ...
     if first.position is None or first.row_direction is None or first.column_direction is None or len(planes) > 1:
         return (identity, str(path))
     directions = np.concatenate([first.row_direction, first.column_direction])
-    # A scout lies in the series of its slices but in another plane: it is a picture of its own.
+    # A scout belongs to the series of its slices but has another orientation: it is a separate image.
     return (identity, str(np.round(directions, 2) + 0.0), str(first.shape))
 
 

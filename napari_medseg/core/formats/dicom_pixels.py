@@ -1,4 +1,4 @@
-"""The pixels of a DICOM file in the unit that they mean: HU for CT, RGB for colour, bright for dense in X-rays."""
+"""Decode the pixels of a DICOM file to their physical unit: HU for CT, RGB for colour, dense is bright in X-rays."""
 
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ from napari_medseg.core.formats.dicom_headers import (
 )
 from napari_medseg.core.formats.pixel_types import cast_compact
 
-# What hospitals store and pydicom's free plugins cannot decode, but imagecodecs can.
+# Transfer syntaxes that pydicom's free plugins cannot decode, but imagecodecs can.
 _JPEG_LS_SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless)
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, *_JPEG_LS_SYNTAXES)
 
@@ -33,14 +33,14 @@ def read_planes(header: DicomHeader, file: BinaryIO) -> list[NDArray[Any]]:
     Returns
     -------
     list of NDArray
-        One array for each of `header.planes`: (rows, columns) in the unit that they mean, or (rows, columns, 3) of RGB.
+        One array for each of `header.planes`: (rows, columns) in HU or the stored unit, or (rows, columns, 3) RGB.
 
     Raises
     ------
     MedSegError
-        As `decode_pixels`, or if the file is another one than the header was read from.
+        As `decode_pixels`, or if the file changed after its header was read.
     Exception
-        What decoders raise for damaged files: call it inside of `translate_decode_errors`.
+        Whatever decoders raise for damaged files: call this function inside `translate_decode_errors`.
     """
     if get_file_version(file) != header.encoding.file_version:
         raise MedSegError(f"{header.path.name} changed while it was read. Open it again when it is complete.")
@@ -71,15 +71,15 @@ def _apply_modality_transform(stored: NDArray[Any], dataset: Dataset, frame: int
 
 
 def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
-    """Decode the stored pixels: (rows, columns), with frames in front and RGB behind where there are any.
+    """Decode the stored pixels: (rows, columns), with a first axis for several frames and a last axis for RGB.
 
     Raises
     ------
     MedSegError
-        If nothing here can decode the transfer syntax, or the pixel data are missing or too short.
+        If the transfer syntax is not supported, or the pixel data are missing or too short.
     """
     if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
-        raise MedSegError(f"{name} ends before its pixel data. Copy it again; the file is truncated.")
+        raise MedSegError(f"{name} is truncated: it ends before its pixel data. Copy it again.")
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     try:
         pixels: NDArray[Any] = (
@@ -97,7 +97,7 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
 
 
 def apply_rescale(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
-    """Turn stored numbers of one plane into what they mean (HU for CT): int16 where that is exact, else float32."""
+    """Apply the modality transform (HU for CT) to the stored values of one plane: int16 if exact, else float32."""
     if dataset.get("ModalityLUTSequence"):
         return cast_compact(apply_modality_lut(stored, dataset))
     group = get_functional_group(dataset, frame, "PixelValueTransformationSequence")
@@ -110,13 +110,13 @@ def apply_rescale(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray
 
 
 def has_rescale(dataset: Dataset) -> bool:
-    """Whether the file says how its numbers become HU."""
+    """Whether the file has a rescale to HU."""
     group = get_functional_group(dataset, 0, "PixelValueTransformationSequence")
     return "RescaleSlope" in group and get_dicom_text(group, "RescaleType") in ("", "HU")
 
 
 def invert_monochrome1(pixels: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
-    """Invert MONOCHROME1 within the range that can be stored, so that bone is bright in every X-ray."""
+    """Invert MONOCHROME1 within the stored value range, so that bone is bright in every X-ray."""
     if dataset.PhotometricInterpretation != "MONOCHROME1" or pixels.dtype.kind not in "ui":
         return pixels
     bits = int(dataset.BitsStored)
@@ -130,13 +130,16 @@ def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:
     frames = [decode(data) for data in generate_frames(dataset.PixelData, number_of_frames=n_frames)]
     expected = (int(dataset.Rows), int(dataset.Columns))
     if len(frames) != n_frames or any(frame.shape[:2] != expected for frame in frames):
-        raise MedSegError(f"the pixel data hold {[f.shape for f in frames][:3]}, not {n_frames} frames of {expected}.")
+        found = [frame.shape for frame in frames][:3]
+        raise MedSegError(
+            f"the pixel data hold frames of {found}, not {n_frames} frames of {expected}. Export it again."
+        )
     stack = np.stack(frames) if n_frames > 1 else frames[0]
     if dataset.PixelRepresentation and stack.dtype.kind == "u":
         shift = stack.dtype.itemsize * 8 - int(dataset.BitsStored)
         stack = (stack << shift).view(f"i{stack.dtype.itemsize}") >> shift
     if (
         syntax in _JPEG_LS_SYNTAXES and dataset.PhotometricInterpretation == "YBR_FULL"
-    ):  # the JPEG decoder does so itself
+    ):  # the JPEG decoder converts by itself
         return convert_color_space(stack, "YBR_FULL", "RGB")
     return stack

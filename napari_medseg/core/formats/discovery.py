@@ -1,4 +1,4 @@
-"""What a file or a folder offers to open: each DICOM series one image, each picture, TIFF and NIfTI one."""
+"""Find the images in a file or folder. One DICOM series is one image; each PNG, JPEG, TIFF and NIfTI file is one."""
 
 import os
 from collections import defaultdict
@@ -16,7 +16,7 @@ PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
 TIFF_SUFFIXES = (".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
-# By custom the labels of a data set lie beside its images; they are no images to be labelled.
+# Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 _MAX_FILES = 50_000
 
@@ -28,13 +28,13 @@ class ImageSource:
     Parameters
     ----------
     name
-        For a list or a message.
+        Name to show in a list or a message.
     paths
         Its files: several for a DICOM series.
     series
-        Series identity (DICOM SeriesInstanceUID), ``""`` where there is none.
+        DICOM SeriesInstanceUID; ``""`` if there is none.
     headers
-        Of DICOM files, in the order of `paths`, so that opening them reads only their pixels; else empty.
+        DICOM headers in the order of `paths`, so that opening reads only the pixels; empty for other formats.
     """
 
     name: str
@@ -44,21 +44,21 @@ class ImageSource:
 
 
 def get_suffix(path: Path) -> str:
-    """Suffix in small letters; ``.nii.gz`` as a whole."""
+    """Suffix in lower case; ``.nii.gz`` counts as one suffix."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
 def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
-    """List what a file or folder, or several of them together, offer.
+    """List the images in a file or folder, or in several of them.
 
-    DICOM files of one series are one image, whichever order or folder they come in. Folders in a folder are looked
-    into; those called ``labels`` or ``masks`` are passed over.
+    DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
+    named ``labels`` or ``masks`` and hidden ones.
 
     Raises
     ------
     MedSegError
-        If a path does not exist, or a folder holds more files than anyone means to open.
+        If a path does not exist, or a folder holds more than 50,000 files.
     """
     given = [path] if isinstance(path, Path) else list(path)
     files: list[Path] = []
@@ -67,7 +67,7 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
             raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
         files += _list_files(each) if each.is_dir() else [each]
     series = group_dicom_series(file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES)
-    # A file that was named by hand is offered whatever it is, so that opening it says why it cannot be used.
+    # A file that the user named is always listed, so that opening it reports why it cannot be used.
     offered = {file for source in series for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
     by_hand = [file for file in given if file.is_file() and file not in offered]
@@ -75,7 +75,7 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
 
 
 def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
-    """Sort DICOM files into series; other files, and those without an image (reports, directories), are passed over."""
+    """Group DICOM files by series; other files, and those without an image (reports, directories), are skipped."""
     groups: dict[tuple[str, ...], list[DicomHeader]] = defaultdict(list)
     sources: list[ImageSource] = []
     for path in paths:
@@ -84,7 +84,7 @@ def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
         except NoImageError:
             continue
         except MedSegError:
-            # Offered as it is: opening it says what is wrong, where leaving it out would hide a missing slice.
+            # List a damaged file too: opening it reports the error; skipping it would hide a missing slice.
             sources.append(ImageSource(path.name, (path,)))
             continue
         if header is not None:
@@ -94,10 +94,10 @@ def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
 
 
 def detect_group(path: Path) -> str:
-    """Patient, slide or video of a picture, by its name.
+    """Guess the group (patient, slide or video) of an image from its file name.
 
-    The stem up to the last underscore where another file in the folder shares it (``cc003_012``, ``cc003_040``: patient
-    ``cc003``), else the whole stem.
+    The stem up to the last underscore if another file in the folder has the same one (``cc003_012``, ``cc003_040``:
+    patient ``cc003``), else the whole stem.
     """
     stem = path.name[: len(path.name) - len(get_suffix(path))]
     prefix, underscore, _ = stem.rpartition("_")
@@ -131,7 +131,7 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _read_header_if_dicom(path: Path) -> DicomHeader | None:
-    """Read the header of a file that is DICOM by its suffix or its magic word; `None` for another file."""
+    """Read the header of a file that is DICOM by its suffix or magic word; `None` for other files."""
     is_named_dicom = get_suffix(path) in DICOM_SUFFIXES
     with translate_decode_errors(path, "DICOM"):
         try:
@@ -145,7 +145,7 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
 
 
 def _split_phases(headers: list[DicomHeader]) -> list[ImageSource]:
-    """One source for a series, or one per phase where slices of several phases lie at the same places."""
+    """Return one source for a series, or one per phase if slices of several phases have the same positions."""
     places = [tuple(header.planes[0].position.round(2)) for header in headers if header.planes[0].position is not None]
     by_phase: dict[str, list[DicomHeader]] = defaultdict(list)
     if len(set(places)) < len(places):

@@ -1,7 +1,7 @@
-"""The grid of an image as JSON text inside TIFF and PNG, formats that have no words for it of their own.
+"""The grid of an image as JSON text inside TIFF and PNG files, which have no standard tags for it.
 
-The text says where the pixels beside it lie, so that our own files come back on the same grid whatever the order of the
-axes in them. It holds no names: an exported file must not carry a patient's.
+With this text, files that this program wrote are read back on the same grid, whatever their axis order. It holds no
+names: an exported file must not contain the patient's name.
 """
 
 import json
@@ -18,7 +18,7 @@ GRID_KEY = "medseg"
 
 @dataclass(frozen=True, eq=False)
 class GridMetadata:
-    """Where pixels lie: spacing in mm and 4x4 to RAS of the canonical pixels, their order in the file, their unit."""
+    """Spacing (mm) and 4x4 affine to RAS (mm) of the canonical pixels, their order in the file, and their unit."""
 
     spacing_mm: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
@@ -28,7 +28,7 @@ class GridMetadata:
 
 
 def make_grid_json(image: Image, storage: StorageLayout) -> str:
-    """Return the grid of an image, whose pixels are written in the order of `storage`, as JSON."""
+    """Return the grid of an image as JSON; its pixels are written in the order of `storage`."""
     return json.dumps(
         {
             "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
@@ -42,7 +42,7 @@ def make_grid_json(image: Image, storage: StorageLayout) -> str:
 
 
 def parse_grid_json(text: str) -> GridMetadata:
-    """Read what `make_grid_json` wrote; an empty grid where the text is of somebody else.
+    """Read the text of `make_grid_json`; return an empty grid for the text of another program.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def parse_grid_json(text: str) -> GridMetadata:
     permutation = tuple(int(axis) for axis in content["permutation"])
     flips = tuple(bool(flip) for flip in content["flips"])
     if sorted(permutation) != list(range(len(flips))):
-        raise ValueError(f"impossible order of axes {permutation}")
+        raise ValueError(f"invalid order of axes {permutation}")
     return GridMetadata(
         spacing_mm=None if spacing is None else tuple(float(value) for value in spacing),
         affine=None if affine is None else np.asarray(affine, dtype=np.float64).reshape(4, 4),
@@ -67,7 +67,7 @@ def parse_grid_json(text: str) -> GridMetadata:
 
 
 def apply_grid(image: Image, grid: GridMetadata) -> Image:
-    """Give canonical pixels what the text in their file says; an empty grid changes nothing."""
+    """Return the image with the spacing, affine, modality and unit of a grid; an empty grid changes nothing."""
     n_spatial = len(image.spatial_axes)
     spacing = grid.spacing_mm if grid.spacing_mm is not None and len(grid.spacing_mm) == n_spatial else image.spacing_mm
     same_kind = bool(grid.units) and (grid.units == "rgb") == (image.units == "rgb")

@@ -1,4 +1,4 @@
-"""Labels out and back in, on the source's own grid; the values never overflow, and another grid is refused."""
+"""Write and read labels on the grid of their image. Values never overflow; labels on another grid raise an error."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,10 +46,10 @@ _GRID_READERS: dict[str, Callable[[Path], GridMetadata]] = {
 
 
 def get_png_tiff_storage(image: Image) -> StorageLayout:
-    """Order in which TIFF and PNG of an image are written.
+    """Storage order in which TIFF and PNG files of an image are written.
 
-    That of the source where it has rows and columns, too (DICOM, TIFF, a turned photograph); a NIfTI source, whose
-    first axis is no page, is written in radiological order.
+    The order of the source if it has rows and columns (DICOM, TIFF, a rotated photograph). An image from NIfTI, whose
+    first axis is x, is written in radiological order.
     """
     if image.storage is None or came_from_nifti(image):
         return make_identity_storage(len(image.spatial_axes))
@@ -64,15 +64,15 @@ def write_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
     path
         Ends in ``.tif``, ``.tiff``, ``.nii``, ``.nii.gz`` or ``.png``.
     labels
-        Whole numbers from 0 in canonical order, of `image.spatial_shape`. The smallest unsigned type that holds
-        them all is written.
+        Integers from 0 in canonical order, of shape `image.spatial_shape`. They are written in the smallest unsigned
+        type that holds them all.
     image
-        Whose geometry they have; a NIfTI source's header is repeated, so that the affine is equal bit for bit.
+        Gives the geometry. The header of a NIfTI source is copied, so that the affine is bit-identical.
 
     Raises
     ------
     MedSegError
-        For another suffix, another shape, values that are no labels, or a folder that cannot be written to.
+        For another suffix, another shape, values that are not labels, or a folder that cannot be written to.
     """
     _find_writer(path)(
         path, _cast_smallest_unsigned(_check_labels(labels, image.spatial_shape, path.name), path.name), image
@@ -80,12 +80,12 @@ def write_labels(path: Path, labels: NDArray[Any], image: Image) -> None:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image, in the same formats and order as its labels.
+    """Write an image in the same formats and storage order as its labels.
 
     Raises
     ------
     MedSegError
-        For another suffix, for pixels that the format cannot hold, or a folder that cannot be written to.
+        For another suffix, for pixels that the format cannot store, or a folder that cannot be written to.
     """
     _find_writer(path)(path, image.pixels, image)
 
@@ -96,38 +96,38 @@ def read_labels(path: Path, image: Image | None = None) -> NDArray[Any]:
     Parameters
     ----------
     path
-        What `write_labels` wrote, or labels of another program in the same formats.
+        A file of `write_labels`, or labels of another program in the same formats.
     image
-        The image that they belong to. A file that says nothing of orientation is taken to lie as the image's file does.
+        The image that they belong to. A label file without orientation is assumed to have that of the image's file.
 
     Returns
     -------
     NDArray
-        Unsigned whole numbers, of `image.spatial_shape`.
+        Unsigned integers of shape `image.spatial_shape`.
 
     Raises
     ------
     MedSegError
-        If the file is damaged, holds no labels, or lies on another grid; the text says how they differ.
+        If the file is damaged, holds no labels, or has another grid; the text says how the grids differ.
     """
     labels = _read_on_grid(path, image, _READERS)
     return _cast_smallest_unsigned(_check_labels(labels, labels.shape, path.name), path.name)
 
 
 def read_mask(path: Path, image: Image) -> NDArray[Any]:
-    """Read a drawing of one thing in canonical order, its values as they are: fractions and JPEG's are no labels yet.
+    """Read a mask of one label in canonical order. Values are not changed: fractions and JPEG values are allowed.
 
     Parameters
     ----------
     path
-        As of `read_labels`, or JPEG.
+        As in `read_labels`, or a JPEG file.
     image
-        The image that it belongs to, as of `read_labels`.
+        The image that the mask belongs to, as in `read_labels`.
 
     Raises
     ------
     MedSegError
-        If the file is damaged, in colours, or lies on another grid.
+        If the file is damaged, in colour, or has another grid.
     """
     return _read_on_grid(path, image, _MASK_READERS)
 
@@ -140,7 +140,7 @@ def _read_on_grid(path: Path, image: Image | None, readers: Mapping[str, Callabl
     found = readers[suffix](path)
     if found.units == "rgb":
         raise MedSegError(
-            f"{path.name} is a colour picture; labels are one number per pixel. Export numbers, not colours."
+            f"{path.name} is a colour image; labels are one number per pixel. Export label values, not colours."
         )
     pixels = found.pixels
     if image is not None:
@@ -175,7 +175,7 @@ def _refuse_other_grid(found: Image, image: Image, name: str) -> None:
     ):
         reason = f"its voxels are {_format_spacing(found.spacing_mm)} mm, not {_format_spacing(image.spacing_mm)} mm"
     else:
-        reason = "it lies elsewhere in the patient, or is turned or mirrored"
+        reason = "its position or orientation in the patient differs"
     raise GridMismatchError(
         f"{name} does not fit on {image.name}: {reason}. Choose the labels that were made on this image."
     )
@@ -187,10 +187,10 @@ def _check_labels(labels: NDArray[Any], shape: tuple[int, ...], name: str) -> ND
             f"{name}: the labels are {_format_size(labels.shape)}, but the image is {_format_size(shape)} voxels."
         )
     if labels.size == 0:
-        raise MedSegError(f"{name}: there are no labels to speak of; their size is {labels.shape}.")
+        raise MedSegError(f"{name}: the label array is empty; its shape is {labels.shape}. Export it again.")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
         raise MedSegError(
-            f"{name} holds fractions such as {labels[labels != np.rint(labels)][0]:.3g}; labels are whole."
+            f"{name} holds fractions such as {labels[labels != np.rint(labels)][0]:.3g}; labels are whole numbers."
         )
     if labels.min() < 0:
         raise MedSegError(f"{name} holds the negative value {labels.min()}; labels count from 0 (background).")
@@ -202,7 +202,7 @@ def _cast_smallest_unsigned(labels: NDArray[Any], name: str) -> NDArray[Any]:
     for dtype in (np.uint8, np.uint16, np.uint32):
         if largest <= np.iinfo(dtype).max:
             return labels.astype(dtype)
-    raise MedSegError(f"{name} holds the label {largest}; at most 32 bits are kept. Number the labels anew.")
+    raise MedSegError(f"{name} holds the label {largest}; the largest allowed value has 32 bits. Renumber the labels.")
 
 
 def _find_writer(path: Path) -> Callable[[Path, NDArray[Any], Image], None]:

@@ -1,4 +1,4 @@
-"""NIfTI: any storage order in, the source's own order and bit-for-bit matrix out."""
+"""NIfTI: reads any storage order; writes the storage order and the bit-identical matrix of the source."""
 
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,7 @@ from napari_medseg.core.formats.orientation import (
 from napari_medseg.core.formats.pixel_types import cast_compact, cast_native, looks_like_hu
 from napari_medseg.core.image import Image, StorageLayout
 
-_NO_ORIENTATION = "The file does not say how it lies in the patient; right and left are as nibabel assumes them."
+_NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _NIFTI1_BYTES = 348
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
@@ -49,22 +49,22 @@ def read_nifti(path: Path) -> Image:
         coded = int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
         to_mm = {"meter": 1000.0, "micron": 1e-3}.get(str(header.get_xyzt_units()[0]), 1.0)
     if to_mm != 1.0:
-        raise MedSegError(f"{path.name} counts in {header.get_xyzt_units()[0]}s; millimetres are expected. Convert it.")
+        raise MedSegError(f"{path.name} uses {header.get_xyzt_units()[0]}s; millimetres are expected. Convert it.")
     refuse_unusable(pixels, path.name)
     return _make_image(path, pixels, layout, normal, header_bytes=_dump_header(header), coded=coded)
 
 
 def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
-    """Write canonical pixels on the grid of an image; for an image that came from NIfTI in that file's order.
+    """Write canonical pixels on the grid of an image; an image read from NIfTI is written in that file's order.
 
     Parameters
     ----------
     path
         Ends in ``.nii`` or ``.nii.gz``.
     pixels
-        Spatial array in canonical order, with RGB behind for colour.
+        (y, x) or (z, y, x) in canonical order, plus a last axis of 3 for RGB.
     image
-        Whose geometry it has. Without an affine it is written in radiological order with its spacing, or 1 mm.
+        Gives the geometry. Without an affine the file is written in radiological order with its spacing, or 1 mm.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
 
 
 def came_from_nifti(image: Image) -> bool:
-    """Whether an image lies in a NIfTI file, whose first axis is no page."""
+    """Whether an image was read from a NIfTI file, whose first axis is x, not the page."""
     if image.storage is None or image.storage.affine is None:
         return False
     return bool(image.storage.nifti_header) or (bool(image.sources) and get_suffix(image.sources[0]) in NIFTI_SUFFIXES)
@@ -113,13 +113,13 @@ def _make_image(
 
 
 def _find_spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int | None]:
-    """Three spatial lengths, and the axis along which there is but one plane (`None` for a volume)."""
+    """Return three spatial lengths and the axis of length 1 (`None` for a volume)."""
     if 0 in shape:
         raise MedSegError(f"{name} has no pixels (its size is {shape}). Export it again.")
     if any(length > 1 for length in shape[3:]):
         raise MedSegError(
             f"{name} has {len(shape)} dimensions {shape}; a volume (x, y, z) is expected. "
-            "Save one time point or channel as a file of its own."
+            "Save one time point or channel as a separate file."
         )
     x, y, z = (*shape, 1, 1, 1)[:3]
     thin = [axis for axis, length in enumerate((x, y, z)) if length == 1]
@@ -149,7 +149,7 @@ def _parse_header(content: bytes) -> nib.Nifti1Header:
 def _build_with_source_header(
     pixels: NDArray[Any], storage: StorageLayout, header: nib.Nifti1Header
 ) -> nib.Nifti1Image:
-    """Put pixels in the source's order under the source's header, of which all but the type of the values is kept."""
+    """Return pixels in the source's storage order with the source's header; only the data type is changed."""
     values = reorient_to_file(pixels, storage)
     if values.ndim > len(storage.flips):
         values = _convert_to_rgb_dtype(values)
@@ -159,12 +159,12 @@ def _build_with_source_header(
     fresh.set_slope_inter(1, 0)
     fresh["cal_min"] = fresh["cal_max"] = 0
     kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == _NIFTI1_BYTES else nib.Nifti2Image
-    # affine=None: nibabel then takes qform and sform from the header as they are, without rounding them anew.
+    # affine=None: nibabel then keeps qform and sform of the header without rounding them again.
     return kind(values, None, fresh)
 
 
 def _convert_to_rgb_dtype(colour: NDArray[Any]) -> NDArray[Any]:
-    """(..., 3) of 8 bits as NIfTI's RGB type."""
+    """Convert uint8 (..., 3) to NIfTI's structured RGB type (...)."""
     values = np.empty(colour.shape[:-1], dtype=_RGB)
     for n, word in enumerate("RGB"):
         values[word] = colour[..., n]

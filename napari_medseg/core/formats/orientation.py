@@ -1,4 +1,4 @@
-"""From a file's own axes to the radiologist's order: flips and transposes only, so that there is an exact way back."""
+"""Convert file axes to radiological order. Only flips and transposes are used, so the conversion is reversible."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import StorageLayout
 
-# Canonical axes as (RAS axis, direction): z to the head, y to the back, x to the patient's left.
+# Canonical axes as (RAS axis, direction): z grows to the head, y to the back, x to the patient's left.
 _VOLUME_AXES = ((2, 1), (1, -1), (0, -1))
-# The same for one plane, by the RAS axis of its normal: axial, coronal (head up) and sagittal (face to the left).
+# The same for a single plane, by the RAS axis of its normal: axial, coronal (head up), sagittal (face to the left).
 _PLANE_AXES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
 _SHEAR_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class CanonicalGeometry:
-    """How a file lies and where its canonical pixels are; `spacing_mm` has one number per canonical spatial axis."""
+    """Storage layout of a file, affine of its canonical pixels, and spacing (mm) per canonical spatial axis."""
 
     storage: StorageLayout
     affine: NDArray[np.float64]
@@ -29,30 +29,29 @@ class CanonicalGeometry:
 def compute_canonical_geometry(
     affine: NDArray[np.float64], shape: tuple[int, ...], normal: int | None, name: str
 ) -> CanonicalGeometry:
-    """Work out the canonical order of a file.
+    """Compute the canonical order of a file.
 
     Parameters
     ----------
     affine
         4x4, file index (i, j, k, 1) to RAS millimetres.
     shape
-        Of the three file axes.
+        Lengths of the three file axes.
     normal
-        The file axis (of length 1) that is dropped because the image is one plane; `None` for a volume.
+        File axis (of length 1) that is dropped because the image is one plane; `None` for a volume.
     name
-        Of the image, for the error.
+        Name of the image, for the error.
 
     Returns
     -------
-    Layout
-        Its `storage.permutation` counts the file axes without `normal`. Where slices are shifted against each other
-        (gantry tilt) the spacing in z is the distance between planes, so that the product of the spacings is the volume
-        of a voxel.
+    CanonicalGeometry
+        `storage.permutation` numbers the file axes without `normal`. With gantry tilt (sheared slices) the spacing in z
+        is the distance between planes, so that the product of the spacings is the volume of a voxel.
 
     Raises
     ------
     MedSegError
-        If the affine is no invertible matrix of numbers.
+        If the affine is not finite or not invertible.
     """
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise MedSegError(
@@ -70,19 +69,19 @@ def compute_canonical_geometry(
 
 
 def make_identity_storage(n_axes: int) -> StorageLayout:
-    """Storage of a file that says nothing of orientation: taken to be in radiological view as it is."""
+    """Storage of a file without orientation: it is assumed to be in radiological order already."""
     return StorageLayout(tuple(range(n_axes)), (False,) * n_axes)
 
 
 def reorient_to_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
-    """Bring pixels to the canonical order; colours stay behind the spatial axes."""
+    """Convert pixels from file order to canonical order; an RGB axis stays last."""
     if pixels.ndim == len(storage.permutation):
         return np.ascontiguousarray(storage.to_canonical(pixels))
     return np.stack([storage.to_canonical(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
 
 
 def reorient_to_file(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
-    """Bring canonical pixels to the file's order; inverse of `reorient_to_canonical`."""
+    """Convert pixels from canonical order to file order; inverse of `reorient_to_canonical`."""
     if pixels.ndim == len(storage.permutation):
         return np.ascontiguousarray(storage.to_file(pixels))
     return np.stack([storage.to_file(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)

@@ -1,4 +1,4 @@
-"""The numbers of a file in the fewest kinds of array, and what they mean where the file does not say."""
+"""Convert file values to a small set of array types, and guess their unit if the file does not give it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _METAL_HU = 32767
 
 
 def cast_compact(values: NDArray[Any]) -> NDArray[Any]:
-    """Bring whole numbers to int16 where they fit, else int32; other numbers to float32."""
+    """Convert integer values to int16 if they fit, else int32; other values to float32. The shape is kept."""
     if values.dtype.kind == "f":
         if values.size and np.isfinite(values).all() and np.array_equal(values, np.rint(values)):
             return cast_compact(values.astype(np.int64)) if np.abs(values).max() < 2**31 else values.astype(np.float32)
@@ -24,9 +24,9 @@ def cast_compact(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def cast_native(values: NDArray[Any]) -> NDArray[Any]:
-    """Keep the type of small numbers in this machine's byte order; make 64 bits 32, and black and white 0 and 255.
+    """Convert to the native byte order: 64-bit integers to 16 or 32 bits, all floats to float32, bool to 0 and 255.
 
-    Float32 holds seven digits, which is more than any scanner measures.
+    Float32 keeps seven digits, which is more than the precision of any scanner.
     """
     if values.dtype.kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
@@ -38,10 +38,10 @@ def cast_native(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def looks_like_hu(values: NDArray[Any]) -> bool:
-    """Whether values are taken for Hounsfield units: some as dark as air, some at least as bright as fat.
+    """Whether values look like Hounsfield units: the minimum is like air, the maximum at least like fat.
 
-    NIfTI and TIFF do not name the modality. No other picture of this field has numbers below -900, so this is safe;
-    a CT that was windowed or shifted stays a grey picture.
+    NIfTI and TIFF do not store the modality. No other image type used here has values below -900. A CT that was
+    windowed or shifted is treated as a grey image.
     """
     if values.dtype.kind not in "if" or values.size == 0:
         return False

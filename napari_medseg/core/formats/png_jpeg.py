@@ -1,4 +1,4 @@
-"""PNG and JPEG: pixels as they lie in the file, turned as its EXIF says, with the geometry that our own PNGs carry."""
+"""PNG and JPEG: rotated by the EXIF orientation; PNG files of this program also carry the geometry."""
 
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,12 @@ _PNG_COLOUR_TYPES_WITH_RGB = (2, 6)
 def read_png_jpeg(path: Path) -> Image:
     """Read a PNG or JPEG as ``"YX"`` (grey) or ``"YXC"`` (RGB).
 
-    Transparency is dropped; a colour picture whose channels are all equal becomes grey. 16 bits are kept.
+    Transparency is dropped; an RGB image whose channels are all equal becomes grey. 16-bit values are kept.
 
     Raises
     ------
     MedSegError
-        If it is damaged, no picture, or has no pixels.
+        If the file is damaged, not a PNG or JPEG image, or has no pixels.
     """
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
@@ -60,13 +60,13 @@ def read_png_jpeg(path: Path) -> Image:
 
 
 def read_png_grid(path: Path) -> GridMetadata:
-    """Return what a PNG of ours says of its grid; an empty one for other programs' files."""
+    """Return the grid stored in a PNG file of this program; an empty grid for files of other programs."""
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
 
 
 def read_indexed_png(path: Path) -> Image:
-    """Read a PNG of labels: as `read_png_jpeg`, but numbers of a palette stay numbers, and black and white are 0 and 1.
+    """Read a PNG of labels: like `read_png_jpeg`, but palette indices are kept, and 1-bit values become 0 and 1.
 
     Raises
     ------
@@ -81,18 +81,18 @@ def read_indexed_png(path: Path) -> Image:
 
 
 def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
-    """Write a plane (rows, columns) of 8 or 16 bits, or 8-bit RGB, with its grid as a text chunk.
+    """Write a plane, uint8 or uint16 (y, x) or uint8 RGB (y, x, 3), with its grid as a text chunk.
 
     Raises
     ------
     MedSegError
-        If PNG cannot hold it: a volume, or values beyond 16 bits.
+        If PNG cannot store it: a volume, or values of more than 16 bits.
     """
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
         raise MedSegError(f"{path.name}: PNG holds one plane, not {pixels.shape}. Choose .tif or .nii.gz.")
     if pixels.dtype not in (np.uint8, np.uint16) or (pixels.ndim == 3 and pixels.dtype != np.uint8):
         raise MedSegError(
-            f"{path.name}: PNG holds 8 or 16 bits without sign, not {pixels.dtype}. Choose .tif or .nii.gz."
+            f"{path.name}: PNG holds unsigned integers of 8 or 16 bits, not {pixels.dtype}. Choose .tif or .nii.gz."
         )
     information = PngInfo()
     information.add_text(GRID_KEY, grid_text)
@@ -101,7 +101,7 @@ def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
 
 
 def reduce_to_grey(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Drop transparency, and colour where all channels are equal; return the pixels and their unit."""
+    """Drop the alpha channel; reduce RGB to grey if all channels are equal; return the pixels and their unit."""
     if pixels.ndim == 2:
         return pixels, "grey"
     if pixels.shape[-1] in (2, 4):
@@ -124,7 +124,7 @@ def _decode_pixels(picture: Picture.Image) -> NDArray[Any]:
 
 
 def _is_16_bit_colour(path: Path) -> bool:
-    """Whether it is a PNG with 16 bits per colour, which Pillow would cut to 8."""
+    """Whether the file is a PNG with 16 bits per colour channel, which Pillow would reduce to 8."""
     with path.open("rb") as file:
         start = file.read(26)
     return start[:4] == b"\x89PNG" and len(start) == 26 and start[24] == 16 and start[25] in _PNG_COLOUR_TYPES_WITH_RGB

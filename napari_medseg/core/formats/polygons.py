@@ -1,6 +1,6 @@
-"""Objects given by their outline instead of by pixels: how they become labels, and Aperio's XML, which lists them.
+"""Rasterise objects that are given as outlines, and read outlines from Aperio ImageScope XML.
 
-Aperio ImageScope's XML, in which MoNuSeg outlines every nucleus, has layers of regions, each a list of vertices.
+Aperio XML (used by the MoNuSeg data set for nuclei) has layers of regions; each region is a list of vertices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 APERIO_SUFFIX = ".xml"
 CORNER_TO_CENTRE_PX = 0.5
-"""Outlines count from the corner of the first pixel, pixels are asked at their centre: a 10 px square has 100."""
+"""Outline coordinates start at the corner of the first pixel; rasterising tests pixel centres. A square with a side of
+10 px covers 100 pixels."""
 MIN_CORNERS = 3
 
 
@@ -29,13 +30,13 @@ class AnnotatedObject:
     Parameters
     ----------
     name
-        Of its category; empty where the file has none.
+        Name of its category; empty if the file has none.
     rings
-        Closed polygons, (corners, 2) as y and x in pixels from the picture's corner; all are part of the object.
+        Closed polygons, float64 (corners, 2) as (y, x) in pixels from the image corner; the object is their union.
     mask
-        The object as (height, width) instead, where the file has pixels.
+        The object as bool (height, width), if the file stores a mask instead of polygons.
     is_hole
-        It is cut out of what was drawn before it.
+        Whether the object is cut out of the objects before it.
     """
 
     name: str
@@ -47,21 +48,21 @@ class AnnotatedObject:
 def rasterise_labels(
     outlines: Sequence[AnnotatedObject], shape: tuple[int, int], values: Mapping[str, int] | None
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Return labels (y, x) of outlines, later ones on top.
+    """Return labels, unsigned (y, x), of outlines; later outlines overwrite earlier ones.
 
     Parameters
     ----------
     outlines
         Objects in the order of the file.
     shape
-        Height and width of the picture.
+        Height and width of the image.
     values
-        Label of each category name; `None` gives each object a number of its own instead, from 1.
+        Label value of each category name; `None` numbers the objects from 1.
 
     Raises
     ------
-    OtherGridError
-        If an object has pixels of another size.
+    GridMismatchError
+        If the mask of an object has another size.
     """
     labels = np.zeros(shape, np.uint32)
     number = 0
@@ -76,12 +77,12 @@ def rasterise_labels(
 
 
 def compute_object_mask(outline: AnnotatedObject, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels whose centre lies in an outline."""
+    """Return bool (y, x): the pixels whose centres lie inside an outline."""
     if outline.mask is not None:
         if outline.mask.shape != shape:
             raise GridMismatchError(
-                f"an object is drawn on {outline.mask.shape[1]} x {outline.mask.shape[0]} pixels, but the picture has "
-                f"{shape[1]} x {shape[0]}. Choose the annotations that were made on this picture."
+                f"an object has a mask of {outline.mask.shape[1]} x {outline.mask.shape[0]} pixels, but the image has "
+                f"{shape[1]} x {shape[0]}. Choose the annotations that were made on this image."
             )
         return outline.mask
     inside = np.zeros(shape, np.bool_)
@@ -93,17 +94,17 @@ def compute_object_mask(outline: AnnotatedObject, shape: tuple[int, int]) -> NDA
 
 
 def read_aperio(path: Path) -> list[AnnotatedObject]:
-    """Read the regions of all layers in order; a layer's name is the category, a negative region is a hole.
+    """Read the regions of all layers in order. The layer name is the category; a negative region is a hole.
 
     Raises
     ------
     MedSegError
-        If the file is no such XML, or asks for more than plain elements (a document type with entities).
+        If the file is not Aperio XML, or declares a document type or entities.
     """
     with translate_decode_errors(path, "annotations"):
         data = path.read_bytes()
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can grow without bound or name other files
-        raise MedSegError(f"{path.name} has a document type, which annotations need not have. Export it again.")
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can expand without limit or include other files
+        raise MedSegError(f"{path.name} has a document type, which is not allowed here. Export it again without one.")
     try:
         root = ElementTree.fromstring(data)
         outlines = [
@@ -112,7 +113,7 @@ def read_aperio(path: Path) -> list[AnnotatedObject]:
             for region in layer.iter("Region")
         ]
     except (ElementTree.ParseError, KeyError, ValueError) as error:
-        raise MedSegError(f"{path.name} is no Aperio annotation: {error}. Export it again.") from error
+        raise MedSegError(f"{path.name} is not an Aperio annotation: {error}. Export it again.") from error
     if not outlines and root.tag != "Annotations":
         raise MedSegError(f"{path.name} holds {root.tag!r}, not an Aperio annotation. Choose another file.")
     return outlines

@@ -1,4 +1,4 @@
-"""TIFF: planes and page stacks that keep their voxel size, as ImageJ, OME, plain resolution tags or we wrote it."""
+"""TIFF: planes and stacks of pages, with the voxel size from ImageJ, OME, resolution tags or this program's text."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ _MM_PER_UNIT = {
     "nm": 1e-6,
     "inch": 25.4,
 }
-# Dots per inch that programs write for the printer, whatever the picture shows.
+# Printer resolutions (dots per inch) that programs write by default; they are not the pixel size of the image.
 _PRINT_DPI = (1, 72, 75, 96, 100, 120, 150, 200, 240, 300, 350, 400, 600, 1200)
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 
@@ -44,7 +44,7 @@ def read_tiff(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged, has more than a stack of planes (time, channels), or holds NaN.
+        If it is damaged, has more dimensions than one stack of planes (time, channels), or holds NaN.
     """
     with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
@@ -61,15 +61,15 @@ def read_tiff(path: Path) -> Image:
 
 
 def read_tiff_grid(path: Path) -> GridMetadata:
-    """Return what a TIFF of ours says of its grid; an empty one for other programs' files."""
+    """Return the grid stored in a TIFF file of this program; an empty grid for files of other programs."""
     with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         return _read_grid(tiff)
 
 
 def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageLayout) -> None:
-    """Write canonical pixels in the order of `storage`, with voxel size and place in the patient.
+    """Write canonical pixels in the order of `storage`, with voxel size and affine.
 
-    Whole numbers of 8 or 16 bits and floats are written so that ImageJ shows the voxel size; other types with plain
+    uint8, uint16 and float32 are written as ImageJ TIFF, so that ImageJ shows the voxel size; other types with plain
     resolution tags.
 
     Raises
@@ -120,13 +120,13 @@ def _make_image(
         name=path.stem.removesuffix(".ome"),
         sources=(path,),
         storage=storage,
-        notes=(f"The file holds {n_series} pictures; the first is shown.",) if n_series > 1 else (),
+        notes=(f"The file holds {n_series} images; the first one is shown.",) if n_series > 1 else (),
     )
     return apply_grid(image, grid)
 
 
 def _find_kept_axes(axes: str, shape: tuple[int, ...]) -> list[int]:
-    """Positions of the axes that matter: those of more than one step, rows and columns always."""
+    """Return the indices of the axes that are kept: those longer than 1, and always rows and columns."""
     return [n for n, letter in enumerate(axes) if shape[n] > 1 or letter in "YX"]
 
 
@@ -135,15 +135,15 @@ def _count_kept_axes(axes: str, shape: tuple[int, ...]) -> int:
 
 
 def _compute_axis_order(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
-    """Order for a transpose that gives dropped axes first, then (stack), rows, columns, (colours)."""
+    """Return the transpose order: dropped axes, stack axis if any, rows, columns, colour axis if any."""
     kept = _find_kept_axes(axes, shape)
     letters = [axes[n] for n in kept]
     colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] == 3)]
     stack = [n for n in kept if axes[n] not in "YX" and n not in colours]
     if letters.count("Y") != 1 or letters.count("X") != 1 or len(stack) > 1 or len(colours) > 1:
         raise MedSegError(
-            f"{name} has {len(kept)} dimensions ({axes}: {' x '.join(map(str, shape))}); a picture, or one stack of "
-            "pictures, is expected. Save one time point or channel as a file of its own."
+            f"{name} has {len(kept)} dimensions ({axes}: {' x '.join(map(str, shape))}); one plane or one stack of "
+            "planes is expected. Save one time point or channel as a separate file."
         )
     dropped = [n for n in range(len(axes)) if n not in kept]
     return [*dropped, *stack, axes.index("Y"), axes.index("X"), *colours]
@@ -156,7 +156,7 @@ def _read_grid(tiff: tifffile.TiffFile) -> GridMetadata:
 
 
 def _read_spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
-    """Millimetres along (z, y, x), `None` where the file does not say."""
+    """Millimetres along (z, y, x); `None` for an axis without a spacing in the file."""
     if tiff.is_ome and tiff.ome_metadata:
         return _parse_ome_spacing(tiff.ome_metadata)
     imagej = tiff.imagej_metadata or {}

@@ -1,7 +1,7 @@
-"""Whether all of a TIFF is there.
+"""Detect truncated TIFF files.
 
-A truncated stack keeps its first pages, and readers show them as if they were all: slices that are missing without a
-word. The chain of pages tells, because its last link must be zero.
+Readers open the first pages of a truncated stack without an error, so that slices are missing silently. The chain of
+page offsets shows the truncation: its last offset must be zero.
 """
 
 import struct
@@ -13,13 +13,13 @@ import tifffile
 
 from napari_medseg.core.errors import MedSegError
 
-# Bytes of a value by the number of its type in a tag.
+# Bytes per value, by the TIFF type number.
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 @dataclass(frozen=True)
 class _TiffVersion:
-    """How one version of TIFF writes offsets, the number of tags and one tag, and where the first offset stands."""
+    """Byte layout of one TIFF version: offsets, number of tags, one tag, and the position of the first offset."""
 
     offset: struct.Struct
     count: struct.Struct
@@ -28,14 +28,14 @@ class _TiffVersion:
 
 
 def refuse_truncated(path: Path, series: tifffile.TiffPageSeries) -> None:
-    """Refuse a TIFF of which pages, pixels or texts lie beyond the end of the file.
+    """Raise an error if pages, pixels or tag values lie beyond the end of a TIFF file.
 
     Raises
     ------
     MedSegError
-        With what is missing.
+        If the file is truncated; the text says what is missing.
     struct.error, KeyError, OSError
-        If it is no TIFF.
+        If the file is not a TIFF.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -55,7 +55,7 @@ def _find_missing_in_chain(file: BinaryIO, size: int) -> str | None:
     (offset,) = kind.offset.unpack(file.read(kind.offset.size))
     seen: set[int] = set()
     while offset and offset not in seen:
-        whole = f"only {len(seen)} pages are there"
+        whole = f"only {len(seen)} pages are complete"
         seen.add(offset)
         if offset + kind.count.size > size:
             return whole
@@ -65,7 +65,7 @@ def _find_missing_in_chain(file: BinaryIO, size: int) -> str | None:
             return whole
         tags = [kind.tag.unpack(file.read(kind.tag.size)) for _ in range(n_tags)]
         if any(_find_value_end(tag, kind) > size for tag in tags):
-            return f"texts or places of page {len(seen)} lie beyond the file"
+            return f"tags of page {len(seen)} lie beyond the file"
         (offset,) = kind.offset.unpack(file.read(kind.offset.size))
     return None
 
@@ -81,7 +81,7 @@ def _find_missing_in_pages(series: tifffile.TiffPageSeries, size: int) -> str | 
 
 
 def _find_value_end(tag: tuple[int, ...], kind: _TiffVersion) -> int:
-    """Where the value of a tag ends in the file; 0 where it stands in the tag itself."""
+    """Offset at which the value of a tag ends; 0 if the value is stored in the tag itself."""
     _, value_type, count, place = tag
     n_bytes = _TYPE_BYTES.get(value_type, 0) * count
     return place + n_bytes if n_bytes > kind.offset.size else 0

@@ -1,1 +1,1 @@
-"""Everything that a project keeps on disk: its database, case files, stroke journals and lock."""
+"""The files of a project: database, case files, stroke journals and lock."""

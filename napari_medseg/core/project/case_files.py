@@ -1,7 +1,7 @@
-"""Files of the project: copies of images and label files, named by their content, so that one is never written twice.
+"""Files of a project: image copies and label files, named by their content, so that none is written twice.
 
-All of it lies in the canonical order of `Image`, and none of it touches the database: worker threads may call it. The
-readers and writers of images are imported when they are needed, so that a project opens without them.
+All arrays are in the canonical order of `Image`. These functions do not use the database, so worker threads may call
+them. `core.formats` is imported only when it is needed, so that a project opens faster.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from napari_medseg.core.records import Case, Correction, Prediction
 
 
 class _Origin(BaseModel):
-    """What a TIFF cannot say of where an image came from; `affine` and `nifti_header` as hexadecimal, bit for bit."""
+    """Image metadata that a TIFF file cannot store; `affine` and `nifti_header` are bit-exact as hexadecimal text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,14 +44,14 @@ class StoredLabels:
 
 
 def get_image_copy_path(folder: Path, content_hash: str) -> Path:
-    """Where the project's copy of an image lies, if it has one."""
+    """Return the path of the project's copy of an image; the file may not exist."""
     return folder / "images" / f"{content_hash}.tif"
 
 
 def write_image_copy(folder: Path, image: Image) -> str:
-    """Copy an image into the project (lossless, compressed) unless it is there; return its file, relative.
+    """Copy an image into the project (lossless, compressed) unless it exists; return its path relative to the project.
 
-    Where it came from is kept beside it, so that an export from the copy is exact, too.
+    Its metadata is stored beside it, so that an export from the copy is exact, too.
     """
     from napari_medseg.core import formats
 
@@ -64,7 +64,7 @@ def write_image_copy(folder: Path, image: Image) -> str:
 
 
 def read_image_copy(folder: Path, case: Case) -> Image:
-    """Read the project's copy of a case's image, with everything that the original said.
+    """Read the project's copy of a case's image, with all metadata of the original.
 
     Raises
     ------
@@ -74,16 +74,18 @@ def read_image_copy(folder: Path, case: Case) -> Image:
     from napari_medseg.core import formats
 
     path = get_image_copy_path(folder, case.content_hash)
-    complaint = f"is damaged, which belongs to the project's copy of {case.name}"
-    origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Put the files back.")
+    complaint = f"belongs to the project's copy of {case.name} and is damaged"
+    origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Restore the files from a backup.")
     try:
         image = formats.read(path)
-        # A stack of one slice comes back from TIFF as a plane.
+        # TIFF returns a stack of one slice as a plane.
         image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
     except (OSError, ValueError, MedSegError) as error:
-        raise MedSegError(f"the project's copy of {case.name} is damaged ({error}). Put the files back.") from error
+        raise MedSegError(
+            f"the project's copy of {case.name} is damaged ({error}). Restore the files from a backup."
+        ) from error
     if image.content_hash != case.content_hash:
-        raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Put the original files back.")
+        raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Restore the files from a backup.")
     return replace(
         image,
         name=case.name,
@@ -98,18 +100,18 @@ def read_image_copy(folder: Path, case: Case) -> Image:
 
 
 def write_case_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> StoredLabels:
-    """Write labels of a case unless the same are there.
+    """Write labels of a case unless the same labels are stored already.
 
     Parameters
     ----------
     folder
-        Of the project.
+        Project folder.
     case
-        Whose grid the labels are on.
+        The case of the labels; it gives the grid.
     kind
         First word of the file name: ``"prediction"``, ``"field"``, ``"correction"`` or ``"reviewed"``.
     labels
-        On the canonical grid.
+        Unsigned integers on the canonical grid, (y, x) or (z, y, x).
     """
     from napari_medseg.core import formats
 
@@ -129,25 +131,25 @@ def read_case_labels(folder: Path, case: Case, record: Prediction | Correction) 
     Raises
     ------
     MedSegError
-        If the file is gone or is not the one that was written.
+        If the file is missing or was changed.
     """
     path = folder / record.labels_file
     if not path.exists():
-        raise MedSegError(f"{path} is gone, which holds labels of {case.name}. Put it back from a backup.")
+        raise MedSegError(f"{path} with labels of {case.name} is missing. Restore it from a backup.")
     if compute_file_sha256(path) != record.sha256:
-        raise MedSegError(f"{path}, which holds labels of {case.name}, is damaged. Put it back from a backup.")
+        raise MedSegError(f"{path} with labels of {case.name} is damaged. Restore it from a backup.")
     return read_labels_on_case_grid(path, case)
 
 
 def read_roi_labels(path: Path, case: Case) -> NDArray[Any] | None:
-    """Read the labels of the field of a case; `None` where the file is gone: it can be found again."""
+    """Read the region-of-interest labels of a case; `None` if the file is missing (it can be predicted again)."""
     if not path.exists():
         return None
     return read_labels_on_case_grid(path, case)
 
 
 def read_labels_on_case_grid(path: Path, case: Case) -> NDArray[Any]:
-    """Read a label file of the project on the canonical grid of its case, (y, x) or (z, y, x).
+    """Read a label file of the project on the canonical grid of its case; unsigned integers (y, x) or (z, y, x).
 
     Raises
     ------
@@ -159,10 +161,10 @@ def read_labels_on_case_grid(path: Path, case: Case) -> NDArray[Any]:
     labels = formats.read_labels(path, None)
     if labels.size != np.prod(case.spatial_shape):
         raise MedSegError(
-            f"{path} has shape {labels.shape}, but {case.name} has {case.spatial_shape}. Put the right file back "
+            f"{path} has shape {labels.shape}, but {case.name} has {case.spatial_shape}. Restore the right file "
             "from a backup, or predict again."
         )
-    return labels.reshape(case.spatial_shape)  # a stack of one slice comes back from TIFF as a plane
+    return labels.reshape(case.spatial_shape)  # TIFF returns a stack of one slice as a plane
 
 
 def _make_grid_image(case: Case, labels: NDArray[Any]) -> Image:

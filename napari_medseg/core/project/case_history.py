@@ -1,4 +1,4 @@
-"""A case with the newest of what was made of it: one query for a case, and one for all cases of a task."""
+"""A case with its newest prediction, correction and reviews: one query for a case or for all cases of a task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,18 +11,18 @@ from napari_medseg.core.records import Case, Correction, Prediction, Review, Rev
 
 @dataclass(frozen=True)
 class CaseHistory:
-    """A case and its newest records; `None` where there is none.
+    """A case and its newest records; `None` if there is none.
 
     Parameters
     ----------
     case
-        With the side of the hold-out on which its group stands.
+        The case, with the side of its group.
     prediction, correction
         The newest ones.
     open_review
-        The newest review that nobody has closed.
+        The newest open review.
     closed_review
-        The review that was accepted or rejected last.
+        The newest accepted or rejected review.
     """
 
     case: Case
@@ -59,24 +59,24 @@ _ACCEPTED_QUERY = f"""
 
 
 def read_case_history(connection: Connection, case_id: int) -> CaseHistory | None:
-    """Read one case; `None` where there is none of that number."""
+    """Read one case; `None` if there is no case with that id."""
     found = connection.execute(f"{_HISTORY_QUERY} WHERE c.id = ?", [case_id]).fetchone()
     return None if found is None else _decode_history(found)
 
 
 def read_case_histories(connection: Connection, task: str | None) -> list[CaseHistory]:
-    """Read all cases of a task, or of all tasks, in the order in which they came."""
+    """Read all cases of a task, or of all tasks, in insertion order."""
     return [_decode_history(row) for row in _read_in_order(connection, _HISTORY_QUERY, task)]
 
 
 def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[Case, Correction]]:
-    """Read the cases, in the order in which they came, that were accepted last, each with its newest correction."""
+    """Read the cases whose last review was accepted, in insertion order, each with its newest correction."""
     found = _read_in_order(connection, _ACCEPTED_QUERY, task)
     return [(decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])) for row in found]
 
 
 def _read_in_order(connection: Connection, query: str, task: str | None) -> list[tuple[Any, ...]]:
-    # The plus keeps SQLite from the index of tasks, which would cost a sort of whole rows.
+    # The plus prevents the use of the task index, which would require sorting whole rows.
     where, values = ("", []) if task is None else ("WHERE +c.task = ?", [task])
     return connection.execute(f"{query} {where} ORDER BY c.id", values).fetchall()
 

@@ -1,7 +1,7 @@
-"""The project: one SQLite file for what happened, and folders for images, labels, journals and runs beside it.
+"""The project: an SQLite database, with folders for images, labels, journals and runs beside it.
 
-Files come first and rows second, so that a crash leaves an orphan file but never a dangling row. Rows are inserted and
-not updated, except the states of reviews and runs. Only the thread that opened a project may touch it.
+Files are written before their rows, so a crash can leave an unused file but never a row without a file. Rows are only
+inserted, except that the states of reviews and runs are updated. Only the thread that opened a project may use it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ FOLDERS = ("images", "labels", "journal", "runs", "exports")
 
 
 class Project:
-    """An open project; made by `Project.open` or `Project.create`."""
+    """An open project; use `Project.open` or `Project.create`."""
 
     def __init__(self, folder: Path, lock: FolderLock, connection: sqlite3.Connection) -> None:
         self.folder = folder
@@ -35,12 +35,12 @@ class Project:
 
     @classmethod
     def create(cls, folder: Path) -> Self:
-        """Make a project in a folder that holds none.
+        """Create a project in a folder that holds none.
 
         Raises
         ------
         MedSegError
-            If one is there already, or the folder cannot be written.
+            If the folder already holds a project, or cannot be written to.
         """
         if (folder / DATABASE).exists():
             raise MedSegError(f"{folder} already holds a project. Open it, or choose another folder.")
@@ -52,12 +52,12 @@ class Project:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a project and bring its database to this program's version.
+        """Open a project and migrate its database to this program's version.
 
         Raises
         ------
         MedSegError
-            If there is none, another window has it, it is damaged, or a newer program wrote it.
+            If there is no project, another window has it open, it is damaged, or a newer program wrote it.
         """
         if not (folder / DATABASE).is_file():
             raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder or make one.")
@@ -75,13 +75,13 @@ class Project:
             raise
 
     def close(self) -> None:
-        """Close the database and let others open the project. Doing so twice is harmless."""
+        """Close the database and release the lock. Calling it twice is allowed."""
         self._connection.close()
         self._lock.release()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All rows written inside are kept, or none.
+        """Write all rows inside the context, or none of them.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Project:
                 raise
 
     def insert(self, record: Record) -> Record:
-        """Write a new row and return the record with its id; a run brings its own id, others come with id 0."""
+        """Write a new row and return the record with its id; a run has its own id, others must have id 0."""
         columns = encode_record(record)
         with self.transaction():
             row_id = self._connection.execute(
@@ -113,7 +113,7 @@ class Project:
         return record if isinstance(record, Run) else replace(record, id=int(row_id or 0))
 
     def read_records(self, kind: type[Record], column: str = "", value: str | int = "") -> list[Record]:
-        """All records of a kind in the order of their making, or those whose `column` equals `value`."""
+        """Read all records of a type in insertion order, or those whose `column` equals `value`."""
         order = "rowid" if kind is Run else "id"
         where = f"WHERE {quote_column(column)} = ?" if column else ""
         names = [field.name for field in fields(kind)]
@@ -123,14 +123,14 @@ class Project:
         return [decode_record(kind, row) for row in found]
 
     def get_record(self, kind: type[Record], record_id: int | str) -> Record:
-        """Return the record with that id; raise `MedSegError` where there is none."""
+        """Return the record with an id; raise `MedSegError` if there is none."""
         found = self.read_records(kind, "id", record_id)
         if not found:
             raise MedSegError(f"the project has no {kind.__name__.lower()} {record_id}. Choose one that it lists.")
         return found[0]
 
     def read_case_history(self, case_id: int) -> CaseHistory:
-        """Read a case with the newest of what was made of it, by one query; raise `MedSegError` where there is none."""
+        """Read a case with its newest records in one query; raise `MedSegError` if there is no such case."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             found = case_history.read_case_history(self._connection, case_id)
         if found is None:
@@ -138,14 +138,14 @@ class Project:
         return found
 
     def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
-        """Read all cases (of a task) in the order in which they came, by one query."""
+        """Read all cases (of a task) in insertion order, in one query."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             return case_history.read_case_histories(self._connection, task)
 
     def read_accepted_cases(self, task: str | None = None) -> tuple[tuple[Case, Correction], ...]:
-        """Read each case (of a task) that was accepted last, with its newest correction, by one query.
+        """Read each case (of a task) whose last review was accepted, with its newest correction, in one query.
 
-        What was read is kept until something is written: nobody else writes while this process holds the folder.
+        The result is cached until something is written: no other process writes while this one holds the lock.
         """
         n_changes = self._connection.total_changes
         if self._accepted is None or self._accepted[:2] != (n_changes, task):
@@ -155,12 +155,12 @@ class Project:
         return self._accepted[2]
 
     def close_review(self, review: Review) -> None:
-        """Write the state, seconds, changed voxels and end of a review that was open.
+        """Write the final state, seconds, changed voxels and end time of an open review.
 
         Raises
         ------
         MedSegError
-            If it was closed before.
+            If the review is closed already.
         """
         with self.transaction():
             changed = self._connection.execute(
@@ -171,7 +171,7 @@ class Project:
             raise MedSegError("this review is closed already. Open the case again to change its labels once more.")
 
     def set_run_state(self, run: Run, state: RunState, result_model: str | None = None) -> Run:
-        """Write where a run stands and, where given, the version that it became."""
+        """Write the state of a run and, if given, its resulting version."""
         after = replace(run, state=state, result_model=result_model or run.result_model)
         with self.transaction():
             self._connection.execute(
@@ -180,13 +180,13 @@ class Project:
         return after
 
     def add_run_items(self, items: Sequence[RunItem]) -> None:
-        """Write which corrections a run sees."""
+        """Write which corrections a run uses."""
         rows = [(item.run_id, item.correction_id, item.group, item.role) for item in items]
         with self.transaction():
             self._connection.executemany("INSERT INTO run_items VALUES (?, ?, ?, ?)", rows)
 
     def read_run_items(self) -> list[RunItem]:
-        """Return what all runs saw that did not fail and were not discarded."""
+        """Return the items of all runs, except failed and discarded runs."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(
                 'SELECT run_id, correction_id, run_items."group", role FROM run_items JOIN runs ON runs.id = run_id '
@@ -196,14 +196,14 @@ class Project:
         return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
 
     def set_hold_out(self, group: str, held_out: bool) -> None:
-        """Write on which side a group stands from now on; earlier decisions stay as history."""
+        """Write on which side of the split a group is from now on; earlier decisions are kept as history."""
         with self.transaction():
             self._connection.execute(
                 'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
             )
 
     def read_hold_out_groups(self) -> dict[str, bool]:
-        """Each group's side: the last decision."""
+        """Return the current side of each group: True for hold-out."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute('SELECT "group", held_out FROM hold_out ORDER BY id').fetchall()
         return {group: bool(held_out) for group, held_out in found}
@@ -233,10 +233,10 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
         raise
     except sqlite3.OperationalError as error:
         raise MedSegError(
-            f"cannot use {path}: {error}. Make room on the disk or close what else uses the file, then do it again."
+            f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try again."
         ) from error
     except sqlite3.DatabaseError as error:
         raise MedSegError(
-            f"{path} is damaged: {error}. Labels, images and journals lie whole in the folders beside it. Put back a "
-            "copy of the file from a backup, or move it away and start a new project."
+            f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
+            "Restore the file from a backup, or move it away and start a new project."
         ) from error

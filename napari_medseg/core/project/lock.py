@@ -1,4 +1,4 @@
-"""One window per project: a file lock that the operating system releases when its process ends, however it ends."""
+"""Only one process may open a project: a file lock that the operating system releases when the process ends."""
 
 import contextlib
 import errno
@@ -16,28 +16,28 @@ logger = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
 HOLDER_FILE = "lock-holder.txt"
-"""Names the holder. It is not the lock file itself, because Windows lets no other process read a locked file."""
+"""Names the process that holds the lock. A separate file, because Windows does not allow to read a locked file."""
 
 NO_LOCKS_ERRNOS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class FolderLock:
-    """Hold a folder for this process until `release` or the end of the process.
+    """Lock a folder for this process until `release` or the end of the process.
 
     Parameters
     ----------
     folder
-        Gets a file ``lock``, which may stay there, and a text file that names the holder while the lock is held.
+        Folder for the file ``lock``, which may remain, and for a text file that names the holder of the lock.
 
     Raises
     ------
     MedSegError
-        If another process (or another window of this one) holds it, or the folder cannot be written.
+        If another process or window holds the lock, or the folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
         self._holder_path = folder / HOLDER_FILE
-        # No soft lock where the file system has no locks: after a crash of another machine it would stay locked.
+        # No soft lock if the file system has no locks: it would remain after a crash of another machine.
         self._lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             self._lock.acquire()
@@ -52,20 +52,20 @@ class FolderLock:
                 self._lock.release()
                 raise MedSegError(
                     f"cannot write in the project folder {folder}: {error.strerror}. "
-                    "Choose a folder that you may write in."
+                    "Choose a folder with write permission."
                 ) from error
             logger.warning("this file system has no locks (%s): do not open the project twice", error)
 
     def release(self) -> None:
-        """Release the folder; doing so twice is harmless."""
+        """Release the lock; calling it twice is allowed."""
         if self._lock.is_locked:
-            with contextlib.suppress(OSError):  # a name that stays behind holds nothing
+            with contextlib.suppress(OSError):  # a remaining holder file locks nothing
                 self._holder_path.unlink()
             self._lock.release()
 
 
 def _describe_process() -> str:
-    """Return the user, the machine and the process, as the message to others names them."""
+    """Return user, machine and process id for the message to other users."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process without a user name, as in some containers

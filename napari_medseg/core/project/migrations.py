@@ -1,4 +1,4 @@
-"""The shape of `project.sqlite`: an ordered list that only ever grows. Entry `n` brings version `n` to `n + 1`."""
+"""The schema of `project.sqlite` as an append-only list of migrations. Entry `n` migrates version `n` to `n + 1`."""
 
 import sqlite3
 from pathlib import Path
@@ -40,7 +40,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX reviews_by_case ON reviews (case_id)",
         "CREATE INDEX corrections_by_case ON corrections (case_id)",
         'CREATE INDEX hold_out_by_group ON hold_out ("group", id)',
-        # What a person decided is history: the database itself refuses to rewrite it.
+        # Decisions of a person are history: the database does not allow to change them.
         """CREATE TRIGGER corrections_stay BEFORE UPDATE ON corrections
             BEGIN SELECT RAISE(ABORT, 'a correction is immutable'); END""",
         """CREATE TRIGGER corrections_remain BEFORE DELETE ON corrections
@@ -49,24 +49,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             BEGIN SELECT RAISE(ABORT, 'what a run saw is immutable'); END""",
     ),
     (
-        # The lungs in which lesions were sought: their volume is the other half of a percentage.
+        # The region of interest, such as the lungs for lesions: its volume is needed for percentages.
         "ALTER TABLE predictions ADD COLUMN field_file TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE predictions ADD COLUMN field_model TEXT NOT NULL DEFAULT ''",
     ),
     (
-        # The part that a person looked at, where that is not all of the image.
+        # The review region, if it is not the whole image.
         "ALTER TABLE corrections ADD COLUMN reviewed_file TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE corrections ADD COLUMN reviewed_sha256 TEXT NOT NULL DEFAULT ''",
     ),
     (
-        # The states "paused" and "discarded" of a run: a program that does not know these words may not open it.
+        # New version for the run states "paused" and "discarded": programs that do not know them must not open it.
         "CREATE INDEX runs_by_state ON runs (state)",
     ),
 )
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring a database to this program's version, one transaction for each step; a copy of the old one stays beside.
+    """Migrate a database to this program's version, one transaction per step; a backup of the old one is kept.
 
     Raises
     ------

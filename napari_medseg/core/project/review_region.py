@@ -1,7 +1,7 @@
-"""The review region: the part of a large image that a person reviewed. The rest trains no model.
+"""The review region: the part of a large image that a person reviewed. The rest is not used for training.
 
-It is a set of outlines, kept beside the draft and, rasterised, beside the correction. Coordinates are pixels of the
-image's own grid; pixel 0 has its centre at 0, as in napari.
+It is a set of outlines, stored beside the draft and, rasterised, beside the correction. Coordinates are pixels of the
+image's grid; the centre of pixel 0 is at 0, as in napari.
 """
 
 import math
@@ -19,7 +19,7 @@ from napari_medseg.core.project.case_files import StoredLabels, read_labels_on_c
 from napari_medseg.core.records import Case, Correction
 
 MAX_SHARE_PIXELS = 250_000
-"""Of one plane; a larger one is looked at coarsely, as a share is read in per cent and asked for while drawing."""
+"""Planes with more pixels are subsampled to compute the share: it is shown in per cent and updated while drawing."""
 ELLIPSE_CORNERS = 128
 
 Corner = tuple[float, float]
@@ -31,11 +31,11 @@ class RegionOutline(BaseModel):
     Parameters
     ----------
     corners
-        (y, x) of a polygon in turn, or of the four corners of the rectangle that an ellipse fills.
+        (y, x) of the corners of a polygon in order, or of the four corners of the bounding rectangle of an ellipse.
     kind
-        A rectangle is a polygon.
+        A rectangle is stored as a polygon.
     plane
-        Index along z; 0 in an image of one plane.
+        Index along z; 0 for a 2D image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +51,7 @@ class RegionOutline(BaseModel):
         return cls(corners=((top, left), (top, right), (bottom, right), (bottom, left)), plane=plane)
 
     def fill(self, plane: NDArray[np.bool_], step: int = 1) -> None:
-        """Set the pixels of a plane (y, x) whose centres lie inside; of a plane of every `step`-th pixel alike."""
+        """Set the pixels of a plane, bool (y, x), whose centres lie inside; `step` is the subsampling of the plane."""
         rows_and_columns = (self._compute_polygon() - (step - 1) / 2) / step
         low, high = rows_and_columns.min(axis=0), rows_and_columns.max(axis=0)
         top, left = (max(0, math.ceil(place)) for place in low)
@@ -70,7 +70,7 @@ class RegionOutline(BaseModel):
 
 
 class ReviewRegion(BaseModel):
-    """What of an image was reviewed: all that lies in any of the outlines, or everything where there are none."""
+    """The reviewed part of an image: the union of the outlines, or the whole image if there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,11 +78,11 @@ class ReviewRegion(BaseModel):
 
     @property
     def is_whole_image(self) -> bool:
-        """Whether no part is left out."""
+        """Whether the whole image was reviewed."""
         return not self.outlines
 
     def compute_mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Return what was reviewed of an image of `shape`, (y, x) or (z, y, x)."""
+        """Return the reviewed pixels as bool array of `shape`, (y, x) or (z, y, x)."""
         seen = np.full(shape, self.is_whole_image)
         planes = seen.reshape(-1, *shape[-2:])
         for outline in self.outlines:
@@ -91,7 +91,7 @@ class ReviewRegion(BaseModel):
         return seen
 
     def compute_share(self, shape: tuple[int, ...]) -> float:
-        """Return which part of an image of `shape` was reviewed, from 0 to 1; of a large one nearly so."""
+        """Return the reviewed share, in [0, 1], of an image of `shape`; approximate for large images."""
         if self.is_whole_image:
             return 1.0
         n_planes, (height, width) = math.prod(shape[:-2]), shape[-2:]
@@ -106,7 +106,7 @@ class ReviewRegion(BaseModel):
         return seen / n_planes
 
     def add_planes(self, planes: list[int], height: int, width: int) -> "ReviewRegion":
-        """Return this area and those whole planes of a volume, in which no smaller outline is left."""
+        """Return a region that also has these whole planes of a volume; they replace the outlines in these planes."""
         others = [outline for outline in self.outlines if outline.plane not in planes]
         return ReviewRegion(outlines=(*others, *(RegionOutline.from_plane(plane, height, width) for plane in planes)))
 
@@ -115,16 +115,16 @@ WHOLE_IMAGE = ReviewRegion()
 
 
 def format_share(share: float) -> str:
-    """Say a share of an image in per cent; a small one is not called nothing, and one that lacks a bit not all."""
+    """Format a share of an image in per cent; a small share is not rounded to 0 %, a large one not to 100 %."""
     if 0 < share < 0.01:
         return "under 1 %"
     return f"{min(99, round(100 * share)) if share < 1 else 100} %"
 
 
 def _rasterise_polygon(corners: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return which pixels of `shape` have an odd number of a polygon's edges on their left.
+    """Return bool (y, x) of `shape`: pixels with an odd number of polygon edges on their left (even-odd rule).
 
-    Unlike `skimage.draw.polygon`, which asks for each pixel about each edge: a lasso about a slide has hundreds.
+    Faster than `skimage.draw.polygon`, which tests each pixel against each edge: a lasso has hundreds of edges.
     """
     turns = np.zeros((shape[0], shape[1] + 1), np.bool_)
     for (y, x), (next_y, next_x) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -141,20 +141,20 @@ NO_REGION_FILES = StoredLabels("", "")
 
 
 def write_review_region(folder: Path, case: Case, region: ReviewRegion) -> StoredLabels:
-    """Write what was reviewed of a case into the project folder; nothing where it is the whole image.
+    """Write the review region of a case into the project folder; write nothing if it is the whole image.
 
     Raises
     ------
     MedSegError
-        If no pixel lies inside of the area.
+        If no pixel lies inside the region.
     """
     if region.is_whole_image:
         return NO_REGION_FILES
     seen = region.compute_mask(case.spatial_shape)
     if not seen.any():
         raise MedSegError(
-            f"no pixel of {case.name} lies in the reviewed area, so that nothing of it would count. Draw the area on "
-            "the image, or say that the whole image was reviewed; your labels are as they were."
+            f"the reviewed area of {case.name} is empty. Draw the area on the image, or choose that the whole image "
+            "was reviewed. Your labels were not changed."
         )
     if seen.all():
         return NO_REGION_FILES
@@ -166,50 +166,50 @@ def write_review_region(folder: Path, case: Case, region: ReviewRegion) -> Store
 
 
 def read_review_region(folder: Path, case: Case, correction: Correction) -> ReviewRegion:
-    """Return the area of a correction as it was drawn.
+    """Read the outlines of the review region of a correction.
 
     Raises
     ------
     MedSegError
-        If its file is gone or damaged.
+        If its file is missing or damaged.
     """
     if not correction.reviewed_file:
         return WHOLE_IMAGE
     path = (folder / correction.reviewed_file).with_suffix(".json")
-    complaint = f"is gone or damaged, which says what of {case.name} was reviewed"
-    return read_json_model(path, ReviewRegion, complaint, "Put it back from a backup.")
+    complaint = f"holds the reviewed area of {case.name} and is missing or damaged"
+    return read_json_model(path, ReviewRegion, complaint, "Restore it from a backup.")
 
 
 def read_reviewed_pixels(folder: Path, case: Case, correction: Correction) -> NDArray[np.bool_] | None:
-    """Read what was reviewed, on the canonical grid of the labels; `None` where it is everything.
+    """Read the reviewed pixels, bool on the canonical grid of the labels; `None` for the whole image.
 
     Raises
     ------
     MedSegError
-        If the file is gone or is not the one that was written.
+        If the file is missing or was changed.
     """
     if not correction.reviewed_file:
         return None
     path = folder / correction.reviewed_file
     if not path.exists() or compute_file_sha256(path) != correction.reviewed_sha256:
         raise MedSegError(
-            f"{path}, which says what of {case.name} was reviewed, is gone or damaged. Put it back from a backup."
+            f"{path} holds the reviewed area of {case.name} and is missing or damaged. Restore it from a backup."
         )
     return read_labels_on_case_grid(path, case) > 0
 
 
 def get_draft_region_path(journal: Path) -> Path:
-    """Where the area of the draft with this journal lies, once one was drawn."""
+    """Return the path of the review region of the draft with this journal; the file may not exist."""
     return journal.with_suffix(".area.json")
 
 
 def write_draft_region(path: Path, region: ReviewRegion) -> None:
-    """Write the area of a draft, in place of the one that was there; raise `MedSegError` where the disk refuses."""
+    """Write the review region of a draft, replacing the old one; raise `MedSegError` if it cannot be written."""
     atomic_write_text(path, region.model_dump_json() + "\n")
 
 
 def read_draft_region(path: Path) -> ReviewRegion | None:
-    """Read the area of a draft; `None` where none was drawn.
+    """Read the review region of a draft; `None` if none was drawn.
 
     Raises
     ------
@@ -218,5 +218,5 @@ def read_draft_region(path: Path) -> ReviewRegion | None:
     """
     if not path.exists():
         return None
-    advice = "Move it away, then draw the area again; the labels are whole."
-    return read_json_model(path, ReviewRegion, "is no reviewed area", advice)
+    advice = "Move the file away, then draw the area again; the labels are not affected."
+    return read_json_model(path, ReviewRegion, "is not a reviewed area", advice)

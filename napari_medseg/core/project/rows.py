@@ -1,4 +1,4 @@
-"""How the frozen records lie in the tables of `project.sqlite`: one column for each field, of the same name."""
+"""Conversion of records to and from rows of `project.sqlite`: one column per field, with the same name."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ Record = TypeVar("Record", Case, Prediction, Review, Correction, Run)
 
 @dataclass(frozen=True)
 class Table:
-    """Where a kind of record lies: the table written to, the table or view read from, fields that are derived."""
+    """Storage of one record type: the table to write, the table or view to read, and derived fields."""
 
     write: str
     read: str
@@ -31,7 +31,7 @@ TABLES: dict[type, Table] = {
 
 @dataclass(frozen=True)
 class RunItem:
-    """One correction that a run saw, its group, and what for."""
+    """One correction that a run used, with its group and role."""
 
     run_id: str
     correction_id: int
@@ -40,7 +40,7 @@ class RunItem:
 
 
 def encode_record(record: Record) -> dict[str, object]:
-    """Return what an insert writes, by column; a run brings its own id, others get theirs from the database."""
+    """Return the values of an insert by column; a run has its own id, others get theirs from the database."""
     derived = TABLES[type(record)].derived + (() if isinstance(record, Run) else ("id",))
     return {
         field.name: _encode_value(field.name, getattr(record, field.name))
@@ -50,7 +50,7 @@ def encode_record(record: Record) -> dict[str, object]:
 
 
 def decode_record(kind: type[Record], row: Sequence[Any]) -> Record:
-    """Rebuild a record from its columns, which stand in the order of its fields."""
+    """Rebuild a record from its columns, which are in the order of its fields."""
     values = list(row)
     for place, decode in _DECODERS_BY_PLACE[kind]:
         values[place] = decode(values[place])
@@ -58,7 +58,7 @@ def decode_record(kind: type[Record], row: Sequence[Any]) -> Record:
 
 
 def quote_column(column: str) -> str:
-    """Quote a column name: ``group`` is a word of SQL."""
+    """Quote a column name: ``group`` is an SQL keyword."""
     return f'"{column}"'
 
 

@@ -1,4 +1,4 @@
-"""One change of labels, kept as runs of neighbouring voxels: small on disk however large the brush."""
+"""One edit of labels, stored as runs of consecutive voxels: small on disk even for a large brush."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,7 +11,7 @@ VOXEL_RUN_DTYPE = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u4"),
 
 
 class StrokeKind(IntEnum):
-    """Who changed the labels, and what that means for the voxels a person edited. The numbers stand in journals."""
+    """Origin of an edit. The numbers are stored in journals."""
 
     PAINT = 1
     CARRIED_OVER = 2
@@ -21,17 +21,17 @@ class StrokeKind(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """Voxels that changed together, and can be undone together.
+    """Voxels that changed together and are undone together.
 
     Parameters
     ----------
     kind
-        ``PAINT`` by hand; ``CARRIED_OVER`` over from an earlier correction of the case; ``PREDICTION``: a new
-        prediction put around the edited voxels; ``RESET`` to the prediction.
+        ``PAINT``: edited by hand; ``CARRIED_OVER``: taken from an earlier correction of the case; ``PREDICTION``: a new
+        prediction outside the edited voxels; ``RESET``: reset to the prediction.
     voxel_runs
-        Structured array of runs: flat C-order `start`, `length`, `old` and `new` label value.
+        Structured array (runs,) of `VOXEL_RUN_DTYPE`: flat C-order `start`, `length`, `old` and `new` label value.
     model
-        Version that made the labels, of a ``PREDICTION``.
+        Version that made the labels, for a ``PREDICTION``.
     """
 
     kind: StrokeKind
@@ -45,9 +45,9 @@ class Stroke:
         Parameters
         ----------
         indices
-            Flat C-order indices, in any order. Where one is there twice, its first old and its last new value count.
+            Flat C-order indices in any order. For a repeated index, its first old and its last new value are used.
         old, new
-            Values before and after, one per index or one for all.
+            Label values before and after, one per index or one for all.
         """
         flat = np.asarray(indices, dtype=np.int64).ravel()
         olds = np.broadcast_to(np.asarray(old, dtype=np.uint32).ravel(), flat.shape)
@@ -62,7 +62,7 @@ class Stroke:
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """Flat indices of the voxels, ascending."""
+        """Flat indices of the voxels, int64 (voxels,), ascending."""
         lengths = self.voxel_runs["length"].astype(np.int64)
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if ends.size else 0
@@ -70,12 +70,12 @@ class Stroke:
 
     @property
     def old(self) -> NDArray[np.uint32]:
-        """Values before, one per index."""
+        """Values before the edit, uint32 (voxels,)."""
         return np.repeat(self.voxel_runs["old"], self.voxel_runs["length"])
 
     @property
     def new(self) -> NDArray[np.uint32]:
-        """Values after, one per index."""
+        """Values after the edit, uint32 (voxels,)."""
         return np.repeat(self.voxel_runs["new"], self.voxel_runs["length"])
 
 

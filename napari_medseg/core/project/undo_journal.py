@@ -1,8 +1,8 @@
-"""Every stroke on disk as it is made: an append-only file that survives `kill -9`, with undo and redo as records.
+"""The stroke journal: an append-only file with every stroke, undo and redo, which survives `kill -9`.
 
-A file is a magic word and records of ``length, CRC-32, kind, payload``. Each is handed to the operating system at once,
-so that the end of the process loses nothing, and synced within a second, so that a power cut loses a second at most.
-A torn last record is cut off when the file is opened again and kept beside it.
+A file is a magic word and records of ``length, CRC-32, kind, payload``. Each record is passed to the operating system
+at once, so that nothing is lost when the process ends, and synced within a second, so that a power failure loses at
+most one second. An incomplete last record is removed when the file is opened again, and saved in another file.
 """
 
 import logging
@@ -39,17 +39,17 @@ class _RecordKind(IntEnum):
 
 
 class StrokeJournal:
-    """The strokes of one review, those undone, and the seconds worked; read from the file where there is one.
+    """The strokes of one review, the undone strokes, and the seconds worked; read from the file if it exists.
 
     Parameters
     ----------
     path
-        Of the journal; made when the first record is written.
+        Path of the journal; the file is created with the first record.
 
     Raises
     ------
     MedSegError
-        If the file is no journal.
+        If the file is not a journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,12 +64,12 @@ class StrokeJournal:
         self._size = self._restore_from_file() if path.exists() else 0
 
     def add(self, stroke: Stroke) -> None:
-        """Write a stroke; what was undone before it can no longer be redone.
+        """Write a stroke; strokes that were undone before can no longer be redone.
 
         Raises
         ------
         MedSegError
-            If the disk is full or refuses; the journal is then as it was.
+            If the journal cannot be written, such as on a full disk; it is then unchanged.
         """
         model = stroke.model.encode()
         self._append(
@@ -79,7 +79,7 @@ class StrokeJournal:
         self.undone_strokes.clear()
 
     def undo(self) -> Stroke | None:
-        """Take back the last stroke and return it; `None` where there is none."""
+        """Undo the last stroke and return it; `None` if there is none."""
         if not self.applied_strokes:
             return None
         self._append(_RecordKind.UNDO, b"")
@@ -87,7 +87,7 @@ class StrokeJournal:
         return self.undone_strokes[-1]
 
     def redo(self) -> Stroke | None:
-        """Make the stroke last undone again and return it; `None` where there is none."""
+        """Redo the stroke that was undone last and return it; `None` if there is none."""
         if not self.undone_strokes:
             return None
         self._append(_RecordKind.REDO, b"")
@@ -100,13 +100,13 @@ class StrokeJournal:
         self.seconds += seconds
 
     def sync(self) -> None:
-        """Wait until all of it is on the disk."""
+        """Wait until all records are on the disk."""
         with self._file_lock:
             self._timer = None
             if self._file is None:
                 return
             descriptor = os.dup(self._file.fileno())
-        try:  # outside the guard: the next stroke must not wait for the disk
+        try:  # outside the lock: the next stroke must not wait for the disk
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -129,11 +129,11 @@ class StrokeJournal:
                 self._write(record if self._size else MAGIC + record)
             except OSError as error:
                 raise MedSegError(
-                    f"the last change is not on the disk: {error.strerror}. Make room for {self.path}, then change "
-                    "something once more."
+                    f"the last change is not saved: {error.strerror}. Free disk space for {self.path}, then repeat "
+                    "the change."
                 ) from error
             if self._timer is None:
-                # A thread of its own, as a sync may take a second on a busy disk and the window must not wait for it.
+                # In a separate thread: a sync can take a second on a busy disk, and the window must not wait for it.
                 self._timer = threading.Timer(SYNC_AFTER_S, self._sync_in_background)
                 self._timer.daemon = True
                 self._timer.start()
@@ -158,10 +158,10 @@ class StrokeJournal:
             logger.warning("%s is written but not synced: %s", self.path, error)
 
     def _restore_from_file(self) -> int:
-        """Read what is there; cut off what is torn, and keep it beside. Returns the size of the whole records."""
+        """Read the complete records; move an incomplete rest to another file. Return the size of the records."""
         data = self.path.read_bytes()
         if data[: len(MAGIC)] != MAGIC[: len(data)]:
-            raise MedSegError(f"{self.path} is no journal of strokes. Move it away; the prediction itself is whole.")
+            raise MedSegError(f"{self.path} is not a journal of strokes. Move it away; the prediction is not affected.")
         end = len(MAGIC) if len(data) >= len(MAGIC) else 0
         for kind, payload, behind in _iterate_records(data, end):
             self._apply_record(kind, payload)
@@ -169,7 +169,7 @@ class StrokeJournal:
         if end < len(data):
             self.path.with_suffix(".torn").write_bytes(data[end:])
             os.truncate(self.path, end)
-            logger.warning("%s ended in a torn record of %d bytes", self.path, len(data) - end)
+            logger.warning("%s ended in an incomplete record of %d bytes", self.path, len(data) - end)
         self.saved_at = self.path.stat().st_mtime
         return end
 
@@ -187,12 +187,12 @@ class StrokeJournal:
 
 
 def get_journal_path(project_folder: Path, review_id: int) -> Path:
-    """Where the journal of a review lies, if anything was recorded."""
+    """Return the path of the journal of a review; the file exists if anything was recorded."""
     return project_folder / "journal" / f"{review_id}.journal"
 
 
 def has_manual_strokes(path: Path) -> bool:
-    """Whether a person changed something in this journal, beyond what was carried over; reads its first bytes only."""
+    """Whether a journal has strokes of a person, except carried-over ones; reads only the record headers."""
     if not path.exists():
         return False
     with path.open("rb") as file:

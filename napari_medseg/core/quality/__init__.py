@@ -1,1 +1,1 @@
-"""How labels are measured, scored and checked, and when a model may be promoted."""
+"""Measurements, scores and checks of labels, and the promotion gate."""

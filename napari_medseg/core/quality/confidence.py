@@ -1,4 +1,4 @@
-"""How sure a mean change is, from few pairs or many, without believing that the changes are normally distributed."""
+"""Confidence interval of a mean change, for few or many pairs, without assuming a normal distribution."""
 
 import math
 from collections.abc import Sequence
@@ -10,35 +10,35 @@ from napari_medseg.core.quality.metrics import compute_bootstrap_interval
 
 MAX_EXACT_PAIRS = 12
 POWER_Z = 0.84
-"""Normal quantile of 80 %: how often a change of the size that was seen shall be found."""
+"""Normal quantile of 80 %, the statistical power: how often a change of the observed size is detected."""
 
 
 def compute_min_pairs(confidence: float) -> int:
-    """Fewest pairs from which anything can be told: with fewer, chance alone gives all of them the same sign too often.
+    """Return the minimum number of pairs for an interval: with fewer, all have the same sign too often by chance.
 
     Parameters
     ----------
     confidence
-        Of a two-sided interval, in (0, 1).
+        Confidence of a two-sided interval, in (0, 1).
     """
     return math.ceil(math.log2(2.0 / (1.0 - confidence)))
 
 
 def compute_change_interval(changes: Sequence[float], confidence: float, seed: int = 0) -> tuple[float, float] | None:
-    """Interval of the mean change of independent pairs; `None` where they are too few for that confidence.
+    """Return the interval of the mean change of independent pairs; `None` if there are too few for that confidence.
 
-    Up to `MAX_EXACT_PAIRS` pairs it is that of the exact sign-flip test: the ordered means of all subsets part the line
-    into pieces that hold the centre with the same chance (Hartigan, Using subsample values as typical values, JASA
-    1969). With more, it is the percentile bootstrap of the mean.
+    Up to `MAX_EXACT_PAIRS` pairs it is the interval of the exact sign-flip test: the sorted means of all subsets divide
+    the line into intervals that contain the centre with equal probability (Hartigan, Using subsample values as typical
+    values, JASA 1969). With more pairs, it is the percentile bootstrap interval of the mean.
 
     Parameters
     ----------
     changes
-        One per independent unit, as a patient.
+        One per independent unit, such as a patient.
     confidence
         Two-sided, in (0, 1).
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     if len(changes) < compute_min_pairs(confidence):
         return None
@@ -51,9 +51,9 @@ def compute_change_interval(changes: Sequence[float], confidence: float, seed: i
 
 
 def estimate_required_pairs(changes: Sequence[float], confidence: float) -> int:
-    """Estimate how many pairs like these would tell such a mean change from none, four times out of five.
+    """Estimate how many such pairs are needed to detect this mean change with a power of 80 %.
 
-    The normal approximation, and never fewer than `compute_min_pairs`; a mean of 0 or below needs no number: 0.
+    Uses the normal approximation, but never returns fewer than `compute_min_pairs`; returns 0 if the mean is 0 or less.
     """
     mean = float(np.mean(changes))
     if mean <= 0:

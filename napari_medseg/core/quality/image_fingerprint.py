@@ -1,6 +1,6 @@
-"""Fingerprints of images: the same picture is known again from another file format, size or grey window.
+"""Fingerprints of images: detect the same image in another file format, size or grey window.
 
-What a model is judged by must not be among what it learns from, also where somebody saved it once more as a JPEG.
+A hold-out image must not be among the training images, not even as a JPEG copy.
 """
 
 import hashlib
@@ -18,20 +18,20 @@ MAX_PLANES = 256
 FINE_SIGMA_PX = 1.0
 QUANTISATION_STEPS = 40.0
 MIN_DUPLICATE_SIMILARITY = 0.90
-"""Slices of a chest CT 5 mm apart reach 0.85, two X-rays of different people 0.25; the same picture as JPEG of quality
-75 stays above 0.92 for all but tiny pictures, at half its size above 0.90, in another lung window above 0.97."""
+"""Similarity of duplicates. Slices of a chest CT 5 mm apart reach 0.85, X-rays of two people 0.25. The same image stays
+above 0.92 as JPEG of quality 75 (except tiny images), above 0.90 at half size, above 0.97 in another lung window."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What is left of an image for comparison.
+    """Fingerprint of an image for comparison.
 
     Parameters
     ----------
     digest
-        SHA-256 of the grey values or colours alone, whatever their type, spacing or place.
+        SHA-256 of shape and pixel values, independent of dtype, spacing and affine.
     planes
-        int8 (plane, SIDE_PX * SIDE_PX): the fine structure of each plane, its contrast made even.
+        int8 (plane, SIDE_PX * SIDE_PX): fine structure of each plane with normalised local contrast.
     """
 
     digest: str
@@ -39,7 +39,7 @@ class Fingerprint:
 
 
 def compute_fingerprint(image: Image) -> Fingerprint:
-    """Make the fingerprint of an image; of a volume with many planes, of `MAX_PLANES` spread over it."""
+    """Compute the fingerprint of an image; of a volume, from at most `MAX_PLANES` evenly spaced planes."""
     pixels = np.ascontiguousarray(image.pixels.astype("<f4"))
     digest = hashlib.sha256(f"{image.spatial_shape}".encode())
     digest.update(pixels.data)
@@ -50,8 +50,9 @@ def compute_fingerprint(image: Image) -> Fingerprint:
 
 
 def compute_similarity(one: Fingerprint, other: Fingerprint) -> float:
-    """How alike the two most alike planes of two images are, at most 1; from `MIN_DUPLICATE_SIMILARITY` on they are
-    one picture.
+    """Return the similarity, at most 1, of the two most similar planes of two images.
+
+    From `MIN_DUPLICATE_SIMILARITY` on, the images are duplicates.
     """
     if one.digest == other.digest:
         return 1.0
@@ -59,15 +60,14 @@ def compute_similarity(one: Fingerprint, other: Fingerprint) -> float:
 
 
 def resize_plane(plane: NDArray[Any]) -> NDArray[np.float64]:
-    """Bring a plane (y, x) of any size to `SIDE_PX` by `SIDE_PX`: each new pixel is the mean of
-    what it covers.
-    """
+    """Resize a plane (y, x) to (SIDE_PX, SIDE_PX) by area averaging."""
     return _resize_along(_resize_along(plane, 0), 1)
 
 
 def _extract_fine_structure(plane: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Edges and texture at the scale of `FINE_SIGMA_PX`, divided by their local strength, which a grey window
-    changes.
+    """Return edges and texture at the scale of `FINE_SIGMA_PX`, divided by their local strength.
+
+    The division removes the effect of the grey window.
     """
     small = resize_plane(plane)
     low, high = np.percentile(small, (1, 99))
@@ -80,7 +80,7 @@ def _extract_fine_structure(plane: NDArray[np.float32]) -> NDArray[np.int8]:
 
 
 def _resize_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Mean over `SIDE_PX` equal stretches of an axis, parts of pixels included."""
+    """Average over `SIDE_PX` equal parts of an axis; fractions of pixels are included."""
     length = plane.shape[axis]
     moved = np.moveaxis(plane, axis, 0)
     sums = np.concatenate([np.zeros((1, moved.shape[1])), np.cumsum(moved, axis=0, dtype=np.float64)])
@@ -93,7 +93,7 @@ def _resize_along(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:
 
 
 def _normalise_planes(planes: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Vectors of length 1; a plane without structure is like none."""
+    """Normalise each row to length 1; a plane without structure stays 0."""
     numbers = planes.astype(np.float32)
     length = np.linalg.norm(numbers, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(numbers, length, out=np.zeros_like(numbers), where=length > 0)

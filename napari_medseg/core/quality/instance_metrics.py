@@ -1,6 +1,6 @@
-"""How well objects agree: not only where they are, but which pixel belongs to which.
+"""Scores of numbered objects (instance segmentation).
 
-Two images without objects agree in all figures: 1. Objects in one of the two only: 0.
+If both images have no objects, all scores are 1. If only one of them has objects, all scores are 0.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 
 MATCH_ABOVE_IOU = 0.5
-"""Above it, an object can match one other at most."""
+"""Above this IoU, an object can match at most one other object."""
 
 
 @dataclass(frozen=True)
 class ObjectScores:
-    """Figures of one image, each in [0, 1].
+    """Scores of one image, each in [0, 1].
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class ObjectScores:
     pq, dq, sq
         Panoptic quality and its factors, detection and segmentation quality (Kirillov et al., CVPR 2019).
     f1
-        F1 of objects matched at IoU above 0.5; the detection quality by another name.
+        F1 of objects matched at an IoU above 0.5; equal to the detection quality.
     n_predicted, n_reference
-        Objects in each.
+        Number of objects in the prediction and in the reference.
     """
 
     aji: float
@@ -45,7 +45,7 @@ class ObjectScores:
 
 
 def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> ObjectScores:
-    """Compare two images of numbered objects (0 is background) of the same shape.
+    """Compare two arrays of numbered objects (integers, 0 is background) of the same shape, (y, x) or (z, y, x).
 
     Raises
     ------
@@ -54,7 +54,8 @@ def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> 
     """
     if prediction.shape != reference.shape:
         raise MedSegError(
-            f"objects of shape {prediction.shape} cannot be compared with {reference.shape}; both must be of one image."
+            f"objects of shape {prediction.shape} cannot be compared with {reference.shape}; "
+            "both must belong to the same image."
         )
     ours, theirs = _relabel_consecutively(prediction), _relabel_consecutively(reference)
     n_ours, n_theirs = int(ours.max(initial=0)), int(theirs.max(initial=0))
@@ -80,7 +81,7 @@ def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> 
 
 
 def _relabel_consecutively(objects: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the objects numbered from 1 without gaps."""
+    """Return the objects renumbered from 1 without gaps."""
     values, numbers = np.unique(objects, return_inverse=True)
     numbers = numbers.reshape(objects.shape).astype(np.int64)
     compact: NDArray[np.int64] = numbers if values.size and values[0] == 0 else numbers + 1
@@ -88,7 +89,7 @@ def _relabel_consecutively(objects: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _find_best_pairs(their_number: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the pair with the largest IoU for each object of the reference that touches any."""
+    """Return the index of the pair with the largest IoU for each reference object that overlaps a predicted one."""
     order = np.lexsort((-share, their_number))
     first = np.concatenate([[True], np.diff(their_number[order]) > 0])
     best: NDArray[np.int64] = order[first]

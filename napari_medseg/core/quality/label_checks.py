@@ -1,4 +1,4 @@
-"""Labels are checked before they are accepted, exported or learnt from: left stays left, and slips are named."""
+"""Checks of labels before they are accepted, exported or used for training: swapped sides and other mistakes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +19,12 @@ _RAS_X = 0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or looks wrong, with labels.
+    """One error or possible error in labels.
 
     `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
-    (beside what the image shows) or ``"joined"`` (several objects as one); of corrections also ``"unseen"``,
-    ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (another case's labels). A `blocking` one must not
-    become ground truth; the others are for a person to look at.
+    (on the empty frame around the image content) or ``"joined"`` (several objects with one number); for corrections
+    also ``"unseen"``, ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (labels of another case). Labels with a
+    `blocking` finding must not be used as ground truth; other findings should be checked by a person.
     """
 
     kind: str
@@ -33,21 +33,21 @@ class Finding:
 
 
 def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
-    """Find what is wrong with labels.
+    """Check labels.
 
     Parameters
     ----------
     labels
-        On the canonical grid of `image`.
+        Integers on the canonical grid of `image`, (y, x) or (z, y, x).
     task
-        What was to be labelled.
+        The task of the labels.
     image
-        The image they belong to.
+        The image of the labels.
 
     Returns
     -------
     list of Finding
-        Blocking ones first; empty where all is well. Another shape is the only finding, where it is one.
+        Blocking findings first; empty if the labels are good. If the shape is wrong, that is the only finding.
     """
     if labels.shape != image.spatial_shape:
         text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
@@ -58,10 +58,10 @@ def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding
 
 
 def has_swapped_sides(labels: NDArray[Any], task: Task) -> bool:
-    """Whether the label of the patient's right lies, by its centre of mass, to the left of that of the patient's left.
+    """Whether the labels of the patient's right and left side are swapped, by their centres of mass.
 
-    Canonical images grow to the patient's left along their last axis, so the right one must have the smaller mean
-    there. Nothing can be said, and nothing is, where one of the two is empty or the task has no sides.
+    The last axis of canonical images grows to the patient's left, so the right side must have the smaller mean column.
+    Returns False if a side is empty or the task has no sides.
     """
     if task.sides is None:
         return False
@@ -70,7 +70,7 @@ def has_swapped_sides(labels: NDArray[Any], task: Task) -> bool:
 
 
 def swap_sides(labels: NDArray[Any], task: Task) -> NDArray[Any]:
-    """Exchange the labels of right and left; a copy. Without sides the labels stay as they are."""
+    """Return a copy with the labels of right and left exchanged; unchanged if the task has no sides."""
     if task.sides is None:
         return labels.copy()
     right, left = task.sides
@@ -99,7 +99,7 @@ def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Findi
 
 
 def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
-    """Find what is wrong with numbered objects: none, one over all, or some in several pieces."""
+    """Check numbered objects: none, one that covers the image, objects in pieces, and joined objects."""
     if not labels.any():
         return [Finding("empty", "nothing is labelled", blocking=False)]
     name = task.labels[0].name
@@ -107,16 +107,16 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
     if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
     if n_broken := count_fragmented_objects(labels):
-        text = f"{_format_object_count(n_broken, name)} in several pieces: give each piece a number of its own"
+        text = f"{_format_object_count(n_broken, name)} in several pieces: give each piece its own number"
         findings.append(Finding("specks", text, blocking=False))
     if n_joined := count_merged_objects(labels):
-        text = f"{_format_object_count(n_joined, name)} with a waist: touching ones may have been drawn as one"
+        text = f"{_format_object_count(n_joined, name)} with a waist: touching objects may be labelled as one"
         findings.append(Finding("joined", text, blocking=False))
     return findings
 
 
 def _check_outside_image(labels: NDArray[Any], image: Image) -> list[Finding]:
-    """Find labels on the frame of one flat grey around what was imaged, as that of a rotated or padded picture."""
+    """Find labels on the uniform frame around the image content, such as that of a rotated or padded image."""
     grey = image.pixels.max(axis=-1) if image.axes.endswith("C") else image.pixels
     n_off = sum(
         int(np.count_nonzero(plane_labels[_find_empty_frame(plane)]))
@@ -126,9 +126,7 @@ def _check_outside_image(labels: NDArray[Any], image: Image) -> list[Finding]:
     share = n_off / max(1, int(np.count_nonzero(labels)))
     if share <= _OUTSIDE_SHARE:
         return []
-    return [
-        Finding("off", f"{share:.0%} of what is labelled lies beside the image, on its empty frame", blocking=False)
-    ]
+    return [Finding("off", f"{share:.0%} of the labelled pixels lie on the empty frame of the image", blocking=False)]
 
 
 def _split_planes(array: NDArray[Any]) -> NDArray[Any]:
@@ -136,7 +134,7 @@ def _split_planes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _find_empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels of the border's most frequent value that hang together with the border; none in a plane of one value."""
+    """Return pixels of the most frequent border value that are connected to the border; none in a uniform plane."""
     if plane.min() == plane.max():
         return np.zeros(plane.shape, bool)
     border = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
@@ -169,7 +167,7 @@ def _make_swapped_sides_finding(task: Task) -> Finding:
 
 
 def _shows_both_sides(image: Image) -> bool:
-    """Whether columns run from right to left in the patient: not in a sagittal plane."""
+    """Whether the columns run from right to left in the patient; False in a sagittal plane."""
     if image.affine is None:
         return True
     return int(np.abs(image.affine[:3, 2]).argmax()) == _RAS_X
@@ -204,7 +202,7 @@ def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
 
 
 def _count_holes(inside: NDArray[np.bool_]) -> int:
-    """Count pieces of background that the region encloses: within the plane, or on all sides in a volume."""
+    """Count background components that the region encloses: within the plane, or in 3D for a volume."""
     background = np.pad(~inside, 1, constant_values=True)
     n_pieces: int = ndimage.label(background)[1]
     return n_pieces - 1

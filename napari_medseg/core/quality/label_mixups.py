@@ -1,6 +1,6 @@
-"""Labels that were given to the wrong images: outlines of labels lie where pictures change, those of others do not.
+"""Detect labels that belong to another image: label outlines should lie on edges of their own image.
 
-It needs no model, so it also tells where a model is too poor to say whose labels are whose.
+This needs no model, so it also works if a model is too poor to detect the mix-up.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from napari_medseg.core.quality.image_fingerprint import SIDE_PX, resize_plane
 MIN_CASES = 4
 MIN_OUTLINE_PX = 10
 MAX_OWN_FIT_RATIO = 0.9
-"""Another's outline fits clearly better where a case's own reaches this share of it at most."""
+"""Another outline fits clearly better if the fit of a case's own outline is below this share of it."""
 CHANCE_FIT_RATIO = 1.15
-"""Ratio of how well own and others' outlines fit, on average. Of lungs, nuclei, instruments, larynx, random groups of
-eight with sound labels never came below and shuffled ones did in 98 of 100 (nuclei of whole slides: 54)."""
+"""Ratio of the mean fit of own outlines to that of others. In random groups of eight cases (lungs, nuclei, instruments,
+larynx), correct labels were never below it; shuffled labels were in 98 of 100 (nuclei of whole slides: 54)."""
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeThumbnail:
-    """A plane in small: how steeply its grey values change, and where the labels' outlines are; (SIDE_PX, SIDE_PX)."""
+    """A reduced plane: relative gradient magnitude and label outline, both of shape (SIDE_PX, SIDE_PX)."""
 
     gradient_magnitude: NDArray[np.float32]
     label_outline: NDArray[np.bool_]
 
 
 def make_edge_thumbnail(image: Image, labels: NDArray[Any]) -> EdgeThumbnail:
-    """Draw an image and its labels in small; of a volume the plane with most labels."""
+    """Reduce an image and its labels (on the same grid); of a volume, the plane with most labelled pixels."""
     grey = image.pixels.mean(axis=-1) if image.axes.endswith("C") else image.pixels
     planes, label_planes = grey.reshape(-1, *grey.shape[-2:]), labels.reshape(-1, *labels.shape[-2:])
     most = int(np.argmax([np.count_nonzero(plane) for plane in label_planes]))
@@ -48,13 +48,13 @@ def make_edge_thumbnail(image: Image, labels: NDArray[Any]) -> EdgeThumbnail:
 
 
 def find_label_mixups(thumbnails: Sequence[EdgeThumbnail]) -> dict[int, int]:
-    """Find cases whose labels seem to be another's.
+    """Find cases whose labels seem to belong to another case.
 
     Returns
     -------
     dict
-        Index of a case -> index of the one whose labels fit its picture best. Empty where labels fit their own images
-        better than chance would have it: one case alone may have unusual outlines. Empty labels say nothing.
+        Index of a case -> index of the case whose labels fit its image best. Empty if the labels fit their own images
+        better than by chance: a single case may have unusual outlines. Cases without labels are ignored.
     """
     drawn = [index for index, one in enumerate(thumbnails) if np.count_nonzero(one.label_outline) >= MIN_OUTLINE_PX]
     if len(drawn) < MIN_CASES:

@@ -1,4 +1,4 @@
-"""How large each label is, in the unit that the image allows."""
+"""Size of each label: in ml, mm2 or pixels, depending on the image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ _UNIT_TEXT = {"ml": "ml", "mm2": "mm²", "px": "px"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """Size of one label: volume in ml for a volume, area in mm2 for a plane, pixels where the spacing is unknown.
+    """Size of one label: volume in ml for a volume, area in mm2 for a plane, pixels if the spacing is unknown.
 
-    `count` is the number of objects, of a task of instances. `shares` are those of the field that the label covers: of
-    all of it first, then of each of its parts by name, as of both lungs, the right and the left lung.
+    `count` is the number of objects if the task has instances. `shares` are the covered shares of the region of
+    interest (ROI): first of the whole ROI, then of each of its labels by name, such as the right and the left lung.
     """
 
     label: Label
@@ -33,7 +33,7 @@ class Measurement:
 
     @property
     def text(self) -> str:
-        """For people, like ``2,413 ml``, ``12 ml, 3.1 %`` of the field, or ``412, mean 38 mm²``."""
+        """Text to show, such as ``2,413 ml``, ``12 ml, 3.1 %`` (of the ROI), or ``412, mean 38 mm²``."""
         if self.count is not None:
             mean = _format_value(self.value / self.count, self.unit) if self.count else ""
             return f"{self.count:,}" + (f", mean {mean}" if mean else "")
@@ -42,7 +42,7 @@ class Measurement:
 
     @property
     def details(self) -> str:
-        """The rest, for a tooltip: voxels, and the share of each part of the field."""
+        """Text for a tooltip: number of voxels, and the share of each label of the ROI."""
         lines = [f"{self.voxels:,} voxels"]
         lines += [f"{share:.1%} of {name}".replace("%", " %") for name, share in self.shares]
         if self.count is not None:
@@ -58,13 +58,13 @@ def measure_labels(
     Parameters
     ----------
     labels
-        On the canonical grid of `image`.
+        Integers on the canonical grid of `image`, (y, x) or (z, y, x).
     image
-        Which gives the size of a voxel.
+        Gives the size of a voxel.
     task
-        Whose labels are measured, in its order; other values are left out.
+        Its labels are measured, in its order; other values are ignored.
     roi_labels
-        Labels of the task's field on the same grid, to tell what share of it each label covers.
+        Labels of the region of interest on the same grid, to compute the share that each label covers.
 
     Raises
     ------
@@ -72,7 +72,10 @@ def measure_labels(
         If labels and image differ in shape.
     """
     if labels.shape != image.spatial_shape:
-        raise MedSegError(f"labels of shape {labels.shape} cannot be measured on an image of {image.spatial_shape}.")
+        raise MedSegError(
+            f"labels of shape {labels.shape} cannot be measured on an image of shape {image.spatial_shape}. "
+            "Use the labels of this image."
+        )
     size, unit = _get_voxel_size(image)
     if task.instances:
         voxels = int(np.count_nonzero(labels))
@@ -92,7 +95,7 @@ def measure_labels(
 
 
 def _compute_roi_shares(inside: NDArray[np.bool_], roi_labels: NDArray[Any], task: Task) -> Iterator[tuple[str, float]]:
-    """Share of the whole field, then of each of its labels; parts that lie outside of it count for none."""
+    """Yield the share of the whole ROI, then of each of its labels; voxels outside the ROI are ignored."""
     n_field = int(np.count_nonzero(roi_labels))
     if n_field:
         yield f"all {task.name}", int(np.count_nonzero(inside & (roi_labels > 0))) / n_field
@@ -103,7 +106,7 @@ def _compute_roi_shares(inside: NDArray[np.bool_], roi_labels: NDArray[Any], tas
 
 
 def _format_value(value: float, unit: Unit) -> str:
-    """Whole numbers from 10 on, one decimal below; areas of cells in square micrometres."""
+    """Format with no decimals from 10 on, else one; areas of cells in square micrometres."""
     if unit == "mm2" and 0 < value < MICROMETRES_BELOW_MM2:
         return f"{value * 1e6:,.0f} µm²"
     number = f"{value:,.1f}" if 0 < value < 10 and unit != "px" else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""How well labels agree. Shared by trainer, evaluation, gate and window, so that a figure means one thing."""
+"""Scores of the agreement of labels, used by trainer, evaluation, promotion gate and window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from napari_medseg.core.errors import MedSegError
 class SurfaceDistances:
     """Distances between two surfaces: 95th percentile and mean, in the unit of the spacing.
 
-    Both are infinite where just one of the two is empty, and 0 where both are.
+    Both are infinite if only one region is empty, and 0 if both are.
     """
 
     hd95: float
@@ -23,9 +23,9 @@ class SurfaceDistances:
 
 
 def compute_dice(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Dice coefficient of two regions (non-zero is inside), in [0, 1].
+    """Return the Dice coefficient, in [0, 1], of two regions of the same shape (non-zero is inside).
 
-    Two empty regions agree: 1. One empty region against one that is not: 0.
+    It is 1 if both regions are empty, and 0 if only one is.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def compute_dice(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 @dataclass(frozen=True)
 class ConfusionCounts:
-    """Voxels by what was said of them and what is true; nothing found or nothing there is no mistake: 1."""
+    """Counts of voxels by prediction and reference. A share with no voxels in both regions is 1."""
 
     true_positive: int
     false_positive: int
@@ -47,31 +47,34 @@ class ConfusionCounts:
 
     @property
     def precision(self) -> float:
-        """Share of what was found that is right."""
+        """True positives as a share of all predicted voxels."""
         found = self.true_positive + self.false_positive
         return self.true_positive / found if found else float(self.false_negative == 0)
 
     @property
     def recall(self) -> float:
-        """Share of what is there that was found."""
+        """True positives as a share of all reference voxels."""
         there = self.true_positive + self.false_negative
         return self.true_positive / there if there else float(self.false_positive == 0)
 
     @property
     def accuracy(self) -> float:
-        """Share of all voxels that are right."""
+        """Share of all voxels that are classified correctly."""
         total = self.true_positive + self.false_positive + self.false_negative + self.true_negative
         return (self.true_positive + self.true_negative) / total if total else 1.0
 
 
 def count_confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> ConfusionCounts:
-    """Count the voxels of a region (non-zero is inside) by prediction and truth."""
+    """Count voxels by prediction and reference (same shape, non-zero is inside); `MedSegError` if shapes differ."""
     n_both, n_found, n_there = _count_overlap(prediction, reference)
     return ConfusionCounts(n_both, n_found - n_both, n_there - n_both, prediction.size - n_found - n_there + n_both)
 
 
 def compute_mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classes: int) -> float:
-    """Mean IoU over the classes that either has, background (0) included; 1 where there are no voxels."""
+    """Return the mean IoU over classes that occur in either array, background (0) included; 1 without voxels.
+
+    Both are integer arrays of the same shape with values below `n_classes`; `MedSegError` if the shapes differ.
+    """
     _check_shapes(prediction, reference)
     figures = []
     for value in range(n_classes):
@@ -84,7 +87,9 @@ def compute_mean_iou(prediction: NDArray[Any], reference: NDArray[Any], n_classe
 def compute_dice_per_label(
     prediction: NDArray[Any], reference: NDArray[Any], labels: Sequence[int]
 ) -> dict[int, float]:
-    """Dice of each label value, with `dice`'s rule for empty ones; one pass over the arrays.
+    """Return the Dice coefficient of each label value; both arrays are integers of the same shape.
+
+    Empty labels are treated as in `compute_dice`.
 
     Raises
     ------
@@ -102,10 +107,10 @@ def compute_dice_per_label(
 
 
 def compute_surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequence[float]) -> SurfaceDistances:
-    """Distances between the surfaces of two regions, both ways pooled.
+    """Return the distances between the surfaces of two regions, in both directions together.
 
-    The surface is the voxels of a region that have a neighbour (by face) outside it, or lie at the border of the array.
-    The 95th percentile is taken over the distances of both directions together.
+    The surface consists of the voxels of a region with a face neighbour outside it, or at the border of the array. The
+    95th percentile is taken over the distances of both directions together.
 
     Parameters
     ----------
@@ -136,7 +141,7 @@ def compute_surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequenc
 def compute_bootstrap_interval(
     values: Sequence[float], seed: int = 0, n_samples: int = 2000, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, of 95 % unless told; the same seed gives the same interval.
+    """Return the percentile bootstrap interval of the mean; the same seed gives the same interval.
 
     Raises
     ------
@@ -159,7 +164,9 @@ def _count_overlap(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int, int]:
 
 def _check_shapes(a: NDArray[Any], b: NDArray[Any]) -> None:
     if a.shape != b.shape:
-        raise MedSegError(f"labels of shape {a.shape} cannot be compared with {b.shape}; both must be of one image.")
+        raise MedSegError(
+            f"labels of shape {a.shape} cannot be compared with {b.shape}; both must belong to the same image."
+        )
 
 
 def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:

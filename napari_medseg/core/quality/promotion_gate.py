@@ -1,6 +1,6 @@
-"""Whether a new version may replace the old one: compared case by case on a hold-out that neither was trained on.
+"""The promotion gate: compares a new version with the live one on hold-out cases that neither was trained on.
 
-"It cannot be told" is an answer: with few patients, or where the change is smaller than its own uncertainty.
+The result can be "cannot tell": with few patients, or if the change is smaller than its uncertainty.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from napari_medseg.core.quality.confidence import compute_change_interval, compu
 
 DEFAULT_MARGIN = 0.02
 CONFIDENCE = 0.90
-"""Two-sided, so that a version which is no better passes at most once in twenty times."""
+"""Two-sided; so a version that is not better passes at most once in twenty times."""
 MIN_GROUPS = compute_min_pairs(CONFIDENCE)
-"""Patients, slides or videos; fewer in the hold-out prove nothing, however well the new version does on them."""
+"""Minimum number of patients, slides or videos in the hold-out; with fewer, no difference is significant."""
 MIN_GAIN = 0.002
-"""A smaller gain is not worth that labels of one version differ from those of the next."""
+"""A smaller gain does not justify that the labels of two versions differ."""
 
 
 class Decision(StrEnum):
-    """What the hold-out says about the new version."""
+    """Result of the comparison on the hold-out."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -29,7 +29,7 @@ class Decision(StrEnum):
 
 
 class ComparedCase(Protocol):
-    """Old and new score of one hold-out case, as in `training.run_folder.Compared`."""
+    """Old and new score of one hold-out case."""
 
     @property
     def case(self) -> str:
@@ -37,43 +37,43 @@ class ComparedCase(Protocol):
 
     @property
     def old(self) -> float:
-        """Figure of the live version."""
+        """Score of the live version."""
 
     @property
     def new(self) -> float:
-        """Figure of the candidate."""
+        """Score of the candidate."""
 
     @property
     def group(self) -> str:
-        """Patient, slide or video; empty where each case is its own."""
+        """Patient, slide or video; empty if each case is its own group."""
 
     @property
     def metric(self) -> str:
-        """What the figures are: ``"Dice"``, or ``"AJI"`` where objects are compared."""
+        """Name of the score: ``"Dice"``, or ``"AJI"`` for objects."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's answer.
+    """The decision of the promotion gate.
 
     Parameters
     ----------
     decision
-        Better, worse, or it cannot be told.
+        Better, worse, or cannot tell.
     n_cases, n_groups
-        Hold-out cases compared, and of how many patients, slides or videos.
+        Number of compared hold-out cases, and of their patients, slides or videos.
     mean_old, mean_new
-        Mean figure of both versions; each group counts the same.
+        Mean score of both versions; every group has the same weight.
     worst_change, worst_case
         The most negative change of one case, and its name.
     ci
-        90 % interval of the mean change over groups; `None` where they are too few for one.
+        90 % interval of the mean change over groups; `None` if there are too few groups.
     n_needed
-        Groups in the hold-out that would be needed to tell; 0 where it is told, or no number would do.
+        Estimated number of hold-out groups for a decision; 0 if there is one, or if more groups would not help.
     answer
-        The decision and its reason, in a few words for people.
+        The decision and its reason, in a few words.
     figures
-        What the answer rests on, in one sentence.
+        The scores behind the decision, in one sentence.
     """
 
     decision: Decision
@@ -90,28 +90,28 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The answer and its figures."""
+        """The answer and the scores."""
         return f"{self.answer}. {self.figures}"
 
 
 def decide_promotion(
     rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, seed: int = 0, label_problem: str = ""
 ) -> Verdict:
-    """Judge a candidate from paired scores; the cases of one group count as one, for they are alike.
+    """Decide about a candidate from paired scores; the cases of one group count as one, because they are correlated.
 
-    Worse: the mean falls, or one case falls by more than `margin` (also where cases are few: a loss seen is a loss).
-    Better: at least `MIN_GROUPS` groups, a mean gain of at least `MIN_GAIN`, and its interval lies above 0.
+    Worse: the mean decreases, or one case decreases by more than `margin`, also with few cases.
+    Better: at least `MIN_GROUPS` groups, a mean gain of at least `MIN_GAIN`, and an interval above 0.
 
     Parameters
     ----------
     rows
         One per hold-out case.
     margin
-        What a single case may lose.
+        Maximum allowed decrease of a single case.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     label_problem
-        Why the labels themselves are not to be believed; then nothing is called better.
+        Why the reference labels are not reliable; then the result is never "better".
     """
     if not rows:
         answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
@@ -172,5 +172,5 @@ def _apply_gate_rules(
 
 
 def _format_patient_count(number: int) -> str:
-    """Count patients; a slide and a video come from one, too."""
+    """Format a number of patients; slides and videos are also counted as patients."""
     return f"{number} patient{'s' * (number != 1)}"

@@ -288,7 +288,7 @@ def test_ct_without_rescale_is_not_called_hu(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "a.dcm", noise((4, 4)), RescaleSlope=None, RescaleIntercept=None)
     image = formats.read(path)
     assert image.units == "grey"
-    assert "does not say" in image.notes[0]
+    assert "no rescale to HU" in image.notes[0]
 
 
 def xray(path: Path, pixels: np.ndarray, **changes: Any) -> Path:
@@ -398,7 +398,7 @@ def test_ultrasound_clip_in_jpeg_is_a_stack_of_colour_pictures(tmp_path: Path) -
 
 def test_whole_slide_in_tiles_is_refused(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "a.dcm", noise((4, 4)), NumberOfFrames=4, TotalPixelMatrixColumns=8)
-    with pytest.raises(MedSegError, match="whole slide"):
+    with pytest.raises(MedSegError, match="whole-slide image"):
         formats.read(path)
 
 

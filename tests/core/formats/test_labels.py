@@ -92,7 +92,7 @@ def test_values_never_overflow(tmp_path: Path, largest: int, dtype: type, suffix
     labels[0, 0] = 0
     path = tmp_path / f"l{suffix}"
     if suffix == ".png" and largest > 65535:
-        with pytest.raises(MedSegError, match="PNG holds 8 or 16 bits"):
+        with pytest.raises(MedSegError, match="PNG holds unsigned integers of 8 or 16 bits"):
             formats.write_labels(path, labels, image)
         return
     formats.write_labels(path, labels, image)
@@ -106,7 +106,7 @@ def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
     for labels, text in (
         (np.full((3, 4), -1), "negative value -1"),
         (np.full((3, 4), 0.5), "fractions such as 0.5"),
-        (np.full((3, 4), 2**33), "at most 32 bits"),
+        (np.full((3, 4), 2**33), "the largest allowed value has 32 bits"),
         (np.zeros((4, 3), int), "labels are 4 x 3, but the image is 3 x 4"),
     ):
         with pytest.raises(MedSegError, match=text):
@@ -129,7 +129,7 @@ def test_another_grid_is_refused_with_the_reason(tmp_path: Path) -> None:
     others = {
         "3 x 5 x 6 voxels, but mine has 4 x 5 x 6": (labels[1:], image.replace_pixels(image.pixels[1:])),
         "voxels are 5 x 0.8 x 0.7 mm, not 2.5 x 0.8 x 0.7 mm": (labels, replace(image, spacing_mm=(5, 0.8, 0.7))),
-        "lies elsewhere in the patient, or is turned": (
+        "its position or orientation in the patient differs": (
             labels,
             replace(image, affine=image.affine + np.eye(4)[3] * [0, 0, 0, 4]),
         ),
@@ -180,7 +180,7 @@ def test_palette_and_black_and_white_labels_keep_their_numbers(tmp_path: Path) -
 
 def test_colours_are_no_labels(tmp_path: Path) -> None:
     imagecodecs.imwrite(tmp_path / "l.png", np.random.default_rng(0).integers(0, 255, (5, 6, 3)).astype(np.uint8))
-    with pytest.raises(MedSegError, match="colour picture"):
+    with pytest.raises(MedSegError, match="colour image"):
         formats.read_labels(tmp_path / "l.png")
 
 

@@ -102,6 +102,6 @@ def test_png_keeps_the_grid_exactly(tmp_path: Path) -> None:
 def test_what_png_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="is a volume"):
         formats.write_image(tmp_path / "a.png", Image(values((4, 5, 6)), "ZYX"))
-    with pytest.raises(MedSegError, match="8 or 16 bits without sign"):
+    with pytest.raises(MedSegError, match="unsigned integers of 8 or 16 bits"):
         formats.write_image(tmp_path / "a.png", Image(values((5, 6), np.int16), "YX"))
     assert not list(tmp_path.iterdir())

@@ -87,7 +87,7 @@ def compressed(counts: list[int]) -> str:
     ("segmentation", "said"),
     [
         ({"size": [40, 60], "counts": [5, 3]}, "annotation 0 is damaged: the runs cover 8 pixels of 2400"),
-        ({"size": [40, 60], "counts": "~~"}, "is damaged: '~' is no character"),
+        ({"size": [40, 60], "counts": "~~"}, "is damaged: '~' is not a valid character"),
         ({"size": [0, 60], "counts": [0]}, "holds no COCO annotations"),
         ([[1.0, 2.0, 3.0]], "annotation 0 is damaged"),
     ],
@@ -100,7 +100,7 @@ def test_damaged_masks_are_named(tmp_path: Path, segmentation: object, said: str
 
 def test_an_annotation_of_no_picture_is_named(tmp_path: Path) -> None:
     path = coco(tmp_path, [{"image_id": 9, "category_id": 5, "segmentation": []}])
-    with pytest.raises(MedSegError, match="annotation 0 belongs to a picture"):
+    with pytest.raises(MedSegError, match="annotation 0 refers to an image"):
         read_coco(path)
 
 

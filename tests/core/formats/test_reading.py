@@ -124,7 +124,7 @@ def test_missing_file_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="does not exist"):
         formats.find_images(tmp_path / "gone")
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(MedSegError, match="holds no image; expected are DICOM"):
+    with pytest.raises(MedSegError, match="holds no image; supported formats are DICOM"):
         formats.read(tmp_path)
     with pytest.raises(MedSegError, match="no DICOM files were given"):
         formats.read_series([])

@@ -144,7 +144,7 @@ def test_labels_on_the_empty_frame_are_told() -> None:
     framed = Image(pixels, "YX")
     (finding,) = check_labels(labels, LUNGS, framed)
     assert (finding.kind, finding.blocking) == ("off", False)
-    assert finding.text.startswith("12% of what is labelled")
+    assert finding.text.startswith("12% of the labelled pixels")
     pixels[:, 7] = 50
     pixels[5:15, 6:8] = 0
     pixels[:, :5] = 30

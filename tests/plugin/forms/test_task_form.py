@@ -61,7 +61,7 @@ def test_what_is_wrong_is_said_before_the_button_works(dialog: TaskDialog) -> No
     name_labels(dialog, "bone", "Bone")
     assert dialog.problem == "", "nothing is complained of before there is a name"
     dialog.name.value = "Knee joint"
-    assert "is no name of a task" in dialog.problem
+    assert "is not a valid task name" in dialog.problem
     dialog.name.value = "knee"
     assert "two labels are called bone" in dialog.problem
     assert not dialog.save_button.isEnabled()
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said_before_the_button_works(dialog: TaskDialog) -> No
     assert dialog.save_button.isEnabled()
     dialog.add_label("cartilage")
     dialog.instances.value = True
-    assert "numbered objects has one label" in dialog.problem
+    assert "numbered objects has exactly one label" in dialog.problem
 
 
 def test_a_name_that_is_taken_keeps_the_dialog_open(qtbot: QtBot) -> None:

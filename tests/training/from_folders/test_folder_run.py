@@ -377,7 +377,7 @@ def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own
         ("soft borders", "a", False),
         ("unreadable", "c", True),
     ]
-    assert "colour picture" in found.mismatches[1].text
+    assert "colour image" in found.mismatches[1].text
     for case in found.cases:
         _, labels = read_image_and_labels(case, data.encoding)
         assert (labels == (field_labels() > 0)).mean() > 0.99, case.name
