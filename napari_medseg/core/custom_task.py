@@ -36,12 +36,12 @@ class ImageKind:
 
 IMAGE_KINDS: dict[str, ImageKind] = {
     "colour": ImageKind(
-        "Colour pictures", _COLOUR_AXES, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"
+        "Colour images", _COLOUR_AXES, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"
     ),
     "endoscopy": ImageKind("Endoscopy", _COLOUR_AXES, ("ES", "GM", "XC"), ("endoscopic",), "endoscopy"),
     "histology": ImageKind("Histology, H&E", _COLOUR_AXES, ("SM",), ("stained",), "histology"),
     "grey": ImageKind(
-        "Grey pictures or slices", _GREY_AXES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"
+        "Grey images or slices", _GREY_AXES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"
     ),
     "ct": ImageKind("CT", _GREY_AXES, ("CT",), ("grey",), "gentle", (40.0, 400.0)),
     "mr": ImageKind("MR", _GREY_AXES, ("MR",), ("grey",), "gentle"),

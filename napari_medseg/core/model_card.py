@@ -44,8 +44,8 @@ class Preprocessing(_Frozen):
 
     hu_low: float = Field(-1000.0, description="HU shown to the network as 0")
     hu_high: float = Field(400.0, description="HU shown to the network as 1")
-    percentile_low: float = Field(0.5, ge=0, le=50, description="of a picture without HU, shown as 0")
-    percentile_high: float = Field(99.5, ge=50, le=100, description="of a picture without HU, shown as 1")
+    percentile_low: float = Field(0.5, ge=0, le=50, description="of an image without HU, shown as 0")
+    percentile_high: float = Field(99.5, ge=50, le=100, description="of an image without HU, shown as 1")
     mean: float = 0.5
     std: float = Field(0.5, gt=0)
     steps: list[Literal["equalise", "clahe", "smooth"]] = Field([], description="of grey values, in order")
@@ -78,9 +78,9 @@ class RegionOfInterest(_Frozen):
     """The region in which a model predicts: the labels of another task, predicted first. The rest is background."""
 
     task: str
-    margin: float = Field(0.06, ge=0, description="added on each side, as a share of the field's longer side")
+    margin: float = Field(0.06, ge=0, description="added on each side, as a share of the longer side of the ROI")
     keep_within_mm: float = Field(
-        6.0, ge=0, description="labels farther off are dropped; a pixel of unknown size is 1 mm"
+        6.0, ge=0, description="labels farther from the ROI are dropped; without spacing, 1 px is 1 mm"
     )
 
 
@@ -106,7 +106,7 @@ class Score(_Frozen):
     ci_low: float = Field(description="95 % bootstrap interval of the mean over images, lower end")
     ci_high: float
     per_label: dict[str, float] = {}
-    swapped_sides: int = Field(0, description="images in which right and left were exchanged")
+    swapped_sides: int = Field(0, description="number of images with right and left exchanged")
     labels_by: str
 
 
@@ -115,22 +115,22 @@ class Calibration(_Frozen):
 
     temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
     ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
-    ece_uncorrected: float | None = Field(None, description="the same without it")
-    n_images: int = Field(0, description="of the hold-out")
+    ece_uncorrected: float | None = Field(None, description="the same without the temperature")
+    n_images: int = Field(0, description="number of hold-out images")
 
 
 class Lineage(_Frozen):
     """Origin of a version."""
 
     parent: str | None = None
-    began_with: str = Field("", description="without a parent: what its weights began as")
+    began_with: str = Field("", description="start weights of a version without a parent")
     run: str = ""
     snapshot_sha256: str = ""
     n_corrections: int = 0
     seed: int = 0
     code_version: str = ""
     created: str = ""
-    promotion_reason: str = Field("", description="typed by the person who promoted a version that is not better")
+    promotion_reason: str = Field("", description="given by the person who promoted a version that is not better")
 
 
 class ModelCard(_Frozen):
@@ -139,13 +139,13 @@ class ModelCard(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: int = Field(ge=1)
     task: str
-    own_task: CustomTask | None = Field(None, description="the task in full, where it is not one of the program's own")
+    own_task: CustomTask | None = Field(None, description="definition of a custom task")
     architecture: Architecture
     preprocessing: Preprocessing
     field: RegionOfInterest | None = None
     instances: InstanceSeparation | None = None
     postprocessing: list[PostprocessingStep] = []
-    precision: Literal["fp32", "bf16"] = Field("bf16", description="on the CPU and on a GPU that has it")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="on devices that support it, else fp32")
     training_data: list[DataSource] = []
     hold_out: list[Score] = []
     calibration: Calibration = Calibration()

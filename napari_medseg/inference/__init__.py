@@ -1,1 +1,1 @@
-"""How labels are made: prepare, predict, postprocess, restore."""
+"""Prediction: preprocessing, network, postprocessing, and conversion back to the image's grid."""

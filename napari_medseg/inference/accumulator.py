@@ -1,6 +1,6 @@
-"""Network output becomes labels and uncertainty on the image's own grid, a batch or a band of rows at a time.
+"""Convert network output to labels and uncertainty on the image's grid, one batch or band of rows at a time.
 
-Uncertainty of a voxel is the probability that another label is right; of a case, the share of labels that may be wrong.
+Uncertainty of a voxel: probability that another label is right. Uncertainty of a case: expected share of wrong labels.
 """
 
 from dataclasses import replace
@@ -15,43 +15,43 @@ from napari_medseg.inference.preprocess import PreparedImage, restore, restore_p
 from napari_medseg.inference.watershed import CORE_DEPTH
 
 UNCERTAINTY_SAMPLE_STEP = 2
-"""The uncertainty of a case is taken from every second row and column: a quarter of the work for the same mean."""
+"""The uncertainty of a case is computed from every second row and column: a quarter of the work, the same mean."""
 
 MIN_FOREGROUND_SHARE = 0.01
-"""Share of a case that counts as labelled at least, so that the uncertainty of an empty case is defined."""
+"""Minimum share of labelled voxels in the denominator, so that the uncertainty of an empty case is defined."""
 
 
 class LogitsObserver(Protocol):
-    """Sees the network's logits while an image is predicted, as an evaluation does that needs more than labels.
+    """Receives the network's logits during a prediction, for evaluations that need more than labels.
 
-    What `put_rows` gets is on the network's grid, cropped to the region of interest where the model has one.
+    The logits are on the network's grid, cropped to the region of interest if the model has one.
     """
 
     def reset_plane(self, plane: int) -> None:
-        """Forget the rows of a plane: they come from its top, maybe once more, as after an out-of-memory."""
+        """Discard the rows of a plane: they start again from its top, such as after an out-of-memory error."""
 
     def put_rows(self, plane: int, first: int, logits: Tensor, prepared: PreparedImage) -> None:
-        """Take the logits (1, classes, rows, w) of a plane from its row `first` on, padding included."""
+        """Receive logits (1, classes, rows, w) of a plane, starting at its row `first`, including padding."""
 
 
 class PredictionAccumulator:
-    """Labels of all planes of an image, filled in any order; a plane may be put again, as after an out-of-memory.
+    """Labels of all planes of an image, in any order; a plane may be repeated, such as after an out-of-memory error.
 
     Parameters
     ----------
     shape
-        (n, y, x) of the image's own planes.
+        (n, y, x) of the image's planes.
     n_classes
-        Labels and background.
+        Number of labels including background.
     with_uncertainty_map
-        Whether to keep the uncertainty of every voxel, as uint8 per cent, in `uncertainty_map`.
+        Whether to keep the uncertainty of every voxel, uint8 in per cent, in `uncertainty_map`.
     with_depth
-        Whether the classes are levels of depth in objects: then labels are 1 inside of any object, and `depth` holds
-        the expected depth of every voxel, as uint8 up to `CORE_DEPTH`.
+        Whether the classes are depth levels in objects: then labels are 1 inside any object, and `depth` holds the
+        expected depth of every voxel, uint8 up to `CORE_DEPTH`.
     temperature
-        Of the card: uncertainty is that of logits divided by it.
+        Temperature of the card: logits are divided by it before the uncertainty is computed.
     observer
-        Is shown all logits; `None` where nobody needs them.
+        Receives all logits; `None` if not needed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class PredictionAccumulator:
             )[0, 0]
 
     def reset_plane(self, plane: int) -> None:
-        """Forget what was put of a plane that comes in bands."""
+        """Discard the rows of a plane that is added in bands."""
         self._uncertainty_sums[plane] = 0
         if self._observer is not None:
             self._observer.reset_plane(plane)
@@ -169,7 +169,7 @@ def merge_foreground_classes(logits: Tensor) -> Tensor:
 
 
 def compute_uncertainty(logits: Tensor) -> Tensor:
-    """Probability that the most likely label is wrong (least confidence, Lewis and Gale 1994).
+    """Return the probability that the most likely label is wrong (least confidence, Lewis and Gale 1994).
 
     Parameters
     ----------
@@ -198,10 +198,10 @@ def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
 
 
 def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int) -> float:
-    """Voxels that are expected to be wrong, as a share of those that are labelled or wrong, in [0, 1).
+    """Return the expected number of wrong voxels, divided by the labelled and wrong voxels, in [0, 1).
 
-    That is about the share of the labels that a person will have to correct, if the model's probabilities can be
-    believed; it keeps the order of hopeless cases too.
+    If the model is calibrated, this is about the share of the labels that a person must correct. It also ranks very
+    uncertain cases.
     """
     return uncertainty_sum / (uncertainty_sum + max(labelled, MIN_FOREGROUND_SHARE * voxels, 1.0))
 
@@ -213,9 +213,9 @@ def convert_to_percent(uncertainty: Tensor) -> NDArray[np.uint8]:
 
 
 class RowBlender:
-    """Blends the tiles of one plane from top to bottom and gives each row away when nothing more can change it.
+    """Blends the tiles of one plane from top to bottom and returns rows as soon as they are final.
 
-    Only one row of tiles is ever in memory, not a plane for each class.
+    Only one row of tiles is in memory, not a whole plane per class.
     """
 
     def __init__(self, n_classes: int, height: int, width: int, device: torch.device) -> None:

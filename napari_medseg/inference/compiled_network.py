@@ -1,4 +1,4 @@
-"""A network made ready to answer: fused, in the memory order and the precision in which the device is fastest."""
+"""A network prepared for inference: fused layers, and the fastest memory order and precision of the device."""
 
 import copy
 import itertools
@@ -11,16 +11,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class CompiledNetwork:
-    """Its own copy of a network on a device.
+    """A copy of a network on a device, for inference.
 
     Parameters
     ----------
     network
         Maps (n, c, h, w) to logits (n, classes, h, w). It is copied, not changed.
     device
-        Where it runs.
+        Device of the computation.
     dtype
-        Of the computation, by autocast; `None` for fp32.
+        Type of the computation with autocast; `None` for fp32.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
@@ -56,10 +56,10 @@ class CompiledNetwork:
 
 
 def fuse_conv_bn(network: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode in which every Conv2d with a BatchNorm2d right behind it is one layer.
+    """Return a copy in evaluation mode in which each Conv2d followed by a BatchNorm2d is fused to one layer.
 
-    Only pairs inside an `nn.Sequential` are fused, where the order of the layers is the order of the computation; so
-    the copy is the same function (up to fp32 rounding) whatever the rest of the network does.
+    Only pairs inside an `nn.Sequential` are fused, because there the layers are computed in order. So the copy computes
+    the same function (up to fp32 rounding).
     """
     twin = copy.deepcopy(network).eval()
     for module in list(twin.modules()):

@@ -1,6 +1,6 @@
-"""What may be done to the grey values of a picture before a network sees it; a card names the steps.
+"""Contrast steps of preprocessing; a card names the steps.
 
-In colour pictures the brightness (the largest channel) is changed and the colours keep their proportions.
+In colour images the brightness (the largest channel) is changed, and the colours keep their proportions.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
     Parameters
     ----------
     pixels
-        (y, x) or (y, x, c) in [0, 1].
+        float32 (y, x) or (y, x, c) in [0, 1]; the result has the same shape and range.
     names
         Keys of `PREPROCESSING_STEPS`.
 
@@ -37,7 +37,7 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
     Raises
     ------
     MedSegError
-        If there is no such step; the text lists the choices.
+        If a step is unknown; the text lists the choices.
     """
     for name in names:
         pixels = look_up(PREPROCESSING_STEPS, name, "step of preparation")(pixels).astype(np.float32)

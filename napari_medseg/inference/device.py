@@ -1,4 +1,4 @@
-"""Where a network runs, with which numbers, and how much of an image it takes at once."""
+"""Device and precision of a network, and the batch and tile sizes of a device."""
 
 import logging
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class BatchLimits:
     Parameters
     ----------
     batch_px
-        Planes or tiles are put together up to this many pixels.
+        Maximum pixels of the planes or tiles in one batch.
     max_untiled_px
-        A plane of up to this many pixels goes through in one piece; a larger one in tiles.
+        Planes with more pixels are divided into tiles.
     tile_px
         Longest side of a tile, a multiple of 32.
     overlap_px
@@ -35,7 +35,7 @@ class BatchLimits:
 DEVICE_LIMITS = {
     # Layers of a U-Net on more than 0.6 MP leave the caches and the allocator's pools: measured with MobileNetV2 in
     # bf16 on two cores, 0.15 s/MP for 2 x 512 x 512, 0.16 for 768 x 768, 0.21 for 1024 x 1024, 0.31 for 8 x 512 x 512.
-    # It also keeps a forward pass at a tenth of a second, between two looks at Cancel.
+    # It also limits a forward pass to a tenth of a second, so that Cancel is checked often.
     "cpu": BatchLimits(batch_px=600_000, max_untiled_px=1_100_000, tile_px=768, overlap_px=112),
     "cuda": BatchLimits(batch_px=8_000_000, max_untiled_px=9_000_000, tile_px=2048, overlap_px=112),
     "mps": BatchLimits(batch_px=2_200_000, max_untiled_px=4_200_000, tile_px=1536, overlap_px=112),
@@ -43,12 +43,12 @@ DEVICE_LIMITS = {
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
-    """Return the device of that name, or the fastest kind that works: cuda, mps, cpu.
+    """Return the device with a name, or the fastest available kind: cuda, mps, cpu.
 
     Raises
     ------
     MedSegError
-        If the device that was asked for is not there.
+        If the wanted device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = {name: torch.device(name) for name in there if there[name] and _can_compute(name)}
@@ -59,14 +59,14 @@ def choose_device(wanted: str | None = None) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what a person calls the device, as in ``CUDA: NVIDIA RTX 4070``."""
+    """Return the name of the device to show, such as ``CUDA: NVIDIA RTX 4070``."""
     if device.type == "cuda":
         return f"CUDA: {torch.cuda.get_device_name(device)}"
     return "GPU (Apple)" if device.type == "mps" else "CPU"
 
 
 def choose_autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
-    """Return bf16 where the card allows it and the device computes with it, else `None` for fp32.
+    """Return bf16 if the model card allows it and the device supports it, else `None` for fp32.
 
     A CPU without bf16 instructions emulates them several times more slowly than it computes in fp32.
     """
@@ -77,7 +77,7 @@ def choose_autocast_dtype(device: torch.device, precision: str) -> torch.dtype |
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; torch says it in several ways."""
+    """Whether an error is a failed allocation; torch reports it in several ways."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -85,7 +85,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_cached_memory(device: torch.device) -> None:
-    """Hand memory that torch keeps for later back to the device."""
+    """Release the memory that torch caches on the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -93,7 +93,7 @@ def free_cached_memory(device: torch.device) -> None:
 
 
 def _can_compute(kind: str) -> bool:
-    """Whether it computes: torch also lists cards that are too old for it, or full, or lost by their driver."""
+    """Whether a device works: torch also lists GPUs that are too old, full, or lost by their driver."""
     try:
         return float(torch.ones(2, device=kind).sum()) == 2.0
     except RuntimeError:
@@ -102,6 +102,6 @@ def _can_compute(kind: str) -> bool:
 
 
 def _cpu_has_bf16() -> bool:
-    # torch has no public word for it before 2.15
+    # torch has no public function for it before 2.15
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(probe is not None and probe() for probe in probes)

@@ -1,6 +1,6 @@
-"""What a prediction reports while it runs, and its result: one set of types for the predictor, the wire and the window.
+"""Progress, notices and result of a prediction: types for the predictor, the engine protocol and the window.
 
-No torch here: the window has these types too.
+No torch here, because the window uses these types too.
 """
 
 import time
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What else a prediction should bring."""
+    """Options of a prediction."""
 
     with_uncertainty_map: bool = False
 
 
 @dataclass(frozen=True)
 class PredictionProgress:
-    """How far a prediction is: `done` of `total` pieces of work, and an estimate of the seconds that are left.
+    """Progress of a prediction: `done` of `total` steps, and an estimate of the remaining seconds.
 
-    `seconds_left` is `None` while the prediction waits for its turn or for the engine to start.
+    `seconds_left` is `None` while the prediction waits for another one or for the start of the engine.
     """
 
     done: int
@@ -32,30 +32,30 @@ class PredictionProgress:
 
 @dataclass(frozen=True)
 class PredictionNotice:
-    """Something a person should know; the prediction goes on."""
+    """Information for the user; the prediction continues."""
 
     text: str
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionResult:
-    """The prediction.
+    """The result of a prediction.
 
     Parameters
     ----------
     labels
-        uint8 or uint16 on the image's own grid; uint32 numbers of objects from a model of instances.
+        uint8 or uint16 on the image's grid, (y, x) or (z, y, x); uint32 object numbers from a model of instances.
     uncertainty
-        Share of the labels that is expected to be wrong, in [0, 1].
+        Expected share of wrong labels, in [0, 1].
     uncertainty_map
-        uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` where not asked for.
+        uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` if not requested.
     seconds
-        From request to result.
+        Time from request to result.
     device
-        What computed it, as in ``CPU`` or ``CUDA: ...``.
+        Name of the device, such as ``CPU`` or ``CUDA: ...``.
     roi
-        uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` where
-        the model predicts in the whole image.
+        uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` if the
+        model predicts in the whole image.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
@@ -70,7 +70,7 @@ PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult
 
 
 class PredictionTimer:
-    """Seconds since a prediction began, and how many are left at this pace."""
+    """Measures the elapsed seconds of a prediction and estimates the remaining ones."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -81,5 +81,5 @@ class PredictionTimer:
         return time.perf_counter() - self._began
 
     def make_progress(self, done: int, total: int, text: str) -> PredictionProgress:
-        """Return how far it is, with the seconds that are left at this pace."""
+        """Return the progress with the estimated remaining seconds."""
         return PredictionProgress(done, total, text, self.elapsed_seconds * (total - done) / done)

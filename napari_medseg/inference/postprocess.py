@@ -1,7 +1,7 @@
-"""What is done to labels after the network: steps by name, as the card lists them, in millimetres where they are known.
+"""Postprocessing of labels: named steps, as listed on the card; lengths are in millimetres if the spacing is known.
 
-A volume of known spacing is cleaned in three dimensions. A stack without spacing may be a pile of unrelated pictures:
-it is cleaned plane by plane, and a pixel counts as 1 mm.
+A volume with known spacing is processed in 3D. A stack without spacing may consist of unrelated images: it is processed
+plane by plane, with 1 mm per pixel.
 """
 
 import inspect
@@ -21,7 +21,7 @@ Spacing = tuple[float, ...] | None
 
 
 def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_mm: Spacing) -> None:
-    """Apply one step in place: to copy a large volume takes longer than to clean it.
+    """Apply one step in place, because copying a large volume takes longer than processing it.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def apply_postprocessing_step(labels: Labels, step: PostprocessingStep, spacing_
     Raises
     ------
     MedSegError
-        If there is no such step, or it has no such option; the text lists the choices.
+        If the step or an option is unknown; the text lists the choices.
     """
     function = look_up(POSTPROCESSING_STEPS, step.name, "step of postprocessing")
     choices = list(inspect.signature(function).parameters)[2:]
@@ -102,7 +102,7 @@ def dilate(labels: Labels, spacing_mm: Spacing, radius_mm: float = 1.0) -> None:
 
 
 def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0) -> None:
-    """Fill background that labels enclose in a plane, up to an area; a hole gets the label that has most of its rim.
+    """Fill holes up to an area in each plane; a hole gets the most frequent label on its rim.
 
     In planes also for a volume: vessels, which are to be part of a lung, are closed in a slice and open in space.
 
@@ -127,7 +127,7 @@ def fill_holes(labels: Labels, spacing_mm: Spacing, max_area_mm2: float = 300.0)
 
 
 def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: float = 6.0) -> None:
-    """Where two labels touch, give a part of one that lies with the other to the other.
+    """Where two labels touch, relabel parts of one label that are inside the other.
 
     In planes: a network that confuses the sides where lungs meet in front of the heart paints a patch of one lung into
     the other, hanging on a bridge thinner than `bridge_mm` or on none. Without this, the patch would be dropped as a
@@ -146,9 +146,9 @@ def separate_touching_lungs(labels: Labels, spacing_mm: Spacing, bridge_mm: floa
 
 
 def reassign_stray_parts(plane: Labels, spacing_mm: tuple[float, float], bridge_mm: float) -> None:
-    """Change, in place, parts of a label that touch another label more than they touch their own.
+    """Relabel, in place, parts of a label that touch another label more than they touch their own label.
 
-    A part is what an opening with a disc of diameter `bridge_mm` cuts off; a label's largest part is never changed.
+    Parts are separated by an opening with a disc of diameter `bridge_mm`; a label's largest part is never changed.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def reassign_stray_parts(plane: Labels, spacing_mm: tuple[float, float], bridge_
     spacing_mm
         Millimetres per pixel (y, x).
     bridge_mm
-        Parts that hang together by less are told apart.
+        Parts that are connected by a thinner bridge are separated.
     """
     if not _labels_touch(plane):
         return
@@ -174,7 +174,7 @@ def reassign_stray_parts(plane: Labels, spacing_mm: tuple[float, float], bridge_
 
 
 def make_consistent_over_slices(labels: Labels, spacing_mm: Spacing, min_overlap: float = 0.6) -> None:
-    """Give a part of a slice the label that the neighbouring slice has at its place, as sides do not change in a body.
+    """Give a component of a slice the label at the same position in the neighbouring slice.
 
     From the slice with most labels outwards; parts that overlap the other label by at least `min_overlap` of their area
     are changed. Volumes only: slices of unknown spacing may be of different patients.
@@ -208,7 +208,7 @@ def _relabel_from_neighbour(plane: Labels, neighbour: Labels, min_overlap: float
             winner = int(votes.argmax())
             if winner != value and votes[winner] >= min_overlap * sizes[number - 1]:
                 changes.append((plane[box][part_box], inside, winner))
-    for view, inside, winner in changes:  # only now, so that no part is looked at twice
+    for view, inside, winner in changes:  # only now, so that no component is processed twice
         view[inside] = winner
 
 
@@ -223,7 +223,7 @@ POSTPROCESSING_STEPS: dict[str, Callable[..., None]] = {
 
 
 def _iterate_planes(labels: Labels) -> Iterator[Labels]:
-    """Yield of each plane the view that holds all its labels, with a pixel of background around where there is one."""
+    """Yield a view of each plane, cropped to its labels plus one pixel on each side (within the plane)."""
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
         if rows.size:
@@ -231,7 +231,7 @@ def _iterate_planes(labels: Labels) -> Iterator[Labels]:
 
 
 def _iterate_blocks(labels: Labels, spacing_mm: Spacing) -> Iterator[Labels]:
-    """Yield views of what is connected: the whole, or each plane of a stack of unknown spacing."""
+    """Yield views to process: the whole volume, or each plane of a stack of unknown spacing."""
     if spacing_mm is None:
         yield from _iterate_planes(labels)
     else:
@@ -239,7 +239,7 @@ def _iterate_blocks(labels: Labels, spacing_mm: Spacing) -> Iterator[Labels]:
 
 
 def _iterate_label_boxes(block: Labels) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Each label that occurs, with its bounding box."""
+    """Yield each label that occurs, with its bounding box."""
     for index, box in enumerate(ndimage.find_objects(block)):
         if box is not None:
             yield index + 1, box
@@ -248,12 +248,12 @@ def _iterate_label_boxes(block: Labels) -> Iterator[tuple[int, tuple[slice, ...]
 def _find_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return connected parts, numbered from 1, and their sizes in voxels."""
     parts, count = ndimage.label(mask)
-    # of the mask alone: a volume is mostly background, and counting that takes longer than finding the parts
+    # counts only inside the mask: a volume is mostly background, and counting that takes longer than labelling
     return parts, np.bincount(parts[mask], minlength=count + 1)[1:]
 
 
 def _clear_components(view: Labels, parts: NDArray[np.int32], dropped: NDArray[np.bool_]) -> None:
-    """Set the parts that are to be dropped to background, in place."""
+    """Set the dropped components to background, in place."""
     if dropped.any():
         view[np.concatenate([[False], dropped])[parts]] = 0
 
@@ -279,7 +279,7 @@ def _split_at_bridges(
                 cores == 0, sampling=spacing_mm, return_distances=False, return_indices=True
             )
             cores = np.where(mask, cores[tuple(nearest)], 0)
-        # An island has the number of a core that it does not touch: it is a part of its own.
+        # An island has the number of a core that it does not touch: it becomes a separate part.
         pieces, n_pieces = measure.label(np.where(mask, cores + 1, 0), connectivity=1, return_num=True)
         parts[mask] = pieces[mask] + len(owners) - 1
         owners += [int(value)] * n_pieces

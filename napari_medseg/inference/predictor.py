@@ -1,4 +1,4 @@
-"""Image in, labels out: whole planes in batches where they fit, blended tiles where they do not, on any device."""
+"""Prediction of one image: whole planes in batches if they fit into memory, else blended tiles; on any device."""
 
 import logging
 from collections.abc import Generator, Iterator
@@ -48,7 +48,7 @@ AnyLabels = NDArray[np.uint8 | np.uint16 | np.uint32]
 
 
 class Predictor:
-    """One model version on one device. It keeps its own copy of the network, ready for inference.
+    """One model version on one device, with its own copy of the network.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ class Predictor:
     card
         Preprocessing, postprocessing and precision.
     device
-        ``"cpu"``, ``"cuda"``, ``"mps"``; `None` for the fastest there is.
+        ``"cpu"``, ``"cuda"``, ``"mps"``; `None` for the fastest available one.
     limits
-        How much goes through the network at once; `None` for what suits the device.
+        Batch and tile sizes; `None` for the defaults of the device.
     roi_predictor
-        Finds the region of interest (ROI) that the card names; `None` to predict in the whole image.
+        Predicts the region of interest (ROI) that the card names; `None` to predict in the whole image.
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None, roi_folder: Path | None = None) -> "Predictor":
-        """Load a version, and the one that finds its region of interest first.
+        """Load a version, and the version that predicts its region of interest.
 
         Parameters
         ----------
         folder
-            Of the version.
+            Folder of the version.
         device
-            As of the class.
+            As in the class.
         roi_folder
-            Of the version that finds the region of interest; not read where the model looks everywhere.
+            Folder of the version that predicts the region of interest; not read if the model needs none.
 
         Raises
         ------
         MedSegError
-            If a folder is not whole.
+            If files are missing or damaged.
         """
         network, card = load_version(folder)
         roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
@@ -104,7 +104,7 @@ class Predictor:
 
     @property
     def device_title(self) -> str:
-        """What a person calls the device."""
+        """Name of the device to show."""
         return describe_device(self.device)
 
     def predict_labels(self, image: Image) -> AnyLabels:
@@ -114,7 +114,7 @@ class Predictor:
     def predict(
         self, image: Image, options: PredictionOptions | None = None, observer: LogitsObserver | None = None
     ) -> Iterator[PredictionEvent]:
-        """Yield progress after every forward pass and step, notices, and last the result. Close it to cancel.
+        """Yield progress after every forward pass and step, notices, and finally the result. Close it to cancel.
 
         Arrays of the result are of `image.spatial_shape`, (y, x) or (z, y, x); `PredictionResult` has their types.
         `observer` is shown the logits of all planes, as an evaluation needs them.
@@ -122,7 +122,7 @@ class Predictor:
         Raises
         ------
         MedSegError
-            If the model does not take such an image, or memory does not suffice for the smallest tile.
+            If the model does not accept the image, or there is not enough memory for the smallest tile.
         """
         options = options or PredictionOptions()
         timer = PredictionTimer()
@@ -146,7 +146,7 @@ class Predictor:
     def _predict_all_planes(
         self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
     ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
-        """Send all planes through the network; where memory runs out, go on with fewer or smaller pieces."""
+        """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
@@ -162,7 +162,7 @@ class Predictor:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                shortage = True  # handled below: within this block the error still holds the tensors
+                shortage = True  # handled below: inside this block the error still references the tensors
             if shortage:
                 yield self._reduce_batch_or_tile(prepared)
             else:
@@ -170,7 +170,7 @@ class Predictor:
         return accumulator
 
     def _count_planes_per_batch(self, image: Image) -> int:
-        """Count the planes of one batch; those too large for a batch come one at a time."""
+        """Return the number of planes per batch; at least 1, also for very large planes."""
         _, *native = _get_planes_shape(image)
         height, width = compute_plane_shape((native[0], native[1]), self.card.preprocessing)
         return max(1, self.limits.batch_px // (height * width))
@@ -216,7 +216,7 @@ class Predictor:
     def _blend_row(
         self, pixels: NDArray[np.float32], row: TileSpan, columns: list[TileSpan], bands: RowBlender
     ) -> Iterator[int]:
-        """Predict one row of tiles, several at once where the device takes them; yield how many are done."""
+        """Predict one row of tiles, several at once if the device allows it; yield how many are done."""
         height, width = row.stop - row.start, columns[0].stop - columns[0].start
         at_once = max(1, self.limits.batch_px // (height * width))
         down = torch.from_numpy(row.weights).to(self.device)[:, None]
@@ -228,7 +228,7 @@ class Predictor:
             yield first + len(group)
 
     def _reduce_batch_or_tile(self, prepared: PreparedImage) -> PredictionNotice:
-        """Take fewer planes at once, then tiles, then smaller tiles; the next image starts with these limits."""
+        """Use fewer planes per batch, then tiles, then smaller tiles; the next image starts with these limits."""
         free_cached_memory(self.device)
         height, width = prepared.planes.shape[-2:]
         limits = self.limits
@@ -264,7 +264,7 @@ class Predictor:
         shape = image.spatial_shape
         labels: NDArray[Any] = accumulator.labels
         if self.card.instances is not None and accumulator.depth is not None:
-            yield timer.make_progress(1, 1, "telling objects apart")
+            yield timer.make_progress(1, 1, "separating objects")
             labels = separate_objects_in_planes(labels, accumulator.depth, self.card.instances)
         labels = paste_into_image(labels, shape, box)
         if roi is not None and self.card.field is not None:
@@ -284,12 +284,12 @@ class Predictor:
 
 
 def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Predictor | None:
-    """Load the version that finds a region of interest; `None` where there is no folder, as none is looked for."""
+    """Load the version that predicts a region of interest; `None` if no folder is given."""
     return None if roi_folder is None else Predictor.load(roi_folder, device)
 
 
 def _get_planes_shape(image: Image) -> tuple[int, int, int]:
-    """(n, y, x) of the image's planes; a single one is a stack of one."""
+    """Return (n, y, x) of the image's planes; n is 1 for a single plane."""
     depth, height, width = (1, *image.spatial_shape)[-3:]
     if 0 in (depth, height, width):
         raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {image.pixels.shape}). Open another file.")

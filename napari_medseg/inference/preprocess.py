@@ -1,6 +1,7 @@
-"""From an image to what a network sees, and back onto the image's own grid. The only preprocessing in the program.
+"""Preprocessing: convert an image to network input, and convert the output back to the image's grid.
 
-Window, command line, training and evaluation call `prepare(image, card)`; the numbers are the card's.
+This is the only preprocessing in the program: window, command line, training and evaluation call
+`prepare(image, card)`. The settings are on the card.
 """
 
 import math
@@ -27,16 +28,16 @@ PERCENTILE_SAMPLE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """Planes as the network sees them, with what is needed to go back.
+    """Planes as network input, with the shapes that are needed to convert the output back.
 
     Parameters
     ----------
     planes
-        float32 (n, c, h, w); h and w are multiples of `STRIDE_PX`. Grey channels may be one array seen c times.
+        float32 (n, c, h, w); h and w are multiples of `STRIDE_PX`. Grey channels may be views of one array.
     plane_shape
-        (h, w) of the resampled plane inside the padding, which lies below and to the right.
+        (h, w) of the resampled plane without padding; the padding is at the bottom and right.
     native_plane_shape
-        (y, x) of the image's own planes.
+        (y, x) of the planes of the image.
     spatial_shape
         Shape of the labels of the planes that were prepared: (y, x), or (n, y, x) for a stack.
     """
@@ -48,10 +49,10 @@ class PreparedImage:
 
 
 def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = None) -> PreparedImage:
-    """Make network input of an image, or of the planes `first` to `last` (excluded) of a stack.
+    """Convert an image, or the planes `first` to `last` (excluded) of a stack, to network input.
 
-    Every plane is normalised on its own, so that a slice gets the same labels alone and in its stack, and a stack
-    need never lie in memory as floats.
+    Every plane is normalised separately, so that a slice gets the same labels alone and in its stack, and a stack is
+    never converted to floats as a whole.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     Raises
     ------
     MedSegError
-        If the image's axes or channels are not what the network takes.
+        If the network does not accept the image's axes or channels, or the image has no pixels.
     """
     pixels = image.pixels if len(image.spatial_axes) == 3 else image.pixels[np.newaxis]
     pixels = pixels[first:last]
@@ -92,10 +93,10 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
 
 
 def normalise_plane(plane: NDArray[Any], preprocessing: Preprocessing, units: str) -> NDArray[np.float32]:
-    """Scale one plane (y, x) or (y, x, c) to what the network was trained on: [low, high] to [0, 1], then mean and std.
+    """Scale one plane (y, x) or (y, x, c) for the network: [low, high] to [0, 1], then mean and std. Returns float32.
 
-    HU are windowed by the card's fixed numbers; anything else by its own percentiles, since an 8-bit picture of a CT
-    says nothing of the window that it was made with.
+    HU are windowed by the card's fixed values. Other images are windowed by their percentiles, because the original
+    window of an 8-bit CT image is unknown.
     """
     if units == "HU":
         low, high = preprocessing.hu_low, preprocessing.hu_high
@@ -115,7 +116,7 @@ def normalise_plane(plane: NDArray[Any], preprocessing: Preprocessing, units: st
 
 
 def compute_plane_shape(native: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
-    """Resampled (h, w): the longer side is brought into [min_side_px, max_side_px], the aspect is kept."""
+    """Return (h, w) after resampling: the longer side is limited to [min_side_px, max_side_px]; aspect is kept."""
     longer = max(native)
     wanted = min(max(longer, preprocessing.min_side_px), preprocessing.max_side_px)
     if wanted == longer:
@@ -124,21 +125,26 @@ def compute_plane_shape(native: tuple[int, int], preprocessing: Preprocessing) -
 
 
 def prepare_labels(labels: NDArray[Any], prepared: PreparedImage) -> NDArray[np.uint8]:
-    """Bring labels of the image's grid onto the prepared planes, for training.
+    """Resample labels from the image's grid to the prepared planes, for training.
 
     Parameters
     ----------
     labels
-        Of shape `prepared.spatial_shape`.
+        Integers from 0 to 255 of shape `prepared.spatial_shape`.
 
     Returns
     -------
     NDArray
-        uint8 (n, h, w), nearest neighbour, the border repeated into the padding as in the image.
+        uint8 (n, h, w), nearest neighbour; the padding repeats the border, as in the image.
+
+    Raises
+    ------
+    MedSegError
+        If the shape differs.
     """
     if labels.shape != prepared.spatial_shape:
         raise MedSegError(
-            f"labels of shape {labels.shape} do not lie on an image of shape {prepared.spatial_shape}. "
+            f"labels of shape {labels.shape} do not fit an image of shape {prepared.spatial_shape}. "
             "Use the labels that belong to the image."
         )
     planes = torch.from_numpy(np.ascontiguousarray(labels, dtype=np.uint8)).reshape(-1, 1, *labels.shape[-2:])
@@ -172,10 +178,10 @@ def restore(probabilities: Tensor, prepared: PreparedImage) -> Tensor:
 
 
 def restore_plane_labels(probabilities: Tensor, prepared: PreparedImage) -> NDArray[np.uint8 | np.uint16]:
-    """Label of the largest class at each pixel of the native planes.
+    """Return the label with the largest value at each pixel of the native planes.
 
-    One class is restored at a time and compared: a 4000 x 4000 picture never lies in memory once for each class, and
-    it takes a tenth of the time of torch's argmax over a short dimension.
+    One class is restored at a time and compared. So a 4000 x 4000 image is never in memory once per class, and it takes
+    a tenth of the time of torch's argmax over a short dimension.
 
     Parameters
     ----------
@@ -187,7 +193,7 @@ def restore_plane_labels(probabilities: Tensor, prepared: PreparedImage) -> NDAr
     Returns
     -------
     NDArray
-        (n, y, x), uint8, or uint16 where there are more than 256 classes; of equal classes the first.
+        (n, y, x), uint8, or uint16 for more than 256 classes; the first of equal classes wins.
     """
     n_classes = probabilities.shape[1]
     if n_classes == 2:
@@ -217,7 +223,7 @@ def _compute_percentiles(plane: NDArray[Any], preprocessing: Preprocessing) -> t
 
 
 def _compute_uint8_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, float]) -> tuple[float, float]:
-    """As `np.percentile`, from a histogram, which takes a twentieth of its time; torch counts bytes as they are."""
+    """Like `np.percentile`, but from a histogram, which takes a twentieth of the time; torch counts uint8 directly."""
     up_to = torch.bincount(torch.from_numpy(sample.reshape(-1)), minlength=256).numpy().cumsum()
 
     def percentile(per_cent: float) -> float:
@@ -229,19 +235,19 @@ def _compute_uint8_percentiles(sample: NDArray[np.uint8], wanted: tuple[float, f
 
 
 def _count_channels(image: Image, in_channels: int) -> int:
-    """Channels that have to be computed: grey ones are all alike, so one is enough."""
+    """Return the number of channels to compute: 1 for grey images, whose channels are equal."""
     if "C" not in image.axes or in_channels == 1:
         return 1
     if image.pixels.shape[-1] != in_channels:
         raise MedSegError(
             f"{image.name or 'the image'} has {image.pixels.shape[-1]} channels, but the model takes {in_channels}. "
-            "Choose another model, or save the picture as RGB or grey."
+            "Choose another model, or save the image as RGB or grey."
         )
     return in_channels
 
 
 def _to_channels(plane: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """(y, x) or (y, x, c) to (channels, y, x)."""
+    """Convert (y, x) or (y, x, c) to (channels, y, x)."""
     if plane.ndim == 2:
         return plane[np.newaxis]
     return plane.mean(axis=-1)[np.newaxis] if channels == 1 else np.moveaxis(plane, -1, 0)
@@ -250,9 +256,9 @@ def _to_channels(plane: NDArray[np.float32], channels: int) -> NDArray[np.float3
 def _resample_and_pad(
     plane: NDArray[np.float32], shape: tuple[int, int], padded: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Resample (c, y, x) to `shape` (smoothed when it shrinks) and pad it with its border."""
+    """Resample (c, y, x) to `shape` (with antialiasing) and pad it with its border."""
     if plane.shape[1:] != shape:
-        source = torch.from_numpy(plane)[None]  # colours may lie innermost: torch resamples that as it is
+        source = torch.from_numpy(plane)[None]  # colours may be the last axis in memory: torch handles that
         plane = functional.interpolate(source, size=shape, mode="bilinear", antialias=True)[0].numpy()
     return _pad_edge(plane, padded)
 

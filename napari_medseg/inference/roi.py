@@ -16,7 +16,7 @@ Box = tuple[slice, slice]
 
 
 def compute_roi_box(roi: Labels, margin: float) -> Box:
-    """Return the box, in (y, x), that holds the ROI of every plane; the whole plane where the ROI is empty.
+    """Return the box, in (y, x), that contains the ROI of every plane; the whole plane if the ROI is empty.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def crop_image(image: Image, box: Box) -> Image:
 
 
 def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None) -> NDArray[Any]:
-    """Return planes (n, y, x) of a box as an array of the whole image's shape, 0 outside of the box."""
+    """Paste planes (n, y, x) of a box into an array of the whole image's shape; it is 0 outside the box."""
     if box is None:
         return part.reshape(shape)
     whole = np.zeros(shape, part.dtype)
@@ -58,16 +58,16 @@ def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None
 def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:
     """Set labels that lie farther than `max_distance_mm` from the ROI to 0, plane by plane and in place.
 
-    Consolidation at the wall of a lung is often missing from the lung labels: each of them counts with its convex hull.
+    Lung labels often miss consolidation at the lung wall; therefore the convex hull of each ROI label is used.
 
     Parameters
     ----------
     labels, roi
         (y, x) or (z, y, x), of one shape.
     max_distance_mm
-        In the plane.
+        Distance in the plane.
     spacing_mm
-        One number per axis; 1 mm per pixel where it is `None`.
+        One number per axis; `None` means 1 mm per pixel.
     """
     pixel = spacing_mm[-2:] if spacing_mm else (1.0, 1.0)
     planes = zip(labels.reshape(-1, *labels.shape[-2:]), roi.reshape(-1, *roi.shape[-2:]), strict=True)

@@ -1,4 +1,4 @@
-"""How a side of a plane is cut into overlapping pieces, and how they are blended so that no seam shows."""
+"""Divide a side of a plane into overlapping tiles, with weights for seamless blending."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT_PX = 32
-"""Tiles begin at multiples of it: the network's coarsest pixels lie as they would in the whole plane."""
+"""Tiles start at multiples of it, so that the network's coarsest pixels have the same grid as in the whole plane."""
 
 EDGE_PX = 16
-"""The outermost pixels of a tile have the least context, and weigh nothing where a neighbour has them too."""
+"""The outermost pixels of a tile have the least context; their weight is almost 0 if a neighbour covers them, too."""
 
 SMALLEST_WEIGHT = 1e-6
 
@@ -25,14 +25,14 @@ class TileSpan:
 
 
 def compute_tile_spans(length: int, longest: int, overlap: int) -> list[TileSpan]:
-    """Cut a side into as few pieces as cover it, all of the same length, spread evenly.
+    """Divide a side into the smallest number of evenly spaced pieces of the same length.
 
     Parameters
     ----------
     length, longest
-        Side of the plane and longest piece, in pixels, multiples of `ALIGNMENT_PX`.
+        Side of the plane and maximum length of a piece, in pixels; multiples of `ALIGNMENT_PX`.
     overlap
-        Pixels that neighbours share; at most `ALIGNMENT_PX` fewer are shared where a start is rounded.
+        Pixels that neighbours share; up to `ALIGNMENT_PX` fewer because of rounding.
     """
     if length <= longest:
         return [TileSpan(0, length, np.ones(length, np.float32))]
@@ -50,7 +50,7 @@ def compute_tile_spans(length: int, longest: int, overlap: int) -> list[TileSpan
 
 
 def _compute_blend_weights(start: int, size: int, length: int, overlap: int) -> NDArray[np.float64]:
-    """Weight 1 inside, falling to almost 0 over the overlap; no fall at the plane's own border."""
+    """Return weights, float64 (size,): 1 inside, almost 0 at the end of an overlap; 1 at the plane's border."""
     edge = min(EDGE_PX, overlap // 4)
     positions = np.arange(size) + 0.5
     from_left = positions if start > 0 else np.full(size, float(size))

@@ -1,7 +1,7 @@
-"""From how deep the network thinks each pixel lies in its object to objects, each with a number of its own.
+"""Separate touching objects by a watershed on the predicted depth of each pixel inside its object.
 
-A watershed on the expected depth, over the whole plane at once: tiles are blended before, so an object on their seam is
-one object. Beucher & Lantuéjoul (1979) for the watershed, HoVer-Net (Graham et al., MedIA 2019) for the landscape.
+The watershed runs on the whole plane after tiles were blended, so an object across a tile border is one object.
+Beucher & Lantuéjoul (1979) for the watershed, HoVer-Net (Graham et al., MedIA 2019) for the depth map.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from skimage.segmentation import watershed
 from napari_medseg.core.model_card import InstanceSeparation
 
 CORE_DEPTH = 255
-"""Value of `depth` for a pixel that surely lies in a core."""
+"""Depth value of a pixel that is certainly in the core of an object."""
 
 Objects = NDArray[np.uint32]
 
@@ -52,13 +52,13 @@ def separate_objects(
     Parameters
     ----------
     inside
-        (y, x); whether a pixel belongs to any object.
+        bool (y, x); whether a pixel belongs to any object.
     depth
-        (y, x); expected depth, 0 for background to `CORE_DEPTH` for a core.
+        uint8 (y, x); expected depth, from 0 for background to `CORE_DEPTH` for a core.
     settings
-        Of the card.
+        Settings of the card.
     first
-        Number of the first object; the others follow without a gap.
+        Number of the first object; numbers have no gaps.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def separate_objects(
     body_of_core = np.zeros(n_cores + 1, np.intp)
     body_of_core[cores] = bodies  # a core lies in one body
     n_cores_in = np.bincount(body_of_core[1:], minlength=n_bodies + 1)
-    # a body with one core, or with none, as if pale or tiny, is one object: most of the picture needs no watershed
+    # a body with one core or none (faint or tiny) is one object: most of the image needs no watershed
     object_of_body = np.arange(n_bodies + 1) + n_cores
     object_of_body[0] = 0
     objects = object_of_body[bodies]

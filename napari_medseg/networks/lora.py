@@ -20,9 +20,9 @@ class LoraParametrization(nn.Module):
     kernel
         The first axis gives the rows of the product, all other axes together give its columns.
     rank
-        Of the product; at most the shorter side.
+        Rank of the product; at most the shorter side of the kernel matrix.
     generator
-        Of the random half, on the CPU.
+        Random generator, on the CPU, for the random one of the two matrices.
     """
 
     def __init__(self, kernel: Tensor, rank: int, generator: torch.Generator) -> None:

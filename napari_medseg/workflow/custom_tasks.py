@@ -31,7 +31,7 @@ def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -
 def get_custom_task(catalog: TaskCatalog, name: str) -> Task:
     """Return a custom task; raise `MedSegError` if it does not exist or is built-in."""
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself: its labels cannot be changed.")
+        raise MedSegError(f"{name!r} is a built-in task: its labels cannot be changed.")
     return catalog.get_task(name)
 
 
@@ -68,7 +68,7 @@ def remove_task(ws: Workspace, name: str) -> None:
         If the task is built-in or unknown, or a case of this project or a model version uses it.
     """
     if name in TASKS:
-        raise MedSegError(f"{name!r} is a task of the program itself and cannot be removed.")
+        raise MedSegError(f"{name!r} is a built-in task and cannot be removed.")
     ws.tasks.get_task(name)
     cases = ws.project.read_records(Case, "task", name)
     models = [card.id for card in ws.registry.list_versions(name)]

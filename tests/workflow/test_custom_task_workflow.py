@@ -75,7 +75,7 @@ def test_a_task_is_made_once_and_removed_only_while_nothing_uses_it(larynx: Work
     add_cases(larynx, [frame(1)], "larynx")
     with pytest.raises(MedSegError, match="is used by 1 cases"):
         remove_task(larynx, "larynx")
-    with pytest.raises(MedSegError, match="task of the program itself"):
+    with pytest.raises(MedSegError, match="built-in task"):
         remove_task(larynx, "lungs")
 
 

@@ -106,7 +106,7 @@ def test_a_label_that_is_in_use_is_neither_removed_nor_renamed(larynx: Workspace
     change_labels(larynx, replace_task_labels(task, ["vocal folds", "glottis"], ["#112233", "#445566"]))
     assert names(larynx) == ["vocal folds", "glottis"], "nothing used the third"
     assert larynx.tasks.get_task("larynx").labels[0].colour == "#112233"
-    with pytest.raises(MedSegError, match="is a task of the program itself"):
+    with pytest.raises(MedSegError, match="is a built-in task"):
         change_labels(larynx, append_task_labels(larynx.tasks.get_task("lungs"), ["heart"]))
 
 
@@ -172,7 +172,7 @@ def test_labels_added_by_a_command_reach_a_project_that_has_its_own_copy(
     ("name", "labels", "said"),
     [
         ("knee", "bone", "unknown task 'knee'"),
-        ("lungs", "heart", "task of the program itself"),
+        ("lungs", "heart", "built-in task"),
         ("larynx", "Glottis", "two labels are called glottis"),
         ("larynx", "", "name the new labels"),
     ],

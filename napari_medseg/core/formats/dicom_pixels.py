@@ -130,9 +130,9 @@ def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:
     frames = [decode(data) for data in generate_frames(dataset.PixelData, number_of_frames=n_frames)]
     expected = (int(dataset.Rows), int(dataset.Columns))
     if len(frames) != n_frames or any(frame.shape[:2] != expected for frame in frames):
-        found = [frame.shape for frame in frames][:3]
         raise MedSegError(
-            f"the pixel data hold frames of {found}, not {n_frames} frames of {expected}. Export it again."
+            f"the pixel data hold frames of {[f.shape for f in frames][:3]}, not {n_frames} frames of {expected}. "
+            "Export the file again."
         )
     stack = np.stack(frames) if n_frames > 1 else frames[0]
     if dataset.PixelRepresentation and stack.dtype.kind == "u":

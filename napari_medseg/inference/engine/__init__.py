@@ -1,1 +1,1 @@
-"""Both ends of the wire between the window and its warm inference process."""
+"""Communication between the window and the engine process: client, server, messages and shared memory."""

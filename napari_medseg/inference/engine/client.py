@@ -1,6 +1,6 @@
-"""The window's side of the engine process: one warm process that predicts, without torch in the window.
+"""The client of the engine: one process that predicts and keeps networks loaded, so that the window needs no torch.
 
-It is started in the background, restarted when it dies, and asked from a worker thread, one request at a time.
+It is started in the background, restarted after a crash, and called from a worker thread, one request at a time.
 """
 
 import contextlib
@@ -28,35 +28,35 @@ EngineState = Literal["starting", "ready", "busy", "crashed", "stopped"]
 
 POLL_SECONDS = 0.02
 GRACEFUL_CANCEL_SECONDS = 5.0
-"""How long a prediction that nobody waits for may take to make room: starting a killed engine again takes longer."""
+"""Time limit to stop a prediction that is no longer needed: restarting a killed engine takes longer."""
 
 
 class PredictionCancelled(MedSegError):
-    """The prediction was cancelled, as the person asked."""
+    """The prediction was cancelled by the user."""
 
 
 class PredictionEngine(Protocol):
-    """What a workspace needs of an engine; `Engine` is the one that the program uses."""
+    """Interface of an engine for a workspace; `Engine` implements it."""
 
     @property
     def state(self) -> EngineState:
-        """What it is doing."""
+        """Current state."""
 
     @property
     def device(self) -> str:
-        """What it computes on; empty until it was ready once."""
+        """Name of its device; empty until it was ready once."""
 
     def start(self) -> None:
-        """Start it in the background, unless it runs."""
+        """Start it in the background if it is not running."""
 
     def close(self) -> None:
-        """End it; what runs is cancelled."""
+        """End it; a running prediction is cancelled."""
 
     def cancel(self) -> None:
         """Cancel all predictions at once."""
 
     def cancel_gracefully(self) -> None:
-        """Cancel all predictions, and keep the engine warm."""
+        """Cancel all predictions without killing the engine, if possible."""
 
     def predict(
         self,
@@ -70,16 +70,16 @@ class PredictionEngine(Protocol):
 
 
 class Engine:
-    """One warm inference process and the requests to it.
+    """One inference process that keeps networks loaded, and the requests to it.
 
     Parameters
     ----------
     python
-        Interpreter to run it with.
+        Path of the Python interpreter.
     """
 
     state_changed = Signal(str)
-    """Emitted with the new state, from whatever thread noticed it."""
+    """Emitted with the new state, from any thread."""
 
     def __init__(self, python: str = sys.executable) -> None:
         self._python = python
@@ -94,28 +94,28 @@ class Engine:
 
     @property
     def state(self) -> EngineState:
-        """What it is doing."""
+        """Current state."""
         return self._state
 
     @property
     def device(self) -> str:
-        """What it computes on, as in ``CPU`` or ``CUDA: ...``; empty until it was ready once."""
+        """Name of its device, such as ``CPU`` or ``CUDA: ...``; empty until it was ready once."""
         return self._device
 
     @property
     def pid(self) -> int | None:
-        """Process id; `None` where it is stopped."""
+        """Process id; `None` if it is stopped."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process, unless it runs; returns at once, `state` becomes ready after a few seconds."""
+        """Start the process if it is not running. Returns at once; `state` becomes ready after a few seconds."""
         with self._state_lock:
             if self._state in ("stopped", "crashed"):
                 self._process = EngineProcess(self._python, self._on_reply)
                 self._set_state("starting")
 
     def close(self) -> None:
-        """End the process; whatever it was doing is cancelled."""
+        """End the process; a running prediction is cancelled."""
         with self._state_lock:
             process, self._process = self._process, None
             self._n_cancels += 1
@@ -124,12 +124,13 @@ class Engine:
             process.close()
 
     def cancel(self) -> None:
-        """Cancel the prediction that runs and those that wait, within half a second; from any thread."""
+        """Cancel the running and all waiting predictions within half a second; may be called from any thread."""
         self._cancel_within(CANCEL_SECONDS)
 
     def cancel_gracefully(self) -> None:
-        """Cancel like `cancel`, but rather wait for the end of a pass than kill a warm process; from any
-        thread.
+        """Cancel like `cancel`, but wait up to 5 s for the end of a forward pass before the process is killed.
+
+        May be called from any thread.
         """
         self._cancel_within(GRACEFUL_CANCEL_SECONDS)
 
@@ -141,7 +142,7 @@ class Engine:
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
     ) -> Iterator[PredictionEvent]:
-        """Predict one image; blocks, so iterate in a worker thread. Others wait for their turn.
+        """Predict one image. This blocks, so iterate in a worker thread; other requests wait.
 
         The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
         `spatial_shape`.
@@ -151,14 +152,14 @@ class Engine:
         Yields
         ------
         PredictionEvent
-            Progress and notices, and last the `PredictionResult`.
+            Progress and notices, and finally the `PredictionResult`.
 
         Raises
         ------
         PredictionCancelled
             After `cancel`.
         MedSegError
-            If the image or the version cannot be used, or the process died; it is restarted then.
+            If the image or the version cannot be used, or the process crashed; then it is restarted.
         """
         card = read_card(version_folder / CARD_FILE)
         ticket = self._n_cancels
@@ -198,7 +199,7 @@ class Engine:
     def _wait_for_turn(self, ticket: int) -> Iterator[PredictionEvent]:
         if self._request_lock.acquire(blocking=False):
             return
-        yield PredictionProgress(0, 1, "waiting for the prediction before", None)
+        yield PredictionProgress(0, 1, "waiting for the previous prediction", None)
         while not self._request_lock.acquire(timeout=POLL_SECONDS):
             self._raise_if_cancelled(ticket)
 
@@ -242,7 +243,7 @@ class Engine:
             raise PredictionCancelled("the prediction was cancelled")
 
     def _on_reply(self, process: EngineProcess, reply: Reply | None) -> None:
-        """Follow the life of the process; called in its reader thread."""
+        """Update the state from the process's replies; called in its reader thread."""
         with self._state_lock:
             if process is not self._process:
                 return
@@ -253,7 +254,7 @@ class Engine:
             elif reply is None:
                 was_ready = self._state in ("ready", "busy")
                 self._set_state("crashed")
-                if was_ready:  # one that never came up would not come up the next time either
+                if was_ready:  # a process that failed at the start would fail again
                     self.start()
 
     def _set_busy(self, process: EngineProcess, busy: bool) -> None:

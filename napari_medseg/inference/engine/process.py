@@ -1,4 +1,4 @@
-"""One running engine process: its pipes, its last lines on stderr, its end."""
+"""One engine process: its pipes, its last lines on stderr, and its end."""
 
 import contextlib
 import logging
@@ -33,7 +33,7 @@ N_STDERR_LINES = 40
 EXIT_SECONDS = 2.0
 POLL_SECONDS = 0.02
 CANCEL_SECONDS = 0.3
-"""How long the engine may take to obey before it is killed: cancel is to work within half a second."""
+"""Time limit for the engine to stop before it is killed, so that cancelling takes at most half a second."""
 
 FINAL_REPLIES = (ResultReply, ErrorReply, CancelledReply)
 
@@ -44,14 +44,14 @@ class EngineProcess:
     Parameters
     ----------
     python
-        Interpreter to run it with.
+        Path of the Python interpreter.
     on_reply
-        Called in a thread of this object for every reply, and last with `None` when the process has ended.
+        Called in the reader thread for every reply, and finally with `None` when the process has ended.
 
     Attributes
     ----------
     is_dying
-        It was killed; `on_reply` is called with `None` when it has ended. Send it no more requests.
+        The process was killed; `on_reply` is called with `None` when it has ended. It accepts no more requests.
     """
 
     def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
@@ -80,13 +80,13 @@ class EngineProcess:
     ) -> Generator[EventReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
-        However this ends (`raise_if_cancelled`, called every few milliseconds, raises; the caller closes it), the
-        engine has stopped working on the request, or it did not do so within `get_cancel_timeout_s()` and is killed.
+        `raise_if_cancelled` is called every few milliseconds. If it raises, or the caller closes the generator, the
+        request is cancelled. An engine that does not stop within `get_cancel_timeout_s()` is killed.
 
         Raises
         ------
         MedSegError
-            If the engine refuses the request or dies.
+            If the engine reports an error or crashes.
         """
         self._send(request)
         stopped = False
@@ -108,7 +108,7 @@ class EngineProcess:
                 self._cancel_or_kill(request.id, get_cancel_timeout_s())
 
     def close(self) -> None:
-        """End it by ending its input; kill it where that does not help."""
+        """End the process by closing its stdin; kill it if that does not work."""
         try:
             _require_pipe(self._popen.stdin).close()
             self._popen.wait(EXIT_SECONDS)
@@ -117,7 +117,7 @@ class EngineProcess:
             self._popen.wait()
 
     def describe_exit(self) -> str:
-        """Say in words why it is no more."""
+        """Return a text that says why the process ended."""
         code = self._popen.wait()
         self._stderr_thread.join(EXIT_SECONDS)
         if code == -getattr(signal, "SIGKILL", 9):
@@ -127,13 +127,13 @@ class EngineProcess:
         return self._stderr_lines[-1] if self._stderr_lines else f"exit status {code}"
 
     def _send(self, request: Request) -> None:
-        """Write a request. A process that has just died is not noticed here, but by the `None` in `replies`."""
+        """Write a request. A process that has ended is not detected here, but by the final `None` reply."""
         stdin = _require_pipe(self._popen.stdin)
         try:
             stdin.write(encode_message(request))
             stdin.flush()
         except (BrokenPipeError, ValueError, OSError) as error:
-            logger.info("the engine no longer listens: %s", error)
+            logger.info("the engine does not accept requests any more: %s", error)
 
     def _next_reply(self, raise_if_cancelled: Callable[[], None]) -> Reply | None:
         while True:
@@ -142,7 +142,7 @@ class EngineProcess:
                 return self._replies.get(timeout=POLL_SECONDS)
 
     def _cancel_or_kill(self, request_id: int, timeout_s: float) -> None:
-        """Cancel a request; kill the engine where it does not stop in time, as in the midst of a long forward pass."""
+        """Cancel a request; kill the engine if it does not stop in time, such as during a long forward pass."""
         self._send(CancelRequest(id=request_id))
         until = time.monotonic() + timeout_s
         while (left := until - time.monotonic()) > 0:
@@ -174,7 +174,7 @@ class EngineProcess:
 
 
 def _spawn(python: str) -> subprocess.Popen[bytes]:
-    # -P: a file called like one of our packages in the user's folder must not shadow it.
+    # -P: a file in the user's folder with the name of a package must not shadow it.
     command = [python, "-P", "-m", "napari_medseg.inference.engine.server"]
     flags = 0
     if sys.platform == "win32":
@@ -185,9 +185,9 @@ def _spawn(python: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         creationflags=flags,
-        start_new_session=os.name == "posix",  # Ctrl-C in the window's terminal is for the window
-        # torch asks for huge pages: large layers are allocated anew in every pass, and page faults cost up to a quarter
-        # of its time (measured with 1024 x 1024 planes)
+        start_new_session=os.name == "posix",  # Ctrl-C in the window's terminal must not reach the engine
+        # torch uses huge pages: large layers are allocated again in every pass, and page faults take up to a quarter of
+        # the time (measured with 1024 x 1024 planes)
         env=os.environ | {"THP_MEM_ALLOC_ENABLE": "1"},
     )
 

@@ -1,8 +1,7 @@
-"""Messages between window and engine: JSON, one object a line. No torch here: the window sends and reads them too.
+"""Messages between window and engine: JSON, one object per line. No torch here, because the window uses them too.
 
-A request is plain data (where the array is, which version, which options), so that the same call can later go to
-another machine. Progress and notices are the predictor's own types; of a result the arrays are in shared memory, and
-the rest is in its message.
+A request is plain data (reference to the array, version, options), so that it could also be sent to another machine.
+Progress and notices are the predictor's types. The arrays of a result are in shared memory, the rest is in its message.
 """
 
 import math
@@ -32,9 +31,9 @@ class ArrayRef(_Message):
 
 
 class PredictRequest(_Message):
-    """Window to engine: predict. `labels`, `uncertainty_map` and `roi` are where the arrays of the result go.
+    """Window to engine: predict. `labels`, `uncertainty_map` and `roi` are the arrays to write the result to.
 
-    `roi_folder` is the version that finds the region of interest, for a model that predicts inside one.
+    `roi_folder` holds the version that predicts the region of interest, for a model that needs one.
     """
 
     kind: Literal["predict"] = "predict"
@@ -59,14 +58,14 @@ class CancelRequest(_Message):
 
 
 class ReadyReply(_Message):
-    """Engine to window: torch is loaded, requests may come."""
+    """Engine to window: torch is loaded, requests are accepted."""
 
     kind: Literal["ready"] = "ready"
     device: str
 
 
 class EventReply(_Message):
-    """Engine to window: progress or a notice of a request; the work goes on."""
+    """Engine to window: progress or a notice; the prediction continues."""
 
     kind: Literal["event"] = "event"
     id: int
@@ -74,7 +73,7 @@ class EventReply(_Message):
 
 
 class ResultReply(_Message):
-    """Engine to window: the prediction is done and its arrays are filled; see `PredictionResult`."""
+    """Engine to window: the prediction is finished and its arrays are written; see `PredictionResult`."""
 
     kind: Literal["result"] = "result"
     id: int
@@ -84,14 +83,14 @@ class ResultReply(_Message):
 
 
 class CancelledReply(_Message):
-    """Engine to window: stopped as asked."""
+    """Engine to window: the request was cancelled."""
 
     kind: Literal["cancelled"] = "cancelled"
     id: int
 
 
 class ErrorReply(_Message):
-    """Engine to window: the request cannot be done, in words for a person."""
+    """Engine to window: the request failed, with an error text for the user."""
 
     kind: Literal["error"] = "error"
     id: int
@@ -106,15 +105,15 @@ _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="k
 
 
 def encode_message(message: Request | Reply) -> bytes:
-    """One line, its end included."""
+    """Encode a message as one line, including the newline."""
     return message.model_dump_json().encode() + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
-    """Read what the window wrote."""
+    """Decode a line that the window wrote."""
     return _REQUEST.validate_json(line)
 
 
 def decode_reply(line: bytes) -> Reply:
-    """Read what the engine wrote."""
+    """Decode a line that the engine wrote."""
     return _REPLY.validate_json(line)

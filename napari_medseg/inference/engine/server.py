@@ -1,7 +1,8 @@
-"""The engine process, where networks stay warm: ``python -P -m napari_medseg.inference.engine.server``.
+"""The engine process, which keeps networks loaded: ``python -P -m napari_medseg.inference.engine.server``.
 
-Requests come by stdin, replies go by stdout (see `protocol`), arrays lie in shared memory. It ends when stdin ends, so
-it never outlives its window. A bug ends it with a traceback on stderr: the window starts another one.
+It reads requests from stdin and writes replies to stdout (see `protocol`); arrays are in shared memory. It ends when
+stdin is closed, so it never runs longer than its window. After an unexpected error it ends with a traceback on stderr,
+and the window starts a new one.
 """
 
 import logging
@@ -37,10 +38,10 @@ from napari_medseg.inference.predictor import Predictor
 logger = logging.getLogger(__name__)
 
 NICENESS = 10
-"""On the CPU the window, where a person paints, goes first."""
+"""On the CPU, the window has priority over the engine."""
 
 MAX_WARM_VERSIONS = 2
-"""The live version and one that it is compared with."""
+"""The live version and one version for comparison."""
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 class RequestQueue:
-    """Reads requests in a thread, so that a cancel is seen while a network computes."""
+    """Reads requests in a thread, so that a cancel request is noticed while a network computes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -84,7 +85,7 @@ class RequestQueue:
         return self._requests.empty()
 
     def is_cancelled(self, request_id: int) -> bool:
-        """Whether the window wants this request no longer."""
+        """Whether the window cancelled this request."""
         return request_id in self._cancelled
 
     def _read_requests(self) -> None:
@@ -94,18 +95,18 @@ class RequestQueue:
                     self._cancelled.add(request_id)
                 case PredictRequest() as request:
                     self._requests.put(request)
-        os._exit(0)  # the window is gone; whatever is being computed, nobody waits for it
+        os._exit(0)  # the window has ended; nobody needs the running prediction
 
 
 class PredictorCache:
-    """Networks by version, the last few of them kept warm."""
+    """Predictors by version; the most recently used ones stay loaded."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._warm: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 
     def get(self, folder: Path, roi_folder: Path | None = None) -> Predictor:
-        """Return the predictor of a version's folder; a folder with other weights is another version."""
+        """Return the predictor of a version's folder; it is loaded again if the weights changed."""
         roi_predictor = None if roi_folder is None else self.get(roi_folder)
         key = (str(folder), read_card(folder / CARD_FILE).weights_sha256)
         if key not in self._warm:
@@ -124,7 +125,7 @@ def handle_request(
     predictors: PredictorCache,
     send_reply: Callable[[Reply], None],
 ) -> None:
-    """Answer one request; what a person can act on is a reply, anything else is raised and ends the process."""
+    """Answer one request. A `MedSegError` is sent as a reply; any other error ends the process."""
     reply: Reply
     try:
         with SharedArray.attach(request.pixels) as pixels:
@@ -144,7 +145,7 @@ def _predict(
     predictor: Predictor,
     send_reply: Callable[[Reply], None],
 ) -> PredictionResult | None:
-    """Return the result, or `None` where the request was cancelled."""
+    """Return the result, or `None` if the request was cancelled."""
     image = Image(pixels.view(), request.axes, request.spacing_mm, units=request.units, name=request.image_name)
     events = predictor.predict(image, PredictionOptions(with_uncertainty_map=request.uncertainty_map is not None))
     for event in events:
@@ -157,14 +158,14 @@ def _predict(
 
 
 def _reserve_stdout() -> BinaryIO:
-    """Keep stdout for replies alone; whatever a library prints goes to stderr."""
+    """Reserve stdout for replies; the output of libraries goes to stderr."""
     private = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return private
 
 
 def _exit_on_uncaught_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show a bug and end. An orderly exit would abort on stdin, which the reading thread holds."""
+    """Print the traceback and exit. A normal exit would abort, because the reader thread holds stdin."""
     sys.__excepthook__(kind, error, trace)
     sys.stderr.flush()
     os._exit(1)

@@ -1,6 +1,6 @@
-"""Arrays that two processes see, and a result whose arrays they are.
+"""Arrays in shared memory for window and engine, and prediction results in such arrays.
 
-The window makes and removes them, so that no crash of the engine leaves any.
+The window creates and removes them, so that none remains after a crash of the engine.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ LINUX_SHARED_MEMORY = Path("/dev/shm")
 
 
 class SharedArray:
-    """One array in shared memory; a context manager that lets go of it, and removes it where it was made.
+    """One array in shared memory; a context manager that closes it, and removes it in the process that created it.
 
-    Keep no view of it longer than it: copy with `write` and `read`, or drop the array of `view` first. Where an
-    error passes through, the variables of the functions that it left are dropped, views among them.
+    No view may exist when it is closed: copy with `write` and `read`, or delete the array of `view` first. After an
+    error, the local variables of the failed functions are cleared, including views.
     """
 
     def __init__(self, memory: SharedMemory, ref: ArrayRef, owned: bool) -> None:
@@ -47,12 +47,12 @@ class SharedArray:
         Raises
         ------
         MedSegError
-            If the system has too little shared memory; touching it would kill the process.
+            If there is too little shared memory; writing to it would kill the process.
         """
         native = np.dtype(dtype).newbyteorder("=")
         ref = ArrayRef(name="", shape=shape, dtype=native.str)
         _require_free_memory(ref.n_bytes)
-        name = f"medseg_{os.getpid()}_{secrets.token_hex(4)}"  # whose it is can be seen, should one ever be left
+        name = f"medseg_{os.getpid()}_{secrets.token_hex(4)}"  # shows the owner if one remains
         memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
         return cls(memory, ref.model_copy(update={"name": name}), owned=True)
 
@@ -70,7 +70,7 @@ class SharedArray:
         Raises
         ------
         MedSegError
-            If the other process removed it in the meantime.
+            If the other process has removed it.
         """
         try:
             return cls(_open_untracked(ref.name), ref, owned=False)
@@ -82,7 +82,7 @@ class SharedArray:
         return np.ndarray(self.ref.shape, self.ref.dtype, buffer=self._memory.buf)
 
     def write(self, array: NDArray[Any]) -> None:
-        """Copy an array of the same shape in."""
+        """Copy an array of the same shape into the shared memory."""
         self.view()[...] = array
 
     def read(self) -> NDArray[Any]:
@@ -106,7 +106,7 @@ class SharedArray:
 
 @dataclass(frozen=True)
 class SharedResult:
-    """The window's arrays for one result: the engine fills them with `write_result`, `read` gives the result back."""
+    """Shared arrays for one result: the engine fills them with `write_result`, the window calls `read`."""
 
     labels: SharedArray
     uncertainty_map: SharedArray | None
@@ -123,7 +123,7 @@ class SharedResult:
         Raises
         ------
         MedSegError
-            If the system has too little shared memory.
+            If there is too little shared memory.
         """
 
         def allocate(dtype: DTypeLike) -> SharedArray:
@@ -136,7 +136,7 @@ class SharedResult:
         )
 
     def read(self, reply: ResultReply) -> PredictionResult:
-        """Copy the result out, after the engine's last reply."""
+        """Return a copy of the result, after the engine's last reply."""
         return PredictionResult(
             labels=self.labels.read(),
             uncertainty=reply.uncertainty,
@@ -148,12 +148,12 @@ class SharedResult:
 
 
 def write_result(request: PredictRequest, result: PredictionResult) -> ResultReply:
-    """Fill the arrays that a request names, and return the rest of the result as the reply.
+    """Write the result to the shared arrays of a request, and return the rest of it as the reply.
 
     Raises
     ------
     MedSegError
-        If the window removed them in the meantime.
+        If the window has removed the arrays.
     """
     refs = (request.labels, request.uncertainty_map, request.roi)
     for ref, array in zip(refs, (result.labels, result.uncertainty_map, result.roi), strict=True):
@@ -174,7 +174,7 @@ def _require_free_memory(n_bytes: int) -> None:
         return
     if n_bytes > (free := shutil.disk_usage(LINUX_SHARED_MEMORY).free):
         raise MedSegError(
-            f"the image needs {n_bytes / 1e6:.0f} MB of shared memory, and {free / 1e6:.0f} MB are free. "
+            f"the image needs {n_bytes / 1e6:.0f} MB of shared memory, but only {free / 1e6:.0f} MB are free. "
             f"Enlarge {LINUX_SHARED_MEMORY} (in Docker: --shm-size), or predict fewer slices at once."
         )
 
@@ -184,6 +184,6 @@ def _open_untracked(name: str) -> SharedMemory:
         return SharedMemory(name, track=False)
     memory = SharedMemory(name)
     if os.name == "posix":
-        # until 3.13 Python takes whoever opens a segment for its owner, and would remove it under the window
+        # Before 3.13, Python treats a process that opens a segment as its owner and would remove it at exit.
         resource_tracker.unregister(f"/{memory.name}", "shared_memory")
     return memory

@@ -55,7 +55,7 @@ def test_an_empty_array_can_be_shared() -> None:
 def test_an_image_larger_than_shared_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shared_memory.shutil, "disk_usage", lambda _folder: usage(64_000_000, 0, 64_000_000))
-    with pytest.raises(MedSegError, match=r"needs 100 MB of shared memory, and 64 MB are free.*--shm-size"):
+    with pytest.raises(MedSegError, match=r"needs 100 MB of shared memory, but only 64 MB are free.*--shm-size"):
         SharedArray.create((100, 1000, 1000), np.uint8)
 
 
