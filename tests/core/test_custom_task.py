@@ -123,7 +123,7 @@ def test_a_card_brings_its_task_and_names_the_same(tmp_path: Path) -> None:
     (tmp_path / "user" / "larynx-unet" / "1").mkdir(parents=True)
     write_card(card_of(larynx()), tmp_path / "user" / "larynx-unet" / "1" / "card.json")
     assert registry.read_task_catalog().get_task("larynx") == larynx()
-    with pytest.raises(ValueError, match="brings 'larynx'"):
+    with pytest.raises(ValueError, match="defines 'larynx'"):
         ModelCard.model_validate(card_of(larynx()).model_dump() | {"task": "knee"})
 
 

@@ -142,7 +142,7 @@ def test_zero_size_is_refused(tmp_path: Path) -> None:
 def test_pickled_arrays_are_never_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
     assert not formats.can_read(tmp_path / "a.npy")
-    with pytest.raises(MedSegError, match=r"a\.npy is no image"):
+    with pytest.raises(MedSegError, match=r"a\.npy has an unsupported format"):
         formats.read(tmp_path / "a.npy")
 
 

@@ -192,4 +192,4 @@ def test_several_pictures_in_one_file_are_told(tmp_path: Path) -> None:
         tiff.write(grey((7, 9)), metadata=None)
     image = formats.read(tmp_path / "a.tif")
     assert image.pixels.shape == (5, 6)
-    assert "2 pictures" in image.notes[0]
+    assert "2 images" in image.notes[0]
