@@ -452,7 +452,7 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
 
 def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2, 3)
-    assert "0 of the 5 patients that are needed" in dock.retrain_panel._hint_page.text()
+    assert "0 patients; the comparison needs 5" in dock.retrain_panel._hint_page.text()
     dock.case_controller.current.labels_layer.brush_size = 1
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     accept_all(dock, qtbot)

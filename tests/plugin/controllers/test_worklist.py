@@ -43,7 +43,7 @@ def test_of_several_the_first_is_open_and_all_get_predicted(
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
     assert window.case_controller.current.case.name == "case1"
     assert len(window.viewer.layers) == 2
-    assert "3 images in the list" in told
+    assert "3 images were added to the list" in told
 
 
 def test_the_same_file_again_is_the_same_case(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:

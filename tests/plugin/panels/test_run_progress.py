@@ -46,7 +46,7 @@ def test_pause_ends_the_process_and_continue_is_offered(ws: Workspace, make_dock
     run.die()
     qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
     assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
-    assert progress.halted_label.text() == "Paused at epoch 2; press Continue to go on."
+    assert progress.halted_label.text() == "Paused at epoch 2; press Continue to resume."
     assert progress.continue_button.isVisible()
     assert not progress.pause_button.isVisible()
 
@@ -63,7 +63,7 @@ def test_a_wish_that_a_starting_process_forgets_is_repeated(ws: Workspace, make_
     run.die()
     qtbot.waitUntil(lambda: not dock.run_monitor.is_running)
     assert ws.project.get_record(Run, run.run.id).state is RunState.PAUSED
-    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 1; press Continue to go on."
+    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 1; press Continue to resume."
 
 
 def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_another(
@@ -72,7 +72,7 @@ def test_a_paused_run_is_offered_after_a_restart_and_stands_in_the_way_of_anothe
     pause_at(RunFolder(ws), 12)
     dock = make_dock(ws)
     assert not dock.run_monitor.is_running
-    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 12; press Continue to go on."
+    assert dock.retrain_panel.progress.halted_label.text() == "Paused at epoch 12; press Continue to resume."
     assert len(dock.retrain_panel.progress.curve.epochs) == 12
     assert not dock.retrain_panel._retrain.isEnabled()
     assert dock.retrain_panel._retrain.toolTip() == "A run is paused: continue or discard it first"
@@ -122,7 +122,7 @@ def test_an_interrupted_run_can_go_on_too(ws: Workspace, make_dock: MakeDock, to
     run.say(BEGAN, epoch(1))
     run.die()
     dock = make_dock(ws)
-    assert dock.retrain_panel.progress.halted_label.text() == "Interrupted at epoch 1; press Continue to go on."
+    assert dock.retrain_panel.progress.halted_label.text() == "Interrupted at epoch 1; press Continue to resume."
     assert "Resume the run, or train again" in told
     assert dock.retrain_panel.progress.continue_button.isVisible()
 
@@ -140,7 +140,7 @@ def test_a_paused_run_of_another_task_is_named(ws: Workspace, make_dock: MakeDoc
     run = RunFolder(ws, task="covid")
     pause_at(run, 1)
     dock = make_dock(ws)
-    assert "choose the task COVID-19 lesions (CT) to go on with it" in told
+    assert "Choose the task COVID-19 lesions (CT) to resume it" in told
     dock.worklist.choose_task("covid")
     assert dock.retrain_panel.progress.continue_button.isVisible()
 
