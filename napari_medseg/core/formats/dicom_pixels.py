@@ -20,7 +20,7 @@ from napari_medseg.core.formats.dicom_headers import (
     get_functional_group,
     has_magic_word,
 )
-from napari_medseg.core.formats.pixel_types import cast_compact
+from napari_medseg.core.image import cast_compact
 
 # Transfer syntaxes that pydicom's free plugins cannot decode, but imagecodecs can.
 _JPEG_LS_SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless)

@@ -14,8 +14,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
-from napari_medseg.core.formats.pixel_types import cast_native
-from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.image import Image, StorageLayout, cast_native
 
 _EXIF_ORIENTATION = 0x0112
 # EXIF orientation -> storage: the canonical axes (y, x) taken from the file's rows and columns.

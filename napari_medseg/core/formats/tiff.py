@@ -12,10 +12,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
-from napari_medseg.core.formats.pixel_types import cast_native, looks_like_hu
 from napari_medseg.core.formats.png_jpeg import reduce_to_grey
 from napari_medseg.core.formats.tiff_truncation import refuse_truncated
-from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.image import Image, StorageLayout, cast_native, looks_like_hu
 
 _MM_PER_UNIT = {
     "m": 1e3,

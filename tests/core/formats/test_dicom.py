@@ -134,7 +134,7 @@ def test_missing_slice_is_named(tmp_path: Path) -> None:
     paths = write_series(tmp_path, noise((6, 4, 4)))
     paths[2].unlink()
     with pytest.raises(
-        MedSegError, match=rf"missing.*{paths[1].name} to {paths[3].name} it is 5.00 mm, elsewhere 2.50"
+        MedSegError, match=rf"missing.*{paths[1].name} to {paths[3].name} the distance is 5.00 mm, elsewhere 2.50"
     ):
         formats.read(tmp_path)
 

@@ -64,7 +64,9 @@ def test_a_lock_released_twice_does_not_disturb_the_next_holder(tmp_path: Path) 
 
 def test_the_lock_file_of_an_older_version_does_not_disturb(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("process 1")
-    FolderLock(tmp_path).release()
+    lock = FolderLock(tmp_path)
+    assert (tmp_path / HOLDER_FILE).exists()
+    lock.release()
 
 
 def test_an_older_version_that_holds_the_folder_is_respected(tmp_path: Path) -> None:
