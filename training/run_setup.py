@@ -12,7 +12,7 @@ from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_FIRST_MODEL, choose_validation_groups
+from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.task_definitions import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
@@ -187,7 +187,7 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
         )
     notice = ""
     groups = {item.group for item in train}
-    held_back = () if validate else choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
+    held_back = () if validate else choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_SNAPSHOT)
     if held_back:
         validate = [item for item in train if item.group in held_back]
         train = [item for item in train if item.group not in held_back]

@@ -20,6 +20,8 @@ MIN_GROUPS_TO_HOLD_OUT = 2
 """A single group is used for training."""
 MIN_GROUPS_TO_VALIDATE_FIRST_MODEL = 5
 """A first model is trained on these groups alone: with fewer groups, all of them are needed for training."""
+MIN_GROUPS_TO_VALIDATE_SNAPSHOT = 10
+"""A snapshot that names no validation images: with fewer groups all are trained on, and they validate, too."""
 MIN_GROUPS_TO_VALIDATE_RETRAIN = 3
 """A retrained version already knows the task and must not become worse, so one of three groups is used to validate."""
 
