@@ -141,7 +141,7 @@ def test_a_retrain_predicts_the_hold_out_once_by_each_version(
     card = read_card(run_dir / "card.json")
     assert card.calibration.n_images == 3
     assert card.hold_out[0].labels_by == "the references of the snapshot"
-    assert f"calibration error {card.calibration.ece:.4f} on 3 images" in (run_dir / "report.html").read_text()
+    assert f"calibration error {card.calibration.ece:.4f} on 3 hold-out images" in (run_dir / "report.html").read_text()
     assert not (run_dir / "evaluation.json").exists()
 
 
