@@ -120,7 +120,7 @@ def test_nothing_to_learn_from_is_said(ws: Workspace) -> None:
         retrain.start_run(ws, "lungs")
     case = accepted(ws, 0)
     set_held_out(ws, case.group, True)
-    with pytest.raises(MedSegError, match="1 held out"):
+    with pytest.raises(MedSegError, match="1 in the hold-out"):
         retrain.start_run(ws, "lungs")
     assert not list((ws.project.folder / "runs").iterdir())
 
