@@ -37,7 +37,7 @@ def test_the_quick_parts_run_on_a_cpu_and_say_what_needs_a_gpu(
     figures = [figure for part in report["parts"] for figure in part["figures"]]
     assert sorted(figure["name"] for figure in figures if figure["note"] == NO_GPU) == SKIPPED_FIGURES
     assert report["device"] == "cpu"
-    assert report["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(report["versions"]["torch"])
     table = capsys.readouterr().out
     assert "steps/s" in table
     assert NO_GPU in table
