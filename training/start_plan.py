@@ -19,7 +19,6 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import (
@@ -31,7 +30,8 @@ from napari_medseg.core.model_card import (
     read_card,
 )
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.custom_task import count_input_channels
+from napari_medseg.core.tasks.definitions import TASKS, Task
 from training.from_folders.default_recipe import (
     NO_OVERRIDES,
     RecipeOverrides,

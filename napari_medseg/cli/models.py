@@ -10,10 +10,10 @@ from rich.table import Column, Table
 from napari_medseg.cli import network_summary
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import DEFAULT_TASK, JsonOption, RegistryOption, TaskOption, open_registry
-from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.tasks.custom_task import extends
 
 app = typer.Typer(no_args_is_help=True, help="List, show, add, promote and measure models.")
 ModelArgument = Annotated[str, typer.Argument(help="Version, such as lungs-unet@3.")]

@@ -25,8 +25,8 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
-from napari_medseg.core.task_definitions import Task
-from napari_medseg.core.task_detection import check_image_fits_task
+from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.detection import check_image_fits_task
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor

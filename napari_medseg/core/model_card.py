@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_medseg.core.custom_task import CustomTask
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
-from napari_medseg.core.task_definitions import Task, get_task
+from napari_medseg.core.tasks.custom_task import CustomTask
+from napari_medseg.core.tasks.definitions import Task, get_task
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"

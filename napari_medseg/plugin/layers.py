@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.definitions import TASKS, Task
 
 if TYPE_CHECKING:
     from napari import Viewer

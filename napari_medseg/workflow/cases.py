@@ -16,8 +16,8 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
-from napari_medseg.core.task_definitions import TASKS, Task
-from napari_medseg.core.task_detection import check_image_fits_task
+from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.detection import check_image_fits_task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 

@@ -24,7 +24,7 @@ from napari_medseg.core.quality.image_fingerprint import (
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.workspace import Workspace
 

@@ -27,7 +27,7 @@ from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Case, Correction, Prediction, now
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.workspace import Workspace
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.custom_task import extends
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
@@ -22,7 +21,8 @@ from napari_medseg.core.project.review_region import ReviewRegion, read_review_r
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.custom_task import extends
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.drafts import Draft

@@ -15,7 +15,7 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.replay import read_replay_images, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
-from napari_medseg.core.task_definitions import TASKS
+from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.workspace import Workspace

@@ -9,7 +9,7 @@ import platformdirs
 import napari_medseg
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
-from napari_medseg.core.task_catalog import TASKS_FOLDER, TaskCatalog
+from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine, PredictionEngine
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent

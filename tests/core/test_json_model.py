@@ -13,7 +13,7 @@ from napari_medseg.core.model_registry import LIVE_FILE, ModelRegistry
 from napari_medseg.core.project.review_region import read_draft_region
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, read_replay_images
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.task_catalog import read_task
+from napari_medseg.core.tasks.catalog import read_task
 
 
 class Settings(BaseModel):

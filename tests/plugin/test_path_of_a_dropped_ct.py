@@ -63,6 +63,6 @@ def test_a_dropped_ct_passes_few_files_on_the_way_to_its_labels(
         assert drop_on(dock, CT_SLICE)
         qtbot.waitUntil(lambda: bool(shown))
     path = shown[0] | set(engine_path.read_text(encoding="utf-8").split())
-    ends = {"core/formats/dicom.py", "plugin/layers.py", "inference/preprocess.py", "inference/postprocess.py"}
+    ends = {"core/dicom/image_reader.py", "plugin/layers.py", "inference/preprocess.py", "inference/postprocess.py"}
     assert {f"napari_medseg/{file}" for file in ends} <= path
     assert len(path) <= MAX_FILES, "\n".join(sorted(path))

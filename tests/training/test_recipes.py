@@ -10,7 +10,7 @@ from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.task_definitions import get_task
+from napari_medseg.core.tasks.definitions import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite

@@ -14,10 +14,10 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 import napari_medseg
-from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, Lineage, read_card
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.networks import load_version
 from training.from_folders.base_recipe import ModelRecipe
 from training.from_folders.default_recipe import RecipeOverrides

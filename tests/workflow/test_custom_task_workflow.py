@@ -9,7 +9,6 @@ import pytest
 from workflow_phantoms import SHAPE, phantom_labels, write_version
 
 from napari_medseg.core import formats
-from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card, write_card
@@ -17,6 +16,7 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Case, Run, RunState
+from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import add_cases

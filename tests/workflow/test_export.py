@@ -16,7 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.task_definitions import get_task
+from napari_medseg.core.tasks.definitions import get_task
 from napari_medseg.workflow.export import ExportItem, export_corrections
 
 LUNGS = get_task("lungs")

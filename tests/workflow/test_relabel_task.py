@@ -9,13 +9,13 @@ import torch
 from workflow_phantoms import QUICK, SHAPE, phantom_labels
 
 from napari_medseg.cli.main import main
-from napari_medseg.core.custom_task import append_task_labels, make_custom_task, replace_task_labels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Case, Correction, now
-from napari_medseg.core.task_catalog import read_task
+from napari_medseg.core.tasks.catalog import read_task
+from napari_medseg.core.tasks.custom_task import append_task_labels, make_custom_task, replace_task_labels
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow import custom_tasks, retrain, run_control
 from napari_medseg.workflow.cases import add_cases

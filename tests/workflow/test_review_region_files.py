@@ -23,7 +23,7 @@ from napari_medseg.core.project.review_region import (
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Correction, Run, RunState
 from napari_medseg.core.snapshot import IGNORE_INDEX, Role, write_snapshot
-from napari_medseg.core.task_definitions import get_task
+from napari_medseg.core.tasks.definitions import get_task
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import add_cases, set_held_out
 from napari_medseg.workflow.export import list_accepted_rows, read_export_items

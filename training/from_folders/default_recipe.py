@@ -14,7 +14,6 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_medseg.core.custom_task import count_input_channels
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import format_validation_error
 from napari_medseg.core.model_card import (
@@ -24,7 +23,8 @@ from napari_medseg.core.model_card import (
     PostprocessingStep,
     Preprocessing,
 )
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.custom_task import count_input_channels
+from napari_medseg.core.tasks.definitions import TASKS, Task
 from training.recipe import (
     AugmentationSettings,
     DataSettings,

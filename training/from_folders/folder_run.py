@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core import formats
-from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
@@ -23,7 +22,8 @@ from napari_medseg.core.split import (
     choose_hold_out_groups,
     choose_validation_groups,
 )
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.custom_task import make_custom_task
+from napari_medseg.core.tasks.definitions import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
 from training.from_folders.default_recipe import (

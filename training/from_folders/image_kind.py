@@ -7,14 +7,14 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_detection import detect_look
+from napari_medseg.core.tasks.detection import detect_look
 
 SAMPLED_IMAGES = 12
 _KIND_BY_MODALITY = {"CT": "ct", "MR": "mr", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "US": "ultrasound"}
 
 
 def detect_image_kind(images: Path) -> str:
-    """Return the kind of the images in a folder, a key of `core.custom_task.IMAGE_KINDS`; some images are read.
+    """Return the kind of the images in a folder, a key of `core.tasks.custom_task.IMAGE_KINDS`; some images are read.
 
     Raises
     ------

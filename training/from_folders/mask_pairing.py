@@ -16,7 +16,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding, check_labels
-from napari_medseg.core.task_detection import detect_look, image_fits_task
+from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
 from training.from_folders.mask_values import MaskEncoding, convert_mask_to_labels, describe_soft_borders

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.definitions import Task
 from training.from_folders.mask_files import UnknownValueError
 
 Labels = NDArray[np.integer[Any]]

@@ -21,10 +21,10 @@ from napari_medseg.cli.train.run_options import (
     check_png_suffix,
     read_run_overrides,
 )
-from napari_medseg.core.custom_task import have_same_labels
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.task_catalog import TaskCatalog
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.catalog import TaskCatalog
+from napari_medseg.core.tasks.custom_task import have_same_labels
+from napari_medseg.core.tasks.definitions import TASKS, Task
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides

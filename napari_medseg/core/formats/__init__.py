@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from napari_medseg.core.dicom.headers import is_dicom
+from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.dicom import read_dicom, read_series, read_series_with_headers
-from napari_medseg.core.formats.dicom_headers import is_dicom
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,

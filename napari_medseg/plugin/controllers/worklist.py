@@ -12,8 +12,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.task_definitions import TASKS, Task
-from napari_medseg.core.task_detection import detect_task
+from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.image_importer import ImageImporter

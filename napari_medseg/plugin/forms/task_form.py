@@ -22,15 +22,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_medseg.core.custom_task import (
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.custom_task import (
     IMAGE_KINDS,
     find_image_kind,
     get_default_colour,
     make_custom_task,
     replace_task_labels,
 )
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.task_definitions import Task
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin.forms.form_dialog import make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row

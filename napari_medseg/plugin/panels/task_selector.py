@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QEvent, Qt, Signal
 
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_medseg.core.custom_task import make_custom_task
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.custom_task import make_custom_task
 from training.from_folders.mask_files import UnknownValueError
 from training.from_folders.mask_values import (
     IGNORED_OBJECT,

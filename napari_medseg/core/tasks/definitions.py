@@ -1,6 +1,6 @@
 """The built-in tasks. A task is data: no other code depends on a task's name.
 
-Custom tasks are in `core.custom_task`; all tasks of a project or registry are in `core.task_catalog`.
+Custom tasks are in `core.tasks.custom_task`; all tasks of a project or registry are in `core.tasks.catalog`.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Task:
     modalities
         DICOM modalities of the images that it is meant for, such as ``"CT"``.
     looks
-        Looks of its images if the modality is unknown, as returned by `core.task_detection.detect_look`.
+        Looks of its images if the modality is unknown, as returned by `core.tasks.detection.detect_look`.
     display_window
         Centre and width, in HU, of the display window of a CT.
     sides

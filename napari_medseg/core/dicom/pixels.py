@@ -11,8 +11,7 @@ from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
 
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.dicom_headers import (
+from napari_medseg.core.dicom.headers import (
     DicomHeader,
     get_dicom_number,
     get_dicom_text,
@@ -20,6 +19,7 @@ from napari_medseg.core.formats.dicom_headers import (
     get_functional_group,
     has_magic_word,
 )
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import cast_compact
 
 # Transfer syntaxes that pydicom's free plugins cannot decode, but imagecodecs can.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.dicom.headers import DicomHeader, DicomPlane, read_header
+from napari_medseg.core.dicom.pixels import has_rescale, read_planes
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
-from napari_medseg.core.formats.dicom_headers import DicomHeader, DicomPlane, read_header
-from napari_medseg.core.formats.dicom_pixels import has_rescale, read_planes
 from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
@@ -28,7 +28,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PROJECTION_FLIPS = {"L": False, "R": True, "F": False, "H": True, "P": False, "A": True}
 
 PlanesReader = Callable[[Path], list[NDArray[Any]]]
-"""Returns the pixels of the planes of a file, like `dicom_pixels.read_planes`."""
+"""Returns the pixels of the planes of a file, like `core.dicom.pixels.read_planes`."""
 
 
 def read_dicom(path: Path) -> Image:

@@ -9,8 +9,8 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_definitions import TASKS
-from napari_medseg.core.task_detection import (
+from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.detection import (
     check_image_fits_task,
     detect_look,
     detect_task,

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.task_definitions import TASKS, Task
+from napari_medseg.core.tasks.definitions import TASKS, Task
 
 MAX_SAMPLED_PIXELS = 40_000
 MIN_STAINED_BRIGHTNESS = 0.31

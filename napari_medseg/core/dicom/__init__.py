@@ -1,0 +1,1 @@
+"""DICOM: headers, pixels and series of slices."""
