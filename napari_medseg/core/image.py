@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.errors import MedSegError
 
 SPATIAL_AXES = "ZYX"
@@ -84,6 +85,11 @@ class Image:
         Pixel order in the file; `None` for an image that was not read from a file.
     notes
         Remarks about reading for the user, one sentence each ("gantry tilt of 12 degrees").
+    acquisition
+        SOP class, body part and view, where the header says them.
+    padding_value
+        Value of the pixels that were not measured, such as those outside the field of view of a CT; `None` if there are
+        none. They count in no statistic.
     """
 
     pixels: NDArray[Any]
@@ -98,6 +104,8 @@ class Image:
     sources: tuple[Path, ...] = ()
     storage: StorageLayout | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    acquisition: Acquisition = field(default_factory=Acquisition)
+    padding_value: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != len(self.axes):
@@ -133,6 +141,10 @@ class Image:
         """Area of one pixel in the plane (y, x) in mm2; `None` if the spacing is unknown."""
         return None if self.spacing_mm is None else float(np.prod(self.spacing_mm[-2:]))
 
+    def find_padding(self) -> NDArray[np.bool_] | None:
+        """Return where pixels were not measured, of the shape of `pixels`; `None` if all were."""
+        return None if self.padding_value is None else self.pixels == self.padding_value
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of axes, shape, dtype, spacing and pixels: images with equal content are one case."""
@@ -154,11 +166,6 @@ class Image:
     def replace_pixels(self, pixels: NDArray[Any]) -> "Image":
         """Return an image with other pixels on the same grid."""
         return replace(self, pixels=pixels)
-
-
-_AIR_HU = -900
-_FAT_HU = -100
-_METAL_HU = 32767
 
 
 def cast_compact(values: NDArray[Any]) -> NDArray[Any]:
@@ -188,13 +195,9 @@ def cast_native(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(values.dtype.newbyteorder("="))
 
 
-def looks_like_hu(values: NDArray[Any]) -> bool:
-    """Whether values look like Hounsfield units: the minimum is like air, the maximum at least like fat.
-
-    NIfTI and TIFF do not store the modality. No other image type used here has values below -900. A CT that was
-    windowed or shifted is treated as a grey image.
-    """
-    if values.dtype.kind not in "if" or values.size == 0:
-        return False
-    low, high = float(values.min()), float(values.max())
-    return low <= _AIR_HU and _FAT_HU <= high <= _METAL_HU
+def select_measured(values: NDArray[Any], padding_value: float | None) -> NDArray[Any]:
+    """Return the values without padding, for statistics; all of them if there is no padding or nothing else."""
+    if padding_value is None:
+        return values
+    measured = values[values != padding_value]
+    return measured if measured.size else values

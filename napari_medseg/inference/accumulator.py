@@ -52,6 +52,8 @@ class PredictionAccumulator:
         Temperature of the card: logits are divided by it before the uncertainty is computed.
     observer
         Receives all logits; `None` if not needed.
+    padding
+        Pixels (n, y, x) that were not measured and do not count in the uncertainty of the case; `None` if there are none.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class PredictionAccumulator:
         with_depth: bool = False,
         temperature: float = 1.0,
         observer: LogitsObserver | None = None,
+        padding: NDArray[np.bool_] | None = None,
     ) -> None:
         self._observer = observer
+        self._padding = padding
         self.n_classes = n_classes
         self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
@@ -99,7 +103,8 @@ class PredictionAccumulator:
             logits = merge_foreground_classes(logits)
         self.labels[plane] = restore_plane_labels(logits, prepared)[0]
         inside = logits[..., : prepared.plane_shape[0], : prepared.plane_shape[1]]
-        self._uncertainty_sums[plane] = sum_sampled_uncertainty(inside / self._temperature)
+        measured = self._find_measured(plane, slice(None), prepared.plane_shape)
+        self._uncertainty_sums[plane] = sum_sampled_uncertainty(inside / self._temperature, measured)
         if self.uncertainty_map is not None:
             self.uncertainty_map[plane] = convert_to_percent(
                 restore(compute_uncertainty(logits / self._temperature)[:, None], prepared)
@@ -138,11 +143,20 @@ class PredictionAccumulator:
             rows = merge_foreground_classes(rows)
         self.labels[plane, first:last] = restore_plane_labels(rows, part)[0]
         inside = restore(rows, part)
-        self._uncertainty_sums[plane] += sum_sampled_uncertainty(inside / self._temperature)
+        measured = self._find_measured(plane, slice(first, last), band)
+        self._uncertainty_sums[plane] += sum_sampled_uncertainty(inside / self._temperature, measured)
         if self.uncertainty_map is not None:
             self.uncertainty_map[plane, first:last] = convert_to_percent(
                 compute_uncertainty(inside / self._temperature)
             )[0]
+
+    def _find_measured(self, plane: int, rows: slice, shape: tuple[int, int]) -> Tensor | None:
+        """Return which pixels of a plane, resampled to `shape` (nearest), were measured; `None` for all."""
+        if self._padding is None:
+            return None
+        inside = self._padding[plane, rows]
+        down, across = (np.arange(new) * old // new for new, old in zip(shape, inside.shape, strict=True))
+        return torch.from_numpy(~inside[np.ix_(down, across)])
 
 
 def compute_expected_depth(logits: Tensor) -> Tensor:
@@ -184,8 +198,10 @@ def compute_uncertainty(logits: Tensor) -> Tensor:
     return 1.0 - torch.softmax(logits.float(), dim=1).amax(dim=1)
 
 
-def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
+def sum_sampled_uncertainty(logits: Tensor, measured: Tensor | None = None) -> tuple[float, int, int]:
     """Sum the uncertainty of every second row and column of logits (n, classes, h, w).
+
+    Pixels that are False in `measured` (h, w) are left out.
 
     Returns
     -------
@@ -194,7 +210,11 @@ def sum_sampled_uncertainty(logits: Tensor) -> tuple[float, int, int]:
     """
     sample = logits[..., ::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].float()
     labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
-    return float(compute_uncertainty(sample).sum()), int(labelled.sum()), labelled.numel()
+    uncertainty = compute_uncertainty(sample)
+    if measured is not None:
+        counted = measured[::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].to(sample.device)
+        uncertainty, labelled = uncertainty[:, counted], labelled[:, counted]
+    return float(uncertainty.sum()), int(labelled.sum()), labelled.numel()
 
 
 def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int) -> float:

@@ -19,7 +19,9 @@ MIN_BRIGHTNESS = 1e-3
 Pixels = NDArray[np.float32]
 
 
-def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
+def apply_preprocessing_steps(
+    pixels: Pixels, names: Sequence[str], measured: NDArray[np.bool_] | None = None
+) -> Pixels:
     """Apply steps in order.
 
     Parameters
@@ -28,6 +30,8 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
         float32 (y, x) or (y, x, c) in [0, 1]; the result has the same shape and range.
     names
         Keys of `PREPROCESSING_STEPS`.
+    measured
+        Pixels that count in a histogram of the whole plane, of the shape of `pixels`; `None` for all.
 
     Returns
     -------
@@ -40,13 +44,18 @@ def apply_preprocessing_steps(pixels: Pixels, names: Sequence[str]) -> Pixels:
         If a step is unknown; the text lists the choices.
     """
     for name in names:
-        pixels = look_up(PREPROCESSING_STEPS, name, "step of preparation")(pixels).astype(np.float32)
+        apply = look_up(PREPROCESSING_STEPS, name, "step of preparation")
+        if apply is equalise_histogram:
+            pixels = equalise_histogram(pixels, measured).astype(np.float32)
+        else:
+            pixels = apply(pixels).astype(np.float32)
     return pixels
 
 
-def equalise_histogram(pixels: Pixels) -> NDArray[Any]:
+def equalise_histogram(pixels: Pixels, measured: NDArray[np.bool_] | None = None) -> NDArray[Any]:
     """Spread brightness so that every value is as frequent; (y, x) or (y, x, c) floats in [0, 1], in and out."""
-    return _apply_to_brightness(pixels, exposure.equalize_hist)
+    counted = None if measured is None or pixels.ndim > 2 or not measured.any() else measured
+    return _apply_to_brightness(pixels, lambda brightness: exposure.equalize_hist(brightness, mask=counted))
 
 
 def apply_clahe(pixels: Pixels) -> NDArray[Any]:

@@ -150,8 +150,15 @@ class Predictor:
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
+        padding = image.find_padding()
         accumulator = PredictionAccumulator(
-            shape, n_classes, options.with_uncertainty_map, with_depth, temperature, observer
+            shape,
+            n_classes,
+            options.with_uncertainty_map,
+            with_depth,
+            temperature,
+            observer,
+            None if padding is None else padding.reshape(shape),
         )
         first = 0
         while first < shape[0]:

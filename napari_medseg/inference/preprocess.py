@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.image import Image
+from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.model_card import ModelCard, Preprocessing
 from napari_medseg.inference.contrast import apply_preprocessing_steps
 
@@ -84,7 +84,7 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     channels = _count_channels(image, in_channels)
     planes = np.empty((len(pixels), channels, *padded), np.float32)
     for index, plane in enumerate(pixels):
-        normalised = normalise_plane(plane, card.preprocessing, image.units)
+        normalised = normalise_plane(plane, card.preprocessing, image.units, image.padding_value)
         planes[index] = _resample_and_pad(_to_channels(normalised, channels), plane_shape, padded)
     if channels != in_channels:
         planes = np.broadcast_to(planes, (len(pixels), in_channels, *padded))
@@ -92,21 +92,23 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     return PreparedImage(planes, plane_shape, native, spatial)
 
 
-def normalise_plane(plane: NDArray[Any], preprocessing: Preprocessing, units: str) -> NDArray[np.float32]:
+def normalise_plane(
+    plane: NDArray[Any], preprocessing: Preprocessing, units: str, padding_value: float | None = None
+) -> NDArray[np.float32]:
     """Scale one plane (y, x) or (y, x, c) for the network: [low, high] to [0, 1], then mean and std. Returns float32.
 
     HU are windowed by the card's fixed values. Other images are windowed by their percentiles, because the original
-    window of an 8-bit CT image is unknown.
+    window of an 8-bit CT image is unknown. Pixels of `padding_value` were not measured and do not count.
     """
     if units == "HU":
         low, high = preprocessing.hu_low, preprocessing.hu_high
     else:
-        low, high = _compute_percentiles(plane, preprocessing)
+        low, high = _compute_percentiles(plane, preprocessing, padding_value)
     if preprocessing.steps:
         shown = np.clip((plane.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-        return (apply_preprocessing_steps(shown, preprocessing.steps) - np.float32(preprocessing.mean)) / np.float32(
-            preprocessing.std
-        )
+        measured = None if padding_value is None else plane != padding_value
+        changed = apply_preprocessing_steps(shown, preprocessing.steps, measured)
+        return (changed - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
     scale = 1.0 / ((high - low) * preprocessing.std)
     result = plane.astype(np.float32)
     np.clip(result, low, high, out=result)
@@ -209,16 +211,19 @@ def restore_plane_labels(probabilities: Tensor, prepared: PreparedImage) -> NDAr
     return array if n_classes <= 256 else array.astype(np.uint16)
 
 
-def _compute_percentiles(plane: NDArray[Any], preprocessing: Preprocessing) -> tuple[float, float]:
+def _compute_percentiles(
+    plane: NDArray[Any], preprocessing: Preprocessing, padding_value: float | None
+) -> tuple[float, float]:
     step = max(1, math.isqrt(plane.shape[0] * plane.shape[1] // PERCENTILE_SAMPLE))
-    sample = plane[::step, ::step]
+    sample = select_measured(plane[::step, ::step], padding_value)
     wanted = (preprocessing.percentile_low, preprocessing.percentile_high)
     low, high = (
         _compute_uint8_percentiles(sample, wanted) if sample.dtype == np.uint8 else np.percentile(sample, wanted)
     )
     if high > low:
         return float(low), float(high)
-    low, high = float(plane.min()), float(plane.max())
+    measured = select_measured(plane, padding_value)
+    low, high = float(measured.min()), float(measured.max())
     return (low, high) if high > low else (low, low + 1.0)
 
 

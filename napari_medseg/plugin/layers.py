@@ -9,7 +9,7 @@ from napari.layers import Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_medseg.core.image import Image
+from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.definitions import TASKS, Task
 
@@ -63,7 +63,8 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
     if image.pixels.dtype == np.uint8:
         return 0.0, 255.0
     step = max(1, image.pixels.size // PERCENTILE_SAMPLE_SIZE)
-    low, high = np.nanpercentile(image.pixels.reshape(-1)[::step], CONTRAST_PERCENTILES)
+    shown = select_measured(image.pixels.reshape(-1)[::step], image.padding_value)
+    low, high = np.nanpercentile(shown, CONTRAST_PERCENTILES)
     return float(low), float(high if high > low else low + 1)
 
 

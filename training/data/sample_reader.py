@@ -194,8 +194,10 @@ def choose_training_planes(labels: NDArray[np.integer], edited: Sequence[int]) -
 
 def _take_planes(image: Image, chosen: NDArray[np.intp]) -> Image:
     if len(image.spatial_axes) == 2:
-        return Image(image.pixels[np.newaxis], "Z" + image.axes, units=image.units, name=image.name)
-    return Image(image.pixels[chosen], image.axes, units=image.units, name=image.name)
+        axes, pixels = "Z" + image.axes, image.pixels[np.newaxis]
+    else:
+        axes, pixels = image.axes, image.pixels[chosen]
+    return Image(pixels, axes, units=image.units, name=image.name, padding_value=image.padding_value)
 
 
 def _apply_random_window(image: Image, rng: np.random.Generator) -> Image:

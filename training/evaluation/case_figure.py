@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.image import Image
+from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.tasks.definitions import Task
 from training.evaluation.scores import EvaluatedCase
 
@@ -136,7 +136,7 @@ def _plane_to_rgb(image: Image, index: int) -> NDArray[np.floating[Any]]:
     """Return one plane as RGB values in [0, 1], (y, x, 3)."""
     pixels = image.pixels if len(image.spatial_axes) == 3 else image.pixels[np.newaxis]
     plane = pixels[index].astype(np.float32)
-    low, high = np.percentile(plane, (1, 99))
+    low, high = np.percentile(select_measured(plane, image.padding_value), (1, 99))
     plane = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
     shown: NDArray[np.floating[Any]] = plane if plane.ndim == 3 else np.repeat(plane[..., np.newaxis], 3, axis=-1)
     return shown[..., :3]

@@ -1,5 +1,6 @@
-"""Decode the pixels of a DICOM file to their physical unit: HU for CT, RGB for colour, dense is bright in X-rays."""
+"""Decode the pixels of a DICOM file, in their physical unit, and where they are padding."""
 
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import imagecodecs
@@ -8,46 +9,72 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.filereader import data_element_generator
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
+from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
 
-from napari_medseg.core.dicom.headers import (
-    DicomHeader,
-    get_dicom_number,
-    get_dicom_text,
-    get_file_version,
-    get_functional_group,
-    has_magic_word,
-)
+from napari_medseg.core.dicom.headers import DicomHeader, get_file_version, has_magic_word
+from napari_medseg.core.dicom.modality_transform import apply_modality_transform
+from napari_medseg.core.dicom.padding import find_padding
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.image import cast_compact
 
 # Transfer syntaxes that pydicom's free plugins cannot decode, but imagecodecs can.
 _JPEG_LS_SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless)
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, *_JPEG_LS_SYNTAXES)
 
 
-def read_planes(header: DicomHeader, file: BinaryIO) -> list[NDArray[Any]]:
-    """Read the pixels of an open DICOM file from where its header ended.
+@dataclass(frozen=True, eq=False)
+class DecodedPlane:
+    """One plane.
 
-    Returns
-    -------
-    list of NDArray
-        One array for each of `header.planes`: (rows, columns) in HU or the stored unit, or (rows, columns, 3) RGB.
+    Parameters
+    ----------
+    pixels
+        (rows, columns) in HU or the stored unit, or (rows, columns, 3) RGB.
+    padding
+        Where nothing was measured, bool (rows, columns); `pixels` has an arbitrary measured value there. `None` if all
+        pixels were measured.
+    """
+
+    pixels: NDArray[Any]
+    padding: NDArray[np.bool_] | None
+
+
+def read_planes(header: DicomHeader, file: BinaryIO) -> list[DecodedPlane]:
+    """Read the pixels of an open DICOM file from where its header ended, one item for each of `header.planes`.
 
     Raises
     ------
     MedSegError
-        As `decode_pixels`, or if the file changed after its header was read.
+        As `decode_pixels`, if the file changed after its header was read, or if its rescale is invalid.
     Exception
         Whatever decoders raise for damaged files: call this function inside `translate_decode_errors`.
     """
     if get_file_version(file) != header.encoding.file_version:
         raise MedSegError(f"{header.path.name} changed while it was read. Open it again when it is complete.")
     dataset = _read_pixel_data(header, file)
-    pixels = decode_pixels(dataset, header.path.name)
-    frames = pixels if len(header.planes) > 1 else [pixels]
-    return [_apply_modality_transform(frames[plane.frame], dataset, plane.frame) for plane in header.planes]
+    stored = decode_pixels(dataset, header.path.name)
+    is_grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
+    padding = find_padding(stored, dataset) if is_grey else None
+    if len(header.planes) == 1:
+        stored, padding = stored[np.newaxis], None if padding is None else padding[np.newaxis]
+    return [
+        _make_plane(
+            stored[plane.frame], None if padding is None else padding[plane.frame], dataset, header, plane.frame
+        )
+        for plane in header.planes
+    ]
+
+
+def _make_plane(
+    stored: NDArray[Any], padding: NDArray[np.bool_] | None, dataset: Dataset, header: DicomHeader, frame: int
+) -> DecodedPlane:
+    if padding is not None and padding.any():
+        # Padding must not decide the type of the values: 63536 as HU needs 32 bits.
+        measured = stored[~padding]
+        stored = np.where(padding, measured[0] if measured.size else stored.dtype.type(0), stored)
+    else:
+        padding = None
+    return DecodedPlane(apply_modality_transform(stored, dataset, header, frame), padding)
 
 
 def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
@@ -62,12 +89,6 @@ def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
     dataset.file_meta = encoding.attributes.file_meta
     dataset.set_original_encoding(is_implicit_vr, is_little_endian)
     return dataset
-
-
-def _apply_modality_transform(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
-    if stored.ndim == 3:
-        return stored
-    return apply_rescale(invert_monochrome1(stored, dataset), dataset, frame)
 
 
 def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
@@ -94,34 +115,6 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return apply_color_lut(pixels, dataset)
     return pixels
-
-
-def apply_rescale(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[Any]:
-    """Apply the modality transform (HU for CT) to the stored values of one plane: int16 if exact, else float32."""
-    if dataset.get("ModalityLUTSequence"):
-        return cast_compact(apply_modality_lut(stored, dataset))
-    group = get_functional_group(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = get_dicom_number(group, "RescaleSlope"), get_dicom_number(group, "RescaleIntercept")
-    if slope is None or intercept is None:
-        return stored
-    if slope.is_integer() and intercept.is_integer():
-        return cast_compact(stored.astype(np.int64) * int(slope) + int(intercept))
-    return (stored * slope + intercept).astype(np.float32)
-
-
-def has_rescale(dataset: Dataset) -> bool:
-    """Whether the file has a rescale to HU."""
-    group = get_functional_group(dataset, 0, "PixelValueTransformationSequence")
-    return "RescaleSlope" in group and get_dicom_text(group, "RescaleType") in ("", "HU")
-
-
-def invert_monochrome1(pixels: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
-    """Invert MONOCHROME1 within the stored value range, so that bone is bright in every X-ray."""
-    if dataset.PhotometricInterpretation != "MONOCHROME1" or pixels.dtype.kind not in "ui":
-        return pixels
-    bits = int(dataset.BitsStored)
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation else (0, (1 << bits) - 1)
-    return (low + high - pixels.astype(np.int64)).astype(pixels.dtype)
 
 
 def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:

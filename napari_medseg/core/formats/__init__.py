@@ -16,11 +16,13 @@ from napari_medseg.core.formats.discovery import (
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
+    FoundImages,
     ImageSource,
     detect_group,
     find_images,
     format_sources,
     get_suffix,
+    search_images,
 )
 from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
@@ -32,6 +34,7 @@ __all__ = [
     "JPEG_SUFFIXES",
     "READERS",
     "WRITERS",
+    "FoundImages",
     "ImageSource",
     "can_read",
     "find_images",
@@ -40,6 +43,7 @@ __all__ = [
     "read_mask",
     "read_series",
     "read_source",
+    "search_images",
     "write_image",
     "write_labels",
 ]
@@ -81,11 +85,12 @@ def read(path: Path) -> Image:
         several images (the text lists them; `find_images` returns them one by one).
     """
     if path.is_dir():
-        sources = find_images(path)
+        found = search_images(path)
+        sources = found.sources
         if not sources:
             raise MedSegError(
                 f"the folder {path.name} holds no image; supported formats are {_format_expected_types()}. "
-                "Choose another folder."
+                f"{found.note or 'Choose another folder.'}"
             )
         if len(sources) > 1:
             raise MedSegError(

@@ -1,12 +1,12 @@
 """Find the images in a file or folder. One DICOM series is one image; each PNG, JPEG, TIFF and NIfTI file is one."""
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
+from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
@@ -19,6 +19,7 @@ _NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 _MAX_FILES = 50_000
+MAX_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,31 @@ class ImageSource:
     headers: tuple[DicomHeader, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class FoundImages:
+    """Images in files and folders.
+
+    Parameters
+    ----------
+    sources
+        The images that can be opened.
+    skipped
+        DICOM files in the folders that hold no image: segmentations, doses, presentation states, reports.
+    """
+
+    sources: tuple[ImageSource, ...]
+    skipped: tuple[NoImageError, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """One sentence that names the skipped files; empty if there are none."""
+        if not self.skipped:
+            return ""
+        names = [f"{each.name} {each.kind}" for each in self.skipped[:MAX_NAMED]]
+        more = f" and {len(self.skipped) - MAX_NAMED} more" if len(self.skipped) > MAX_NAMED else ""
+        return f"DICOM without an image was skipped: {', '.join(names)}{more}."
+
+
 def get_suffix(path: Path) -> str:
     """Suffix in lower case; ``.nii.gz`` counts as one suffix."""
     name = path.name.lower()
@@ -50,7 +76,12 @@ def get_suffix(path: Path) -> str:
 
 
 def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
-    """List the images in a file or folder, or in several of them.
+    """List the images in a file or folder, or in several of them; see `search_images`."""
+    return list(search_images(path).sources)
+
+
+def search_images(path: Path | Sequence[Path]) -> FoundImages:
+    """Find the images in a file or folder, or in several of them, and what was skipped in the folders.
 
     DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
     named ``labels`` or ``masks`` and hidden ones.
@@ -66,31 +97,40 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
         if not each.exists():
             raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
         files += _list_files(each) if each.is_dir() else [each]
-    series = group_dicom_series(file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES)
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
-    offered = {file for source in series for file in source.paths}
+    named = {each for each in given if each.is_file()}
+    series = group_dicom_series(
+        (file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES), named
+    )
+    offered = {file for source in series.sources for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
-    by_hand = [file for file in given if file.is_file() and file not in offered]
-    return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series
+    by_hand = [file for file in given if file in named and file not in offered]
+    single = tuple(ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand))
+    return FoundImages(single + series.sources, series.skipped)
 
 
-def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
-    """Group DICOM files by series; other files, and those without an image (reports, directories), are skipped."""
-    groups: dict[tuple[str, ...], list[DicomHeader]] = defaultdict(list)
+def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> FoundImages:
+    """Group DICOM files by series; other files are left out, and those without an image (reports, doses) are skipped.
+
+    Files in `named` are never reported as skipped.
+    """
+    headers: list[DicomHeader] = []
     sources: list[ImageSource] = []
+    skipped: list[NoImageError] = []
     for path in paths:
         try:
             header = _read_header_if_dicom(path)
-        except NoImageError:
+        except NoImageError as error:
+            skipped += [] if path in named else [error]
             continue
         except MedSegError:
             # List a damaged file too: opening it reports the error; skipping it would hide a missing slice.
             sources.append(ImageSource(path.name, (path,)))
             continue
         if header is not None:
-            groups[header.series_key].append(header)
-    sources += [source for headers in groups.values() for source in _split_phases(headers)]
-    return sorted(sources, key=lambda source: source.paths[0].as_posix())
+            headers.append(header)
+    sources += [source for group in group_by_series(headers) for source in _make_series_sources(group)]
+    return FoundImages(tuple(sorted(sources, key=lambda source: source.paths[0].as_posix())), tuple(skipped))
 
 
 def detect_group(path: Path) -> str:
@@ -144,21 +184,15 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
             return read_header(path, file) if is_named_dicom or has_magic_word(file) else None
 
 
-def _split_phases(headers: list[DicomHeader]) -> list[ImageSource]:
+def _make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:
     """Return one source for a series, or one per phase if slices of several phases have the same positions."""
-    places = [tuple(header.planes[0].position.round(2)) for header in headers if header.planes[0].position is not None]
-    by_phase: dict[str, list[DicomHeader]] = defaultdict(list)
-    if len(set(places)) < len(places):
-        for header in headers:
-            by_phase[header.planes[0].phase].append(header)
-    else:
-        by_phase[""] = headers
+    by_phase = split_phases(headers)
     sources = []
     for phase, members in by_phase.items():
         first = members[0]
         name = " ".join(part for part in (first.patient, first.description) if part) or first.path.parent.name
         if len(by_phase) > 1:
-            name += f" phase {phase.replace('|', ' ').strip()}"
+            name += f" phase {phase}"
         if len(members) == 1:
             name = first.path.name
         sources.append(ImageSource(name, tuple(header.path for header in members), first.series, tuple(members)))

@@ -18,7 +18,8 @@ from napari_medseg.core.formats.orientation import (
     reorient_to_canonical,
     reorient_to_file,
 )
-from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_native, looks_like_hu
+from napari_medseg.core.hounsfield import looks_like_hu
+from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_native
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _NIFTI1_BYTES = 348

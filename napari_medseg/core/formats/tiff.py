@@ -14,7 +14,8 @@ from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, app
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import reduce_to_grey
 from napari_medseg.core.formats.tiff_truncation import refuse_truncated
-from napari_medseg.core.image import Image, StorageLayout, cast_native, looks_like_hu
+from napari_medseg.core.hounsfield import looks_like_hu
+from napari_medseg.core.image import Image, StorageLayout, cast_native
 
 _MM_PER_UNIT = {
     "m": 1e3,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image, StorageLayout
@@ -33,6 +34,8 @@ class _Origin(BaseModel):
     flips: tuple[bool, ...] = ()
     affine: str = ""
     nifti_header: str = ""
+    acquisition: Acquisition = Acquisition()
+    padding_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         units=origin.units,
         series=origin.series,
         notes=origin.notes,
+        acquisition=origin.acquisition,
+        padding_value=origin.padding_value,
         sources=tuple(Path(source) for source in case.sources),
         storage=_make_storage(origin),
     )
@@ -172,7 +177,14 @@ def _make_grid_image(case: Case, labels: NDArray[Any]) -> Image:
 
 
 def _make_origin(image: Image) -> _Origin:
-    origin = _Origin(modality=image.modality, units=image.units, series=image.series, notes=image.notes)
+    origin = _Origin(
+        modality=image.modality,
+        units=image.units,
+        series=image.series,
+        notes=image.notes,
+        acquisition=image.acquisition,
+        padding_value=image.padding_value,
+    )
     if image.storage is None:
         return origin
     return origin.model_copy(

@@ -15,6 +15,7 @@ _FULL_SHARE = 0.99
 _SPECK_SHARE = 0.002
 _OUTSIDE_SHARE = 0.05
 _RAS_X = 0
+_VIEWS_WITHOUT_SIDES = ("lateral", "decubitus")
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,13 @@ def _make_swapped_sides_finding(task: Task) -> Finding:
 
 
 def _shows_both_sides(image: Image) -> bool:
-    """Whether the columns run from right to left in the patient; False in a sagittal plane."""
+    """Whether the columns run from right to left in the patient.
+
+    False in a sagittal plane and in a lateral film, where both sides lie on each other, and in a film of a patient who
+    lies on one side, which may be stored turned by 90 degrees.
+    """
     if image.affine is None:
-        return True
+        return image.acquisition.view not in _VIEWS_WITHOUT_SIDES
     return int(np.abs(image.affine[:3, 2]).argmax()) == _RAS_X
 
 

@@ -19,6 +19,10 @@ PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#C
 """Okabe-Ito palette, colour-blind safe; further labels get hues that differ by the golden angle."""
 GOLDEN_ANGLE = 0.381966
 _GREY_AXES = ("YX", "ZYX")
+_GREY_MODALITIES = (
+    *("CT", "MR", "CR", "DX", "US", "MG", "PT", "XA", "RF", "NM", "RG", "IO", "PX", "OP", "OPT", "IVUS", "IVOCT"),
+    *("BDUS", "BMD", "RTIMAGE", "GM", "ES"),
+)
 _COLOUR_AXES = ("YX", "YXC", "ZYXC")
 
 
@@ -36,13 +40,11 @@ class ImageKind:
 
 IMAGE_KINDS: dict[str, ImageKind] = {
     "colour": ImageKind(
-        "Colour images", _COLOUR_AXES, ("XC", "ES", "GM", "OP"), ("endoscopic", "stained"), "endoscopy"
+        "Colour images", _COLOUR_AXES, ("XC", "ES", "GM", "OP", "SM", "DMS"), ("endoscopic", "stained"), "endoscopy"
     ),
     "endoscopy": ImageKind("Endoscopy", _COLOUR_AXES, ("ES", "GM", "XC"), ("endoscopic",), "endoscopy"),
     "histology": ImageKind("Histology, H&E", _COLOUR_AXES, ("SM",), ("stained",), "histology"),
-    "grey": ImageKind(
-        "Grey images or slices", _GREY_AXES, ("CT", "MR", "CR", "DX", "US", "MG", "PT"), ("grey",), "gentle"
-    ),
+    "grey": ImageKind("Grey images or slices", _GREY_AXES, _GREY_MODALITIES, ("grey",), "gentle"),
     "ct": ImageKind("CT", _GREY_AXES, ("CT",), ("grey",), "gentle", (40.0, 400.0)),
     "mr": ImageKind("MR", _GREY_AXES, ("MR",), ("grey",), "gentle"),
     "x-ray": ImageKind("X-ray", _GREY_AXES, ("CR", "DX", "MG"), ("grey",), "gentle"),
@@ -131,6 +133,13 @@ def find_image_kind(task: Task) -> str:
     like = [word for word, kind in IMAGE_KINDS.items() if (kind.axes, kind.looks) == (task.axes, task.looks)]
     exact = [word for word in like if IMAGE_KINDS[word].modalities == task.modalities]
     return next(iter([*exact, *like, FALLBACK_KINDS[count_input_channels(task)]]))
+
+
+def list_modalities(task: Task) -> tuple[str, ...]:
+    """Return the modalities that a task accepts; for a custom task also those that its kind of images has by now."""
+    if task.name in TASKS:
+        return task.modalities
+    return tuple(dict.fromkeys((*task.modalities, *IMAGE_KINDS[find_image_kind(task)].modalities)))
 
 
 def check_custom_task(task: Task) -> Task:

@@ -23,6 +23,27 @@ class Label:
 
 
 @dataclass(frozen=True)
+class AcquisitionLimit:
+    """What rules an image out although its modality fits.
+
+    Parameters
+    ----------
+    modalities
+        Modalities for which this holds.
+    body_regions
+        Keys of `core.tasks.body_regions.BODY_REGIONS` that fit; empty for any. An unknown region rules nothing out.
+    excluded_views
+        Views of `core.acquisition.View` that do not fit.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    modalities: tuple[str, ...]
+    body_regions: tuple[str, ...] = ()
+    excluded_views: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be segmented; constant.
 
@@ -35,7 +56,9 @@ class Task:
     axes
         Axes of the images that it accepts.
     modalities
-        DICOM modalities of the images that it is meant for, such as ``"CT"``.
+        DICOM modalities of the images that it is meant for, such as ``"CT"``. Images of others are ruled out.
+    limits
+        Body regions and views that the images of a modality must have, or must not have.
     looks
         Looks of its images if the modality is unknown, as returned by `core.tasks.detection.detect_look`.
     display_window
@@ -67,6 +90,7 @@ class Task:
     default_model: str = ""
     augmentation: str = "gentle"
     replay_augmentation: str = "replay"
+    limits: tuple[AcquisitionLimit, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -88,6 +112,8 @@ class Task:
 
 LARGEST_INSTANCE = 2**32 - 2
 _IMAGE_AXES = ("YX", "YXC", "ZYXC")
+_CHEST_CT = AcquisitionLimit(("CT",), ("chest", "trunk"), ("localizer",))
+_CHEST_FILM = AcquisitionLimit(("CR", "DX", "RG"), ("chest",), ("lateral", "oblique"))
 
 TASKS: dict[str, Task] = {
     "lungs": Task(
@@ -95,11 +121,12 @@ TASKS: dict[str, Task] = {
         title="Lungs (CT, X-ray)",
         labels=(Label(1, "right lung", "#E69F00"), Label(2, "left lung", "#56B4E9")),
         axes=("YX", "ZYX"),
-        modalities=("CT", "CR", "DX"),
+        modalities=("CT", "CR", "DX", "RG"),
         looks=("grey",),
         display_window=(-600.0, 1500.0),
         sides=(1, 2),
         default_model="lungs-unet",
+        limits=(_CHEST_CT, _CHEST_FILM),
     ),
     "covid": Task(
         name="covid",
@@ -117,13 +144,14 @@ TASKS: dict[str, Task] = {
         default_model="covid-unet",
         augmentation="lesions",
         replay_augmentation="lesions",
+        limits=(_CHEST_CT,),
     ),
     "nuclei": Task(
         name="nuclei",
         title="Nuclei (H&E)",
         labels=(Label(1, "nucleus", "#009E73"),),
         axes=_IMAGE_AXES,
-        modalities=("SM",),
+        modalities=("SM", "GM"),
         looks=("stained",),
         instances=True,
         default_model="nuclei-unet",

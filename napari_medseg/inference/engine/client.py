@@ -194,6 +194,7 @@ class Engine:
             uncertainty_map=None if result.uncertainty_map is None else result.uncertainty_map.ref,
             roi_folder=None if roi_folder is None else str(roi_folder.resolve()),
             roi=None if result.roi is None else result.roi.ref,
+            padding_value=image.padding_value,
         )
 
     def _wait_for_turn(self, ticket: int) -> Iterator[PredictionEvent]:

@@ -48,6 +48,7 @@ class PredictRequest(_Message):
     uncertainty_map: ArrayRef | None
     roi_folder: str | None = None
     roi: ArrayRef | None = None
+    padding_value: float | None = None
 
 
 class CancelRequest(_Message):

@@ -146,7 +146,14 @@ def _predict(
     send_reply: Callable[[Reply], None],
 ) -> PredictionResult | None:
     """Return the result, or `None` if the request was cancelled."""
-    image = Image(pixels.view(), request.axes, request.spacing_mm, units=request.units, name=request.image_name)
+    image = Image(
+        pixels.view(),
+        request.axes,
+        request.spacing_mm,
+        units=request.units,
+        name=request.image_name,
+        padding_value=request.padding_value,
+    )
     events = predictor.predict(image, PredictionOptions(with_uncertainty_map=request.uncertainty_map is not None))
     for event in events:
         if request_queue.is_cancelled(request.id):
