@@ -23,10 +23,11 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.definitions import Task
-from napari_medseg.core.tasks.detection import check_image_fits_task
+from napari_medseg.core.tasks.detection import assess_task_fit, check_axes_fit_task, describe_import
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -40,6 +41,9 @@ def predict(
     suffix: LabelFormatOption = ".tif",
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Segment images that the task is not for, by modality, body part or view.")
+    ] = False,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
@@ -48,7 +52,7 @@ def predict(
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     look_up(formats.WRITERS, suffix, problem=f"labels cannot be written as {suffix!r}")
-    sources, errors = _find_sources(files)
+    sources, skipped, errors = _find_sources(files)
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
     card = choose_model_card(models, task, model)
@@ -60,29 +64,35 @@ def predict(
         try:
             if target.exists() and not overwrite:
                 raise MedSegError(f"{target} exists already. Choose another folder with -o, or add --overwrite.")
-            written.append(_predict_one(source, target, predictor, wanted))
+            written.append(_predict_one(source, target, predictor, wanted, force))
         except MedSegError as error:
             errors.append(str(error))
     if as_json:
-        echo_json({"model": card.id, "device": predictor.device_title, "files": written, "errors": errors})
+        result = {"model": card.id, "device": predictor.device_title, "files": written}
+        echo_json(result | {"skipped": skipped, "errors": errors})
     else:
-        _echo_result(written, errors)
+        _echo_result(written, skipped, errors)
     if errors:
         raise typer.Exit(1)
 
 
-def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], list[str]]:
+def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], list[str], list[str]]:
+    """Return the images, remarks about what was skipped in folders, and errors."""
     sources: list[formats.ImageSource] = []
+    skipped: list[str] = []
     errors: list[str] = []
     for file in files:
         try:
-            found = formats.find_images(file)
-            if not found:
-                raise MedSegError(f"{file} contains no readable image. Choose another file or folder.")
-            sources += found
+            found = formats.search_images(file)
+            if not found.sources:
+                raise MedSegError(
+                    f"{file} contains no readable image. {found.note or 'Choose another file or folder.'}"
+                )
+            sources += found.sources
+            skipped += [found.note] if found.note else []
         except MedSegError as error:
             errors.append(str(error))
-    return sources, errors
+    return sources, skipped, errors
 
 
 def _name_label_files(
@@ -100,11 +110,13 @@ def _name_label_files(
     return targets
 
 
-def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predictor", task: Task) -> dict[str, Any]:
+def _predict_one(
+    source: formats.ImageSource, target: Path, predictor: "Predictor", task: Task, force: bool
+) -> dict[str, Any]:
     from napari_medseg.inference.events import PredictionResult
 
     image = formats.read_source(source)
-    check_image_fits_task(image, task)
+    _check_fit(image, task, force)
     result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
     formats.write_labels(target, result.labels, image)
     sizes = measure_labels(result.labels, image, task, result.roi)
@@ -115,8 +127,16 @@ def _predict_one(source: formats.ImageSource, target: Path, predictor: "Predicto
         "uncertainty": round(result.uncertainty, 5),
         "sizes": {size.label.name: _describe_size(size) for size in sizes},
         "text": ", ".join(f"{size.label.name} {size.text}" for size in sizes),
+        "notes": list(describe_import(image, task)),
         "findings": [finding.text for finding in check_labels(result.labels, task, image)],
     }
+
+
+def _check_fit(image: Image, task: Task, force: bool) -> None:
+    check_axes_fit_task(image, task)
+    problem = "" if force else assess_task_fit(image, task).problem
+    if problem:
+        raise MedSegError(f"{image.name} {problem} Choose another task, or add --force to segment it all the same.")
 
 
 def _describe_size(size: Measurement) -> dict[str, Any]:
@@ -126,10 +146,14 @@ def _describe_size(size: Measurement) -> dict[str, Any]:
     return figures | {f"share of {name}": round(share, 5) for name, share in size.shares}
 
 
-def _echo_result(written: Sequence[dict[str, Any]], errors: Sequence[str]) -> None:
+def _echo_result(written: Sequence[dict[str, Any]], skipped: Sequence[str], errors: Sequence[str]) -> None:
     for entry in written:
         echo(f"{entry['labels']}  {entry['text']}")
+        for note in entry["notes"]:
+            echo(f"  note: {note}")
         for finding in entry["findings"]:
             echo(f"  please check: {finding}")
+    for note in skipped:
+        typer.echo(f"medseg: note: {note}", err=True)
     for error in errors:
         typer.echo(f"medseg: {error}", err=True)

@@ -53,7 +53,7 @@ class PredictionAccumulator:
     observer
         Receives all logits; `None` if not needed.
     padding
-        Pixels (n, y, x) that were not measured and do not count in the uncertainty of the case; `None` if there are none.
+        Pixels, as many as in `shape`, that were not measured and do not count in the uncertainty of the case.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PredictionAccumulator:
         padding: NDArray[np.bool_] | None = None,
     ) -> None:
         self._observer = observer
-        self._padding = padding
+        self._padding = None if padding is None else padding.reshape(shape)
         self.n_classes = n_classes
         self._temperature = temperature
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)

@@ -150,16 +150,8 @@ class Predictor:
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         temperature = self.card.calibration.temperature
-        padding = image.find_padding()
-        accumulator = PredictionAccumulator(
-            shape,
-            n_classes,
-            options.with_uncertainty_map,
-            with_depth,
-            temperature,
-            observer,
-            None if padding is None else padding.reshape(shape),
-        )
+        with_map, padding = options.with_uncertainty_map, image.find_padding()
+        accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))

@@ -17,7 +17,7 @@ from napari_medseg.core.records import Case, Correction, Prediction, Review, Rev
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.core.tasks.definitions import TASKS, Task
-from napari_medseg.core.tasks.detection import check_image_fits_task
+from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
 from napari_medseg.workflow.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
@@ -81,20 +81,20 @@ class TaskCases:
         self._rows = [*self._rows[:place], row, *self._rows[place + 1 :]]
 
 
-def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
+def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool = False) -> list[Case]:
     """Add images to the project in order. If an image exists already (same content and task), its case is returned.
 
     Each new group is assigned to training or hold-out by `core.split` and keeps this assignment. Groups of the training
-    samples of a live bundled model are never held out.
+    samples of a live bundled model are never held out. `force` adds images that modality, body part or view rule out.
 
     Raises
     ------
     MedSegError
-        If the task does not accept images with these axes. Then nothing is added.
+        If the task does not accept one of the images. Then nothing is added.
     """
     wanted = ws.tasks.get_task(task)
     for image in images:
-        check_image_fits_task(image, wanted)
+        check_axes_fit_task(image, wanted) if force else check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
         _assign_sides(ws, [_get_group(image) for image in images if _find_case(ws, image, task) is None])

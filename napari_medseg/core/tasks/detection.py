@@ -59,7 +59,7 @@ class TaskFit:
     Parameters
     ----------
     problem
-        What rules the task out, as a sentence with a hint; empty if nothing does.
+        What rules the task out, as a sentence without its subject, the image; empty if nothing does.
     note
         What the answer rests on where the header does not say it, as a sentence; empty if the header does.
     """
@@ -98,23 +98,30 @@ def check_image_fits_task(image: Image, task: Task) -> None:
     """
     check_axes_fit_task(image, task)
     if problem := assess_task_fit(image, task).problem:
-        raise MedSegError(f"{image.name} {problem}")
+        raise MedSegError(f"{image.name} {problem} Choose another task, or another image.")
 
 
 def assess_task_fit(image: Image, task: Task) -> TaskFit:
     """Judge by modality, SOP class, body part and view; where they say nothing, by the look."""
     if task.modalities and (problem := _find_excluding_header(image, task)):
-        return TaskFit(f"{problem} Choose another task, or another image.")
+        return TaskFit(problem)
     if _says_how_it_was_made(image):
         return TaskFit() if image.acquisition.sop_class or image.units != "HU" else TaskFit(note=_CT_BY_VALUES)
     says = _describe_silence(image)
     look = detect_look(image)
     if task.looks == ("grey",) and look != "grey":
-        return TaskFit(f"{says}, and it is coloured, but {task.title} is for grey images. Choose another task.")
+        return TaskFit(f"{says}, and it is coloured, but {task.title} is for grey images.")
     found = f"{says}; it looks {look}"
     if task.looks and look not in task.looks:
         return TaskFit(note=f"The image {found}, not {' or '.join(task.looks)}: please check the task.")
     return TaskFit(note=f"The image {found}, as images for {task.title} do.")
+
+
+def describe_import(image: Image, task: Task) -> tuple[str, ...]:
+    """Return what a person should know of an image of a task: how it was read, and what the fit rests on."""
+    fit = assess_task_fit(image, task)
+    forced = f"Forced: the image {fit.problem}" if fit.problem else ""
+    return tuple(text for text in (*image.notes, fit.note, forced) if text)
 
 
 def is_coloured(image: Image) -> bool:
@@ -168,7 +175,8 @@ def _find_excluding_header(image: Image, task: Task) -> str:
         if image.acquisition.view in limit.excluded_views:
             return f"is a {image.acquisition.view} view ({image.modality}), which {task.title} is not for."
         if limit.body_regions and region and region not in limit.body_regions:
-            return f"shows {image.acquisition.body_part} ({image.modality}), but {task.title} is for {' or '.join(limit.body_regions)}."
+            wanted = " or ".join(limit.body_regions)
+            return f"shows {image.acquisition.body_part} ({image.modality}), but {task.title} is for {wanted}."
     return ""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 from napari.utils.events import Event
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
@@ -21,9 +22,20 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 
+MAX_NOTES = 5
+"""Different remarks that are shown after a drop of many images."""
+
+
 @dataclass(frozen=True)
 class ReadFailure:
     """A file or folder that cannot be used, and why."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadNote:
+    """What was skipped in a folder, as a sentence."""
 
     text: str
 
@@ -37,18 +49,22 @@ class ReadProgress:
     name: str
 
 
-def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
+def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
     """Read all images in these files and folders; slices of one series become one volume.
 
-    A file that cannot be read is reported as `ReadFailure`; the other files are still read.
+    A file that cannot be read is reported as `ReadFailure`; the others are still read. DICOM without an image, such
+    as a segmentation, is skipped with a `ReadNote`.
     """
     try:
-        sources = formats.find_images(paths)
+        found = formats.search_images(paths)
+        sources = found.sources
         if not sources:
             yield formats.read(paths[0])  # no image in the folder: this raises the error
     except MedSegError as error:
         yield ReadFailure(str(error))
         return
+    if found.note:
+        yield ReadNote(found.note)
     for number, source in enumerate(sources, start=1):
         yield ReadProgress(number, len(sources), source.name)
         try:
@@ -98,7 +114,13 @@ class ImageImporter(QObject):
         self._viewer = viewer
         self._new_layers: list[Layer] = []
         self._workers: list[Worker] = []
+        self._notes: dict[str, int] = {}
         viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def add_notes(self, notes: Sequence[str]) -> None:
+        """Keep remarks about an image of the batch; each is shown once when the batch ends."""
+        for note in notes:
+            self._notes[note] = self._notes.get(note, 0) + 1
 
     def close(self) -> None:
         """Disconnect from the viewer and stop reading."""
@@ -157,9 +179,9 @@ class ImageImporter(QObject):
         if slices:
             self._run(read_images(slices))
         else:
-            self.finished.emit()
+            self._finish()
 
-    def _run(self, work: Generator[Image | ReadFailure | ReadProgress]) -> None:
+    def _run(self, work: Generator[Image | ReadFailure | ReadNote | ReadProgress]) -> None:
         worker = Worker(work, self)
         worker.yielded.connect(self._on_item)
         worker.failed.connect(lambda error: self.failed.emit(str(error)))
@@ -174,11 +196,20 @@ class ImageImporter(QObject):
                 self.image_imported.emit(item, None)
             case ReadFailure(text=text):
                 self.failed.emit(text)
+            case ReadNote(text=text):
+                self.add_notes([text])
             case ReadProgress():
                 self.progressed.emit(item)
 
     def _on_ended(self, worker: Worker) -> None:
         self._workers.remove(worker)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._notes:
+            several = [f"{note} ({count} images)" if count > 1 else note for note, count in self._notes.items()]
+            show_info("\n".join(several[:MAX_NOTES]))
+            self._notes = {}
         self.finished.emit()
 
 

@@ -13,7 +13,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks.definitions import TASKS, Task
-from napari_medseg.core.tasks.detection import detect_task
+from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.image_importer import ImageImporter
@@ -193,6 +193,7 @@ class Worklist(QObject):
             layers.remove(self._viewer, layer)
             show_problem(error)
             return
+        self.importer.add_notes(describe_import(image, self.task))
         self._batch.append(case)
         self.image_loaded.emit(case, image)
         if len(self._batch) == 1:

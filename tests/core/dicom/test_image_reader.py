@@ -7,7 +7,17 @@ import highdicom
 import imagecodecs
 import numpy as np
 import pytest
-from dicom_files import AXIAL, ORIENTATIONS, SPACING, dataset, noise, patient_position, write_series, write_slice
+from dicom_files import (
+    AXIAL,
+    ORIENTATIONS,
+    SPACING,
+    dataset,
+    noise,
+    patient_position,
+    write_enhanced,
+    write_series,
+    write_slice,
+)
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders import JPEGLSLosslessDecoder
@@ -189,6 +199,7 @@ def test_scout_of_the_same_series_is_an_image_of_its_own(tmp_path: Path) -> None
     sources = formats.find_images(tmp_path)
     scout = next(formats.read_source(source) for source in sources if len(source.paths) == 1)
     assert scout.units == "grey"
+    assert scout.acquisition.view == "localizer"
     assert len(sources) == 2
 
 
@@ -347,34 +358,7 @@ def test_colour_dicom_is_rgb(tmp_path: Path) -> None:
 
 def test_enhanced_ct_is_one_volume_in_one_file(tmp_path: Path) -> None:
     volume = noise(SHAPE)
-    file = dataset(
-        volume[0],
-        (0, 0, 0),
-        AXIAL,
-        ImagePositionPatient=None,
-        ImageOrientationPatient=None,
-        PixelSpacing=None,
-        RescaleSlope=None,
-        RescaleIntercept=None,
-    )
-    file.NumberOfFrames = SHAPE[0]
-    order = [3, 0, 4, 1, 2]
-    file.PixelData = volume[order].tobytes()
-    shared = Dataset()
-    shared.PlaneOrientationSequence = [Dataset()]
-    shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(AXIAL)
-    shared.PixelMeasuresSequence = [Dataset()]
-    shared.PixelMeasuresSequence[0].PixelSpacing = list(SPACING)
-    shared.PixelValueTransformationSequence = [Dataset()]
-    shared.PixelValueTransformationSequence[0].RescaleSlope = 1
-    shared.PixelValueTransformationSequence[0].RescaleIntercept = -1024
-    file.SharedFunctionalGroupsSequence = [shared]
-    file.PerFrameFunctionalGroupsSequence = [Dataset() for _ in order]
-    for group, n in zip(file.PerFrameFunctionalGroupsSequence, order, strict=True):
-        group.PlanePositionSequence = [Dataset()]
-        group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 1.25 * n]
-    file.save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
-    image = formats.read(tmp_path / "enhanced.dcm")
+    image = formats.read(write_enhanced(tmp_path / "enhanced.dcm", volume, [3, 0, 4, 1, 2]))
     np.testing.assert_array_equal(image.pixels, volume.astype(np.int16) - 1024)
     assert image.spacing_mm == pytest.approx((1.25, *SPACING))
     assert image.units == "HU"
