@@ -3,11 +3,13 @@ import pytest
 import torch
 
 from napari_medseg.inference.accumulator import (
+    PredictionAccumulator,
     compute_case_uncertainty,
     compute_uncertainty,
     convert_to_percent,
     sum_sampled_uncertainty,
 )
+from napari_medseg.inference.preprocess import PreparedImage
 
 
 def test_doubt_is_the_probability_of_another_label() -> None:
@@ -30,3 +32,26 @@ def test_the_figure_of_a_case_is_the_share_of_labels_expected_to_be_wrong() -> N
     assert compute_case_uncertainty(0.0, 0, 10000) == 0
     assert 0 < compute_case_uncertainty(5.0, 0, 10000) < 1
     assert compute_case_uncertainty(800.0, 0, 10000) < compute_case_uncertainty(900.0, 0, 10000) < 1
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 96), (1, 40, 60)], ids=["its own grid", "resampled"])
+def test_padding_does_not_count_in_the_uncertainty_of_a_case(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 64, 96)
+    logits[..., :48, :] = torch.tensor([9.0, 0.0, 0.0])[:, None, None]
+    prepared = PreparedImage(np.zeros((1, 1, 64, 96), np.float32), (64, 96), shape[1:], shape)
+    padding = np.zeros(shape, bool)
+    padding[:, : shape[1] * 3 // 4] = True
+    whole, measured = (PredictionAccumulator(shape, 3, False, padding=each) for each in (None, padding))
+    only = PredictionAccumulator((1, 16, 96), 3, False)
+    whole.put_plane(0, logits, prepared)
+    measured.put_plane(0, logits, prepared)
+    part = PreparedImage(np.zeros((1, 1, 16, 96), np.float32), (16, 96), (16, 96), (1, 16, 96))
+    only.put_plane(0, logits[..., 48:, :], part)
+    assert measured.uncertainty == pytest.approx(only.uncertainty)
+    assert measured.uncertainty != whole.uncertainty
+    if shape[1:] == (64, 96):
+        measured.reset_plane(0)
+        for first in (0, 32):
+            measured.put_rows(0, first, logits[..., first : first + 32, :], prepared)
+        assert measured.uncertainty == pytest.approx(only.uncertainty)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.inference.preprocess import prepare, prepare_labels, restore, restore_plane_labels
 
 
-def make_card(in_channels: int = 1, **numbers: float) -> ModelCard:
+def make_card(in_channels: int = 1, **numbers: Any) -> ModelCard:
     return ModelCard(
         name="tiny",
         version=1,
@@ -53,6 +55,19 @@ def test_a_picture_without_units_is_scaled_by_its_own_percentiles(dtype: type) -
 @pytest.mark.parametrize("value", [0, 7])
 def test_a_flat_picture_gives_finite_numbers(value: int) -> None:
     assert np.isfinite(prepare(Image(np.full((64, 64), value, np.uint8), "YX"), make_card()).planes).all()
+
+
+@pytest.mark.parametrize("steps", [(), ("equalise",)])
+def test_padding_does_not_change_how_measured_pixels_are_scaled(steps: tuple[str, ...]) -> None:
+    grey = discs((64, 96)).astype(np.int16) + 100
+    padded = np.concatenate([np.full((64, 64), 100, np.int16), grey], axis=1)
+    card = make_card(steps=steps, percentile_low=20, percentile_high=80)
+    alone = prepare(Image(grey, "YX", padding_value=100), card).planes[0, 0, :64, :96]
+    for value, image in [(100, padded), (-2000, np.where(padded == 100, -2000, padded).astype(np.int16))]:
+        beside = prepare(Image(image, "YX", padding_value=value), card).planes[0, 0, :64, 64:160]
+        measured = grey != 100
+        np.testing.assert_allclose(beside[measured], alone[measured], atol=1e-5)
+    assert np.isfinite(prepare(Image(np.full((64, 64), 7, np.int16), "YX", padding_value=7), card).planes).all()
 
 
 def test_a_slice_is_prepared_alike_alone_and_in_its_stack() -> None:

@@ -45,6 +45,13 @@ def test_contrast_of_a_flat_image_is_a_range_all_the_same(pixels: np.ndarray) ->
     assert high > low
 
 
+def test_padding_does_not_count_in_the_contrast() -> None:
+    pixels = np.tile(np.arange(100, 200, dtype=np.int16), (20, 1))
+    padded = np.concatenate([np.full((60, 100), 5, np.int16), pixels])
+    alone = layers.compute_contrast_limits(Image(pixels, "YX"))
+    assert layers.compute_contrast_limits(Image(padded, "YX", padding_value=5)) == alone
+
+
 def test_labels_lie_on_their_image_in_the_colours_of_the_task() -> None:
     viewer = ViewerModel()
     image_layer, labels_layer = shown(viewer, phantom())

@@ -9,12 +9,13 @@ import pytest
 from workflow_phantoms import phantom, phantom_labels, predicted
 
 from napari_medseg.core import formats
+from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, list_cases, load_image, set_held_out
 from napari_medseg.workflow.review import accept, open_review
@@ -135,6 +136,25 @@ def test_copy_reads_back_as_the_original_and_as_the_trainer_sees_it(ws: Workspac
     trained_on = formats.read(copy)
     assert trained_on.content_hash == original.content_hash
     assert (trained_on.units, trained_on.modality) == ("HU", "CT")
+
+
+def test_copy_keeps_what_the_header_said_of_the_acquisition(ws: Workspace) -> None:
+    made = Acquisition("Digital X-Ray Image Storage - For Presentation", "CHEST", "frontal")
+    film = Image(np.arange(64, dtype=np.uint16).reshape(8, 8), "YX", modality="DX", acquisition=made, padding_value=0.0)
+    (case,) = add_cases(ws, [film], "lungs")
+    copy = ws.project.folder / write_image_copy(ws.project.folder, film)
+    image = load_image(ws, case)
+    assert (image.acquisition, image.padding_value) == (made, 0.0)
+    assert formats.read(copy).padding_value == 0.0, "the trainer reads the copy alone"
+
+
+def test_image_that_a_task_is_not_for_becomes_a_case_only_if_forced(ws: Workspace) -> None:
+    side = Image(np.ones((8, 8), np.uint16), "YX", modality="DX", name="a", acquisition=Acquisition(view="lateral"))
+    with pytest.raises(MedSegError, match="a is a lateral view"):
+        add_cases(ws, [side], "lungs")
+    assert not ws.project.read_records(Case)
+    (case,) = add_cases(ws, [side], "lungs", force=True)
+    assert case.name == "a"
 
 
 def test_changed_or_missing_files_are_named(ws: Workspace, dropped: Callable[[int], Image]) -> None:

@@ -18,13 +18,14 @@ GRID_KEY = "medseg"
 
 @dataclass(frozen=True, eq=False)
 class GridMetadata:
-    """Spacing (mm) and 4x4 affine to RAS (mm) of the canonical pixels, their order in the file, and their unit."""
+    """Spacing (mm) and 4x4 affine to RAS (mm) of the canonical pixels, their order in the file, unit and padding."""
 
     spacing_mm: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
     storage: StorageLayout | None = None
     modality: str = ""
     units: str = ""
+    padding_value: float | None = None
 
 
 def make_grid_json(image: Image, storage: StorageLayout) -> str:
@@ -37,6 +38,7 @@ def make_grid_json(image: Image, storage: StorageLayout) -> str:
             "flips": list(storage.flips),
             "modality": image.modality,
             "units": image.units,
+            "padding_value": image.padding_value,
         }
     )
 
@@ -63,6 +65,7 @@ def parse_grid_json(text: str) -> GridMetadata:
         storage=StorageLayout(permutation, flips),
         modality=str(content["modality"]),
         units=str(content["units"]),
+        padding_value=None if content.get("padding_value") is None else float(content["padding_value"]),
     )
 
 
@@ -77,4 +80,5 @@ def apply_grid(image: Image, grid: GridMetadata) -> Image:
         affine=image.affine if grid.affine is None else grid.affine,
         modality=grid.modality or image.modality,
         units=grid.units if same_kind else image.units,
+        padding_value=grid.padding_value,
     )

@@ -1,4 +1,4 @@
-"""Modality, SOP class, body part and view decide whether an image fits a task; where they say nothing, its look does."""
+"""Modality, SOP class, body part and view decide whether an image fits a task; else its look does."""
 
 import re
 from pathlib import Path

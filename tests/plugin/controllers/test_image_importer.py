@@ -2,14 +2,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import noise, write_slice
 from napari.components import ViewerModel
 from plugin_phantoms import drop_of, phantom, write_phantom
+from pydicom.uid import SegmentationStorage
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.controllers.image_importer import ImageImporter, ReadFailure, ReadProgress, read_images
+from napari_medseg.plugin.controllers import image_importer
+from napari_medseg.plugin.controllers.image_importer import (
+    ImageImporter,
+    ReadFailure,
+    ReadNote,
+    ReadProgress,
+    read_images,
+)
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
 
@@ -66,6 +75,28 @@ def test_a_folder_is_read_and_one_without_images_says_so(tmp_path: Path) -> None
     assert not images
     assert "holds no image" in refused[0]
     assert "does not exist" in kinds([tmp_path / "gone"])[1][0]
+
+
+def test_a_segmentation_in_a_folder_is_skipped_with_a_note(tmp_path: Path) -> None:
+    write_phantom(tmp_path, 1)
+    write_slice(tmp_path / "seg.dcm", noise((4, 4)), Modality="SEG", SOPClassUID=SegmentationStorage)
+    items = list(read_images([tmp_path]))
+    assert [item.text for item in items if isinstance(item, ReadNote)] == [
+        "DICOM without an image was skipped: seg.dcm (SEG): Segmentation Storage."
+    ]
+    assert [item.name for item in items if isinstance(item, Image)] == ["case1"]
+    assert not kinds([tmp_path])[1]
+
+
+def test_remarks_on_a_batch_are_shown_once(
+    arrivals: ImageImporter, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(image_importer, "show_info", shown.append)
+    arrivals.image_imported.connect(lambda image, layer: arrivals.add_notes(["By its values it is a CT."]))
+    with qtbot.waitSignal(arrivals.finished):
+        arrivals.read([write_phantom(tmp_path, number) for number in range(2)])
+    assert shown == ["By its values it is a CT. (2 images)"]
 
 
 def test_reading_says_how_far_it_is(tmp_path: Path) -> None:
