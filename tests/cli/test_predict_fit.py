@@ -15,7 +15,7 @@ SIZE = (64, 64)
 
 
 def film(path: Path, **changes: Any) -> Path:
-    made = {"Modality": "DX", "SOPClassUID": uid.DigitalXRayImageStorageForPresentation, "RescaleType": ""}
+    made = {"Modality": "DX", "SOPClassUID": uid.DigitalXRayImageStorageForPresentation, "RescaleIntercept": 0}
     return write_slice(path, noise(SIZE), None, **made | changes)
 
 
