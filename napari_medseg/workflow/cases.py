@@ -119,8 +119,9 @@ def load_image(ws: Workspace, case: Case) -> Image:
         except MedSegError as error:
             reason = str(error)
         else:
+            image = replace(image, name=case.name, group=case.group).adopt_content_hash(case.content_hash)
             if image.content_hash == case.content_hash:
-                return replace(image, name=case.name, group=case.group)
+                return image
             reason = "its files have changed since"
     if get_image_copy_path(ws.project.folder, case.content_hash).exists():
         logger.info("%s: %s; the project's copy is used", case.name, reason)
@@ -180,7 +181,13 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
 
 def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
     found = ws.project.read_records(Case, "content_hash", image.content_hash)
+    if not image.pixels.dtype.isnative:  # earlier versions hashed such pixels in their own byte order
+        found += [case for case in ws.project.read_records(Case, "task", task) if _had_hash(image, case.content_hash)]
     return next((case for case in found if case.task == task), None)
+
+
+def _had_hash(image: Image, content_hash: str) -> bool:
+    return image.adopt_content_hash(content_hash).content_hash == content_hash
 
 
 def _get_group(image: Image) -> str:

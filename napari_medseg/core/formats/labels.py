@@ -13,7 +13,7 @@ from napari_medseg.core.formats.grid_metadata import GridMetadata, make_grid_jso
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import read_indexed_png, read_png_grid, read_png_jpeg, write_png
-from napari_medseg.core.formats.tiff import read_tiff, read_tiff_grid, write_tiff
+from napari_medseg.core.formats.tiff import read_indexed_tiff, read_tiff_grid, write_tiff
 from napari_medseg.core.image import Image, StorageLayout
 
 
@@ -34,7 +34,7 @@ WRITERS: dict[str, Callable[[Path, NDArray[Any], Image], None]] = {
     ".png": _write_png,
 }
 _READERS: dict[str, Callable[[Path], Image]] = {
-    **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
+    **dict.fromkeys(TIFF_SUFFIXES, read_indexed_tiff),
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     ".png": read_indexed_png,
 }
@@ -152,9 +152,9 @@ def _read_on_grid(path: Path, image: Image | None, readers: Mapping[str, Callabl
 
 
 def _lacks_orientation(path: Path, found: Image) -> bool:
-    if get_suffix(path) in _GRID_READERS:
-        return _GRID_READERS[get_suffix(path)](path).storage is None
-    if get_suffix(path) not in JPEG_SUFFIXES or found.storage is None:
+    if get_suffix(path) not in {*_GRID_READERS, *JPEG_SUFFIXES} or found.storage is None:
+        return False
+    if get_suffix(path) in _GRID_READERS and _GRID_READERS[get_suffix(path)](path).storage is not None:
         return False
     plain = make_identity_storage(2)
     return (found.storage.permutation, found.storage.flips) == (plain.permutation, plain.flips)
