@@ -142,14 +142,18 @@ class Image:
         """
         return self._compute_hash("<")
 
+    @property
+    def may_have_earlier_hash(self) -> bool:
+        """Whether earlier versions may have given it another hash. Pixels in HU were rescaled, and so in native order."""
+        return self.units != "HU" and self.pixels.dtype.itemsize > 1
+
     def adopt_content_hash(self, content_hash: str) -> "Image":
         """Return this image under the hash that earlier versions gave it; itself if the hash is of another image.
 
         They hashed pixels in the byte order of the file: big-endian DICOM without a rescale has such a hash in old
-        projects. Pixels in HU were always rescaled, and so in native order.
+        projects.
         """
-        may_differ = self.units != "HU" and self.pixels.dtype.itemsize > 1
-        if content_hash == self.content_hash or not may_differ or content_hash != self._big_endian_hash:
+        if content_hash == self.content_hash or not self.may_have_earlier_hash or content_hash != self._big_endian_hash:
             return self
         same = replace(self)
         same.__dict__["content_hash"] = content_hash

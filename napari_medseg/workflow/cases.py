@@ -181,13 +181,10 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
 
 def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
     found = ws.project.read_records(Case, "content_hash", image.content_hash)
-    if not image.pixels.dtype.isnative:  # earlier versions hashed such pixels in their own byte order
-        found += [case for case in ws.project.read_records(Case, "task", task) if _had_hash(image, case.content_hash)]
+    if not found and image.may_have_earlier_hash:
+        alike = [case for case in ws.project.read_records(Case, "task", task) if case.shape == image.pixels.shape]
+        found = [case for case in alike if image.adopt_content_hash(case.content_hash) is not image]
     return next((case for case in found if case.task == task), None)
-
-
-def _had_hash(image: Image, content_hash: str) -> bool:
-    return image.adopt_content_hash(content_hash).content_hash == content_hash
 
 
 def _get_group(image: Image) -> str:

@@ -156,7 +156,7 @@ def _lacks_orientation(path: Path, found: Image) -> bool:
         return False
     if get_suffix(path) in _GRID_READERS and _GRID_READERS[get_suffix(path)](path).storage is not None:
         return False
-    plain = make_identity_storage(2)
+    plain = make_identity_storage(len(found.storage.flips))
     return (found.storage.permutation, found.storage.flips) == (plain.permutation, plain.flips)
 
 

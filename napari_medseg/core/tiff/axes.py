@@ -11,11 +11,10 @@ from napari_medseg.core.errors import MedSegError
 
 # Z is a depth; Q (unknown) and I (pages in a row) are what a plain multi-page file gives.
 _STACK_AXES = "ZQI"
+_IF_SLICES = "If they are slices of a volume, say so in the file (ImageJ: Image > Properties; tifffile: axes ZYX)."
 _ADVICE = {
-    "C": "Save each channel as a file of its own (in ImageJ: Image > Color > Split Channels); for a colour picture, "
-    "save it as RGB.",
-    "T": "Save one time point as a file (in ImageJ: Image > Duplicate); if they are the slices of a volume, say so in "
-    "the file (in ImageJ: Image > Properties, slices).",
+    "C": f"Save each channel as a file of its own (in ImageJ: Image > Color > Split Channels). {_IF_SLICES}",
+    "T": f"Save one time point as a file (in ImageJ: Image > Duplicate). {_IF_SLICES}",
 }
 _AXIS_NAMES = {"C": "channels", "T": "time points"}
 

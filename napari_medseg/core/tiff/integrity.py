@@ -17,12 +17,14 @@ from napari_medseg.core.errors import MedSegError
 
 # Bytes per value, by the TIFF type number.
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-# Tags of one number that must be the same on all pages of a stack: colour kind, orientation, samples, their order.
-_SAME_ON_ALL_PAGES = {262: "colour kind", 274: "Orientation", 277: "samples per pixel", 284: "order of samples"}
+_SHORT = 3
+# Tags of one number that must be the same on all pages of a stack. Without the tag, the number is 1.
+_SAME_ON_ALL_PAGES = {262: "colour kind", 274: "Orientation", 277: "number of samples", 284: "order of samples"}
 _COLOUR_MAP = 320
 # Series that tifffile makes of all pages that are alike, without a word of the file about them.
 _PLAIN_KINDS = ("generic", "uniform")
 
+_ONE = (_SHORT, 1, 1)
 _Tags = dict[int, tuple[int, int, int]]
 """Of one page, by the number of the tag: type, count, and the value or its offset."""
 
@@ -74,7 +76,7 @@ def _read_chain(file: BinaryIO, size: int) -> tuple[dict[int, _Tags], str | None
         if file.tell() + n_tags * kind.tag.size + kind.offset.size > size:
             return pages, whole
         tags = [kind.tag.unpack(file.read(kind.tag.size)) for _ in range(n_tags)]
-        pages[offset] = {number: (value_type, count, value) for number, value_type, count, value in tags}
+        pages[offset] = {tag[0]: (tag[1], tag[2], _decode_value(tag, kind)) for tag in tags}
         if any(_find_value_end(tag, kind) > size for tag in tags):
             return pages, f"tags of page {len(pages)} lie beyond the file"
         (offset,) = kind.offset.unpack(file.read(kind.offset.size))
@@ -107,7 +109,7 @@ def _find_difference(file: BinaryIO, series: tifffile.TiffPageSeries, pages: dic
     own = [pages[page.offset] for page in series.pages if page is not None and page.offset in pages]
     for number, tags in enumerate(own[1:], start=2):
         for tag, what in _SAME_ON_ALL_PAGES.items():
-            if tags.get(tag) != own[0].get(tag):
+            if tags.get(tag, _ONE)[-1] != own[0].get(tag, _ONE)[-1]:
                 return f"page {number} has another {what} than page 1"
         if _read_colour_map(file, tags) != _read_colour_map(file, own[0]):
             return f"page {number} has another palette than page 1"
@@ -138,6 +140,14 @@ def _find_value_end(tag: tuple[int, ...], kind: _TiffVersion) -> int:
     _, value_type, count, place = tag
     n_bytes = _TYPE_BYTES.get(value_type, 0) * count
     return place + n_bytes if n_bytes > kind.offset.size else 0
+
+
+def _decode_value(tag: tuple[int, ...], kind: _TiffVersion) -> int:
+    """Return the number or offset in a tag; one short number is in the first two bytes of its place."""
+    _, value_type, count, value = tag
+    if value_type == _SHORT and count == 1 and kind.offset.format.startswith(">"):
+        return value >> 8 * (kind.offset.size - 2)
+    return value
 
 
 def _detect_tiff_version(start: bytes) -> _TiffVersion:
