@@ -144,7 +144,7 @@ class Image:
 
     @property
     def may_have_earlier_hash(self) -> bool:
-        """Whether earlier versions may have given it another hash. Pixels in HU were rescaled, and so in native order."""
+        """Whether earlier versions may have given it another hash; not in HU, where pixels were in native order."""
         return self.units != "HU" and self.pixels.dtype.itemsize > 1
 
     def adopt_content_hash(self, content_hash: str) -> "Image":

@@ -1,7 +1,10 @@
 """Cases: each image once, its group on one side, and its pixels found again."""
 
 import contextlib
+import hashlib
+import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np

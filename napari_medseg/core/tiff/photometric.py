@@ -36,6 +36,7 @@ _NAMES = {
     PHOTOMETRIC.LINEAR_RAW: "raw camera (LinearRaw)",
 }
 _UNSPECIFIED, _ASSOCIATED_ALPHA = 0, 1
+_UNCOMPRESSED = 1
 _JPEG, _OLD_JPEG, _APERIO_YCBCR_JPEG2000 = (7, 34892, 33007), 6, 33003
 _INK_SET, _CMYK_INKS = 332, 1
 _UINT, _INT = 1, 2
@@ -89,8 +90,8 @@ def read_colours(page: tifffile.TiffPage, name: str) -> Colours:
     extra = _read_extra_samples(page, photometric, name)
     _refuse_sample_type(page, photometric, extra, name)
     is_jpeg = page.compression in _JPEG
-    if photometric == PHOTOMETRIC.YCBCR and not is_jpeg and page.is_subsampled:
-        raise MedSegError(_refuse_kind(name, "YCbCr with subsampled colours and no JPEG compression"))
+    if photometric == PHOTOMETRIC.YCBCR and not is_jpeg and (page.is_subsampled or page.compression != _UNCOMPRESSED):
+        raise MedSegError(_refuse_kind(name, "YCbCr that is subsampled or compressed otherwise than as JPEG"))
     if photometric == PHOTOMETRIC.SEPARATED and int(page.tags.valueof(_INK_SET, default=_CMYK_INKS)) != _CMYK_INKS:
         raise MedSegError(_refuse_kind(name, "inks other than CMYK"))
     palette = _read_palette(page, name) if photometric == PHOTOMETRIC.PALETTE else None

@@ -107,6 +107,10 @@ def test_colours_are_those_of_pillow(tmp_path: Path, kind: str) -> None:
 def test_files_of_pillow(tmp_path: Path, mode: str, compression: str | None) -> None:
     picture = Picture.fromarray(smooth_colours()).convert(mode)
     picture.save(tmp_path / "a.tif", compression=compression)
+    if mode == "YCbCr" and compression:  # libtiff rounds these in its own way
+        with pytest.raises(MedSegError, match="YCbCr that is subsampled or compressed"):
+            formats.read(tmp_path / "a.tif")
+        return
     np.testing.assert_array_equal(formats.read(tmp_path / "a.tif").pixels, read_with_pillow(tmp_path / "a.tif"))
 
 
