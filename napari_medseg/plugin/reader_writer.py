@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.batch_reading import ReadFailure, read_images
+from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 

@@ -3,13 +3,13 @@ exactly.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
@@ -37,10 +37,12 @@ __all__ = [
     "READERS",
     "WRITERS",
     "ImageSource",
+    "ReadFailure",
+    "ReadProgress",
     "can_read",
-    "describe_empty_folder",
     "find_images",
     "read",
+    "read_images",
     "read_labels",
     "read_mask",
     "read_series",
@@ -67,6 +69,22 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class ReadFailure:
+    """A file or folder that cannot be used, and why."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadProgress:
+    """Image `number` of `total` is being read."""
+
+    number: int
+    total: int
+    name: str
+
+
 def can_read(path: Path) -> bool:
     """Whether a file may hold an image, or a folder a file that may. A fast check: reading can still fail.
 
@@ -76,19 +94,13 @@ def can_read(path: Path) -> bool:
         return any(can_read(file) for file in islice(walk_files(path), MAX_FILES))
     if get_suffix(path) in READERS:
         return True
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return _detect_reader(file.read(_N_START_BYTES)) is not None
     except (OSError, ValueError):
         return False
-
-
-def describe_empty_folder(folder: Path) -> str:
-    """Return the message about a folder without images."""
-    return (
-        f"the folder {folder.name} holds no image; supported formats are {_format_expected_types()}. "
-        "Choose another folder."
-    )
 
 
 def read(path: Path) -> Image:
@@ -108,7 +120,7 @@ def read(path: Path) -> Image:
     if os.path.isdir(path):
         sources = find_images(path)
         if not sources:
-            raise MedSegError(describe_empty_folder(path))
+            raise MedSegError(_describe_empty_folder(path))
         if len(sources) > 1:
             raise MedSegError(
                 f"the folder {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
@@ -125,6 +137,44 @@ def read_source(source: ImageSource) -> Image:
     if source.headers:
         return read_series_with_headers(source.headers)
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
+
+
+def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
+    """Read all images in these files and folders; slices of one series become one volume.
+
+    What cannot be read is reported as `ReadFailure`; the others are still read.
+    """
+    sources = find_images(paths)
+    for number, source in enumerate(sources, start=1):
+        yield ReadProgress(number, len(sources), source.name)
+        try:
+            yield _read_and_hash(source)
+        except IrregularSlicesError as error:
+            if any(os.path.isdir(path) for path in paths):
+                yield ReadFailure(str(error))
+            else:  # slices that the user selected one by one are read as single slices
+                yield from _read_separately(source.paths)
+        except MedSegError as error:
+            yield ReadFailure(str(error))
+    for folder in paths:
+        if os.path.isdir(folder) and not any(folder in (path, *path.parents) for s in sources for path in s.paths):
+            yield ReadFailure(_describe_empty_folder(folder))
+
+
+def _read_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
+    """Read each of these files as a separate image."""
+    for number, path in enumerate(paths, start=1):
+        yield ReadProgress(number, len(paths), path.name)
+        try:
+            yield _read_and_hash(ImageSource(path.name, (path,)))
+        except MedSegError as error:
+            yield ReadFailure(str(error))
+
+
+def _read_and_hash(source: ImageSource) -> Image:
+    image = read_source(source)
+    _ = image.content_hash  # computed here, in the thread that reads, so that the window does not block
+    return image
 
 
 def _find_reader(path: Path) -> Callable[[Path], Image]:
@@ -144,6 +194,14 @@ def _detect_reader(start: bytes) -> Callable[[Path], Image] | None:
     if start[_N_START_BYTES - 4 :] == b"DICM":
         return read_dicom
     return next((reader for magic, reader in _MAGIC if start.startswith(magic)), None)
+
+
+def _describe_empty_folder(folder: Path) -> str:
+    """Return the message about a folder without images."""
+    return (
+        f"the folder {folder.name} holds no image; supported formats are {_format_expected_types()}. "
+        "Choose another folder."
+    )
 
 
 def _format_expected_types() -> str:

@@ -73,8 +73,9 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
             listed, problem = _list_files(each)
             files += listed
             problems += [ImageSource(each.name, (each,), problem=problem)] if problem else []
-        elif not os.path.exists(each):
-            problem = f"{each} does not exist. Check the name, or whether a drive is disconnected."
+        elif not os.path.isfile(each):
+            what = "is neither a file nor a folder" if os.path.exists(each) else "does not exist"
+            problem = f"{each} {what}. Check the name, or whether a drive is disconnected."
             problems.append(ImageSource(each.name, (each,), problem=problem))
         else:
             files.append(each)

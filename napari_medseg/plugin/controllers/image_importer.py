@@ -11,7 +11,7 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.formats.batch_reading import ReadFailure, ReadProgress, read_images
+from napari_medseg.core.formats import ReadFailure, ReadProgress, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.worker import Worker

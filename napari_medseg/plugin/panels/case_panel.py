@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
 from superqt import QElidingLabel
 
-from napari_medseg.core.formats.batch_reading import ReadProgress
+from napari_medseg.core.formats import ReadProgress
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.records import Case
 from napari_medseg.inference.events import PredictionProgress

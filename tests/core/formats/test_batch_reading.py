@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
-from napari_medseg.core.formats.batch_reading import ReadFailure, read_images
+from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
 
 
@@ -58,6 +58,10 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe.dcm")
     assert read(tmp_path) == (["good"], [])
+    assert not formats.can_read(tmp_path / "pipe")
+    names, refused = read(tmp_path / "good.png", tmp_path / "pipe")
+    assert names == ["good"]
+    assert "pipe is neither a file nor a folder" in refused[0]
 
 
 def test_a_folder_with_too_many_files_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_medseg.core.formats.batch_reading import ReadFailure, ReadProgress, read_images
+from napari_medseg.core.formats import ReadFailure, ReadProgress, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.image_importer import ImageImporter
 from napari_medseg.plugin.reader_writer import make_layer_data
