@@ -1,6 +1,6 @@
 """Measure the promotion gate by simulation: coverage of its interval, errors, power, and repeated comparisons.
 
-Prints the tables of `docs/retraining.md` as Markdown; one minute on one core, the same numbers each time.
+Prints the tables of `docs/retraining.md` as Markdown; three minutes on one core, the same numbers each time.
 
 `python benchmarks/promotion_gate.py`
 """

@@ -57,7 +57,8 @@ def compute_gain_p_value(changes: ArrayLike) -> NDArray[np.float64]:
     n = values.shape[-1]
     mean, spread = values.mean(axis=-1), values.std(axis=-1, ddof=1)
     is_spread = spread > NO_SPREAD
-    ratio = np.where(is_spread, mean / np.where(is_spread, spread, 1.0), np.sign(mean) * np.inf)
+    without_spread = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
+    ratio = np.where(is_spread, mean / np.where(is_spread, spread, 1.0), without_spread)
     skewness = _assume_skewness(values)
     third = np.where(np.isfinite(ratio), 1.0 + skewness * ratio / 3.0, 1.0)
     cubic = np.where(skewness < 0, (third**3 - 1.0) / np.where(skewness < 0, skewness, 1.0), ratio)
