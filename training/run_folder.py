@@ -31,6 +31,7 @@ LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
+EARLIER_COMPARISONS_FILE = "earlier_comparisons.txt"  # how many comparisons the hold-out has served before this run
 ENVIRONMENT_FILE = "environment.json"
 SPLIT_FILE = "split.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"

@@ -43,6 +43,7 @@ from training.evaluation.hold_out_evaluation import (
 from training.evaluation.model_evaluation import write_hold_out_results
 from training.evaluation.provenance import get_code_version
 from training.evaluation.run_report import Reliability, RunOutcome, write_report
+from training.evaluation.run_verdict import read_earlier_comparisons, read_verdict
 from training.evaluation.scores import CaseScore
 from training.model_selection import select_network
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
@@ -111,7 +112,9 @@ def finish_run(
     )
     worst, best = evaluator.figures.list_worst(N_WORST), evaluator.figures.list_best(N_BEST, N_WORST)
     rival = "an empty prediction" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
-    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability)
+    n_earlier = read_earlier_comparisons(setup.run_dir)
+    verdict = "" if n_earlier is None else read_verdict(setup.run_dir, n_earlier).text
+    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability, verdict)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.time_budget.elapsed_s())
     delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here does not restart from the beginning
