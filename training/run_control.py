@@ -26,13 +26,15 @@ from training.checkpoint import (
     save_cycle,
 )
 from training.model_selection import validate
-from training.run_folder import EpochEnded, Notice, is_cancelled, is_paused
+from training.run_folder import EVALUATION_REQUEST_FILE, EpochEnded, Notice, is_cancelled, is_paused
 from training.run_setup import TrainingSetup, spread_indices
 from training.schedule import describe_stage_changes, get_cycle, get_schedule
 
 VALIDATION_RESERVE = 1.5
 FINAL_WORK_S = 2.5
 """Time to write weights, card and report, to end the process, and to store the version."""
+EVALUATION_PAGE_S = 2.0
+"""Time to draw the figures of a full evaluation and to write its page."""
 MAX_BAD_BATCHES = 3
 RATE_DROP_FACTOR = 0.1
 MAX_RATE_DROPS = 3
@@ -273,6 +275,9 @@ def resume(setup: TrainingSetup) -> RunControl:
         if setup.rank_context.is_main:
             save_best(setup.run_dir, parent)
     n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
+    if (setup.run_dir / EVALUATION_REQUEST_FILE).exists():
+        n_validations += 1  # its probabilities are calibrated on the validation images
+        budget.reserved_s += EVALUATION_PAGE_S
     budget.reserved_s += VALIDATION_RESERVE * n_validations * progress.validation_s
     logger.info("%.1f s of the budget are reserved for the last validation and the report", budget.reserved_s)
     return RunControl(setup, progress)
