@@ -156,14 +156,27 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         yield Notice(
             f"within the time budget, {len(old)} of {len(setup.split.hold_out)} hold-out cases can be compared"
         )
-    if (overrun_s := setup.time_budget.overrun_s) >= 1.0:
-        yield Notice(
-            f"the evaluation of all {len(setup.split.hold_out)} hold-out images needs more than half of the time "
-            f"budget: the run will exceed it by about {overrun_s:.0f} s"
-        )
+    if text := _explain_short_budget(setup, is_new=not progress.step):
+        yield Notice(text)
     yield from train(control)
     if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
         yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
+
+
+def _explain_short_budget(setup: "TrainingSetup", *, is_new: bool) -> str:
+    """Say that the time budget is too short to train, or will be exceeded; empty if it is long enough."""
+    budget = setup.time_budget
+    if is_new and budget.remaining_training_s() <= 0:
+        return (
+            f"the time budget leaves no time to train: {budget.elapsed_s():.0f} s passed before the first step, and the "
+            f"evaluation needs about {budget.reserved_s:.0f} s. Give the run more time"
+        )
+    if budget.overrun_s >= 1.0:
+        return (
+            f"the evaluation of all {len(setup.split.hold_out)} hold-out images needs more than half of the time "
+            f"budget: the run will exceed it by about {budget.overrun_s:.0f} s"
+        )
+    return ""
 
 
 def _run_and_log(run_dir: Path, started: float) -> int:

@@ -118,6 +118,14 @@ def test_the_budget_is_kept_and_used(make_run: MakeRun) -> None:
     assert sum(isinstance(event, EpochEnded) for event in events) > 3
 
 
+def test_a_budget_that_start_up_uses_up_says_so(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=5, budget_s=10.0)
+    assert main([str(run_dir), "--since", repr(time.time() - 30.0)]) == 0
+    events = events_of(run_dir)
+    assert any(isinstance(event, Notice) and "leaves no time to train: 3" in event.text for event in events)
+    assert not any(isinstance(event, EpochEnded) for event in events)
+
+
 @pytest.mark.parametrize("wrong", [["--since", "soon"], ["--until", "5"], ["--since"]])
 def test_a_wrong_command_line_says_how_to_start_a_run(
     wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
