@@ -168,8 +168,8 @@ def _explain_short_budget(setup: "TrainingSetup", *, is_new: bool) -> str:
     budget = setup.time_budget
     if is_new and budget.remaining_training_s() <= 0:
         return (
-            f"the time budget leaves no time to train: {budget.elapsed_s():.0f} s passed before the first step, and the "
-            f"evaluation needs about {budget.reserved_s:.0f} s. Give the run more time"
+            f"the time budget leaves no time to train: {budget.elapsed_s():.0f} s passed before the first step, and "
+            f"the evaluation needs about {budget.reserved_s:.0f} s. Give the run more time"
         )
     if budget.overrun_s >= 1.0:
         return (
