@@ -55,7 +55,10 @@ EXIT_PAUSED = 3
 
 @dataclass(frozen=True)
 class Started:
-    """The run has read its data and starts. Counts are images; `time` is in seconds since the Unix epoch."""
+    """The run has read its data and starts. Counts are images.
+
+    `time`, in seconds since the Unix epoch, is when the clock of this process began: when the run was requested.
+    """
 
     n_train: int
     n_replay: int

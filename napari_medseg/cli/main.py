@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
+import psutil
 import typer
 
 from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks
@@ -52,13 +53,14 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code; an error that the user can fix is one line on stderr."""
+    began_at = psutil.Process().create_time() if arguments is None else None  # a time budget includes the start-up
     given = list(sys.argv[1:] if arguments is None else arguments)
     translated = translate_old_spelling(given)
     if translated is not None:
         typer.echo(format_notice(given, translated), err=True)
         arguments = translated
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="medseg")
+        app(args=None if arguments is None else list(arguments), prog_name="medseg", obj=began_at)
     except MedSegError as error:
         typer.echo(f"medseg: {error}", err=True)
         sys.exit(1)

@@ -3,6 +3,7 @@
 `workflow.run_control` starts, pauses, resumes and discards the process of a run.
 """
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +86,7 @@ def start_run(
     seed: int = 0,
     base: str = "",
     changes: RecipeOverrides = NO_OVERRIDES,
+    since: float | None = None,
 ) -> Run:
     """Train on all corrections in a separate process that continues if the window closes.
 
@@ -97,13 +99,15 @@ def start_run(
     ws, task
         Workspace, and name of the task.
     budget_s
-        Time budget in seconds, including the comparison; `None` means no limit.
+        Time budget in seconds, from the request to the result; `None` means no limit.
     seed
         Random seed. The same seed, corrections and base give the same result on a CPU.
     base
         Version to start from; empty means the live version.
     changes
         Changes to the default recipe; a run with another network starts like a first model.
+    since
+        `time.time()` when the user asked for the run; `None`: now. The time budget counts from then.
 
     Raises
     ------
@@ -111,6 +115,7 @@ def start_run(
         If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
         the version does not exist, or the changes are not allowed.
     """
+    since = time.time() if since is None else since
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
@@ -131,7 +136,7 @@ def start_run(
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
-    return launch_run(ws, run)
+    return launch_run(ws, run, since)
 
 
 def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:

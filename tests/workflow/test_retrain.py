@@ -28,7 +28,7 @@ from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import read_earlier_comparisons, write_earlier_comparisons
 from training.recipe import read_recipe
-from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, Started, append_event, read_events
 
 Reopen = Callable[[], Workspace]
 
@@ -302,7 +302,8 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     real_version(tmp_path / "bundled" / "lungs-unet" / "1")
     for number in range(3):
         accepted(ws, number)
-    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
+    requested = time.time() - 20.0
+    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK, since=requested)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
     assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
@@ -321,6 +322,8 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
         time.sleep(0.1)
     run_control.cancel(ws, run)
     events = wait_for_end(ws, run)
+    assert isinstance(events[0], Started)
+    assert events[0].time == pytest.approx(requested, abs=1.0), "the budget counts from the request"
     assert isinstance(events[-1], Finished), events[-1]
     assert events[-1].cancelled
     assert run_control.find_running_run(ws) is None

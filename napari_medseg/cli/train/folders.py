@@ -19,6 +19,7 @@ from napari_medseg.cli.train.run_options import (
     RecipeOption,
     SeedOption,
     check_png_suffix,
+    get_start_time,
     read_run_overrides,
 )
 from napari_medseg.core.errors import MedSegError
@@ -186,7 +187,7 @@ def train_on_folders(
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
-            train_folder_run(run_dir, budget, console, as_json=as_json)
+            train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
