@@ -17,6 +17,7 @@ from training.from_folders.default_recipe import RecipeOverrides
 SHAPE = (48, 64)
 QUICK = RecipeOverrides(recipe={"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64})
 """A retrain with epochs of two small steps: for tests of what happens around the training."""
+ONE_EPOCH = QUICK.model_copy(update={"recipe": {**QUICK.recipe, "n_epochs": 1}})
 
 
 def write_version(folder: Path, version: int = 1, weights: bytes = b"weights", parent: str | None = None) -> Path:
