@@ -82,8 +82,7 @@ def real_version(folder: Path, version: int = 1) -> None:
     from napari_medseg.networks import build_network, save_version
 
     torch.manual_seed(0)
-    options = {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}
-    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options)
+    architecture = Architecture(name="conv_unet", in_channels=1, classes=3, options={"widths": [8, 16, 16]})
     card = ModelCard(
         name="lungs-unet",
         version=version,
