@@ -47,7 +47,7 @@ def small_card() -> ModelCard:
         name="lungs-unet",
         version=1,
         task="lungs",
-        architecture=Architecture(name="conv_unet", in_channels=1, classes=3, options={"widths": [8, 16, 16, 32]}),
+        architecture=Architecture(name="conv_unet", in_channels=1, classes=3, options={"widths": [16, 16, 32, 32]}),
         preprocessing=Preprocessing(min_side_px=SIDE, max_side_px=SIDE),
         precision="fp32",
         lineage=Lineage(created="2024-01-01"),
