@@ -35,6 +35,7 @@ __all__ = [
     "ImageSource",
     "can_read",
     "find_images",
+    "get_suffix",
     "read",
     "read_labels",
     "read_mask",

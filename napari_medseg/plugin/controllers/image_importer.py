@@ -12,7 +12,7 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import IrregularSlicesError, MedSegError
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.worker import Worker
@@ -43,7 +43,8 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadPr
     A file that cannot be read is reported as `ReadFailure`; the other files are still read.
     """
     try:
-        sources = formats.find_images(paths)
+        with translate_errors():
+            sources = formats.find_images(paths)
         if not sources:
             yield formats.read(paths[0])  # no image in the folder: this raises the error
     except MedSegError as error:
@@ -73,8 +74,9 @@ def read_images_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailu
 
 
 def _read_and_hash(source: formats.ImageSource) -> Image:
-    image = formats.read_source(source)
-    _ = image.content_hash  # computed in this thread, so that the window does not block
+    with translate_errors():  # one file without permission or too large for memory must not end the batch
+        image = formats.read_source(source)
+        _ = image.content_hash  # computed in this thread, so that the window does not block
     return image
 
 

@@ -17,7 +17,8 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.definitions import get_task
-from napari_medseg.workflow.export import ExportItem, export_corrections
+from napari_medseg.workflow.output.export import export_corrections
+from napari_medseg.workflow.output.export_plan import ExportItem
 
 LUNGS = get_task("lungs")
 AFFINE = np.array([[-0.7, 0.05, 0, 31], [0, 0.8, 0, -12], [0, 0, 2.5, 1 / 3], [0, 0, 0, 1]])
