@@ -157,7 +157,8 @@ def _read_on_grid(path: Path, image: Image | None, readers: Mapping[str, Callabl
         else:
             lies_as_in_file = _lacks_orientation(path, found)
         if lies_as_in_file and len(own.flips) == found.pixels.ndim:
-            found = found.replace_pixels(reorient_to_canonical(found.pixels, own))
+            spacing = found.spacing_mm and tuple(found.spacing_mm[axis] for axis in own.permutation)
+            found = replace(found, pixels=reorient_to_canonical(found.pixels, own), spacing_mm=spacing)
         _refuse_other_grid(found, image, path.name)
     return found.pixels
 

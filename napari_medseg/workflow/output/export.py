@@ -115,6 +115,13 @@ def export_corrections(
     namer = namer or ImageNamer()
     plans = plan_files(items, folder, suffix, with_images, namer, earlier)
     refuse_foreign_files(plans, earlier)
+    return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten)
+
+
+def _write_plans(
+    plans: Sequence[ExportPlan], folder: Path, earlier: Provenance, naming: str, *, straighten: bool
+) -> list[Path]:
+    """Write all files; until the end they are listed as unfinished, so that an interrupted export can be repeated."""
     begun = [make_unfinished_entry(plan.stem, plan.owner, plan.files) for plan in plans]
     replaced = {entry["labels_file"] for entry in begun}
     kept = [entry for entry in earlier.cases if entry["labels_file"] not in replaced]
@@ -126,9 +133,9 @@ def export_corrections(
         item = _straighten(plan.item) if straighten else plan.item
         _write_item_files(item, plan.files)
         if item.reviewed_mask is None:
-            _remove_reviewed_file(folder / f"{plan.stem}_reviewed{suffix}", earlier)
+            _remove_reviewed_file(plan, earlier)
         written += plan.files.values()
-        entries.append({"stem": plan.stem, "naming": namer.naming} | _make_entry(item, plan))
+        entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan))
     if earlier.unfinished:
         remove_temporary_files(folder)
     entries = kept + entries
@@ -161,8 +168,10 @@ def _straighten(item: ExportItem) -> ExportItem:
     return replace(item, image=image, labels=labels, roi=roi, reviewed_mask=others.pop(0) if others else None)
 
 
-def _remove_reviewed_file(path: Path, earlier: Provenance) -> None:
+def _remove_reviewed_file(plan: ExportPlan, earlier: Provenance) -> None:
     """Remove the review mask of an earlier export if the whole image is reviewed now."""
+    labels_path = plan.files["labels_file"]
+    path = labels_path.with_name(labels_path.name.replace(f"{plan.stem}_labels", f"{plan.stem}_reviewed", 1))
     if earlier.lists(path):
         path.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -89,7 +90,7 @@ class PredictionFolder:
         self._claimed: set[str] = set()
 
     def refuse_existing(self, files: Sequence[Path]) -> None:
-        """Raise `MedSegError` if the labels of these files exist and may not be replaced; the image need not be read."""
+        """Raise `MedSegError` if the labels of these files exist and may not be replaced."""
         source = _make_source_id(files)
         for entry in self._entries:
             if entry.source == source and entry.task == self._task and entry.labels_file.endswith(self._ending):
@@ -151,8 +152,8 @@ class PredictionFolder:
         line = entry.model_copy(update={"remarks": tuple(remarks)}).model_dump_json().encode() + b"\n"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(line)
+            with path.open("ab+") as file:
+                file.write(line if _ends_with_newline(file) else b"\n" + line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -183,18 +184,24 @@ class PredictionFolder:
 
 def _read_entries(path: Path) -> list[PredictionEntry]:
     try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
     except OSError as error:
         raise MedSegError(f"cannot read {path}: {format_os_error(error)}") from error
     entries = []
-    for line in lines:
+    for line in filter(None, lines):
         try:
             entries.append(PredictionEntry.model_validate_json(line))
-        except ValidationError:
-            if line.endswith(b"\n"):  # else a killed command left it; its label file was not written
-                raise MedSegError(f"{path} is damaged at {line[:60]!r}. Choose another folder with -o.") from None
-            logger.warning("%s: the last line is incomplete and is ignored", path)
+        except ValidationError:  # a killed command left it; a file that no line names is never overwritten
+            logger.warning("%s: the line %r is damaged and is ignored", path, line[:60])
     return entries
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    """Whether a file is empty or ends with a newline; a killed command may have left half a line."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _make_source_id(files: Sequence[Path]) -> str:
