@@ -1,5 +1,6 @@
 """NIfTI: reads any storage order; writes the storage order and the bit-identical matrix of the source."""
 
+import gzip
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from napari_medseg.core.formats.orientation import (
 from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_native, looks_like_hu
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
+_GZIP_LEVEL = 1  # as nibabel
 _NIFTI1_BYTES = 348
 _NIFTI1_MAX_LENGTH = 32767
 _FILE_ORDER = b"napari-medseg: voxels in file order"
@@ -89,8 +91,13 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
         written = nib.Nifti1Image(reorient_to_file(pixels, storage), storage.affine)
     else:
         written = _build_in_file_order(pixels, image)
-    with atomic_write(path) as temporary:
-        nib.save(written, temporary)
+    # Not nib.save: after a failed write it keeps the file open, and a deleted file would still fill the disk.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        if get_suffix(path) == ".nii.gz":
+            with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
+                written.to_stream(packed)
+        else:
+            written.to_stream(file)
 
 
 def came_from_nifti(image: Image) -> bool:
