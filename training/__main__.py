@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
     EXIT_PAUSED,
@@ -70,11 +70,17 @@ def main(arguments: Sequence[str] | None = None, since: float | None = None) -> 
         sys.stderr.write(USAGE)
         return 2
     started = time.monotonic() - _compute_waited_s(since if began_at is None else began_at)
-    if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
-        logger.info("the run is already finished")
-        return 0
-    with pause_on_signals(run_dir):
-        return _run_and_log(run_dir, started)
+    logging.raiseExceptions = False  # a log on a full disk must not fill stderr with tracebacks
+    try:
+        with translate_errors():
+            if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
+                logger.info("the run is already finished")
+                return 0
+            with pause_on_signals(run_dir):
+                return _run_and_log(run_dir, started)
+    except MedSegError as error:  # the run folder itself cannot be read or written
+        sys.stderr.write(f"training: {error}\n")
+        return 1
 
 
 def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None) -> Iterator[Event]:
@@ -188,15 +194,14 @@ def _run_and_log(run_dir: Path, started: float) -> int:
         if team.is_main:
             logging.basicConfig(filename=run_dir / LOG_FILE, level=logging.INFO, format=LOG_FORMAT)
         try:
-            for last in run(run_dir, started, team):
-                _record_event(run_dir, team, last)
+            with translate_errors():
+                for last in run(run_dir, started, team):
+                    _record_event(run_dir, team, last)
         except MedSegError as error:
-            _record_event(run_dir, team, Failed(str(error)))
+            _record_failure(run_dir, team, str(error))
             return 1
         except Exception as error:
-            _record_event(
-                run_dir, team, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
-            )
+            _record_failure(run_dir, team, f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
             raise
     return EXIT_PAUSED if isinstance(last, Paused) else 0
 
@@ -205,6 +210,14 @@ def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> N
     if rank_context.is_main:
         logger.info("%s", event)
         append_event(run_dir, event)
+
+
+def _record_failure(run_dir: Path, rank_context: "RankContext", message: str) -> None:
+    """Write the final event; on a full disk to stderr only, so that the reason is not lost."""
+    try:
+        _record_event(run_dir, rank_context, Failed(message))
+    except OSError as error:
+        sys.stderr.write(f"training: {message} This could not be written to {run_dir}: {error}\n")
 
 
 if __name__ == "__main__":

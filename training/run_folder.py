@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
@@ -173,8 +174,18 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            fields = json.loads(line)
-            yield EVENT_TYPES[fields.pop("event")](**fields), offset
+            yield _parse_event(line, path), offset
+
+
+def _parse_event(line: bytes, path: Path) -> Event:
+    try:
+        fields = json.loads(line)
+        return EVENT_TYPES[fields.pop("event")](**fields)  # type: ignore[no-any-return]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise MedSegError(
+            f"{path} is damaged: {line[:80].decode(errors='replace')!r} is no event of a run. Restore the file from a "
+            "backup, or start a new run."
+        ) from error
 
 
 def get_events_offset(run_dir: Path) -> int:

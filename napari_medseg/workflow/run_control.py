@@ -251,13 +251,13 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     path = run_dir / PROCESS_FILE
     if not path.exists():
         return False
-    known = json.loads(path.read_text(encoding="utf-8"))
     try:
+        known = json.loads(path.read_text(encoding="utf-8"))
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process.
         same = bool(abs(process.create_time() - known["started"]) < 1.0)
         return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
         return False
 
 

@@ -23,6 +23,7 @@ from napari_medseg.cli.train.run_options import (
     read_run_overrides,
 )
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.tasks.catalog import TaskCatalog
 from napari_medseg.core.tasks.custom_task import have_same_labels
 from napari_medseg.core.tasks.definitions import TASKS, Task
@@ -180,7 +181,7 @@ def train_on_folders(
     elif preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
     else:
-        run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
         start = base.card.lineage.began_with
         console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
-from napari_medseg.core.errors import IrregularSlicesError, MedSegError
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
@@ -41,6 +41,7 @@ __all__ = [
     "ReadProgress",
     "can_read",
     "find_images",
+    "get_suffix",
     "read",
     "read_images",
     "read_labels",
@@ -144,7 +145,12 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadPr
 
     What cannot be read is reported as `ReadFailure`; the others are still read.
     """
-    sources = find_images(paths)
+    try:
+        with translate_errors():
+            sources = find_images(paths)
+    except MedSegError as error:
+        yield ReadFailure(str(error))
+        return
     for number, source in enumerate(sources, start=1):
         yield ReadProgress(number, len(sources), source.name)
         try:
@@ -172,8 +178,9 @@ def _read_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | R
 
 
 def _read_and_hash(source: ImageSource) -> Image:
-    image = read_source(source)
-    _ = image.content_hash  # computed here, in the thread that reads, so that the window does not block
+    with translate_errors():  # one file without permission or too large for memory must not end the batch
+        image = read_source(source)
+        _ = image.content_hash  # computed here, in the thread that reads, so that the window does not block
     return image
 
 

@@ -115,6 +115,29 @@ def reorient_to_file(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[An
     return np.stack([storage.to_file(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
 
 
+def compute_file_affine(
+    canonical: NDArray[np.float64], storage: StorageLayout, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return the matrix of the pixels in file order: index (slice, row, column, 1) to RAS millimetres.
+
+    Parameters
+    ----------
+    canonical
+        4x4 matrix of the canonical pixels, index (z, y, x, 1).
+    storage
+        Order of two or three axes in the file; a plane is the only slice.
+    shape
+        Lengths of the canonical axes.
+    """
+    missing = 3 - len(storage.flips)
+    to_canonical = np.eye(4)
+    for axis, (file_axis, flip) in enumerate(zip(storage.permutation, storage.flips, strict=True)):
+        to_canonical[axis + missing] = 0.0
+        to_canonical[axis + missing, file_axis + missing] = -1.0 if flip else 1.0
+        to_canonical[axis + missing, 3] = shape[axis] - 1 if flip else 0
+    return canonical @ to_canonical + 0.0
+
+
 def compute_shear_degrees(affine: NDArray[np.float64]) -> float:
     """Angle, in degrees, between the direction in which slices are stacked (first column) and their normal."""
     z, y, x = (affine[:3, n] for n in range(3))

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.discovery import PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
 from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical
 from napari_medseg.core.image import Image, cast_native
@@ -79,8 +80,23 @@ def read_indexed_png(path: Path) -> Image:
     return replace(image, pixels=reorient_to_canonical(stored, image.storage), axes="YX", units="grey")
 
 
-def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
+def get_exif_orientation(image: Image) -> int:
+    """Return the EXIF Orientation (1 to 8) that turns the stored pixels of a photograph upright.
+
+    It is 1 for an image from another kind of file: viewers do not turn a DICOM film, so they must not turn its labels.
+    """
+    if image.storage is None or image.affine is not None or not image.sources:
+        return 1
+    if get_suffix(image.sources[0]) not in (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES):
+        return 1
+    order = (image.storage.permutation, image.storage.flips)
+    return next((tag for tag, turned in _EXIF_STORAGE.items() if (turned.permutation, turned.flips) == order), 1)
+
+
+def write_png(path: Path, pixels: NDArray[Any], grid_text: str, exif_orientation: int = 1) -> None:
     """Write a plane, uint8 or uint16 (y, x) or uint8 RGB (y, x, 3), with its grid as a text chunk.
+
+    An EXIF orientation other than 1 is written too, so that other programs turn labels as they turn the photograph.
 
     Raises
     ------
@@ -95,8 +111,12 @@ def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
         )
     information = PngInfo()
     information.add_text(GRID_KEY, grid_text)
+    options: dict[str, Any] = {"format": "PNG", "pnginfo": information}
+    if exif_orientation != 1:
+        options["exif"] = Picture.Exif()
+        options["exif"][_EXIF_ORIENTATION] = exif_orientation
     with atomic_write(path) as temporary:
-        Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG", pnginfo=information)
+        Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, **options)
 
 
 def reduce_to_grey(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:

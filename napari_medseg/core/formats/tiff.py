@@ -92,8 +92,10 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageL
     if lying.dtype in _IMAGEJ_TYPES and not (axes.endswith("S") and lying.dtype != np.uint8):
         metadata: dict[str, Any] = {"axes": axes, "Info": text}
         if spacing is not None:
-            options["resolution"] = (1 / spacing[-1], 1 / spacing[-2])
-            metadata |= {"unit": "mm"} | ({"spacing": spacing[0]} if len(spacing) == 3 else {})
+            # In centimetres, for both readers: ImageJ takes the unit from its text, others (ITK) from ResolutionUnit,
+            # which has no millimetres. The distance of slices is in ImageJ's text only, because TIFF has no tag for it.
+            options |= {"resolution": (10 / spacing[-1], 10 / spacing[-2]), "resolutionunit": "CENTIMETER"}
+            metadata |= {"unit": "cm"} | ({"spacing": spacing[0] / 10} if len(spacing) == 3 else {})
         options |= {"imagej": True}
     else:
         metadata = {"axes": axes, GRID_KEY: text}

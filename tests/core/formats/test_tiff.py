@@ -49,11 +49,10 @@ def test_other_programs_find_the_voxel_size(tmp_path: Path) -> None:
     formats.write_labels(tmp_path / "l.tif", image.pixels, image)
     with tifffile.TiffFile(tmp_path / "l.tif") as tiff:
         assert tiff.is_imagej
-        assert tiff.imagej_metadata["spacing"] == 2.5
-        assert tiff.imagej_metadata["unit"] == "mm"
+        assert (tiff.imagej_metadata["spacing"], tiff.imagej_metadata["unit"]) == (0.25, "cm")
         x, y = (tiff.pages[0].tags[name].value for name in ("XResolution", "YResolution"))
-    assert x[1] / x[0] == pytest.approx(0.7, rel=1e-6)
-    assert y[1] / y[0] == pytest.approx(0.8, rel=1e-6)
+    assert 10 * x[1] / x[0] == pytest.approx(0.7, rel=1e-6)
+    assert 10 * y[1] / y[0] == pytest.approx(0.8, rel=1e-6)
 
 
 def test_imagej_voxel_size(tmp_path: Path) -> None:
