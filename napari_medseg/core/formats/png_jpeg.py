@@ -90,7 +90,8 @@ def get_exif_orientation(image: Image) -> int:
     if get_suffix(image.sources[0]) not in (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES):
         return 1
     order = (image.storage.permutation, image.storage.flips)
-    return next((tag for tag, turned in _EXIF_STORAGE.items() if (turned.permutation, turned.flips) == order), 1)
+    turned = {tag: make_turned_storage(tag, 2) for tag in range(1, 9)}
+    return next((tag for tag, one in turned.items() if (one.permutation, one.flips) == order), 1)
 
 
 def write_png(path: Path, pixels: NDArray[Any], grid_text: str, exif_orientation: int = 1) -> None:

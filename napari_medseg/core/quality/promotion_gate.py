@@ -168,13 +168,7 @@ def decide_promotion(
         decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {label_problem}"
     worst = min(rows, key=lambda row: row.new - row.old)
     ci = compute_change_interval(changes, CONFIDENCE)
-    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
-    counted += f" of {_format_patient_count(len(groups))}" * (len(groups) != len(rows))
-    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
-    figures = (
-        f"Mean {worst.metric} {mean_old:.3f} -> {mean_new:.3f} on {counted}, "
-        f"change {mean_new - mean_old:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
-    )
+    figures = _describe_scores(rows, len(groups), (mean_old, mean_new), ci)
     figures += _describe_noise(rows, margin) * (not lost) + _describe_confidence(n_earlier, reached) * (ci is not None)
     return Verdict(
         decision=decision,
@@ -191,6 +185,19 @@ def decide_promotion(
         n_earlier=n_earlier,
         confidence_needed=needed,
         confidence_reached=reached,
+    )
+
+
+def _describe_scores(
+    rows: Sequence[ComparedCase], n_groups: int, means: tuple[float, float], ci: tuple[float, float] | None
+) -> str:
+    worst = min(rows, key=lambda row: row.new - row.old)
+    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
+    counted += f" of {_format_patient_count(n_groups)}" * (n_groups != len(rows))
+    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
+    return (
+        f"Mean {worst.metric} {means[0]:.3f} -> {means[1]:.3f} on {counted}, "
+        f"change {means[1] - means[0]:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
     )
 
 
