@@ -28,7 +28,7 @@ class Sizes:
     Parameters
     ----------
     n_images
-        Samples of each task that CPU and GPU label; all where `None`.
+        Samples of each task that CPU and GPU label, and that a retrain gets for each of its purposes; all where `None`.
     n_planes
         Planes of the CT among them; all where `None`.
     side

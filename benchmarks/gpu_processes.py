@@ -156,7 +156,7 @@ def make_run(bench: Bench, name: str) -> Path:
             make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, role)
             for one in chosen
         )
-        for role, chosen in _divide_samples(samples).items()
+        for role, chosen in _divide_samples(samples, bench.sizes.n_images).items()
     )
     domain = Domain("lungs", TIMED_MODEL, TIMED_MODEL, older, older, (), new, held_out)
     run_dir = bench.work / name
@@ -169,11 +169,13 @@ def make_run(bench: Bench, name: str) -> Path:
     return run_dir
 
 
-def _divide_samples(samples: Sequence[ReplaySample]) -> dict[Role, Sequence[ReplaySample]]:
+def _divide_samples(samples: Sequence[ReplaySample], n_images: int | None) -> dict[Role, Sequence[ReplaySample]]:
     """Return the CT to replay, and X-rays of different patients for training and for evaluation."""
     xrays = [sample for sample in samples if sample.image.endswith(".jpg")]
     older = [sample for sample in samples if sample not in xrays]
-    return {Role.REPLAY: older, Role.TRAIN: xrays[:-N_HELD_OUT], Role.HOLD_OUT: xrays[-N_HELD_OUT:]}
+    n_held_out = N_HELD_OUT if n_images is None else n_images
+    new, held_out = xrays[:-n_held_out], xrays[-n_held_out:]
+    return {Role.REPLAY: older[:n_images], Role.TRAIN: new[:n_images], Role.HOLD_OUT: held_out}
 
 
 def _profile_steps(run_dir: Path, bench: Bench) -> Iterator[Figure]:

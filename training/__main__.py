@@ -1,5 +1,8 @@
 """`python -P -m training RUN_DIR`: train in a separate process; all input and output is in the run folder.
 
+The time budget counts from the start of the process. The window and the command line add `--since SECONDS`: it counts
+from the moment, in seconds since the Unix epoch, when the user asked for the run.
+
 `PYTHONSAFEPATH=1 torchrun --nproc-per-node N -m training RUN_DIR` trains on N GPUs, or in N processes without any.
 """
 
@@ -10,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_medseg.core.errors import MedSegError
+import psutil
+
+from napari_medseg.core.errors import MedSegError, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
     EXIT_PAUSED,
@@ -32,13 +37,26 @@ if TYPE_CHECKING:
     from training.distributed import RankContext
     from training.run_setup import TrainingSetup
 
+SINCE_OPTION = "--since"
+USAGE = f"""usage: python -P -m training RUN_DIR [{SINCE_OPTION} SECONDS]
+RUN_DIR holds recipe.json and snapshot.json. The time budget counts from SECONDS since the Unix epoch.
+"""
+MAX_START_S = 3600.0
+"""A request that is older than this, or in the future, is a wrong clock and does not count."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger("training")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, since: float | None = None) -> int:
     """Run the folder named on the command line, alone or as one of `torchrun`'s processes.
+
+    Parameters
+    ----------
+    arguments
+        Words of the command line; `None`: those of this process.
+    since
+        When the time budget began, in seconds since the Unix epoch, if the command line does not say it. `None`: now.
 
     Returns
     -------
@@ -46,17 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if the run ended with a model, 1 if it failed, 2 without a folder, 3 if it was paused. The same command
         resumes a paused run.
     """
-    started = time.monotonic()
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if len(words) != 1 or not Path(words[0]).is_dir():
-        sys.stderr.write("usage: python -P -m training RUN_DIR\nRUN_DIR holds recipe.json and snapshot.json.\n")
+    try:
+        run_dir, began_at = _read_arguments(list(sys.argv[1:] if arguments is None else arguments))
+    except ValueError:
+        sys.stderr.write(USAGE)
         return 2
-    run_dir = Path(words[0]).absolute()
-    if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
-        logger.info("the run is already finished")
-        return 0
-    with pause_on_signals(run_dir):
-        return _run_and_log(run_dir, started)
+    started = time.monotonic() - _compute_waited_s(since if began_at is None else began_at)
+    logging.raiseExceptions = False  # a log on a full disk must not fill stderr with tracebacks
+    try:
+        with translate_errors():
+            if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
+                logger.info("the run is already finished")
+                return 0
+            with pause_on_signals(run_dir):
+                return _run_and_log(run_dir, started)
+    except MedSegError as error:  # the run folder itself cannot be read or written
+        sys.stderr.write(f"training: {error}\n")
+        return 1
 
 
 def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None) -> Iterator[Event]:
@@ -67,7 +91,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     run_dir
         Folder with `recipe.json` and `snapshot.json`; for the first model of a task also with `start.json`.
     started
-        `time.monotonic()` at the start of the process, so that importing torch counts against the budget.
+        `time.monotonic()` when the run was requested, so that the start of the process counts against the budget.
     rank_context
         The processes that train together; by default only this process.
 
@@ -90,6 +114,22 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 
 
+def _read_arguments(words: list[str]) -> tuple[Path, float | None]:
+    """Return the run folder and the time of the request; raise `ValueError` for a wrong command line."""
+    match words:
+        case [folder] if Path(folder).is_dir():
+            return Path(folder).absolute(), None
+        case [folder, option, seconds] if option == SINCE_OPTION and Path(folder).is_dir():
+            return Path(folder).absolute(), float(seconds)
+    raise ValueError(words)
+
+
+def _compute_waited_s(since: float | None) -> float:
+    """Return the seconds from the request to now."""
+    waited_s = 0.0 if since is None else time.time() - since
+    return waited_s if 0.0 <= waited_s <= MAX_START_S else 0.0
+
+
 def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
     from training.evaluation.hold_out_comparison import finish_run, score_base
     from training.evaluation.provenance import write_provenance
@@ -103,7 +143,7 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         n_hold_out=len(setup.split.hold_out),
         device=str(setup.learner.device),
         budget_s=setup.recipe.run.budget_s,
-        time=time.time(),
+        time=time.time() - setup.time_budget.elapsed_s(),
     )
     control = resume(setup)
     progress = control.progress
@@ -122,9 +162,27 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         yield Notice(
             f"within the time budget, {len(old)} of {len(setup.split.hold_out)} hold-out cases can be compared"
         )
+    if text := _explain_short_budget(setup, is_new=not progress.step):
+        yield Notice(text)
     yield from train(control)
     if is_paused(setup.run_dir) or not (yield from finish_run(setup, progress, old)):
         yield Paused(progress.epoch, progress.step, setup.time_budget.elapsed_s())
+
+
+def _explain_short_budget(setup: "TrainingSetup", *, is_new: bool) -> str:
+    """Say that the time budget is too short to train, or will be exceeded; empty if it is long enough."""
+    budget = setup.time_budget
+    if is_new and budget.remaining_training_s() <= 0:
+        return (
+            f"the time budget leaves no time to train: {budget.elapsed_s():.0f} s passed before the first step, and "
+            f"the evaluation needs about {budget.reserved_s:.0f} s. Give the run more time"
+        )
+    if budget.overrun_s >= 1.0:
+        return (
+            f"the evaluation of all {len(setup.split.hold_out)} hold-out images needs more than half of the time "
+            f"budget: the run will exceed it by about {budget.overrun_s:.0f} s"
+        )
+    return ""
 
 
 def _run_and_log(run_dir: Path, started: float) -> int:
@@ -136,15 +194,14 @@ def _run_and_log(run_dir: Path, started: float) -> int:
         if team.is_main:
             logging.basicConfig(filename=run_dir / LOG_FILE, level=logging.INFO, format=LOG_FORMAT)
         try:
-            for last in run(run_dir, started, team):
-                _record_event(run_dir, team, last)
+            with translate_errors():
+                for last in run(run_dir, started, team):
+                    _record_event(run_dir, team, last)
         except MedSegError as error:
-            _record_event(run_dir, team, Failed(str(error)))
+            _record_failure(run_dir, team, str(error))
             return 1
         except Exception as error:
-            _record_event(
-                run_dir, team, Failed(f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
-            )
+            _record_failure(run_dir, team, f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
             raise
     return EXIT_PAUSED if isinstance(last, Paused) else 0
 
@@ -155,5 +212,13 @@ def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> N
         append_event(run_dir, event)
 
 
+def _record_failure(run_dir: Path, rank_context: "RankContext", message: str) -> None:
+    """Write the final event; on a full disk to stderr only, so that the reason is not lost."""
+    try:
+        _record_event(run_dir, rank_context, Failed(message))
+    except OSError as error:
+        sys.stderr.write(f"training: {message} This could not be written to {run_dir}: {error}\n")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(since=psutil.Process().create_time()))

@@ -32,6 +32,8 @@ class TrainingProgress:
         Epoch and validation Dice of the best weights; epoch 0 is the version that the run started from.
     elapsed_s, training_started_s
         Seconds since the start of the run, now and at its first step.
+    validation_s
+        Seconds of the first validation.
     stage, cycle
         Index of the current stage and cycle, from 0.
     stage_epoch
@@ -48,6 +50,7 @@ class TrainingProgress:
     best_val_dice: float = -1.0
     elapsed_s: float = 0.0
     training_started_s: float = 0.0
+    validation_s: float = 0.0
     stage: int = 0
     cycle: int = 0
     stage_epoch: int = 0

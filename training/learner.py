@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks.lora import apply_lora, merge_lora
 from training.augmentation.mixing import Mixer, build_mixer
 from training.distributed import RANK_SEED_STRIDE, RankContext
@@ -190,20 +191,17 @@ class Learner:
         torch.manual_seed(
             self.recipe.run.seed * SEED_STRIDE + step + (self.rank_context.rank + part * self.rank_context.size) * 2**32
         )
-        with self._autocast():
+        with make_autocast(self.device, self.recipe.run.precision):
             logits: Tensor = self.network(images)
         return logits
 
     def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return the Kullback-Leibler divergence from the parent's prediction (Li & Hoiem, ECCV 2016)."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), make_autocast(self.device, self.recipe.run.precision):
             taught = self.parent(images)
         wanted = functional.log_softmax(taught.float(), dim=1)
         found = functional.log_softmax(logits.float(), dim=1)
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
 
     def _set_train_mode(self) -> None:
         """Set training mode, except for batch normalisation that is frozen by the recipe or with its encoder stage."""

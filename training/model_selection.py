@@ -18,6 +18,7 @@ from torch.optim.swa_utils import update_bn
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.core.snapshot import IGNORE_INDEX
+from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
 from training.checkpoint import TrainingProgress, load_best, load_cycles
@@ -136,7 +137,7 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
             batch = alike[first : first + VALIDATION_BATCH_SIZE]
             images = torch.from_numpy(np.stack([plane.views[0] for plane in batch])).float()
             images = images.to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with make_autocast(device, precision):
                 logits = network(images)
             predicted, values = logits.argmax(dim=1).cpu().numpy(), range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):

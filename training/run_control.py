@@ -5,8 +5,10 @@ checkpoints, returns to the best weights if losses are not finite, and keeps the
 several processes, only the first one decides and writes.
 """
 
+import logging
 import math
 import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,18 +26,23 @@ from training.checkpoint import (
     save_cycle,
 )
 from training.model_selection import validate
-from training.run_folder import EpochEnded, Notice, is_cancelled, is_paused
-from training.run_setup import TrainingSetup
+from training.run_folder import EVALUATION_REQUEST_FILE, EpochEnded, Notice, is_cancelled, is_paused
+from training.run_setup import TrainingSetup, spread_indices
 from training.schedule import describe_stage_changes, get_cycle, get_schedule
 
 VALIDATION_RESERVE = 1.5
-FINAL_WORK_S = 1.5
-"""Time to write weights, card and report."""
+FINAL_WORK_S = 2.5
+"""Time to write weights, card and report, to end the process, and to store the version."""
+EVALUATION_PAGE_S = 2.0
+"""Time to draw the figures of a full evaluation and to write its page."""
 MAX_BAD_BATCHES = 3
 RATE_DROP_FACTOR = 0.1
 MAX_RATE_DROPS = 3
 """`MAX_BAD_BATCHES` batches in a row without a finite loss divide the rate by 10, at most `MAX_RATE_DROPS` times."""
 MIN_CYCLE_SHARE = 0.75
+N_TIMED_PLANES = 3
+
+logger = logging.getLogger(__name__)
 
 
 class RunCommand(IntEnum):
@@ -264,8 +271,21 @@ def resume(setup: TrainingSetup) -> RunControl:
         parent = setup.learner.parent
         val_dice = validate(parent, setup.validation, recipe.run.precision)
         progress.best_val_dice = setup.rank_context.broadcast(val_dice)
+        progress.validation_s = _time_second_validation(setup, budget.elapsed_s() - began)
         if setup.rank_context.is_main:
             save_best(setup.run_dir, parent)
-        n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
-        budget.reserved_s += VALIDATION_RESERVE * n_validations * (budget.elapsed_s() - began)
+    n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
+    if (setup.run_dir / EVALUATION_REQUEST_FILE).exists():
+        n_validations += 1  # its probabilities are calibrated on the validation images
+        budget.reserved_s += EVALUATION_PAGE_S
+    budget.reserved_s += VALIDATION_RESERVE * n_validations * progress.validation_s
+    logger.info("%.1f s of the budget are reserved for the last validation and the report", budget.reserved_s)
     return RunControl(setup, progress)
+
+
+def _time_second_validation(setup: TrainingSetup, first_s: float) -> float:
+    """Return the seconds of a repeated validation. The first takes longer, as torch prepares itself for each size."""
+    planes = [setup.validation[index] for index in spread_indices(len(setup.validation), N_TIMED_PLANES)]
+    began = time.monotonic()
+    validate(setup.learner.parent, planes, setup.recipe.run.precision)
+    return min(first_s, (time.monotonic() - began) * len(setup.validation) / len(planes))

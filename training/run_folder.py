@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
@@ -31,6 +32,7 @@ LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
+EARLIER_COMPARISONS_FILE = "earlier_comparisons.txt"  # how many comparisons the hold-out has served before this run
 ENVIRONMENT_FILE = "environment.json"
 SPLIT_FILE = "split.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -54,7 +56,10 @@ EXIT_PAUSED = 3
 
 @dataclass(frozen=True)
 class Started:
-    """The run has read its data and starts. Counts are images; `time` is in seconds since the Unix epoch."""
+    """The run has read its data and starts. Counts are images.
+
+    `time`, in seconds since the Unix epoch, is when the clock of this process began: when the run was requested.
+    """
 
     n_train: int
     n_replay: int
@@ -169,8 +174,18 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            fields = json.loads(line)
-            yield EVENT_TYPES[fields.pop("event")](**fields), offset
+            yield _parse_event(line, path), offset
+
+
+def _parse_event(line: bytes, path: Path) -> Event:
+    try:
+        fields = json.loads(line)
+        return EVENT_TYPES[fields.pop("event")](**fields)  # type: ignore[no-any-return]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise MedSegError(
+            f"{path} is damaged: {line[:80].decode(errors='replace')!r} is no event of a run. Restore the file from a "
+            "backup, or start a new run."
+        ) from error
 
 
 def get_events_offset(run_dir: Path) -> int:

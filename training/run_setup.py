@@ -105,7 +105,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     run_dir
         Holds `recipe.json` and `snapshot.json`.
     started
-        `time.monotonic()` at the start of the process.
+        `time.monotonic()` when the run was requested.
     rank_context
         The processes that train together; by default only this process.
 

@@ -18,6 +18,9 @@ WARM_UP_SHARE = 0.05
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4
 
+MAX_EVALUATION_SHARE = 0.5
+"""At most this share of a time budget is reserved for the evaluation, so that the run can train."""
+
 ROUNDING_TOLERANCE = 1e-9
 """Tolerance for rounding errors, so that 3 of 9 steps count as one third."""
 
@@ -79,7 +82,7 @@ class TimeBudget:
     Parameters
     ----------
     started
-        `time.monotonic()` at the start of this process.
+        `time.monotonic()` when this process was requested: its start-up counts.
     budget_s
         Seconds for the whole run, including the comparison; `None`: the recipe's epochs end the run.
     carried_s
@@ -88,6 +91,8 @@ class TimeBudget:
         Seconds reserved for the work after the last step: validation, comparison, card and report.
     training_started_s
         Time of the first step, in seconds since the start of the run.
+    overrun_s
+        Seconds by which the evaluation is expected to exceed the budget.
     """
 
     started: float
@@ -95,6 +100,7 @@ class TimeBudget:
     carried_s: float = 0.0
     reserved_s: float = 0.0
     training_started_s: float = 0.0
+    overrun_s: float = 0.0
 
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
@@ -105,6 +111,12 @@ class TimeBudget:
         if self.budget_s is None:
             return math.inf
         return self.budget_s - self.reserved_s - self.elapsed_s()
+
+    def reserve_for_evaluation(self, seconds: float) -> None:
+        """Reserve the seconds, at most `MAX_EVALUATION_SHARE` of the budget; the rest is counted in `overrun_s`."""
+        limit_s = math.inf if self.budget_s is None else MAX_EVALUATION_SHARE * self.budget_s
+        self.reserved_s += min(seconds, limit_s)
+        self.overrun_s += max(0.0, seconds - limit_s)
 
     def is_exhausted(self) -> bool:
         """Whether the budget is used up."""

@@ -10,12 +10,15 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
     LabelFormatOption,
+    NamesOption,
     ProjectOption,
     RegistryOption,
+    StraightenOption,
     TaskOption,
     open_workspace,
 )
-from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.image_names import make_namer
 
 
 def export(
@@ -23,6 +26,8 @@ def export(
     suffix: LabelFormatOption = ".tif",
     task: TaskOption = DEFAULT_TASK,
     with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,
+    names: NamesOption = "stem",
+    straighten: StraightenOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
@@ -32,9 +37,9 @@ def export(
     With them come provenance.json and measurements.csv.
     """
     with open_workspace(project, registry) as ws:
-        paths = export_corrections(
-            read_export_items(ws, list_accepted_rows(ws, task)), output, suffix, with_images=with_images
-        )
+        namer = make_namer(names, ws.registry.user_dir)
+        items = read_export_items(ws, list_accepted_rows(ws, task))
+        paths = export_corrections(items, output, suffix, with_images, namer, straighten=straighten)
     if as_json:
         echo_json([str(path) for path in paths])
         return

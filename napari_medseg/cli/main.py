@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
+import psutil
 import typer
 
 from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,14 +52,19 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and end the process with its exit code; an error that the user can fix is one line on stderr."""
+    """Run a command and end the process with its exit code.
+
+    An error that the user can fix, or that a file, a disk or memory causes, is one line on stderr.
+    """
+    began_at = psutil.Process().create_time() if arguments is None else None  # a time budget includes the start-up
     given = list(sys.argv[1:] if arguments is None else arguments)
     translated = translate_old_spelling(given)
     if translated is not None:
         typer.echo(format_notice(given, translated), err=True)
         arguments = translated
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="medseg")
+        with translate_errors():
+            app(args=None if arguments is None else list(arguments), prog_name="medseg", obj=began_at)
     except MedSegError as error:
         typer.echo(f"medseg: {error}", err=True)
         sys.exit(1)

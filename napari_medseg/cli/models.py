@@ -64,6 +64,8 @@ def show(model: ModelArgument, as_json: JsonOption = False, registry: RegistryOp
         echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
     for weakness in card.weaknesses:
         echo(f"weakness: {weakness}")
+    for amendment in card.amendments:
+        echo(f"corrected after publication: {amendment}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Options that several commands share, and the project, registry and model that they name."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,21 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.", show_default="the fastest one")]
 LabelFormatOption = Annotated[str, typer.Option("--suffix", help=f"File format: {', '.join(WRITERS)}.")]
+NamesOption = Annotated[
+    str,
+    typer.Option(
+        "--names",
+        help="What files are named after: stem (the input file; a DICOM series: a label of its patient and its series "
+        "number), group (that label, or the group of the file), or patient (PatientID).",
+    ),
+]
+StraightenOption = Annotated[
+    bool,
+    typer.Option(
+        "--straighten",
+        help="Write series with gantry tilt on an upright grid in the patient, instead of slice on slice.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
@@ -66,8 +82,11 @@ def open_workspace(project: Path | None, registry: Path | None) -> Iterator[Work
     ws = Workspace.open(get_project_dir(project), get_registry_dir(registry))
     try:
         yield ws
-    finally:
-        ws.close()
+    except BaseException:
+        with contextlib.suppress(MedSegError, OSError, sqlite3.Error):  # closing must not hide the error
+            ws.close()
+        raise
+    ws.close()
 
 
 def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> ModelCard:

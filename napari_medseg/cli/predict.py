@@ -1,7 +1,7 @@
 """`medseg predict`: segment image files and write label files, without a project."""
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,19 +15,26 @@ from napari_medseg.cli.options import (
     JsonOption,
     LabelFormatOption,
     ModelOption,
+    NamesOption,
     RegistryOption,
+    StraightenOption,
     TaskOption,
     choose_model_card,
     load_predictor,
     open_registry,
 )
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, look_up, translate_errors
+from napari_medseg.core.formats.gantry_tilt import is_sheared
+from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.core.tasks.detection import assess_task_fit, check_axes_fit_task, describe_import
+from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
+from napari_medseg.workflow.output.predictions import PredictionFolder
+from napari_medseg.workflow.output.provenance import describe_grid
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -40,14 +47,18 @@ def predict(
     model: ModelOption = None,
     suffix: LabelFormatOption = ".tif",
     device: DeviceOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the labels of the same images; never those of another image.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Segment images that the task is not for, by modality, body part or view.")
     ] = False,
+    names: NamesOption = "stem",
+    straighten: StraightenOption = False,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Segment images and write the labels.
+    """Segment images and write the labels, and predictions.jsonl, which says whose they are.
 
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
@@ -56,15 +67,17 @@ def predict(
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
     card = choose_model_card(models, task, model)
+    namer = make_namer(names, models.user_dir)
     predictor = load_predictor(models, card.id, device)
-    targets = _name_label_files(sources, output, suffix)
+    reserved = [file.name.removesuffix(formats.get_suffix(file)) for source in sources for file in source.paths[:1]]
+    out = PredictionFolder(output, suffix, wanted.name, card.id, overwrite=overwrite, reserved=reserved)
+    settings = _Settings(predictor, wanted, namer, out, straighten, force)
     written = []
     console = make_progress_console(quiet=as_json)
-    for source, target in track(targets, description=f"{card.id} on {predictor.device_title}", console=console):
+    for source in track(sources, description=f"{card.id} on {predictor.device_title}", console=console):
         try:
-            if target.exists() and not overwrite:
-                raise MedSegError(f"{target} exists already. Choose another folder with -o, or add --overwrite.")
-            written.append(_predict_one(source, target, predictor, wanted, force))
+            with translate_errors():  # the other images are still segmented
+                written.append(_predict_one(source, settings))
         except MedSegError as error:
             errors.append(str(error))
     if as_json:
@@ -83,7 +96,8 @@ def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], lis
     errors: list[str] = []
     for file in files:
         try:
-            found = formats.search_images(file)
+            with translate_errors():
+                found = formats.search_images(file)
             if not found.sources:
                 raise MedSegError(
                     f"{file} contains no readable image. {found.note or 'Choose another file or folder.'}"
@@ -95,30 +109,34 @@ def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], lis
     return sources, skipped, errors
 
 
-def _name_label_files(
-    sources: Sequence[formats.ImageSource], folder: Path, suffix: str
-) -> list[tuple[formats.ImageSource, Path]]:
-    """Name the label file of each image after the image; images with the same name get a number."""
-    times: Counter[str] = Counter()
-    targets = []
-    for source in sources:
-        ending = next((end for end in (".nii.gz", *formats.READERS) if source.name.lower().endswith(end)), "")
-        stem = source.name.removesuffix(source.name[len(source.name) - len(ending) :]) or "image"
-        times[stem] += 1
-        number = f"_{times[stem]}" if times[stem] > 1 else ""
-        targets.append((source, folder / f"{stem}{number}_labels{suffix}"))
-    return targets
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """What is the same for all images of a call."""
+
+    predictor: "Predictor"
+    task: Task
+    namer: ImageNamer
+    out: PredictionFolder
+    straighten: bool
+    force: bool
 
 
-def _predict_one(
-    source: formats.ImageSource, target: Path, predictor: "Predictor", task: Task, force: bool
-) -> dict[str, Any]:
+def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, Any]:
     from napari_medseg.inference.events import PredictionResult
 
+    predictor, task, out = settings.predictor, settings.task, settings.out
+    out.refuse_existing(source.paths)
     image = formats.read_source(source)
-    _check_fit(image, task, force)
+    _check_fit(image, task, settings.force)
+    entry = out.claim(image, source.paths, settings.namer.make_name(image).stem)
+    target = out.get_path(entry)
     result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
-    formats.write_labels(target, result.labels, image)
+    grid, labels = image, result.labels
+    if settings.straighten and is_sheared(image.affine) and len(image.spatial_axes) == 3:
+        grid, (labels,) = straighten_series(image, [labels])
+    remarks = describe_grid(grid, image, target.name)
+    out.record(entry, remarks)
+    formats.write_labels(target, labels, grid)
     sizes = measure_labels(result.labels, image, task, result.roi)
     return {
         "image": [str(file) for file in source.paths],
@@ -129,6 +147,7 @@ def _predict_one(
         "text": ", ".join(f"{size.label.name} {size.text}" for size in sizes),
         "notes": list(describe_import(image, task)),
         "findings": [finding.text for finding in check_labels(result.labels, task, image)],
+        "remarks": remarks,
     }
 
 
@@ -153,6 +172,8 @@ def _echo_result(written: Sequence[dict[str, Any]], skipped: Sequence[str], erro
             echo(f"  note: {note}")
         for finding in entry["findings"]:
             echo(f"  please check: {finding}")
+        for remark in entry["remarks"]:
+            echo(f"  {remark}")
     for note in skipped:
         typer.echo(f"medseg: note: {note}", err=True)
     for error in errors:

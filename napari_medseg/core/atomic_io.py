@@ -7,9 +7,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, explain, format_os_error
 
 CHUNK_BYTES = 1 << 20
+TEMPORARY_PREFIX = ".writing-"
+TEMPORARY_TAIL = 24
+"""Characters of a file's name that its temporary file keeps."""
 
 
 @contextlib.contextmanager
@@ -19,31 +22,45 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises
     ------
     MedSegError
-        If the folder cannot be written to; an existing file is not changed.
+        If the folder cannot be written to, the disk is full, or the format cannot store the content; an existing file
+        is not changed.
     """
-    # The suffix must stay last: libraries choose format and compression by it.
-    temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
+    # The end of the name must stay: libraries choose format and compression by it. The rest would make it too long.
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name[-TEMPORARY_TAIL:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MedSegError(f"cannot make the folder {path.parent}: {error.strerror}. Choose another folder.") from error
+        raise MedSegError(f"cannot make the folder {path.parent}: {format_os_error(error)}") from error
     try:
         yield temporary
         sync_file(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise MedSegError(
-            f"cannot write {path}: {error.strerror}. Choose another folder, or free disk space."
-        ) from error
+    except MedSegError:
+        raise
+    except Exception as error:
+        explained = _explain_failed_write(error, path)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
         with contextlib.suppress(OSError):  # a failed clean-up must not hide the error above
             temporary.unlink(missing_ok=True)
 
 
+def _explain_failed_write(error: Exception, path: Path) -> MedSegError | None:
+    if isinstance(error, OSError):
+        return MedSegError(f"cannot write {path}: {format_os_error(error)}")
+    explained = explain(error)
+    return None if explained is None else MedSegError(f"cannot write {path}: {explained}")
+
+
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) atomically; raise `MedSegError` if it cannot be written."""
+    """Write a text file (UTF-8) atomically; raise `MedSegError` if it cannot be written.
+
+    Bytes of file names that are no text are written as escapes.
+    """
     with atomic_write(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     sync_folder(path.parent)
 
 

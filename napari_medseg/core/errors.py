@@ -1,9 +1,42 @@
-"""The errors that users see. Their text says what is wrong, what was expected and what to do."""
+"""The errors that users see. Their text says what is wrong, what was expected and what to do.
 
-from collections.abc import Mapping
+Errors of files, disks, memory and libraries become messages at the edges of the program: commands, slots, workers,
+engine and trainer use `translate_errors`. Only a fault of this program keeps its traceback.
+"""
+
+import errno
+import logging
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_FREE_SPACE = "Free disk space, or choose another disk."
+_ADVICE = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: "Choose a disk that allows larger files.",
+    errno.EACCES: "Ask for permission, or choose another folder.",
+    errno.EPERM: "Ask for permission, or choose another folder.",
+    errno.EROFS: "Choose a folder on another disk; this one cannot be written to.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOENT: "Check the name, or whether a drive is disconnected.",
+    errno.EMFILE: "Close other files and programs.",
+    errno.EIO: "The disk or network reports a fault; use another one.",
+}
+_DEFAULT_ADVICE = "Choose another folder, or free disk space."
+# Libraries whose own exceptions are about a file or its content, by the first part of their module; they are not
+# imported here, because most commands do without most of them.
+_FILE_LIBRARIES = frozenset(
+    {"gzip", "imagecodecs", "json", "lzma", "nibabel", "PIL", "pydantic", "pydantic_core", "pydicom", "safetensors"}
+    | {"safetensors_rust", "sqlite3", "tifffile", "tomllib", "xml", "zipfile"}
+)
+_FAULTS_OF_OUR_OWN = frozenset({"IntegrityError", "InterfaceError", "ProgrammingError", "PydanticUserError"})
 
 
 class MedSegError(Exception):
@@ -45,3 +78,59 @@ def look_up(registry: Mapping[str, T], name: str, kind: str = "name", *, problem
     if name not in registry:
         raise MedSegError(f"{problem or f'unknown {kind} {name!r}'}; choose one of {sorted(registry)}{advice}")
     return registry[name]
+
+
+def format_os_error(error: OSError) -> str:
+    """Return the reason of a failed file operation and what to do, as one sentence each."""
+    return f"{get_reason(error)}. {_ADVICE.get(error.errno or 0, _DEFAULT_ADVICE)}"
+
+
+def get_reason(error: Exception) -> str:
+    """Return the reason of an error as text; never empty. Some libraries raise `OSError` without a `strerror`."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return " ".join((reason or str(error) or type(error).__name__).split())[:300].rstrip(".")
+
+
+def explain(error: Exception) -> MedSegError | None:
+    """Return an error as a message to the user; `None` if it is a fault of this program, which keeps its traceback."""
+    kind = type(error).__name__
+    if isinstance(error, MedSegError):
+        return error
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _is_allocation_failure(error):
+        return MedSegError(
+            "there is not enough memory. Close other programs and images, or use smaller ones, then try again."
+        )
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return MedSegError(f"{place}{format_os_error(error)}")
+    if isinstance(error, UnicodeError | struct.error | zlib.error) or _is_of_file_library(type(error)):
+        return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
+    return None
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise errors of files, disks, memory and libraries as `MedSegError`; faults of this program pass unchanged.
+
+    For the edges of the program. Code that knows the file and the advice raises a better `MedSegError` itself.
+    """
+    try:
+        yield
+    except MedSegError:
+        raise
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        logger.debug("shown as a message", exc_info=error)
+        raise explained from error
+
+
+def _is_allocation_failure(error: Exception) -> bool:
+    """Whether this is torch's error for a failed allocation on the CPU, which has no type of its own."""
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _is_of_file_library(kind: type[Exception]) -> bool:
+    roots = {parent.__module__.partition(".")[0] for parent in kind.__mro__}
+    return bool(roots & _FILE_LIBRARIES) and kind.__name__ not in _FAULTS_OF_OUR_OWN

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 
 MAX_ERRORS_LISTED = 20
 
@@ -35,7 +35,7 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
     try:
         return model.model_validate_json(path.read_bytes())  # bytes: invalid UTF-8 becomes a validation error, too
     except OSError as error:
-        raise MedSegError(f"{path} {complaint}: {error.strerror}. {advice}") from error
+        raise MedSegError(f"{path} {complaint}: {get_reason(error)}. {advice}") from error
     except ValidationError as error:
         raise MedSegError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
 

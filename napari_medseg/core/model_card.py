@@ -111,12 +111,24 @@ class Score(_Frozen):
 
 
 class Calibration(_Frozen):
-    """Calibration of the model's probabilities, over pixels that the model or the reference labels."""
+    """Calibration of the model's probabilities.
+
+    Cards written before `pixels` existed are read as ``"labelled"``: the reference chose their pixels, with all errors
+    but few of the correct background pixels. Such a temperature is too high, and is not applied.
+    """
 
     temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
     ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
     ece_uncorrected: float | None = Field(None, description="the same without the temperature")
     n_images: int = Field(0, description="number of hold-out images")
+    pixels: Literal["all", "labelled"] = Field(
+        "all", description="measured over all pixels, or over those that the model or the reference labels"
+    )
+
+    @property
+    def applied_temperature(self) -> float:
+        """The temperature, or 1 if it was fitted on pixels that the reference chose."""
+        return self.temperature if self.pixels == "all" else 1.0
 
 
 class Lineage(_Frozen):
@@ -150,6 +162,7 @@ class ModelCard(_Frozen):
     hold_out: list[Score] = []
     calibration: Calibration = Calibration()
     weaknesses: list[str] = []
+    amendments: list[str] = Field([], description="what was corrected on the card after its publication, and when")
     lineage: Lineage = Lineage()
     licence: str = ""
     weights_sha256: str = ""
@@ -163,6 +176,17 @@ class ModelCard(_Frozen):
     def task_definition(self) -> Task:
         """The task; raises `MedSegError` if it is not built-in and the card does not define it."""
         return self.own_task or get_task(self.task)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mark_old_calibration(cls, fields: object) -> object:
+        """Mark the calibration of a card that was written before `Calibration.pixels` existed."""
+        calibration = fields.get("calibration") if isinstance(fields, dict) else None
+        if not isinstance(fields, dict) or not isinstance(calibration, dict) or "pixels" in calibration:
+            return fields
+        is_measured = calibration.get("ece") is not None or calibration.get("temperature", 1.0) != 1.0
+        pixels = "labelled" if is_measured else "all"
+        return {**fields, "calibration": {**calibration, "pixels": pixels}}
 
     @model_validator(mode="after")
     def _check_custom_task_name(self) -> "ModelCard":

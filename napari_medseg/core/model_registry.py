@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, get_reason, look_up
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
@@ -173,7 +173,7 @@ class ModelRegistry:
             sync_folder(target.parent)
         except OSError as error:
             raise MedSegError(
-                f"cannot add {card.id} to {self.user_dir}: {error.strerror}. Free disk space, then retry."
+                f"cannot add {card.id} to {self.user_dir}: {get_reason(error)}. Free disk space, then retry."
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)

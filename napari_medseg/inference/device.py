@@ -76,6 +76,12 @@ def choose_autocast_dtype(device: torch.device, precision: str) -> torch.dtype |
     return torch.bfloat16 if has_bf16 else None
 
 
+def make_autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which a network computes, in training as in prediction; see `choose_autocast_dtype`."""
+    dtype = choose_autocast_dtype(device, precision)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a failed allocation; torch reports it in several ways."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -149,7 +149,7 @@ class Predictor:
         """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
         shape = _get_planes_shape(image)
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
-        temperature = self.card.calibration.temperature
+        temperature = self.card.calibration.applied_temperature
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         first = 0

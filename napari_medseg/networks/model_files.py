@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 from napari_medseg.networks.architectures import build_network
 
@@ -106,7 +106,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise MedSegError(f"cannot read {path}: {error.strerror}. Install the model again.") from error
+        raise MedSegError(f"cannot read {path}: {get_reason(error)}. Install the model again.") from error
 
 
 def _parse_weights(data: bytes, path: Path) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ HUES = tuple(0.06 + 0.48 * (7 * number % N_COLOURS) / N_COLOURS for number in ra
 OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
 CONTRAST_PERCENTILES = (0.5, 99.5)
 PERCENTILE_SAMPLE_SIZE = 200_000
-UNCERTAINTY_CONTRAST_MAX = 160  # of 255: higher values are shown white
+UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown white
 SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
@@ -204,7 +204,7 @@ def add_reference_labels(
 def add_uncertainty_map(
     viewer: "Viewer", uncertainty_map: NDArray[np.uint8], beside: ImageLayer, case: Case
 ) -> ImageLayer:
-    """Add the uncertainty map, uint8, 0 to 255, shape as the image, with additive blending."""
+    """Add the uncertainty map, uint8 in per cent, shape as the image, with additive blending."""
     return viewer.add_image(
         uncertainty_map,
         **get_spatial_arguments(beside),

@@ -5,7 +5,7 @@ import logging
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_registry import ModelRegistry
 
 PREFERENCES_FILE = "preferences.json"
@@ -47,4 +47,4 @@ def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
     except OSError as error:
-        raise MedSegError(f"the preferences cannot be written to {path}: {error.strerror}.") from error
+        raise MedSegError(f"the preferences cannot be written to {path}: {get_reason(error)}.") from error

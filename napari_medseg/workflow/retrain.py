@@ -3,6 +3,7 @@
 `workflow.run_control` starts, pauses, resumes and discards the process of a run.
 """
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,8 @@ from pathlib import Path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
+from napari_medseg.core.quality.promotion_gate import Decision, Verdict
+from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_snapshot
@@ -21,9 +23,15 @@ from napari_medseg.workflow.run_control import ensure_no_running_run, find_pause
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
+from training.evaluation.run_verdict import (
+    read_compared_cases,
+    read_earlier_comparisons,
+    read_verdict,
+    write_earlier_comparisons,
+)
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 from training.recipe import write_recipe
-from training.run_folder import LABEL_PROBLEM_FILE, RECIPE_FILE, SNAPSHOT_FILE, Compared, read_events
+from training.run_folder import LABEL_PROBLEM_FILE, RECIPE_FILE, SNAPSHOT_FILE, Compared
 from training.start_plan import write_start_plan
 
 DEFAULT_BUDGET_S = 90.0
@@ -78,6 +86,7 @@ def start_run(
     seed: int = 0,
     base: str = "",
     changes: RecipeOverrides = NO_OVERRIDES,
+    since: float | None = None,
 ) -> Run:
     """Train on all corrections in a separate process that continues if the window closes.
 
@@ -90,13 +99,15 @@ def start_run(
     ws, task
         Workspace, and name of the task.
     budget_s
-        Time budget in seconds, including the comparison; `None` means no limit.
+        Time budget in seconds, from the request to the result; `None` means no limit.
     seed
         Random seed. The same seed, corrections and base give the same result on a CPU.
     base
         Version to start from; empty means the live version.
     changes
         Changes to the default recipe; a run with another network starts like a first model.
+    since
+        `time.time()` when the user asked for the run; `None`: now. The time budget counts from then.
 
     Raises
     ------
@@ -104,6 +115,7 @@ def start_run(
         If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
         the version does not exist, or the changes are not allowed.
     """
+    since = time.time() if since is None else since
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
@@ -120,16 +132,17 @@ def start_run(
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")
     rival = "" if beginning.baseline is None else beginning.baseline.id
     run = Run(run_id, task, rival, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
+    write_earlier_comparisons(folder, _count_earlier_comparisons(ws, run, _read_hold_out_groups(folder)))
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
-    return launch_run(ws, run)
+    return launch_run(ws, run, since)
 
 
 def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     """Read the comparison of candidate and baseline for each hold-out case, worst change first."""
     folder = get_run_folder(ws, run)
-    compared = [event for event, _ in read_events(folder) if isinstance(event, Compared)]
+    compared = read_compared_cases(folder)
     files = {item.name: Path(item.labels).name for item in read_snapshot(folder / SNAPSHOT_FILE).items}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
@@ -142,9 +155,10 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
             labels_file, in_part = correction.labels_file, bool(correction.reviewed_file)
         rows.append(ComparisonRow(case, labels_file, event, in_part))
     rows.sort(key=lambda row: row.score_change)
-    doubt = folder / LABEL_PROBLEM_FILE
-    why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""
-    return CandidateComparison(tuple(rows), decide_promotion([row.compared for row in rows], label_problem=why))
+    n_earlier = read_earlier_comparisons(folder)
+    if n_earlier is None:  # the run is older than this file
+        n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(folder))
+    return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
 
 
 def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:
@@ -177,6 +191,31 @@ def keep_old(ws: Workspace, run: Run) -> ModelCard:
 def roll_back(ws: Workspace, task: str) -> ModelCard:
     """Make the previous live version live again."""
     return ws.registry.roll_back(task)
+
+
+def _count_earlier_comparisons(ws: Workspace, run: Run, groups: frozenset[str]) -> int:
+    """Count the comparisons on these hold-out groups before a run; the run may not be in the project yet."""
+    earlier = []
+    for other in ws.project.read_records(Run, "task", run.task):
+        if other.id == run.id:
+            break
+        folder = get_run_folder(ws, other)
+        if read_compared_cases(folder):
+            earlier.append(Comparison(_read_hold_out_groups(folder), other.base_model, _was_found_better(ws, other)))
+    return count_earlier_comparisons(earlier, groups, run.base_model)
+
+
+def _read_hold_out_groups(folder: Path) -> frozenset[str]:
+    """Return the hold-out groups of a run; a time budget may have ended the comparison before the last of them."""
+    return frozenset(item.group for item in read_snapshot(folder / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT))
+
+
+def _was_found_better(ws: Workspace, run: Run) -> bool:
+    """Whether the version of a run went live because it was better; whoever promotes another one types a reason."""
+    if run.state is not RunState.PROMOTED or not run.result_model:
+        return False
+    card = next((card for card in ws.registry.list_versions(run.task) if card.id == run.result_model), None)
+    return card is not None and not card.lineage.promotion_reason
 
 
 def _make_run_id(family: str) -> str:

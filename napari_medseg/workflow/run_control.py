@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,11 +38,14 @@ def get_run_folder(ws: Workspace, run: Run) -> Path:
     return ws.project.folder / run.folder
 
 
-def launch_run(ws: Workspace, run: Run) -> Run:
-    """Start the process of a run whose state is running; raise `MedSegError` if it does not start."""
+def launch_run(ws: Workspace, run: Run, since: float | None = None) -> Run:
+    """Start the process of a run whose state is running; raise `MedSegError` if it does not start.
+
+    `since` is as in `start_training`.
+    """
     folder = get_run_folder(ws, run)
     try:
-        process = start_detached([sys.executable, "-P", "-m", "training", str(folder.absolute())], folder)
+        process = start_training(folder, since)
     except OSError as error:
         ws.project.set_run_state(run, RunState.FAILED)
         raise MedSegError(
@@ -85,8 +89,10 @@ def pause(ws: Workspace, run: Run) -> None:
     (get_run_folder(ws, run) / PAUSE_FILE).touch()
 
 
-def resume(ws: Workspace, run: Run) -> Run:
+def resume(ws: Workspace, run: Run, since: float | None = None) -> Run:
     """Resume a run that was paused, or whose process died, from its last checkpoint; the result is the same.
+
+    `since` is as in `start_training`.
 
     Raises
     ------
@@ -97,10 +103,11 @@ def resume(ws: Workspace, run: Run) -> Run:
         raise MedSegError(
             f"the run {run.id} was neither paused nor interrupted, so it cannot be resumed. Start a new run."
         )
+    since = time.time() if since is None else since
     ensure_no_running_run(ws)
     # After this event `Paused` is not the final event. So a process that dies immediately does not count as paused.
     append_event(get_run_folder(ws, run), Notice("the run is resumed"))
-    return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING))
+    return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING), since)
 
 
 def discard(ws: Workspace, run: Run) -> None:
@@ -192,6 +199,25 @@ NICENESS = 10
 N_LOG_LINES = 5
 
 
+def start_training(run_dir: Path, since: float | None = None) -> subprocess.Popen[bytes]:
+    """Start the process that trains a run folder.
+
+    Parameters
+    ----------
+    run_dir
+        Folder with recipe and snapshot.
+    since
+        `time.time()` when the user asked for the run: its time budget counts from then. `None`: now.
+
+    Raises
+    ------
+    OSError
+        If the process cannot be started.
+    """
+    asked = repr(time.time() if since is None else since)
+    return start_detached([sys.executable, "-P", "-m", "training", str(run_dir.absolute()), "--since", asked], run_dir)
+
+
 def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[bytes]:
     """Start a command that outlives this process, at low priority, with its output in `log.txt`.
 
@@ -225,13 +251,13 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     path = run_dir / PROCESS_FILE
     if not path.exists():
         return False
-    known = json.loads(path.read_text(encoding="utf-8"))
     try:
+        known = json.loads(path.read_text(encoding="utf-8"))
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process.
         same = bool(abs(process.create_time() - known["started"]) < 1.0)
         return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
         return False
 
 

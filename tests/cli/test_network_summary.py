@@ -22,16 +22,16 @@ def test_an_architecture_is_summarised_as_a_table(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "COLUMNS", "160")
-    size = ("--side", "64", "--channels", "1", "--depth", "2", "--device", "cpu")
+    size = ("--side", "64", "--channels", "1", "--depth", "2", "--device", "cpu", "--precision", "fp32")
     code, out, _ = run(capsys, "conv_unet", *size)
     assert code == 0
     for part in ("encoder", "levels", "ModuleList", "512 x 4 x 4", "parameters: 7,762,498", "receptive field: 188 px"):
         assert part in out
-    assert "2 planes of 64 px in bf16 on CPU" in out
+    assert "2 planes of 64 px in fp32 on CPU" in out
 
 
 def test_a_version_is_summarised_with_its_own_channels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    place = ("--registry", str(tmp_path), "--json", "--device", "cpu")
+    place = ("--registry", str(tmp_path), "--json", "--device", "cpu", "--precision", "fp32")
     code, out, _ = run(capsys, "lungs-unet@3", "--side", "64", "--depth", "1", *place)
     assert code == 0
     found = json.loads(out)

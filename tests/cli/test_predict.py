@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
+from dicom_files import write_series
 from workflow_phantoms import phantom
 
 from napari_medseg.core import formats
+from napari_medseg.core.image import Image
 from napari_medseg.workflow.workspace import PACKAGE_DIR
 
 Call = Callable[..., tuple[int, str, str]]
@@ -50,7 +53,75 @@ def test_images_of_one_name_do_not_overwrite_each_other(medseg: Call, registry: 
     for folder in ("a", "b"):
         formats.write_image(tmp_path / folder / "slice.tif", phantom(1))
     medseg("predict", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out", "--registry", registry)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["slice_2_labels.tif", "slice_labels.tif"]
+    assert list_labels(tmp_path / "out") == ["slice_2_labels.tif", "slice_labels.tif"]
+    formats.write_image(tmp_path / "b" / "slice.tif", phantom(2))
+    before = (tmp_path / "out" / "slice_labels.tif").read_bytes()
+    (tmp_path / "a" / "slice.tif").unlink()
+    code, out, _ = medseg("predict", tmp_path / "b", "-o", tmp_path / "out", "--registry", registry, "--overwrite")
+    assert code == 0
+    assert "slice_2_labels.tif" in out, "its own file, though it comes first now"
+    assert (tmp_path / "out" / "slice_labels.tif").read_bytes() == before
+
+
+def list_labels(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*_labels*"))
+
+
+def test_a_patient_id_cannot_leave_the_folder_or_name_a_file(medseg: Call, registry: Path, tmp_path: Path) -> None:
+    for number, patient in enumerate(("../../evil", "../../evil", "")):
+        write_series(
+            tmp_path / "in" / str(number),
+            np.repeat(phantom(number).pixels[np.newaxis].astype(np.int16), 3, axis=0),
+            PatientID=patient,
+            PatientName="Doe^Jane",
+            SeriesInstanceUID=f"1.2.{number}",
+            SeriesNumber=number,
+            RescaleIntercept=0,
+        )
+    arguments = ("predict", tmp_path / "in", "-o", tmp_path / "deep" / "out", "--registry", registry, "--json")
+    code, out, err = medseg(*arguments)
+    assert code == 0, err
+    names = [Path(entry["labels"]).name for entry in json.loads(out)["files"]]
+    assert list_labels(tmp_path / "deep" / "out") == sorted(names)
+    assert len(set(names)) == 3
+    assert not [name for name in names if "evil" in name or "Doe" in name]
+    assert sorted(path.name for path in tmp_path.rglob("*") if "evil" in path.name or "Doe" in path.name) == []
+    assert names[0].split("_")[0] == names[1].split("_")[0] != names[2].split("_")[0]
+    assert b"evil" not in (tmp_path / "deep" / "out" / "predictions.jsonl").read_bytes()
+    code, out, _ = medseg(*arguments, "--names", "patient", "--suffix", ".nii.gz")
+    assert "_.._evil_series-0_labels.nii.gz" in " ".join(
+        Path(entry["labels"]).name for entry in json.loads(out)["files"]
+    )
+
+
+def test_a_file_that_is_not_known_is_never_overwritten(medseg: Call, registry: Path, tmp_path: Path) -> None:
+    formats.write_image(tmp_path / "a.tif", phantom(1))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_labels.tif").write_text("mine")
+    call = ("predict", tmp_path / "a.tif", "-o", tmp_path / "out", "--registry", registry)
+    assert "add --overwrite" in medseg(*call)[2]
+    assert "does not say that it belongs to this image" in medseg(*call, "--overwrite")[2]
+    assert (tmp_path / "out" / "a_labels.tif").read_text() == "mine"
+
+
+def test_one_image_that_cannot_be_written_does_not_stop_the_others(
+    medseg: Call, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        formats.write_image(tmp_path / "in" / f"{name}.tif", phantom(1))
+    reading = formats.read_source
+
+    def read(source: formats.ImageSource) -> Image:
+        if source.name == "b.tif":
+            raise MemoryError
+        return reading(source)
+
+    monkeypatch.setattr(formats, "read_source", read)
+    code, out, err = medseg("predict", tmp_path / "in", "-o", tmp_path / "out", "--registry", registry)
+    assert code == 1
+    assert list_labels(tmp_path / "out") == ["a_labels.tif", "c_labels.tif"]
+    assert "not enough memory" in err
+    assert "Traceback" not in out + err
 
 
 def test_wrong_choices_are_one_line_on_stderr(medseg: Call, registry: Path, tmp_path: Path) -> None:

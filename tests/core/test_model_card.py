@@ -8,6 +8,7 @@ import pytest
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import (
     Architecture,
+    Calibration,
     Lineage,
     ModelCard,
     PostprocessingStep,
@@ -45,6 +46,35 @@ def test_a_card_comes_back_from_its_file(tmp_path: Path) -> None:
     write_card(CARD, tmp_path / "card.json")
     assert read_card(tmp_path / "card.json") == CARD
     assert CARD.id == "lungs-unet@3"
+
+
+def test_the_temperature_of_an_older_card_is_not_applied(tmp_path: Path) -> None:
+    """It was fitted on pixels that the reference chose; such a card does not say which pixels were used."""
+    fields = json.loads(CARD.model_dump_json())
+    fields["calibration"] = {"temperature": 3.03, "ece": 0.075, "ece_uncorrected": 0.178, "n_images": 21}
+    del fields["amendments"]
+    (tmp_path / "card.json").write_text(json.dumps(fields), encoding="utf-8")
+    old = read_card(tmp_path / "card.json")
+    assert (old.calibration.temperature, old.calibration.pixels) == (3.03, "labelled")
+    assert old.calibration.applied_temperature == 1.0
+    write_card(old, tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == old
+
+
+@pytest.mark.parametrize(
+    "calibration", [Calibration(temperature=1.4, ece=0.02), Calibration(temperature=0.8), Calibration()]
+)
+def test_the_temperature_of_a_new_card_is_applied(tmp_path: Path, calibration: Calibration) -> None:
+    write_card(CARD.model_copy(update={"calibration": calibration}), tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json").calibration == calibration
+    assert calibration.applied_temperature == calibration.temperature
+
+
+def test_an_older_card_that_was_never_calibrated_says_nothing_about_pixels(tmp_path: Path) -> None:
+    fields = json.loads(CARD.model_dump_json())
+    fields["calibration"] = {"temperature": 1.0, "ece": None, "ece_uncorrected": None, "n_images": 0}
+    (tmp_path / "card.json").write_text(json.dumps(fields), encoding="utf-8")
+    assert read_card(tmp_path / "card.json").calibration == Calibration()
 
 
 @pytest.mark.parametrize(

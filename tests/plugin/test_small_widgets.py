@@ -15,6 +15,7 @@ from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import Calibration
 from napari_medseg.plugin.controllers.idle_timer import IDLE_AFTER_S, IdleTimer
 from napari_medseg.plugin.keymap import KeyBinding, KeyMap, build_help_html
 from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
@@ -147,6 +148,15 @@ def test_an_empty_card_is_a_page_too() -> None:
     page = render_card_html(phantom_card(1, hold_out=[], training_data=[], weaknesses=[], licence=""))
     assert "This card has no hold-out scores" in page
     assert "none, a base model" in page
+
+
+def test_a_card_tells_how_it_is_calibrated_and_what_was_corrected_on_it() -> None:
+    old = Calibration(temperature=3.03, ece=0.075, ece_uncorrected=0.178, n_images=21, pixels="labelled")
+    new = Calibration(temperature=1.32, ece=0.018, ece_uncorrected=0.019, n_images=21)
+    assert "3.03 is too high and is not applied" in render_card_html(phantom_card(1, calibration=old))
+    page = render_card_html(phantom_card(1, calibration=new, amendments=["2026-11-28: two slices left out"]))
+    assert "0.018 with the temperature of 1.32" in page
+    assert "2026-11-28: two slices left out" in page
 
 
 def test_our_keys_leave_naparis_own_alone() -> None:

@@ -50,7 +50,7 @@ def test_the_candidate_lies_between_parent_and_child() -> None:
     for step in range(3):
         one.step(BATCH, step, 1.0)
     kept, old, new = one.make_candidate().state_dict(), one.parent.state_dict(), one.network.state_dict()
-    for name in ("decoder.blocks.0.conv1.0.weight", "segmentation_head.0.bias"):
+    for name in ("decoder.levels.2.3.weight", "head.bias"):
         torch.testing.assert_close(kept[name], 0.25 * old[name] + 0.75 * new[name])
 
 
@@ -66,7 +66,7 @@ def test_the_average_follows_slowly() -> None:
     for step in range(8):
         one.step(BATCH, step, 1.0)
     assert isinstance(one.average, nn.Module)
-    name = "segmentation_head.0.bias"
+    name = "head.bias"
     moved = (one.network.state_dict()[name] - one.parent.state_dict()[name]).abs().sum()
     lag = (one.network.state_dict()[name] - one.average.state_dict()[name]).abs().sum()
     assert 0 < float(lag) < float(moved)

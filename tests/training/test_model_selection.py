@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,10 +13,12 @@ from training_phantoms import item, small_card
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, read_card
 from napari_medseg.core.snapshot import Role
+from napari_medseg.inference.device import choose_autocast_dtype
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.__main__ import main, run
 from training.checkpoint import load_cycles
+from training.data.dataset import LabelledPlane
 from training.model_selection import (
     AVERAGE,
     BEST_CYCLE,
@@ -24,6 +27,7 @@ from training.model_selection import (
     Candidate,
     average_weights,
     choose_best_candidate,
+    validate,
 )
 from training.run_folder import (
     CYCLE_PATTERN,
@@ -51,7 +55,6 @@ def considered(run_dir: Path) -> dict[str, Considered]:
 
 def test_the_ensemble_is_at_least_as_good_as_its_mean_member(make_run: MakeRun, tmp_path: Path) -> None:
     """Huang et al. (2017) on a seeded toy: three cycles, none of which is perfect."""
-    from training.model_selection import validate
     from training.run_setup import read_setup
 
     run_dir = make_run(
@@ -130,3 +133,18 @@ def test_a_paused_run_keeps_its_cycles(make_run: MakeRun) -> None:
     assert list(paused.glob(CYCLE_PATTERN))
     assert main([str(paused)]) == 0
     assert (whole / "model.safetensors").read_bytes() == (paused / "model.safetensors").read_bytes()
+
+
+def test_validation_computes_in_the_precision_of_prediction() -> None:
+    """A CPU without bf16 instructions would emulate them, ten times as slowly."""
+    seen: list[bool] = []
+
+    class Probe(nn.Conv2d):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(images)
+
+    plane = LabelledPlane((np.zeros((1, 32, 32), np.float16),), np.zeros((32, 32), np.uint8))
+    for precision in ("fp32", "bf16"):
+        validate(Probe(1, 2, 1).eval(), [plane], precision)
+    assert seen == [False, choose_autocast_dtype(torch.device("cpu"), "bf16") is not None]

@@ -1,17 +1,22 @@
 """Every recipe of the repository learns one step from phantoms and makes a version that the predictor opens."""
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks.definitions import get_task
 from napari_medseg.inference.predictor import Predictor
+from napari_medseg.networks import build_network
+from napari_medseg.networks.architectures import get_default_encoder
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite
 from training.evaluation.evaluate import evaluate_case
@@ -26,6 +31,8 @@ from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
 SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
+SMALL_ENCODERS = {"resnet101": "resnet18", "resnet50": "resnet18", "tu-xception71": "mobilenet_v2", "vgg16_bn": "vgg11"}
+SMALL_WIDTHS = {"conv_unet": [8, 8, 16], "inception_unet": [8, 8, 16]}
 BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
@@ -50,10 +57,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def shrink_network(network: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the same kind of network small; `fcn` and `deeplabv3_tv` have no encoder below ResNet-50."""
+    if network["name"] in SMALL_WIDTHS:
+        return {"options": {"widths": SMALL_WIDTHS[network["name"]]}}
+    encoder = network.get("encoder") or get_default_encoder(network["name"])
+    small = "resnet50" if network["name"] in ("fcn", "deeplabv3_tv") else SMALL_ENCODERS.get(encoder, encoder)
+    return {"encoder": small}
+
+
 def in_small(base: ModelRecipe) -> ModelRecipe:
     """The same recipe on three phantoms: two patches a step, as many steps as it has cycles, every stage kept."""
     task = get_task(base.card.task)
-    in_colour = base.card.architecture.in_channels == 3
+    network = base.card.architecture
+    in_colour = network.in_channels == 3
     numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
     recipe = base.recipe
     changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
@@ -68,13 +85,25 @@ def in_small(base: ModelRecipe) -> ModelRecipe:
     )
     return base.model_copy(
         update={
-            "card": base.card.model_copy(update={"preprocessing": numbers}),
+            "card": base.card.model_copy(
+                update={
+                    "preprocessing": numbers,
+                    "architecture": network.model_copy(update=shrink_network(network.model_dump())),
+                }
+            ),
             "encoder_weights": "none",
             "parent": "",
             "sources": (source,),
             "recipe": update_recipe(recipe, changes),
         }
     )
+
+
+@pytest.mark.parametrize("base", [*BUNDLED.values(), *ROWS.values()], ids=[*BUNDLED, *ROWS])
+def test_the_network_of_a_recipe_can_be_built(base: ModelRecipe) -> None:
+    with torch.device("meta"):  # without weights
+        network = build_network(base.card.architecture)
+    assert sum(parameter.numel() for parameter in network.parameters()) > 1_000_000
 
 
 @pytest.mark.parametrize("base", [*BUNDLED.values(), *ROWS.values()], ids=[*BUNDLED, *ROWS])
@@ -106,9 +135,10 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     recipe = changes.recipe
     n_cycles = recipe.get("schedule", {}).get("n_cycles", 1)
     few = {"n_epochs": n_cycles, "steps_per_epoch": 1, "batch_size": 2, "patch_px": 64}
-    few |= {"window_overlap_px": 0, "n_threads": 1}
+    few |= {"window_overlap_px": 0, "n_threads": 1, "precision": "fp32"}
     small = changes.model_copy(
         update={
+            "architecture": {**changes.architecture, **shrink_network(changes.architecture)},
             "recipe": merge_keys(recipe, few),
             "preprocessing": {**changes.preprocessing, **SMALL_SIDE},
             "weights": "none",

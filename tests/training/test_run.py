@@ -21,6 +21,7 @@ from napari_medseg.networks import build_network, load_version, save_version
 from training.__main__ import main, run
 from training.evaluation.hold_out_evaluation import EvaluationRequest
 from training.evaluation.model_evaluation import evaluate_hold_out
+from training.run_control import FINAL_WORK_S, resume
 from training.run_folder import (
     CANCEL_FILE,
     CHECKPOINT_FILE,
@@ -106,11 +107,41 @@ def test_cancelled_keeps_the_best_so_far(make_run: MakeRun) -> None:
 
 
 def test_the_budget_is_kept_and_used(make_run: MakeRun) -> None:
-    run_dir = make_run(n_epochs=10_000, steps_per_epoch=2, budget_s=8.0, patience=10_000)
-    began = time.monotonic()
-    events = list(run(run_dir, began))
-    assert 8.0 * 0.8 < time.monotonic() - began < 8.0 * 1.1
+    run_dir = make_run(n_epochs=10_000, steps_per_epoch=2, budget_s=10.0, patience=10_000)
+    requested = time.time() - 3.0  # such as the start of the window's process
+    assert main([str(run_dir), "--since", repr(requested)]) == 0
+    events = events_of(run_dir)
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    assert events[0].time == pytest.approx(requested, abs=0.2)
+    assert 10.0 * 0.75 < events[-1].seconds <= time.time() - requested < 10.0 * 1.02
     assert sum(isinstance(event, EpochEnded) for event in events) > 3
+
+
+def test_a_budget_that_start_up_uses_up_says_so(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=5, budget_s=10.0)
+    assert main([str(run_dir), "--since", repr(time.time() - 30.0)]) == 0
+    events = events_of(run_dir)
+    assert any(isinstance(event, Notice) and "leaves no time to train: 3" in event.text for event in events)
+    assert not any(isinstance(event, EpochEnded) for event in events)
+
+
+@pytest.mark.parametrize("wrong", [["--since", "soon"], ["--until", "5"], ["--since"]])
+def test_a_wrong_command_line_says_how_to_start_a_run(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), *wrong]) == 2
+    assert "usage: python -P -m training RUN_DIR" in capsys.readouterr().err
+
+
+def test_a_resumed_run_reserves_time_for_its_last_validation(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=2, steps_per_epoch=1, budget_s=600.0)
+    next(event for event in run(run_dir, time.monotonic()) if isinstance(event, EpochEnded))
+    setup = read_setup(run_dir, time.monotonic())
+    progress = resume(setup).progress
+    assert progress.epoch == 1
+    assert setup.time_budget.reserved_s == pytest.approx(FINAL_WORK_S + 1.5 * progress.validation_s)
+    assert progress.validation_s > 0
 
 
 def test_a_run_in_its_own_process_ends_well(make_run: MakeRun) -> None:

@@ -46,6 +46,15 @@ def test_seconds_of_earlier_processes_count() -> None:
     assert clock.remaining_training_s() == pytest.approx(40.0, abs=0.5)
 
 
+def test_half_of_a_budget_at_most_is_reserved_for_the_evaluation() -> None:
+    clock = TimeBudget(time.monotonic(), budget_s=100.0)
+    clock.reserve_for_evaluation(30.0)
+    assert (clock.reserved_s, clock.overrun_s) == (30.0, 0.0)
+    clock = TimeBudget(time.monotonic(), budget_s=100.0)
+    clock.reserve_for_evaluation(80.0)
+    assert (clock.reserved_s, clock.overrun_s) == (50.0, 30.0)
+
+
 def test_cycles_restart_warm_and_each_ends_at_nothing() -> None:
     schedule = get_schedule("cosine", n_cycles=3)
     rates = [schedule(step / 90) for step in range(91)]

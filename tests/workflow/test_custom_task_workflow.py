@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_phantoms import SHAPE, phantom_labels, write_version
+from workflow_phantoms import ONE_EPOCH, SHAPE, phantom_labels, write_version
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -21,12 +21,14 @@ from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.custom_tasks import add_task, remove_task
-from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
 from training.run_folder import Failed, Finished
 
 N_CASES, N_HELD_OUT = 16, 5
+FIRST = RecipeOverrides(recipe={"n_epochs": 6, "steps_per_epoch": 8, "batch_size": 4, "patch_px": 64})
 
 
 def frame(number: int) -> Image:
@@ -125,7 +127,7 @@ def test_the_first_model_is_trained_from_nothing_but_accepted_cases(larynx: Work
     for number in range(N_CASES):
         draw_by_hand(larynx, number)
     assert retrain.count_unlearnt_corrections(larynx, "larynx") == N_CASES - N_HELD_OUT
-    run = retrain.start_run(larynx, "larynx", budget_s=25.0)
+    run = retrain.start_run(larynx, "larynx", budget_s=None, changes=FIRST)
     assert run.base_model == ""
     follow_to_the_end(larynx, run)
     folder = run_control.get_run_folder(larynx, run)
@@ -143,7 +145,7 @@ def test_the_first_model_is_trained_from_nothing_but_accepted_cases(larynx: Work
     assert "random weights" in " ".join(card.weaknesses), "the registry of this test has no version with 3 channels"
     assert larynx.project.get_record(Run, run.id).state is RunState.PROMOTED
     assert retrain.count_unlearnt_corrections(larynx, "larynx") == 0
-    again = retrain.start_run(larynx, "larynx", budget_s=12.0)
+    again = retrain.start_run(larynx, "larynx", budget_s=None, changes=ONE_EPOCH)
     assert again.base_model == "larynx-unet@1"
     follow_to_the_end(larynx, again)
     kept = retrain.keep_old(larynx, again)

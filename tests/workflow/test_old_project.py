@@ -14,7 +14,7 @@ from napari_medseg.core.records import Correction, Prediction, Run, RunState
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import list_cases, load_image
-from napari_medseg.workflow.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import open_review
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe

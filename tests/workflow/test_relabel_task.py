@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from workflow_phantoms import QUICK, SHAPE, phantom_labels
+from workflow_phantoms import ONE_EPOCH, SHAPE, phantom_labels
 
 from napari_medseg.cli.main import main
 from napari_medseg.core.errors import MedSegError
@@ -24,8 +24,6 @@ from napari_medseg.workflow.relabel_task import change_labels, is_task_in_use
 from napari_medseg.workflow.review import accept, open_review, predict
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Failed, Finished
-
-ONE_EPOCH = QUICK.model_copy(update={"recipe": {**QUICK.recipe, "n_epochs": 1}})
 
 
 def frame(number: int) -> Image:
@@ -50,7 +48,8 @@ def live_model(ws: Workspace) -> ModelCard:
     """A small network with random weights for the task as it is now."""
     task = ws.tasks.get_task("larynx")
     torch.manual_seed(0)
-    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=3, classes=task.n_classes)
+    options = {"widths": [8, 16, 16]}
+    architecture = Architecture(name="conv_unet", in_channels=3, classes=task.n_classes, options=options)
     card = ModelCard(
         name="larynx-unet",
         version=1,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,9 @@ from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
+from training.evaluation.run_verdict import read_earlier_comparisons, write_earlier_comparisons
 from training.recipe import read_recipe
-from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, Started, append_event, read_events
 
 Reopen = Callable[[], Workspace]
 
@@ -186,6 +188,38 @@ def test_a_run_whose_labels_were_doubted_is_not_called_better(ws: Workspace) -> 
         retrain.promote(ws, run)
 
 
+def repeat(ws: Workspace, name: str, base: str = "lungs-unet@1") -> Run:
+    """One more run with the same hold-out and the same scores as the run `r1`."""
+    shutil.copytree(ws.project.folder / "runs" / "r1", ws.project.folder / "runs" / name)
+    return ws.project.insert(Run(name, "lungs", base, f"runs/{name}", RunState.FINISHED, 1, None, "2025"))
+
+
+def test_every_comparison_on_a_hold_out_makes_the_next_one_stricter(ws: Workspace) -> None:
+    first = ended_run(ws, *[(0.8, 0.9), (0.8, 0.87), (0.7, 0.8), (0.8, 0.91), (0.6, 0.69)])
+    assert retrain.read_comparison(ws, first).verdict.decision is Decision.BETTER
+    repeat(ws, "r2")
+    third = retrain.read_comparison(ws, repeat(ws, "r3")).verdict
+    assert (third.n_earlier, third.decision) == (2, Decision.CANNOT_TELL), "five patients carry one comparison"
+    assert "3rd comparison on this hold-out: 99.68 % confidence in a gain is needed" in third.text
+    assert retrain.read_comparison(ws, first).verdict.n_earlier == 0, "later comparisons change no earlier verdict"
+
+
+@pytest.mark.parametrize(("reason", "n_earlier"), [("", 0), ("sharper at the base", 1)])
+def test_only_a_version_that_is_better_starts_the_count_anew(ws: Workspace, reason: str, n_earlier: int) -> None:
+    run = ended_run(ws, *[(0.8, 0.9), (0.8, 0.87), (0.7, 0.8), (0.8, 0.91), (0.6, 0.69)])
+    retrain.promote(ws, run, reason)
+    again = repeat(ws, "r2", "lungs-unet@2")
+    assert retrain.read_comparison(ws, again).verdict.n_earlier == n_earlier
+    rolled_back = repeat(ws, "r3", "lungs-unet@1")
+    assert retrain.read_comparison(ws, rolled_back).verdict.n_earlier == 2
+
+
+def test_the_run_folder_says_how_often_the_hold_out_was_used(ws: Workspace) -> None:
+    run = ended_run(ws, *[(0.8, 0.9), (0.8, 0.87), (0.7, 0.8), (0.8, 0.91), (0.6, 0.69)])
+    write_earlier_comparisons(run_control.get_run_folder(ws, run), 6)
+    assert "7th comparison" in retrain.read_comparison(ws, run).verdict.text
+
+
 def test_kept_candidate_can_be_promoted_later(ws: Workspace) -> None:
     run = ended_run(ws, *[(0.8, 0.9)] * 5, cancelled=True)
     assert run.state is RunState.CANCELLED
@@ -268,12 +302,14 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     real_version(tmp_path / "bundled" / "lungs-unet" / "1")
     for number in range(3):
         accepted(ws, number)
-    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
+    requested = time.time() - 20.0
+    run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK, since=requested)
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
     assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
     assert Path(recipe.run.base) == tmp_path / "bundled" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
+    assert read_earlier_comparisons(folder) == 0
     with pytest.raises(MedSegError, match="under way"):
         retrain.start_run(ws, "lungs")
 
@@ -286,6 +322,8 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
         time.sleep(0.1)
     run_control.cancel(ws, run)
     events = wait_for_end(ws, run)
+    assert isinstance(events[0], Started)
+    assert events[0].time == pytest.approx(requested, abs=1.0), "the budget counts from the request"
     assert isinstance(events[-1], Finished), events[-1]
     assert events[-1].cancelled
     assert run_control.find_running_run(ws) is None

@@ -17,6 +17,7 @@ from training.from_folders.default_recipe import RecipeOverrides
 SHAPE = (48, 64)
 QUICK = RecipeOverrides(recipe={"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64})
 """A retrain with epochs of two small steps: for tests of what happens around the training."""
+ONE_EPOCH = QUICK.model_copy(update={"recipe": {**QUICK.recipe, "n_epochs": 1}})
 
 
 def write_version(folder: Path, version: int = 1, weights: bytes = b"weights", parent: str | None = None) -> Path:
@@ -81,8 +82,7 @@ def real_version(folder: Path, version: int = 1) -> None:
     from napari_medseg.networks import build_network, save_version
 
     torch.manual_seed(0)
-    options = {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}
-    architecture = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3, options=options)
+    architecture = Architecture(name="conv_unet", in_channels=1, classes=3, options={"widths": [8, 16, 16]})
     card = ModelCard(
         name="lungs-unet",
         version=version,

@@ -30,7 +30,7 @@ from training.evaluation.calibration import (
     fit_temperature,
     sample_pixels,
 )
-from training.evaluation.evaluate import evaluate_loaded_case, score_empty_prediction
+from training.evaluation.evaluate import add_full_metrics, evaluate_loaded_case, score_empty_prediction
 from training.evaluation.hold_out_evaluation import (
     N_BEST,
     N_WORST,
@@ -43,6 +43,7 @@ from training.evaluation.hold_out_evaluation import (
 from training.evaluation.model_evaluation import write_hold_out_results
 from training.evaluation.provenance import get_code_version
 from training.evaluation.run_report import Reliability, RunOutcome, write_report
+from training.evaluation.run_verdict import read_earlier_comparisons, read_verdict
 from training.evaluation.scores import CaseScore
 from training.model_selection import select_network
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
@@ -59,26 +60,32 @@ logger = logging.getLogger(__name__)
 def score_base(setup: TrainingSetup) -> list[CaseScore]:
     """Evaluate the version that the run starts from on the hold-out, before training.
 
-    The duration predicts how long the evaluation of the new version will take; this time is reserved. With a budget,
-    cases are taken from all patients in turn until a quarter of the budget is used, but at least as many as the
-    promotion gate needs. The first model of a task is compared with an empty prediction.
+    The duration predicts how long the evaluation of the new version will take, of the whole hold-out if a full
+    evaluation is requested; this time is reserved. With a budget, cases are taken from all patients in turn until a
+    quarter of the budget is used, but at least as many as the promotion gate needs. The first model of a task is
+    compared with an empty prediction.
     """
     clock = setup.time_budget
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
-    predictor = _load_predictor(setup, setup.base_folder)
+    predictor, cases = _load_predictor(setup, setup.base_folder), _list_hold_out_cases(setup)
+    is_full = read_evaluation_request(setup.run_dir) is not None
     began = clock.elapsed_s()
     scores: list[CaseScore] = []
-    for case in _list_hold_out_cases(setup):
+    for case in cases:
         if len(scores) >= MIN_COMPARED_CASES and clock.elapsed_s() - began > limit_s:
             break
         loaded = load_hold_out_case(case, setup.task)
-        if not setup.is_first_model:
-            scores.append(evaluate_loaded_case(predictor, loaded, setup.task).score)
-            continue
-        if clock.budget_s is not None:
-            evaluate_loaded_case(predictor, loaded, setup.task)  # for its time alone
-        scores.append(score_empty_prediction(loaded, setup.task).score)
-    clock.reserved_s += TIME_RESERVE_FACTOR * setup.recipe.n_members * (clock.elapsed_s() - began)
+        if not setup.is_first_model or clock.budget_s is not None:  # of a first model, for its time alone
+            evaluated = evaluate_loaded_case(predictor, loaded, setup.task)
+            if is_full and clock.budget_s is not None:
+                add_full_metrics(evaluated, setup.task)  # likewise
+        if setup.is_first_model:
+            evaluated = score_empty_prediction(loaded, setup.task)
+        scores.append(evaluated.score)
+    spent_s = clock.elapsed_s() - began
+    expected_s = spent_s * len(cases) / len(scores) if is_full and scores else spent_s
+    clock.reserve_for_evaluation(TIME_RESERVE_FACTOR * setup.recipe.n_members * expected_s)
+    logger.info("%d of %d hold-out cases took %.1f s before training", len(scores), len(cases), spent_s)
     return scores
 
 
@@ -111,7 +118,9 @@ def finish_run(
     )
     worst, best = evaluator.figures.list_worst(N_WORST), evaluator.figures.list_best(N_BEST, N_WORST)
     rival = "an empty prediction" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
-    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability)
+    n_earlier = read_earlier_comparisons(setup.run_dir)
+    verdict = "" if n_earlier is None else read_verdict(setup.run_dir, n_earlier).text
+    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability, verdict)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.time_budget.elapsed_s())
     delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here does not restart from the beginning
@@ -126,7 +135,7 @@ def measure_reliability(
     words = f"{n_images} hold-out images"
     if not n_images:
         sample, words = sample_pixels(network, setup.validation, card), "the validation planes"
-    temperature = card.calibration.temperature
+    temperature = card.calibration.applied_temperature
     bins = compute_reliability_bins(sample, temperature)
     errors = [expected_calibration_error(sample, divisor) for divisor in (temperature, 1.0)]
     return Reliability(bins, errors[0], errors[1], words, n_images) if bins else None
@@ -166,7 +175,7 @@ def _choose_temperature(
     A retraining run has too few validation images for a stable fit. Without validation images the temperature is 1.
     """
     if request is None:
-        return card.calibration.temperature
+        return card.calibration.applied_temperature
     return fit_temperature(sample_pixels(network, setup.validation, card)) if setup.split.validate else 1.0
 
 
@@ -211,12 +220,13 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
         weaknesses.append(f"{n_members} networks predict together: {n_members} times the time and memory of one")
     # The temperature of the parent is kept as the best estimate; its calibration errors belong to the parent only.
     changes = {
-        "calibration": Calibration(temperature=base.calibration.temperature),
+        "calibration": Calibration(temperature=base.calibration.applied_temperature),
         "name": recipe.run.name,
         "version": recipe.run.version,
         "own_task": setup.snapshot.own_task,
         "architecture": architecture,
         "weaknesses": weaknesses,
+        "amendments": [],
         "training_data": sources,
         "hold_out": [],
         "lineage": lineage,

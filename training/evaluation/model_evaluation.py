@@ -14,7 +14,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.model_card import CARD_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.snapshot import SnapshotItem, read_snapshot
 from napari_medseg.inference.predictor import Predictor
@@ -122,8 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     request = EvaluationRequest(labels_by=options.labels_by, images_may_be_shown=options.show_image)
     try:
-        for score in evaluate_hold_out(options.run_dir, request).hold_out:
-            logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
+        with translate_errors():
+            for score in evaluate_hold_out(options.run_dir, request).hold_out:
+                logger.info("%s on %s: %.4f, %d images", score.metric, score.dataset, score.mean, score.n_images)
     except MedSegError as error:
         logger.error("%s", error)
         return 1

@@ -48,6 +48,8 @@ class RunOutcome:
         Figures of hold-out cases with the labels of the new version: worst first, and best first.
     reliability
         `None` if no pixel is labelled.
+    verdict
+        What the promotion gate says; empty if the run was not started by a project.
     """
 
     card: ModelCard
@@ -57,6 +59,7 @@ class RunOutcome:
     worst: Sequence[CaseFigure]
     best: Sequence[CaseFigure]
     reliability: Reliability | None
+    verdict: str = ""
 
 
 def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) -> Path:
@@ -66,6 +69,7 @@ def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) ->
         "card": outcome.card,
         "baseline": outcome.baseline,
         "tiles": _build_tiles(outcome, events),
+        "verdict": outcome.verdict,
         "lineage": _describe_lineage(outcome.card),
         "data": _describe_data(started[0]) if started else "",
         "notices": list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))),

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
@@ -84,13 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        base = read_model_recipe(options.recipe)
-        if not (options.run_dir / SNAPSHOT_FILE).exists():
-            make_run(base, options.data, options.weights, options.run_dir)
-        if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
-            write_cost(options.run_dir)
-            ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))
-        return 0 if options.prepare else code
+        with translate_errors():
+            base = read_model_recipe(options.recipe)
+            if not (options.run_dir / SNAPSHOT_FILE).exists():
+                make_run(base, options.data, options.weights, options.run_dir)
+            if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
+                write_cost(options.run_dir)
+                ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))
+            return 0 if options.prepare else code
     except MedSegError as error:
         logger.error("%s", error)
         return 1

@@ -36,7 +36,7 @@ from training.from_folders.default_recipe import (
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
-from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
+from training.run_folder import EVALUATION_FILE, LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_BY = "the masks that came with the images"
@@ -184,11 +184,12 @@ def evaluate_folder_run(run_dir: Path) -> ModelCard:
 
     Also write the list of images that later versions replay.
     """
-    from training.evaluation.hold_out_evaluation import EvaluationRequest
-    from training.evaluation.model_evaluation import ensure_hold_out_evaluation
-
     write_run_replay_images(run_dir)
-    if read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
+    is_evaluated = (run_dir / EVALUATION_FILE).exists()  # by the run itself; then torch, which takes seconds, stays out
+    if not is_evaluated and read_snapshot(run_dir / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT):
+        from training.evaluation.hold_out_evaluation import EvaluationRequest
+        from training.evaluation.model_evaluation import ensure_hold_out_evaluation
+
         return ensure_hold_out_evaluation(run_dir, EvaluationRequest(labels_by=LABELS_BY))
     return read_card(run_dir / CARD_FILE)
 

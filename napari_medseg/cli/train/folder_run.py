@@ -1,6 +1,5 @@
 """Run a training on folders: train in a separate process, evaluate, and print how to use the model."""
 
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +8,7 @@ from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.train.run_console import exit_paused, follow_run
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from napari_medseg.core.tasks.definitions import TASKS
-from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_detached
+from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_training
 from training.run_folder import (
     CANCEL_FILE,
     EVALUATION_REPORT_FILE,
@@ -21,19 +20,21 @@ from training.run_folder import (
 )
 
 
-def train_folder_run(run_dir: Path, budget_s: float | None, console: Console, *, as_json: bool) -> None:
+def train_folder_run(
+    run_dir: Path, budget_s: float | None, console: Console, since: float | None = None, *, as_json: bool
+) -> None:
     """Train a prepared run folder, or resume it, and evaluate the model.
 
-    The training runs in a separate process, so that Ctrl-C can stop it and keep the best model so far.
+    The training runs in a separate process, so that Ctrl-C can stop it and keep the best model so far. `since` is as in
+    `run_control.start_training`.
 
     Raises
     ------
     MedSegError
         If the run fails.
     """
-    command = [sys.executable, "-P", "-m", "training", str(run_dir.absolute())]
     begin = get_events_offset(run_dir)
-    process = start_detached(command, run_dir)
+    process = start_training(run_dir, since)
 
     def poll(offset: int) -> tuple[list[Event], int]:
         alive = process.poll() is None  # asked before reading, so that its last event is read

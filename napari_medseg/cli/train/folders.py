@@ -19,9 +19,11 @@ from napari_medseg.cli.train.run_options import (
     RecipeOption,
     SeedOption,
     check_png_suffix,
+    get_start_time,
     read_run_overrides,
 )
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.tasks.catalog import TaskCatalog
 from napari_medseg.core.tasks.custom_task import have_same_labels
 from napari_medseg.core.tasks.definitions import TASKS, Task
@@ -179,14 +181,14 @@ def train_on_folders(
     elif preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
     else:
-        run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
         start = base.card.lineage.began_with
         console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
-            train_folder_run(run_dir, budget, console, as_json=as_json)
+            train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:

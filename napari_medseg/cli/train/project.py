@@ -23,6 +23,7 @@ from napari_medseg.cli.train.run_options import (
     RecipeOption,
     SeedOption,
     check_reason,
+    get_start_time,
     read_run_overrides,
 )
 from napari_medseg.workflow import retrain
@@ -65,7 +66,7 @@ def train_on_project(
             console.print(line, markup=False)
         overrides = read_run_overrides(recipe, epochs, budget, seed)
         budget_s = None if _sets_duration(overrides) else retrain.DEFAULT_BUDGET_S
-        run = retrain.start_run(ws, task, budget_s, seed, base, overrides)
+        run = retrain.start_run(ws, task, budget_s, seed, base, overrides, get_start_time(context))
         follow_project_run(ws, run, as_json=as_json)
         texts = [one.text for one in findings]
         finish_project_run(ws, run, promote=promote, reason=reason, findings=texts, as_json=as_json)

@@ -91,6 +91,9 @@ def _describe_comparison(comparison: retrain.CandidateComparison) -> dict[str, o
         "interval": verdict.ci,
         "n_groups": verdict.n_groups,
         "n_needed": verdict.n_needed,
+        "comparison": verdict.n_earlier + 1,
+        "confidence_needed": verdict.confidence_needed,
+        "confidence_reached": verdict.confidence_reached,
         "cases": cases,
     }
 

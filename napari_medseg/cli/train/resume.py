@@ -16,7 +16,7 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
-from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
+from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason, get_start_time
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow import run_control
 from training.recipe import read_recipe
@@ -48,35 +48,43 @@ def resume_run(
     """
     if run_dir is None:
         check_reason(context, reason, promote=promote)
-        _resume_project_run(task or DEFAULT_TASK, (project, registry), promote=promote, reason=reason, as_json=as_json)
+        _resume_project_run(
+            context, task or DEFAULT_TASK, (project, registry), promote=promote, reason=reason, as_json=as_json
+        )
         return
     if task or promote or reason or project or registry:
         context.fail(
             "--task, --promote, --reason, --project and --registry are for the run of a project. Leave them "
             "out if you give RUN_DIR."
         )
-    _resume_folder_run(run_dir, as_json=as_json)
+    _resume_folder_run(run_dir, get_start_time(context), as_json=as_json)
 
 
 def _resume_project_run(
-    task: str, folders: tuple[Path | None, Path | None], *, promote: bool, reason: str, as_json: bool
+    context: typer.Context,
+    task: str,
+    folders: tuple[Path | None, Path | None],
+    *,
+    promote: bool,
+    reason: str,
+    as_json: bool,
 ) -> None:
     with open_workspace(*folders) as ws:
         run = find_resumable_run(ws, task)
         offset = get_events_offset(run_control.get_run_folder(ws, run))
-        run = run_control.resume(ws, run)
+        run = run_control.resume(ws, run, get_start_time(context))
         follow_project_run(ws, run, offset, as_json=as_json)
         finish_project_run(ws, run, promote=promote, reason=reason, as_json=as_json)
 
 
-def _resume_folder_run(run_dir: Path, *, as_json: bool) -> None:
+def _resume_folder_run(run_dir: Path, since: float, *, as_json: bool) -> None:
     if not (run_dir / RECIPE_FILE).is_file():
         raise MedSegError(f"{run_dir} is no run folder: it contains no {RECIPE_FILE}. Give the folder of a run.")
     if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
         _evaluate_finished(run_dir, as_json=as_json)
         return
     budget_s = read_recipe(run_dir / RECIPE_FILE).run.budget_s
-    train_folder_run(run_dir, budget_s, make_progress_console(quiet=as_json), as_json=as_json)
+    train_folder_run(run_dir, budget_s, make_progress_console(quiet=as_json), since, as_json=as_json)
 
 
 def _evaluate_finished(run_dir: Path, *, as_json: bool) -> None:

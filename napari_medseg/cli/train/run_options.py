@@ -1,5 +1,6 @@
 """Options that several training commands share, and how they are read."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,9 @@ def check_png_suffix(png: Path | None) -> Path | None:
 
 BudgetOption = Annotated[
     float | None,
-    typer.Option("--budget", help="Time limit of the run in seconds.", min=1.0, show_default=False),
+    typer.Option(
+        "--budget", help="Time limit in seconds, from the command to the result.", min=1.0, show_default=False
+    ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Number of epochs.", min=1, show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Random seed. On a CPU, equal seeds give equal results.")]
@@ -55,6 +58,11 @@ def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float 
     schedule = {} if epochs is None else {"n_epochs": epochs, "patience": epochs}
     options = {group: settings for group, settings in (("run", run), ("schedule", schedule)) if settings}
     return overrides.model_copy(update={"recipe": merge_keys(overrides.recipe, options)})
+
+
+def get_start_time(context: typer.Context) -> float:
+    """Return when the process of the command started, in seconds since the Unix epoch: the budget counts from then."""
+    return context.obj if isinstance(context.obj, float) else time.time()
 
 
 def check_reason(context: typer.Context, reason: str, *, promote: bool) -> None:

@@ -2,20 +2,23 @@
 exactly.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from napari_medseg.core.dicom.headers import is_dicom
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
+    MAX_FILES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
+    TIFF_VARIANT_SUFFIXES,
     FoundImages,
     ImageSource,
     detect_group,
@@ -23,6 +26,7 @@ from napari_medseg.core.formats.discovery import (
     format_sources,
     get_suffix,
     search_images,
+    walk_files,
 )
 from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
@@ -36,9 +40,14 @@ __all__ = [
     "WRITERS",
     "FoundImages",
     "ImageSource",
+    "ReadFailure",
+    "ReadNote",
+    "ReadProgress",
     "can_read",
     "find_images",
+    "get_suffix",
     "read",
+    "read_images",
     "read_labels",
     "read_mask",
     "read_series",
@@ -51,9 +60,10 @@ __all__ = [
 READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
-    **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
+    **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
 }
+_N_START_BYTES = 132
 # First bytes of a file. They are checked before the suffix: a PNG that is named .jpg is read as PNG.
 _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
     (b"\x89PNG", read_png_jpeg),
@@ -65,9 +75,45 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class ReadFailure:
+    """A file or folder that cannot be used, and why."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadNote:
+    """What was skipped in the folders, as a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadProgress:
+    """Image `number` of `total` is being read."""
+
+    number: int
+    total: int
+    name: str
+
+
 def can_read(path: Path) -> bool:
-    """Whether a file or folder may hold an image. A fast check: reading can still fail."""
-    return path.is_dir() or get_suffix(path) in READERS or is_dicom(path)
+    """Whether a file may hold an image, or a folder a file that may. A fast check: reading can still fail.
+
+    A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`.
+    """
+    if os.path.isdir(path):
+        return any(can_read(file) for file in islice(walk_files(path), MAX_FILES))
+    if get_suffix(path) in READERS:
+        return True
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            return _detect_reader(file.read(_N_START_BYTES)) is not None
+    except (OSError, ValueError):
+        return False
 
 
 def read(path: Path) -> Image:
@@ -84,14 +130,11 @@ def read(path: Path) -> Image:
         If the file is missing, empty, damaged, of another format or has too many dimensions, or if a folder holds
         several images (the text lists them; `find_images` returns them one by one).
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         found = search_images(path)
         sources = found.sources
         if not sources:
-            raise MedSegError(
-                f"the folder {path.name} holds no image; supported formats are {_format_expected_types()}. "
-                f"{found.note or 'Choose another folder.'}"
-            )
+            raise MedSegError(_describe_empty_folder(path, found.note))
         if len(sources) > 1:
             raise MedSegError(
                 f"the folder {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
@@ -102,26 +145,85 @@ def read(path: Path) -> Image:
 
 
 def read_source(source: ImageSource) -> Image:
-    """Read an image that `find_images` found; raises `MedSegError` like `read` and `read_series`."""
+    """Read an image that `find_images` found; raises `MedSegError` like `read` and `read_series`, or its problem."""
+    if source.problem:
+        raise MedSegError(source.problem)
     if source.headers:
         return read_series_with_headers(source.headers)
     return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
 
 
+def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
+    """Read all images in these files and folders; slices of one series become one volume.
+
+    What cannot be read is reported as `ReadFailure`; the others are still read. DICOM without an image, such as a
+    segmentation, is skipped with a `ReadNote`.
+    """
+    try:
+        with translate_errors():
+            found = search_images(paths)
+    except MedSegError as error:
+        yield ReadFailure(str(error))
+        return
+    sources = found.sources
+    yield from [ReadNote(found.note)] * bool(found.note)
+    for number, source in enumerate(sources, start=1):
+        yield ReadProgress(number, len(sources), source.name)
+        try:
+            yield _read_and_hash(source)
+        except IrregularSlicesError as error:
+            if any(os.path.isdir(path) for path in paths):
+                yield ReadFailure(str(error))
+            else:  # slices that the user selected one by one are read as single slices
+                yield from _read_separately(source.paths)
+        except MedSegError as error:
+            yield ReadFailure(str(error))
+    for folder in paths:
+        if os.path.isdir(folder) and not any(folder in (path, *path.parents) for s in sources for path in s.paths):
+            yield ReadFailure(_describe_empty_folder(folder))
+
+
+def _read_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
+    """Read each of these files as a separate image."""
+    for number, path in enumerate(paths, start=1):
+        yield ReadProgress(number, len(paths), path.name)
+        try:
+            yield _read_and_hash(ImageSource(path.name, (path,)))
+        except MedSegError as error:
+            yield ReadFailure(str(error))
+
+
+def _read_and_hash(source: ImageSource) -> Image:
+    with translate_errors():  # one file without permission or too large for memory must not end the batch
+        image = read_source(source)
+        _ = image.content_hash  # computed here, in the thread that reads, so that the window does not block
+    return image
+
+
 def _find_reader(path: Path) -> Callable[[Path], Image]:
     with translate_decode_errors(path, "an image"), path.open("rb") as file:
-        start = file.read(132)
+        start = file.read(_N_START_BYTES)
     if not start:
         raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
-    if start[128:] == b"DICM":
-        return read_dicom
-    for magic, reader in _MAGIC:
-        if start.startswith(magic):
-            return reader
-    if get_suffix(path) in READERS:
-        return READERS[get_suffix(path)]
+    if reader := _detect_reader(start) or READERS.get(get_suffix(path)):
+        return reader
     raise MedSegError(
         f"{path.name} has an unsupported format; supported formats are {_format_expected_types()}. Convert it."
+    )
+
+
+def _detect_reader(start: bytes) -> Callable[[Path], Image] | None:
+    """Return the reader for a file by its first bytes; `None` if they are not known."""
+    if start[_N_START_BYTES - 4 :] == b"DICM":
+        return read_dicom
+    return next((reader for magic, reader in _MAGIC if start.startswith(magic)), None)
+
+
+def _describe_empty_folder(folder: Path, note: str = "") -> str:
+    """Return the message about a folder without images; `note` says what it holds instead."""
+    return (
+        f"the folder {folder.name} holds no image; supported formats are {_format_expected_types()}. "
+        f"{note or 'Choose another folder.'}"
     )
 
 

@@ -1,6 +1,7 @@
 """Write and read labels on the grid of their image. Values never overflow; labels on another grid raise an error."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ from napari_medseg.core.formats.discovery import JPEG_SUFFIXES, NIFTI_SUFFIXES, 
 from napari_medseg.core.formats.grid_metadata import GridMetadata, make_grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti, write_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
-from napari_medseg.core.formats.png_jpeg import read_indexed_png, read_png_grid, read_png_jpeg, write_png
-from napari_medseg.core.formats.tiff import read_tiff, read_tiff_grid, write_tiff
+from napari_medseg.core.formats.png_jpeg import (
+    get_exif_orientation,
+    read_indexed_png,
+    read_png_grid,
+    read_png_jpeg,
+    write_png,
+)
+from napari_medseg.core.formats.tiff import read_indexed_tiff, read_tiff_grid, write_tiff
 from napari_medseg.core.image import Image, StorageLayout
 
 
@@ -21,7 +28,7 @@ def _write_png(path: Path, pixels: NDArray[Any], image: Image) -> None:
     if len(image.spatial_axes) == 3:
         raise MedSegError(f"{path.name}: PNG holds one plane, but {image.name} is a volume. Choose .tif or .nii.gz.")
     storage = get_png_tiff_storage(image)
-    write_png(path, reorient_to_file(pixels, storage), make_grid_json(image, storage))
+    write_png(path, reorient_to_file(pixels, storage), make_grid_json(image, storage), get_exif_orientation(image))
 
 
 def _write_tiff(path: Path, pixels: NDArray[Any], image: Image) -> None:
@@ -34,7 +41,7 @@ WRITERS: dict[str, Callable[[Path, NDArray[Any], Image], None]] = {
     ".png": _write_png,
 }
 _READERS: dict[str, Callable[[Path], Image]] = {
-    **dict.fromkeys(TIFF_SUFFIXES, read_tiff),
+    **dict.fromkeys(TIFF_SUFFIXES, read_indexed_tiff),
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     ".png": read_indexed_png,
 }
@@ -142,22 +149,38 @@ def _read_on_grid(path: Path, image: Image | None, readers: Mapping[str, Callabl
         raise MedSegError(
             f"{path.name} is a colour image; labels are one number per pixel. Export label values, not colours."
         )
-    pixels = found.pixels
     if image is not None:
         own = get_png_tiff_storage(image)
-        if _lacks_orientation(path, found) and len(own.flips) == pixels.ndim:
-            pixels = reorient_to_canonical(pixels, own)
-        _refuse_other_grid(found.replace_pixels(pixels), image, path.name)
-    return pixels
+        if suffix in NIFTI_SUFFIXES and image.affine is None:
+            found = _put_in_file_order(found)
+            lies_as_in_file = True
+        else:
+            lies_as_in_file = _lacks_orientation(path, found)
+        if lies_as_in_file and len(own.flips) == found.pixels.ndim:
+            spacing = found.spacing_mm and tuple(found.spacing_mm[axis] for axis in own.permutation)
+            found = replace(found, pixels=reorient_to_canonical(found.pixels, own), spacing_mm=spacing)
+        _refuse_other_grid(found, image, path.name)
+    return found.pixels
 
 
 def _lacks_orientation(path: Path, found: Image) -> bool:
-    if get_suffix(path) in _GRID_READERS:
-        return _GRID_READERS[get_suffix(path)](path).storage is None
-    if get_suffix(path) not in JPEG_SUFFIXES or found.storage is None:
+    """Whether neither the grid of this program nor an Orientation tag says how the pixels of a file lie."""
+    if get_suffix(path) in NIFTI_SUFFIXES or found.storage is None:
         return False
-    plain = make_identity_storage(2)
+    if get_suffix(path) in _GRID_READERS and _GRID_READERS[get_suffix(path)](path).storage is not None:
+        return False
+    plain = make_identity_storage(len(found.storage.flips))
     return (found.storage.permutation, found.storage.flips) == (plain.permutation, plain.flips)
+
+
+def _put_in_file_order(found: Image) -> Image:
+    """Return a NIfTI image as rows and columns of its file, whatever its matrix: its picture has none."""
+    if found.storage is None:
+        return found
+    spacing = found.spacing_mm
+    if spacing is not None:
+        spacing = tuple(spacing[n] for n in np.argsort(found.storage.permutation))[::-1]
+    return replace(found, pixels=reorient_to_file(found.pixels, found.storage).T, spacing_mm=spacing, affine=None)
 
 
 def _refuse_other_grid(found: Image, image: Image, name: str) -> None:

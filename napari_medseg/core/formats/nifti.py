@@ -1,5 +1,6 @@
 """NIfTI: reads any storage order; writes the storage order and the bit-identical matrix of the source."""
 
+import gzip
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
+from napari_medseg.core.formats.gantry_tilt import is_sheared, straighten_affine
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
     compute_canonical_geometry,
+    compute_file_affine,
+    make_identity_storage,
     reorient_to_canonical,
     reorient_to_file,
 )
@@ -22,7 +26,13 @@ from napari_medseg.core.hounsfield import looks_like_hu
 from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_native
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
+_GZIP_LEVEL = 1  # as nibabel
 _NIFTI1_BYTES = 348
+_CHUNK_BYTES = 2**20
+_NIFTI1_MAX_LENGTH = 32767
+_FILE_ORDER = b"napari-medseg: voxels in file order"
+"""Remark in files of this program whose codes are 0: rows and columns lie as in the source."""
+_REMARKS = ("descrip", "aux_file", "db_name", "intent_name")
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 
@@ -33,7 +43,7 @@ def read_nifti(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged, has more than three dimensions, or holds NaN.
+        If it is damaged (the checksum of a `.nii.gz` fails), has more than three dimensions, or holds NaN.
     """
     with translate_decode_errors(path, "NIfTI"):
         source = nib.load(path)
@@ -41,9 +51,11 @@ def read_nifti(path: Path) -> Image:
             raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
         shape, normal = _find_spatial_shape(source.shape, path.name)
         refuse_too_large(shape, source.dataobj.dtype.itemsize, path)
-        values, colour = _read_values(source)
+        values, colour = _read_values(path, source)
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)
+        if bytes(source.header["descrip"]).rstrip(b"\0") == _FILE_ORDER:
+            affine = np.diag([-1.0, -1.0, 1.0, 1.0]) * np.append(source.header.get_zooms()[:3], 1.0)
         layout = compute_canonical_geometry(affine, shape, normal, path.name)
         header = source.header
         coded = int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
@@ -55,7 +67,10 @@ def read_nifti(path: Path) -> Image:
 
 
 def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
-    """Write canonical pixels on the grid of an image; an image read from NIfTI is written in that file's order.
+    """Write canonical pixels on the grid of an image, in the order of its file.
+
+    The first axis of the written file runs along a row of the image, the second down its columns, the third through the
+    slices. Names and remarks in the header of a NIfTI source are not copied: they may name the patient.
 
     Parameters
     ----------
@@ -64,7 +79,7 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
     pixels
         (y, x) or (z, y, x) in canonical order, plus a last axis of 3 for RGB.
     image
-        Gives the geometry. Without an affine the file is written in radiological order with its spacing, or 1 mm.
+        Gives the geometry. Voxels lie in the order of its file. Without an affine, qform and sform code are 0.
 
     Raises
     ------
@@ -77,9 +92,14 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
     elif storage is not None and came_from_nifti(image) and len(storage.flips) == 3 and "C" not in image.axes:
         written = nib.Nifti1Image(reorient_to_file(pixels, storage), storage.affine)
     else:
-        written = _build_radiological(pixels, image)
-    with atomic_write(path) as temporary:
-        nib.save(written, temporary)
+        written = _build_in_file_order(pixels, image)
+    # Not nib.save: after a failed write it keeps the file open, and a deleted file would still fill the disk.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        if get_suffix(path) == ".nii.gz":
+            with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
+                written.to_stream(packed)
+        else:
+            written.to_stream(file)
 
 
 def came_from_nifti(image: Image) -> bool:
@@ -126,13 +146,22 @@ def _find_spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, i
     return (x, y, z), thin[-1] if thin else None
 
 
-def _read_values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
-    raw = np.asanyarray(source.dataobj)
+def _read_values(path: Path, source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
+    raw = _read_compressed(path, type(source)) if get_suffix(path) == ".nii.gz" else np.asanyarray(source.dataobj)
     if raw.dtype in (_RGB, _RGBA):
         return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
     if raw.dtype.kind not in "buif":
         raise ValueError(f"values of type {raw.dtype} are not supported")
     return (cast_native(raw) if raw.dtype.kind != "f" else cast_compact(raw)), False
+
+
+def _read_compressed(path: Path, kind: type[nib.Nifti1Image]) -> NDArray[Any]:
+    """Decompress to the end of the file, where gzip keeps checksum and length; nibabel stops before them."""
+    with gzip.open(path) as stream:
+        raw: NDArray[Any] = np.asanyarray(kind.from_stream(stream).dataobj)
+        while stream.read(_CHUNK_BYTES):
+            pass
+    return raw
 
 
 def _dump_header(header: nib.Nifti1Header) -> bytes:
@@ -158,9 +187,14 @@ def _build_with_source_header(
     fresh.set_data_dtype(values.dtype)
     fresh.set_slope_inter(1, 0)
     fresh["cal_min"] = fresh["cal_max"] = 0
+    for remark in set(_REMARKS) & set(fresh.keys()):  # NIfTI-2 has fewer
+        fresh[remark] = _FILE_ORDER if fresh[remark] == _FILE_ORDER else b""
     kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == _NIFTI1_BYTES else nib.Nifti2Image
     # affine=None: nibabel then keeps qform and sform of the header without rounding them again.
-    return kind(values, None, fresh)
+    written = kind(values, None, fresh)
+    if int(header["sform_code"]) > 0 and int(header["qform_code"]) == 0 and is_sheared(header.get_sform()):
+        written.set_qform(straighten_affine(header.get_sform(), 2), code=1)  # ITK cannot open it otherwise
+    return written
 
 
 def _convert_to_rgb_dtype(colour: NDArray[Any]) -> NDArray[Any]:
@@ -171,26 +205,39 @@ def _convert_to_rgb_dtype(colour: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _build_radiological(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
+def _build_in_file_order(pixels: NDArray[Any], image: Image) -> nib.Nifti1Image:
+    """Return pixels in the order of their file, so that other programs find voxel on voxel.
+
+    Without an affine nothing is known about the patient: both codes are 0, and rows and columns lie as in the file.
+    """
     n_spatial = len(image.spatial_axes)
-    volume = pixels if n_spatial == 3 else pixels[np.newaxis]
+    storage = image.storage or make_identity_storage(n_spatial)
+    lying = reorient_to_file(pixels, storage)
+    volume = lying if n_spatial == 3 else lying[np.newaxis]
     if volume.ndim == 4:
         volume = _convert_to_rgb_dtype(volume)
-    if image.affine is not None:
-        affine = image.affine
-    else:
-        spacing = (1.0,) * (3 - n_spatial) + (image.spacing_mm or (1.0,) * n_spatial)
-        affine = np.array([[0, 0, -spacing[2], 0], [0, -spacing[1], 0, 0], [spacing[0], 0, 0, 0], [0, 0, 0, 1.0]])
-    xyz = affine[:, [2, 1, 0, 3]]
-    written = nib.Nifti1Image(np.transpose(volume, (2, 1, 0)), xyz)
+    # NIfTI-1 counts voxels with 16 bits.
+    kind = nib.Nifti1Image if max(volume.shape) <= _NIFTI1_MAX_LENGTH else nib.Nifti2Image
+    if image.affine is None:
+        written = kind(np.transpose(volume, (2, 1, 0)), None)
+        spacing = image.spacing_mm or (1.0,) * n_spatial
+        in_file = [spacing[storage.permutation.index(axis)] for axis in range(n_spatial)]
+        written.header.set_zooms((*in_file[::-1], 1.0)[:3])
+        written.header["descrip"] = _FILE_ORDER
+        if image.spacing_mm is not None:
+            written.header.set_xyzt_units("mm")
+        return written
+    affine = compute_file_affine(image.affine, storage, image.spatial_shape)[:, [2, 1, 0, 3]]
+    written = kind(np.transpose(volume, (2, 1, 0)), affine)
     written.header.set_xyzt_units("mm")
-    written.set_sform(xyz, code=1)
-    sheared = not np.allclose(*_compute_gram_and_identity(xyz), atol=1e-4)
-    written.set_qform(None if sheared else xyz, code=0 if sheared else 1)
+    _set_codes(written, affine)
     return written
 
 
-def _compute_gram_and_identity(affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    gram = unit.T @ unit
-    return gram, np.eye(3)
+def _set_codes(written: nib.Nifti1Image, affine: NDArray[np.float64]) -> None:
+    """Write the matrix as sform, and the grid that ITK sees as qform; they only differ for a tilted series.
+
+    ITK opens no sheared sform, but then takes the qform (checked with SimpleITK 2.5); nibabel prefers the sform.
+    """
+    written.set_sform(affine, code=1)
+    written.set_qform(straighten_affine(affine, 2) if is_sheared(affine) else affine, code=1)

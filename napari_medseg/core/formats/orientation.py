@@ -15,6 +15,16 @@ _VOLUME_AXES = ((2, 1), (1, -1), (0, -1))
 # The same for a single plane, by the RAS axis of its normal: axial, coronal (head up), sagittal (face to the left).
 _PLANE_AXES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
 _SHEAR_TOLERANCE = 1e-6
+# Orientation tag of EXIF and TIFF -> storage: the canonical axes (y, x) taken from the file's rows and columns.
+TURNED_STORAGE = {
+    2: StorageLayout((0, 1), (False, True)),
+    3: StorageLayout((0, 1), (True, True)),
+    4: StorageLayout((0, 1), (True, False)),
+    5: StorageLayout((1, 0), (False, False)),
+    6: StorageLayout((1, 0), (False, True)),
+    7: StorageLayout((1, 0), (True, True)),
+    8: StorageLayout((1, 0), (True, False)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +83,24 @@ def make_identity_storage(n_axes: int) -> StorageLayout:
     return StorageLayout(tuple(range(n_axes)), (False,) * n_axes)
 
 
+def make_turned_storage(orientation: int, n_axes: int) -> StorageLayout:
+    """Storage of a file whose rows and columns are turned or mirrored by the EXIF and TIFF tag Orientation.
+
+    Parameters
+    ----------
+    orientation
+        1 (upright) to 8; other values mean nothing and count as 1.
+    n_axes
+        2 for a plane; 3 for a stack, whose planes are all turned.
+    """
+    turned = TURNED_STORAGE.get(orientation)
+    if turned is None:
+        return make_identity_storage(n_axes)
+    before = n_axes - 2
+    permutation = (*range(before), *(axis + before for axis in turned.permutation))
+    return StorageLayout(permutation, (False,) * before + turned.flips)
+
+
 def reorient_to_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
     """Convert pixels from file order to canonical order; an RGB axis stays last."""
     if pixels.ndim == len(storage.permutation):
@@ -85,6 +113,29 @@ def reorient_to_file(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[An
     if pixels.ndim == len(storage.permutation):
         return np.ascontiguousarray(storage.to_file(pixels))
     return np.stack([storage.to_file(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
+
+
+def compute_file_affine(
+    canonical: NDArray[np.float64], storage: StorageLayout, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return the matrix of the pixels in file order: index (slice, row, column, 1) to RAS millimetres.
+
+    Parameters
+    ----------
+    canonical
+        4x4 matrix of the canonical pixels, index (z, y, x, 1).
+    storage
+        Order of two or three axes in the file; a plane is the only slice.
+    shape
+        Lengths of the canonical axes.
+    """
+    missing = 3 - len(storage.flips)
+    to_canonical = np.eye(4)
+    for axis, (file_axis, flip) in enumerate(zip(storage.permutation, storage.flips, strict=True)):
+        to_canonical[axis + missing] = 0.0
+        to_canonical[axis + missing, file_axis + missing] = -1.0 if flip else 1.0
+        to_canonical[axis + missing, 3] = shape[axis] - 1 if flip else 0
+    return canonical @ to_canonical + 0.0
 
 
 def compute_shear_degrees(affine: NDArray[np.float64]) -> float:

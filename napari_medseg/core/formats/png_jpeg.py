@@ -1,5 +1,6 @@
 """PNG and JPEG: rotated by the EXIF orientation; PNG files of this program also carry the geometry."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,13 @@ from PIL.PngImagePlugin import PngInfo
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.discovery import PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
-from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
-from napari_medseg.core.image import Image, StorageLayout, cast_native
+from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical
+from napari_medseg.core.image import Image, cast_native
 
 _EXIF_ORIENTATION = 0x0112
-# EXIF orientation -> storage: the canonical axes (y, x) taken from the file's rows and columns.
-_EXIF_STORAGE = {
-    2: StorageLayout((0, 1), (False, True)),
-    3: StorageLayout((0, 1), (True, True)),
-    4: StorageLayout((0, 1), (True, False)),
-    5: StorageLayout((1, 0), (False, False)),
-    6: StorageLayout((1, 0), (False, True)),
-    7: StorageLayout((1, 0), (True, True)),
-    8: StorageLayout((1, 0), (True, False)),
-}
-_PNG_COLOUR_TYPES_WITH_RGB = (2, 6)
+_PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
 def read_png_jpeg(path: Path) -> Image:
@@ -38,12 +30,14 @@ def read_png_jpeg(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If the file is damaged, not a PNG or JPEG image, or has no pixels.
+        If the file is damaged (a checksum of a PNG fails), not a PNG or JPEG image, or has no pixels.
     """
+    _refuse_failed_checksum(path)
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-        turned = _EXIF_STORAGE.get(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), make_identity_storage(2))
-        pixels = _decode_16_bit_png(path) if _is_16_bit_colour(path) else _decode_pixels(picture)
+        turned = make_turned_storage(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), 2)
+        pixels = _decode_16_bit_png(path) if _has_channels_of_16_bits(path) else _decode_pixels(picture)
+        n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
     refuse_unusable(pixels, path.name)
     pixels, units = reduce_to_grey(pixels)
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == 2 else turned
@@ -54,6 +48,7 @@ def read_png_jpeg(path: Path) -> Image:
         name=path.stem,
         sources=(path,),
         storage=storage,
+        notes=(f"The file is an animation of {n_frames} frames; the first one is shown.",) if n_frames > 1 else (),
     )
     return apply_grid(image, grid)
 
@@ -65,22 +60,44 @@ def read_png_grid(path: Path) -> GridMetadata:
 
 
 def read_indexed_png(path: Path) -> Image:
-    """Read a PNG of labels: like `read_png_jpeg`, but palette indices are kept, and 1-bit values become 0 and 1.
+    """Read a PNG of labels: like `read_png_jpeg`, but palette indices and values of 1, 2 and 4 bits are kept.
 
     Raises
     ------
     MedSegError
         As `read_png_jpeg`.
     """
+    image = read_png_jpeg(path)
+    bits, colour_type = _read_png_type(path)
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
-        if picture.mode not in ("P", "1"):
-            return read_png_jpeg(path)
-        numbers = np.asarray(picture).astype(np.uint8)
-    return Image(numbers, "YX", name=path.stem, sources=(path,), storage=make_identity_storage(2))
+        if picture.mode == "P":
+            stored = np.asarray(picture).astype(np.uint8)
+        elif colour_type == _PNG_GREY and bits < 8:
+            stored = np.asarray(picture.convert("L")) // np.uint8(255 // (2**bits - 1))
+        else:
+            return image
+    assert image.storage is not None
+    return replace(image, pixels=reorient_to_canonical(stored, image.storage), axes="YX", units="grey")
 
 
-def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
+def get_exif_orientation(image: Image) -> int:
+    """Return the EXIF Orientation (1 to 8) that turns the stored pixels of a photograph upright.
+
+    It is 1 for an image from another kind of file: viewers do not turn a DICOM film, so they must not turn its labels.
+    """
+    if image.storage is None or image.affine is not None or not image.sources:
+        return 1
+    if get_suffix(image.sources[0]) not in (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES):
+        return 1
+    order = (image.storage.permutation, image.storage.flips)
+    turned = {tag: make_turned_storage(tag, 2) for tag in range(1, 9)}
+    return next((tag for tag, one in turned.items() if (one.permutation, one.flips) == order), 1)
+
+
+def write_png(path: Path, pixels: NDArray[Any], grid_text: str, exif_orientation: int = 1) -> None:
     """Write a plane, uint8 or uint16 (y, x) or uint8 RGB (y, x, 3), with its grid as a text chunk.
+
+    An EXIF orientation other than 1 is written too, so that other programs turn labels as they turn the photograph.
 
     Raises
     ------
@@ -95,8 +112,12 @@ def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
         )
     information = PngInfo()
     information.add_text(GRID_KEY, grid_text)
+    options: dict[str, Any] = {"format": "PNG", "pnginfo": information}
+    if exif_orientation != 1:
+        options["exif"] = Picture.Exif()
+        options["exif"][_EXIF_ORIENTATION] = exif_orientation
     with atomic_write(path) as temporary:
-        Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG", pnginfo=information)
+        Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, **options)
 
 
 def reduce_to_grey(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
@@ -122,11 +143,23 @@ def _decode_pixels(picture: Picture.Image) -> NDArray[Any]:
     return np.asarray(picture.convert("RGB"))
 
 
-def _is_16_bit_colour(path: Path) -> bool:
-    """Whether the file is a PNG with 16 bits per colour channel, which Pillow would reduce to 8."""
+def _refuse_failed_checksum(path: Path) -> None:
+    """Check the checksum of each PNG chunk: Pillow decodes pixels without looking at it. JPEG has none."""
+    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+        picture.verify()
+
+
+def _read_png_type(path: Path) -> tuple[int, int]:
+    """Return the bits per sample and the colour type of a PNG; (0, -1) for other files."""
     with path.open("rb") as file:
         start = file.read(26)
-    return start[:4] == b"\x89PNG" and len(start) == 26 and start[24] == 16 and start[25] in _PNG_COLOUR_TYPES_WITH_RGB
+    return (start[24], start[25]) if start[:4] == b"\x89PNG" and len(start) == 26 else (0, -1)
+
+
+def _has_channels_of_16_bits(path: Path) -> bool:
+    """Whether the file is a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
+    bits, colour_type = _read_png_type(path)
+    return bits == 16 and colour_type in _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS
 
 
 def _decode_16_bit_png(path: Path) -> NDArray[Any]:

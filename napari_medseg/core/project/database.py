@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Self
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
@@ -47,7 +47,9 @@ class Project:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MedSegError(f"cannot make {folder}: {error.strerror}. Choose a folder you may write in.") from error
+            raise MedSegError(
+                f"cannot make {folder}: {get_reason(error)}. Choose a folder you may write in."
+            ) from error
         return cls._connect(folder)
 
     @classmethod
@@ -70,7 +72,10 @@ class Project:
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
             return cls(folder, lock, _open_database(folder / DATABASE))
-        except (MedSegError, OSError):
+        except OSError as error:
+            lock.release()
+            raise MedSegError(f"cannot use {folder} as a project: {format_os_error(error)}") from error
+        except MedSegError:
             lock.release()
             raise
 
@@ -98,7 +103,8 @@ class Project:
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                    with contextlib.suppress(sqlite3.Error):  # a failed clean-up must not hide the error
+                        self._connection.execute("ROLLBACK")
                 raise
 
     def insert(self, record: Record) -> Record:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class FolderLock:
             if error.errno not in NO_LOCKS_ERRNOS:
                 self._lock.release()
                 raise MedSegError(
-                    f"cannot write in the project folder {folder}: {error.strerror}. "
+                    f"cannot write in the project folder {folder}: {get_reason(error)}. "
                     "Choose a folder with write permission."
                 ) from error
             logger.warning("this file system has no locks (%s): do not open the project twice", error)

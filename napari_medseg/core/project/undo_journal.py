@@ -5,6 +5,7 @@ at once, so that nothing is lost when the process ends, and synced within a seco
 most one second. An incomplete last record is removed when the file is opened again, and saved in another file.
 """
 
+import contextlib
 import logging
 import os
 import struct
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 
 logger = logging.getLogger(__name__)
@@ -115,11 +116,13 @@ class StrokeJournal:
         """Sync and close the file; a later record opens it again."""
         if self._timer is not None:
             self._timer.cancel()
-        self.sync()
-        with self._file_lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+        try:
+            self.sync()
+        finally:
+            with self._file_lock:
+                if self._file is not None:
+                    self._file.close()
+                    self._file = None
 
     def _append(self, kind: _RecordKind, payload: bytes) -> None:
         body = bytes([kind]) + payload
@@ -129,7 +132,7 @@ class StrokeJournal:
                 self._write(record if self._size else MAGIC + record)
             except OSError as error:
                 raise MedSegError(
-                    f"the last change is not saved: {error.strerror}. Free disk space for {self.path}, then repeat "
+                    f"the last change is not saved: {get_reason(error)}. Free disk space for {self.path}, then repeat "
                     "the change."
                 ) from error
             if self._timer is None:
@@ -142,12 +145,15 @@ class StrokeJournal:
     def _write(self, data: bytes) -> None:
         if self._file is None:
             self._file = FileIO(self.path, "ab")
+        if os.fstat(self._file.fileno()).st_size > self._size:  # the rest of a failed write, see below
+            self._file.truncate(self._size)
         try:
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
         except OSError:
-            self._file.truncate(self._size)
+            with contextlib.suppress(OSError):  # a failed clean-up must not hide the error; the next write repeats it
+                self._file.truncate(self._size)
             raise
         self._size += len(data)
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import IO
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
@@ -62,7 +62,7 @@ class EngineProcess:
         try:
             self._popen = _spawn(python)
         except OSError as error:
-            raise MedSegError(f"cannot start {python}: {error.strerror}. Install the program again.") from error
+            raise MedSegError(f"cannot start {python}: {get_reason(error)}. Install the program again.") from error
         stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
         self._stderr_thread = threading.Thread(
             target=self._collect_stderr, args=(stderr,), name="engine stderr", daemon=True

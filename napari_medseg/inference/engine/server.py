@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.device import choose_device, describe_device, free_cached_memory
@@ -125,14 +125,14 @@ def handle_request(
     predictors: PredictorCache,
     send_reply: Callable[[Reply], None],
 ) -> None:
-    """Answer one request. A `MedSegError` is sent as a reply; any other error ends the process."""
+    """Answer one request. A fault of this program ends the process; any other error is sent as a reply."""
     reply: Reply
     try:
-        with SharedArray.attach(request.pixels) as pixels:
+        with translate_errors(), SharedArray.attach(request.pixels) as pixels:
             roi_folder = None if request.roi_folder is None else Path(request.roi_folder)
             predictor = predictors.get(Path(request.version_folder), roi_folder)
             result = _predict(request, pixels, request_queue, predictor, send_reply)
-        reply = CancelledReply(id=request.id) if result is None else write_result(request, result)
+            reply = CancelledReply(id=request.id) if result is None else write_result(request, result)
     except MedSegError as error:
         reply = ErrorReply(id=request.id, text=str(error))
     send_reply(reply)

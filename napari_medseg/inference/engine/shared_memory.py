@@ -99,6 +99,9 @@ class SharedArray:
             traceback.clear_frames(trace)
         try:
             self._memory.close()
+        except BufferError:  # an array is still in use; after an error that one is worth more than this
+            if error is None:
+                raise
         finally:
             if self._owned:
                 self._memory.unlink()

@@ -10,8 +10,9 @@ from qtpy.QtCore import QObject
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow import export
-from napari_medseg.workflow.export import ExportItem
+from napari_medseg.workflow.output import export
+from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -23,11 +24,21 @@ class Exporter(QObject):
         self._workspace = workspace
         self._worker: Worker | None = None
 
-    def write(self, task: str, suffix: str, folder: Path, *, with_images: bool = False) -> None:
-        """Start the export; a notification shows the result or the error."""
+    def write(
+        self, task: str, suffix: str, folder: Path, *, with_images: bool = False, straighten: bool = False
+    ) -> None:
+        """Start the export; a notification shows the result or the error. `straighten` is for gantry tilt."""
         with show_errors():
             accepted = export.list_accepted_rows(self._workspace, task)
-            write = partial(export.export_corrections, folder=folder, suffix=suffix, with_images=with_images)
+            namer = make_namer("stem", self._workspace.registry.user_dir)
+            write = partial(
+                export.export_corrections,
+                folder=folder,
+                suffix=suffix,
+                with_images=with_images,
+                namer=namer,
+                straighten=straighten,
+            )
             self._worker = Worker(_write_items(self._workspace, accepted, write), self)
             self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
             self._worker.failed.connect(show_problem)

@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
@@ -96,10 +96,11 @@ class RunMonitor(QObject):
         if (run := self.run) is None:
             return
         try:
-            if self._wants_pause:  # repeated, because a starting process deletes earlier requests
-                run_control.pause(self._workspace, run)
-            events, self._offset = run_control.poll_run(self._workspace, run, self._offset)
-            run = self._workspace.project.get_record(Run, run.id)
+            with translate_errors():
+                if self._wants_pause:  # repeated, because a starting process deletes earlier requests
+                    run_control.pause(self._workspace, run)
+                events, self._offset = run_control.poll_run(self._workspace, run, self._offset)
+                run = self._workspace.project.get_record(Run, run.id)
         except MedSegError as error:
             self._timer.stop()
             show_problem(error)

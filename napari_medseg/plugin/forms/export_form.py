@@ -1,4 +1,4 @@
-"""The export form: format, folder, and whether to write the images too."""
+"""The export form: format, folder, whether to write the images too, and what to do with a tilted series."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,15 @@ EXPORT_FORMATS = (("NIfTI", ".nii.gz"), ("TIFF", ".tif"), ("PNG (single slices o
 
 
 def make_export_form(
-    write: Callable[[str, Path, bool], None], suffix: str, folder: Path, with_images: bool
+    write: Callable[[str, Path, bool, bool], None], suffix: str, folder: Path, with_images: bool
 ) -> FunctionGui:
-    """Make the form. It calls `write(suffix, folder, with_images)`; the other arguments are the initial values."""
+    """Make the form.
 
-    def export_labels(suffix: str, folder: Path, with_images: bool) -> None:
-        write(suffix, folder, with_images)
+    It calls `write(suffix, folder, with_images, straighten)`; the other arguments are the initial values.
+    """
+
+    def export_labels(suffix: str, folder: Path, with_images: bool, straighten: bool = False) -> None:
+        write(suffix, folder, with_images, straighten)
 
     return magicgui(
         export_labels,
@@ -33,4 +36,9 @@ def make_export_form(
             "tooltip": "For labels, provenance.json and measurements.csv; the folder is created if it does not exist",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
+        straighten={
+            "text": "straighten CT series with gantry tilt",
+            "tooltip": "Write them on an upright grid in the patient: each slice is moved by whole pixels. Otherwise "
+            "the labels lie slice on slice on the series, as 3D Slicer, ITK-SNAP and nnU-Net read it.",
+        },
     )

@@ -4,7 +4,7 @@ from magicgui.widgets import FunctionGui
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 
@@ -50,7 +50,8 @@ class FormDialog(QDialog):
     def accept(self) -> None:
         """Submit the form; close the window if this succeeds."""
         try:
-            self.form()
+            with translate_errors():
+                self.form()
         except MedSegError as error:
             self._problem.setText(str(error))
         else:

@@ -1,11 +1,11 @@
-"""Error handling of the window: a `MedSegError` is shown as a notification."""
+"""Error handling of the window: an error that the user can solve is shown as a notification."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from napari.utils.notifications import show_error
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.inference.engine.client import PredictionCancelled
 
 
@@ -17,8 +17,13 @@ def show_problem(problem: MedSegError | str) -> None:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """Show a `MedSegError` raised in the block instead of passing it to Qt. Other exceptions are not caught."""
+    """Show an error raised in the block instead of passing it to Qt.
+
+    Errors of files, disks, memory and libraries are shown as a message, like a `MedSegError`. Faults of this program
+    are not caught.
+    """
     try:
-        yield
+        with translate_errors():
+            yield
     except MedSegError as error:
         show_problem(error)

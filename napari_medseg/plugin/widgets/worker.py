@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 
 
 class Worker(QObject):
@@ -21,7 +21,8 @@ class Worker(QObject):
 
     Notes
     -----
-    `yielded` carries each item and `failed` a `MedSegError`. `ended` is always emitted at the end.
+    `yielded` carries each item and `failed` a `MedSegError`, also for errors of files, disks, memory and libraries.
+    `ended` is always emitted at the end.
     """
 
     yielded = Signal(object)
@@ -57,15 +58,18 @@ class Worker(QObject):
 
     def _run(self) -> None:
         try:
-            for item in self._work:
-                if self._stopped:
-                    break
-                self._post("yielded", item)
+            with translate_errors():
+                for item in self._work:
+                    if self._stopped:
+                        break
+                    self._post("yielded", item)
         except MedSegError as error:  # other exceptions are bugs; napari shows them with a traceback
             self._post("failed", error)
         finally:
-            self._work.close()  # immediately, because the generator may hold the lock of the engine
-            self._post("ended", None)
+            try:
+                self._work.close()  # immediately, because the generator may hold the lock of the engine
+            finally:
+                self._post("ended", None)
 
     def _post(self, what: str, item: object) -> None:
         try:

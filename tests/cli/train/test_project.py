@@ -115,7 +115,9 @@ def test_train_runs_compares_and_keeps_the_old_one_without_proof(
         accepted(ws, number)
     ws.close()
     place = ("--project", ws.project.folder, "--registry", registry)
-    code, out, err = medseg("train", "project", "--budget", "15", "--promote", "--json", *place)
+    recipe = tmp_path / "small.json"
+    recipe.write_text(json.dumps({"recipe": SMALL}))
+    code, out, err = medseg("train", "project", "--epochs", 1, "--recipe", recipe, "--promote", "--json", *place)
     answer = json.loads(out)
     assert answer["model"] == "lungs-unet@78"
     assert answer["live"] == "lungs-unet@77"

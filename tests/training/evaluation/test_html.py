@@ -68,7 +68,7 @@ def a_figure() -> CaseFigure:
 def an_outcome() -> RunOutcome:
     reliability = Reliability([CalibrationBin(0.6, 0.5, 0.4), CalibrationBin(0.9, 0.9, 0.6)], 0.1, 0.2, HOSTILE, 2)
     scores = [a_score(0.5)], [a_score(0.75)]
-    return RunOutcome(small_card(), HOSTILE, *scores, [a_figure()], [a_figure()], reliability)
+    return RunOutcome(small_card(), HOSTILE, *scores, [a_figure()], [a_figure()], reliability, HOSTILE)
 
 
 @pytest.fixture
@@ -77,8 +77,9 @@ def run_report(tmp_path: Path) -> str:
 
 
 def test_hostile_names_in_the_report_of_a_run(run_report: str) -> None:
-    # device, notice, weight's curve, way, label, calibration, baseline, name and source of the case, two pictures
-    assert_harmless(run_report, 11)
+    # device, notice, weight's curve, way, label, calibration, baseline, name and source of the case, two pictures,
+    # verdict
+    assert_harmless(run_report, 12)
 
 
 def test_its_charts_are_valid_svg(run_report: str) -> None:

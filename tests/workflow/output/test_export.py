@@ -3,21 +3,27 @@
 import csv
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from dicom_files import noise, write_series
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import get_name_key
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.definitions import get_task
-from napari_medseg.workflow.export import ExportItem, export_corrections
+from napari_medseg.workflow.output.export import export_corrections
+from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
 
 LUNGS = get_task("lungs")
 AFFINE = np.array([[-0.7, 0.05, 0, 31], [0, 0.8, 0, -12], [0, 0, 2.5, 1 / 3], [0, 0, 0, 1]])
@@ -197,10 +203,136 @@ def test_a_strangers_file_is_never_overwritten(tmp_path: Path) -> None:
         export_corrections([one], tmp_path, ".nii", with_images=False)
 
 
-def test_names_are_safe_for_files(tmp_path: Path) -> None:
-    image = replace(picture(tmp_path), name="../P7: scan (5 mm)")
-    labels, *_ = export_corrections([item(image)], tmp_path / "out", ".tif", with_images=False)
-    assert labels == tmp_path / "out" / "P7_scan_5_mm_labels.tif"
+def test_names_are_those_of_the_files_and_safe(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    names = ["P7 scan (5 mm).png", "con.png", "-rf.png", "Mu\u0308ller.png", "MÜLLER.png", "a..png", "x" * 250 + ".png"]
+    items = [item(picture(tmp_path / "in", name, seed=n), n) for n, name in enumerate(names)]
+    paths = export_corrections(items, tmp_path / "out", ".tif", with_images=False)[: len(names)]
+    assert [path.name for path in paths][:3] == ["P7 scan (5 mm)_labels.tif", "_con_labels.tif", "rf_labels.tif"]
+    assert len({get_name_key(path.name) for path in paths}) == len(names)
+    assert all(path.parent == tmp_path / "out" and len(path.name.encode()) <= 255 for path in paths)
+    again = export_corrections(items, tmp_path / "out", ".tif", with_images=False)[: len(names)]
+    assert again == paths, "a case keeps its name"
+    content = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))
+    assert len(content["cases"]) == len(names)
+    assert "unfinished" not in content
+
+
+def series(folder: Path, patient: str, number: int = 3) -> Image:
+    write_series(folder, noise((3, 8, 10), seed=number), PatientID=patient, PatientName="Doe^Jane", SeriesNumber=number)
+    return formats.read(folder)
+
+
+@pytest.mark.parametrize("patient", ["../../../tmp/PAT77", "PAT77", "", "CON", "P\\77:*?"])
+def test_a_dicom_series_is_named_by_a_label_not_by_its_patient(tmp_path: Path, patient: str) -> None:
+    items = [item(series(tmp_path / "a", patient), 1), item(series(tmp_path / "b", patient, 4), 2)]
+    out = tmp_path / "deep" / "out"
+    paths = export_corrections(items, out, ".nii.gz", True, ImageNamer("stem", b"k"))
+    assert {path.parent for path in paths} == {out}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "deep"}
+    written = b"".join(path.read_bytes() for path in out.iterdir()) + " ".join(p.name for p in out.iterdir()).encode()
+    assert b"PAT77" not in written
+    assert b"Doe" not in written
+    first, second = (path.name.removesuffix("_labels.nii.gz") for path in (paths[0], paths[2]))
+    assert first.endswith("_series-3")
+    assert second == first.replace("series-3", "series-4"), "one label for one patient"
+    with (out / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["group"] for row in csv.DictReader(file)} == {first.removesuffix("_series-3")}
+
+
+def test_a_patient_names_files_on_request_and_a_chosen_group_is_kept(tmp_path: Path) -> None:
+    image = series(tmp_path / "a", "PAT/77")
+    assert ImageNamer("patient", b"k").make_name(image).stem == "PAT_77_series-3"
+    assert ImageNamer("stem", b"k").make_name(replace(image, group="knee 5")).stem == "knee 5_series-3"
+    one = formats.read(image.sources[0])
+    assert ImageNamer("stem", b"k").make_name(one).stem == image.sources[0].stem
+    assert ImageNamer("group", b"k").make_name(one).stem.endswith("_series-3")
+    gone = replace(image, sources=(tmp_path / "gone.dcm", tmp_path / "gone2.dcm"))
+    assert "PAT" not in ImageNamer("stem", b"k").make_name(gone).stem
+    with pytest.raises(MedSegError, match="cannot be named after 'uid'"):
+        make_namer("uid", tmp_path)
+
+
+def test_labels_of_two_tasks_of_one_image_are_two_files(tmp_path: Path) -> None:
+    one = item(nifti(tmp_path))
+    export_corrections([one], tmp_path / "out", ".tif", with_images=False)
+    lesions = get_task("covid")
+    other = replace(one, case=replace(one.case, id=2, task="covid"), task=lesions, labels=one.labels * 0)
+    export_corrections([other], tmp_path / "out", ".tif", with_images=False)
+    assert formats.read_labels(tmp_path / "out" / "scan_labels.tif").max() == 2
+    assert formats.read_labels(tmp_path / "out" / "scan_covid_labels.tif").max() == 0
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C or a power failure."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_interrupted_export_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    items = [item(picture(tmp_path, f"x{n}.png", n), n) for n in range(2)]
+    out = tmp_path / "out"
+    replacing, calls = os.replace, []
+
+    def replace_or_stop(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > at:
+            raise Interrupted
+        replacing(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_or_stop)
+    with pytest.raises(Interrupted):
+        export_corrections(items, out, ".tif", with_images=True)
+    monkeypatch.undo()
+    (out / ".writing-0123abcd-x0_labels.tif").touch()  # what a killed process leaves
+    changed = replace(items[0], labels=np.where(items[0].labels == 1, 0, items[0].labels))
+    paths = export_corrections([changed, items[1]], out, ".tif", with_images=True)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in paths)
+    content = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert [entry["labels_file"] for entry in content["cases"]] == ["x0_labels.tif", "x1_labels.tif"]
+    assert "unfinished" not in content
+
+
+def test_an_interrupted_export_of_an_older_version_can_be_repeated(tmp_path: Path) -> None:
+    one = item(picture(tmp_path))
+    paths = export_corrections([one], tmp_path / "out", ".tif", with_images=True)
+    (tmp_path / "out" / "provenance.json").unlink()
+    assert export_corrections([one], tmp_path / "out", ".tif", with_images=True) == paths
+    (tmp_path / "out" / "provenance.json").unlink()
+    with pytest.raises(MedSegError, match="was not made by an export"):
+        export_corrections([replace(one, labels=one.labels[::-1])], tmp_path / "out", ".tif", with_images=True)
+
+
+def test_a_tilted_series_is_told_and_straightened_on_request(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", noise((4, 8, 10)), step=(0, 0.8, 2.5))
+    one = item(formats.read(tmp_path / "ct"))
+    seen = np.ones(one.labels.shape, bool)
+    seen[0] = False
+    one = replace(one, reviewed_mask=seen, roi=one.labels.copy())
+    for folder, straighten, said in (("as it is", False, "use the qform"), ("up", True, "moved by whole pixels")):
+        export_corrections([one], tmp_path / folder, ".nii.gz", True, straighten=straighten)
+        (entry,) = json.loads((tmp_path / folder / "provenance.json").read_text(encoding="utf-8"))["cases"]
+        assert said in entry["grid"]["remarks"][0]
+        image, mask, reviewed = (
+            sitk.ReadImage(str(tmp_path / folder / entry[kind]))
+            for kind in ("image_file", "labels_file", "reviewed_file")
+        )
+        assert image.GetSize() == mask.GetSize() == reviewed.GetSize()
+        assert (sitk.GetArrayFromImage(mask) > 0).sum() == (one.labels > 0).sum()
+        assert (sitk.GetArrayFromImage(reviewed) > 0).sum() == seen.sum()
+        assert entry["measurements"][0]["voxels"] == (one.labels == 1).sum()
+
+
+def test_the_provenance_says_how_a_turned_photograph_lies(tmp_path: Path) -> None:
+    exif = Picture.Exif()
+    exif[0x0112] = 6
+    Picture.fromarray(np.random.default_rng(0).integers(0, 255, (10, 8)).astype(np.uint8)).save(
+        tmp_path / "photo.jpg", exif=exif
+    )
+    for suffix, tag in ((".png", "has the same tag"), (".tif", "has no such tag")):
+        export_corrections([item(formats.read(tmp_path / "photo.jpg"))], tmp_path / suffix, suffix, with_images=False)
+        (entry,) = json.loads((tmp_path / suffix / "provenance.json").read_text(encoding="utf-8"))["cases"]
+        assert "EXIF Orientation 6" in entry["grid"]["remarks"][0]
+        assert tag in entry["grid"]["remarks"][0]
 
 
 def test_a_source_that_is_gone_is_told_by_a_missing_hash(tmp_path: Path) -> None:

@@ -6,12 +6,8 @@ is written.
 
 import csv
 import io
-import json
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +17,33 @@ from numpy.typing import NDArray
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.formats.gantry_tilt import is_sheared
+from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
-from napari_medseg.core.records import Case, Correction, Prediction, now
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
+from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
+from napari_medseg.workflow.output.image_names import ImageNamer
+from napari_medseg.workflow.output.provenance import (
+    Entry,
+    Provenance,
+    describe_grid,
+    make_unfinished_entry,
+    read_provenance,
+    remove_temporary_files,
+    write_provenance,
+)
 from napari_medseg.workflow.workspace import Workspace
 
-PROVENANCE_FILE = "provenance.json"
 MEASUREMENTS_FILE = "measurements.csv"
 _COLUMNS = (
     *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
     *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share"),
 )
-_INVALID_NAME_CHARS = re.compile(r"[^\w.-]+")
-
-
-@dataclass(frozen=True, eq=False)
-class ExportItem:
-    """One accepted case with its correction, labels and image.
-
-    `labels` are integers on the canonical grid, shape (y, x) or (z, y, x); `task` defines their meaning. `roi` are the
-    labels of the region of interest on the same grid; `None` if the model predicts in the whole image. `reviewed_mask`
-    is true in the review region; `None` if the whole image was reviewed.
-    """
-
-    case: Case
-    task: Task
-    correction: Correction
-    labels: NDArray[Any]
-    image: Image
-    roi: NDArray[Any] | None = None
-    reviewed_mask: NDArray[np.bool_] | None = None
 
 
 def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
@@ -81,7 +69,15 @@ def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]
     ]
 
 
-def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, with_images: bool) -> list[Path]:
+def export_corrections(
+    items: Sequence[ExportItem],
+    folder: Path,
+    suffix: str,
+    with_images: bool,
+    namer: ImageNamer | None = None,
+    *,
+    straighten: bool = False,
+) -> list[Path]:
     """Write accepted labels for other programs.
 
     Parameters
@@ -90,11 +86,15 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
         Cases to export, from `read_export_items`.
     folder
         Created if it does not exist. Cases of an earlier export stay listed in `provenance.json`; an exported case
-        replaces its earlier files.
+        replaces its earlier files. An export that was interrupted can be repeated.
     suffix
         ``".tif"``, ``".nii.gz"``, ``".nii"`` or ``".png"``.
     with_images
         Whether to write the image beside its labels.
+    namer
+        Names the files; by default after the image's file, and a DICOM series after a label of its patient.
+    straighten
+        Whether to write a series with gantry tilt on an upright grid, see `formats.gantry_tilt`.
 
     Returns
     -------
@@ -111,27 +111,42 @@ def export_corrections(items: Sequence[ExportItem], folder: Path, suffix: str, w
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
     _check_exportable(items, suffix)
-    earlier = _read_earlier_entries(folder)
+    earlier = read_provenance(folder)
+    namer = namer or ImageNamer()
+    plans = plan_files(items, folder, suffix, with_images, namer, earlier)
+    refuse_foreign_files(plans, earlier)
+    return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten)
+
+
+def _write_plans(
+    plans: Sequence[ExportPlan], folder: Path, earlier: Provenance, naming: str, *, straighten: bool
+) -> list[Path]:
+    """Write all files; until the end they are listed as unfinished, so that an interrupted export can be repeated."""
+    begun = [make_unfinished_entry(plan.stem, plan.owner, plan.files) for plan in plans]
+    replaced = {entry["labels_file"] for entry in begun}
+    kept = [entry for entry in earlier.cases if entry["labels_file"] not in replaced]
+    left = [entry for entry in earlier.unfinished if entry.get("labels_file") not in replaced]
+    write_provenance(folder, kept, [*left, *begun])
     written: list[Path] = []
-    entries: list[dict[str, Any]] = []
-    for item, stem in zip(items, _make_file_stems(items, earlier), strict=True):
-        files = _make_file_paths(item, folder, stem, suffix, with_images)
-        _refuse_foreign_files(files, earlier)
-        _write_item_files(item, files)
+    entries: list[Entry] = []
+    for plan in plans:
+        item = _straighten(plan.item) if straighten else plan.item
+        _write_item_files(item, plan.files)
         if item.reviewed_mask is None:
-            _remove_reviewed_file(folder / f"{stem}_reviewed{suffix}", earlier)
-        written += files.values()
-        entries.append({"stem": stem} | _make_entry(item, files))
-    replaced = {entry["labels_file"] for entry in entries}
-    entries = [entry for entry in earlier if entry["labels_file"] not in replaced] + entries
-    return [*written, _write_provenance(folder, entries), _write_measurements(folder, entries)]
+            _remove_reviewed_file(plan, earlier)
+        written += plan.files.values()
+        entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan))
+    if earlier.unfinished:
+        remove_temporary_files(folder)
+    entries = kept + entries
+    return [*written, write_provenance(folder, entries, left), _write_measurements(folder, entries)]
 
 
 def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
     look_up(formats.WRITERS, suffix, problem=f"labels cannot be exported as {suffix!r}")
     problems = []
     for item in items:
-        if item.image.content_hash != item.case.content_hash:
+        if item.image.adopt_content_hash(item.case.content_hash).content_hash != item.case.content_hash:
             problems.append(f"{item.case.name}: its file changed since it was labelled")
             continue
         findings = check_labels(item.labels, item.task, item.image)
@@ -142,42 +157,22 @@ def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
         raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct these cases, or exclude them.")
 
 
-def _make_file_stems(items: Sequence[ExportItem], earlier: Sequence[dict[str, Any]]) -> list[str]:
-    """Return one file stem per case, made from its name. If several images share a name, the image hash is added."""
-    owners: dict[str, set[str]] = defaultdict(set)
-    for entry in earlier:
-        owners[entry["stem"].casefold()].add(entry["content_sha256"])
-    names = [_INVALID_NAME_CHARS.sub("_", item.case.name).strip("_.") or "case" for item in items]
-    for item, name in zip(items, names, strict=True):
-        owners[name.casefold()].add(item.case.content_hash)
-    return [
-        name if len(owners[name.casefold()]) == 1 else f"{name}_{item.case.content_hash[:8]}"
-        for item, name in zip(items, names, strict=True)
-    ]
+def _straighten(item: ExportItem) -> ExportItem:
+    """Return a tilted series on an upright grid; any other item unchanged."""
+    if not is_sheared(item.image.affine) or len(item.image.spatial_axes) != 3:
+        return item
+    layers = [layer for layer in (item.labels, item.roi, item.reviewed_mask) if layer is not None]
+    image, moved = straighten_series(item.image, layers)
+    labels, *others = moved
+    roi = None if item.roi is None else others.pop(0)
+    return replace(item, image=image, labels=labels, roi=roi, reviewed_mask=others.pop(0) if others else None)
 
 
-def _make_file_paths(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
-    """Return the output paths of a case; the keys are those used in `provenance.json`."""
-    wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed_mask is not None}
-    return {f"{what}_file": folder / f"{stem}_{what}{suffix}" for what, is_so in wanted.items() if is_so}
-
-
-def _refuse_foreign_files(files: Mapping[str, Path], earlier: Sequence[dict[str, Any]]) -> None:
-    ours = _list_exported_names(earlier)
-    for path in files.values():
-        if path.exists() and path.name not in ours:
-            raise MedSegError(
-                f"{path} exists and was not made by an export. Choose another folder; nothing is overwritten."
-            )
-
-
-def _list_exported_names(earlier: Sequence[dict[str, Any]]) -> set[str | None]:
-    return {entry.get(kind) for entry in earlier for kind in ("labels_file", "image_file", "reviewed_file")}
-
-
-def _remove_reviewed_file(path: Path, earlier: Sequence[dict[str, Any]]) -> None:
+def _remove_reviewed_file(plan: ExportPlan, earlier: Provenance) -> None:
     """Remove the review mask of an earlier export if the whole image is reviewed now."""
-    if path.name in _list_exported_names(earlier):
+    labels_path = plan.files["labels_file"]
+    path = labels_path.with_name(labels_path.name.replace(f"{plan.stem}_labels", f"{plan.stem}_reviewed", 1))
+    if earlier.lists(path):
         path.unlink(missing_ok=True)
 
 
@@ -197,11 +192,12 @@ def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None
         )
 
 
-def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
-    task, image, correction, labels_path = item.task, item.image, item.correction, files["labels_file"]
+def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
+    task, image, correction, files = item.task, item.image, item.correction, plan.files
+    labels_path = files["labels_file"]
     return {
-        "case": item.case.name,
-        "group": item.case.group,
+        "case": plan.name.case,
+        "group": plan.name.group,
         "task": task.name,
         "labels_file": labels_path.name,
         "labels_file_sha256": compute_file_sha256(labels_path),
@@ -221,6 +217,7 @@ def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
             "shape": list(image.spatial_shape),
             "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
             "affine_to_ras_mm": None if image.affine is None else image.affine.tolist(),
+            "remarks": describe_grid(image, plan.item.image, labels_path.name),
         },
         "measurements": [
             {
@@ -241,32 +238,6 @@ def _make_entry(item: ExportItem, files: Mapping[str, Path]) -> dict[str, Any]:
 def _make_file_entry(path: Path) -> dict[str, str | None]:
     """Return name and hash of a source file; no hash if it is missing and the copy in the project was exported."""
     return {"name": path.name, "sha256": compute_file_sha256(path) if path.is_file() else None}
-
-
-def _read_earlier_entries(folder: Path) -> list[dict[str, Any]]:
-    path = folder / PROVENANCE_FILE
-    if not path.exists():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries: list[dict[str, Any]] = content["cases"]
-        known = [entry for entry in entries if entry["stem"] and entry["content_sha256"] and "image_file" in entry]
-        return [entry for entry in known if (folder / entry["labels_file"]).exists()]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise MedSegError(f"{path} is not of an earlier export: {error}. Choose another folder.") from error
-
-
-def _write_provenance(folder: Path, entries: list[dict[str, Any]]) -> Path:
-    content = {
-        "program": f"napari-medseg {version('napari-medseg')}",
-        "exported": now(),
-        "orientation": "the affine maps the index (z, y, x) of canonical pixels to RAS millimetres; "
-        "x grows to the patient's left, y to the back, z to the head",
-        "cases": entries,
-    }
-    path = folder / PROVENANCE_FILE
-    atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return path
 
 
 def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:

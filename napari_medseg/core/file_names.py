@@ -1,0 +1,169 @@
+"""Names of the files that the program writes for images: safe on every system, in their folder, one per image.
+
+A name never comes from a header unchecked, and never holds the identity of a patient unless the user asks for it.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import unicodedata
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX
+from napari_medseg.core.errors import MedSegError, format_os_error
+
+Naming = Literal["stem", "group", "patient"]
+"""What a file is named after: the input's stem (a DICOM series has none: its group's label and series number), the
+group's label and the series number, or the PatientID and the series number."""
+
+NAMINGS: tuple[Naming, ...] = ("stem", "group", "patient")
+
+MAX_NAME_BYTES = 255
+"""Limit of all usual file systems; some allow less, see `find_name_limit`."""
+
+_FORBIDDEN = frozenset('<>:"/\\|?*')
+_RESERVED_ON_WINDOWS = frozenset(
+    [
+        "CON",
+        "PRN",
+        "AUX",
+        "NUL",
+        "CONIN$",
+        "CONOUT$",
+        *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"),
+    ]
+)
+_HASH_CHARS = 8
+_KEY_FILE = "names.key"
+_KEY_BYTES = 32
+
+
+def make_file_stem(name: str, fallback: str = "image", max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return text as the first part of a file name.
+
+    Parameters
+    ----------
+    name
+        Any text: a file's stem, the name of a case, a header's value.
+    fallback
+        The result if nothing of `name` can be used.
+    max_bytes
+        Length limit of the result in UTF-8. A longer name is cut, and gets a hash of the whole, so that names that only
+        differ behind the cut stay different.
+
+    Returns
+    -------
+    str
+        Without separators, control and invisible characters, characters and names that Windows reserves, a leading dot
+        or hyphen, and trailing dots and spaces; in Unicode normal form C.
+    """
+    safe = "".join(_replace_unsafe(character) for character in unicodedata.normalize("NFC", name))
+    while "__" in safe and "__" not in name:  # one underscore for a run of replaced characters
+        safe = safe.replace("__", "_")
+    safe = safe.strip(" ").lstrip(".-").rstrip(". ").strip()
+    if not safe.strip("_ ."):
+        safe = fallback
+    if safe.partition(".")[0].rstrip().upper() in _RESERVED_ON_WINDOWS:
+        safe = f"_{safe}"
+    return _shorten(safe, max_bytes)
+
+
+def get_name_key(name: str) -> str:
+    """Return a name for comparison: equal keys are one file on some file systems (case, Unicode normal form)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def make_unused_stem(wanted: str, taken: Collection[str], max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return a stem whose key is not in `taken`: the wanted one, or with a number from 2 on."""
+    number, stem = 1, wanted
+    while get_name_key(stem) in taken:
+        number += 1
+        ending = f"_{number}"
+        stem = _shorten(wanted, max_bytes - len(ending)) + ending
+    return stem
+
+
+def list_taken_names(folder: Path) -> set[str]:
+    """Return the keys of all file names in a folder, without temporary files; empty if there is no such folder."""
+    if not folder.is_dir():
+        return set()
+    return {get_name_key(entry.name) for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY_PREFIX)}
+
+
+def find_name_limit(folder: Path) -> int:
+    """Return the longest file name in bytes that the file system of a folder allows; the folder may not exist yet."""
+    for place in (folder, *folder.absolute().parents):
+        if place.is_dir() and hasattr(os, "pathconf"):
+            try:
+                return min(MAX_NAME_BYTES, os.pathconf(place, "PC_NAME_MAX"))
+            except (OSError, ValueError):
+                return MAX_NAME_BYTES
+    return MAX_NAME_BYTES
+
+
+def make_group_label(group: str, key: bytes) -> str:
+    """Return the label of a DICOM patient for names and exported tables: a keyed hash, which gives no identity away.
+
+    Equal groups have equal labels as long as the key is the same. Unlike a plain hash of a PatientID, it cannot be
+    found by trying all numbers.
+    """
+    digest = hmac.new(key, group.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return f"patient-{digest[:_HASH_CHARS]}"
+
+
+def read_or_make_key(folder: Path) -> bytes:
+    """Return the user's secret key for group labels; the first call makes it, readable by the user only.
+
+    Raises
+    ------
+    MedSegError
+        If it can be neither read nor written.
+    """
+    path = folder / _KEY_FILE
+    try:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            beside = folder / f"{_KEY_FILE}.{secrets.token_hex(4)}"
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES))
+            os.replace(beside, path)
+        return path.read_bytes()
+    except OSError as error:
+        raise MedSegError(
+            f"the key that keeps PatientIDs out of file names cannot be used: {path}: {format_os_error(error)}"
+        ) from error
+
+
+def make_series_stem(owner: str, series_number: str) -> str:
+    """Return the name of a DICOM series: group label or PatientID, and the series number if there is one."""
+    return f"{owner}_series-{series_number}" if series_number else owner
+
+
+def shorten_for_endings(stem: str, endings: Sequence[str], folder: Path) -> str:
+    """Return a stem that, with each of these endings, is short enough for the file system of a folder."""
+    return _shorten(stem, find_name_limit(folder) - max(len(ending.encode()) for ending in endings))
+
+
+def make_printable(text: str) -> str:
+    """Return text that can be printed and written as UTF-8: bytes of file names that are no text become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _replace_unsafe(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in _FORBIDDEN or category[0] == "C" or category in ("Zl", "Zp"):
+        return "_"
+    return " " if category == "Zs" else character
+
+
+def _shorten(stem: str, max_bytes: int) -> str:
+    data = stem.encode("utf-8")
+    if len(data) <= max_bytes:
+        return stem
+    digest = hashlib.sha256(data).hexdigest()[:_HASH_CHARS]
+    cut = data[: max(1, max_bytes - _HASH_CHARS - 1)].decode("utf-8", "ignore").rstrip(". ")
+    return f"{cut}_{digest}"

@@ -1,0 +1,1 @@
+"""Files for other programs: predictions and exports, their names and their provenance."""
