@@ -22,7 +22,8 @@ from napari_medseg.core.formats.discovery import (
     format_sources,
     get_suffix,
 )
-from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
+from napari_medseg.core.formats.label_reader import read_labels, read_mask
+from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
