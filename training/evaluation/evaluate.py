@@ -132,7 +132,9 @@ def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> l
         If no image matches any labels, or a file cannot be read.
     """
     cases = pair_by_stem(images, labels)
-    chosen = [replace(case, group=_find_group(case.name, group)) for case in cases if re.match(only, case.name)]
+    chosen = [
+        replace(case, group=_find_group(case.name, group)) for case in cases if re.match(unify_name(only), case.name)
+    ]
     if not chosen:
         raise MedSegError(f"no case in {images} matches {only!r}; cases are {', '.join(c.name for c in cases[:5])} ...")
     return chosen
@@ -222,6 +224,6 @@ def _get_label_name(task: Task, value: int) -> str:
 
 
 def _find_group(stem: str, pattern: str) -> str:
-    if not pattern or (match := re.search(pattern, stem)) is None:
+    if not pattern or (match := re.search(unify_name(pattern), stem)) is None:
         return ""
     return match.group(1) if match.groups() else match.group(0)

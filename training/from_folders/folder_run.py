@@ -15,6 +15,9 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.quality.label_checks import Finding
+from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN, check_label_set
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.split import (
@@ -80,6 +83,13 @@ class GroupSplit:
     validate: tuple[str, ...]
     group_of: dict[str, str] = field(default_factory=dict)
 
+    def get_role(self, name: str) -> Role:
+        """Return the role of an image."""
+        group = self.group_of[name]
+        if group in self.hold_out:
+            return Role.HOLD_OUT
+        return Role.VALIDATE if group in self.validate else Role.TRAIN
+
 
 def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instances: bool = False) -> Task:
     """Make the task of labels, for the kind of images that a folder holds.
@@ -93,12 +103,27 @@ def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instance
 
 
 def check_folder_data(data: FolderData) -> PairingResult:
-    """Check all images and masks as `pair_images_with_masks`; a name that `group_by` does not match is a mismatch."""
+    """Check all images and masks as `pair_images_with_masks`, the groups, and the whole set of labels.
+
+    A name that `group_by` does not match is a mismatch.
+    """
     found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
-    lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
+    pattern = unify_name(data.group_by)
+    lost = [case.name for case in found.cases if pattern and re.search(pattern, case.name) is None]
     mismatches = [Mismatch("group", name, f"{data.group_by!r} does not match its name") for name in lost]
     cases = tuple(case for case in found.cases if case.name not in set(lost))
+    mismatches += [Mismatch(one.kind, "", one.text, one.blocking) for one in check_whole_set(data, cases)]
     return replace(found, cases=cases, mismatches=(*found.mismatches, *mismatches))
+
+
+def check_whole_set(data: FolderData, cases: Sequence[FolderCase]) -> list[Finding]:
+    """Check the labels of all cases with their roles, as `check_label_set`; nothing if they cannot be split."""
+    try:
+        chosen, split = _choose_cases(data, cases)
+    except MedSegError:
+        return []  # `fill_run` reports it
+    contents = [(split.get_role(case.name), case.facts.content) for case in chosen if case.facts is not None]
+    return check_label_set(data.encoding.task, contents)
 
 
 def fill_run(
@@ -134,7 +159,7 @@ def fill_run(
     Raises
     ------
     MedSegError
-        If there is no training image, the folder already contains a run, the changes are invalid, or the start weights
+        If there is no training image or nothing to learn, the folder already contains a run, the changes are invalid, or the start weights
         are not available. A network starts from random weights only on request, or if no weights are published for it.
     """
     from training.from_folders.base_model import make_run
@@ -157,6 +182,8 @@ def prepare_model_recipe(
     if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} already contains a run. Choose another folder with --out.")
     chosen, split = _choose_cases(data, cases)
+    if nothing := [one.text for one in check_whole_set(data, cases) if one.kind == NOTHING_TO_LEARN]:
+        raise MedSegError(f"there is nothing to learn: {nothing[0]}.")
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _compute_data_stats(learnt, split)
@@ -201,15 +228,17 @@ def is_completed(run_dir: Path) -> bool:
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
     """Return the cases for training and for the hold-out, with their groups."""
-    pattern = _add_group_parenthesis(data.group_by)
+    pattern = _add_group_parenthesis(unify_name(data.group_by))
     group_of = {case.name: _find_group(pattern, case.name) for case in cases}
-    if unknown := sorted(set(data.hold_out) - set(group_of.values())):
+    wanted = tuple(unify_name(group) for group in data.hold_out)
+    if unknown := sorted(set(wanted) - set(group_of.values())):
         raise MedSegError(f"there are no groups {unknown} to hold out; groups are {sorted(set(group_of.values()))[:8]}")
-    if unknown := sorted(set(data.train_on) - group_of.keys()):
+    train_on = {unify_name(name) for name in data.train_on}
+    if unknown := sorted(train_on - group_of.keys()):
         raise MedSegError(f"there are no images {unknown[:5]} to train on. Give names without a suffix.")
-    held = data.hold_out or choose_hold_out_groups(group_of.values())
+    held = wanted or choose_hold_out_groups(group_of.values())
     learnt = [case for case in cases if group_of[case.name] not in held]
-    learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
+    learnt = [case for case in learnt if not train_on or case.name in train_on]
     if not learnt:
         raise MedSegError("no training images are left. Give more images, or hold fewer groups out.")
     groups = (group_of[case.name] for case in learnt)
@@ -238,7 +267,7 @@ def _make_source(data: FolderData, chosen: Sequence[FolderCase], split: GroupSpl
         images=str(data.images.absolute()),
         labels=str(labels.absolute()),
         only=f"^({names})$",
-        group=_add_group_parenthesis(data.group_by),
+        group=_add_group_parenthesis(unify_name(data.group_by)),
         hold_out=split.hold_out,
         validate_on=split.validate,
         ignored_value=data.encoding.ignored_value,

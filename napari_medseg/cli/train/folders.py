@@ -10,6 +10,15 @@ import typer
 from rich.console import Console
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.mask_options import (
+    MASKS,
+    BinariseOption,
+    IgnoreOption,
+    MaskOrientationOption,
+    SameVoxelsOption,
+    ValuesOption,
+    parse_values,
+)
 from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry, split_words
 from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.preview import write_run_preview
@@ -22,6 +31,7 @@ from napari_medseg.cli.train.run_options import (
     read_run_overrides,
 )
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.tasks.catalog import TaskCatalog
 from napari_medseg.core.tasks.custom_task import have_same_labels
 from napari_medseg.core.tasks.definitions import TASKS, Task
@@ -33,7 +43,7 @@ if TYPE_CHECKING:
     from training.start_plan import Donor
 
 RUNS_FOLDER = "medseg-runs"
-MASKS, SPLIT, INSTEAD = "Meaning of the masks", "Selection of images", "Instead of training"
+SPLIT, INSTEAD = "Selection of images", "Instead of training"
 
 ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images.")]
 MasksOption = Annotated[
@@ -56,27 +66,6 @@ LabelsOption = Annotated[
 TaskOption = Annotated[
     str,
     typer.Option("--task", "-t", help="Existing task instead of --labels, such as lungs.", rich_help_panel=MASKS),
-]
-ValuesOption = Annotated[
-    str,
-    typer.Option(
-        "--values",
-        help="Mask value of each label if not 1, 2 ..., such as 128,255. 31+32,40: the first label has two.",
-        rich_help_panel=MASKS,
-    ),
-]
-BinariseOption = Annotated[
-    bool,
-    typer.Option("--binarise", help="One label: all mask values except 0. Also for JPEG.", rich_help_panel=MASKS),
-]
-IgnoreOption = Annotated[
-    int | None,
-    typer.Option(
-        "--ignore",
-        help="Mask value of unlabelled pixels, such as 255. Training and evaluation exclude them.",
-        rich_help_panel=MASKS,
-        show_default=False,
-    ),
 ]
 InstancesOption = Annotated[
     bool,
@@ -104,7 +93,10 @@ SkipOption = Annotated[
     typer.Option("--skip-mismatches", help="Exclude files that do not fit.", rich_help_panel=SPLIT),
 ]
 CheckOption = Annotated[
-    bool, typer.Option("--check", help="Only list the files that do not fit.", rich_help_panel=INSTEAD)
+    bool,
+    typer.Option(
+        "--check", help="Only list what does not fit; exit code 1 if training would not start.", rich_help_panel=INSTEAD
+    ),
 ]
 PrepareOption = Annotated[
     bool,
@@ -137,6 +129,8 @@ def train_on_folders(
     binarise: BinariseOption = False,
     ignore: IgnoreOption = None,
     instances: InstancesOption = False,
+    mask_orientation: MaskOrientationOption = None,
+    same_voxels: SameVoxelsOption = False,
     group_by: GroupByOption = "",
     hold_out: HoldOutOption = "",
     skip_mismatches: SkipOption = False,
@@ -168,14 +162,15 @@ def train_on_folders(
     catalog = models.read_task_catalog()
     name = name or _make_default_name(task, catalog)
     made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
-    encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
+    placement = MaskPlacement(mask_orientation, same_voxels)
+    encoding = MaskEncoding(made or catalog.get_task(task), parse_values(values), binarise, ignore, placement)
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     overrides = read_run_overrides(recipe, epochs, budget, seed)
     donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
     if check:
-        echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+        _end_check(pairs, skips=skip_mismatches)
     elif preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
     else:
@@ -187,6 +182,13 @@ def train_on_folders(
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
             train_folder_run(run_dir, budget, console, as_json=as_json)
+
+
+def _end_check(pairs: "PairingResult", *, skips: bool) -> None:
+    """Print how many pairs fit; end with exit code 1 if a training would not start."""
+    echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+    if not pairs.can_train(skips=skips):
+        raise typer.Exit(1)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
@@ -225,17 +227,6 @@ def _find_or_make_task(
             f"Choose another --name, or add labels to it: medseg tasks extend {task.name}"
         )
     return known
-
-
-def _parse_values(values: str) -> tuple[tuple[int, ...], ...]:
-    """Return the mask values of each label: "31+32,40" gives ((31, 32), (40,))."""
-    return tuple(tuple(_parse_value(part) for part in word.split("+")) for word in split_words(values))
-
-
-def _parse_value(word: str) -> int:
-    if not word.strip().isdecimal():
-        raise MedSegError(f"--values takes whole numbers, as in 31+32,40, not {word!r}.")
-    return int(word)
 
 
 def _report_mismatches(pairs: "PairingResult", console: Console, *, raises: bool) -> None:

@@ -147,7 +147,7 @@ def _read_nifti_mask(path: Path, image: Image | None, placement: MaskPlacement) 
         return PlacedMask(found.pixels, notes)
     default = None if placement.same_voxels else _get_default(image, MaskOrientation.STORED)
     if default is not None and not is_coded:
-        default = MaskOrientation.STORED  # a file without a matrix holds the order of the image's file
+        default = None if _is_our_file(found) else MaskOrientation.STORED
     placed = _place_nifti_order(found, image, placement, default, path.name)
     return replace(placed, notes=(*notes, *placed.notes))
 
@@ -178,11 +178,21 @@ def _may_be_rows_first(in_file: NDArray[Any], found: Image) -> bool:
 
 def _has_orientation(found: Image) -> bool:
     """Whether a NIfTI file states an orientation; without qform and sform its matrix is only nibabel's default."""
+    header = _parse_header(found)
+    return header is None or int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
+
+
+def _is_our_file(found: Image) -> bool:
+    """Whether this program wrote the NIfTI file: without a matrix, its voxels lie in the order of the image's file."""
+    header = _parse_header(found)
+    return header is not None and bytes(header["descrip"]).startswith(b"napari-medseg")
+
+
+def _parse_header(found: Image) -> Nifti1Header | None:
     content = b"" if found.storage is None else found.storage.nifti_header
     if not content:
-        return True
-    header = (Nifti1Header if len(content) == _NIFTI1_BYTES else Nifti2Header)(content, check=False)
-    return int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
+        return None
+    return (Nifti1Header if len(content) == _NIFTI1_BYTES else Nifti2Header)(content, check=False)
 
 
 def _read_grid(path: Path) -> GridMetadata:

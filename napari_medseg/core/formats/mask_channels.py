@@ -18,8 +18,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_too_large, translate_decode_errors
 from napari_medseg.core.formats.tiff_truncation import refuse_truncated
 
-_PNG_16_BIT_CHANNELS = {2: 3, 4: 2, 6: 4}
-"""Channels of a PNG by its colour type: those that Pillow would reduce to 8 bits."""
+_PNG_GREY = 0
 _CHANNEL_NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 _LOSSY_TOLERANCE = 16
 """Grey levels by which the channels of a grey JPEG differ at most."""
@@ -46,12 +45,13 @@ def read_picture_channel(path: Path) -> MaskChannel | None:
         mode, is_lossy = picture.mode, picture.format == "JPEG"
         if mode == "P":
             return _choose_from_palette(np.asarray(picture), np.asarray(picture.convert("RGBA")), path.name)
-        if mode == "1":
-            return MaskChannel(np.asarray(picture).astype(np.uint8))
+        bits, colour_type = _read_png_type(path)
+        if mode == "1" or (colour_type == _PNG_GREY and bits < 8):  # Pillow stretches them to 0 ... 255
+            return MaskChannel(np.asarray(picture.convert("L")) // np.uint8(255 // (2 ** max(bits, 1) - 1)))
         if mode not in ("LA", "PA", "La", "RGB", "RGBA", "RGBa"):
             return None
-        n_channels = _count_16_bit_channels(path)
-        channels = _decode_16_bit(path) if n_channels else np.asarray(picture.convert(_get_plain_mode(mode)))
+        has_16_bits = bits == 16 and colour_type != _PNG_GREY
+        channels = _decode_16_bit(path) if has_16_bits else np.asarray(picture.convert(_get_plain_mode(mode)))
     return choose_mask_channel(channels, path.name, tolerance=_LOSSY_TOLERANCE if is_lossy else 0)
 
 
@@ -172,13 +172,11 @@ def _get_plain_mode(mode: str) -> str:
     return {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}.get(mode, mode)
 
 
-def _count_16_bit_channels(path: Path) -> int:
-    """Return the channels of a PNG with 16 bits per channel and several of them; 0 for other files."""
+def _read_png_type(path: Path) -> tuple[int, int]:
+    """Return the bits per sample and the colour type of a PNG; (0, -1) for other files."""
     with path.open("rb") as file:
         start = file.read(26)
-    if start[:4] != b"\x89PNG" or len(start) < 26 or start[24] != 16:
-        return 0
-    return _PNG_16_BIT_CHANNELS.get(start[25], 0)
+    return (start[24], start[25]) if start[:4] == b"\x89PNG" and len(start) == 26 else (0, -1)
 
 
 def _decode_16_bit(path: Path) -> NDArray[Any]:
