@@ -7,14 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
-from napari_medseg.core.formats.labels import cast_to_labels
 from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding, check_labels
@@ -22,10 +19,10 @@ from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, 
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
-from training.from_folders.mask_values import MaskEncoding, convert_mask_to_labels, describe_soft_borders
-from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
+from training.from_folders.mask_reading import read_mask_labels
+from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
+from training.from_folders.name_matching import get_image_key, pair_names
 
-Labels = NDArray[np.integer[Any]]
 _KIND_BY_ERROR = {
     GridMismatchError: "other size",
     HeaderMismatchError: "other header",
@@ -136,8 +133,8 @@ class CheckedPair:
 def check_pair(case: FolderCase, encoding: MaskEncoding) -> CheckedPair:
     """Read one pair, and find all its mismatches."""
     try:
-        image, mask = _read_pair(case, encoding)
-        labels = _convert_to_labels(case, mask.pixels, encoding)
+        image = formats.read(case.image)
+        labels, mask = read_mask_labels(case.mask, image, encoding, case.placement)
     except MedSegError as error:
         return CheckedPair(case, (_describe_error(case, error),))
     if not image_fits_task(image, encoding.task):
@@ -201,48 +198,9 @@ def _settle_orientation(checked: Sequence[CheckedPair], encoding: MaskEncoding) 
 
 
 def read_image_and_labels(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, Labels]:
-    """Read the image of a case, and its mask as labels of the task; unlabelled pixels get `encoding.ignored_value`.
-
-    Raises
-    ------
-    MedSegError
-        If a file cannot be read, the sizes differ, or a value or category is not a label.
-    """
-    image, mask = _read_pair(case, encoding)
-    return image, _convert_to_labels(case, mask.pixels, encoding)
-
-
-def _read_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, PlacedMask]:
-    """Read the image and the unconverted mask; outlines become labels of their categories, or numbered objects."""
-    image, task = formats.read(case.image), encoding.task
-    one_for_all = task.instances or encoding.binarise
-    names = None if one_for_all else {normalise_name(label.name): label.value for label in task.labels}
-    mask = case.mask.read(image, names, case.placement or encoding.placement)
-    if case.mask.has_outlines or encoding.binarise:
-        return image, mask
-    return image, replace(mask, pixels=_take_whole_numbers(case, mask.pixels))
-
-
-def _take_whole_numbers(case: FolderCase, values: NDArray[Any]) -> Labels:
-    """Return mask values as labels; raise `UnknownValueError` naming --binarise if they cannot be."""
-    title = case.mask.title
-    if not case.mask.is_exact:
-        raise UnknownValueError(
-            f"{title}: JPEG does not keep values exactly. Export PNG or TIFF, or add --binarise if it shows one label."
-        )
-    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-        raise UnknownValueError(
-            f"{title} holds fractions such as {values[values != np.rint(values)][0]:.3g}; labels are whole numbers. "
-            "Add --binarise to use the values above half as the only label."
-        )
-    labels: Labels = cast_to_labels(values, title)
-    return labels
-
-
-def _convert_to_labels(case: FolderCase, mask: NDArray[Any], encoding: MaskEncoding) -> Labels:
-    if not case.mask.has_outlines:
-        return convert_mask_to_labels(mask, encoding, exact=case.mask.is_exact)
-    return (mask > 0).astype(np.uint8) if encoding.binarise and not encoding.task.instances else mask
+    """Read the image of a case, and its mask as labels of the task; raises as `mask_reading.read_mask_labels`."""
+    image = formats.read(case.image)
+    return image, read_mask_labels(case.mask, image, encoding, case.placement)[0]
 
 
 def _find_label_problems(labels: Labels, encoding: MaskEncoding, image: Image) -> Iterator[Finding]:
