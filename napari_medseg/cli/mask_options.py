@@ -44,7 +44,7 @@ SameVoxelsOption = Annotated[
     bool,
     typer.Option(
         "--same-voxels",
-        help="Masks have the voxels of their images in the same order; ignore orientation and spacing in their headers.",
+        help="Masks have the same voxels as their images, in the same order: ignore the headers of the masks.",
         rich_help_panel=MASKS,
     ),
 ]

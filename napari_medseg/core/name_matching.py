@@ -4,9 +4,9 @@
 second form, most other programs write the first one. Both are the same text.
 
 Two decisions, made here for the whole program. Names are equal if their composed forms (Unicode NFC) are equal: NFC
-only joins characters that look and mean the same, so it never merges `x²` and `x2`. Upper and lower case differ, because
-`P1` and `p1` may be two patients; where a person's spelling has to be found again (a mask beside its image, a category
-in an annotation), `fold_name` is compared if no name is equal.
+only joins characters that look and mean the same, so it never merges `x²` and `x2`. Upper and lower case differ,
+because `P1` and `p1` may be two patients; where a person's spelling has to be found again (a mask beside its image, a
+category in an annotation), `fold_name` is compared if no name is equal.
 """
 
 import unicodedata

@@ -23,12 +23,20 @@ from napari_medseg.core.quality.image_fingerprint import (
 )
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
+from napari_medseg.core.quality.label_set_checks import (
+    CONSTANT,
+    NOTHING_TO_LEARN,
+    LabelContent,
+    check_label_set,
+    summarise_labels,
+)
 from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.snapshot import Role
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.workspace import Workspace
 
-CHECKS_FOLDER = "checks-2"
+CHECKS_FOLDER = "checks-3"
 """Increase the number when a check is added or changed, so that older cached findings are ignored."""
 UNSEEN_S = 2.0
 
@@ -48,15 +56,15 @@ class CorrectionToCheck:
 
 @dataclass(frozen=True)
 class CaseFinding:
-    """One finding and its case."""
+    """One finding and its case; `None` if it is about the whole set."""
 
-    case: Case
+    case: Case | None
     finding: Finding
 
     @property
     def text(self) -> str:
         """The text of the finding with the name of its case."""
-        return f"{self.case.name}: {self.finding.text}"
+        return self.finding.text if self.case is None else f"{self.case.name}: {self.finding.text}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class _CorrectionCheck:
     findings: list[Finding]
     fingerprint: Fingerprint
     sketch: EdgeThumbnail
+    content: LabelContent
 
 
 def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToCheck, ...]:
@@ -89,7 +98,7 @@ def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
 
 def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
     """Return why a model trained on these corrections cannot be evaluated reliably; empty if it can."""
-    mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP]
+    mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP and one.case is not None]
     more = ", ..." if len(mixed) > 2 else ""
     return f"labels seem to be mixed up between cases ({', '.join(mixed[:2])}{more})" if mixed else ""
 
@@ -111,17 +120,32 @@ def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Gen
     """
     prints: dict[int, Fingerprint] = {}
     sketches: list[EdgeThumbnail] = []
+    contents: list[tuple[Role, LabelContent]] = []
     for piece in corrections:
         look = _check_correction(folder, piece)
         prints[piece.case.id] = look.fingerprint
         sketches.append(look.sketch)
+        contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
         yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
     if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
         yield _check_mixups([piece.case for piece in corrections], sketches)
+    if corrections:
+        yield _check_whole_set(corrections[0].task, contents)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
     learnt = [piece.case for piece in corrections if not piece.case.held_out]
     for case in learnt:
         yield [CaseFinding(case, finding) for finding in _check_duplicates(case, held_out, prints)]
+
+
+def _check_whole_set(task: Task, contents: Sequence[tuple[Role, LabelContent]]) -> list[CaseFinding]:
+    """Find labels that do not occur. Corrections without any label may be trained on if older images are replayed."""
+    findings = []
+    for one in check_label_set(task, contents):
+        text = one.text
+        if one.kind == NOTHING_TO_LEARN:
+            text += "; only older images that are replayed would teach anything"
+        findings.append(CaseFinding(None, Finding(one.kind, text, blocking=False)))
+    return findings
 
 
 def _check_unseen(correction: Correction) -> list[Finding]:
@@ -160,16 +184,18 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
     correction = piece.correction
     names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
     kept = folder / CHECKS_FOLDER / "-".join(name[:16] for name in names if name)
-    known, drawn = _read_findings(kept.with_suffix(".json")), _read_fingerprints(kept.with_suffix(".npz"))
+    known, drawn = _read_findings(kept.with_suffix(".json")), _read_measured(kept.with_suffix(".npz"))
     if known is not None and drawn is not None:
         return _CorrectionCheck(known, *drawn)
     image = read_image_copy(folder, piece.case)
     labels = read_case_labels(folder, piece.case, correction)
     if (seen := read_reviewed_pixels(folder, piece.case, correction)) is not None:
         labels = np.where(seen, labels, 0)  # training ignores the other pixels
-    look = _CorrectionCheck(
-        check_labels(labels, piece.task, image), compute_fingerprint(image), make_edge_thumbnail(image, labels)
-    )
+    content = summarise_labels(labels, piece.task, image, seen)
+    findings = check_labels(labels, piece.task, image)
+    if content.is_constant:
+        findings.append(Finding(CONSTANT, "all pixels of the image have the same value", blocking=False))
+    look = _CorrectionCheck(findings, compute_fingerprint(image), make_edge_thumbnail(image, labels), content)
     with atomic_write(kept.with_suffix(".npz")) as beside:
         np.savez(
             beside,
@@ -177,6 +203,9 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
             planes=look.fingerprint.planes,
             steepness=look.sketch.gradient_magnitude,
             outline=look.sketch.label_outline,
+            counts=np.array(list(content.counts.items()), np.int64).reshape(-1, 2),
+            n_pixels=np.array(content.n_pixels),
+            is_constant=np.array(content.is_constant),
         )
     atomic_write_text(kept.with_suffix(".json"), _FINDINGS.dump_json(look.findings).decode())
     return look
@@ -189,9 +218,12 @@ def _read_findings(path: Path) -> list[Finding] | None:
         return None
 
 
-def _read_fingerprints(path: Path) -> tuple[Fingerprint, EdgeThumbnail] | None:
+def _read_measured(path: Path) -> tuple[Fingerprint, EdgeThumbnail, LabelContent] | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Fingerprint(str(kept["digest"]), kept["planes"]), EdgeThumbnail(kept["steepness"], kept["outline"])
+            counts = {int(value): int(number) for value, number in kept["counts"]}
+            content = LabelContent(counts, int(kept["n_pixels"]), bool(kept["is_constant"]))
+            sketch = EdgeThumbnail(kept["steepness"], kept["outline"])
+            return Fingerprint(str(kept["digest"]), kept["planes"]), sketch, content
     except (OSError, ValueError, KeyError, BadZipFile):
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import read_replay_images, write_replay_images
@@ -101,8 +102,8 @@ def start_run(
     Raises
     ------
     MedSegError
-        If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
-        the version does not exist, or the changes are not allowed.
+        If there is no correction for training or nothing to learn, a check blocks training, a run is active, a run of
+        the task is paused, the version does not exist, or the changes are not allowed.
     """
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
@@ -114,6 +115,9 @@ def start_run(
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
+    nothing = [one.text for one in found if one.finding.kind == NOTHING_TO_LEARN]
+    if nothing and not snapshot.filter_by_role(Role.REPLAY):
+        raise MedSegError(f"there is nothing to learn: {nothing[0]}, and there are none.")
     run_id = _make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):

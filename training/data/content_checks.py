@@ -1,4 +1,4 @@
-"""Whether the planes of a run contain anything to learn: the last check before every training, however it is started."""
+"""Whether the planes of a run contain anything to learn: the last check before a training, however it is started."""
 
 from collections.abc import Sequence
 

@@ -52,13 +52,17 @@ def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     for found, paths in pairs:
         files_of.setdefault(found or "", []).extend(paths)
     for stem, paths in files_of.items():
-        for several in (paths, image_of[stem]):
-            if len(several) > 1:
-                raise MedSegError(
-                    f"{several[0].name} and {several[1].name} in {several[0].parent} have the same name without the "
-                    "suffix. Remove one of them."
-                )
+        _refuse_several(paths)
+        _refuse_several(image_of[stem])
     return [LabelledCase(stem, image_of[stem][0], paths[0], source=images.name) for stem, paths in files_of.items()]
+
+
+def _refuse_several(paths: list[Path]) -> None:
+    if len(paths) > 1:
+        raise MedSegError(
+            f"{paths[0].name} and {paths[1].name} in {paths[0].parent} have the same name without the suffix. "
+            "Remove one of them."
+        )
 
 
 def _list_by_stem(folder: Path) -> dict[str, list[Path]]:

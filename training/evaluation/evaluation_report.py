@@ -84,6 +84,12 @@ def _build_summary_row(score: Score) -> list[str | int | float]:
     return [score.metric, score.dataset, score.n_images, score.n_groups, *figures, score.swapped_sides]
 
 
+def _get_value(score: CaseScore, kind: str, label: str) -> float | str:
+    """Return the value of a metric for a label; empty if it has none, or if the label does not count."""
+    value: float | str = "" if label in score.absent else getattr(score, kind).get(label, "")
+    return value
+
+
 def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     labels = list(evaluation.scores[0].dice) if evaluation.scores else []
     with_objects = any(score.objects is not None for score in evaluation.scores)
@@ -95,9 +101,6 @@ def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.agreement]
         row += [score.foreground_dice]
         row += [getattr(score.objects, figure) for figure in objects]
-        absent = evaluation.absent_labels
-        row += [
-            "" if name in absent else getattr(score, kind).get(name, "") for kind in LABEL_METRICS for name in labels
-        ]
+        row += [_get_value(score, kind, name) for kind in LABEL_METRICS for name in labels]
         rows.append([*row, score.unit, int(score.swapped), round(score.seconds, 3)])
     return [*header, "unit", "swapped", "seconds"], rows

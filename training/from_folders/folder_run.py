@@ -159,8 +159,9 @@ def fill_run(
     Raises
     ------
     MedSegError
-        If there is no training image or nothing to learn, the folder already contains a run, the changes are invalid, or the start weights
-        are not available. A network starts from random weights only on request, or if no weights are published for it.
+        If there is no training image or nothing to learn, the folder already contains a run, the changes are invalid,
+        or the start weights are not available. A network starts from random weights only on request, or if no weights
+        are published for it.
     """
     from training.from_folders.base_model import make_run
 

@@ -19,7 +19,7 @@ from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, 
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
-from training.from_folders.mask_reading import read_mask_labels
+from training.from_folders.mask_reading import advise_on, read_mask_labels
 from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
 from training.from_folders.name_matching import get_image_key, pair_names
 
@@ -172,10 +172,7 @@ def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> 
 
 
 def _describe_error(case: FolderCase, error: MedSegError) -> Mismatch:
-    advice = ""
-    if isinstance(error, HeaderMismatchError):
-        advice = " If its voxels are those of the image in the same order, add --same-voxels to ignore its header."
-    return Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, str(error) + advice)
+    return Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, f"{error}{advise_on(error)}")
 
 
 def _settle_orientation(checked: Sequence[CheckedPair], encoding: MaskEncoding) -> list[CheckedPair]:

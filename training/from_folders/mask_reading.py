@@ -1,5 +1,6 @@
 """Read one mask as labels of a task: on the grid of its image, and with the meaning of its values."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.errors import HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.labels import cast_to_labels
 from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
 from training.from_folders.mask_files import MaskFile, UnknownValueError
 from training.from_folders.mask_values import Labels, MaskEncoding, convert_mask_to_labels
 from training.from_folders.name_matching import normalise_name
+
+logger = logging.getLogger(__name__)
 
 
 def read_mask_labels(
@@ -48,8 +52,29 @@ def read_mask_labels(
 
 
 def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]:
-    """Return a function that reads a file as labels on the grid of an image; it raises as `read_mask_labels`."""
-    return lambda path, image: read_mask_labels(MaskFile(path), image, encoding)[0]
+    """Return a function that reads a file as labels on the grid of an image, and logs what had to be assumed.
+
+    It raises as `read_mask_labels`, and adds which option may help.
+    """
+
+    def read(path: Path, image: Image) -> Labels:
+        try:
+            labels, placed = read_mask_labels(MaskFile(path), image, encoding)
+        except MedSegError as error:
+            name = "" if path.name in str(error) else f"{path.name}: "
+            raise type(error)(f"{name}{error}{advise_on(error)}") from error
+        for note in placed.notes:
+            logger.warning("%s: %s", path.name, note)
+        return labels
+
+    return read
+
+
+def advise_on(error: MedSegError) -> str:
+    """Return which option may help against an error of a mask; empty if none."""
+    if isinstance(error, HeaderMismatchError):
+        return " If its voxels are those of the image in the same order, add --same-voxels to ignore its header."
+    return ""
 
 
 def _take_whole_numbers(mask: MaskFile, values: NDArray[Any]) -> Labels:

@@ -80,5 +80,6 @@ def _echo_scores(card: ModelCard) -> None:
                 echo(f"  {label}: does not occur")
     if not card.hold_out:
         echo(
-            "The model has no scores: no image was held out, or none of these has a label. Give images of more patients."
+            "The model has no scores: no image was held out, or none of these has a label. "
+            "Give images of more patients."
         )

@@ -4,6 +4,7 @@ A file that states how its voxels lie is believed: a NIfTI matrix, an EXIF orien
 Other files lie as their image is shown, or as it is stored; the size decides where it can.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from napari_medseg.core.image import Image, StorageLayout
 
 _NIFTI1_BYTES = 348
 
+logger = logging.getLogger(__name__)
+
 
 def read_labels(path: Path, image: Image | None = None, placement: MaskPlacement = AS_STATED) -> NDArray[Any]:
     """Read labels in canonical order.
@@ -58,7 +61,10 @@ def read_labels(path: Path, image: Image | None = None, placement: MaskPlacement
     """
     if get_suffix(path) not in WRITERS:
         raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(WRITERS))}. Convert them.")
-    return cast_to_labels(read_mask(path, image, placement).pixels, path.name)
+    placed = read_mask(path, image, placement)
+    for note in placed.notes:
+        logger.warning("%s: %s", path.name, note)
+    return cast_to_labels(placed.pixels, path.name)
 
 
 def read_mask(path: Path, image: Image | None, placement: MaskPlacement = AS_STATED) -> PlacedMask:
@@ -134,7 +140,8 @@ def _read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
 
 def _read_nifti_mask(path: Path, image: Image | None, placement: MaskPlacement) -> PlacedMask:
     """Read a NIfTI mask: by its matrix, or in file order if the file or its image has none."""
-    found, notes = read_nifti(path), ()
+    notes: tuple[str, ...] = ()
+    found = read_nifti(path)
     if found.axes.endswith("C"):
         channel = choose_mask_channel(found.pixels, path.name)
         found, notes = replace(found, pixels=channel.values, axes=found.spatial_axes, units="grey"), channel.notes

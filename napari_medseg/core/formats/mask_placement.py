@@ -102,7 +102,7 @@ def place_mask(
     if len(ways) == 1:
         orientation, pixels = next(iter(ways.items()))
         return PlacedMask(pixels, orientation=orientation)
-    if default is None or np.array_equal(*ways.values()):
+    if default is None or np.array_equal(ways[MaskOrientation.SHOWN], ways[MaskOrientation.STORED]):
         return PlacedMask(ways[MaskOrientation.STORED])
     other = next(way for way in MaskOrientation if way is not default)
     note = (

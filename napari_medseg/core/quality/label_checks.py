@@ -24,8 +24,9 @@ class Finding:
 
     `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"`` (a few pixels), ``"specks"``,
     ``"holes"``, ``"off"`` (on the empty frame around the image content) or ``"joined"`` (several objects with one
-    number); for corrections also ``"unseen"``, ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (labels of another case). Labels with a
-    `blocking` finding must not be used as ground truth; other findings should be checked by a person.
+    number); for corrections also ``"unseen"``, ``"duplicate"`` (of a hold-out image), ``"mixed"`` (labels of another
+    case) and the kinds of `label_set_checks`. Labels with a `blocking` finding must not be used as ground truth; other
+    findings should be checked by a person.
     """
 
     kind: str

@@ -101,12 +101,12 @@ def describe_nothing_to_learn(learnt: Sequence[LabelContent]) -> str:
         return ""
     n_images = f"all {len(learnt)} training images" if len(learnt) > 1 else "the only training image"
     if not any(content.counts for content in learnt):
-        return f"{n_images} have no label. Give masks with labels, or images that were corrected"
+        return f"nothing is labelled in {n_images}. Give masks with labels"
     first = next(iter(learnt[0].counts), None)
     if all(content.is_filled and next(iter(content.counts)) == first for content in learnt):
         return f"one label covers {n_images} completely. Give masks with background, too"
     if all(content.is_constant for content in learnt):
-        return f"{n_images} have the same value in every pixel. Give images that show something"
+        return f"every pixel has the same value in {n_images}. Give images that show something"
     return ""
 
 

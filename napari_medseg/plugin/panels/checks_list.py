@@ -49,7 +49,7 @@ class FindingsList(QWidget):
         self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
-        self._list.itemClicked.connect(lambda item: self.chosen.emit(self.rows[self._list.row(item)].case))
+        self._list.itemClicked.connect(lambda item: self._choose(self.rows[self._list.row(item)]))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -94,6 +94,10 @@ class FindingsList(QWidget):
             self._worker.stop()
             self._worker = None
 
+    def _choose(self, row: CaseFinding) -> None:
+        if row.case is not None:
+            self.chosen.emit(row.case)
+
     def _on_ended(self, worker: Worker) -> None:
         if worker is not self._worker:
             return
@@ -109,7 +113,7 @@ class FindingsList(QWidget):
         for row in rows:
             item = QListWidgetItem(row.text)
             item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
-            item.setToolTip(f"{row.text}\nClick to open the case")
+            item.setToolTip(f"{row.text}\nClick to open the case" if row.case is not None else row.text)
             if row.finding.blocking:
                 item.setForeground(QColor(theme.BAD))
             self._list.addItem(item)

@@ -187,7 +187,10 @@ def test_coco_categories_become_labels_and_other_ones_are_named(tmp_path: Path, 
     path.write_text(json.dumps(content))
     found = check_folder_data(own(masks=path))
     assert [case.name for case in found.cases] == ["a"]
-    assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [("unknown value", "b")]
+    assert [(mismatch.kind, mismatch.name) for mismatch in found.mismatches] == [
+        ("unknown value", "b"),
+        ("does not occur", ""),
+    ]
     assert "has the categories heart, which are not labels of the task" in found.mismatches[0].text
 
 
@@ -369,7 +372,7 @@ def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own
     put(tmp_path / "masks" / "b.png", np.stack([field_labels() * 30] * 3, axis=-1))
     put(tmp_path / "masks" / "c.png", np.stack([drawn, drawn, drawn // 2], axis=-1))
     assert {(miss.kind, miss.name) for miss in check_folder_data(own(("lung",))).blocking_mismatches} >= {
-        ("unreadable", "a")
+        ("unknown value", "a")
     }
     data = own(("lung",), binarise=True)
     found = check_folder_data(data)
