@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -130,3 +131,29 @@ def test_a_paused_run_keeps_its_cycles(make_run: MakeRun) -> None:
     assert list(paused.glob(CYCLE_PATTERN))
     assert main([str(paused)]) == 0
     assert (whole / "model.safetensors").read_bytes() == (paused / "model.safetensors").read_bytes()
+
+
+def test_a_class_that_no_validation_plane_shows_does_not_count() -> None:
+    from training.data.dataset import LabelledPlane
+    from training.model_selection import validate
+
+    class AlwaysTwo(nn.Module):
+        """Predict class 2 in the left half, class 1 in the right half."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(images), 3, *images.shape[-2:])
+            logits[:, 2, :, :8], logits[:, 1, :, 8:] = 1, 1
+            return self.scale * logits
+
+    labels = np.zeros((16, 16), np.uint8)
+    labels[:, 8:] = 1
+    plane = LabelledPlane((np.zeros((1, 16, 16), np.float16),), labels)
+    assert validate(AlwaysTwo(), [plane], "fp32") == 1.0, "class 2 is in no plane"
+    both = LabelledPlane(plane.views, np.where(labels == 1, 1, 2).astype(np.uint8))
+    assert validate(AlwaysTwo(), [plane, both], "fp32") == pytest.approx(0.75)
+    empty = LabelledPlane(plane.views, np.zeros_like(labels))
+    assert validate(AlwaysTwo(), [empty], "fp32") == 0.0, "nothing occurs: all classes count"

@@ -20,6 +20,7 @@ from napari_medseg.workflow.data_checks import (
 )
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
 
 
 def accepted_as(
@@ -146,3 +147,24 @@ def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Wor
     for number, image in enumerate(images):
         accepted_as(ws, image, sound[number])
     assert not [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"
+
+
+def test_labels_that_do_not_occur_are_said_about_all_cases(ws: Workspace) -> None:
+    right = np.where(phantom_labels() == 1, 1, 0)
+    right[10, 6:26] = 0
+    for number in range(2):
+        accepted_as(ws, phantom(number, f"p{number}"), right)
+    (one,) = check_corrections(ws, "lungs")
+    assert one.case is None
+    assert one.text == "left lung does not occur in any of the 2 images: it is not learnt and gets no score"
+
+
+def test_corrections_without_any_label_are_not_trained_on_alone(ws: Workspace) -> None:
+    for number in range(2):
+        accepted_as(ws, phantom(number, f"p{number}"), np.zeros_like(phantom_labels()))
+    for case in ws.project.read_records(Case):
+        set_held_out(ws, case.group, False)
+    assert "nothing to learn" in [one.finding.kind for one in check_corrections(ws, "lungs")]
+    assert not [one for one in check_corrections(ws, "lungs") if one.finding.blocking]
+    with pytest.raises(MedSegError, match="there is nothing to learn: nothing is labelled in all 2 training images"):
+        retrain.start_run(ws, "lungs", changes=RecipeOverrides(weights="none"))

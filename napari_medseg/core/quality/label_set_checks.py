@@ -120,7 +120,7 @@ def _find_absent_labels(task: Task, contents: Sequence[tuple[Role, LabelContent]
     """Find labels that do not occur: anywhere, in training, or on a side that judges."""
     everywhere = [content for _, content in contents]
     learnt = [content for role, content in contents if role in (Role.TRAIN, Role.REPLAY)]
-    nowhere, unlearnt = list_absent_labels(task, everywhere), list_absent_labels(task, learnt)
+    nowhere, unlearnt = list_absent_labels(task, everywhere), list_absent_labels(task, learnt) if learnt else []
     for name in nowhere:
         text = f"{name} does not occur in any of the {len(contents)} images: it is not learnt and gets no score"
         yield Finding(DOES_NOT_OCCUR, text, blocking=False)

@@ -50,6 +50,11 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     for meaning in (("--values", "100+200"), ("--binarise",), ("--values", "100", "--ignore", 200)):
         code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", *meaning, "--check")
         assert (code, out) == (0, "10 pairs fit; nothing was trained.\n"), meaning
+    code, out, err = medseg("train", "folders", *folders, "--labels", "right_lung,left_lung", "--check")
+    assert (code, out) == (1, "0 pairs fit; nothing was trained.\n")
+    assert "such as --values 100,200 for right lung, left lung" in err
+    code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", "--values", "7", "--check")
+    assert (code, out) == (1, "0 pairs fit; nothing was trained.\n")
     for arguments, said in [
         ((), "what do the mask values mean"),
         (("--labels", "a,b", "--values", "1"), "names 1 values for 2 labels"),

@@ -36,6 +36,7 @@ TRAIN, VALIDATE, REPLAY, HOLD_OUT = Role.TRAIN, Role.VALIDATE, Role.REPLAY, Role
         ([(TRAIN, BOTH), (HOLD_OUT, LEFT)], ["does not occur"], "right lung does not occur in the hold-out images"),
         ([(TRAIN, BOTH), (VALIDATE, LEFT)], ["does not occur"], "right lung does not occur in the validation images"),
         ([(TRAIN, BOTH), (HOLD_OUT, EMPTY)], ["does not occur"], "no hold-out image has a label"),
+        ([(HOLD_OUT, BOTH)], [], ""),
         ([], [], ""),
     ],
 )
