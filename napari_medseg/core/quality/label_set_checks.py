@@ -90,7 +90,7 @@ def check_label_set(task: Task, contents: Sequence[tuple[Role, LabelContent]]) -
     learnt = [content for role, content in contents if role in (Role.TRAIN, Role.REPLAY)]
     if problem := describe_nothing_to_learn(learnt):
         return [Finding(NOTHING_TO_LEARN, problem, blocking=True)]
-    findings = [] if task.instances else list(_find_absent_labels(task, contents))
+    findings = [] if task.instances or not contents else list(_find_absent_labels(task, contents))
     findings += _find_unlabelled_sides(contents)
     return findings
 
