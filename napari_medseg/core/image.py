@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,11 +135,40 @@ class Image:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of axes, shape, dtype, spacing and pixels: images with equal content are one case."""
+        """SHA-256 of axes, shape, dtype, spacing and pixels: images with equal content are one case.
+
+        Pixels are hashed in C order and little-endian, spacing as Python floats, so that the hash does not depend on
+        how a file or a machine stores them.
+        """
+        return self._compute_hash("<")
+
+    @property
+    def may_have_earlier_hash(self) -> bool:
+        """Whether earlier versions may have given it another hash; not in HU, where pixels were in native order."""
+        return self.units != "HU" and self.pixels.dtype.itemsize > 1
+
+    def adopt_content_hash(self, content_hash: str) -> "Image":
+        """Return this image under the hash that earlier versions gave it; itself if the hash is of another image.
+
+        They hashed pixels in the byte order of the file: big-endian DICOM without a rescale has such a hash in old
+        projects.
+        """
+        if content_hash == self.content_hash or not self.may_have_earlier_hash or content_hash != self._big_endian_hash:
+            return self
+        same = replace(self)
+        same.__dict__["content_hash"] = content_hash
+        return same
+
+    @cached_property
+    def _big_endian_hash(self) -> str:
+        return self._compute_hash(">")
+
+    def _compute_hash(self, byte_order: Literal["<", ">"]) -> str:
         digest = hashlib.sha256()
-        spacing = None if self.spacing_mm is None else [round(value, 4) for value in self.spacing_mm]
-        digest.update(f"{self.axes}|{self.pixels.shape}|{self.pixels.dtype.str}|{spacing}".encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
+        spacing = None if self.spacing_mm is None else [round(float(value), 4) for value in self.spacing_mm]
+        dtype = self.pixels.dtype.newbyteorder(byte_order)
+        digest.update(f"{self.axes}|{self.pixels.shape}|{dtype.str}|{spacing}".encode())
+        digest.update(np.ascontiguousarray(self.pixels, dtype=dtype).data)
         return digest.hexdigest()
 
     def has_same_grid(self, other: "Image") -> bool:

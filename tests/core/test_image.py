@@ -1,5 +1,6 @@
 """Image and Storage: pixels never part from their geometry, and every way in has an exact way back."""
 
+import hashlib
 import itertools
 from dataclasses import replace
 
@@ -52,7 +53,11 @@ def test_content_hash_is_of_content_not_of_files() -> None:
     same = [
         replace(image, name="b", group="q"),
         replace(image, spacing_mm=(1.0, 2.0, 3.00000001)),
+        replace(image, spacing_mm=(1, 2, 3)),
+        replace(image, spacing_mm=tuple(np.array([1.0, 2.0, 3.0]))),
         image.replace_pixels(np.asfortranarray(VOLUME)),
+        image.replace_pixels(VOLUME.astype(">i2")),
+        image.replace_pixels(np.asfortranarray(VOLUME.astype(">i2"))),
     ]
     assert {other.content_hash for other in same} == {image.content_hash}
     changed = VOLUME.copy()
@@ -65,6 +70,24 @@ def test_content_hash_is_of_content_not_of_files() -> None:
         image.replace_pixels(VOLUME[:, ::-1]),
     ]
     assert len({image.content_hash, *(other.content_hash for other in others)}) == 6
+
+
+def test_content_hash_is_that_of_old_projects() -> None:
+    image = Image(VOLUME.astype("<i2"), "ZYX", (1.0, 2.0, 3.0))
+    assert image.content_hash == "7dc3ea9cd9bad5672f599a33d3315019c35c8e2d952dc9275594dacf956f44b4"
+    floats = Image(VOLUME.astype(np.float32), "ZYX")
+    assert floats.content_hash == "e843d0a875dc26a6f9ff34abee9e953fa55daee1666582b33e043984bf549928"
+
+
+def test_an_old_hash_of_big_endian_pixels_is_adopted() -> None:
+    """Earlier versions hashed pixels in the byte order of the file."""
+    image = Image(VOLUME, "ZYX", (1.0, 2.0, 3.0))
+    old = hashlib.sha256(b"ZYX|(2, 3, 4)|>i2|[1.0, 2.0, 3.0]" + VOLUME.astype(">i2").tobytes()).hexdigest()
+    assert image.content_hash != old
+    assert image.adopt_content_hash(old).content_hash == old
+    assert image.adopt_content_hash("another").content_hash == image.content_hash
+    changed = image.replace_pixels(VOLUME + 1)
+    assert changed.adopt_content_hash(old).content_hash == changed.content_hash
 
 
 def test_same_grid_is_shape_spacing_and_place() -> None:

@@ -49,6 +49,40 @@ def test_what_is_no_image_of_ours_is_left_to_others(tmp_path: Path) -> None:
     assert reader_writer.get_reader([]) is None
 
 
+def test_a_folder_loses_nothing_for_one_refused_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    for number in range(3):
+        write_phantom(tmp_path, number)
+    (tmp_path / "broken.dcm").write_bytes(CT[0].read_bytes()[:2000])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
+    monkeypatch.setattr(reader_writer, "current_viewer", lambda: ViewerModel())
+    read = reader_writer.get_reader(str(tmp_path))(str(tmp_path))
+    assert [arguments["name"] for _, arguments, _ in read] == ["case0", "case1", "case2"]
+    (text,) = told
+    assert text.startswith("3 of 6 images cannot be opened:")
+    assert all(name in text for name in ("broken.dcm", "empty.png", "gone.tif"))
+
+
+def test_a_missing_file_in_a_stack_costs_no_other(tmp_path: Path, told: Texts) -> None:
+    paths = [str(write_phantom(tmp_path, 1)), str(tmp_path / "gone")]
+    ((_, arguments, _),) = reader_writer.get_reader(paths)(paths)
+    assert arguments["name"] == "case1"
+    assert "gone does not exist" in told
+
+
+def test_folders_of_other_plugins_stay_theirs(tmp_path: Path) -> None:
+    (tmp_path / "cells.zarr" / "0").mkdir(parents=True)
+    (tmp_path / "cells.zarr" / ".zgroup").write_text("{}")
+    (tmp_path / "cells.zarr" / "0" / "0.0").write_bytes(bytes(100))
+    assert reader_writer.get_reader(str(tmp_path / "cells.zarr")) is None
+    (tmp_path / "texts").mkdir()
+    assert reader_writer.get_reader(str(tmp_path / "texts")) is None
+    (tmp_path / "texts" / "notes.txt").write_text("no image")
+    assert reader_writer.get_reader(str(tmp_path / "texts")) is None
+
+
 def test_an_unusable_file_is_an_error_in_a_script_and_one_message_in_a_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Texts
 ) -> None:
@@ -84,8 +118,9 @@ def test_the_manifest_offers_reader_writer_samples_and_the_dock() -> None:
     manager = PluginManager()
     manifest = PluginManifest.from_file(Path(layers.__file__).parents[1] / "napari.yaml")
     manager.register(manifest)
-    readers = {reader.command for reader in manager.iter_compatible_readers(str(CT[0]))}
-    assert "napari-medseg.read" in readers
+    for name in (str(CT[0]), "slide.svs", "SLIDE.SVS", "a.tif", "a.nii.gz", "big.btf"):
+        readers = {reader.command for reader in manager.iter_compatible_readers(name)}
+        assert "napari-medseg.read" in readers
     writers = [writer.command for writer in manager.iter_compatible_writers(["labels"])]
     assert "napari-medseg.write_labels" in writers
     assert [widget.display_name for widget in manifest.contributions.widgets] == ["MedSeg"]

@@ -1,7 +1,10 @@
 """Cases: each image once, its group on one side, and its pixels found again."""
 
 import contextlib
+import hashlib
+import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +103,22 @@ def test_axes_that_the_task_does_not_take_add_nothing(ws: Workspace) -> None:
     assert list_cases(ws) == []
     with pytest.raises(MedSegError, match="unknown task"):
         add_cases(ws, [phantom(0)], "teeth")
+
+
+def test_a_case_of_an_old_project_with_a_big_endian_hash_is_found_again(ws: Workspace, tmp_path: Path) -> None:
+    image = replace(phantom(0), pixels=phantom(0).pixels.astype(np.uint16), sources=())
+    spacing = list(image.spacing_mm or ())
+    old = hashlib.sha256(f"YX|{image.pixels.shape}|>u2|{spacing}".encode() + image.pixels.astype(">u2").tobytes())
+    case = add_cases(ws, [image], "lungs")[0]
+    add_cases(ws, [replace(image, pixels=image.pixels + 1)], "lungs")
+    database = sqlite3.connect(ws.project.folder / "project.sqlite")
+    database.execute("UPDATE cases SET content_hash = ? WHERE id = ?", (old.hexdigest(), case.id))
+    database.commit()
+    database.close()
+    (found,) = add_cases(ws, [image], "lungs")
+    assert (found.id, found.content_hash) == (case.id, old.hexdigest())
+    write_image_copy(ws.project.folder, image.adopt_content_hash(found.content_hash))
+    assert load_image(ws, found).content_hash == old.hexdigest()
 
 
 def test_image_comes_from_its_files(ws: Workspace) -> None:

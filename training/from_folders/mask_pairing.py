@@ -36,7 +36,7 @@ class Mismatch:
 
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
     size"``, ``"other header"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"``,
-    ``"orientation"`` (the mask may lie the other way), ``"channel"``, ``"soft borders"``, ``"not looked at"``,
+    ``"orientation"`` (the mask may lie the other way), ``"reading"``, ``"soft borders"``, ``"not looked at"``,
     ``"group"``, or a kind of `core.quality.label_set_checks` for the whole set; then `name` is empty.
     """
 
@@ -163,8 +163,8 @@ def check_pair(case: FolderCase, encoding: MaskEncoding) -> CheckedPair:
 def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> Iterator[Mismatch]:
     """Find what was assumed when a mask was read."""
     for note in mask.notes:
-        is_channel = "channel" in note or "inverted" in note
-        yield Mismatch("channel" if is_channel else "orientation", case.name, note, blocking=False)
+        is_about_axes = "--mask-orientation" in note or "first axis" in note
+        yield Mismatch("orientation" if is_about_axes else "reading", case.name, note, blocking=False)
     if case.mask.has_outlines:
         return
     if note := describe_soft_borders(mask.pixels, encoding, exact=case.mask.is_exact):

@@ -2,8 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
@@ -14,11 +15,16 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
 TIFF_SUFFIXES = (".tif", ".tiff")
+# TIFF under other names: Aperio slides and BigTIFF. They are read, but not written.
+TIFF_VARIANT_SUFFIXES = (".svs", ".btf", ".tf8")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
+_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
-_MAX_FILES = 50_000
+# Folders in which other programs keep one image as many chunks; their files are not images of ours.
+_CHUNK_STORE_SUFFIXES = (".zarr", ".n5")
+_CHUNK_STORE_FILES = {".zarray", ".zgroup", "zarr.json"}
+MAX_FILES = 50_000
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,15 @@ class ImageSource:
         DICOM SeriesInstanceUID; ``""`` if there is none.
     headers
         DICOM headers in the order of `paths`, so that opening reads only the pixels; empty for other formats.
+    problem
+        Why it cannot be read, for a path that is missing or a folder that cannot be listed; reading raises this text.
     """
 
     name: str
     paths: tuple[Path, ...]
     series: str = ""
     headers: tuple[DicomHeader, ...] = field(default=(), repr=False)
+    problem: str = ""
 
 
 def get_suffix(path: Path) -> str:
@@ -53,25 +62,47 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
     """List the images in a file or folder, or in several of them.
 
     DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
-    named ``labels`` or ``masks`` and hidden ones.
-
-    Raises
-    ------
-    MedSegError
-        If a path does not exist, or a folder holds more than 50,000 files.
+    named ``labels`` or ``masks``, hidden ones and chunk stores (Zarr, N5). A path that does not exist or cannot be
+    listed is a source with a `problem`, so that the others are still read.
     """
     given = [path] if isinstance(path, Path) else list(path)
     files: list[Path] = []
+    problems: list[ImageSource] = []
     for each in given:
-        if not each.exists():
-            raise MedSegError(f"{each} does not exist. Check the name, or whether a drive is disconnected.")
-        files += _list_files(each) if each.is_dir() else [each]
+        if os.path.isdir(each):
+            listed, problem = _list_files(each)
+            files += listed
+            problems += [ImageSource(each.name, (each,), problem=problem)] if problem else []
+        elif not os.path.exists(each):
+            problem = f"{each} does not exist. Check the name, or whether a drive is disconnected."
+            problems.append(ImageSource(each.name, (each,), problem=problem))
+        else:
+            files.append(each)
     series = group_dicom_series(file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES)
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
     offered = {file for source in series for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
-    by_hand = [file for file in given if file.is_file() and file not in offered]
-    return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series
+    named = set(files)
+    by_hand = [file for file in given if file in named and file not in offered]
+    return [ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand)] + series + problems
+
+
+def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders that may be images, sorted by folder and name.
+
+    Hidden files and folders, folders of labels, chunk stores, and what is no file (pipes, devices) are left out. A link
+    to nothing is yielded, so that reading it reports the problem. `on_error` gets the error of a folder that cannot be
+    listed.
+    """
+    for parent, folders, names in os.walk(folder, onerror=on_error):
+        if parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names):
+            folders[:] = []
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
+        for name in sorted(names):
+            path = Path(parent, name)
+            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+                yield path
 
 
 def group_dicom_series(paths: Iterable[Path]) -> list[ImageSource]:
@@ -120,14 +151,16 @@ def format_sources(sources: Sequence[ImageSource], at_most: int = 6) -> str:
     return ", ".join(names[:at_most]) + more
 
 
-def _list_files(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
-        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-        if len(found) > _MAX_FILES:
-            raise MedSegError(f"the folder {folder} holds more than {_MAX_FILES:,} files. Choose a smaller folder.")
-    return found
+def _list_files(folder: Path) -> tuple[list[Path], str]:
+    """Return the files of a folder, and a problem: a part that cannot be listed, or too many files."""
+    errors: list[OSError] = []
+    found = list(islice(walk_files(folder, errors.append), MAX_FILES + 1))
+    if len(found) > MAX_FILES:
+        return [], f"the folder {folder} holds more than {MAX_FILES:,} files. Choose a smaller folder."
+    if errors:
+        closed = ", ".join(str(error.filename) for error in errors[:3])
+        return found, f"{closed} cannot be listed ({errors[0].strerror}). Ask for permission, or copy the folder."
+    return found, ""
 
 
 def _read_header_if_dicom(path: Path) -> DicomHeader | None:

@@ -24,12 +24,12 @@ from napari_medseg.core.formats.discovery import (
 )
 from napari_medseg.core.formats.grid_metadata import GridMetadata
 from napari_medseg.core.formats.labels import WRITERS, cast_to_labels, format_size
-from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_picture_channel, read_tiff_channel
+from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_picture_channel
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
-from napari_medseg.core.formats.tiff import read_tiff, read_tiff_grid
+from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
 
 _NIFTI1_BYTES = 348
@@ -125,17 +125,10 @@ def _read_picture_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
 
 
 def _read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
-    channel = read_tiff_channel(path)
-    grid = read_tiff_grid(path)
-    if channel is None:
-        found = read_tiff(path)
-        is_turned = found.storage is not None and not _is_identity(found.storage)
-        return found, (), grid.storage is not None or is_turned
-    axes = "ZYX"[3 - channel.values.ndim :] if channel.values.ndim in (2, 3) else ""
-    if not axes:
-        raise MedSegError(f"{path.name} has {channel.values.ndim} dimensions; a mask is a plane or a stack of planes.")
-    storage = make_identity_storage(len(axes))
-    return Image(channel.values, axes, name=path.stem, sources=(path,), storage=storage), channel.notes, False
+    """Return a TIFF mask as an image, remarks, and whether the file states how it lies."""
+    found, notes = read_tiff_mask(path)
+    is_turned = found.storage is not None and not _is_identity(found.storage)
+    return found, notes, is_turned or read_tiff_grid(path).storage is not None
 
 
 def _read_nifti_mask(path: Path, image: Image | None, placement: MaskPlacement) -> PlacedMask:

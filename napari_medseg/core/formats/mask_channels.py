@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import refuse_too_large, translate_decode_errors
-from napari_medseg.core.formats.tiff_truncation import refuse_truncated
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
+from napari_medseg.core.formats.png_jpeg import PNG_GREY, decode_16_bit_png, read_png_type
 
-_PNG_GREY = 0
 _CHANNEL_NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 _LOSSY_TOLERANCE = 16
 """Grey levels by which the channels of a grey JPEG differ at most."""
-_RAW_PHOTOMETRICS = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.PALETTE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,48 +41,14 @@ def read_picture_channel(path: Path) -> MaskChannel | None:
         mode, is_lossy = picture.mode, picture.format == "JPEG"
         if mode == "P":
             return _choose_from_palette(np.asarray(picture), np.asarray(picture.convert("RGBA")), path.name)
-        bits, colour_type = _read_png_type(path)
-        if mode == "1" or (colour_type == _PNG_GREY and bits < 8):  # Pillow stretches them to 0 ... 255
+        bits, colour_type = read_png_type(path)
+        if mode == "1" or (colour_type == PNG_GREY and bits < 8):  # Pillow stretches them to 0 ... 255
             return MaskChannel(np.asarray(picture.convert("L")) // np.uint8(255 // (2 ** max(bits, 1) - 1)))
         if mode not in ("LA", "PA", "La", "RGB", "RGBA", "RGBa"):
             return None
-        has_16_bits = bits == 16 and colour_type != _PNG_GREY
-        channels = _decode_16_bit(path) if has_16_bits else np.asarray(picture.convert(_get_plain_mode(mode)))
+        has_16_bits = bits == 16 and colour_type != PNG_GREY
+        channels = decode_16_bit_png(path) if has_16_bits else np.asarray(picture.convert(_get_plain_mode(mode)))
     return choose_mask_channel(channels, path.name, tolerance=_LOSSY_TOLERANCE if is_lossy else 0)
-
-
-def read_tiff_channel(path: Path) -> MaskChannel | None:
-    """Return the channel of a TIFF that holds the labels; `None` for plain grey values, which are read as an image.
-
-    The indices of a palette are the labels. Where 0 is white (MinIsWhite), values are kept as stored, as ImageJ and
-    tifffile write masks; only of a page of 1 bit by another program, white is the drawing.
-
-    Raises
-    ------
-    MedSegError
-        As `read_picture_channel`.
-    """
-    with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
-        series, page = tiff.series[0], tiff.pages.first
-        n_samples = int(getattr(page, "samplesperpixel", 1))
-        if n_samples == 1 and page.photometric not in _RAW_PHOTOMETRICS:
-            return None
-        refuse_truncated(path, series)
-        refuse_too_large(series.shape, series.dtype.itemsize, path)
-        values, axes = series.asarray().reshape(series.shape), series.axes
-        # Both write what they are given, whatever they say about white.
-        is_plain = tiff.is_imagej or str(page.software).startswith("tifffile")
-    if n_samples > 1:
-        if n_samples not in _CHANNEL_NAMES or page.photometric == tifffile.PHOTOMETRIC.SEPARATED or "S" not in axes:
-            raise MedSegError(_describe_colour(path.name, f"it has {n_samples} samples per pixel"))
-        channels = np.moveaxis(values, axes.index("S"), -1)
-        return choose_mask_channel(channels.reshape(*_drop_ones(channels.shape[:-1]), n_samples), path.name)
-    values = values.reshape(_drop_ones(values.shape))
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE or is_plain:
-        return MaskChannel(values.astype(np.uint8) if values.dtype.kind == "b" else values)
-    if values.dtype.kind == "b":
-        return MaskChannel((~values).astype(np.uint8))
-    return MaskChannel(values, ("the file shows its values inverted (0 is white); they were taken as stored",))
 
 
 def choose_mask_channel(channels: NDArray[Any], name: str, tolerance: int = 0) -> MaskChannel:
@@ -170,20 +132,3 @@ def _are_equal(one: NDArray[Any], other: NDArray[Any], tolerance: int) -> bool:
 def _get_plain_mode(mode: str) -> str:
     """Return the mode without a palette and without premultiplied alpha."""
     return {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}.get(mode, mode)
-
-
-def _read_png_type(path: Path) -> tuple[int, int]:
-    """Return the bits per sample and the colour type of a PNG; (0, -1) for other files."""
-    with path.open("rb") as file:
-        start = file.read(26)
-    return (start[24], start[25]) if start[:4] == b"\x89PNG" and len(start) == 26 else (0, -1)
-
-
-def _decode_16_bit(path: Path) -> NDArray[Any]:
-    decoded: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
-    return decoded
-
-
-def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without leading axes of length 1; rows and columns are kept."""
-    return (*(length for length in shape[:-2] if length > 1), *shape[-2:])

@@ -1,5 +1,6 @@
 """NIfTI: reads any storage order; writes the storage order and the bit-identical matrix of the source."""
 
+import gzip
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_na
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _NIFTI1_BYTES = 348
+_CHUNK_BYTES = 2**20
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 
@@ -32,7 +34,7 @@ def read_nifti(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged, has more than three dimensions, or holds NaN.
+        If it is damaged (the checksum of a `.nii.gz` fails), has more than three dimensions, or holds NaN.
     """
     with translate_decode_errors(path, "NIfTI"):
         source = nib.load(path)
@@ -40,7 +42,7 @@ def read_nifti(path: Path) -> Image:
             raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
         shape, normal = _find_spatial_shape(source.shape, path.name)
         refuse_too_large(shape, source.dataobj.dtype.itemsize, path)
-        values, colour = _read_values(source)
+        values, colour = _read_values(path, source)
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)
         layout = compute_canonical_geometry(affine, shape, normal, path.name)
@@ -125,13 +127,22 @@ def _find_spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, i
     return (x, y, z), thin[-1] if thin else None
 
 
-def _read_values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
-    raw = np.asanyarray(source.dataobj)
+def _read_values(path: Path, source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
+    raw = _read_compressed(path, type(source)) if get_suffix(path) == ".nii.gz" else np.asanyarray(source.dataobj)
     if raw.dtype in (_RGB, _RGBA):
         return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
     if raw.dtype.kind not in "buif":
         raise ValueError(f"values of type {raw.dtype} are not supported")
     return (cast_native(raw) if raw.dtype.kind != "f" else cast_compact(raw)), False
+
+
+def _read_compressed(path: Path, kind: type[nib.Nifti1Image]) -> NDArray[Any]:
+    """Decompress to the end of the file, where gzip keeps checksum and length; nibabel stops before them."""
+    with gzip.open(path) as stream:
+        raw: NDArray[Any] = np.asanyarray(kind.from_stream(stream).dataobj)
+        while stream.read(_CHUNK_BYTES):
+            pass
+    return raw
 
 
 def _dump_header(header: nib.Nifti1Header) -> bytes:

@@ -15,6 +15,16 @@ _VOLUME_AXES = ((2, 1), (1, -1), (0, -1))
 # The same for a single plane, by the RAS axis of its normal: axial, coronal (head up), sagittal (face to the left).
 _PLANE_AXES = {2: ((1, -1), (0, -1)), 1: ((2, -1), (0, -1)), 0: ((2, -1), (1, -1))}
 _SHEAR_TOLERANCE = 1e-6
+# Orientation tag of EXIF and TIFF -> storage: the canonical axes (y, x) taken from the file's rows and columns.
+TURNED_STORAGE = {
+    2: StorageLayout((0, 1), (False, True)),
+    3: StorageLayout((0, 1), (True, True)),
+    4: StorageLayout((0, 1), (True, False)),
+    5: StorageLayout((1, 0), (False, False)),
+    6: StorageLayout((1, 0), (False, True)),
+    7: StorageLayout((1, 0), (True, True)),
+    8: StorageLayout((1, 0), (True, False)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +81,24 @@ def compute_canonical_geometry(
 def make_identity_storage(n_axes: int) -> StorageLayout:
     """Storage of a file without orientation: it is assumed to be in radiological order already."""
     return StorageLayout(tuple(range(n_axes)), (False,) * n_axes)
+
+
+def make_turned_storage(orientation: int, n_axes: int) -> StorageLayout:
+    """Storage of a file whose rows and columns are turned or mirrored by the EXIF and TIFF tag Orientation.
+
+    Parameters
+    ----------
+    orientation
+        1 (upright) to 8; other values mean nothing and count as 1.
+    n_axes
+        2 for a plane; 3 for a stack, whose planes are all turned.
+    """
+    turned = TURNED_STORAGE.get(orientation)
+    if turned is None:
+        return make_identity_storage(n_axes)
+    before = n_axes - 2
+    permutation = (*range(before), *(axis + before for axis in turned.permutation))
+    return StorageLayout(permutation, (False,) * before + turned.flips)
 
 
 def reorient_to_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:

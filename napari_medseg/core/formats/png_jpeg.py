@@ -13,21 +13,11 @@ from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
-from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
-from napari_medseg.core.image import Image, StorageLayout, cast_native
+from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical
+from napari_medseg.core.image import Image, cast_native
 
 _EXIF_ORIENTATION = 0x0112
-# EXIF orientation -> storage: the canonical axes (y, x) taken from the file's rows and columns.
-_EXIF_STORAGE = {
-    2: StorageLayout((0, 1), (False, True)),
-    3: StorageLayout((0, 1), (True, True)),
-    4: StorageLayout((0, 1), (True, False)),
-    5: StorageLayout((1, 0), (False, False)),
-    6: StorageLayout((1, 0), (False, True)),
-    7: StorageLayout((1, 0), (True, True)),
-    8: StorageLayout((1, 0), (True, False)),
-}
-_PNG_COLOUR_TYPES_WITH_RGB = (2, 6)
+PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
 def read_png_jpeg(path: Path) -> Image:
@@ -38,12 +28,14 @@ def read_png_jpeg(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If the file is damaged, not a PNG or JPEG image, or has no pixels.
+        If the file is damaged (a checksum of a PNG fails), not a PNG or JPEG image, or has no pixels.
     """
+    _refuse_failed_checksum(path)
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-        turned = _EXIF_STORAGE.get(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), make_identity_storage(2))
-        pixels = _decode_16_bit_png(path) if _is_16_bit_colour(path) else _decode_pixels(picture)
+        turned = make_turned_storage(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), 2)
+        pixels = decode_16_bit_png(path) if _has_channels_of_16_bits(path) else _decode_pixels(picture)
+        n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
     refuse_unusable(pixels, path.name)
     pixels, units = reduce_to_grey(pixels)
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == 2 else turned
@@ -54,6 +46,7 @@ def read_png_jpeg(path: Path) -> Image:
         name=path.stem,
         sources=(path,),
         storage=storage,
+        notes=(f"The file is an animation of {n_frames} frames; the first one is shown.",) if n_frames > 1 else (),
     )
     return apply_grid(image, grid)
 
@@ -62,21 +55,6 @@ def read_png_grid(path: Path) -> GridMetadata:
     """Return the grid stored in a PNG file of this program; an empty grid for files of other programs."""
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-
-
-def read_indexed_png(path: Path) -> Image:
-    """Read a PNG of labels: like `read_png_jpeg`, but palette indices are kept, and 1-bit values become 0 and 1.
-
-    Raises
-    ------
-    MedSegError
-        As `read_png_jpeg`.
-    """
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
-        if picture.mode not in ("P", "1"):
-            return read_png_jpeg(path)
-        numbers = np.asarray(picture).astype(np.uint8)
-    return Image(numbers, "YX", name=path.stem, sources=(path,), storage=make_identity_storage(2))
 
 
 def write_png(path: Path, pixels: NDArray[Any], grid_text: str) -> None:
@@ -122,13 +100,26 @@ def _decode_pixels(picture: Picture.Image) -> NDArray[Any]:
     return np.asarray(picture.convert("RGB"))
 
 
-def _is_16_bit_colour(path: Path) -> bool:
-    """Whether the file is a PNG with 16 bits per colour channel, which Pillow would reduce to 8."""
+def _refuse_failed_checksum(path: Path) -> None:
+    """Check the checksum of each PNG chunk: Pillow decodes pixels without looking at it. JPEG has none."""
+    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+        picture.verify()
+
+
+def read_png_type(path: Path) -> tuple[int, int]:
+    """Return the bits per sample and the colour type of a PNG; (0, -1) for other files."""
     with path.open("rb") as file:
         start = file.read(26)
-    return start[:4] == b"\x89PNG" and len(start) == 26 and start[24] == 16 and start[25] in _PNG_COLOUR_TYPES_WITH_RGB
+    return (start[24], start[25]) if start[:4] == b"\x89PNG" and len(start) == 26 else (0, -1)
 
 
-def _decode_16_bit_png(path: Path) -> NDArray[Any]:
+def _has_channels_of_16_bits(path: Path) -> bool:
+    """Whether the file is a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
+    bits, colour_type = read_png_type(path)
+    return bits == 16 and colour_type in _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS
+
+
+def decode_16_bit_png(path: Path) -> NDArray[Any]:
+    """Return the pixels (y, x, channels) of a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
     decoded: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
     return decoded

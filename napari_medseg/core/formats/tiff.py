@@ -1,62 +1,87 @@
-"""TIFF: planes and stacks of pages, with the voxel size from ImageJ, OME, resolution tags or this program's text."""
+"""TIFF: planes and stacks of pages, upright, in grey or RGB, with their voxel size, whoever wrote them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from tifffile import PHOTOMETRIC
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
-from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
+from napari_medseg.core.formats.mask_channels import choose_mask_channel
+from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import reduce_to_grey
-from napari_medseg.core.formats.tiff_truncation import refuse_truncated
 from napari_medseg.core.image import Image, StorageLayout, cast_native, looks_like_hu
+from napari_medseg.core.tiff.axes import find_axes
+from napari_medseg.core.tiff.integrity import refuse_incomplete
+from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, keep_numbers, read_colours
+from napari_medseg.core.tiff.spacing import read_spacing_zyx
 
-_MM_PER_UNIT = {
-    "m": 1e3,
-    "cm": 10.0,
-    "centimeter": 10.0,
-    "mm": 1.0,
-    "millimeter": 1.0,
-    "µm": 1e-3,
-    "μm": 1e-3,
-    "\\u00b5m": 1e-3,
-    "um": 1e-3,
-    "micron": 1e-3,
-    "microns": 1e-3,
-    "micrometer": 1e-3,
-    "nm": 1e-6,
-    "inch": 25.4,
-}
-# Printer resolutions (dots per inch) that programs write by default; they are not the pixel size of the image.
-_PRINT_DPI = (1, 72, 75, 96, 100, 120, 150, 200, 240, 300, 350, 400, 600, 1200)
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class _Raster:
+    """The samples of a file, (y, x, samples) or (z, y, x, samples) in file order, and what its tags say."""
+
+    values: NDArray[Any]
+    colours: Colours
+    grid: GridMetadata
+    spacing_zyx: tuple[float | None, ...]
+    orientation: int
+    notes: tuple[str, ...]
+    is_plain: bool
+    """Whether it was written by ImageJ or tifffile, which store what they are given, whatever they say about white."""
+
+
 def read_tiff(path: Path) -> Image:
-    """Read a plane or a stack of pages.
+    """Read a plane or a stack of pages as grey or RGB.
+
+    The first image of full size is read; a pyramid is read at its full size. Its colours are converted by the tags, its
+    Orientation is applied. Alpha is dropped.
 
     Raises
     ------
     MedSegError
-        If it is damaged, has more dimensions than one stack of planes (time, channels), or holds NaN.
+        If it is damaged or strips are missing, has channels or time points, has colours without an exact conversion
+        (CIELab, RGB of floats), or holds NaN.
     """
-    with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        if 0 in series.shape:
-            raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
-        refuse_truncated(path, series)
-        refuse_too_large(series.shape, series.dtype.itemsize, path)
-        order = _compute_axis_order(series.axes, series.shape, path.name)
-        pixels = np.transpose(series.asarray().reshape(series.shape), order)
-        pixels = pixels.reshape(pixels.shape[len(pixels.shape) - _count_kept_axes(series.axes, series.shape) :])
-        grid, spacing = _read_grid(tiff), _read_spacing_zyx(tiff)
-        n_series = len(tiff.series)
-    return _make_image(path, pixels, series.axes, grid, spacing, n_series)
+    raster = _read_raster(path)
+    with translate_decode_errors(path, "TIFF"):
+        pixels, units = reduce_to_grey(convert_to_grey_or_rgb(raster.values, raster.colours, path.name))
+    return _make_image(path, raster, pixels, units)
+
+
+def read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...]]:
+    """Read a TIFF as a mask, one number per pixel, with remarks about how it was read.
+
+    It is the channel that holds the labels, see `mask_channels`. Palette indices and values of 2 and 4 bits are kept.
+    Where 0 is white, values are kept as stored, as ImageJ and tifffile write masks; only of a page of 1 bit by another
+    program, white is the drawing.
+
+    Raises
+    ------
+    MedSegError
+        As `read_tiff`; also if two channels show different drawings.
+    """
+    raster = _read_raster(path)
+    values, colours, notes = raster.values, raster.colours, raster.notes
+    if not colours.has_numbers and not colours.is_rgb_already and colours.photometric != PHOTOMETRIC.RGB:
+        values = convert_to_grey_or_rgb(values, colours, path.name)
+    if values.shape[-1] == 1:
+        pixels = keep_numbers(values)
+        if colours.photometric == PHOTOMETRIC.MINISWHITE and not raster.is_plain:
+            inverted = "the file shows its values inverted (0 is white); they were taken as stored"
+            pixels, notes = (1 - pixels, notes) if colours.bits == 1 else (pixels, (*notes, inverted))
+    else:
+        channel = choose_mask_channel(values, path.name)
+        pixels, notes = channel.values, (*notes, *channel.notes)
+    return _make_image(path, raster, pixels, "grey"), notes
 
 
 def read_tiff_grid(path: Path) -> GridMetadata:
@@ -95,20 +120,45 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageL
         tifffile.imwrite(temporary, lying, metadata=metadata, **options)
 
 
-def _make_image(
-    path: Path, pixels: NDArray[Any], axes: str, grid: GridMetadata, spacing: tuple[float | None, ...], n_series: int
-) -> Image:
-    is_colour = pixels.ndim > 2 and (axes.endswith("S") or "C" in axes) and pixels.shape[-1] in (2, 3, 4)
-    units = "grey"
-    if is_colour:
-        pixels, units = reduce_to_grey(pixels)
+def _read_raster(path: Path) -> _Raster:
+    with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
+        series = _find_main_series(tiff)
+        page = series.keyframe
+        if 0 in series.shape:
+            raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
+        axes = find_axes(series.axes, series.shape, path.name)
+        colours = read_colours(page, path.name)
+        refuse_incomplete(path, series)
+        refuse_too_large(series.shape, series.dtype.itemsize, path)
+        values = axes.arrange(series.asarray().reshape(series.shape))
+        more = f"The file holds {len(tiff.series)} images; the first one of full size is shown."
+        return _Raster(
+            values,
+            colours,
+            grid=_read_grid(tiff),
+            spacing_zyx=read_spacing_zyx(tiff, page),
+            orientation=int(page.tags.valueof("Orientation", default=1)),
+            notes=colours.notes + ((more,) if len(tiff.series) > 1 else ()),
+            is_plain=tiff.is_imagej or str(page.software).startswith("tifffile"),
+        )
+
+
+def _find_main_series(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Return the first image that is neither a thumbnail nor a transparency mask."""
+    whole = (each for each in tiff.series if not (each.keyframe.is_reduced or each.keyframe.is_mask))
+    return next(whole, tiff.series[0])
+
+
+def _make_image(path: Path, raster: _Raster, pixels: NDArray[Any], units: str) -> Image:
     refuse_unusable(pixels, path.name)
     pixels = cast_native(pixels)
     n_spatial = pixels.ndim - (units == "rgb")
-    storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == n_spatial else None
-    storage = storage or make_identity_storage(n_spatial)
-    known = [value for value in spacing[3 - n_spatial :] if value is not None]
-    if looks_like_hu(pixels):
+    stored = raster.grid.storage
+    is_ours = stored is not None and len(stored.flips) == n_spatial
+    storage = stored if stored is not None and is_ours else make_turned_storage(raster.orientation, n_spatial)
+    in_file = raster.spacing_zyx[3 - n_spatial :]
+    known = [value for value in (in_file[axis] for axis in storage.permutation) if value is not None]
+    if units == "grey" and looks_like_hu(pixels):
         units = "HU"
     image = Image(
         pixels=reorient_to_canonical(pixels, storage),
@@ -119,73 +169,12 @@ def _make_image(
         name=path.stem.removesuffix(".ome"),
         sources=(path,),
         storage=storage,
-        notes=(f"The file holds {n_series} images; the first one is shown.",) if n_series > 1 else (),
+        notes=raster.notes,
     )
-    return apply_grid(image, grid)
-
-
-def _find_kept_axes(axes: str, shape: tuple[int, ...]) -> list[int]:
-    """Return the indices of the axes that are kept: those longer than 1, and always rows and columns."""
-    return [n for n, letter in enumerate(axes) if shape[n] > 1 or letter in "YX"]
-
-
-def _count_kept_axes(axes: str, shape: tuple[int, ...]) -> int:
-    return len(_find_kept_axes(axes, shape))
-
-
-def _compute_axis_order(axes: str, shape: tuple[int, ...], name: str) -> list[int]:
-    """Return the transpose order: dropped axes, stack axis if any, rows, columns, colour axis if any."""
-    kept = _find_kept_axes(axes, shape)
-    letters = [axes[n] for n in kept]
-    colours = [n for n in kept if axes[n] == "S" or (axes[n] == "C" and shape[n] == 3)]
-    stack = [n for n in kept if axes[n] not in "YX" and n not in colours]
-    if letters.count("Y") != 1 or letters.count("X") != 1 or len(stack) > 1 or len(colours) > 1:
-        raise MedSegError(
-            f"{name} has {len(kept)} dimensions ({axes}: {' x '.join(map(str, shape))}); one plane or one stack of "
-            "planes is expected. Save one time point or channel as a separate file."
-        )
-    dropped = [n for n in range(len(axes)) if n not in kept]
-    return [*dropped, *stack, axes.index("Y"), axes.index("X"), *colours]
+    return apply_grid(image, raster.grid)
 
 
 def _read_grid(tiff: tifffile.TiffFile) -> GridMetadata:
     imagej = tiff.imagej_metadata or {}
     shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0]
     return parse_grid_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or ""))
-
-
-def _read_spacing_zyx(tiff: tifffile.TiffFile) -> tuple[float | None, ...]:
-    """Millimetres along (z, y, x); `None` for an axis without a spacing in the file."""
-    if tiff.is_ome and tiff.ome_metadata:
-        return _parse_ome_spacing(tiff.ome_metadata)
-    imagej = tiff.imagej_metadata or {}
-    page = tiff.pages.first
-    per_unit = [_read_ratio(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
-    if imagej:
-        mm = _MM_PER_UNIT.get(str(imagej.get("unit", "")).strip().lower())
-        z = imagej.get("spacing")
-        scale = [None if mm is None or not value else mm / value for value in per_unit]
-        return (None if mm is None or not z else abs(float(z)) * mm, *scale)
-    unit = page.tags.get("ResolutionUnit")
-    mm = {2: 25.4, 3: 10.0}.get(int(unit.value) if unit else 0)
-    if mm is None or None in per_unit or (mm == 25.4 and round(per_unit[0] or 0, 2) in _PRINT_DPI):
-        return (None, None, None)
-    return (None, *[mm / value if value else None for value in per_unit])
-
-
-def _parse_ome_spacing(xml: str) -> tuple[float | None, ...]:
-    images = tifffile.xml2dict(xml)["OME"]["Image"]
-    pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
-    spacing: list[float | None] = []
-    for axis in "ZYX":
-        size = pixels.get(f"PhysicalSize{axis}")
-        mm = _MM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).strip().lower())
-        spacing.append(float(size) * mm if size is not None and mm is not None and float(size) > 0 else None)
-    return tuple(spacing)
-
-
-def _read_ratio(tag: tifffile.TiffTag | None) -> float | None:
-    if tag is None:
-        return None
-    numerator, denominator = tag.value
-    return float(numerator) / float(denominator) if numerator and denominator else None

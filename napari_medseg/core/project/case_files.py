@@ -84,9 +84,9 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         raise MedSegError(
             f"the project's copy of {case.name} is damaged ({error}). Restore the files from a backup."
         ) from error
-    if image.content_hash != case.content_hash:
+    if image.adopt_content_hash(case.content_hash).content_hash != case.content_hash:
         raise MedSegError(f"the project's copy of {case.name} ({path}) is damaged. Restore the files from a backup.")
-    return replace(
+    image = replace(
         image,
         name=case.name,
         group=case.group,
@@ -97,6 +97,7 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         sources=tuple(Path(source) for source in case.sources),
         storage=_make_storage(origin),
     )
+    return image.adopt_content_hash(case.content_hash)
 
 
 def write_case_labels(folder: Path, case: Case, kind: str, labels: NDArray[Any]) -> StoredLabels:

@@ -1,7 +1,6 @@
 """Image import: files dropped on the window, and layers added by a reader or a script."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,70 +11,13 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import IrregularSlicesError, MedSegError
+from napari_medseg.core.formats.batch_reading import ReadFailure, ReadProgress, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari import Viewer
-
-
-@dataclass(frozen=True)
-class ReadFailure:
-    """A file or folder that cannot be used, and why."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ReadProgress:
-    """Image `number` of `total` is being read."""
-
-    number: int
-    total: int
-    name: str
-
-
-def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
-    """Read all images in these files and folders; slices of one series become one volume.
-
-    A file that cannot be read is reported as `ReadFailure`; the other files are still read.
-    """
-    try:
-        sources = formats.find_images(paths)
-        if not sources:
-            yield formats.read(paths[0])  # no image in the folder: this raises the error
-    except MedSegError as error:
-        yield ReadFailure(str(error))
-        return
-    for number, source in enumerate(sources, start=1):
-        yield ReadProgress(number, len(sources), source.name)
-        try:
-            yield _read_and_hash(source)
-        except IrregularSlicesError as error:
-            if any(path.is_dir() for path in paths):
-                yield ReadFailure(str(error))
-            else:  # slices that the user selected one by one are read as single slices
-                yield from read_images_separately(source.paths)
-        except MedSegError as error:
-            yield ReadFailure(str(error))
-
-
-def read_images_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
-    """Read each of these files as a separate image."""
-    for number, path in enumerate(paths, start=1):
-        yield ReadProgress(number, len(paths), path.name)
-        try:
-            yield _read_and_hash(formats.ImageSource(path.name, (path,)))
-        except MedSegError as error:
-            yield ReadFailure(str(error))
-
-
-def _read_and_hash(source: formats.ImageSource) -> Image:
-    image = formats.read_source(source)
-    _ = image.content_hash  # computed in this thread, so that the window does not block
-    return image
 
 
 class ImageImporter(QObject):

@@ -6,11 +6,11 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
 from superqt import QElidingLabel
 
+from napari_medseg.core.formats.batch_reading import ReadProgress
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.records import Case
 from napari_medseg.inference.events import PredictionProgress
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.image_importer import ReadProgress
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.panels.case_list import CaseList, make_thumbnail

@@ -92,7 +92,7 @@ ONES = (DRAWN > 0).astype(np.uint8)
         ("two bits.png", save_few_bits(NUMBERS, 2), NUMBERS),
         ("four bits.png", save_few_bits(NUMBERS, 4), NUMBERS),
         ("bool.tif", save_tiff(DRAWN > 0), ONES),
-        ("fax.tif", save(DRAWN > 0, compression="group4"), DRAWN),
+        ("fax.tif", save(DRAWN > 0, compression="group4"), ONES),
         ("inverted.tif", save_tiff(DRAWN, photometric="miniswhite"), DRAWN),
         ("shares.tif", save_tiff(ONES.astype(np.float32)), ONES),
     ],

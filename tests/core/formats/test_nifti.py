@@ -1,6 +1,8 @@
 """NIfTI: whatever the storage order, the same picture in; the source's own matrix and order, bit for bit, out."""
 
+import gzip
 import itertools
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -227,3 +229,41 @@ def test_real_nifti_ct(shared_data: Path, tmp_path: Path) -> None:
     written = nib.load(tmp_path / "l.nii.gz")
     assert written.affine.tobytes() == nib.load(source).affine.tobytes()
     np.testing.assert_array_equal(written.get_fdata() > 0, nib.load(source).get_fdata() < -500)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / "a.nii.gz"
+    nib.save(kind(ras_volume(), RAS_AFFINE), path)
+    whole, sound = path.read_bytes(), formats.read(path)
+    random = np.random.default_rng(0)
+    n_refused = 0
+    for place in random.integers(0, len(whole), 120):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:  # gzip's time stamp and the unused bits at the end of its stream change nothing
+            assert gzip.decompress(damaged) == gzip.decompress(whole)
+        except (OSError, EOFError, zlib.error):
+            n_refused += 1
+            with pytest.raises(MedSegError, match=r"a\.nii\.gz"):
+                formats.read(path)
+        else:
+            np.testing.assert_array_equal(formats.read(path).pixels, sound.pixels)
+    assert n_refused > 100
+
+
+def test_checksum_and_length_at_the_end_of_gzip_are_needed(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", ras_volume(), RAS_AFFINE)
+    whole = path.read_bytes()
+    raw = gzip.decompress(whole)
+    image = formats.read(path)
+    members = b"".join(gzip.compress(raw[n : n + 100]) for n in range(0, len(raw), 100))
+    for sound in (members, whole + bytes(100)):
+        path.write_bytes(sound)
+        assert formats.read(path).content_hash == image.content_hash
+    for damaged in (whole[:-1], whole[:-8], whole[:-8] + bytes(8), whole[:-4] + bytes(4), whole + b"more"):
+        path.write_bytes(damaged)
+        with pytest.raises(MedSegError, match=r"a\.nii\.gz cannot be read as NIfTI"):
+            formats.read(path)

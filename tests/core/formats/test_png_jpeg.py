@@ -1,5 +1,7 @@
 """PNG and JPEG in all their kinds."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -105,3 +107,81 @@ def test_what_png_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="unsigned integers of 8 or 16 bits"):
         formats.write_image(tmp_path / "a.png", Image(values((5, 6), np.int16), "YX"))
     assert not list(tmp_path.iterdir())
+
+
+def write_labels_png(path: Path, mode: str) -> np.ndarray:
+    labels = np.random.default_rng(0).integers(0, 2 if mode == "1" else 3, (24, 32)).astype(np.uint8)
+    picture = Picture.fromarray(labels > 0) if mode == "1" else Picture.fromarray(labels)
+    if mode == "P":
+        picture = picture.convert("P")
+        picture.putdata(labels.ravel().tolist())
+        picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(path)
+    return labels
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1"])
+def test_a_flipped_bit_in_a_label_png_never_changes_a_label(tmp_path: Path, mode: str) -> None:
+    labels = write_labels_png(tmp_path / "l.png", mode)
+    whole = (tmp_path / "l.png").read_bytes()
+    np.testing.assert_array_equal(formats.read_labels(tmp_path / "l.png"), labels)
+    start, end = whole.index(b"IDAT"), whole.index(b"IEND") - 4
+    for place in range(start, end):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (place % 8)
+        (tmp_path / "l.png").write_bytes(damaged)
+        with pytest.raises(MedSegError, match=r"l\.png"):
+            formats.read_labels(tmp_path / "l.png")
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (24, 32, 3), (24, 32, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_flipped_bit_in_a_picture_is_noticed(tmp_path: Path, shape: tuple[int, ...], dtype: type) -> None:
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values(shape, dtype)))
+    whole = (tmp_path / "a.png").read_bytes()
+    for place in range(whole.index(b"IDAT"), len(whole) - 12, 41):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(MedSegError, match=r"a\.png"):
+            formats.read(tmp_path / "a.png")
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
+    Picture.fromarray(values((40, 50, 3))).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    for n in range(0, len(whole) - 2, 50):
+        (tmp_path / "a.jpg").write_bytes(whole[:n])
+        with pytest.raises(MedSegError, match=r"a\.jpg"):
+            formats.read(tmp_path / "a.jpg")
+
+
+def test_grey_of_16_bits_with_transparency_keeps_its_bits(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values((5, 6, 2), np.uint16)))
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.png").pixels, values((5, 6, 2), np.uint16)[..., 0])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_of_few_bits_keep_their_numbers(tmp_path: Path, bits: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 2**bits, (8, 16)).astype(np.uint8)
+    write_packed_png(tmp_path / "l.png", labels, bits)
+    np.testing.assert_array_equal(formats.read_labels(tmp_path / "l.png"), labels)
+    spread = 255 // (2**bits - 1)
+    np.testing.assert_array_equal(formats.read(tmp_path / "l.png").pixels, labels * spread)
+
+
+def write_packed_png(path: Path, labels: np.ndarray, bits: int) -> None:
+    rows = ["".join(format(int(number), f"0{bits}b") for number in row) for row in labels]
+    data = b"".join(b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
+    height, width = labels.shape
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0), b"IDAT": zlib.compress(data)}
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, body in (chunks | {b"IEND": b""}).items():
+        content += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    path.write_bytes(content)
+
+
+def test_an_animation_is_told(tmp_path: Path) -> None:
+    frames = [Picture.fromarray(values((5, 6)) // n) for n in (1, 2, 3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    assert "animation of 3 frames" in formats.read(tmp_path / "a.png").notes[0]

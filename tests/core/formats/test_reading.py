@@ -121,8 +121,9 @@ def test_what_is_no_image_is_refused(tmp_path: Path, suffix: str) -> None:
 def test_missing_file_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match=r"gone\.png does not exist"):
         formats.read(tmp_path / "gone.png")
+    (gone,) = formats.find_images(tmp_path / "gone")
     with pytest.raises(MedSegError, match="does not exist"):
-        formats.find_images(tmp_path / "gone")
+        formats.read_source(gone)
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(MedSegError, match="holds no image; supported formats are DICOM"):
         formats.read(tmp_path)
@@ -150,6 +151,11 @@ def test_can_read_is_by_suffix_magic_or_folder(tmp_path: Path) -> None:
     for make in MAKERS:
         assert formats.can_read(make(tmp_path))
     assert formats.can_read(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "table.csv").write_text("a,b")
+    assert not formats.can_read(tmp_path / "x")
+    for make in (a_tiff, a_png, a_jpeg):
+        assert formats.can_read(make(tmp_path).rename(tmp_path / "x" / f"{make.__name__}.scan")), "by its first bytes"
     assert not formats.can_read(tmp_path / "table.csv")
     assert not formats.can_read(tmp_path / "no_suffix_and_not_there")
 

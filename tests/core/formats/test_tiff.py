@@ -110,25 +110,6 @@ def test_pages_are_slices_and_single_steps_are_dropped(tmp_path: Path) -> None:
     assert formats.read(tmp_path / "one_row.tif").pixels.shape == (4, 1, 6)
 
 
-def test_time_runs_as_a_stack(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", grey((4, 5, 6)), imagej=True, metadata={"axes": "TYX"})
-    assert formats.read(tmp_path / "a.tif").axes == "ZYX"
-
-
-def test_five_dimensions_are_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", grey((2, 3, 4, 5, 6)), photometric="minisblack")
-    with pytest.raises(MedSegError, match="has 5 dimensions"):
-        formats.read(tmp_path / "a.tif")
-    tifffile.imwrite(
-        tmp_path / "b.tif",
-        grey((2, 4, 5, 6)),
-        imagej=True,
-        metadata={"axes": "ZCYX"},
-    )
-    with pytest.raises(MedSegError, match=r"has 4 dimensions \(ZCYX"):
-        formats.read(tmp_path / "b.tif")
-
-
 def test_rgb_with_equal_channels_is_grey(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.repeat(grey((5, 6, 1)), 3, axis=2), photometric="rgb")
     image = formats.read(tmp_path / "a.tif")
@@ -138,7 +119,9 @@ def test_rgb_with_equal_channels_is_grey(tmp_path: Path) -> None:
 def test_planar_colour(tmp_path: Path) -> None:
     colour = grey((3, 5, 6))
     tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(formats.read(tmp_path / "a.tif").pixels, colour.transpose(1, 2, 0))
+    image = formats.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.pixels, colour.transpose(1, 2, 0))
+    assert (image.axes, image.units) == ("YXC", "rgb")
 
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:
@@ -148,7 +131,7 @@ def test_transparency_is_dropped(tmp_path: Path) -> None:
 
 
 def test_black_and_white_and_byte_order(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "bw.tif", grey((5, 8)) > 100)
+    tifffile.imwrite(tmp_path / "bw.tif", grey((5, 8)) > 100, photometric="minisblack")
     np.testing.assert_array_equal(formats.read(tmp_path / "bw.tif").pixels, (grey((5, 8)) > 100) * 255)
     tifffile.imwrite(tmp_path / "big.tif", grey((5, 6), np.uint16), byteorder=">")
     image = formats.read(tmp_path / "big.tif")
@@ -172,7 +155,14 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize(
-    "kind", [{"ome": True, "metadata": {"axes": "ZYX"}}, {"imagej": True}, {}, {"metadata": None}, {"bigtiff": True}]
+    "kind",
+    [
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        {},
+        {"metadata": None},
+        {"bigtiff": True},
+    ],
 )
 def test_a_truncated_stack_never_becomes_a_shorter_one(tmp_path: Path, kind: dict[str, Any], compression: Any) -> None:
     tifffile.imwrite(

@@ -2,14 +2,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from plugin_phantoms import drop_of, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_medseg.core.formats.batch_reading import ReadFailure, ReadProgress, read_images
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.controllers.image_importer import ImageImporter, ReadFailure, ReadProgress, read_images
+from napari_medseg.plugin.controllers.image_importer import ImageImporter
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
 
@@ -95,6 +97,27 @@ def test_a_real_drop_event_is_taken_and_read(arrivals: ImageImporter, tmp_path: 
         assert arrivals.eventFilter(canvas, event)
     assert [image.name for image, _ in images] == ["case1", "case2"]
     assert event.isAccepted()
+
+
+def test_a_slide_and_a_picture_without_a_suffix_are_taken_as_on_the_command_line(
+    arrivals: ImageImporter, tmp_path: Path, qtbot: QtBot
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.svs", pixels, photometric="rgb", description="Aperio x|MPP = 0.25", metadata=None)
+    plain = write_phantom(tmp_path, 1)
+    images = heard(arrivals)
+    event, _mime = drop_of(tmp_path / "a.svs", plain.rename(tmp_path / "no_suffix"))
+    with qtbot.waitSignal(arrivals.finished):
+        assert arrivals.eventFilter(None, event)
+    assert [image.name for image, _ in images] == ["a", "no_suffix"]
+    assert images[0][0].spacing_mm == (0.00025, 0.00025)
+
+
+def test_a_folder_of_another_plugin_is_left_to_napari(arrivals: ImageImporter, tmp_path: Path) -> None:
+    (tmp_path / "cells.zarr").mkdir()
+    (tmp_path / "cells.zarr" / "zarr.json").write_text("{}")
+    event, _mime = drop_of(tmp_path / "cells.zarr")
+    assert not arrivals.eventFilter(None, event)
 
 
 def test_what_we_cannot_read_is_left_to_napari(arrivals: ImageImporter, tmp_path: Path) -> None:
