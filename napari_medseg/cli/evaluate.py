@@ -83,24 +83,28 @@ def evaluate(
         source = make_predictor_source(load_predictor(models, card.id, device))
     cases = find_cases(images, labels, only, group, encoding.ignored_value)
     console = make_progress_console(quiet=as_json)
-    scored = evaluate_cases(source, cases, chosen, n_classes, make_label_reader(encoding))
-    results = track(scored, name, total=len(cases), console=console)
+    results = evaluate_cases(source, cases, chosen, n_classes, make_label_reader(encoding))
     scores, figures = [], FigureSelection(len(cases), N_SHOWN_EACH, N_SHOWN_EACH, N_SHOWN_EACH)
-    for position, result in enumerate(results):
+    for position, result in enumerate(track(results, name, total=len(cases), console=console)):
         scores.append(result.score)
         if output is not None:
             figures.add(result, chosen, position)
     evaluation = Evaluation(name, task, tuple(scores))
     paths = [] if output is None else write_evaluation(evaluation, output, figures.list_figures())
     if as_json:
-        rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
-        summary = [score.model_dump() for score in evaluation.summarise()]
-        absent = {"does_not_occur": list(evaluation.absent_labels)}
-        echo_json({"model": name, "task": task, "summary": summary, **absent, "images": rows})
+        _echo_json(evaluation)
         return
     _echo_table(evaluation)
     for path in paths:
         echo(str(path))
+
+
+def _echo_json(evaluation: "Evaluation") -> None:
+    rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
+    summary = [score.model_dump() for score in evaluation.summarise()]
+    absent = list(evaluation.absent_labels)
+    names = {"model": evaluation.model, "task": evaluation.task}
+    echo_json(names | {"summary": summary, "does_not_occur": absent, "images": rows})
 
 
 def _echo_table(evaluation: "Evaluation") -> None:

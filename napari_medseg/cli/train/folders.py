@@ -38,6 +38,7 @@ from napari_medseg.core.tasks.definitions import TASKS, Task
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides
+    from training.from_folders.base_recipe import ModelRecipe
     from training.from_folders.folder_run import FolderData
     from training.from_folders.mask_pairing import PairingResult
     from training.start_plan import Donor
@@ -162,29 +163,35 @@ def train_on_folders(
     catalog = models.read_task_catalog()
     name = name or _make_default_name(task, catalog)
     made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
-    placement = MaskPlacement(mask_orientation, same_voxels)
-    encoding = MaskEncoding(made or catalog.get_task(task), parse_values(values), binarise, ignore, placement)
+    meaning = (parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
+    encoding = MaskEncoding(made or catalog.get_task(task), *meaning)
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
+    if check:
+        _end_check(data, pairs, skips=skip_mismatches)
+        return
     overrides = read_run_overrides(recipe, epochs, budget, seed)
     donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
-    if check:
-        _end_check(pairs, skips=skip_mismatches)
-    elif preview is not None:
+    if preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
     else:
         run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
-        start = base.card.lineage.began_with
-        console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+        _report_start(data, pairs, base, console)
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
             train_folder_run(run_dir, budget, console, as_json=as_json)
 
 
-def _end_check(pairs: "PairingResult", *, skips: bool) -> None:
+def _report_start(data: "FolderData", pairs: "PairingResult", base: "ModelRecipe", console: Console) -> None:
+    """Print the size of a run and what it starts from."""
+    start = base.card.lineage.began_with
+    console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+
+
+def _end_check(data: "FolderData", pairs: "PairingResult", *, skips: bool) -> None:
     """Print how many pairs fit; end with exit code 1 if a training would not start."""
     echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
     if not pairs.can_train(skips=skips):
