@@ -226,8 +226,19 @@ def _find_end(name: str, n_words: int) -> int:
 def _name_folder(path: Path, name: str) -> str:
     """Return the nearest folder above a file that names someone; else the nearest one."""
     above = list(_list_folders_above(path))
-    named = (folder for folder in above if any(not _is_of_no_one(w) and not _is_slice(w) for w in _TOKEN.findall(folder)))
+    named = (folder for folder in above if any(map(_is_of_someone, _list_names(folder))))
     return next(named, above[0] if above else name)
+
+
+def _list_names(folder: str) -> list[str]:
+    """Return the words of a folder's name; a number after a word that names no one, as in ``series 2``, is left out."""
+    words = _TOKEN.findall(folder)
+    before = ["", *words]
+    return [word for word, last in zip(words, before, strict=False) if not (_is_number(word) and _is_of_no_one(last))]
+
+
+def _is_of_someone(word: str) -> bool:
+    return not _is_of_no_one(word) and not _is_slice(word)
 
 
 def _list_folders_above(path: Path) -> Iterator[str]:

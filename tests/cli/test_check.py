@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workflow_phantoms import accepted, phantom, predicted
 
-from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.workflow.hold_out.sides import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 

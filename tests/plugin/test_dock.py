@@ -21,6 +21,7 @@ from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
+from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
 
@@ -479,7 +480,7 @@ def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, 
     accept_all(dock, qtbot)
     first = dock.worklist.rows[0].case
     for row in dock.worklist.rows:
-        cases.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
+        sides.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
     dock.retrain_panel.refresh()
     qtbot.waitUntil(lambda: bool(dock.retrain_panel.findings.blocking_reason))
     assert not dock.retrain_panel._retrain.isEnabled()

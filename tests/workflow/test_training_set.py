@@ -10,7 +10,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.workflow.hold_out.sides import set_held_out
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 
