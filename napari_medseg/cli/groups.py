@@ -92,6 +92,8 @@ def _find_cases(ws: Workspace, words: str) -> list[Case]:
 def _describe_plan(plan: GroupPlan) -> dict[str, object]:
     counted = count_groups(plan.group_of[case.id] for case in plan.cases)
     groups = [{"group": group, "cases": count, "held_out": plan.held_out[group]} for group, count in counted]
-    changed = [{"case": case.id, "name": case.name, "from": case.group, "to": plan.group_of[case.id]} for case in plan.changed]
+    changed = [
+        {"case": case.id, "name": case.name, "from": case.group, "to": plan.group_of[case.id]} for case in plan.changed
+    ]
     unmatched = [case.name for case in plan.unmatched]
     return {"groups": groups, "changed": changed, "unmatched": unmatched, "warnings": list(plan.warnings)}

@@ -6,6 +6,7 @@ patient and for the last. In doubt it puts images together: too large a group co
 a score untrue. A person can state a better rule as a `GroupPattern`.
 """
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -25,23 +26,26 @@ _ID_WORDS = (
     "video|vid|movie|clip|operation|surgery|op",
 )
 _ID_FORMS = tuple(
-    re.compile(rf"(?<![^\W_])(?:{words})[ _.\-]?(?=[A-Z]?[0-9])[A-Z0-9]*(?![^\W_])", re.IGNORECASE) for words in _ID_WORDS
+    re.compile(rf"(?<![^\W_])(?:{words})[ _.\-]?(?=[A-Z]?[0-9])[A-Z0-9]*(?![^\W_])", re.IGNORECASE)
+    for words in _ID_WORDS
 )
 _TCGA_PATIENT = re.compile(r"(?<![^\W_])TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![^\W_])", re.IGNORECASE)
 _BIDS_SUBJECT = re.compile(r"(?<![^\W_])sub-[A-Z0-9]+(?![^\W_])", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\s_.()\[\]#,-]+")
 
 # Words that say what an image shows or how it was made, but not of whom.
-_WORDS_OF_NO_ONE = frozenset(
-    "im img imgs image images pic pics picture pictures photo photos dsc dcim snap screenshot capture fig "
-    "figure figures frame frames slice slices slc plane planes z scan scans page pages stack volume volumes vol tile tiles "
-    "patch patches crop crops roi file files sample samples dicom dcm png jpg jpeg tif tiff nii nifti raw original orig "
-    "copy data dataset datasets train training test testing val valid validation input inputs export exports output "
-    "ct mr mri cr dx us xr xray pet he rgb grey gray axial ax coronal cor sagittal sag left right l r od os pre post "
-    "before after t1 t2 flair dwi adc t1w t2w series study session ses run acq visit mask masks label labels "
-    "desktop downloads documents pictures tmp temp home users".split()
-)
-_WORDS_OF_TILES = frozenset("tile tiles patch patches crop crops roi".split())
+_WORDS = """
+im img imgs image images pic pics picture pictures photo photos dsc dcim snap screenshot capture fig figure
+figures frame frames slice slices slc plane planes z scan scans page pages stack volume volumes vol file files
+sample samples dicom dcm png jpg jpeg tif tiff nii nifti raw original orig copy data dataset datasets train
+training test testing val valid validation input inputs export exports output ct mr mri cr dx us xr xray pet he
+rgb grey gray axial ax coronal cor sagittal sag left right l r od os pre post before after t1 t2 flair dwi adc
+t1w t2w series study session ses run acq visit mask masks label labels desktop downloads documents tmp temp home
+users
+"""
+_TILE_WORDS = "tile tiles patch patches crop crops roi"
+_WORDS_OF_TILES = frozenset(_TILE_WORDS.split())
+_WORDS_OF_NO_ONE = frozenset(_WORDS.split()) | _WORDS_OF_TILES
 _POSITION = re.compile(r"[a-z]\d+", re.IGNORECASE)
 _SLICE_LETTERS = frozenset("zxyift")
 
@@ -61,7 +65,8 @@ def find_group(path: Path, *, is_volume: bool) -> str:
     Parameters
     ----------
     path
-        The file; it does not have to exist. A folder such as ``images`` or ``png`` names no one: the next one above does.
+        The file; it does not have to exist. Folders such as ``images`` or ``png`` name no one:
+        then the next one above counts.
     is_volume
         Whether the file has several planes.
     """
@@ -122,7 +127,7 @@ class GroupPattern:
             expression = re.compile(_translate(text) if places else text)
         except re.error as error:
             raise MedSegError(
-                f"{text!r} is not a pattern for groups ({error}). Write the file name with the placeholder {{patient}}, "
+                f"{text!r} is not a pattern for groups ({error}). Write the name of a file with {{patient}}, "
                 f"such as {_EXAMPLE}, or a regular expression such as ^(p[0-9]+)_."
             ) from error
         return cls(text, expression, text.count("/"))
@@ -140,7 +145,7 @@ class GroupPattern:
 
 
 def count_groups(groups: Iterable[str]) -> list[tuple[str, int]]:
-    """Return each group with its number of images, the largest first; groups of one size in the order of their names."""
+    """Return each group with its number of images, the largest first, then by name."""
     return sorted(Counter(groups).items(), key=lambda counted: (-counted[1], counted[0]))
 
 
@@ -162,7 +167,8 @@ _WILDCARDS = {"*": ".*", "?": "[^/]", "#": "[0-9]+"}
 def _translate(text: str) -> str:
     """Return the regular expression of a name with a placeholder; the group is the shortest text that fits."""
     parts = re.split(rf"({_PLACEHOLDER.pattern}|[*?#])", text, flags=re.IGNORECASE)
-    return "^" + "".join("([^/]+?)" if _PLACEHOLDER.fullmatch(p) else _WILDCARDS.get(p) or re.escape(p) for p in parts) + "$"
+    pieces = ("([^/]+?)" if _PLACEHOLDER.fullmatch(part) else _WILDCARDS.get(part) or re.escape(part) for part in parts)
+    return f"^{''.join(pieces)}$"
 
 
 def _find_stated_group(name: str) -> str:
@@ -172,7 +178,9 @@ def _find_stated_group(name: str) -> str:
     for form in _ID_FORMS:
         if found := form.search(name):
             before = _TOKEN.findall(name[: found.start()])
-            return "_".join([*(word for word in before if not (_is_number(word) or _is_of_no_one(word))), found.group()])
+            return "_".join(
+                [*(word for word in before if not (_is_number(word) or _is_of_no_one(word))), found.group()]
+            )
     return ""
 
 
@@ -196,12 +204,9 @@ def _drop_position(words: list[str]) -> list[str]:
 
 def _count_numbers_to_drop(words: list[str]) -> int:
     """One number is the position of a picture; a tile has two or more, after the word that says so."""
-    numbers = 0
-    for word in reversed(words):
-        if not _is_number(word):
-            return numbers if word.casefold() in _WORDS_OF_TILES else 1
-        numbers += 1
-    return 1
+    numbers = list(itertools.takewhile(_is_number, reversed(words)))
+    before = words[: len(words) - len(numbers)]
+    return len(numbers) if before and before[-1].casefold() in _WORDS_OF_TILES else 1
 
 
 def _is_number(word: str) -> bool:

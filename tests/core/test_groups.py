@@ -28,7 +28,13 @@ PICTURES = {
     "Mu\u0308ller_3": "Müller",
 }
 POSITIONS = ("0001", "slice_12", "IMG 4", "frame0001", "z104", "image (12)", "left")
-VOLUMES = {"case_0000": "case_0000", "volume-12": "volume-12", "sub-07_T1w": "sub-07", "scan_3": "scan_3", "0004": "0004"}
+VOLUMES = {
+    "case_0000": "case_0000",
+    "volume-12": "volume-12",
+    "sub-07_T1w": "sub-07",
+    "scan_3": "scan_3",
+    "0004": "0004",
+}
 
 
 @pytest.mark.parametrize(("name", "group"), PICTURES.items())

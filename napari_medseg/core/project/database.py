@@ -211,9 +211,7 @@ class Project:
     def set_group_pattern(self, pattern: str) -> None:
         """Write the pattern that names the groups of new cases from now on; empty for the rule of `core.groups`."""
         with self.transaction():
-            self._connection.execute(
-                "INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()]
-            )
+            self._connection.execute("INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()])
 
     def read_group_pattern(self) -> str:
         """Return the current pattern; empty if there is none."""

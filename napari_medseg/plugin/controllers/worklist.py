@@ -21,8 +21,8 @@ from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, P
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import case_ranking, cases
-from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:

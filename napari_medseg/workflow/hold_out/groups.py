@@ -1,4 +1,4 @@
-"""The groups of a project: found in the names of its images, by a rule or by a pattern that a person typed, and changed.
+"""The groups of a project: found in the names of its images, by a rule or by a typed pattern, and changed later.
 
 A change is planned first, so that it can be shown, and then applied: `plan_groups_by_name` or `plan_group`, then
 `apply_group_plan`.
@@ -219,4 +219,3 @@ def _decide_side(
             "Earlier figures on these cases were too good; from now on they train"
         )
     return (True, "") if evaluated else (None, "")
-

@@ -41,7 +41,9 @@ def add_run(ws: Workspace, case: Case, role: Role, run_id: str = "r1") -> None:
 def test_a_pattern_puts_the_slices_of_a_patient_together_and_is_kept_for_new_images(ws: Workspace) -> None:
     add_cases(ws, slices(6), "lungs")
     plan = plan_groups_by_name(ws, "{patient}_*")
-    assert plan.text.startswith("6 patients: p0 (2), p1 (2), p2 (2), p3 (2), p4 (2), p5 (2); 2 held out; 12 of 12 cases")
+    assert plan.text.startswith(
+        "6 patients: p0 (2), p1 (2), p2 (2), p3 (2), p4 (2), p5 (2); 2 held out; 12 of 12 cases"
+    )
     assert read_groups(ws)[:2] == ["p0_0", "p0_1"]  # a plan changes nothing
     apply_group_plan(ws, plan)
     assert read_groups(ws) == [f"p{patient}" for patient in range(6) for _ in range(2)]
