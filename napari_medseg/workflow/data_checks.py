@@ -154,9 +154,7 @@ def _check_copies(folder: Path, case: Case, held_out: Sequence[Case]) -> list[Ca
 def _check_replayed(folder: Path, item: SnapshotItem, held_out: Sequence[Case]) -> list[CaseFinding]:
     """Find hold-out images that a version was trained on: they are not replayed, and its own score is too good."""
     name = f"{item.name} ({item.source})"
-    as_copy = (
-        f"held out, but the model was trained on it as {name}: it is not replayed, and its score is too good"
-    )
+    as_copy = f"held out, but the model was trained on it as {name}: it is not replayed, and its score is too good"
     as_neighbour = f"held out, and the same place as {name}, which the model was trained on?"
     return [
         _make_duplicate(copy.case, as_copy if copy.is_copy else as_neighbour)

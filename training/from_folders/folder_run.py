@@ -4,6 +4,7 @@
 of the trained model on its card. `medseg train folders` and the benchmarks call these three.
 """
 
+import csv
 import re
 import statistics
 from collections import Counter
@@ -33,6 +34,15 @@ from training.from_folders.default_recipe import (
     add_default_preprocessing,
     make_default_recipe,
 )
+from training.from_folders.group_split import (
+    GroupedImage,
+    choose_held_out,
+    describe_groups,
+    find_copies,
+    group_cases,
+    join_groups_with_copies,
+    refuse_copies,
+)
 from training.from_folders.image_kind import detect_image_kind
 from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
 from training.from_folders.mask_values import MaskEncoding
@@ -40,6 +50,7 @@ from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_BY = "the masks that came with the images"
+GROUPS_FILE = "groups.csv"
 
 
 @dataclass(frozen=True)
@@ -55,12 +66,14 @@ class FolderData:
     encoding
         The task, and the meaning of the mask values.
     group_by
-        Regular expression. Its match in an image's name, or its first capturing group, is the patient, slide or video.
-        Empty: each image is a group.
+        A `core.groups.GroupPattern`: where the patient, slide or video stands in an image's name. Empty: as the files
+        say, DICOM by patient.
     hold_out
         Groups that are held out for evaluation. Empty: `core.split` chooses them.
     train_on
         Names of the training images. Empty: all images that are not held out.
+    joins_copies
+        Whether groups that have an image in common become one group.
     """
 
     name: str
@@ -70,6 +83,7 @@ class FolderData:
     group_by: str = ""
     hold_out: tuple[str, ...] = ()
     train_on: tuple[str, ...] = ()
+    joins_copies: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,30 @@ def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instance
 
 
 def check_folder_data(data: FolderData) -> PairingResult:
-    """Check all images and masks as `pair_images_with_masks`; a name that `group_by` does not match is a mismatch."""
+    """Check all images and masks as `pair_images_with_masks`, their groups, and whether images are on both sides.
+
+    A name that `group_by` does not match, and a training image that is a copy of a hold-out image, are mismatches. A
+    copy is no mismatch if `joins_copies` is set: then the groups of both are put together.
+    """
     found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
-    lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
-    mismatches = [Mismatch("group", name, f"{data.group_by!r} does not match its name") for name in lost]
-    cases = tuple(case for case in found.cases if case.name not in set(lost))
-    return replace(found, cases=cases, mismatches=(*found.mismatches, *mismatches))
+    images, lost = group_cases(found.cases, data.group_by)
+    mismatches = [Mismatch("group", case.name, f"{data.group_by!r} does not match its name") for case in lost]
+    if data.joins_copies:
+        images = join_groups_with_copies(images, data.hold_out)
+    for copy in find_copies(images, choose_held_out(images, data.hold_out)):
+        kind = "duplicate" if copy.is_copy else "same place"
+        mismatches.append(Mismatch(kind, copy.learnt.name, copy.text, blocking=copy.is_copy))
+    group_of = {image.name: image.group for image in images}
+    left_out = {mismatch.name for mismatch in mismatches if mismatch.blocking}
+    cases = (case for case in found.cases if case.name not in left_out)
+    grouped = tuple(replace(case, group=group_of[case.name]) for case in cases)
+    return replace(found, cases=grouped, mismatches=(*found.mismatches, *mismatches))
+
+
+def describe_split(data: FolderData, cases: Sequence[FolderCase]) -> str:
+    """Return the groups of the cases that `check_folder_data` accepted, with their sizes and which are held out."""
+    group_of = {case.name: case.group for case in cases}
+    return describe_groups(group_of, data.hold_out or choose_hold_out_groups(group_of.values()))
 
 
 def fill_run(
@@ -174,7 +206,7 @@ def prepare_model_recipe(
         encoder_weights=start.encoder_weights,
         weights_from=start.weights_from,
         labels_by=LABELS_BY,
-        sources=(_make_source(data, chosen, split, labels),),
+        sources=(_make_source(data, chosen, split, labels, _write_groups(split, chosen, run_dir)),),
         recipe=make_default_recipe(task, data.name, sizes, changes),
     )
 
@@ -201,8 +233,7 @@ def is_completed(run_dir: Path) -> bool:
 
 def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
     """Return the cases for training and for the hold-out, with their groups."""
-    pattern = _add_group_parenthesis(data.group_by)
-    group_of = {case.name: _find_group(pattern, case.name) for case in cases}
+    group_of = {case.name: case.group or case.name for case in cases}
     if unknown := sorted(set(data.hold_out) - set(group_of.values())):
         raise MedSegError(f"there are no groups {unknown} to hold out; groups are {sorted(set(group_of.values()))[:8]}")
     if unknown := sorted(set(data.train_on) - group_of.keys()):
@@ -215,6 +246,8 @@ def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[F
     groups = (group_of[case.name] for case in learnt)
     validate = choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
     judging = [case for case in cases if group_of[case.name] in held]
+    images = [GroupedImage(case.name, group_of[case.name], case.fingerprint) for case in [*learnt, *judging]]
+    refuse_copies([copy for copy in find_copies(images, held) if copy.is_copy])
     return [*learnt, *judging], GroupSplit(held, validate, group_of)
 
 
@@ -231,14 +264,24 @@ def _compute_data_stats(learnt: Sequence[FolderCase], split: GroupSplit) -> Data
     )
 
 
-def _make_source(data: FolderData, chosen: Sequence[FolderCase], split: GroupSplit, labels: Path) -> FolderSource:
+def _write_groups(split: GroupSplit, chosen: Sequence[FolderCase], run_dir: Path) -> Path:
+    """Write the group of each image, which a name alone does not always give."""
+    path = run_dir / LABELS_FOLDER / GROUPS_FILE
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("name", "group"), *((case.name, split.group_of[case.name]) for case in chosen)])
+    return path
+
+
+def _make_source(
+    data: FolderData, chosen: Sequence[FolderCase], split: GroupSplit, labels: Path, groups: Path
+) -> FolderSource:
     names = "|".join(re.escape(case.name) for case in chosen)
     return FolderSource(
         name=data.encoding.task.name,
         images=str(data.images.absolute()),
         labels=str(labels.absolute()),
         only=f"^({names})$",
-        group=_add_group_parenthesis(data.group_by),
+        index=str(groups.absolute()),
         hold_out=split.hold_out,
         validate_on=split.validate,
         ignored_value=data.encoding.ignored_value,
@@ -252,15 +295,3 @@ def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: P
         image, labels = mask_pairing.read_image_and_labels(case, encoding)
         formats.write_labels(folder / f"{case.name}.tif", labels, image)
     return folder
-
-
-def _find_group(pattern: str, name: str) -> str:
-    found = re.search(pattern, name)
-    return found.group(1) if found else ""
-
-
-def _add_group_parenthesis(pattern: str) -> str:
-    """Return a pattern whose first capturing group is the group of the image; without a pattern, the whole name."""
-    if not pattern:
-        return "^(.*)$"
-    return pattern if re.compile(pattern).groups else f"({pattern})"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
@@ -31,7 +32,8 @@ class Mismatch:
     """One problem of an image or mask. If it is `blocking`, the image is excluded or the command stops.
 
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
-    size"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"soft borders"``, ``"not looked at"`` or ``"group"``.
+    size"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"soft borders"``, ``"not looked at"``, ``"group"``,
+    ``"duplicate"`` or ``"same place"``.
     """
 
     kind: str
@@ -53,12 +55,14 @@ class ImageFacts:
 
 @dataclass(frozen=True, eq=False)
 class FolderCase:
-    """An image with the file of its labels."""
+    """An image with the file of its labels; `group` is what the image file says of its patient, slide or video."""
 
     name: str
     image: Path
     mask: MaskFile
     facts: ImageFacts | None = None
+    group: str = ""
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +132,8 @@ def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, li
     found = [_make_mismatch(finding, case.name) for finding in _find_label_problems(labels, encoding, image)]
     if not case.mask.has_outlines and (note := describe_soft_borders(mask, encoding, exact=case.mask.is_exact)):
         found.append(Mismatch("soft borders", case.name, note, blocking=False))
-    return replace(case, facts=facts), found
+    group, fingerprint = image.group or case.name, compute_fingerprint(image)
+    return replace(case, facts=facts, group=group, fingerprint=fingerprint), found
 
 
 def read_image_and_labels(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, Labels]:

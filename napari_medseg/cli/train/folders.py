@@ -85,8 +85,11 @@ InstancesOption = Annotated[
 GroupByOption = Annotated[
     str,
     typer.Option(
+        "--group-pattern",
         "--group-by",
-        help="Regular expression that finds the patient in a file name. All images of a patient go to the same split.",
+        help="Where the patient stands in a file name: '{patient}_*', or a regular expression. All images of a patient "
+        "go to the same split. --check shows the patients.",
+        show_default="as the files say",
         rich_help_panel=SPLIT,
     ),
 ]
@@ -98,6 +101,10 @@ HoldOutOption = Annotated[
         show_default="one in five",
         rich_help_panel=SPLIT,
     ),
+]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join-copies", help="Patients with an image in common become one patient.", rich_help_panel=SPLIT),
 ]
 SkipOption = Annotated[
     bool,
@@ -139,6 +146,7 @@ def train_on_folders(
     instances: InstancesOption = False,
     group_by: GroupByOption = "",
     hold_out: HoldOutOption = "",
+    join_copies: JoinOption = False,
     skip_mismatches: SkipOption = False,
     check: CheckOption = False,
     prepare: PrepareOption = False,
@@ -159,7 +167,7 @@ def train_on_folders(
 
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
-    from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+    from training.from_folders.folder_run import FolderData, check_folder_data, describe_split, fill_run
     from training.from_folders.mask_values import MaskEncoding
 
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
@@ -169,12 +177,13 @@ def train_on_folders(
     name = name or _make_default_name(task, catalog)
     made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
     encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
-    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
+    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)), joins_copies=join_copies)
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     overrides = read_run_overrides(recipe, epochs, budget, seed)
     donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
     if check:
+        echo(describe_split(data, pairs.cases))
         echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
     elif preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
@@ -182,6 +191,7 @@ def train_on_folders(
         run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
         start = base.card.lineage.began_with
+        console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
         console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
