@@ -27,7 +27,7 @@ from napari_medseg.core.quality.image_fingerprint import (
 MIN_SAME_PLACE_SIMILARITY = 0.50
 """Images of different patients stay below 0.45. Copies, and slices of one patient up to 5 mm apart, are above."""
 MIN_COPY_LIKENESS = 0.76
-"""Mean of the similarity and of the tenth-lowest of a hundred blocks: in a neighbouring slice some blocks have changed."""
+"""Mean of the similarity and of the lowest tenth of blocks, some of which differ in a neighbouring slice."""
 
 MAX_PLANE_PAIRS = 16
 """Of two volumes only the plane pairs that are most alike at a glance are compared."""
@@ -255,7 +255,7 @@ _PIXELS = np.column_stack([*(grid.ravel() for grid in np.mgrid[:SIDE_PX, :SIDE_P
 def _correlate(plane: NDArray[np.float32], other: NDArray[np.int8], alignment: NDArray[np.float64]) -> _Similarity:
     """Correlate two planes after alignment, where they overlap: as a whole, and block by block."""
     places = (_PIXELS @ alignment).T
-    inside = ((places >= 0) & (places <= SIDE_PX - 1)).all(axis=0)
+    inside: NDArray[np.bool_] = np.logical_and(places >= 0, places <= SIDE_PX - 1).min(axis=0)
     if inside.mean() < _MIN_OVERLAP:
         return _NOTHING
     here, there = plane.ravel(), np.zeros(SIDE_PX * SIDE_PX, np.float32)
@@ -264,9 +264,8 @@ def _correlate(plane: NDArray[np.float32], other: NDArray[np.int8], alignment: N
     if whole < MIN_SAME_PLACE_SIMILARITY:
         return _Similarity(float(whole), 0.0)
     ours, theirs, counted = (_cut_into_blocks(part) for part in (here, there, inside))
-    used = (counted.mean(axis=1) > _MIN_BLOCK_SHARE) & (
-        np.maximum(ours.std(axis=1), theirs.std(axis=1)) > _MIN_BLOCK_STD
-    )
+    has_structure = np.maximum(ours.std(axis=1), theirs.std(axis=1)) > _MIN_BLOCK_STD
+    used = (counted.mean(axis=1) > _MIN_BLOCK_SHARE) & has_structure
     if not used.any():
         return _Similarity(float(whole), float(whole))
     of_blocks = np.percentile(_correlate_rows(ours[used], theirs[used], counted[used]), _LOW_PERCENTILE)
