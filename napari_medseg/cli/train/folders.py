@@ -162,8 +162,8 @@ def train_on_folders(
 ) -> None:
     """Train a model on folders of images and masks.
 
-    All files are checked first; training starts only if they fit. The number and size of the images decide the network
-    and the number of epochs, unless --recipe or --epochs set them. No project is used.
+    All files are checked first; training starts only if they fit. The images decide the network and the number of epochs,
+    unless --recipe or --epochs set them. No project is used.
 
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
@@ -183,16 +183,16 @@ def train_on_folders(
     overrides = read_run_overrides(recipe, epochs, budget, seed)
     donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
     if check:
-        echo(describe_split(data, pairs.cases))
-        echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+        echo(f"{describe_split(data, pairs.cases)}\n{len(pairs.cases)} pairs fit; nothing was trained.")
     elif preview is not None:
         _write_preview(data, pairs, donors, overrides, preview)
     else:
         run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
-        start = base.card.lineage.began_with
-        console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
-        console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+        console.print(describe_split(data, pairs.cases), markup=False, soft_wrap=True)
+        console.print(
+            f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {base.card.lineage.began_with}"
+        )
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
