@@ -30,8 +30,11 @@ from napari_medseg.cli.options import (
     open_registry,
 )
 from napari_medseg.core.formats.mask_placement import MaskPlacement
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.tasks.definitions import Task
 
 if TYPE_CHECKING:
+    from training.evaluation.evaluate import LabelSource
     from training.evaluation.scores import Evaluation
 
 
@@ -64,7 +67,7 @@ def evaluate(
     and F1. --values, --binarise and --ignore tell what the values of the references mean.
     """
     from training.evaluation.case_figure import FigureSelection
-    from training.evaluation.evaluate import evaluate_cases, find_cases, make_folder_source, make_predictor_source
+    from training.evaluation.evaluate import evaluate_cases, find_cases
     from training.evaluation.evaluation_report import N_SHOWN_EACH, write_evaluation
     from training.evaluation.scores import Evaluation
     from training.from_folders.mask_reading import make_label_reader
@@ -74,13 +77,7 @@ def evaluate(
     chosen = models.read_task_catalog().get_task(task)
     placement = MaskPlacement(mask_orientation, same_voxels)
     encoding = MaskEncoding(chosen, parse_values(values), binarise, ignore, placement)
-    if predictions is not None:
-        read_predicted = make_label_reader(MaskEncoding(chosen, placement=placement))
-        name, source, n_classes = predictions.name, make_folder_source(predictions, read_predicted), None
-    else:
-        card = choose_model_card(models, task, model)
-        name, n_classes = card.id, card.architecture.classes
-        source = make_predictor_source(load_predictor(models, card.id, device))
+    name, source, n_classes = _choose_source(models, chosen, predictions, placement, model, device)
     cases = find_cases(images, labels, only, group, encoding.ignored_value)
     console = make_progress_console(quiet=as_json)
     results = evaluate_cases(source, cases, chosen, n_classes, make_label_reader(encoding))
@@ -97,6 +94,26 @@ def evaluate(
     _echo_table(evaluation)
     for path in paths:
         echo(str(path))
+
+
+def _choose_source(
+    models: ModelRegistry,
+    task: Task,
+    predictions: Path | None,
+    placement: MaskPlacement,
+    model: str | None,
+    device: str | None,
+) -> "tuple[str, LabelSource, int | None]":
+    """Return the name of what is scored, the source of its labels, and how many classes it can predict if known."""
+    from training.evaluation.evaluate import make_folder_source, make_predictor_source
+    from training.from_folders.mask_reading import make_label_reader
+    from training.from_folders.mask_values import MaskEncoding
+
+    if predictions is not None:
+        read_predicted = make_label_reader(MaskEncoding(task, placement=placement))
+        return predictions.name, make_folder_source(predictions, read_predicted), None
+    card = choose_model_card(models, task.name, model)
+    return card.id, make_predictor_source(load_predictor(models, card.id, device)), card.architecture.classes
 
 
 def _echo_json(evaluation: "Evaluation") -> None:

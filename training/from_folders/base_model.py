@@ -19,7 +19,7 @@ from napari_medseg.core.formats.mask_placement import AS_STATED
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.name_matching import unify_name
-from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
@@ -27,6 +27,7 @@ from training.evaluation.hold_out_evaluation import EvaluationRequest, write_eva
 from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
+from training.from_folders.group_split import check_content
 from training.recipe import update_recipe, write_recipe
 from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         base = read_model_recipe(options.recipe)
         if not (options.run_dir / SNAPSHOT_FILE).exists():
             make_run(base, options.data, options.weights, options.run_dir)
+            for place in check_content(read_snapshot(options.run_dir / SNAPSHOT_FILE), options.run_dir):
+                logger.warning("%s", place)
         if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
             write_cost(options.run_dir)
             ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))

@@ -14,6 +14,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, summarise_labels
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
@@ -37,7 +38,8 @@ class Mismatch:
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
     size"``, ``"other header"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"``,
     ``"orientation"`` (the mask may lie the other way), ``"reading"``, ``"soft borders"``, ``"not looked at"``,
-    ``"group"``, or a kind of `core.quality.label_set_checks` for the whole set; then `name` is empty.
+    ``"group"``, ``"duplicate"``, ``"same place"``, or a kind of `core.quality.label_set_checks` for the whole set; then
+    `name` is empty.
     """
 
     kind: str
@@ -59,13 +61,19 @@ class ImageFacts:
 
 @dataclass(frozen=True, eq=False)
 class FolderCase:
-    """An image with the file of its labels; `placement` tells how the mask lies if it differs from the encoding's."""
+    """An image with the file of its labels.
+
+    `group` is what the image file says of its patient, slide or video. `placement` tells how the mask lies if it
+    differs from the encoding's.
+    """
 
     name: str
     image: Path
     mask: MaskFile
     facts: ImageFacts | None = None
     placement: MaskPlacement | None = None
+    group: str = ""
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +165,9 @@ def check_pair(case: FolderCase, encoding: MaskEncoding) -> CheckedPair:
         found.append(Mismatch("full", case.name, text, blocking=False))
     if content.is_constant:
         found.append(Mismatch(CONSTANT, case.name, "all pixels of the image have the same value", blocking=False))
-    return CheckedPair(replace(case, facts=facts), tuple(found), replace(mask, pixels=np.empty(0)))
+    group, fingerprint = image.group or case.name, compute_fingerprint(image)
+    complete = replace(case, facts=facts, group=group, fingerprint=fingerprint)
+    return CheckedPair(complete, tuple(found), replace(mask, pixels=np.empty(0)))
 
 
 def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> Iterator[Mismatch]:

@@ -20,7 +20,6 @@ from napari_medseg.core.formats.discovery import (
     TIFF_SUFFIXES,
     TIFF_VARIANT_SUFFIXES,
     ImageSource,
-    detect_group,
     find_images,
     format_sources,
     get_suffix,
@@ -31,6 +30,7 @@ from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
+from napari_medseg.core.groups import find_group
 from napari_medseg.core.image import Image
 
 __all__ = [
@@ -98,7 +98,7 @@ def read(path: Path) -> Image:
     Returns
     -------
     Image
-        In canonical order, with its group: the patient of a DICOM file, else derived from the file name.
+        In canonical order, with its group: the patient of a DICOM file, else what `core.groups` finds in the file name.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def read(path: Path) -> Image:
             )
         return read_source(sources[0])
     image = _find_reader(path)(path)
-    return image if image.group else replace(image, group=detect_group(path))
+    return image if image.group else replace(image, group=find_group(path, is_volume=image.axes.startswith("Z")))
 
 
 def read_source(source: ImageSource) -> Image:

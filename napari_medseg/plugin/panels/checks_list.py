@@ -16,6 +16,7 @@ from napari_medseg.workflow.data_checks import (
     list_corrections_to_check,
     sort_blocking_first,
 )
+from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
 ROW_HEIGHT_PX = 20
@@ -74,7 +75,8 @@ class FindingsList(QWidget):
             return
         self.cancel_check()
         self._checked, self._found = pieces, []
-        worker = Worker(iter_findings(self._workspace.project.folder, pieces), self)
+        replayed = list_replayed_images(self._workspace, task)
+        worker = Worker(iter_findings(self._workspace.project.folder, pieces, replayed), self)
         worker.yielded.connect(self._found.extend)
         worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(worker))

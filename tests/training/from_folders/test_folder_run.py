@@ -27,13 +27,8 @@ from training.from_folders.default_recipe import (
     make_default_recipe,
     read_recipe_overrides,
 )
-from training.from_folders.folder_run import (
-    FolderData,
-    check_folder_data,
-    evaluate_folder_run,
-    fill_run,
-    make_folder_task,
-)
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import evaluate_folder_run, fill_run, make_folder_task
 from training.from_folders.mask_pairing import format_mismatches, read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
 from training.from_folders.name_matching import pair_names
@@ -365,8 +360,8 @@ def test_what_nobody_decided_on_is_marked_and_neither_learnt_nor_judged(
 
 def test_anything_drawn_becomes_the_one_label_even_in_a_jpeg(tmp_path: Path, own: Callable[..., FolderData]) -> None:
     drawn = (field_labels() > 0).astype(np.uint8) * 255
-    for name in ("a", "b", "c"):
-        put(tmp_path / "images" / f"{name}.png", grey(1))
+    for number, name in enumerate(("a", "b", "c")):
+        put(tmp_path / "images" / f"{name}.png", grey(number))
     (tmp_path / "masks").mkdir()
     Picture.fromarray(np.stack([drawn] * 3, axis=-1)).save(tmp_path / "masks" / "a.jpg", quality=60)
     put(tmp_path / "masks" / "b.png", np.stack([field_labels() * 30] * 3, axis=-1))

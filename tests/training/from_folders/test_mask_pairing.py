@@ -16,7 +16,8 @@ from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlace
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks.custom_task import make_custom_task
 from training.from_folders.default_recipe import RecipeOverrides
-from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run
 from training.from_folders.mask_pairing import read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
 
