@@ -13,6 +13,7 @@ from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.exporter import Exporter
+from napari_medseg.plugin.controllers.group_editor import GroupEditor
 from napari_medseg.plugin.controllers.idle_timer import IdleTimer
 from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -144,6 +145,7 @@ class Dock(QWidget):
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
+        self.group_editor = GroupEditor(workspace, self.worklist, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
@@ -163,6 +165,7 @@ class Dock(QWidget):
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
         self.case_panel.task_chosen.connect(self._on_task_changed)
+        self.case_panel.groups_requested.connect(self.group_editor.show_form)
         self.review_panel.export_requested.connect(self.show_export_form)
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(

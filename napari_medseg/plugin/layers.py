@@ -1,6 +1,7 @@
 """Conversion between our records and napari layers. Only this file knows both."""
 
 from colorsys import hsv_to_rgb
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from napari.layers import Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_medseg.core.groups import find_group
 from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.definitions import TASKS, Task
@@ -142,7 +144,7 @@ def get_image(layer: Layer | None) -> Image | None:
         axes=axes + "C" if colour else axes,
         spacing_mm=spacing,
         units="rgb" if colour else "grey",
-        group=layer.name,
+        group=find_group(Path(file), is_volume=layer.ndim > 2) if (file := layer.source.path) else layer.name,
         name=layer.name,
     )
 

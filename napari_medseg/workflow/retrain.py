@@ -12,6 +12,7 @@ from pathlib import Path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
@@ -112,8 +113,8 @@ def start_run(
     Raises
     ------
     MedSegError
-        If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
-        the version does not exist, or the changes are not allowed.
+        If there is no correction for training or nothing to learn, a check blocks training, a run is active, a run of
+        the task is paused, the version does not exist, or the changes are not allowed.
     """
     since = time.time() if since is None else since
     ensure_no_running_run(ws)
@@ -126,6 +127,9 @@ def start_run(
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
+    nothing = [one.text for one in found if one.finding.kind == NOTHING_TO_LEARN]
+    if nothing and not snapshot.filter_by_role(Role.REPLAY):
+        raise MedSegError(f"there is nothing to learn: {nothing[0]}, and there are none.")
     run_id = _make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):

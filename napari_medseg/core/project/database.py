@@ -6,7 +6,7 @@ inserted, except that the states of reviews and runs are updated. Only the threa
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Self
@@ -207,6 +207,23 @@ class Project:
             self._connection.execute(
                 'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
             )
+
+    def set_case_groups(self, group_of: Mapping[int, str]) -> None:
+        """Write the group of cases by their ids; earlier groups are kept as history."""
+        rows = [(case_id, group, now()) for case_id, group in group_of.items()]
+        with self.transaction():
+            self._connection.executemany('INSERT INTO case_groups (case_id, "group", created) VALUES (?, ?, ?)', rows)
+
+    def set_group_pattern(self, pattern: str) -> None:
+        """Write the pattern that names the groups of new cases from now on; empty for the rule of `core.groups`."""
+        with self.transaction():
+            self._connection.execute("INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()])
+
+    def read_group_pattern(self) -> str:
+        """Return the current pattern; empty if there is none."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            found = self._connection.execute("SELECT pattern FROM group_patterns ORDER BY id DESC LIMIT 1").fetchone()
+        return str(found[0]) if found else ""
 
     def read_hold_out_groups(self) -> dict[str, bool]:
         """Return the current side of each group: True for hold-out."""

@@ -22,6 +22,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import case_ranking, cases
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Worklist(QObject):
     def set_held_out(self, group: str, held_out: bool) -> None:
         """Add a group to the hold-out or remove it."""
         with show_errors():
-            cases.set_held_out(self._workspace, group, held_out)
+            sides.set_held_out(self._workspace, group, held_out)
         self._cases.forget()
         self._refresh_timer.start()
 

@@ -24,11 +24,13 @@ class CaseList(QTreeWidget):
 
     Notes
     -----
-    `hold_out_requested` carries a group and whether to hold it out.
+    `hold_out_requested` carries a group and whether to hold it out; `groups_requested` the case whose group should be
+    changed, or `None` for the groups of all cases.
     """
 
     chosen = Signal(object)
     hold_out_requested = Signal(str, bool)
+    groups_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,6 +99,8 @@ class CaseList(QTreeWidget):
         menu = QMenu(self)
         text = f"Use {case.group} for training" if case.held_out else f"Hold out {case.group} for evaluation"
         menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
+        menu.addAction(f"Patient of {case.name}...", lambda: self.groups_requested.emit(case))
+        menu.addAction("Patients of all images...", lambda: self.groups_requested.emit(None))
         menu.exec(self.viewport().mapToGlobal(place))
 
 

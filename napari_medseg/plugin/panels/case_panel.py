@@ -38,11 +38,12 @@ class CasePanel(CollapsibleSection):
     Notes
     -----
     `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
-    another task was selected.
+    another task was selected. `groups_requested` carries a case whose group should be changed, or `None` for all.
     """
 
     predict_requested = Signal()
     task_chosen = Signal()
+    groups_requested = Signal(object)
 
     def __init__(
         self,
@@ -170,6 +171,7 @@ class CasePanel(CollapsibleSection):
         self._unfold.toggled.connect(self._list.setVisible)
         self._list.chosen.connect(self._worklist.open)
         self._list.hold_out_requested.connect(self._worklist.set_held_out)
+        self._list.groups_requested.connect(self.groups_requested)
         self.task_selector.chosen.connect(self._worklist.choose_task)
         self.task_selector.versions_changed.connect(self.refresh_models)
         self._model.activated.connect(self._on_model)
