@@ -27,6 +27,7 @@ from napari_medseg.core.tasks.custom_task import have_same_labels
 from napari_medseg.core.tasks.definitions import TASKS, Task
 
 if TYPE_CHECKING:
+    from training.from_folders.base_recipe import ModelRecipe
     from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_run import FolderData
     from training.from_folders.mask_pairing import PairingResult
@@ -162,8 +163,8 @@ def train_on_folders(
 ) -> None:
     """Train a model on folders of images and masks.
 
-    All files are checked first; training starts only if they fit. The images decide the network and the number of epochs,
-    unless --recipe or --epochs set them. No project is used.
+    All files are checked first; training starts only if they fit. The images decide the network and the number of
+    epochs, unless --recipe or --epochs set them. No project is used.
 
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
@@ -189,14 +190,17 @@ def train_on_folders(
     else:
         run_dir = out or Path(RUNS_FOLDER) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
-        console.print(describe_split(data, pairs.cases), markup=False, soft_wrap=True)
-        console.print(
-            f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {base.card.lineage.began_with}"
-        )
+        _print_plan(describe_split(data, pairs.cases), base, len(pairs.cases), console)
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
             train_folder_run(run_dir, budget, console, as_json=as_json)
+
+
+def _print_plan(split: str, base: "ModelRecipe", n_images: int, console: Console) -> None:
+    """Print the patients, and how the model is trained."""
+    start, n_epochs = base.card.lineage.began_with, base.recipe.schedule.n_epochs
+    console.print(f"{split}\n{n_images} images, {n_epochs} epochs, starts from {start}", markup=False, soft_wrap=True)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
