@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.groups import GroupPattern
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import swap_sides
@@ -55,6 +56,8 @@ def load_case(case: LabelledCase) -> LoadedCase:
         If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
     image = formats.read(case.image)
+    if image.series and not case.group:  # DICOM states the patient
+        case = replace(case, group=image.group)
     reference = formats.read_labels(case.labels, image)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
@@ -124,7 +127,8 @@ def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> l
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        Regular expression. Its match in the stem, or its first capturing group, is the patient, slide or video.
+        A `core.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image is a
+        group, except that DICOM files are grouped by patient.
 
     Raises
     ------
@@ -222,6 +226,4 @@ def _get_label_name(task: Task, value: int) -> str:
 
 
 def _find_group(stem: str, pattern: str) -> str:
-    if not pattern or (match := re.search(pattern, stem)) is None:
-        return ""
-    return match.group(1) if match.groups() else match.group(0)
+    return GroupPattern.parse(pattern).find_group(Path(stem)) if pattern else ""
