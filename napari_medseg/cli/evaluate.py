@@ -51,7 +51,14 @@ def evaluate(
         typer.Option(help="Folder of label files to score instead of a model.", show_default=False),
     ] = None,
     only: Annotated[str, typer.Option(help="Use only images whose name starts with this regular expression.")] = "",
-    group: Annotated[str, typer.Option(help="Regular expression that finds the patient in an image's name.")] = "",
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group-pattern",
+            "--group",
+            help="Where the patient stands in a file name: '{patient}_*', or a regular expression.",
+        ),
+    ] = "",
     values: ValuesOption = "",
     binarise: BinariseOption = False,
     ignore: IgnoreOption = None,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.groups import GroupPattern
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import find_name, unify_name
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
@@ -59,6 +60,8 @@ def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels
         If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
     image = formats.read(case.image)
+    if image.series and not case.group:  # DICOM states the patient
+        case = replace(case, group=image.group)
     reference = read_labels(case.labels, image)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
@@ -139,7 +142,8 @@ def find_cases(
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        Regular expression. Its match in the stem, or its first capturing group, is the patient, slide or video.
+        A `core.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image is a
+        group, except that DICOM files are grouped by patient.
     ignored_value
         Label of unlabelled pixels, which are not scored; `None`: all pixels are.
 
@@ -245,6 +249,4 @@ def _get_label_name(task: Task, value: int) -> str:
 
 
 def _find_group(stem: str, pattern: str) -> str:
-    if not pattern or (match := re.search(unify_name(pattern), stem)) is None:
-        return ""
-    return match.group(1) if match.groups() else match.group(0)
+    return GroupPattern.parse(pattern).find_group(Path(stem)) if pattern else ""

@@ -38,6 +38,7 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
+    from training.from_folders.base_recipe import ModelRecipe
     from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_data import FolderData
     from training.from_folders.mask_pairing import PairingResult
@@ -219,6 +220,12 @@ def _end_check(data: "FolderData", pairs: "PairingResult", *, skips: bool) -> ty
         echo(describe_split(data, pairs.cases))
     echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
     return typer.Exit(0 if pairs.can_train(skips=skips) else 1)
+
+
+def _print_plan(split: str, base: "ModelRecipe", n_images: int, console: Console) -> None:
+    """Print the patients, and how the model is trained."""
+    start, n_epochs = base.card.lineage.began_with, base.recipe.schedule.n_epochs
+    console.print(f"{split}\n{n_images} images, {n_epochs} epochs, starts from {start}", markup=False, soft_wrap=True)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:

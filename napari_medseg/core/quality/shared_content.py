@@ -91,7 +91,9 @@ def compute_similarity(one: Fingerprint, other: Fingerprint) -> float:
 
 
 def _are_equal(one: Fingerprint, other: Fingerprint) -> bool:
-    """Whether two images are equal, or one is a plane of the other."""
+    """Whether two images are equal, or one is a plane of the other; blank frames tell nothing."""
+    if not one.planes.any():
+        return False
     if one.digest == other.digest:
         return True
     few, many = sorted((one.plane_digests, other.plane_digests), key=len)
