@@ -18,7 +18,7 @@ from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.core.tasks.detection import check_image_fits_task
-from napari_medseg.workflow.custom_tasks import save_task_to_project
+from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -73,16 +73,19 @@ class TaskCases:
         self._rows = None
 
     def update(self, case: Case) -> None:
-        """Read the row of a case again; a new case is added at the end."""
+        """Read the row of a case again; a new case is added at the end, a removed one is not listed."""
         if self._rows is None or case.task != self._task:
             return
-        row = get_case_row(self._workspace, case)
         place = next((n for n, known in enumerate(self._rows) if known.case.id == case.id), len(self._rows))
-        self._rows = [*self._rows[:place], row, *self._rows[place + 1 :]]
+        is_removed = case.id in self._workspace.project.read_removed_case_ids()
+        row = [] if is_removed else [get_case_row(self._workspace, case)]
+        self._rows = [*self._rows[:place], *row, *self._rows[place + 1 :]]
 
 
 def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
     """Add images to the project in order. If an image exists already (same content and task), its case is returned.
+
+    A case that was removed from the list is on it again.
 
     Each new group is assigned to training or hold-out by `core.split` and keeps this assignment. Groups of the training
     samples of a live bundled model are never held out.
@@ -97,8 +100,11 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str) -> list[Case]:
         check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
-        _assign_sides(ws, [_get_group(image) for image in images if _find_case(ws, image, task) is None])
-        return [_find_case(ws, image, task) or _add_case(ws, image, task) for image in images]
+        _assign_sides(ws, [_get_group(image) for image in images if find_case(ws, image.content_hash, task) is None])
+        added = [find_case(ws, image.content_hash, task) or _add_case(ws, image, task) for image in images]
+        removed = ws.project.read_removed_case_ids()
+        ws.project.set_removed([case for case in added if case.id in removed], removed=False)
+        return added
 
 
 def load_image(ws: Workspace, case: Case) -> Image:
@@ -133,7 +139,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
 
 
 def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """Return all cases (of one task or of all) with their state, in the order of import."""
+    """Return the listed cases (of one task or of all) with their state, in the order of import."""
     return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
 
 
@@ -143,14 +149,22 @@ def get_case_row(ws: Workspace, case: Case) -> CaseRow:
 
 
 def find_last_task(ws: Workspace) -> Task:
-    """Return the task of the newest case, or the first built-in task in a new project."""
-    known = [case.task for case in ws.project.read_records(Case) if case.task in ws.tasks]
+    """Return the task of the newest listed case, or the first built-in task in a new project."""
+    removed = ws.project.read_removed_case_ids()
+    listed = [case for case in ws.project.read_records(Case) if case.id not in removed]
+    known = [case.task for case in listed if case.task in ws.tasks]
     return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
 def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:
     """Return the newest correction of each case, in the order of the cases, without cases rejected afterwards."""
     return list(ws.project.read_accepted_cases(task))
+
+
+def find_case(ws: Workspace, content_hash: str, task: str) -> Case | None:
+    """Return the case of an image in a task, also if it was removed from the list; `None` if there is none."""
+    found = ws.project.read_records(Case, "content_hash", content_hash)
+    return next((case for case in found if case.task == task), None)
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
@@ -176,11 +190,6 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
             f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
-
-
-def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
-    found = ws.project.read_records(Case, "content_hash", image.content_hash)
-    return next((case for case in found if case.task == task), None)
 
 
 def _get_group(image: Image) -> str:

@@ -62,6 +62,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # New version for the run states "paused" and "discarded": programs that do not know them must not open it.
         "CREATE INDEX runs_by_state ON runs (state)",
     ),
+    (
+        # Whether a case is on the list of its task. The last row of a case counts; earlier decisions are history.
+        """CREATE TABLE removed_cases (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), removed INTEGER NOT NULL,
+            created TEXT NOT NULL)""",
+        "CREATE INDEX removed_cases_by_case ON removed_cases (case_id, id)",
+    ),
 )
 
 

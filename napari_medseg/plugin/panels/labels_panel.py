@@ -74,6 +74,11 @@ class LabelsPanel(CollapsibleSection):
             self._rows_layout.addWidget(self._make_label_row(index, label))
         self._on_opened()
 
+    def show_task(self, task: Task) -> None:
+        """List the labels of a task unless they are listed already."""
+        if task != self._task:
+            self.set_task(task)
+
     def choose_label(self, index: int) -> None:
         """Paint with the label at `index` (from 0). A case without labels starts with empty labels."""
         current = self._case_controller.current
