@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize
-from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
@@ -71,6 +81,7 @@ class MedSegWidget(QWidget):
         # napari passes a proxy that returns new layer objects on each access. Only public names are used.
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
+        self._is_closing = False
         self._window: QMainWindow | None = None
         self._canvas_context: CanvasContext | None = None
         self.workspace: Workspace | None = None
@@ -112,20 +123,28 @@ class MedSegWidget(QWidget):
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before the window closes during training; then save everything."""
-        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None:
+        """Ask before the window closes during training; save everything once the window has closed.
+
+        napari may ask too, and its answer may be that the window stays. So napari handles the event first: until it has
+        accepted the event, nothing is closed and no run is paused.
+        """
+        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None or self._is_closing:
             return False
-        if self.dock.run_monitor.is_running:
-            choice = self._ask(self)
-            if choice is CloseChoice.STAY:
-                event.ignore()
-                return True
+        monitor = self.dock.run_monitor
+        choice = self._ask(self) if monitor.is_running else CloseChoice.LEAVE_RUNNING
+        if choice is CloseChoice.STAY:
+            event.ignore()
+            return True
+        self._is_closing = True  # so that this filter lets the event through
+        QApplication.instance().notify(watched, event)  # unlike `sendEvent`, it keeps what napari's question depends on
+        self._is_closing = False
+        if event.isAccepted():
             if choice is CloseChoice.PAUSE_RUN:
-                self.dock.run_monitor.pause()
+                monitor.pause()
             if choice is CloseChoice.CANCEL_RUN:
-                self.dock.run_monitor.cancel()
-        self.close_down()
-        return False
+                monitor.cancel()
+            self.close_down()
+        return True
 
     def _make_project_row(self) -> None:
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)

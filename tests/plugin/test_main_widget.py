@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from napari._qt import qt_main_window
 from napari._qt.qt_main_window import _instantiate_dock_widget
 from napari.settings import get_settings
 from plugin_phantoms import Texts, drop_on, write_phantom
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtWidgets import QDialog, QScrollArea
 
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
@@ -128,22 +128,64 @@ def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(
     assert [case.name for case in review.list_draft_cases(ws)] == ["case1"]
 
 
+def click_x(viewer: Any) -> None:
+    """Close the window as its X does; napari asks only then."""
+    viewer.window._qt_window.windowHandle().close()
+
+
 def test_closing_while_a_model_learns_asks_once(
     viewer: Any, widget: MedSegWidget, choice: list[CloseChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[bool] = []
     monkeypatch.setattr(type(widget.dock.run_monitor), "is_running", True)
     monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: cancelled.append(True))
-    window = viewer.window._qt_window
     choice[0] = CloseChoice.STAY
-    event = QCloseEvent()
-    assert widget.eventFilter(window, event)
-    assert not event.isAccepted()
+    click_x(viewer)
+    assert viewer.window._qt_window.isVisible()
     assert widget.workspace is not None
     choice[0] = CloseChoice.CANCEL_RUN
-    assert not widget.eventFilter(window, QCloseEvent())
+    click_x(viewer)
     assert cancelled == [True]
     assert widget.workspace is None
+
+
+@pytest.mark.parametrize("ending", [None, CloseChoice.PAUSE_RUN, CloseChoice.CANCEL_RUN])
+def test_nothing_is_closed_before_the_window_really_closes(
+    viewer: Any,
+    widget: MedSegWidget,
+    choice: list[CloseChoice],
+    ending: CloseChoice | None,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    ended: list[str] = []
+    if ending is not None:
+        choice[0] = ending
+        monkeypatch.setattr(type(widget.dock.run_monitor), "is_running", True)
+        monkeypatch.setattr(widget.dock.run_monitor, "pause", lambda: ended.append("paused"))
+        monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: ended.append("cancelled"))
+    asked: list[bool] = []
+    answer = QDialog.DialogCode.Rejected
+    monkeypatch.setattr(qt_main_window.ConfirmCloseDialog, "exec_", lambda _: asked.append(True) or answer)
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", True)
+    click_x(viewer)
+    assert asked == [True]
+    assert viewer.window._qt_window.isVisible()
+    layer = widget.dock.case_controller.current.labels_layer
+    assert layer.editable
+    assert widget.workspace.engine.state == "ready"
+    assert ended == []
+    layer.paint((2, 2), 1)
+    assert widget.dock.case_controller.current.state == "draft"
+    answer = QDialog.DialogCode.Accepted
+    click_x(viewer)
+    assert asked == [True, True]
+    assert not viewer.window._qt_window.isVisible()
+    assert widget.workspace is None
+    assert ended == {None: [], CloseChoice.PAUSE_RUN: ["paused"], CloseChoice.CANCEL_RUN: ["cancelled"]}[ending]
 
 
 def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
