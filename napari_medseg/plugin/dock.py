@@ -10,8 +10,10 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.exporter import Exporter
 from napari_medseg.plugin.controllers.idle_timer import IdleTimer
@@ -144,7 +146,8 @@ class Dock(QWidget):
         self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
-        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region)
+        self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
+        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
         inner = QWidget()
@@ -168,8 +171,8 @@ class Dock(QWidget):
         self.case_panel.task_chosen.connect(self._on_task_changed)
         self.case_panel.use_requested.connect(self.task_assigner.use_open_image)
         self.case_panel.commands_requested.connect(self.show_list_commands)
-        self.case_panel.remove_requested.connect(lambda case: self.task_assigner.remove_from_list([case]))
-        self.case_controller.opened.connect(lambda: self.labels_panel.show_task(self.worklist.open_task))
+        self.case_panel.remove_requested.connect(self._on_remove_requested)
+        self.case_controller.opened.connect(self._on_opened)
         self.review_panel.export_requested.connect(self.show_export_form)
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
@@ -189,6 +192,15 @@ class Dock(QWidget):
         self.labels_panel.set_task(self.worklist.open_task)
         self.retrain_panel.set_task(self.worklist.task.name)
         self._on_list_changed()
+
+    def _on_opened(self) -> None:
+        self.labels_panel.show_task(self.worklist.open_task)
+
+    def _get_open_task(self) -> Task:
+        return self.worklist.open_task
+
+    def _on_remove_requested(self, case: Case) -> None:
+        self.task_assigner.remove_from_list([case])
 
     def _on_list_changed(self) -> None:
         with show_errors():

@@ -1,12 +1,13 @@
 """The dock widget `MedSeg`: opens, shows, switches and closes the project."""
 
+import gc
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QObject, QSize
+from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -109,6 +110,7 @@ class MedSegWidget(QWidget):
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
+            gc.unfreeze()
         if self._canvas_context is not None:
             self._canvas_context.close()
             self._canvas_context = None
@@ -190,9 +192,19 @@ class MedSegWidget(QWidget):
         window.installEventFilter(self)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
+        QTimer.singleShot(0, self._exempt_from_garbage_collection)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
+
+    def _exempt_from_garbage_collection(self) -> None:
+        """Exempt all that exists after the start, and lives as long as the window, from garbage collection.
+
+        napari collects garbage at each removal of a layer, so at each change of case; that took half a second.
+        """
+        if self._window is not None:
+            gc.collect()
+            gc.freeze()
 
     def _watch_window(self, window: QMainWindow) -> None:
         """Handle drops on the canvas and watch for user activity."""

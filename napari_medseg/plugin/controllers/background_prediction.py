@@ -51,14 +51,18 @@ class BackgroundPrediction(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.predict_next)
-        queue.predicted.connect(lambda case, _prediction, _labels: self._on_predicted(case))
+        queue.predicted.connect(self._on_predicted)
         queue.image_loaded.connect(self._on_read)
         queue.failed.connect(self._on_failed)
         queue.read_failed.connect(self._on_read_failed)
 
     def close(self) -> None:
-        """Start no further prediction."""
+        """Start no further prediction, and let go of the queue."""
         self._timer.stop()
+        self._queue.predicted.disconnect(self._on_predicted)
+        self._queue.image_loaded.disconnect(self._on_read)
+        self._queue.failed.disconnect(self._on_failed)
+        self._queue.read_failed.disconnect(self._on_read_failed)
 
     def predict_next(self) -> None:
         """Predict the next case of the list, unless a prediction runs or the last one failed just now."""
@@ -98,7 +102,7 @@ class BackgroundPrediction(QObject):
         if following is not None and following.id == case.id:
             self._preloaded = (case.id, image)
 
-    def _on_predicted(self, case: Case) -> None:
+    def _on_predicted(self, case: Case, _prediction: object, _labels: object) -> None:
         self._n_failures.pop(case.id, None)
         self._back_off.record_success()
 

@@ -57,9 +57,7 @@ class Worklist(QObject):
         self._unopenable: set[int] = set()
         self._failed_at: Case | None = None
         self._cases = cases.TaskCases(workspace, self.task.name)
-        self._background = BackgroundPrediction(
-            prediction_queue, lambda: (self.rows, self._get_open_case()), self._get_background_model
-        )
+        self._background = BackgroundPrediction(prediction_queue, self._list_following, self._get_background_model)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -200,7 +198,7 @@ class Worklist(QObject):
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.open_failed.connect(self._on_open_failed)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(lambda: self._update_case(self._get_open_case()))
+        self._case_controller.state_changed.connect(self._on_state_changed)
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
         self._detect_task(image, layers.get_requested_task(layer))
@@ -262,6 +260,9 @@ class Worklist(QObject):
         self._unopenable.add(case.id)
         self._refresh_timer.start()
 
+    def _on_state_changed(self) -> None:
+        self._update_case(self._get_open_case())
+
     def _update_case(self, case: Case | None) -> None:
         """Read the state of a case again and schedule a refresh of the list."""
         if case is not None:
@@ -275,6 +276,9 @@ class Worklist(QObject):
 
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case
+
+    def _list_following(self) -> tuple[list[CaseRow], Case | None]:
+        return self.rows, self._get_open_case()
 
     def _get_background_model(self) -> str:
         """Return the version for the next cases; without one, labels are painted manually."""
