@@ -43,7 +43,7 @@ def merge_labels(labels: NDArray[Any], drawn: NDArray[Any], task: Task) -> NDArr
         names = ", ".join(f"{label.value} {label.name}" for label in task.labels)
         raise MedSegError(
             f"the drawn labels have the value {listed}, which {task.title} does not know. Its labels are: {names}. "
-            "Change the values, or accept without them."
+            "Change the values, or ignore the layer."
         )
     return np.where(where, values, labels).astype(labels.dtype)
 

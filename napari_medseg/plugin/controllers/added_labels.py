@@ -61,13 +61,13 @@ class AddedLabels:
         layer = waiting[0]
         n_voxels = np.count_nonzero(self._get_new_voxels(layer))
         text = (
-            f"You added the layer {layer.name!r} with {n_voxels:,} labelled voxels. Merge it into {current.case.name}?"
+            f"You added the layer {layer.name!r} with {n_voxels:,} labelled voxels. Accept {current.case.name} with it?"
         )
         self._ask(
             text,
             [
-                ("Merge and accept", partial(self._merge, layer, current, then)),
-                ("Accept without it", partial(self._ignore, layer, then)),
+                ("Merge", partial(self._merge, layer, current, then)),
+                ("Ignore it", partial(self._ignore, layer, then)),
                 ("Cancel", lambda: None),
             ],
         )
@@ -117,7 +117,7 @@ def sample_on_grid(layer: Labels, values: NDArray[Any], image_layer: ImageLayer)
     if layer.ndim != image_layer.ndim:
         raise MedSegError(
             f"{layer.name} has {layer.ndim} dimensions, but the image has {image_layer.ndim}. Draw in a layer that has "
-            "those of the image, or accept without it."
+            "those of the image, or ignore the layer."
         )
     shape = image_layer.data.shape[: image_layer.ndim]
     to_world, identity = _get_affine(layer), np.eye(layer.ndim + 1)

@@ -65,27 +65,17 @@ class CaseController(QObject):
         return self._work.is_running
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case; the current case stays open until the image is read.
+        """Open a case; the current case stays open until the image is read, and until its labels are accepted.
 
         Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
         """
-        if self.current is not None and self.current.case.id == case.id:
-            return
-        self._work.stop()
-        if image is not None:
-            self._show_case(case, image, layer)
-        else:
-            self._work.run(
-                _load_image(self._workspace, case),
-                lambda loaded: self._show_case(case, loaded, None),
-                lambda: self.open_failed.emit(case),
-            )
+        self._work.call_when_free(partial(self._open, case, image, layer))
 
     def close_case(self) -> None:
         """Save and close the open case and remove its layers."""
         self._work.stop()
         if (current := self.current) is not None:
-            self._close_edit_session(current)
+            current.close_edit_session()
             self.current = None
             current.remove_layers(self._viewer)
             self.opened.emit()
@@ -95,7 +85,7 @@ class CaseController(QObject):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._work.stop()
         if (current := self.current) is not None:
-            self._close_edit_session(current)
+            current.close_edit_session()
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
 
@@ -110,9 +100,11 @@ class CaseController(QObject):
             work.recorder.show_draft()
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
-            draft = review.open_review(self._workspace, current.case, prediction, labels)
-            self._close_edit_session(current)
-            self._start_edit_session(current, draft)
+            with ExitStack() as on_failure:
+                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+                current.close_edit_session()
+                self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
+                on_failure.pop_all()
         current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
 
@@ -133,7 +125,7 @@ class CaseController(QObject):
             work.layer.editable = False
             writing = _write_accepted(self._workspace, current, labels, work.draft.review_region)
             self._work.run(
-                writing, lambda done: self._record_accepted(current, labels, done), lambda: self._unlock(current)
+                writing, lambda done: self._record_accepted(current, labels, done), current.unlock, must_finish=True
             )
             self.state_changed.emit()
 
@@ -163,6 +155,18 @@ class CaseController(QObject):
         """Redo the last undone stroke and show its slice."""
         self._step_in_journal(StrokeRecorder.redo)
 
+    def _open(self, case: Case, image: Image | None, layer: ImageLayer | None) -> None:
+        if self.current is not None and self.current.case.id == case.id:
+            return
+        if image is not None:
+            self._show_case(case, image, layer)
+        else:
+            self._work.run(
+                _load_image(self._workspace, case),
+                lambda loaded: self._show_case(case, loaded, None),
+                lambda: self.open_failed.emit(case),
+            )
+
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Open a case completely or not at all. After an error its layers are removed, and the next case can open."""
         borrowed = layer is not None and layers.is_foreign_image(layer)
@@ -191,6 +195,8 @@ class CaseController(QObject):
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
                 before.remove_layers(self._viewer)
                 layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
+                if layer is None and image.name:
+                    shown.name = image.name  # napari numbers a second layer of the same name
             layers.show_initial_slice(self._viewer, shown, current.labels_layer)
             on_failure.pop_all()
             self.current = current
@@ -200,7 +206,7 @@ class CaseController(QObject):
     def _leave(self, before: OpenCase, following: Image) -> None:
         self.current = None
         self._remember_tools(before)
-        self._close_edit_session(before)
+        before.close_edit_session()
         if layers.get_display_unit(before.image) != layers.get_display_unit(following):
             before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
 
@@ -253,11 +259,6 @@ class CaseController(QObject):
             review.record_correction(self._workspace, current.edit_session.draft, labels, accepted)
             self._finish_review(current, "accepted")
 
-    def _unlock(self, current: OpenCase) -> None:
-        """Make labels that were not accepted editable again."""
-        if current.edit_session is not None:
-            current.edit_session.layer.editable = True
-
     def _finish_review(self, current: OpenCase, state: str) -> None:
         """Close the edit session; the case stays visible until another one is opened."""
         if (work := current.edit_session) is not None:
@@ -268,13 +269,6 @@ class CaseController(QObject):
         self.state_changed.emit()
         self.decided.emit(current.case)
 
-    def _close_edit_session(self, current: OpenCase) -> None:
-        work, current.edit_session = current.edit_session, None
-        if work is not None:
-            with show_errors():
-                work.recorder.close()
-            work.draft.close()
-
     def _on_removed(self, event: Event) -> None:
         current = self.current
         # The user deleted one of our layers. The draft is on disk and is restored when the case is opened again.
@@ -283,7 +277,7 @@ class CaseController(QObject):
         if event.value is current.image_layer:
             self.close_case()
         else:
-            self._close_edit_session(current)
+            current.close_edit_session()
             current.labels_layer = None
             self._on_labels_changed()
 

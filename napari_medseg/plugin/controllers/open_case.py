@@ -13,6 +13,7 @@ from napari_medseg.core.project.case_files import read_roi_labels
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ class OpenCase:
             self.saved_state = "predicted"
         if prediction is not None and prediction.field_file:
             self.set_roi_file(project_folder / prediction.field_file)
+
+    def close_edit_session(self) -> None:
+        """Record the last changes and close the draft. An error of the last change is shown."""
+        work, self.edit_session = self.edit_session, None
+        if work is not None:
+            with show_errors():
+                work.recorder.close()
+            work.draft.close()
+
+    def unlock(self) -> None:
+        """Make labels that were not accepted editable again."""
+        if self.edit_session is not None:
+            self.edit_session.layer.editable = True
 
     def remove_layers(self, viewer: "Viewer") -> None:
         """Remove the layers of the case; a borrowed image layer stays."""

@@ -82,13 +82,17 @@ class TaskAssigner:
     def remove_from_list(self, chosen: Sequence[Case]) -> None:
         """Remove cases from the list of their task; if one of them is open, the next case of the list opens."""
         current = self._case_controller.current
+        is_open = current is not None and current.case.id in [case.id for case in chosen]
+        if is_open and self._case_controller.is_busy:
+            show_info("The labels are being saved. Remove the case in a moment.")
+            return
         with show_errors():
             assignment.remove_from_list(self._workspace, chosen)
             names, title = list_names(chosen), self._get_title(chosen[0].task)
             before = None if current is None else current.case
             self._undo.append((f"Undo: remove {names} from the list of {title}", partial(self._return, chosen, before)))
             self._worklist.reload_cases()
-            if current is not None and current.case.id in [case.id for case in chosen]:
+            if current is not None and is_open:
                 self._case_controller.close_case()
                 if any(not row.is_decided for row in self._worklist.rows):
                     self._worklist.open_next(current.case)
@@ -125,13 +129,13 @@ class TaskAssigner:
         names = list_names(assigned.added)
         self._undo.append((f"Undo: use {names} for {title}", partial(self._take_back, assigned, before)))
         text = f"{names}: now on the list of {title}.{refused}"
-        answers: list[PromptAnswer] = [("Undo", self.undo), ("OK", lambda: None)]
+        answers: list[PromptAnswer] = [("Undo", self.undo), ("Keep", lambda: None)]
         former = [case for case in chosen if case.task != assigned.task and case not in assigned.refused]
         tasks = {case.task for case in former}
         if len(tasks) == 1:
             where = self._get_title(tasks.pop())
             text += f" Still on the list of {where}, too."
-            answers.insert(0, (f"Remove from {where}", partial(self.remove_from_list, former)))
+            answers.insert(0, ("Remove there", partial(self.remove_from_list, former)))
         self._ask(text, answers)
 
     def _take_back(self, assigned: TaskAssignment, before: Case) -> None:

@@ -281,7 +281,6 @@ class Worklist(QObject):
         return self.rows, self._get_open_case()
 
     def _get_background_model(self) -> str:
-        """Return the version for the next cases; without one, labels are painted manually."""
         return self.chosen_model if self.predicts_automatically and not self._closed else ""
 
     def _make_case_from_selected(self) -> None:

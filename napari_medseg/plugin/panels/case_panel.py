@@ -85,7 +85,7 @@ class CasePanel(CollapsibleSection):
             self._name.setToolTip("" if current is None else _describe_case(current.case))
         is_elsewhere = current is not None and current.case.task != self._worklist.task.name
         self._use.setVisible(is_elsewhere)
-        self._use.setText(f"Use this image for {self._worklist.task.title}")
+        self._use.setText(theme.escape_mnemonic(f"Use this image for {self._worklist.task.title}"))
         self._hint.setVisible(current is None and not rows)
         several = bool(rows) and (len(rows) > 1 or current is None)
         for way, (text, key) in ((self._previous, ("previous", "S")), (self._next, ("next", "D"))):

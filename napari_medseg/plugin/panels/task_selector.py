@@ -70,10 +70,10 @@ class TaskSelector(theme.CompactComboBox):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for title, commands in sections:
-            heading = menu.addAction(title) if title else menu.addSeparator()
+            heading = menu.addAction(theme.escape_mnemonic(title)) if title else menu.addSeparator()
             heading.setEnabled(False)
             for text, call in commands:
-                menu.addAction(text, call)
+                menu.addAction(theme.escape_mnemonic(text), call)
         if not sections:
             menu.addAction("Open an image first: drop a file").setEnabled(False)
         menu.popup(self.mapToGlobal(QPoint(0, self.height())))

@@ -102,15 +102,33 @@ class SingleWork(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._worker: Worker | None = None
+        self._must_finish = False
+        self._waiting: Callable[[], None] | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether a result is awaited."""
         return self._worker is not None
 
-    def run(self, work: Generator[Any], then: Callable[[Any], None], on_failure: Callable[[], None]) -> None:
+    def call_when_free(self, call: Callable[[], None]) -> None:
+        """Stop the work and call `call`; if the work must finish, `call` waits for its end."""
+        if self._worker is not None and self._must_finish:
+            self._waiting = call
+        else:
+            self.stop()
+            call()
+
+    def run(
+        self,
+        work: Generator[Any],
+        then: Callable[[Any], None],
+        on_failure: Callable[[], None],
+        *,
+        must_finish: bool = False,
+    ) -> None:
         """Run `work`, which yields one item; then call `then` with it, or show the error and call `on_failure`."""
         worker = Worker(work, self)
+        self._must_finish = must_finish
 
         def let_go() -> None:
             if self._worker is worker:
@@ -127,6 +145,9 @@ class SingleWork(QObject):
         def ended() -> None:
             let_go()
             self.ended.emit()
+            if self._waiting is not None and must_finish:
+                call, self._waiting = self._waiting, None
+                self.call_when_free(call)
 
         worker.yielded.connect(delivered)
         worker.failed.connect(failed)
@@ -134,7 +155,8 @@ class SingleWork(QObject):
         self._worker = worker.start()
 
     def stop(self) -> None:
-        """Deliver nothing of the work that is under way."""
+        """Deliver nothing of the work that is under way, and drop the call that waits for its end."""
+        self._waiting = None
         if self._worker is not None:
             self._worker.stop()
             self._worker = None

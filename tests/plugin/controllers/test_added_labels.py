@@ -48,7 +48,7 @@ def accept(dock: Dock, qtbot: QtBot, answer: str) -> np.ndarray:
 
 def test_yes_merges_the_voxels_and_undo_takes_them_back(dock: Dock, qtbot: QtBot) -> None:
     layer = add_layer(dock)
-    accepted = accept(dock, qtbot, "Merge and accept")
+    accepted = accept(dock, qtbot, "Merge")
     expected = phantom_labels()
     expected[[2, 2, 20], [2, 3, 10]] = 2
     assert np.array_equal(accepted, expected)
@@ -61,7 +61,7 @@ def test_yes_merges_the_voxels_and_undo_takes_them_back(dock: Dock, qtbot: QtBot
 def test_merging_is_one_stroke(dock: Dock) -> None:
     layer = add_layer(dock, value=1)
     dock.added_labels.call_when_settled(lambda: None)
-    dock.prompt.press_answer("Merge and accept")
+    dock.prompt.press_answer("Merge")
     current = dock.case_controller.current
     assert current.labels_layer.data[2, 2] == 1
     dock.case_controller.undo()
@@ -70,14 +70,14 @@ def test_merging_is_one_stroke(dock: Dock) -> None:
     asked: list[int] = []
     dock.added_labels.call_when_settled(lambda: asked.append(1))
     assert "with 1 labelled voxels" in dock.prompt.text, "only what was painted since"
-    dock.prompt.press_answer("Merge and accept")
+    dock.prompt.press_answer("Merge")
     assert asked == [1]
     assert np.count_nonzero(current.labels_layer.data != phantom_labels()) == 1
 
 
 def test_no_ignores_the_layer_now_and_later(dock: Dock, qtbot: QtBot) -> None:
     layer = add_layer(dock)
-    assert np.array_equal(accept(dock, qtbot, "Accept without it"), phantom_labels())
+    assert np.array_equal(accept(dock, qtbot, "Ignore it"), phantom_labels())
     assert layer.visible
     qtbot.waitUntil(lambda: dock.case_panel._name.text() == "case2")
     layer.data_setitem((np.array([3]), np.array([3])), 2)
@@ -102,7 +102,7 @@ def test_an_empty_layer_is_no_question(dock: Dock, qtbot: QtBot) -> None:
 def test_a_value_that_is_no_label_is_said_and_nothing_is_accepted(dock: Dock, told: Texts) -> None:
     add_layer(dock, value=5)
     dock.review_panel.accept()
-    dock.prompt.press_answer("Merge and accept")
+    dock.prompt.press_answer("Merge")
     assert "value 5, which Lungs" in told
     assert not dock.case_controller.is_busy
     assert np.array_equal(dock.case_controller.current.labels_layer.data, phantom_labels())
@@ -129,7 +129,7 @@ def test_a_layer_on_another_grid_lands_where_it_is_seen(dock: Dock, told: Texts,
         arguments = {}
     dock._viewer.add_labels(drawn, **arguments)
     dock.added_labels.call_when_settled(lambda: None)
-    dock.prompt.press_answer("Merge and accept")
+    dock.prompt.press_answer("Merge")
     if kind == "plane of a volume":
         assert "has 3 dimensions, but the image has 2" in told
         return
@@ -151,7 +151,7 @@ def test_objects_get_numbers_of_their_own(dock: Dock, qtbot: QtBot) -> None:
     drawn[4:6, 4:8] = drawn[40:42, 4:8] = 1
     dock._viewer.add_labels(drawn)
     dock.added_labels.call_when_settled(lambda: None)
-    dock.prompt.press_answer("Merge and accept")
+    dock.prompt.press_answer("Merge")
     data = current.labels_layer.data
     assert len({int(data[30, 30]), int(data[4, 4]), int(data[40, 4]), 0}) == 4
     assert phantom(1).name

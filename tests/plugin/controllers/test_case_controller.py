@@ -351,3 +351,34 @@ def test_a_layer_whose_case_cannot_be_opened_is_removed_or_given_back(
 def colour_image() -> Image:
     pixels = np.random.default_rng(0).integers(100, 255, (48, 64, 3)).astype(np.uint8)
     return Image(pixels, "YXC", units="rgb", group="slide", name="slide")
+
+
+def test_another_case_opens_only_when_the_accepted_labels_are_saved(opened: SimpleNamespace, qtbot: QtBot) -> None:
+    other, _, _ = predicted(opened.ws, phantom(1))
+    predicted(opened.ws, phantom(2))
+    opened.case_controller.accept()
+    opened.case_controller.open(other, phantom(1))
+    assert opened.case_controller.current.case.id == opened.case.id
+    qtbot.waitUntil(lambda: opened.case_controller.current.case.id == other.id)
+    assert state_of(opened.ws, opened.case) == "accepted"
+
+
+def test_a_prediction_that_cannot_be_shown_closes_the_case_and_loses_no_stroke(
+    opened: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = phantom_labels()
+    _, prediction, _ = predicted(opened.ws, opened.image, labels)
+    opened.case_controller.current.labels_layer.data[:2, :2] = 1  # without a paint event
+
+    def refuse(*_: object) -> None:
+        raise MedSegError("cannot")
+
+    monkeypatch.setattr(review, "open_review", refuse)
+    with pytest.raises(MedSegError):
+        opened.case_controller.show_prediction(prediction)
+    monkeypatch.undo()
+    assert opened.case_controller.current is None
+    assert len(opened.viewer.layers) == 0
+    opened.case_controller.open(opened.case, opened.image)
+    assert opened.case_controller.current.state == "draft"
+    assert opened.case_controller.current.labels_layer.data[1, 1] == 1

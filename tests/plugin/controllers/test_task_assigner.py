@@ -43,6 +43,7 @@ def test_the_open_image_is_used_for_another_task_and_undo_takes_it_back(dock: Do
     dock.task_assigner.use_open_image("covid")
     assert get_open(dock) == ("covid", "case1")
     assert names(dock, "covid") == ["case1"]
+    assert [layer.name for layer in dock._viewer.layers][0] == "case1"
     assert names(dock, "lungs") == ["case1", "case2", "case3"]
     assert dock.prompt.text.startswith("case1: now on the list of COVID-19 lesions (CT). Still on the list of Lungs")
     qtbot.waitUntil(lambda: dock.case_controller.current.saved_state == "predicted")
@@ -56,7 +57,7 @@ def test_the_open_image_is_used_for_another_task_and_undo_takes_it_back(dock: Do
 def test_a_whole_drop_moves_with_two_clicks_and_comes_back_with_two(dock: Dock, qtbot: QtBot) -> None:
     dock.task_assigner.use_last_drop("covid")
     assert names(dock, "covid") == ["case1", "case2", "case3"]
-    dock.prompt.press_answer("Remove from Lungs (CT, X-ray)")
+    dock.prompt.press_answer("Remove there")
     assert names(dock, "lungs") == []
     assert get_open(dock) == ("covid", "case1")
     dock.task_assigner.undo()
@@ -146,7 +147,7 @@ def test_the_menu_lists_what_is_possible(dock: Dock, qtbot: QtBot) -> None:
 
 def test_an_image_that_is_listed_already_is_only_shown(dock: Dock, told: Texts) -> None:
     dock.task_assigner.use_open_image("covid")
-    dock.prompt.press_answer("OK")
+    dock.prompt.press_answer("Keep")
     lungs = next(row.case for row in cases.list_cases(dock._workspace, "lungs"))
     dock.task_assigner.use_cases([lungs], "covid")
     assert "case1: on the list of COVID-19 lesions (CT) already" in told
