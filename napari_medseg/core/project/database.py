@@ -144,7 +144,7 @@ class Project:
         return found
 
     def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
-        """Read all cases (of a task) in insertion order, in one query."""
+        """Read the cases (of a task) that are on a list, in insertion order, in one query."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             return case_history.read_case_histories(self._connection, task)
 
@@ -200,6 +200,20 @@ class Project:
                 [RunState.FAILED, RunState.DISCARDED],
             ).fetchall()
         return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
+
+    def set_removed(self, cases: Sequence[Case], removed: bool) -> None:
+        """Write that cases left the list of their task, or are on it again. All else that is known of them stays."""
+        with self.transaction():
+            self._connection.executemany(
+                "INSERT INTO removed_cases (case_id, removed, created) VALUES (?, ?, ?)",
+                [(case.id, removed, now()) for case in cases],
+            )
+
+    def read_removed_case_ids(self) -> frozenset[int]:
+        """Return the ids of the cases that left the list of their task."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            found = self._connection.execute("SELECT case_id, removed FROM removed_cases ORDER BY id").fetchall()
+        return frozenset(case_id for case_id, removed in dict(found).items() if removed)
 
     def set_hold_out(self, group: str, held_out: bool) -> None:
         """Write on which side of the split a group is from now on; earlier decisions are kept as history."""

@@ -77,6 +77,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             WHERE hold_out."group" = cases_with_group."group" ORDER BY hold_out.id DESC LIMIT 1), 0) AS held_out
             FROM cases_with_group""",
     ),
+    (
+        # Whether a case is on the list of its task. The last row of a case counts; earlier decisions are history.
+        """CREATE TABLE removed_cases (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), removed INTEGER NOT NULL,
+            created TEXT NOT NULL)""",
+        "CREATE INDEX removed_cases_by_case ON removed_cases (case_id, id)",
+    ),
 )
 
 
