@@ -33,7 +33,7 @@ SETS: dict[str, tuple[str, str]] = {
     "instruments": ("instruments/images", "instruments/index.csv:group"),
     "laparoscopy": ("instruments/unlabelled_laparoscopy", ""),
 }
-"""Folder of each set, and the file and column with the groups; without one, `core.groups` finds them."""
+"""Folder of each set, and the file and column with the groups; without one, `core.grouping.groups` finds them."""
 NEIGHBOURS = {
     "one CT in HU, 5 mm apart": "lungs/lung_pet_ct_dx_A0001/dicom",
     "one CT of 8 bits, every third slice": "lungs/lidc_one_patient/images",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import load_roi_predictor
@@ -172,7 +172,7 @@ def check_recipe_names(recipe: Recipe) -> None:
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     """Split the items of a snapshot into training, replay, validation and hold-out.
 
-    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.split` chooses some groups of
+    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.grouping.split` chooses some groups of
     the training items. If there are too few groups, validation uses the training images.
 
     Raises

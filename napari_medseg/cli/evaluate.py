@@ -33,6 +33,15 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks.definitions import Task
 
+GroupPatternOption = Annotated[
+    str,
+    typer.Option(
+        "--group-pattern",
+        "--group",
+        help="Where the patient stands in a file name: '{patient}_*', or a regular expression.",
+    ),
+]
+
 if TYPE_CHECKING:
     from training.evaluation.evaluate import LabelSource
     from training.evaluation.scores import Evaluation
@@ -51,14 +60,7 @@ def evaluate(
         typer.Option(help="Folder of label files to score instead of a model.", show_default=False),
     ] = None,
     only: Annotated[str, typer.Option(help="Use only images whose name starts with this regular expression.")] = "",
-    group: Annotated[
-        str,
-        typer.Option(
-            "--group-pattern",
-            "--group",
-            help="Where the patient stands in a file name: '{patient}_*', or a regular expression.",
-        ),
-    ] = "",
+    group: GroupPatternOption = "",
     values: ValuesOption = "",
     binarise: BinariseOption = False,
     ignore: IgnoreOption = None,
@@ -73,12 +75,12 @@ def evaluate(
     Scores are Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; for instances also AJI, PQ
     and F1. --values, --binarise and --ignore tell what the values of the references mean.
     """
-    from training.evaluation.case_figure import FigureSelection
     from training.evaluation.evaluate import evaluate_cases, find_cases
-    from training.evaluation.evaluation_report import N_SHOWN_EACH, write_evaluation
     from training.evaluation.scores import Evaluation
     from training.from_folders.mask_reading import make_label_reader
     from training.from_folders.mask_values import MaskEncoding
+    from training.reports.case_figure import FigureSelection
+    from training.reports.evaluation_report import N_SHOWN_EACH, write_evaluation
 
     models = open_registry(registry)
     chosen = models.read_task_catalog().get_task(task)
@@ -132,7 +134,7 @@ def _echo_json(evaluation: "Evaluation") -> None:
 
 
 def _echo_table(evaluation: "Evaluation") -> None:
-    from training.evaluation.evaluation_report import describe_absent_labels
+    from training.reports.evaluation_report import describe_absent_labels
 
     table = Table(title=f"{evaluation.model} on {evaluation.task}", title_justify="left")
     for column in ("measure", "source", "images", "mean", "95 %", "worst", "sides swapped"):

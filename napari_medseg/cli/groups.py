@@ -9,7 +9,7 @@ from rich.table import Table
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, open_workspace, split_words
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.groups import count_groups
+from napari_medseg.core.grouping.groups import count_groups
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.hold_out.groups import GroupPlan, apply_group_plan, plan_group, plan_groups_by_name
 from napari_medseg.workflow.workspace import Workspace

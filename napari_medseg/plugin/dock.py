@@ -17,7 +17,6 @@ from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.exporter import Exporter
 from napari_medseg.plugin.controllers.group_editor import GroupEditor
-from napari_medseg.plugin.controllers.idle_timer import IdleTimer
 from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.review_region import ReviewRegionController
@@ -33,6 +32,7 @@ from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import review, run_control

@@ -10,7 +10,7 @@ from napari.layers import Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_medseg.core.groups import find_group
+from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.definitions import TASKS, Task

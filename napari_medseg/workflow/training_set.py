@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
-from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels

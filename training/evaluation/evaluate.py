@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.groups import GroupPattern
+from napari_medseg.core.grouping.groups import GroupPattern
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import find_name, unify_name
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
@@ -142,7 +142,7 @@ def find_cases(
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        A `core.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image is a
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image is a
         group, except that DICOM files are grouped by patient.
     ignored_value
         Label of unlabelled pixels, which are not scored; `None`: all pixels are.

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
+from napari_medseg.core.grouping.split import choose_validation_groups
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.split import choose_validation_groups
 from training.recipe import Recipe
 
 
@@ -23,7 +23,7 @@ class FolderSource(BaseModel):
     stem is the patient; without `group` the whole source is one patient. A CSV file `index` with the columns `name` and
     `group_column` can name the patients instead; if it has a column `split`, patients with ``val`` are held out.
     `hold_out` and `validate_on` name patients, ``"*"`` means all. One in `validate_every` of the other patients, chosen
-    by `core.split`, is used for validation too.
+    by `core.grouping.split`, is used for validation too.
 
     `weight` is the relative frequency with which each image is drawn. Images are cropped to the region of interest in
     `field_labels`, a folder of labels, as the predictor does. `binarise` maps all values except 0 to label 1. The

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.name_matching import unify_name
-from napari_medseg.core.quality.label_checks import Finding
-from napari_medseg.core.quality.label_set_checks import check_label_set
-from napari_medseg.core.snapshot import Role
-from napari_medseg.core.split import (
+from napari_medseg.core.grouping.split import (
     MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
     choose_hold_out_groups,
     choose_validation_groups,
 )
+from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.quality.label_checks import Finding
+from napari_medseg.core.quality.label_set_checks import check_label_set
+from napari_medseg.core.snapshot import Role
 from training.from_folders import mask_pairing
 from training.from_folders.group_split import (
     GroupedImage,
@@ -41,10 +41,10 @@ class FolderData:
     encoding
         The task, and the meaning of the mask values.
     group_by
-        A `core.groups.GroupPattern`: where the patient, slide or video stands in an image's name. Empty: as the files
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in an image's name. Empty: as the files
         say, DICOM by patient.
     hold_out
-        Groups that are held out for evaluation. Empty: `core.split` chooses them.
+        Groups that are held out for evaluation. Empty: `core.grouping.split` chooses them.
     train_on
         Names of the training images. Empty: all images that are not held out.
     joins_copies

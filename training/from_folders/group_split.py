@@ -1,6 +1,6 @@
 """Groups and copies in folders of images: each patient on one side, and no image on both.
 
-The groups come from a typed pattern, or from the files themselves by the rule of `core.groups` (DICOM: the patient).
+The groups come from a typed pattern, or from the files themselves by the rule of `core.grouping.groups` (DICOM: the patient).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.groups import GroupPattern, format_groups
+from napari_medseg.core.grouping.groups import GroupPattern, format_groups
+from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.shared_content import Likeness, find_shared_content
 from napari_medseg.core.snapshot import Role, Snapshot
-from napari_medseg.core.split import choose_hold_out_groups
 from training.from_folders.mask_pairing import FolderCase
 
 MAX_LISTED = 12
@@ -74,7 +74,7 @@ def group_cases(cases: Sequence[FolderCase], pattern: str) -> tuple[list[Grouped
 
 
 def choose_held_out(images: Sequence[GroupedImage], named: Sequence[str]) -> tuple[str, ...]:
-    """Return the groups that are held out: the named ones, or those that `core.split` chooses."""
+    """Return the groups that are held out: the named ones, or those that `core.grouping.split` chooses."""
     return tuple(named) or choose_hold_out_groups(image.group for image in images)
 
 

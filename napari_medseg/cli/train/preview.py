@@ -83,7 +83,7 @@ def write_run_preview(run_dir: Path, png: Path) -> None:
     MedSegError
         If the folder does not contain a complete run.
     """
-    from training.evaluation.batch_preview import write_batch_preview
+    from training.reports.batch_preview import write_batch_preview
 
     png.parent.mkdir(parents=True, exist_ok=True)
     write_batch_preview(run_dir, png)

@@ -32,7 +32,7 @@ from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
-from napari_medseg.core.groups import find_group
+from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
 
 __all__ = [
@@ -123,7 +123,7 @@ def read(path: Path) -> Image:
     Returns
     -------
     Image
-        In canonical order, with its group: the patient of a DICOM file, else what `core.groups` finds in the file name.
+        In canonical order, with its group: the patient of a DICOM file, else what `core.grouping.groups` finds in the file name.
 
     Raises
     ------

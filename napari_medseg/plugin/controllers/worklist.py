@@ -200,7 +200,7 @@ class Worklist(QObject):
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.open_failed.connect(self._on_open_failed)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(self._on_state_changed)
+        self._case_controller.state_changed.connect(lambda: self._update_case(self._get_open_case()))
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
         self._detect_task(image, layers.get_requested_task(layer))
@@ -242,8 +242,7 @@ class Worklist(QObject):
             show_info(f"{len(self._batch)} images were added to the list (next case: D)")
 
     def _on_opened(self) -> None:
-        current = self._case_controller.current
-        if current is not None:
+        if (current := self._case_controller.current) is not None:
             self._failed_at = None
             self._unopenable.discard(current.case.id)
         if current is not None and current.edit_session is None and current.saved_state == "new":
@@ -254,7 +253,7 @@ class Worklist(QObject):
         self._refresh_timer.start()
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
-        if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
+        if (current := self._get_open_case()) is not None and current.id == case.id:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
         self._update_case(case)
@@ -263,9 +262,6 @@ class Worklist(QObject):
         self._failed_at = case
         self._unopenable.add(case.id)
         self._refresh_timer.start()
-
-    def _on_state_changed(self) -> None:
-        self._update_case(self._get_open_case())
 
     def _update_case(self, case: Case | None) -> None:
         """Read the state of a case again and schedule a refresh of the list."""

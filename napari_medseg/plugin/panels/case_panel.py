@@ -40,8 +40,8 @@ class CasePanel(CollapsibleSection):
     -----
     `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
     another task was selected. `groups_requested` carries a case whose group should be changed, or `None` for all;
-    `use_requested` the name of a task for which the open image shall be used; `commands_requested` a case whose commands
-    shall be listed (`None`: the open one), and `remove_requested` a case.
+    `use_requested` the name of a task for which the open image shall be used; `commands_requested` a case whose
+    commands shall be listed (`None`: the open one), and `remove_requested` a case.
     """
 
     predict_requested = Signal()

@@ -7,12 +7,12 @@ from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.idle_timer import IdleTimer
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.review_region import POLYGON_TOOL, RECTANGLE_TOOL, ReviewRegionController
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
+from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.notifications import show_errors
 
 TICK_MS = 1000

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
-from napari_medseg.core.groups import GroupPattern, find_group, format_groups
+from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
+from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
-from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.workflow.hold_out.sides import UsedCases, find_pretrained_groups, find_used_cases
 from napari_medseg.workflow.workspace import Workspace
 
@@ -85,7 +85,7 @@ def choose_groups(ws: Workspace, images: Sequence[Image]) -> list[str]:
 
 
 def plan_groups_by_name(ws: Workspace, pattern: str) -> GroupPlan:
-    """Plan the groups of all cases by a pattern; an empty pattern is the rule of `core.groups`.
+    """Plan the groups of all cases by a pattern; an empty pattern is the rule of `core.grouping.groups`.
 
     Raises
     ------

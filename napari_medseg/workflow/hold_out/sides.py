@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Correction
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.workflow.workspace import Workspace
 
 

@@ -17,7 +17,6 @@ from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem
-from training.evaluation.case_figure import draw_case_figure
 from training.evaluation.evaluate import (
     evaluate_case,
     evaluate_cases,
@@ -25,8 +24,9 @@ from training.evaluation.evaluate import (
     make_folder_source,
     make_predictor_source,
 )
-from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
+from training.reports.case_figure import draw_case_figure
+from training.reports.evaluation_report import choose_cases_to_show, write_evaluation
 
 LUNGS = TASKS["lungs"]
 

@@ -9,11 +9,11 @@ from PIL import Image as Picture
 from skimage import data as pictures
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import sort_by_hash
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.image_fingerprint import compute_fingerprint
 from napari_medseg.core.quality.shared_content import Likeness
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.core.split import sort_by_hash
 from napari_medseg.core.tasks.custom_task import make_custom_task
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_data import FolderData, check_folder_data, describe_split

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.model_card import Score
-from training.evaluation import html
-from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
+from training.reports import html
+from training.reports.case_figure import CaseFigure
 from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
 N_SHOWN_EACH = 3

@@ -1,6 +1,6 @@
 """Draw what the network sees: patches of the first batches of a run, with the outlines of their labels, as one PNG.
 
-`python -P -m training.evaluation.batch_preview RUN_DIR OUT.png`
+`python -P -m training.reports.batch_preview RUN_DIR OUT.png`
 """
 
 import argparse
@@ -100,7 +100,7 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the preview from the command line; return 1 after an error with an explanation."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluation.batch_preview", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.reports.batch_preview", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="holds recipe.json and snapshot.json")
     parser.add_argument("picture", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)

@@ -8,7 +8,7 @@ from PIL import Image as Picture
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.groups import GroupPattern, find_group, format_groups
+from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
 
 PICTURES = {
     "cc003_001": "cc003",
