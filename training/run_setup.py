@@ -172,8 +172,8 @@ def check_recipe_names(recipe: Recipe) -> None:
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     """Split the items of a snapshot into training, replay, validation and hold-out.
 
-    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.grouping.split` chooses some groups of
-    the training items. If there are too few groups, validation uses the training images.
+    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.grouping.split` chooses some
+    groups of the training items. If there are too few groups, validation uses the training images.
 
     Raises
     ------

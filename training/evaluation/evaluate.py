@@ -142,8 +142,8 @@ def find_cases(
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image is a
-        group, except that DICOM files are grouped by patient.
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image
+        is a group, except that DICOM files are grouped by patient.
     ignored_value
         Label of unlabelled pixels, which are not scored; `None`: all pixels are.
 

@@ -41,8 +41,8 @@ class FolderData:
     encoding
         The task, and the meaning of the mask values.
     group_by
-        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in an image's name. Empty: as the files
-        say, DICOM by patient.
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in an image's name. Empty: as
+        the files say, DICOM by patient.
     hold_out
         Groups that are held out for evaluation. Empty: `core.grouping.split` chooses them.
     train_on

@@ -1,6 +1,7 @@
 """Groups and copies in folders of images: each patient on one side, and no image on both.
 
-The groups come from a typed pattern, or from the files themselves by the rule of `core.grouping.groups` (DICOM: the patient).
+The groups come from a typed pattern, or from the files themselves by the rule of `core.grouping.groups` (DICOM: the
+patient).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -123,7 +123,8 @@ def read(path: Path) -> Image:
     Returns
     -------
     Image
-        In canonical order, with its group: the patient of a DICOM file, else what `core.grouping.groups` finds in the file name.
+        In canonical order, with its group: the patient of a DICOM file, else what `core.grouping.groups` finds in the
+        file name.
 
     Raises
     ------

@@ -229,7 +229,7 @@ class Project:
             self._connection.executemany('INSERT INTO case_groups (case_id, "group", created) VALUES (?, ?, ?)', rows)
 
     def set_group_pattern(self, pattern: str) -> None:
-        """Write the pattern that names the groups of new cases from now on; empty for the rule of `core.grouping.groups`."""
+        """Write the pattern that names the groups of new cases from now on; empty: the rule of `core.grouping`."""
         with self.transaction():
             self._connection.execute("INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()])
 
