@@ -43,7 +43,7 @@ def test_the_open_image_is_used_for_another_task_and_undo_takes_it_back(dock: Do
     dock.task_assigner.use_open_image("covid")
     assert get_open(dock) == ("covid", "case1")
     assert names(dock, "covid") == ["case1"]
-    assert dock._viewer.layers[0].name == "case1"
+    assert dock._viewer.layers[0].name == "case1", "napari would number it"
     assert names(dock, "lungs") == ["case1", "case2", "case3"]
     assert dock.prompt.text.startswith("case1: now on the list of COVID-19 lesions (CT). Still on the list of Lungs")
     qtbot.waitUntil(lambda: dock.case_controller.current.saved_state == "predicted")
