@@ -67,8 +67,7 @@ def _build_page(
     places = choose_cases_to_show(evaluation.scores)
     columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
     values = {
-        "convention": CONVENTION,
-        "absent": describe_absent_labels(evaluation),
+        "convention": f"{CONVENTION} {describe_absent_labels(evaluation)}".rstrip(),
         "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise()]),
         "figures_by_place": {
             place: html.make_case_figures(figure for figure in case_figures if places.get(figure.name) == place)
