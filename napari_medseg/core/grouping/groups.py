@@ -75,10 +75,11 @@ def find_group(path: Path, *, is_volume: bool) -> str:
         return stated
     words = _TOKEN.findall(name)
     if is_volume:
-        return name if any(_is_number(word) or not _is_of_no_one(word) for word in words) else _name_folder(path, name)
+        has_name = any(_is_number(word) or not _is_of_no_one(word) for word in words)
+        return name if has_name else _find_named_folder(path) or name
     kept = _drop_position(words)
     if not kept:
-        return _name_folder(path, name)
+        return _find_named_folder(path) or next(_list_folders_above(path), name)
     if len(kept) == len(words):
         return name
     return name[: _find_end(name, len(kept))]
@@ -228,11 +229,10 @@ def _find_end(name: str, n_words: int) -> int:
     return [found.end() for found in _TOKEN.finditer(name)][n_words - 1]
 
 
-def _name_folder(path: Path, name: str) -> str:
-    """Return the nearest folder above a file that names someone; else the nearest one."""
-    above = list(_list_folders_above(path))
-    named = (folder for folder in above if any(map(_is_of_someone, _list_names(folder))))
-    return next(named, above[0] if above else name)
+def _find_named_folder(path: Path) -> str:
+    """Return the nearest folder above a file that names someone; empty if none does."""
+    named = (folder for folder in _list_folders_above(path) if any(map(_is_of_someone, _list_names(folder))))
+    return next(named, "")
 
 
 def _list_names(folder: str) -> list[str]:

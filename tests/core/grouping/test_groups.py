@@ -55,6 +55,7 @@ def test_a_volume_is_its_own_group_unless_its_name_states_a_patient(name: str, g
 
 def test_a_volume_that_is_only_called_ct_belongs_to_its_folder() -> None:
     assert find_group(Path("/data/P7/ct.nii.gz"), is_volume=True) == "P7"
+    assert find_group(Path("/data/scan.nii.gz"), is_volume=True) == "scan"
 
 
 def test_the_name_of_an_account_is_no_patient() -> None:

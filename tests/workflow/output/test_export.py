@@ -102,7 +102,7 @@ def test_provenance_says_where_labels_come_from(tmp_path: Path) -> None:
     assert content["program"].startswith("napari-medseg ")
     expected = {
         "case": "scan",
-        "group": "scan",
+        "group": tmp_path.name,  # the file is only called "scan"
         "task": "lungs",
         "labels_file": "scan_labels.nii.gz",
         "labels_file_sha256": hashlib.sha256(paths[0].read_bytes()).hexdigest(),
