@@ -17,6 +17,7 @@ from types import FrameType
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
+from napari_medseg.core.quality.promotion_gate import Verdict, decide_promotion
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE as REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
 
@@ -178,6 +179,29 @@ def get_events_offset(run_dir: Path) -> int:
     """Return the offset after the events so far; `read_events` with this offset yields only new events."""
     path = run_dir / EVENTS_FILE
     return path.stat().st_size if path.exists() else 0
+
+
+def read_compared_cases(run_dir: Path) -> list[Compared]:
+    """Return the hold-out cases that a run has compared; if a case was compared again after a pause, the last time."""
+    return list({event.case: event for event, _ in read_events(run_dir) if isinstance(event, Compared)}.values())
+
+
+def write_earlier_comparisons(run_dir: Path, n_earlier: int) -> None:
+    """Write how many earlier comparisons the hold-out of this run has served; a run never opens the project."""
+    (run_dir / EARLIER_COMPARISONS_FILE).write_text(f"{n_earlier}\n", encoding="utf-8")
+
+
+def read_earlier_comparisons(run_dir: Path) -> int | None:
+    """Return how many earlier comparisons the hold-out has served; `None` if the run was not started by a project."""
+    path = run_dir / EARLIER_COMPARISONS_FILE
+    return int(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def read_verdict(run_dir: Path, n_earlier: int) -> Verdict:
+    """Decide about the candidate of a run, after so many earlier comparisons on its hold-out."""
+    doubt = run_dir / LABEL_PROBLEM_FILE
+    why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""
+    return decide_promotion(read_compared_cases(run_dir), label_problem=why, n_earlier=n_earlier)
 
 
 PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")

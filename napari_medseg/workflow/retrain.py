@@ -22,15 +22,18 @@ from napari_medseg.workflow.run_control import ensure_no_running_run, find_pause
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
-from training.evaluation.run_verdict import (
+from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
+from training.recipe import write_recipe
+from training.run_folder import (
+    LABEL_PROBLEM_FILE,
+    RECIPE_FILE,
+    SNAPSHOT_FILE,
+    Compared,
     read_compared_cases,
     read_earlier_comparisons,
     read_verdict,
     write_earlier_comparisons,
 )
-from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
-from training.recipe import write_recipe
-from training.run_folder import LABEL_PROBLEM_FILE, RECIPE_FILE, SNAPSHOT_FILE, Compared
 from training.start_plan import write_start_plan
 
 DEFAULT_BUDGET_S = 90.0

@@ -26,9 +26,18 @@ from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
-from training.evaluation.run_verdict import read_earlier_comparisons, write_earlier_comparisons
 from training.recipe import read_recipe
-from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, append_event, read_events
+from training.run_folder import (
+    PROCESS_FILE,
+    Compared,
+    EpochEnded,
+    Failed,
+    Finished,
+    append_event,
+    read_earlier_comparisons,
+    read_events,
+    write_earlier_comparisons,
+)
 
 Reopen = Callable[[], Workspace]
 

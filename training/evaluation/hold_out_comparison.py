@@ -43,10 +43,19 @@ from training.evaluation.hold_out_evaluation import (
 from training.evaluation.model_evaluation import write_hold_out_results
 from training.evaluation.provenance import get_code_version
 from training.evaluation.run_report import Reliability, RunOutcome, write_report
-from training.evaluation.run_verdict import read_earlier_comparisons, read_verdict
 from training.evaluation.scores import CaseScore
 from training.model_selection import select_network
-from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
+from training.run_folder import (
+    Compared,
+    Event,
+    Finished,
+    Notice,
+    is_cancelled,
+    is_paused,
+    read_earlier_comparisons,
+    read_events,
+    read_verdict,
+)
 from training.run_setup import TrainingSetup
 
 COMPARISON_SHARE = 0.25

@@ -147,12 +147,8 @@ def decide_promotion(
     n_earlier
         Number of earlier comparisons on this hold-out (see `repeated_comparisons`).
     """
-    needed = 1.0 - compute_allowed_error(n_earlier)
     if not rows:
-        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
-        figures = "Nothing says whether the new version is better."
-        nothing = (0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS)
-        return Verdict(Decision.CANNOT_TELL, *nothing, answer, figures, n_earlier, needed)
+        return _make_empty_verdict(n_earlier)
     groups: dict[str, list[ComparedCase]] = {}
     for row in rows:
         groups.setdefault(row.group or row.case, []).append(row)
@@ -168,13 +164,7 @@ def decide_promotion(
         decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {label_problem}"
     worst = min(rows, key=lambda row: row.new - row.old)
     ci = compute_change_interval(changes, CONFIDENCE)
-    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
-    counted += f" of {_format_patient_count(len(groups))}" * (len(groups) != len(rows))
-    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
-    figures = (
-        f"Mean {worst.metric} {mean_old:.3f} -> {mean_new:.3f} on {counted}, "
-        f"change {mean_new - mean_old:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
-    )
+    figures = _describe_scores(rows, len(groups), (mean_old, mean_new), ci)
     figures += _describe_noise(rows, margin) * (not lost) + _describe_confidence(n_earlier, reached) * (ci is not None)
     return Verdict(
         decision=decision,
@@ -189,9 +179,17 @@ def decide_promotion(
         answer=answer,
         figures=figures,
         n_earlier=n_earlier,
-        confidence_needed=needed,
+        confidence_needed=1.0 - compute_allowed_error(n_earlier),
         confidence_reached=reached,
     )
+
+
+def _make_empty_verdict(n_earlier: int) -> Verdict:
+    answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
+    figures = "Nothing says whether the new version is better."
+    nothing = (0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS)
+    needed = 1.0 - compute_allowed_error(n_earlier)
+    return Verdict(Decision.CANNOT_TELL, *nothing, answer, figures, n_earlier, needed)
 
 
 def _apply_gate_rules(
@@ -223,6 +221,20 @@ def _describe_regression(lost: CaseRegression, margin: float, *, is_noise_known:
         return f"Worse: a case loses more than {margin:g}"
     who = f"the cases of {lost.name} lose on average" if lost.is_group else f"{lost.name} loses"
     return f"Worse: {who} more than {margin:g}, and the differences between the other cases do not explain it"
+
+
+def _describe_scores(
+    rows: Sequence[ComparedCase], n_groups: int, means: tuple[float, float], ci: tuple[float, float] | None
+) -> str:
+    """Describe the mean scores (old, new), the interval of the change, and the worst case."""
+    worst = min(rows, key=lambda row: row.new - row.old)
+    counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
+    counted += f" of {_format_patient_count(n_groups)}" * (n_groups != len(rows))
+    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
+    return (
+        f"Mean {worst.metric} {means[0]:.3f} -> {means[1]:.3f} on {counted}, "
+        f"change {means[1] - means[0]:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
+    )
 
 
 def _describe_noise(rows: Sequence[ComparedCase], margin: float) -> str:
