@@ -139,3 +139,11 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
         "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
         "training/reports/evaluation_report.py": ["evaluation.html"],  # its template
     }
+
+
+def test_a_damaged_list_of_events_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "events.jsonl").write_text('{"event": "Nonsense"}\n')
+    assert main([str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "is no event of a run" in said
+    assert "Traceback" not in said

@@ -193,6 +193,17 @@ def test_full_disk_is_told_and_the_stroke_does_not_count(tmp_path: Path) -> None
     journal.close()
 
 
+def test_half_a_record_that_a_full_disk_left_is_gone_before_the_next_stroke(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    journal = StrokeJournal(path)
+    journal.add(paint([1]))
+    with path.open("ab") as file:
+        file.write(b"half a record that could not be cut off again")
+    journal.add(paint([2]))
+    journal.close()
+    assert [stroke.indices.tolist() for stroke in StrokeJournal(path).applied_strokes] == [[1], [2]]
+
+
 def test_sync_follows_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[float] = []
     fsync = journal_module.os.fsync

@@ -1,3 +1,4 @@
+import errno
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -67,3 +68,19 @@ def test_a_stopped_job_delivers_nothing_more_and_closes_its_generator(qtbot: QtB
     assert not items
     assert worker.wait(1.0)
     assert not worker.is_running
+
+
+def test_a_full_disk_is_delivered_as_a_message(qtbot: QtBot) -> None:
+    def work() -> Generator[int]:
+        yield 1
+        raise OSError(errno.ENOSPC, "No space left on device", "labels.tif")
+
+    worker = Worker(work())
+    items, errors = collected(worker)
+    with qtbot.waitSignal(worker.ended):
+        worker.start()
+    assert items == [(1, True)]
+    assert [str(error) for error in errors] == [
+        "labels.tif: No space left on device. Free disk space, or choose another disk."
+    ]
+    assert isinstance(errors[0], MedSegError)
