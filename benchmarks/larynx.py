@@ -28,7 +28,8 @@ from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source
 from training.from_folders.default_recipe import RecipeOverrides
-from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run
 from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.recipe_keys import merge_keys

@@ -101,7 +101,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
         If the folder is incomplete, the hold-out leaks into the training set, or there are no training images.
     """
     from training.distributed import RankContext
-    from training.evaluation.tensorboard import record_events
+    from training.reports.tensorboard import record_events
     from training.run_setup import read_setup
     from training.start_builder import ensure_start_version
 

@@ -22,6 +22,7 @@ from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
 from training.checkpoint import TrainingProgress, load_best, load_cycles
+from training.data.content_checks import find_classes
 from training.data.dataset import LabelledPlane
 from training.run_folder import Considered, Event, Notice
 from training.run_setup import TrainingSetup
@@ -128,7 +129,11 @@ VALIDATION_BATCH_SIZE = 8
 
 @torch.no_grad()
 def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str) -> float:
-    """Return the mean Dice over planes and foreground classes, on the network's grid and without postprocessing."""
+    """Return the mean Dice over planes and foreground classes, on the network's grid and without postprocessing.
+
+    Classes that occur in none of the planes do not count; if none occurs, all count.
+    """
+    occurring = find_classes(planes)
     device = next(network.parameters()).device
     scores: list[float] = []
     for _, same_shape in groupby(sorted(planes, key=_get_shape), key=_get_shape):
@@ -139,7 +144,7 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
             images = images.to(device, memory_format=torch.channels_last)
             with make_autocast(device, precision):
                 logits = network(images)
-            predicted, values = logits.argmax(dim=1).cpu().numpy(), range(1, logits.shape[1])
+            predicted, values = logits.argmax(dim=1).cpu().numpy(), occurring or range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):
                 labels[plane.labels == IGNORE_INDEX] = IGNORE_INDEX
                 scores.append(statistics.fmean(compute_dice_per_label(labels, plane.labels, values).values()))

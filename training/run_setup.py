@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import load_roi_predictor
@@ -21,6 +21,7 @@ from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
+from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
 from training.data.sample_reader import SampleReader, find_largest_label
 from training.distributed import RANK_SEED_STRIDE, RankContext
@@ -112,7 +113,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
     Raises
     ------
     MedSegError
-        If a file is missing or wrong, the hold-out leaks into the training set, or there are no training images.
+        If a file is missing or wrong, the hold-out leaks into the training set, or there is nothing to learn.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE), read_snapshot(run_dir / SNAPSHOT_FILE)
     check_recipe_names(recipe)
@@ -142,6 +143,7 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
         return [reader.read_image(item, n_windows) for item in items]
 
     train, replay = read(split.train), read(split.replay)
+    refuse_nothing_to_learn([*train, *replay])
     validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
     if batches.windows:
@@ -170,8 +172,8 @@ def check_recipe_names(recipe: Recipe) -> None:
 def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     """Split the items of a snapshot into training, replay, validation and hold-out.
 
-    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.split` chooses some groups of
-    the training items. If there are too few groups, validation uses the training images.
+    Items with the role `VALIDATE` choose the best checkpoint. If there are none, `core.grouping.split` chooses some
+    groups of the training items. If there are too few groups, validation uses the training images.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
+from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import CaseFinding, check_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -36,7 +37,7 @@ def check(
         n_judging = retrain.count_hold_out_groups(ws, task)
     if as_json:
         entries = [
-            {"case": one.case.id, "name": one.case.name, "sources": list(one.case.sources)}
+            _describe_case(one.case)
             | {"kind": one.finding.kind, "text": one.finding.text, "blocking": one.finding.blocking}
             for one in found
         ]
@@ -48,6 +49,13 @@ def check(
             echo("No problem was found.")
     if any(one.finding.blocking for one in found):
         raise typer.Exit(1)
+
+
+def _describe_case(case: Case | None) -> dict[str, object]:
+    """Return the case of a finding as plain data; empty for a finding about all cases."""
+    if case is None:
+        return {"case": None, "name": "", "sources": []}
+    return {"case": case.id, "name": case.name, "sources": list(case.sources)}
 
 
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:

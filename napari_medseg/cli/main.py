@@ -11,7 +11,7 @@ from typing import Annotated
 import psutil
 import typer
 
-from napari_medseg.cli import benchmark, check, demo, evaluate, export, models, predict, queue, tasks
+from napari_medseg.cli import benchmark, check, demo, evaluate, export, groups, models, predict, queue, tasks
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -30,6 +30,7 @@ app.command(rich_help_panel="Image files")(evaluate.evaluate)
 app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(export.export)
+app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(train.app, name="train", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(benchmark.benchmark)
 app.add_typer(models.app, name="models", rich_help_panel="Models and tasks")

@@ -25,7 +25,7 @@ from napari_medseg.core.tasks.custom_task import (
     make_custom_task,
 )
 from napari_medseg.core.tasks.definitions import TASKS, Task
-from napari_medseg.workflow.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
+from napari_medseg.workflow.tasks.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
 app = typer.Typer(no_args_is_help=True, help="List, add, extend and remove tasks: sets of labels to segment.")
 

@@ -50,6 +50,10 @@ class GridMismatchError(MedSegError):
     """Labels and image differ in size, spacing or position."""
 
 
+class HeaderMismatchError(GridMismatchError):
+    """Labels and image have the same size, but their files state another spacing, position or orientation."""
+
+
 class IrregularSlicesError(MedSegError):
     """The slices of a series do not form a regular volume, but can be opened one by one."""
 

@@ -106,6 +106,7 @@ class Score(_Frozen):
     ci_low: float = Field(description="95 % bootstrap interval of the mean over images, lower end")
     ci_high: float
     per_label: dict[str, float] = {}
+    does_not_occur: list[str] = Field([], description="labels that occur in no reference; they have no score")
     swapped_sides: int = Field(0, description="number of images with right and left exchanged")
     labels_by: str
 

@@ -9,15 +9,19 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.exporter import Exporter
-from napari_medseg.plugin.controllers.idle_timer import IdleTimer
+from napari_medseg.plugin.controllers.group_editor import GroupEditor
 from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.review_region import ReviewRegionController
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
+from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -28,6 +32,7 @@ from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import review, run_control
@@ -139,11 +144,14 @@ class Dock(QWidget):
     def _make_sections(self) -> None:
         workspace, desk = self._workspace, self.case_controller
         self.prompt = InlinePrompt()
+        self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
-        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region)
+        self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
+        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = Exporter(workspace, self)
+        self.group_editor = GroupEditor(workspace, self.worklist, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
@@ -163,6 +171,11 @@ class Dock(QWidget):
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
         self.case_panel.task_chosen.connect(self._on_task_changed)
+        self.case_panel.groups_requested.connect(self.group_editor.show_form)
+        self.case_panel.use_requested.connect(self.task_assigner.use_open_image)
+        self.case_panel.commands_requested.connect(self.show_list_commands)
+        self.case_panel.remove_requested.connect(self._on_remove_requested)
+        self.case_controller.opened.connect(self._on_opened)
         self.review_panel.export_requested.connect(self.show_export_form)
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
@@ -179,10 +192,18 @@ class Dock(QWidget):
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
     def _on_task_changed(self) -> None:
-        task = self.worklist.task
-        self.labels_panel.set_task(task)
-        self.retrain_panel.set_task(task.name)
+        self.labels_panel.set_task(self.worklist.open_task)
+        self.retrain_panel.set_task(self.worklist.task.name)
         self._on_list_changed()
+
+    def _on_opened(self) -> None:
+        self.labels_panel.show_task(self.worklist.open_task)
+
+    def _get_open_task(self) -> Task:
+        return self.worklist.open_task
+
+    def _on_remove_requested(self, case: Case) -> None:
+        self.task_assigner.remove_from_list([case])
 
     def _on_list_changed(self) -> None:
         with show_errors():
@@ -193,11 +214,11 @@ class Dock(QWidget):
         self.case_panel.refresh_models()
 
     def _on_uncertainty_toggled(self, shown: bool) -> None:
-        if shown and not self.worklist.chosen_model:
+        if shown and not self.worklist.open_case_model:
             show_info(NO_MODEL_TOOLTIP)
             self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
-            self._uncertainty_overlay.show(self.worklist.chosen_model)
+            self._uncertainty_overlay.show(self.worklist.open_case_model)
         else:
             self._overlays.clear()
 
@@ -233,6 +254,10 @@ class Dock(QWidget):
         """Show the labels filled or as contours."""
         if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
             labels_tools.toggle_contour(self.case_controller.current.labels_layer)
+
+    def show_list_commands(self, case: Case | None = None) -> None:
+        """Show a menu: use a case, the open one by default, or the last drop for another task, remove it, undo."""
+        self.case_panel.task_selector.show_commands(self.task_assigner.list_commands(case))
 
     def show_keys(self) -> None:
         """Show the page of keys."""

@@ -44,6 +44,8 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
         KeyBinding("R", "reject, and open the next case", dock.review_panel.reject),
         KeyBinding("S", "previous case", lambda: dock.worklist.step(-1)),
         KeyBinding("D", "next case", lambda: dock.worklist.step(+1)),
+        KeyBinding("U", "use this image, or the last drop, for another task (menu with undo)", dock.show_list_commands),
+        KeyBinding("Shift-R", "remove this case from the list", dock.task_assigner.remove_open_case),
         KeyBinding("Q", "hide the labels while the key is held", dock.hide_labels_while_held),
         KeyBinding("W", "show labels filled or as contours", dock.toggle_contour),
         KeyBinding(

@@ -1,6 +1,7 @@
 """Conversion between our records and napari layers. Only this file knows both."""
 
 from colorsys import hsv_to_rgb
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from napari.layers import Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.definitions import TASKS, Task
@@ -142,7 +144,7 @@ def get_image(layer: Layer | None) -> Image | None:
         axes=axes + "C" if colour else axes,
         spacing_mm=spacing,
         units="rgb" if colour else "grey",
-        group=layer.name,
+        group=find_group(Path(file), is_volume=layer.ndim > 2) if (file := layer.source.path) else layer.name,
         name=layer.name,
     )
 
@@ -161,7 +163,7 @@ def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
     """Add an editable copy of integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
     task: Task = beside.metadata[METADATA_KEY][LABEL_TASK_KEY]
-    layer = viewer.add_labels(
+    return viewer.add_labels(
         labels.copy(),
         **get_spatial_arguments(beside),
         name=f"{task.name}: {case.name}",
@@ -170,8 +172,6 @@ def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case:
         features=None if task.instances else _make_features(task),
         metadata={METADATA_KEY: {"image": _get_attached_image(beside), "case": case.id, "task": task.name}},
     )
-    layer.selected_label = find_free_object_value(layer) if task.instances else task.labels[0].value
-    return layer
 
 
 def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
@@ -180,11 +180,6 @@ def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, tas
     if labels_layer is not None and not task.instances:
         labels_layer.colormap = make_colormap(task)
         labels_layer.features = _make_features(task)
-
-
-def find_free_object_value(layer: Labels) -> int:
-    """Return a label value that no object of the layer uses."""
-    return int(np.max(layer.data, initial=0)) + 1
 
 
 def add_reference_labels(

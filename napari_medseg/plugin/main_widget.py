@@ -1,13 +1,24 @@
 """The dock widget `MedSeg`: opens, shows, switches and closes the project."""
 
+import gc
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QObject, QSize
-from qtpy.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
@@ -71,6 +82,7 @@ class MedSegWidget(QWidget):
         # napari passes a proxy that returns new layer objects on each access. Only public names are used.
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
+        self._is_closing = False
         self._window: QMainWindow | None = None
         self._canvas_context: CanvasContext | None = None
         self.workspace: Workspace | None = None
@@ -98,6 +110,7 @@ class MedSegWidget(QWidget):
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
+            gc.unfreeze()
         if self._canvas_context is not None:
             self._canvas_context.close()
             self._canvas_context = None
@@ -112,20 +125,28 @@ class MedSegWidget(QWidget):
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before the window closes during training; then save everything."""
-        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None:
+        """Ask before the window closes during training; save everything once the window has closed.
+
+        napari may ask too, and its answer may be that the window stays. So napari handles the event first: until it has
+        accepted the event, nothing is closed and no run is paused.
+        """
+        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None or self._is_closing:
             return False
-        if self.dock.run_monitor.is_running:
-            choice = self._ask(self)
-            if choice is CloseChoice.STAY:
-                event.ignore()
-                return True
+        monitor = self.dock.run_monitor
+        choice = self._ask(self) if monitor.is_running else CloseChoice.LEAVE_RUNNING
+        if choice is CloseChoice.STAY:
+            event.ignore()
+            return True
+        self._is_closing = True  # so that this filter lets the event through
+        QApplication.instance().notify(watched, event)  # unlike `sendEvent`, it keeps what napari's question depends on
+        self._is_closing = False
+        if event.isAccepted():
             if choice is CloseChoice.PAUSE_RUN:
-                self.dock.run_monitor.pause()
+                monitor.pause()
             if choice is CloseChoice.CANCEL_RUN:
-                self.dock.run_monitor.cancel()
-        self.close_down()
-        return False
+                monitor.cancel()
+            self.close_down()
+        return True
 
     def _make_project_row(self) -> None:
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
@@ -171,9 +192,19 @@ class MedSegWidget(QWidget):
         window.installEventFilter(self)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
+        QTimer.singleShot(0, self._exempt_from_garbage_collection)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
+
+    def _exempt_from_garbage_collection(self) -> None:
+        """Exempt all that exists after the start, and lives as long as the window, from garbage collection.
+
+        napari collects garbage at each removal of a layer, so at each change of case; that took half a second.
+        """
+        if self._window is not None:
+            gc.collect()
+            gc.freeze()
 
     def _watch_window(self, window: QMainWindow) -> None:
         """Handle drops on the canvas and watch for user activity."""

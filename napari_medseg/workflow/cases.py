@@ -1,4 +1,4 @@
-"""Cases: imported images, each stored once, and the assignment of their groups to training or hold-out."""
+"""Cases: imported images, each stored once, and the list of them with their state."""
 
 import logging
 from collections.abc import Sequence
@@ -12,13 +12,12 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.undo_journal import get_journal_path, has_manual_strokes
-from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.replay import find_replay_groups
-from napari_medseg.core.split import choose_hold_out_groups
 from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
-from napari_medseg.workflow.custom_tasks import save_task_to_project
+from napari_medseg.workflow.hold_out.groups import choose_groups
+from napari_medseg.workflow.hold_out.sides import assign_sides
+from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -73,19 +72,23 @@ class TaskCases:
         self._rows = None
 
     def update(self, case: Case) -> None:
-        """Read the row of a case again; a new case is added at the end."""
+        """Read the row of a case again; a new case is added at the end, a removed one is not listed."""
         if self._rows is None or case.task != self._task:
             return
-        row = get_case_row(self._workspace, case)
         place = next((n for n, known in enumerate(self._rows) if known.case.id == case.id), len(self._rows))
-        self._rows = [*self._rows[:place], row, *self._rows[place + 1 :]]
+        is_removed = case.id in self._workspace.project.read_removed_case_ids()
+        row = [] if is_removed else [get_case_row(self._workspace, case)]
+        self._rows = [*self._rows[:place], *row, *self._rows[place + 1 :]]
 
 
 def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool = False) -> list[Case]:
     """Add images to the project in order. If an image exists already (same content and task), its case is returned.
 
-    Each new group is assigned to training or hold-out by `core.split` and keeps this assignment. Groups of the training
-    samples of a live bundled model are never held out. `force` adds images that modality, body part or view rule out.
+    A case that was removed from the list is on it again.
+
+    The groups are chosen by `workflow.hold_out.groups`. Each new group is assigned to training or hold-out by
+    `core.grouping.split` and keeps this assignment. Groups of the training samples of a live bundled model are never
+    held out. `force` adds images that modality, body part or view rule out.
 
     Raises
     ------
@@ -97,8 +100,13 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
         check_axes_fit_task(image, wanted) if force else check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
-        _assign_sides(ws, [_get_group(image) for image in images if _find_case(ws, image, task) is None])
-        return [_find_case(ws, image, task) or _add_case(ws, image, task) for image in images]
+        groups = choose_groups(ws, images)
+        pairs = list(zip(images, groups, strict=True))
+        assign_sides(ws, [group for image, group in pairs if _find_image_case(ws, image, task) is None])
+        added = [_find_image_case(ws, image, task) or _add_case(ws, image, task, group) for image, group in pairs]
+        removed = ws.project.read_removed_case_ids()
+        ws.project.set_removed([case for case in added if case.id in removed], removed=False)
+        return added
 
 
 def load_image(ws: Workspace, case: Case) -> Image:
@@ -134,7 +142,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
 
 
 def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """Return all cases (of one task or of all) with their state, in the order of import."""
+    """Return the listed cases (of one task or of all) with their state, in the order of import."""
     return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
 
 
@@ -144,8 +152,10 @@ def get_case_row(ws: Workspace, case: Case) -> CaseRow:
 
 
 def find_last_task(ws: Workspace) -> Task:
-    """Return the task of the newest case, or the first built-in task in a new project."""
-    known = [case.task for case in ws.project.read_records(Case) if case.task in ws.tasks]
+    """Return the task of the newest listed case, or the first built-in task in a new project."""
+    removed = ws.project.read_removed_case_ids()
+    listed = [case for case in ws.project.read_records(Case) if case.id not in removed]
+    known = [case.task for case in listed if case.task in ws.tasks]
     return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
 
 
@@ -154,49 +164,27 @@ def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tup
     return list(ws.project.read_accepted_cases(task))
 
 
-def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Add a whole group to the hold-out, or remove it.
-
-    Raises
-    ------
-    MedSegError
-        If the group was already used: a training group cannot be held out any more, and a hold-out group that was used
-        for evaluation cannot be used for training.
-    """
-    if ws.project.read_hold_out_groups().get(group, False) == held_out:
-        return
-    if group in _find_pretrained_groups(ws):
-        raise MedSegError(
-            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
-        )
-    runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
-    if runs and held_out:
-        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
-    if runs:
-        raise MedSegError(
-            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
-        )
-    ws.project.set_hold_out(group, held_out)
-
-
-def _find_case(ws: Workspace, image: Image, task: str) -> Case | None:
-    found = ws.project.read_records(Case, "content_hash", image.content_hash)
-    if not found and image.may_have_earlier_hash:
-        alike = [case for case in ws.project.read_records(Case, "task", task) if case.shape == image.pixels.shape]
-        found = [case for case in alike if image.adopt_content_hash(case.content_hash) is not image]
+def find_case(ws: Workspace, content_hash: str, task: str) -> Case | None:
+    """Return the case of an image in a task, also if it was removed from the list; `None` if there is none."""
+    found = ws.project.read_records(Case, "content_hash", content_hash)
     return next((case for case in found if case.task == task), None)
 
 
-def _get_group(image: Image) -> str:
-    return image.group or image.name or image.content_hash[:12]
+def _find_image_case(ws: Workspace, image: Image, task: str) -> Case | None:
+    """Return the case of an image, also of one that an older version of the program read with other values."""
+    known = find_case(ws, image.content_hash, task)
+    if known is not None or not image.may_have_earlier_hash:
+        return known
+    alike = [case for case in ws.project.read_records(Case, "task", task) if case.shape == image.pixels.shape]
+    return next((case for case in alike if image.adopt_content_hash(case.content_hash) is not image), None)
 
 
-def _add_case(ws: Workspace, image: Image, task: str) -> Case:
+def _add_case(ws: Workspace, image: Image, task: str, group: str) -> Case:
     case = Case(
         id=0,
         task=task,
         name=image.name or image.content_hash[:12],
-        group=_get_group(image),
+        group=group,
         content_hash=image.content_hash,
         axes=image.axes,
         shape=tuple(int(size) for size in image.pixels.shape),
@@ -206,24 +194,6 @@ def _add_case(ws: Workspace, image: Image, task: str) -> Case:
         created=now(),
     )
     return ws.project.get_record(Case, ws.project.insert(case).id)
-
-
-def _assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
-    """Assign new groups to training or hold-out, in the order of import."""
-    sides = ws.project.read_hold_out_groups()
-    new = [group for group in dict.fromkeys(groups) if group not in sides]
-    if not new:
-        return
-    pretrained = _find_pretrained_groups(ws) & set(new)
-    held_out = choose_hold_out_groups(new, sides | dict.fromkeys(pretrained, False), MIN_GROUPS)
-    for group in new:
-        ws.project.set_hold_out(group, group in held_out)
-
-
-def _find_pretrained_groups(ws: Workspace) -> set[str]:
-    """Return the groups of the bundled samples that a live version was trained on."""
-    live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
-    return find_replay_groups(ws.samples, [card for card in live if card is not None])
 
 
 def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:

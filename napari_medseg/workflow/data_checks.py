@@ -15,21 +15,24 @@ from pydantic import TypeAdapter, ValidationError
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
-from napari_medseg.core.quality.image_fingerprint import (
-    MIN_DUPLICATE_SIMILARITY,
-    Fingerprint,
-    compute_fingerprint,
-    compute_similarity,
-)
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
+from napari_medseg.core.quality.label_set_checks import (
+    CONSTANT,
+    NOTHING_TO_LEARN,
+    LabelContent,
+    check_label_set,
+    summarise_labels,
+)
+from napari_medseg.core.quality.shared_content import Likeness
 from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.snapshot import Role, SnapshotItem
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, find_shared_cases
+from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
-CHECKS_FOLDER = "checks-2"
-"""Increase the number when a check is added or changed, so that older cached findings are ignored."""
 UNSEEN_S = 2.0
 
 LABEL_MIXUP = "mixed"
@@ -48,15 +51,15 @@ class CorrectionToCheck:
 
 @dataclass(frozen=True)
 class CaseFinding:
-    """One finding and its case."""
+    """One finding and its case; `None` if it is about the whole set."""
 
-    case: Case
+    case: Case | None
     finding: Finding
 
     @property
     def text(self) -> str:
         """The text of the finding with the name of its case."""
-        return f"{self.case.name}: {self.finding.text}"
+        return self.finding.text if self.case is None else f"{self.case.name}: {self.finding.text}"
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class _CorrectionCheck:
     """The result of checking one correction."""
 
     findings: list[Finding]
-    fingerprint: Fingerprint
     sketch: EdgeThumbnail
+    content: LabelContent
 
 
 def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToCheck, ...]:
@@ -82,14 +85,13 @@ def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
     MedSegError
         If a file of the project is missing or damaged.
     """
-    return sort_blocking_first(
-        [one for found in iter_findings(ws.project.folder, list_corrections_to_check(ws, task)) for one in found]
-    )
+    pieces, replayed = list_corrections_to_check(ws, task), list_replayed_images(ws, task)
+    return sort_blocking_first([one for found in iter_findings(ws.project.folder, pieces, replayed) for one in found])
 
 
 def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
     """Return why a model trained on these corrections cannot be evaluated reliably; empty if it can."""
-    mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP]
+    mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP and one.case is not None]
     more = ", ..." if len(mixed) > 2 else ""
     return f"labels seem to be mixed up between cases ({', '.join(mixed[:2])}{more})" if mixed else ""
 
@@ -99,7 +101,9 @@ def sort_blocking_first(findings: Sequence[CaseFinding]) -> list[CaseFinding]:
     return sorted(findings, key=lambda one: not one.finding.blocking)
 
 
-def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Generator[list[CaseFinding]]:
+def iter_findings(
+    folder: Path, corrections: Sequence[CorrectionToCheck], replayed: Sequence[SnapshotItem] = ()
+) -> Generator[list[CaseFinding]]:
     """Yield the findings of each correction, then the findings from comparisons between corrections.
 
     Parameters
@@ -108,20 +112,37 @@ def iter_findings(folder: Path, corrections: Sequence[CorrectionToCheck]) -> Gen
         Project folder.
     corrections
         From `list_corrections_to_check`.
+    replayed
+        Older images that a run would replay, from `list_replayed_images`.
     """
-    prints: dict[int, Fingerprint] = {}
     sketches: list[EdgeThumbnail] = []
+    contents: list[tuple[Role, LabelContent]] = []
     for piece in corrections:
         look = _check_correction(folder, piece)
-        prints[piece.case.id] = look.fingerprint
         sketches.append(look.sketch)
+        contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
         yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
     if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
         yield _check_mixups([piece.case for piece in corrections], sketches)
+    if corrections:
+        yield _check_whole_set(corrections[0].task, contents)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
-    learnt = [piece.case for piece in corrections if not piece.case.held_out]
-    for case in learnt:
-        yield [CaseFinding(case, finding) for finding in _check_duplicates(case, held_out, prints)]
+    for piece in corrections:
+        if not piece.case.held_out:
+            yield _check_copies(folder, piece.case, held_out)
+    for item in replayed:
+        yield _check_replayed(folder, item, held_out)
+
+
+def _check_whole_set(task: Task, contents: Sequence[tuple[Role, LabelContent]]) -> list[CaseFinding]:
+    """Find labels that do not occur. Corrections without any label may be trained on if older images are replayed."""
+    findings = []
+    for one in check_label_set(task, contents):
+        text = one.text
+        if one.kind == NOTHING_TO_LEARN:
+            text += "; only older images that are replayed would teach anything"
+        findings.append(CaseFinding(None, Finding(one.kind, text, blocking=False)))
+    return findings
 
 
 def _check_unseen(correction: Correction) -> list[Finding]:
@@ -142,17 +163,30 @@ def _check_mixups(cases: Sequence[Case], sketches: Sequence[EdgeThumbnail]) -> l
     ]
 
 
-def _check_duplicates(case: Case, held_out: Sequence[Case], prints: dict[int, Fingerprint]) -> list[Finding]:
-    """Find hold-out images that equal this training image: the evaluation would use training data."""
-    found = []
-    for other in held_out:
-        if prints[case.id].digest == prints[other.id].digest:
-            text = f"the same image as {other.name} in the hold-out: reject one of them, or hold out both"
-            found.append(Finding("duplicate", text, blocking=True))
-        elif compute_similarity(prints[case.id], prints[other.id]) > MIN_DUPLICATE_SIMILARITY:
-            text = f"may be a copy of {other.name} in the hold-out: if so, reject one of them"
-            found.append(Finding("duplicate", text, blocking=False))
-    return found
+def _check_copies(folder: Path, case: Case, held_out: Sequence[Case]) -> list[CaseFinding]:
+    """Find hold-out images that show the same as this training image: the evaluation would use training data."""
+    texts = {
+        Likeness.IDENTICAL: "the same image as {}, which is held out: no run trains on it. Put both into one group",
+        Likeness.COPY: "a copy of {}, which is held out (moved, resized or compressed): no run trains on it",
+        Likeness.SAME_PLACE: "the same place as {}, which is held out? Put both into one group if it is one patient",
+    }
+    shared = find_shared_cases(folder, [case], held_out)
+    return [_make_duplicate(case, texts[one.likeness].format(held_out[one.other].name)) for one in shared]
+
+
+def _check_replayed(folder: Path, item: SnapshotItem, held_out: Sequence[Case]) -> list[CaseFinding]:
+    """Find hold-out images that a version was trained on: they are not replayed, and its own score is too good."""
+    name = f"{item.name} ({item.source})"
+    as_copy = f"held out, but the model was trained on it as {name}: it is not replayed, and its score is too good"
+    as_neighbour = f"held out, and the same place as {name}, which the model was trained on?"
+    return [
+        _make_duplicate(copy.case, as_copy if copy.is_copy else as_neighbour)
+        for copy in find_replayed_copies(folder, [item], held_out)
+    ]
+
+
+def _make_duplicate(case: Case, text: str) -> CaseFinding:
+    return CaseFinding(case, Finding("duplicate", text, blocking=False))
 
 
 def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionCheck:
@@ -160,23 +194,26 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
     correction = piece.correction
     names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
     kept = folder / CHECKS_FOLDER / "-".join(name[:16] for name in names if name)
-    known, drawn = _read_findings(kept.with_suffix(".json")), _read_fingerprints(kept.with_suffix(".npz"))
-    if known is not None and drawn is not None:
-        return _CorrectionCheck(known, *drawn)
+    known, measured = _read_findings(kept.with_suffix(".json")), _read_measured(kept.with_suffix(".npz"))
+    if known is not None and measured is not None:
+        return _CorrectionCheck(known, *measured)
     image = read_image_copy(folder, piece.case)
     labels = read_case_labels(folder, piece.case, correction)
     if (seen := read_reviewed_pixels(folder, piece.case, correction)) is not None:
         labels = np.where(seen, labels, 0)  # training ignores the other pixels
-    look = _CorrectionCheck(
-        check_labels(labels, piece.task, image), compute_fingerprint(image), make_edge_thumbnail(image, labels)
-    )
+    content = summarise_labels(labels, piece.task, image, seen)
+    findings = check_labels(labels, piece.task, image)
+    if content.is_constant:
+        findings.append(Finding(CONSTANT, "all pixels of the image have the same value", blocking=False))
+    look = _CorrectionCheck(findings, make_edge_thumbnail(image, labels), content)
     with atomic_write(kept.with_suffix(".npz")) as beside:
         np.savez(
             beside,
-            digest=np.array(look.fingerprint.digest),
-            planes=look.fingerprint.planes,
             steepness=look.sketch.gradient_magnitude,
             outline=look.sketch.label_outline,
+            counts=np.array(list(content.counts.items()), np.int64).reshape(-1, 2),
+            n_pixels=np.array(content.n_pixels),
+            is_constant=np.array(content.is_constant),
         )
     atomic_write_text(kept.with_suffix(".json"), _FINDINGS.dump_json(look.findings).decode())
     return look
@@ -189,9 +226,11 @@ def _read_findings(path: Path) -> list[Finding] | None:
         return None
 
 
-def _read_fingerprints(path: Path) -> tuple[Fingerprint, EdgeThumbnail] | None:
+def _read_measured(path: Path) -> tuple[EdgeThumbnail, LabelContent] | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Fingerprint(str(kept["digest"]), kept["planes"]), EdgeThumbnail(kept["steepness"], kept["outline"])
+            counts = {int(value): int(number) for value, number in kept["counts"]}
+            content = LabelContent(counts, int(kept["n_pixels"]), bool(kept["is_constant"]))
+            return EdgeThumbnail(kept["steepness"], kept["outline"]), content
     except (OSError, ValueError, KeyError, BadZipFile):
         return None

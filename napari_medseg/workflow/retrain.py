@@ -5,6 +5,7 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,14 @@ from pathlib import Path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
-from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
+from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
@@ -112,8 +114,8 @@ def start_run(
     Raises
     ------
     MedSegError
-        If there is no correction for training, a check blocks training, a run is active, a run of the task is paused,
-        the version does not exist, or the changes are not allowed.
+        If there is no correction for training or nothing to learn, a check blocks training, a run is active, a run of
+        the task is paused, the version does not exist, or the changes are not allowed.
     """
     since = time.time() if since is None else since
     ensure_no_running_run(ws)
@@ -126,6 +128,7 @@ def start_run(
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
+    _refuse_nothing_to_learn(found, snapshot)
     run_id = _make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):
@@ -137,6 +140,12 @@ def start_run(
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
     return launch_run(ws, run, since)
+
+
+def _refuse_nothing_to_learn(found: Sequence[CaseFinding], snapshot: Snapshot) -> None:
+    nothing = [one.text for one in found if one.finding.kind == NOTHING_TO_LEARN]
+    if nothing and not snapshot.filter_by_role(Role.REPLAY):
+        raise MedSegError(f"there is nothing to learn: {nothing[0]}, and there are none.")
 
 
 def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:

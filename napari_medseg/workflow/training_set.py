@@ -2,22 +2,23 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.replay import read_replay_images, read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
-from napari_medseg.core.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels
+from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, find_shared_cases
+from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
     """Build the snapshot of a task: hold-out groups for comparison; other groups for training and validation.
+
+    What the hold-out shows is not trained on, whatever its name: copies of its images among the corrections and among
+    the replayed images are left out.
 
     Parameters
     ----------
@@ -43,30 +47,48 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
     MedSegError
         If there is no correction outside the hold-out.
     """
-    pairs = list_current_corrections(ws, task)
+    pairs = _leave_out_copies(ws, list_current_corrections(ws, task))
     learnt = (case.group for case, _ in pairs if not case.held_out)
     validating = choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)
     roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
-        held = f" ({len(roles)} in the hold-out)" if roles else ""
+        held = f" ({len(roles)} in the hold-out; copies of these are left out)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
-    base = base or ws.registry.find_live_card(task)
+    held_out = [case for case, _ in pairs if case.held_out]
     times = Counter(case.name for case, _ in pairs)
     items = [
         _make_item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
-    held_out = {item.group for item in items if item.role is Role.HOLD_OUT}
-    replayed = (
-        []
-        if base is None
-        else [*_list_bundled_replay_items(ws.samples, base, held_out), *_list_replay_items(ws, base, held_out)]
-    )
+    replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
     own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
     seen = [RunItem("", correction.id, case.group, role) for (case, correction), role in zip(pairs, roles, strict=True)]
     return snapshot, seen
+
+
+def _leave_out_copies(ws: Workspace, pairs: Sequence[tuple[Case, Correction]]) -> list[tuple[Case, Correction]]:
+    """Return the corrections without those of training images that a hold-out case shows, too."""
+    held_out = [case for case, _ in pairs if case.held_out]
+    learnt = [case for case, _ in pairs if not case.held_out]
+    shared = find_shared_cases(ws.project.folder, learnt, held_out)
+    copies = {learnt[found.one].id: held_out[found.other].name for found in shared if found.is_copy}
+    for case in learnt:
+        if case.id in copies:
+            logger.warning("%s is not trained on: it is a copy of %s in the hold-out", case.name, copies[case.id])
+    return [(case, correction) for case, correction in pairs if case.id not in copies]
+
+
+def _leave_out_held_out_groups(
+    ws: Workspace, replayed: list[SnapshotItem], held_out: Sequence[Case]
+) -> list[SnapshotItem]:
+    """Return the replayed images of groups that no hold-out case belongs to: one common image is proof enough."""
+    copies = [copy.item for copy in find_replayed_copies(ws.project.folder, replayed, held_out) if copy.is_copy]
+    groups = {item.group for item in copies}
+    if groups:
+        logger.warning("older images of %s are not replayed: the hold-out shows the same", ", ".join(sorted(groups)))
+    return [item for item in replayed if item.group not in groups]
 
 
 def _get_role(case: Case, validating: Collection[str]) -> Role:
@@ -96,32 +118,3 @@ def _find_edited_planes(folder: Path, case: Case, correction: Correction) -> tup
         return ()
     edited = find_edited_voxels(StrokeJournal(path).applied_strokes)
     return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))
-
-
-def _list_bundled_replay_items(samples: Path, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
-    return [
-        SnapshotItem(
-            name=Path(item.image).stem,
-            image=str(samples / item.image),
-            labels=str(samples / item.labels),
-            group=item.group,
-            role=Role.REPLAY,
-            source="bundled sample",
-        )
-        for item in read_replay_samples(samples, base)
-        if item.group not in held_out
-    ]
-
-
-def _list_replay_items(ws: Workspace, base: ModelCard, held_out: set[str]) -> list[SnapshotItem]:
-    """Return the replay images listed by a version trained on folders, if they exist and are not held out."""
-    listed = read_replay_images(ws.registry.get_folder(base.id))
-    if gone := [image.name for image in listed if not image.is_available]:
-        logger.warning(
-            "%d of %d older images of %s are missing and not replayed: %s", len(gone), len(listed), base.id, gone
-        )
-    return [
-        SnapshotItem(**image.model_dump(), role=Role.REPLAY, source=f"learnt by {base.id}")
-        for image in listed
-        if image.is_available and image.group not in held_out
-    ]

@@ -35,7 +35,7 @@ class Workspace:
 
     Notes
     -----
-    `tasks` is the catalog of all tasks; `workflow.custom_tasks.reload_tasks` replaces it.
+    `tasks` is the catalog of all tasks; `workflow.tasks.custom_tasks.reload_tasks` replaces it.
     """
 
     def __init__(

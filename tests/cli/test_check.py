@@ -5,16 +5,34 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from workflow_phantoms import accepted, phantom, predicted
+import numpy as np
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
-from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Correction, Review, ReviewState, now
+from napari_medseg.workflow.hold_out.sides import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 
 Call = Callable[..., tuple[int, str, str]]
 
 
-def test_a_finding_that_blocks_training_ends_with_exit_code_1(medseg: Call, ws: Workspace, tmp_path: Path) -> None:
+def add_swapped_labels(ws: Workspace, correction: Correction, image: Image) -> None:
+    """Add a correction that no check has seen, as an earlier version could accept it."""
+    path = ws.project.folder / correction.labels_file
+    path = path.with_name(f"swapped-{path.name}")
+    formats.write_labels(path, np.array([0, 2, 1], np.uint8)[phantom_labels()], image)
+    review = Review(0, correction.case_id, None, ReviewState.ACCEPTED, 9.0, 1, "", now(), now())
+    review = ws.project.insert(review)
+    changes = {"labels_file": f"labels/{path.name}", "sha256": compute_file_sha256(path)}
+    ws.project.insert(replace(correction, id=0, review_id=review.id, **changes))
+
+
+def test_a_copy_of_a_hold_out_image_is_listed_and_a_finding_that_blocks_training_ends_with_exit_code_1(
+    medseg: Call, ws: Workspace, tmp_path: Path
+) -> None:
     held_out = accepted(ws, 0)
     set_held_out(ws, held_out.group, True)
     where = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
@@ -25,13 +43,16 @@ def test_a_finding_that_blocks_training_ends_with_exit_code_1(medseg: Call, ws: 
     repeated = replace(phantom(0, "another patient"), name="slice 0 once more", spacing_mm=(0.9, 0.9))
     case, prediction = predicted(again, repeated)
     draft = open_review(again, case, prediction)
-    accept(again, draft, draft.labels, repeated)
+    correction = accept(again, draft, draft.labels, repeated)
     set_held_out(again, case.group, False)
     again.close()
     code, out, _ = medseg("check", "--json", *where)
     answer = json.loads(out)
-    blocking = [(one["name"], one["kind"]) for one in answer["findings"] if one["blocking"]]
-    assert (code, blocking) == (1, [("slice 0 once more", "duplicate")])
+    found = [(one["name"], one["kind"], one["blocking"]) for one in answer["findings"]]
+    assert (code, found[-1]) == (0, ("slice 0 once more", "duplicate", False))
     assert answer["hold_out_groups"] == 1 < answer["hold_out_groups_needed"]
+    ws = Workspace.open(ws.project.folder, tmp_path / "registry")
+    add_swapped_labels(ws, correction, repeated)
+    ws.close()
     code, out, _ = medseg("check", *where)
-    assert (code, "STOP  " in out) == (1, True)
+    assert (code, "STOP  slice 0 once more" in out) == (1, True)

@@ -19,8 +19,10 @@ from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
+from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
 
@@ -240,6 +242,22 @@ def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtb
     group = dock.worklist.rows[held.index("H")].case.group
     dock.case_panel._list.hold_out_requested.emit(group, False)
     qtbot.waitUntil(lambda: not any(row.case.held_out for row in dock.worklist.rows))
+
+
+def test_groups_are_changed_in_a_form(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    assert [row.case.group for row in dock.worklist.rows] == ["case1", "case2"]
+    dock.case_panel._list.groups_requested.emit(None)
+    (dialog,) = dock.findChildren(FormDialog)
+    dialog.form.text.value = "{patient}#"
+    assert dialog.form.preview.value.startswith("1 patient: case (2); 0 held out; 2 of 2 cases change")
+    dialog.submit_button.click()
+    qtbot.waitUntil(lambda: [row.case.group for row in dock.worklist.rows] == ["case", "case"])
+    dock.case_panel._list.groups_requested.emit(dock.worklist.rows[1].case)
+    dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == "Patient of case2")
+    dialog.form.text.value = "another"
+    dialog.submit_button.click()
+    qtbot.waitUntil(lambda: [row.case.group for row in dock.worklist.rows] == ["case", "another"])
 
 
 def test_the_map_of_doubt_comes_and_goes(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
@@ -469,7 +487,7 @@ def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: 
     qtbot.waitUntil(lambda: dock.case_controller.current.case.name == "case1")
 
 
-def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     again = replace(phantom(1), name="again", group="another", spacing_mm=(0.7, 0.7))
     formats.write_image(tmp_path / "in" / "again.tif", again)
@@ -479,8 +497,8 @@ def test_what_must_not_train_a_model_greys_the_button(dock: Dock, qtbot: QtBot, 
     accept_all(dock, qtbot)
     first = dock.worklist.rows[0].case
     for row in dock.worklist.rows:
-        cases.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
+        sides.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
     dock.retrain_panel.refresh()
-    qtbot.waitUntil(lambda: bool(dock.retrain_panel.findings.blocking_reason))
-    assert not dock.retrain_panel._retrain.isEnabled()
-    assert "the same image as case1 in the hold-out" in dock.retrain_panel._retrain.toolTip()
+    findings = dock.retrain_panel.findings
+    qtbot.waitUntil(lambda: any("the same image as case1, which is held out" in row.text for row in findings.rows))
+    assert findings.blocking_reason == ""

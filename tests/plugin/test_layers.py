@@ -126,7 +126,7 @@ def test_tools_go_over_to_the_next_case() -> None:
     before.mode, before.brush_size, before.selected_label, before.contour = "paint", 33, 2, 2
     tools = labels_tools.get_tools(before)
     _, after = shown(viewer, phantom(1))
-    labels_tools.apply_tools(after, tools)
+    labels_tools.apply_tools(after, tools, TASKS["lungs"])
     assert (after.mode, after.brush_size, after.selected_label, after.contour) == ("paint", 33, 2, 2)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from napari._qt import qt_main_window
 from napari._qt.qt_main_window import _instantiate_dock_widget
 from napari.settings import get_settings
 from plugin_phantoms import Texts, drop_on, write_phantom
@@ -15,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
@@ -128,21 +129,58 @@ def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(
     assert [case.name for case in review.list_draft_cases(ws)] == ["case1"]
 
 
+def click_x(viewer: Any) -> None:
+    """Close the window as its X does: the event comes from the window system, and napari asks only then."""
+    QApplication.sendEvent(viewer.window._qt_window.windowHandle(), QCloseEvent())
+
+
 def test_closing_while_a_model_learns_asks_once(
     viewer: Any, widget: MedSegWidget, choice: list[CloseChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[bool] = []
     monkeypatch.setattr(type(widget.dock.run_monitor), "is_running", True)
     monkeypatch.setattr(widget.dock.run_monitor, "cancel", lambda: cancelled.append(True))
-    window = viewer.window._qt_window
     choice[0] = CloseChoice.STAY
-    event = QCloseEvent()
-    assert widget.eventFilter(window, event)
-    assert not event.isAccepted()
+    click_x(viewer)
+    assert viewer.window._qt_window.isVisible()
     assert widget.workspace is not None
     choice[0] = CloseChoice.CANCEL_RUN
-    assert not widget.eventFilter(window, QCloseEvent())
+    viewer.close()
     assert cancelled == [True]
+    assert widget.workspace is None
+
+
+def test_nothing_is_closed_before_the_window_really_closes(
+    viewer: Any,
+    widget: MedSegWidget,
+    choice: list[CloseChoice],
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    asked, ended = [], []
+    monkeypatch.setattr(qt_main_window.ConfirmCloseDialog, "exec_", lambda _: asked.append(1))  # any answer but "yes"
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", True)
+    monitor = widget.dock.run_monitor
+    monkeypatch.setattr(monitor, "pause", lambda: ended.append("paused"))
+    monkeypatch.setattr(monitor, "cancel", lambda: ended.append("cancelled"))
+    click_x(viewer)
+    monkeypatch.setattr(type(monitor), "is_running", True)
+    for choice[0] in (CloseChoice.PAUSE_RUN, CloseChoice.CANCEL_RUN, CloseChoice.LEAVE_RUNNING):
+        click_x(viewer)
+    assert len(asked) == 4
+    assert ended == [], "the run goes on"
+    assert viewer.window._qt_window.isVisible()
+    assert widget.workspace.engine.state == "ready"
+    layer = widget.dock.case_controller.current.labels_layer
+    assert layer.editable
+    layer.paint((2, 2), 1)
+    assert widget.dock.case_controller.current.state == "draft", "strokes are recorded"
+    choice[0] = CloseChoice.PAUSE_RUN
+    viewer.close()
+    assert ended == ["paused"]
     assert widget.workspace is None
 
 
@@ -203,6 +241,7 @@ def test_removing_layers_does_not_crash_the_renderer() -> None:
     """Mesa crashes where textures are freed in Qt's own context; in a process, as a crash would take pytest along."""
     program = """
 import time, numpy, napari
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from napari_medseg.plugin.gl_context import CanvasContext

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Calibration
-from napari_medseg.plugin.controllers.idle_timer import IDLE_AFTER_S, IdleTimer
 from napari_medseg.plugin.keymap import KeyBinding, KeyMap, build_help_html
 from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
@@ -24,6 +23,7 @@ from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_
 from napari_medseg.plugin.panels.training_curve import TrainingCurve
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
+from napari_medseg.plugin.widgets.idle_timer import IDLE_AFTER_S, IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from training.run_folder import Compared, EpochEnded
 

@@ -148,3 +148,26 @@ def test_validation_computes_in_the_precision_of_prediction() -> None:
     for precision in ("fp32", "bf16"):
         validate(Probe(1, 2, 1).eval(), [plane], precision)
     assert seen == [False, choose_autocast_dtype(torch.device("cpu"), "bf16") is not None]
+
+
+def test_a_class_that_no_validation_plane_shows_does_not_count() -> None:
+    class AlwaysTwo(nn.Module):
+        """Predict class 2 in the left half, class 1 in the right half."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(images), 3, *images.shape[-2:])
+            logits[:, 2, :, :8], logits[:, 1, :, 8:] = 1, 1
+            return self.scale * logits
+
+    labels = np.zeros((16, 16), np.uint8)
+    labels[:, 8:] = 1
+    plane = LabelledPlane((np.zeros((1, 16, 16), np.float16),), labels)
+    assert validate(AlwaysTwo(), [plane], "fp32") == 1.0, "class 2 is in no plane"
+    both = LabelledPlane(plane.views, np.where(labels == 1, 1, 2).astype(np.uint8))
+    assert validate(AlwaysTwo(), [plane, both], "fp32") == pytest.approx(0.75)
+    empty = LabelledPlane(plane.views, np.zeros_like(labels))
+    assert validate(AlwaysTwo(), [empty], "fp32") == 0.0, "nothing occurs: all classes count"

@@ -24,7 +24,8 @@ from training.evaluation.hold_out_evaluation import make_labelled_case
 from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.from_folders.default_recipe import read_recipe_overrides
-from training.from_folders.folder_run import FolderData, check_folder_data, fill_run, make_folder_task
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run, make_folder_task
 from training.from_folders.mask_values import MaskEncoding
 from training.recipe import read_recipe, update_recipe
 from training.recipe_keys import merge_keys

@@ -296,3 +296,17 @@ def test_instances_are_learnt_as_depth_and_compared_as_objects(make_run: MakeRun
     assert judged.calibration.ece is not None
     assert 0 <= judged.calibration.ece <= 1
     assert (run_dir / "evaluation.html").exists()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_run_with_nothing_to_learn_is_refused(make_run: MakeRun, tmp_path: Path, *, is_full: bool) -> None:
+    items = [item(tmp_path, f"train{n}", Role.TRAIN, seed=n) for n in range(2)]
+    for one in items:
+        tifffile.imwrite(tmp_path / one.labels, np.full((64, 64), int(is_full), np.uint8))
+    run_dir = make_run(items=items)
+    assert main([str(run_dir)]) == 1
+    (event,) = events_of(run_dir)
+    assert isinstance(event, Failed)
+    assert event.message.startswith("there is nothing to learn: ")
+    replayed = [*items, item(tmp_path, "old", Role.REPLAY, seed=20)]
+    assert read_setup(make_run("replayed", items=replayed), 0.0).batches.n_replayed, "older images still teach"

@@ -137,5 +137,5 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
         "napari_medseg/core/replay.py": ["older.json"],
         "napari_medseg/core/snapshot.py": ["snapshot.json"],
         "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
-        "training/evaluation/evaluation_report.py": ["evaluation.html"],  # its template
+        "training/reports/evaluation_report.py": ["evaluation.html"],  # its template
     }

@@ -21,7 +21,8 @@ from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.networks import load_version
 from training.from_folders.base_recipe import ModelRecipe
 from training.from_folders.default_recipe import RecipeOverrides
-from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run
 from training.from_folders.mask_values import MaskEncoding
 from training.start_builder import build_start_version
 from training.start_plan import StartPlan, list_donors

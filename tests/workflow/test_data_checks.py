@@ -11,15 +11,17 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
-from napari_medseg.workflow.cases import set_held_out
 from napari_medseg.workflow.data_checks import (
     CHECKS_FOLDER,
     check_corrections,
     describe_label_mixups,
     list_corrections_to_check,
 )
+from napari_medseg.workflow.hold_out.sides import set_held_out
 from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
 
 
 def accepted_as(
@@ -85,7 +87,7 @@ def test_a_prediction_accepted_at_once_was_not_looked_at(ws: Workspace) -> None:
     assert "slice 0: accepted unchanged after 1.2 s" in one.text
 
 
-def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> None:
+def test_a_copy_of_a_hold_out_image_is_told_and_not_trained_on(ws: Workspace) -> None:
     labels = phantom_labels()
     labels[10, 6:26] = 0
     first = accepted_as(ws, phantom(0), labels)
@@ -98,14 +100,19 @@ def test_a_lesson_that_repeats_a_hold_out_image_stops_the_run(ws: Workspace) -> 
     accepted_as(ws, brighter, labels)
     set_held_out(ws, "third", False)
     one, other = check_corrections(ws, "lungs")
-    assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", True)
+    assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", False)
     assert (other.case.name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
-    assert "slice 0 in the hold-out" in one.text
-    with pytest.raises(MedSegError, match="again: the same image as slice 0"):
-        retrain.start_run(ws, "lungs")
+    assert "the same image as slice 0, which is held out" in one.text
+    with pytest.raises(MedSegError, match="no correction to learn from"):
+        build_snapshot(ws, "lungs")
+    accepted_as(ws, phantom(7), labels)
+    set_held_out(ws, "patient 7", False)
+    snapshot, seen = build_snapshot(ws, "lungs")
+    assert [item.name for item in snapshot.items if item.source == "corrections"] == ["slice 0", "slice 7"]
+    assert len(seen) == 2
     set_held_out(ws, "another", True)
     set_held_out(ws, "third", True)
-    assert found(ws) == [], "pictures that stand on one side may be alike"
+    assert "duplicate" not in dict(found(ws)).values(), "pictures that stand on one side may be alike"
 
 
 def test_answers_are_kept_and_damaged_ones_found_again(ws: Workspace) -> None:
@@ -146,3 +153,24 @@ def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Wor
     for number, image in enumerate(images):
         accepted_as(ws, image, sound[number])
     assert not [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"], "corrected anew"
+
+
+def test_labels_that_do_not_occur_are_said_about_all_cases(ws: Workspace) -> None:
+    right = np.where(phantom_labels() == 1, 1, 0)
+    right[10, 6:26] = 0
+    for number in range(2):
+        accepted_as(ws, phantom(number, f"p{number}"), right)
+    (one,) = check_corrections(ws, "lungs")
+    assert one.case is None
+    assert one.text == "left lung does not occur in any of the 2 images: it is not learnt and gets no score"
+
+
+def test_corrections_without_any_label_are_not_trained_on_alone(ws: Workspace) -> None:
+    for number in range(2):
+        accepted_as(ws, phantom(number, f"p{number}"), np.zeros_like(phantom_labels()))
+    for case in ws.project.read_records(Case):
+        set_held_out(ws, case.group, False)
+    assert "nothing to learn" in [one.finding.kind for one in check_corrections(ws, "lungs")]
+    assert not [one for one in check_corrections(ws, "lungs") if one.finding.blocking]
+    with pytest.raises(MedSegError, match="there is nothing to learn: nothing is labelled in all 2 training images"):
+        retrain.start_run(ws, "lungs", changes=RecipeOverrides(weights="none"))

@@ -3,16 +3,21 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
-from workflow_phantoms import accepted, phantom, phantom_labels, write_version
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted, write_version
 
 from napari_medseg.core import formats
+from napari_medseg.core.image import Image
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.cases import set_held_out
+from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.hold_out.replayed import list_replayed_images
+from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.training_set import build_snapshot
-from napari_medseg.workflow.workspace import Workspace
+from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
 
 def older_image(folder: Path, name: str, group: str) -> ReplayImage:
@@ -46,3 +51,38 @@ def test_what_its_parent_learnt_from_is_replayed_and_handed_on(
     run_control.cancel(ws, run)
     assert read_replay_images(run_control.get_run_folder(ws, run)) == tuple(listed)
     ws.child_processes[run.id].wait()
+
+
+def test_what_the_hold_out_shows_is_not_replayed_whatever_its_name(ws: Workspace, tmp_path: Path) -> None:
+    """Folder training names the group `bl/c04`, the project `c04`; and a hold-out case may be a copy under any name."""
+    listed = [older_image(tmp_path / "own", name, f"bl/{name}") for name in ("c04", "copy", "beside", "other")]
+    for number, image in enumerate(listed):
+        formats.write_image(Path(image.image), phantom(20 + number))
+    listed[2] = listed[2].model_copy(update={"group": listed[1].group})
+    made = write_version(tmp_path / "run", version=1, weights=b"own")
+    write_replay_images(made, listed)
+    ws.registry.promote(ws.registry.add(made).id)
+    for number, group, held_out in ((0, "c04", True), (21, "elsewhere", True), (2, "z", False)):
+        accepted(ws, number, group)
+        set_held_out(ws, group, held_out)
+    snapshot, _ = build_snapshot(ws, "lungs")
+    assert [item.name for item in snapshot.filter_by_role(Role.REPLAY) if item.source != "bundled sample"] == ["other"]
+    (finding,) = [one for one in check_corrections(ws, "lungs") if one.finding.kind == "duplicate"]
+    assert (finding.case.name, finding.finding.blocking) == ("slice 21", False)
+    assert "the model was trained on it as copy" in finding.text
+
+
+def test_a_bundled_sample_that_was_saved_as_png_is_not_replayed_if_it_is_held_out(ws: Workspace) -> None:
+    sample = formats.read(sorted((PACKAGE_DIR / "samples" / "ct_a0001" / "dicom").iterdir())[3])
+    shown = ((np.clip(sample.pixels, -1350, 150) + 1350) / 1500 * 255).astype(np.uint8)
+    case, _ = predicted(ws, Image(shown, "YX", name="0004", group="series"))
+    labels = np.zeros(shown.shape, np.uint8)
+    labels[200:300, 100:200], labels[200:300, 300:400] = 1, 2
+    accept(ws, open_review(ws, case, None), labels, Image(shown, "YX", name="0004", group="series"))
+    accepted(ws, 2, "z")
+    before = list_replayed_images(ws, "lungs")
+    for group, held_out in (("series", True), ("z", False)):
+        set_held_out(ws, group, held_out)
+    replayed = build_snapshot(ws, "lungs")[0].filter_by_role(Role.REPLAY)
+    assert any(item.group == sample.group for item in before)
+    assert not any(item.group == sample.group for item in replayed)

@@ -13,13 +13,13 @@ from napari_medseg.core.tasks.definitions import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite
-from training.evaluation import html, svg_charts
-from training.evaluation.case_figure import CaseFigure, draw_case_figure, read_case_figures
 from training.evaluation.evaluate import evaluate_case
-from training.evaluation.evaluation_report import CONVENTION
 from training.evaluation.hold_out_evaluation import choose_examples, make_labelled_case
 from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
+from training.reports import html, svg_charts
+from training.reports.case_figure import CaseFigure, draw_case_figure, read_case_figures
+from training.reports.evaluation_report import CONVENTION
 from training.run_folder import (
     EVALUATION_FILE,
     EXAMPLE_FIGURES_FILE,

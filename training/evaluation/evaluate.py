@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.groups import GroupPattern
 from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import find_name, unify_name
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.quality.metrics import (
@@ -26,11 +28,14 @@ from napari_medseg.core.quality.metrics import (
 )
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import Predictor
+from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
 from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
 
 LabelSource = Callable[[Image, str], Labels]
 """A function that returns the labels of an image, given the image and the name of its case."""
+LabelReader = Callable[[Path, Image], Labels]
+"""A function that reads a file as labels on the grid of an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +51,8 @@ class LoadedCase:
     ignored_mask: NDArray[np.bool_] | None
 
 
-def load_case(case: LabelledCase) -> LoadedCase:
-    """Read the image and the reference labels of a case.
+def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels) -> LoadedCase:
+    """Read the image and the reference labels of a case; `read_labels` gives the values of a file their meaning.
 
     Raises
     ------
@@ -55,17 +60,26 @@ def load_case(case: LabelledCase) -> LoadedCase:
         If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
     image = formats.read(case.image)
-    reference = formats.read_labels(case.labels, image)
+    if image.series and not case.group:  # DICOM states the patient
+        case = replace(case, group=image.group)
+    reference = read_labels(case.labels, image)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
 
 
 def evaluate_cases(
-    source: LabelSource, cases: Sequence[LabelledCase], task: Task, n_classes: int | None = None
+    source: LabelSource,
+    cases: Sequence[LabelledCase],
+    task: Task,
+    n_classes: int | None = None,
+    read_labels: LabelReader = formats.read_labels,
 ) -> Iterator[EvaluatedCase]:
-    """Compute all metrics of each case and yield it at once; `n_classes` is how many classes the source can predict."""
+    """Compute all metrics of each case and yield it at once.
+
+    `n_classes` is how many classes the source can predict; `read_labels` reads the references.
+    """
     for case in cases:
-        loaded = load_case(case)
+        loaded = load_case(case, read_labels)
         began = time.monotonic()
         predicted = source(loaded.image, case.name)
         scored = score_labels(loaded, predicted, task, n_classes, time.monotonic() - began)
@@ -94,8 +108,10 @@ def make_predictor_source(predictor: Predictor) -> LabelSource:
     return lambda image, _: predictor.predict_labels(image)
 
 
-def make_folder_source(folder: Path) -> LabelSource:
+def make_folder_source(folder: Path, read_labels: LabelReader = formats.read_labels) -> LabelSource:
     """Return a source that reads existing labels: the file in `folder` with the case's name, or with ``_labels`` added.
+
+    Names are compared as text, see `core.name_matching`.
 
     Raises
     ------
@@ -107,14 +123,16 @@ def make_folder_source(folder: Path) -> LabelSource:
     files = {get_stem(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
 
     def read(image: Image, name: str) -> Labels:
-        if name not in files:
+        if (found := find_name(name, files)) is None:
             raise MedSegError(f"{folder} contains no labels for {name}. Predict it too, or exclude it with --only.")
-        return formats.read_labels(files[name], image)
+        return read_labels(files[found], image)
 
     return read
 
 
-def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> list[LabelledCase]:
+def find_cases(
+    images: Path, labels: Path, only: str = "", group: str = "", ignored_value: int | None = None
+) -> list[LabelledCase]:
     """Pair a folder of images with a folder of labels; files of the same stem belong together.
 
     Parameters
@@ -124,7 +142,10 @@ def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> l
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        Regular expression. Its match in the stem, or its first capturing group, is the patient, slide or video.
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image
+        is a group, except that DICOM files are grouped by patient.
+    ignored_value
+        Label of unlabelled pixels, which are not scored; `None`: all pixels are.
 
     Raises
     ------
@@ -132,7 +153,12 @@ def find_cases(images: Path, labels: Path, only: str = "", group: str = "") -> l
         If no image matches any labels, or a file cannot be read.
     """
     cases = pair_by_stem(images, labels)
-    chosen = [replace(case, group=_find_group(case.name, group)) for case in cases if re.match(only, case.name)]
+    part = None if ignored_value is None else ReviewedPart(ignored_value=ignored_value)
+    chosen = [
+        replace(case, group=_find_group(case.name, group), reviewed_part=part)
+        for case in cases
+        if re.match(unify_name(only), case.name)
+    ]
     if not chosen:
         raise MedSegError(f"no case in {images} matches {only!r}; cases are {', '.join(c.name for c in cases[:5])} ...")
     return chosen
@@ -194,6 +220,7 @@ def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, t
         agreement=float(np.mean(ours == theirs)),
         foreground_dice=compute_dice(ours, theirs),
         objects=compute_object_scores(predicted, reference) if task.instances else None,
+        in_reference=tuple(label.name for label in task.labels if (theirs == label.value).any()),
     )
 
 
@@ -222,6 +249,4 @@ def _get_label_name(task: Task, value: int) -> str:
 
 
 def _find_group(stem: str, pattern: str) -> str:
-    if not pattern or (match := re.search(pattern, stem)) is None:
-        return ""
-    return match.group(1) if match.groups() else match.group(0)
+    return GroupPattern.parse(pattern).find_group(Path(stem)) if pattern else ""

@@ -42,10 +42,10 @@ from training.evaluation.hold_out_evaluation import (
 )
 from training.evaluation.model_evaluation import write_hold_out_results
 from training.evaluation.provenance import get_code_version
-from training.evaluation.run_report import Reliability, RunOutcome, write_report
 from training.evaluation.run_verdict import read_earlier_comparisons, read_verdict
-from training.evaluation.scores import CaseScore
+from training.evaluation.scores import CaseScore, exclude_absent_labels, list_absent_labels
 from training.model_selection import select_network
+from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
 from training.run_setup import TrainingSetup
 
@@ -63,7 +63,7 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     The duration predicts how long the evaluation of the new version will take, of the whole hold-out if a full
     evaluation is requested; this time is reserved. With a budget, cases are taken from all patients in turn until a
     quarter of the budget is used, but at least as many as the promotion gate needs. The first model of a task is
-    compared with an empty prediction.
+    compared with an empty prediction. Labels that occur in no reference do not count.
     """
     clock = setup.time_budget
     limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
@@ -86,7 +86,7 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     expected_s = spent_s * len(cases) / len(scores) if is_full and scores else spent_s
     clock.reserve_for_evaluation(TIME_RESERVE_FACTOR * setup.recipe.n_members * expected_s)
     logger.info("%d of %d hold-out cases took %.1f s before training", len(scores), len(cases), spent_s)
-    return scores
+    return list(exclude_absent_labels(scores))
 
 
 def finish_run(
@@ -110,7 +110,7 @@ def finish_run(
     evaluator = HoldOutEvaluator(predictor, setup.task, cases, setup.recipe.data.label_steps, request)
     if not (yield from _compare_cases(setup, evaluator, cases, old)):
         return False
-    new = evaluator.scores[: len(old)]
+    new = exclude_absent_labels(evaluator.scores[: len(old)], list_absent_labels(old))
     card = write_hold_out_results(evaluator, card, _choose_temperature(setup, network, card, request), setup.run_dir)
     reliability = measure_reliability(setup, network, card, evaluator)
     last = Finished(
@@ -148,7 +148,7 @@ def _compare_cases(
 
     A budget can end the comparison early, unless a full evaluation is requested. Return False if a pause is requested.
     """
-    by_name = {case.name: case for case in cases}
+    by_name, nowhere = {case.name: case for case in cases}, list_absent_labels(old)
     for before in old:
         if is_paused(setup.run_dir):
             return False
@@ -157,7 +157,7 @@ def _compare_cases(
             # another process used the CPU since the start
             yield Notice(f"the time budget is used up: {n_compared} of {len(old)} hold-out cases were compared")
             return True
-        after = evaluator.evaluate(by_name.pop(before.name))
+        after = exclude_absent_labels([evaluator.evaluate(by_name.pop(before.name))], nowhere)[0]
         figures = (before.metric_value, after.metric_value, before.dice, after.dice)
         yield Compared(before.name, before.source, *figures, before.group, before.metric)
     for case in by_name.values() if evaluator.request is not None else ():

@@ -28,10 +28,10 @@ from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase
 from training.data.sample_reader import check_label_values, check_labels_file
 from training.evaluation.calibration import PixelSample, PixelSampler, expected_calibration_error, join_samples
-from training.evaluation.case_figure import CaseFigure, FigureSelection, blank_out_image, draw_case_figure
 from training.evaluation.evaluate import LoadedCase, add_full_metrics, load_case, score_labels
-from training.evaluation.evaluation_report import N_SHOWN_EACH
 from training.evaluation.scores import CaseScore, Evaluation
+from training.reports.case_figure import CaseFigure, FigureSelection, blank_out_image, draw_case_figure
+from training.reports.evaluation_report import N_SHOWN_EACH
 from training.run_folder import EVALUATION_REQUEST_FILE
 from training.run_setup import spread_indices
 

@@ -22,8 +22,6 @@ from napari_medseg.networks import load_version
 from training.data.dataset import LabelledPlane
 from training.data.sample_reader import SampleReader
 from training.evaluation.calibration import fit_temperature, sample_pixels
-from training.evaluation.case_figure import write_case_figures
-from training.evaluation.evaluation_report import write_evaluation
 from training.evaluation.hold_out_evaluation import (
     LABELS_BY_SNAPSHOT,
     EvaluationRequest,
@@ -31,6 +29,8 @@ from training.evaluation.hold_out_evaluation import (
     make_labelled_case,
 )
 from training.recipe import read_recipe
+from training.reports.case_figure import write_case_figures
+from training.reports.evaluation_report import write_evaluation
 from training.run_folder import EVALUATION_FILE, EXAMPLE_FIGURES_FILE, RECIPE_FILE, SNAPSHOT_FILE
 from training.run_setup import (
     MAX_VALIDATION_PLANES,

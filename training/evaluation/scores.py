@@ -1,12 +1,13 @@
 """Scores of one model on labelled images: the metrics of each image, and their summary for a card.
 
-If a label is absent from both prediction and reference, its Dice, IoU, precision and recall are 1; if only one of them
-has it, they are 0. Distances are omitted if either of them lacks the label.
+If a label is absent from both prediction and reference of an image, its Dice, IoU, precision and recall are 1; if only
+one of them has it, they are 0. Distances are omitted if either of them lacks the label. A label that occurs in no
+reference of a set gets no score and does not count in the mean.
 """
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,10 @@ class CaseScore:
     objects
         Object scores of an instance task; `None` for other tasks.
     absent
-        Labels that the model cannot predict and the reference does not contain. They are not counted.
+        Labels that are not counted: those that no reference of the set contains, and those that the model cannot
+        predict and this reference does not contain.
+    in_reference
+        Labels that the reference contains; `None` if unknown.
     """
 
     name: str
@@ -65,11 +69,13 @@ class CaseScore:
     foreground_dice: float = 0.0
     objects: ObjectScores | None = None
     absent: tuple[str, ...] = ()
+    in_reference: tuple[str, ...] | None = None
 
     @property
     def mean_dice(self) -> float:
-        """Mean over the labels that count."""
-        return statistics.fmean(value for name, value in self.dice.items() if name not in self.absent)
+        """Mean over the labels that count; 1 if none counts, because there was nothing to find."""
+        counting = [value for name, value in self.dice.items() if name not in self.absent]
+        return statistics.fmean(counting) if counting else 1.0
 
     @property
     def metric(self) -> str:
@@ -101,16 +107,53 @@ class EvaluatedCase:
     counted_mask: NDArray[np.bool_] | None = None
 
 
+def list_absent_labels(scores: Sequence[CaseScore]) -> tuple[str, ...]:
+    """Return the labels that occur in no reference of a set; none if a reference is unknown."""
+    if not scores or any(score.in_reference is None for score in scores):
+        return ()
+    found = {name for score in scores for name in score.in_reference or ()}
+    return tuple(name for name in scores[0].dice if name not in found)
+
+
+def exclude_absent_labels(scores: Sequence[CaseScore], absent: Sequence[str] | None = None) -> tuple[CaseScore, ...]:
+    """Return the scores without labels that occur in no reference of the set.
+
+    Parameters
+    ----------
+    scores
+        Scores of a set.
+    absent
+        Labels to exclude; `None`: those that occur in none of these references. If that would be all labels, none is
+        excluded.
+    """
+    absent = list_absent_labels(scores) if absent is None else absent
+    if not scores or set(absent) >= set(scores[0].dice):
+        return tuple(scores)
+    return tuple(replace(score, absent=tuple(dict.fromkeys((*score.absent, *absent)))) for score in scores)
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one model, or of existing labels, on many cases."""
+    """Scores of one model, or of existing labels, on many cases; labels that occur in no reference do not count."""
 
     model: str
     task: str
     scores: tuple[CaseScore, ...]
 
+    def __post_init__(self) -> None:
+        """Exclude the labels that occur in no reference."""
+        object.__setattr__(self, "scores", exclude_absent_labels(self.scores))
+
+    @property
+    def absent_labels(self) -> tuple[str, ...]:
+        """Labels that occur in no reference."""
+        return list_absent_labels(self.scores)
+
     def summarise(self, labels_by: str = "the files given") -> list[Score]:
-        """Return the scores of each source, and of all sources if there are several; Dice first, then other metrics."""
+        """Return the scores of each source, and of all sources if there are several; Dice first, then other metrics.
+
+        A source without any label in its references has no scores: they could not tell whether a model finds anything.
+        """
         sources = list(dict.fromkeys(score.source for score in self.scores))
         parts = {source: [score for score in self.scores if score.source == source] for source in sources}
         if len(parts) > 1:
@@ -119,6 +162,7 @@ class Evaluation:
             _summarise_metric(metric, read, name, scores, labels_by)
             for metric, read in self._select_metrics().items()
             for name, scores in parts.items()
+            if set(list_absent_labels(scores)) < set(scores[0].dice)
         ]
 
     def _select_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
@@ -150,9 +194,12 @@ def _get_object_scores(score: CaseScore) -> ObjectScores:
 def _summarise_metric(
     metric: str, read: Callable[[CaseScore], float], name: str, scores: Sequence[CaseScore], labels_by: str
 ) -> Score:
+    nowhere = list_absent_labels(scores)
+    scores = exclude_absent_labels(scores, nowhere)
     figures = [read(score) for score in scores]
     low, high = compute_bootstrap_interval(figures)
-    labels = [name for name in scores[0].dice if name not in scores[0].absent] if metric == DICE else []
+    uncounted = set.intersection(*(set(score.absent) for score in scores))
+    labels = [name for name in scores[0].dice if name not in uncounted] if metric == DICE else []
     return Score(
         dataset=name,
         metric=metric,
@@ -162,7 +209,11 @@ def _summarise_metric(
         worst=min(figures),
         ci_low=low,
         ci_high=high,
-        per_label={label: statistics.fmean(score.dice[label] for score in scores) for label in labels},
+        per_label={
+            label: statistics.fmean(score.dice[label] for score in scores if label not in score.absent)
+            for label in labels
+        },
+        does_not_occur=list(nowhere),
         swapped_sides=sum(score.swapped for score in scores),
         labels_by=labels_by,
     )

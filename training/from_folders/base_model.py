@@ -15,9 +15,11 @@ import numpy as np
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.formats.mask_placement import AS_STATED
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
-from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
+from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
@@ -25,6 +27,7 @@ from training.evaluation.hold_out_evaluation import EvaluationRequest, write_eva
 from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
+from training.from_folders.group_split import check_content
 from training.recipe import update_recipe, write_recipe
 from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
@@ -88,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             base = read_model_recipe(options.recipe)
             if not (options.run_dir / SNAPSHOT_FILE).exists():
                 make_run(base, options.data, options.weights, options.run_dir)
+                for place in check_content(read_snapshot(options.run_dir / SNAPSHOT_FILE), options.run_dir):
+                    logger.warning("%s", place)
             if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:
                 write_cost(options.run_dir)
                 ensure_hold_out_evaluation(options.run_dir, _make_evaluation_request(base))
@@ -107,7 +112,7 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
     if not source.labels:
         _write_empty_labels(images, own_labels, source.only)
     cases = pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels)
-    cases = [case for case in cases if not source.labels or re.search(source.only, case.name)]
+    cases = [case for case in cases if not source.labels or re.search(unify_name(source.only), case.name)]
     fields = _find_roi_labels(source, images, data)
     roles = source.assign_roles([case.name for case in cases], data)
     for case in cases:
@@ -137,7 +142,7 @@ def _find_roi_labels(source: FolderSource, images: Path, data: Path) -> dict[str
 def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(images.iterdir()):
-        if re.search(only, path.name) and formats.can_read(path):
+        if re.search(unify_name(only), unify_name(path.name)) and formats.can_read(path):
             image = formats.read(path)
             formats.write_labels(folder / f"{get_stem(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
 
@@ -149,11 +154,12 @@ def _prepare_labels(case: LabelledCase, folder: Path, source: FolderSource, role
         steps += [PostprocessingStep(name="split_touching")] if source.split_touching else []
         steps += [PostprocessingStep(name="drop_outside_air")] if source.drop_outside_air else []
         steps += source.label_steps
-    if not steps:
+    if not steps and source.placement == AS_STATED:
         return case.labels
     folder.mkdir(parents=True, exist_ok=True)
     image = formats.read(case.image)
-    labels = apply_label_steps(formats.read_labels(case.labels, image), steps, source.ignored_value)
+    stored = formats.read_labels(case.labels, image, source.placement)
+    labels = apply_label_steps(stored, steps, source.ignored_value)
     path = folder / f"{case.name}.tif"
     formats.write_labels(path, labels, image)
     return path

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
+from napari_medseg.core.grouping.split import choose_validation_groups
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
+from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.split import choose_validation_groups
 from training.recipe import Recipe
 
 
@@ -21,13 +23,14 @@ class FolderSource(BaseModel):
     stem is the patient; without `group` the whole source is one patient. A CSV file `index` with the columns `name` and
     `group_column` can name the patients instead; if it has a column `split`, patients with ``val`` are held out.
     `hold_out` and `validate_on` name patients, ``"*"`` means all. One in `validate_every` of the other patients, chosen
-    by `core.split`, is used for validation too.
+    by `core.grouping.split`, is used for validation too.
 
     `weight` is the relative frequency with which each image is drawn. Images are cropped to the region of interest in
     `field_labels`, a folder of labels, as the predictor does. `binarise` maps all values except 0 to label 1. The
     following steps change training labels only, never references: `drop_outside_air` removes pieces of labels at the
     image border that belong to no lung, `split_touching` numbers the objects of a binary mask, and `label_steps` names
-    further steps. `ignored_value` marks unlabelled pixels.
+    further steps. `ignored_value` marks unlabelled pixels. `mask_orientation` and `same_voxels` tell how labels lie
+    that do not say so, see `core.formats.mask_placement`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,13 +52,24 @@ class FolderSource(BaseModel):
     split_touching: bool = False
     label_steps: tuple[PostprocessingStep, ...] = ()
     ignored_value: int | None = Field(None, ge=1)
+    mask_orientation: MaskOrientation | None = None
+    same_voxels: bool = False
+
+    @property
+    def placement(self) -> MaskPlacement:
+        """How labels lie that do not say so."""
+        return MaskPlacement(self.mask_orientation, self.same_voxels)
 
     def assign_roles(self, stems: Sequence[str], data: Path) -> dict[str, tuple[str, Role]]:
         """Return the patient and the role of each file; `data` is the folder of the index."""
         rows = self._read_index(data)
-        group_of = {stem: rows[stem][self.group_column] if rows else self._find_group(stem) for stem in stems}
-        held_out = {*self.hold_out, *(row[self.group_column] for row in rows.values() if row.get("split") == "val")}
-        validating = set(self.validate_on)
+        group_of = {
+            stem: unify_name(rows[unify_name(stem)][self.group_column] if rows else self._find_group(stem))
+            for stem in stems
+        }
+        judging = (row[self.group_column] for row in rows.values() if row.get("split") == "val")
+        held_out = {unify_name(group) for group in (*self.hold_out, *judging)}
+        validating = {unify_name(group) for group in self.validate_on}
         if self.validate_every:
             rest = set(group_of.values()) - held_out
             validating |= set(choose_validation_groups(rest, min_groups=1, one_in=self.validate_every))
@@ -72,10 +86,10 @@ class FolderSource(BaseModel):
         if not self.index:
             return {}
         with (data / self.index).open(newline="", encoding="utf-8") as file:
-            return {row["name"]: row for row in csv.DictReader(file)}
+            return {unify_name(row["name"]): row for row in csv.DictReader(file)}
 
     def _find_group(self, stem: str) -> str:
-        match = re.search(self.group, stem) if self.group else None
+        match = re.search(unify_name(self.group), unify_name(stem)) if self.group else None
         return match.group(1) if match else ""
 
 

@@ -1,27 +1,23 @@
 """Training on folders of images and masks: all data is checked first, then one run folder is filled and trained.
 
-`pair_images_with_masks` tells what fits, `fill_run` makes the run folder, and `evaluate_folder_run` writes all figures
-of the trained model on its card. `medseg train folders` and the benchmarks call these three.
+`folder_data.check_folder_data` tells what fits, `fill_run` makes the run folder, and `evaluate_folder_run` writes all
+figures of the trained model on its card. `medseg train folders` and the benchmarks call these three.
 """
 
+import csv
 import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.core.split import (
-    MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
-    choose_hold_out_groups,
-    choose_validation_groups,
-)
 from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.core.tasks.definitions import Task
 from training.from_folders import mask_pairing
@@ -33,52 +29,15 @@ from training.from_folders.default_recipe import (
     add_default_preprocessing,
     make_default_recipe,
 )
+from training.from_folders.folder_data import FolderData, GroupSplit, check_whole_set, choose_cases
 from training.from_folders.image_kind import detect_image_kind
-from training.from_folders.mask_pairing import FolderCase, Mismatch, PairingResult
+from training.from_folders.mask_pairing import FolderCase
 from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import EVALUATION_FILE, LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE
 from training.start_plan import Donor, StartPlan, plan_first_model
 
 LABELS_BY = "the masks that came with the images"
-
-
-@dataclass(frozen=True)
-class FolderData:
-    """Images and masks of a user.
-
-    Parameters
-    ----------
-    name
-        Name of the model.
-    images, masks
-        Folders; `masks` may be a COCO file.
-    encoding
-        The task, and the meaning of the mask values.
-    group_by
-        Regular expression. Its match in an image's name, or its first capturing group, is the patient, slide or video.
-        Empty: each image is a group.
-    hold_out
-        Groups that are held out for evaluation. Empty: `core.split` chooses them.
-    train_on
-        Names of the training images. Empty: all images that are not held out.
-    """
-
-    name: str
-    images: Path
-    masks: Path
-    encoding: MaskEncoding
-    group_by: str = ""
-    hold_out: tuple[str, ...] = ()
-    train_on: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GroupSplit:
-    """Groups of the hold-out and of validation, and the group of each image."""
-
-    hold_out: tuple[str, ...]
-    validate: tuple[str, ...]
-    group_of: dict[str, str] = field(default_factory=dict)
+GROUPS_FILE = "groups.csv"
 
 
 def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instances: bool = False) -> Task:
@@ -90,15 +49,6 @@ def make_folder_task(name: str, labels: Sequence[str], images: Path, *, instance
         If a label or the name is invalid, or the folder contains no image.
     """
     return make_custom_task(name, labels, kind=detect_image_kind(images), instances=instances)
-
-
-def check_folder_data(data: FolderData) -> PairingResult:
-    """Check all images and masks as `pair_images_with_masks`; a name that `group_by` does not match is a mismatch."""
-    found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
-    lost = [case.name for case in found.cases if data.group_by and re.search(data.group_by, case.name) is None]
-    mismatches = [Mismatch("group", name, f"{data.group_by!r} does not match its name") for name in lost]
-    cases = tuple(case for case in found.cases if case.name not in set(lost))
-    return replace(found, cases=cases, mismatches=(*found.mismatches, *mismatches))
 
 
 def fill_run(
@@ -134,8 +84,9 @@ def fill_run(
     Raises
     ------
     MedSegError
-        If there is no training image, the folder already contains a run, the changes are invalid, or the start weights
-        are not available. A network starts from random weights only on request, or if no weights are published for it.
+        If there is no training image or nothing to learn, the folder already contains a run, the changes are invalid,
+        or the start weights are not available. A network starts from random weights only on request, or if no weights
+        are published for it.
     """
     from training.from_folders.base_model import make_run
 
@@ -156,7 +107,9 @@ def prepare_model_recipe(
     """Write the labels into a run folder, and return the recipe of the model; parameters as in `fill_run`."""
     if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} already contains a run. Choose another folder with --out.")
-    chosen, split = _choose_cases(data, cases)
+    chosen, split = choose_cases(data, cases)
+    if nothing := [one.text for one in check_whole_set(data, cases) if one.kind == NOTHING_TO_LEARN]:
+        raise MedSegError(f"there is nothing to learn: {nothing[0]}.")
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _compute_data_stats(learnt, split)
@@ -174,7 +127,7 @@ def prepare_model_recipe(
         encoder_weights=start.encoder_weights,
         weights_from=start.weights_from,
         labels_by=LABELS_BY,
-        sources=(_make_source(data, chosen, split, labels),),
+        sources=(_make_source(data, chosen, split, labels, _write_groups(split, chosen, run_dir)),),
         recipe=make_default_recipe(task, data.name, sizes, changes),
     )
 
@@ -200,25 +153,6 @@ def is_completed(run_dir: Path) -> bool:
     return is_evaluated and (run_dir / REPLAY_IMAGES_FILE).exists()
 
 
-def _choose_cases(data: FolderData, cases: Sequence[FolderCase]) -> tuple[list[FolderCase], GroupSplit]:
-    """Return the cases for training and for the hold-out, with their groups."""
-    pattern = _add_group_parenthesis(data.group_by)
-    group_of = {case.name: _find_group(pattern, case.name) for case in cases}
-    if unknown := sorted(set(data.hold_out) - set(group_of.values())):
-        raise MedSegError(f"there are no groups {unknown} to hold out; groups are {sorted(set(group_of.values()))[:8]}")
-    if unknown := sorted(set(data.train_on) - group_of.keys()):
-        raise MedSegError(f"there are no images {unknown[:5]} to train on. Give names without a suffix.")
-    held = data.hold_out or choose_hold_out_groups(group_of.values())
-    learnt = [case for case in cases if group_of[case.name] not in held]
-    learnt = [case for case in learnt if not data.train_on or case.name in data.train_on]
-    if not learnt:
-        raise MedSegError("no training images are left. Give more images, or hold fewer groups out.")
-    groups = (group_of[case.name] for case in learnt)
-    validate = choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_FIRST_MODEL)
-    judging = [case for case in cases if group_of[case.name] in held]
-    return [*learnt, *judging], GroupSplit(held, validate, group_of)
-
-
 def _compute_data_stats(learnt: Sequence[FolderCase], split: GroupSplit) -> DataStats:
     facts = [case.facts for case in learnt if case.facts is not None]
     planes = [fact.shape[0] if len(fact.shape) > 2 else 1 for fact in facts]
@@ -232,14 +166,24 @@ def _compute_data_stats(learnt: Sequence[FolderCase], split: GroupSplit) -> Data
     )
 
 
-def _make_source(data: FolderData, chosen: Sequence[FolderCase], split: GroupSplit, labels: Path) -> FolderSource:
+def _write_groups(split: GroupSplit, chosen: Sequence[FolderCase], run_dir: Path) -> Path:
+    """Write the group of each image, which a name alone does not always give."""
+    path = run_dir / LABELS_FOLDER / GROUPS_FILE
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("name", "group"), *((case.name, split.group_of[case.name]) for case in chosen)])
+    return path
+
+
+def _make_source(
+    data: FolderData, chosen: Sequence[FolderCase], split: GroupSplit, labels: Path, groups: Path
+) -> FolderSource:
     names = "|".join(re.escape(case.name) for case in chosen)
     return FolderSource(
         name=data.encoding.task.name,
         images=str(data.images.absolute()),
         labels=str(labels.absolute()),
         only=f"^({names})$",
-        group=_add_group_parenthesis(data.group_by),
+        index=str(groups.absolute()),
         hold_out=split.hold_out,
         validate_on=split.validate,
         ignored_value=data.encoding.ignored_value,
@@ -253,15 +197,3 @@ def _write_labels(encoding: MaskEncoding, cases: Sequence[FolderCase], folder: P
         image, labels = mask_pairing.read_image_and_labels(case, encoding)
         formats.write_labels(folder / f"{case.name}.tif", labels, image)
     return folder
-
-
-def _find_group(pattern: str, name: str) -> str:
-    found = re.search(pattern, name)
-    return found.group(1) if found else ""
-
-
-def _add_group_parenthesis(pattern: str) -> str:
-    """Return a pattern whose first capturing group is the group of the image; without a pattern, the whole name."""
-    if not pattern:
-        return "^(.*)$"
-    return pattern if re.compile(pattern).groups else f"({pattern})"

@@ -1,23 +1,29 @@
 """Sources of masks: label files, Aperio XML files, or one COCO file for all images."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.core.formats.mask_placement import (
+    AS_STATED,
+    MaskOrientation,
+    MaskPlacement,
+    PlacedMask,
+    get_row_storage,
+    place_mask,
+)
 from napari_medseg.core.formats.polygons import APERIO_SUFFIX, AnnotatedObject, rasterise_labels, read_aperio
 from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import unify_name
 from training.data.labelled_cases import get_stem
 from training.from_folders.name_matching import get_image_key, normalise_name
-
-Labels = NDArray[np.integer[Any]]
 
 
 class UnknownValueError(MedSegError):
@@ -46,8 +52,8 @@ class MaskFile:
         """Whether the file keeps each pixel's value; JPEG does not."""
         return self.has_outlines or get_suffix(self.path) not in formats.JPEG_SUFFIXES
 
-    def read(self, image: Image, values: Mapping[str, int] | None) -> Labels:
-        """Return labels on the image's grid.
+    def read(self, image: Image, values: Mapping[str, int] | None, placement: MaskPlacement = AS_STATED) -> PlacedMask:
+        """Return the mask on the image's grid.
 
         Parameters
         ----------
@@ -56,11 +62,13 @@ class MaskFile:
         values
             Label value of each category name (lower-case letters and digits only). `None`: the objects are numbered.
             Values of pixel files are not changed.
+        placement
+            How masks lie that do not say so.
 
         Returns
         -------
-        Labels
-            Integer array (y, x) or (z, y, x).
+        PlacedMask
+            Array (y, x) or (z, y, x), with integers for outlines and values as in the file for pixels.
 
         Raises
         ------
@@ -69,23 +77,30 @@ class MaskFile:
             a category is not a label.
         """
         if not self.has_outlines:
-            return formats.read_labels(self.path, image)
+            return formats.read_mask(self.path, image, placement)
         if len(image.spatial_shape) != 2:
             raise GridMismatchError(f"{self.title}: outlines are for one plane, but {image.name} is a volume.")
+        outlines = read_aperio(self.path) if self.coco_image is None else self.coco_image.objects
+        numbers = None if values is None else _map_categories(outlines, values, self.title)
+        labels = rasterise_labels(outlines, self._find_outline_shape(image, placement), numbers)
+        return place_mask(labels, image, placement, MaskOrientation.SHOWN)
+
+    def _find_outline_shape(self, image: Image, placement: MaskPlacement) -> tuple[int, int]:
+        """Return rows and columns of the picture that was annotated: the image as it is shown, or as it is stored."""
         height, width = image.spatial_shape
-        if self.coco_image is not None and self.coco_image.shape not in (None, (height, width)):
-            said = self.coco_image.shape
+        stored = tuple(image.spatial_shape[axis] for axis in np.argsort(get_row_storage(image).permutation))
+        said = None if self.coco_image is None else self.coco_image.shape
+        if said is None:
+            return stored if placement.orientation is MaskOrientation.STORED else (height, width)  # type: ignore[return-value]
+        if said not in ((height, width), stored):
             raise GridMismatchError(
                 f"{self.title} has {said[1]} x {said[0]} pixels, but the image has {width} x {height}."
             )
-        outlines = read_aperio(self.path) if self.coco_image is None else self.coco_image.objects
-        return rasterise_labels(
-            outlines, (height, width), None if values is None else _map_categories(outlines, values, self.title)
-        )
+        return said
 
 
-def find_masks(masks: Path, *, by_ending: bool) -> dict[str, MaskFile]:
-    """List the masks of a folder or of a COCO file by name.
+def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], list[str]]:
+    """List the masks of a folder or of a COCO file by name, and the names that several files have.
 
     Parameters
     ----------
@@ -105,19 +120,21 @@ def find_masks(masks: Path, *, by_ending: bool) -> dict[str, MaskFile]:
         raise MedSegError(f"{masks} is neither a folder of masks nor a COCO file (.json).")
     files = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
     wanted = {*formats.WRITERS, APERIO_SUFFIX}
-    found = {
-        get_mask_stem(path): MaskFile(path)
+    used = [
+        path
         for path in files
         if (get_suffix(path) in wanted or formats.can_read(path))
         and not (by_ending and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
-    }
+    ]
     annotations = [path for path in files if get_suffix(path) == COCO_SUFFIX]
-    return _list_coco_masks(annotations[0]) if not found and len(annotations) == 1 else found
+    if not used and len(annotations) == 1:
+        return _list_coco_masks(annotations[0])
+    return _list_once([(get_mask_stem(path), MaskFile(path)) for path in used])
 
 
 def get_mask_stem(path: Path) -> str:
     """Return the name of a mask file without its suffix."""
-    return path.stem if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
+    return unify_name(path.stem) if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
 
 
 def read_categories(masks: Path) -> tuple[str, ...]:
@@ -127,8 +144,17 @@ def read_categories(masks: Path) -> tuple[str, ...]:
     return ()
 
 
-def _list_coco_masks(path: Path) -> dict[str, MaskFile]:
-    return {get_stem(Path(picture.file_name)): MaskFile(path, picture) for picture in read_coco(path).images}
+def _list_coco_masks(path: Path) -> tuple[dict[str, MaskFile], list[str]]:
+    pictures = read_coco(path).images
+    return _list_once([(get_stem(Path(picture.file_name)), MaskFile(path, picture)) for picture in pictures])
+
+
+def _list_once(masks: Sequence[tuple[str, MaskFile]]) -> tuple[dict[str, MaskFile], list[str]]:
+    """Return the masks whose name no other mask has, and the names of the others."""
+    times = Counter(name for name, _ in masks)
+    return {name: mask for name, mask in masks if times[name] == 1}, sorted(
+        n for n, count in times.items() if count > 1
+    )
 
 
 def _map_categories(

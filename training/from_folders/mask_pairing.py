@@ -7,23 +7,28 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
+from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.label_checks import Finding, check_labels
+from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, summarise_labels
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
-from training.from_folders.mask_values import MaskEncoding, convert_mask_to_labels, describe_soft_borders
-from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
+from training.from_folders.mask_reading import advise_on, read_mask_labels
+from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
+from training.from_folders.name_matching import get_image_key, pair_names
 
-Labels = NDArray[np.integer[Any]]
-_KIND_BY_ERROR = {GridMismatchError: "other size", UnknownValueError: "unknown value"}
+_KIND_BY_ERROR = {
+    GridMismatchError: "other size",
+    HeaderMismatchError: "other header",
+    UnknownValueError: "unknown value",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,10 @@ class Mismatch:
     """One problem of an image or mask. If it is `blocking`, the image is excluded or the command stops.
 
     `kind` is ``"missing mask"``, ``"missing image"``, ``"double"``, ``"unreadable"``, ``"other kind"``, ``"other
-    size"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"soft borders"``, ``"not looked at"`` or ``"group"``.
+    size"``, ``"other header"``, ``"unknown value"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"``,
+    ``"orientation"`` (the mask may lie the other way), ``"reading"``, ``"soft borders"``, ``"not looked at"``,
+    ``"group"``, ``"duplicate"``, ``"same place"``, or a kind of `core.quality.label_set_checks` for the whole set; then
+    `name` is empty.
     """
 
     kind: str
@@ -42,23 +50,30 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Properties of one image: look, modality, axes, shape ((z,) y, x) in pixels, and the label values it contains."""
+    """Properties of one image: look, modality, axes, shape ((z,) y, x) in pixels, and what its labels contain."""
 
     look: str
     modality: str
     axes: str
     shape: tuple[int, ...]
-    values: tuple[int, ...]
+    content: LabelContent
 
 
 @dataclass(frozen=True, eq=False)
 class FolderCase:
-    """An image with the file of its labels."""
+    """An image with the file of its labels.
+
+    `group` is what the image file says of its patient, slide or video. `placement` tells how the mask lies if it
+    differs from the encoding's.
+    """
 
     name: str
     image: Path
     mask: MaskFile
     facts: ImageFacts | None = None
+    placement: MaskPlacement | None = None
+    group: str = ""
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +87,11 @@ class PairingResult:
     def blocking_mismatches(self) -> tuple[Mismatch, ...]:
         """Mismatches that a user has to correct or explicitly skip before training."""
         return tuple(mismatch for mismatch in self.mismatches if mismatch.blocking)
+
+    def can_train(self, *, skips: bool) -> bool:
+        """Whether a training would start; `skips`: without the files that do not fit."""
+        blocking = [one for one in self.blocking_mismatches if not (skips and one.name)]
+        return bool(self.cases) and not blocking
 
 
 def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) -> PairingResult:
@@ -93,74 +113,105 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
         If a folder is missing, or contains no readable file.
     """
     image_of, doubled = _list_images(images, masks)
-    mask_of = find_masks(masks, by_ending=images.resolve() == masks.resolve())
+    mask_of, doubled_masks = find_masks(masks, by_ending=images.resolve() == masks.resolve())
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")
     pairs = pair_names(list(image_of), list(mask_of))
     mismatches = [Mismatch("double", name, "several images have this name") for name in doubled]
-    mismatches += _find_unpaired(image_of, mask_of, pairs)
-    cases = []
-    for image_key, mask_key in pairs.items():
-        case, found = check_pair(FolderCase(image_key, image_of[image_key], mask_of[mask_key]), encoding)
-        mismatches += found
-        if not any(mismatch.blocking for mismatch in found):
-            cases.append(case)
-    return PairingResult(tuple(cases), tuple(mismatches))
+    mismatches += [Mismatch("double", name, "several masks have this name") for name in doubled_masks]
+    mismatches += [
+        one for one in _find_unpaired(image_of, mask_of, pairs) if one.name not in {*doubled, *doubled_masks}
+    ]
+    checked = [check_pair(FolderCase(key, image_of[key], mask_of[mask]), encoding) for key, mask in pairs.items()]
+    checked = _settle_orientation(checked, encoding)
+    cases = tuple(pair.case for pair in checked if not any(mismatch.blocking for mismatch in pair.mismatches))
+    return PairingResult(cases, (*mismatches, *(mismatch for pair in checked for mismatch in pair.mismatches)))
 
 
-def check_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[FolderCase, list[Mismatch]]:
-    """Read one pair; return it with the properties of the image, and all mismatches."""
+@dataclass(frozen=True, eq=False)
+class CheckedPair:
+    """A pair with the properties of its image, all its mismatches, and how its mask was laid on the image."""
+
+    case: FolderCase
+    mismatches: tuple[Mismatch, ...]
+    mask: PlacedMask | None = None
+
+
+def check_pair(case: FolderCase, encoding: MaskEncoding) -> CheckedPair:
+    """Read one pair, and find all its mismatches."""
     try:
-        image, mask = _read_pair(case, encoding)
-        labels = _convert_to_labels(case, mask, encoding)
+        image = formats.read(case.image)
+        labels, mask = read_mask_labels(case.mask, image, encoding, case.placement)
     except MedSegError as error:
-        return case, [Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, str(error))]
+        return CheckedPair(case, (_describe_error(case, error),))
     if not image_fits_task(image, encoding.task):
         takes = ", ".join(encoding.task.axes)
-        return case, [Mismatch("other kind", case.name, f"it has axes {image.axes}, but the task takes {takes}")]
+        text = f"it has axes {image.axes}, but the task takes {takes}"
+        return CheckedPair(case, (Mismatch("other kind", case.name, text),))
+    counted = None
     if encoding.ignored_value is not None:
-        if (labels == encoding.ignored_value).all():
-            return case, [Mismatch("not looked at", case.name, f"all of its mask is {encoding.ignore} (--ignore)")]
-        labels = np.where(labels == encoding.ignored_value, 0, labels)
-    values = () if encoding.task.instances else tuple(int(value) for value in np.unique(labels) if value)
-    facts = ImageFacts(detect_look(image), image.modality, image.axes, image.spatial_shape, values)
+        counted = labels != encoding.ignored_value
+        if not counted.any():
+            text = f"all of its mask is {encoding.ignore} (--ignore)"
+            return CheckedPair(case, (Mismatch("not looked at", case.name, text),))
+        labels = np.where(counted, labels, 0)
+    content = summarise_labels(labels, encoding.task, image, counted)
+    facts = ImageFacts(detect_look(image), image.modality, image.axes, image.spatial_shape, content)
     found = [_make_mismatch(finding, case.name) for finding in _find_label_problems(labels, encoding, image)]
-    if not case.mask.has_outlines and (note := describe_soft_borders(mask, encoding, exact=case.mask.is_exact)):
-        found.append(Mismatch("soft borders", case.name, note, blocking=False))
-    return replace(case, facts=facts), found
+    found += _find_doubts(case, mask, encoding)
+    if counted is not None and content.is_filled:
+        text = "one label covers all pixels that are not unlabelled"
+        found.append(Mismatch("full", case.name, text, blocking=False))
+    if content.is_constant:
+        found.append(Mismatch(CONSTANT, case.name, "all pixels of the image have the same value", blocking=False))
+    group, fingerprint = image.group or case.name, compute_fingerprint(image)
+    complete = replace(case, facts=facts, group=group, fingerprint=fingerprint)
+    return CheckedPair(complete, tuple(found), replace(mask, pixels=np.empty(0)))
+
+
+def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> Iterator[Mismatch]:
+    """Find what was assumed when a mask was read."""
+    for note in mask.notes:
+        is_about_axes = "--mask-orientation" in note or "first axis" in note
+        yield Mismatch("orientation" if is_about_axes else "reading", case.name, note, blocking=False)
+    if case.mask.has_outlines:
+        return
+    if note := describe_soft_borders(mask.pixels, encoding, exact=case.mask.is_exact):
+        yield Mismatch("soft borders", case.name, note, blocking=False)
+
+
+def _describe_error(case: FolderCase, error: MedSegError) -> Mismatch:
+    return Mismatch(_KIND_BY_ERROR.get(type(error), "unreadable"), case.name, f"{error}{advise_on(error)}")
+
+
+def _settle_orientation(checked: Sequence[CheckedPair], encoding: MaskEncoding) -> list[CheckedPair]:
+    """Lay masks in doubt as the size of the other masks shows, if these agree."""
+    shown_by_size = {pair.mask.orientation for pair in checked if pair.mask is not None} - {None}
+    if len(shown_by_size) != 1:
+        return list(checked)
+    orientation = next(iter(shown_by_size))
+    settled = []
+    for pair in checked:
+        if pair.mask is None or not pair.mask.is_guess or pair.case.mask.has_outlines:
+            settled.append(pair)
+            continue
+        placement = replace(encoding.placement, orientation=orientation)
+        again = check_pair(replace(pair.case, placement=placement), encoding)
+        text = f"the mask may lie both ways; it was taken to lie as the image is {orientation}, like the other masks"
+        note = Mismatch("orientation", pair.case.name, text, blocking=False)
+        settled.append(replace(again, mismatches=(*again.mismatches, note)))
+    return settled
 
 
 def read_image_and_labels(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, Labels]:
-    """Read the image of a case, and its mask as labels of the task; unlabelled pixels get `encoding.ignored_value`.
-
-    Raises
-    ------
-    MedSegError
-        If a file cannot be read, the sizes differ, or a value or category is not a label.
-    """
-    image, mask = _read_pair(case, encoding)
-    return image, _convert_to_labels(case, mask, encoding)
-
-
-def _read_pair(case: FolderCase, encoding: MaskEncoding) -> tuple[Image, NDArray[Any]]:
-    """Read the image and the unconverted mask; outlines become labels of their categories, or numbered objects."""
-    image, task = formats.read(case.image), encoding.task
-    if encoding.binarise and not case.mask.has_outlines:
-        return image, formats.read_mask(case.mask.path, image)
-    one_for_all = task.instances or encoding.binarise
-    names = None if one_for_all else {normalise_name(label.name): label.value for label in task.labels}
-    return image, case.mask.read(image, names)
-
-
-def _convert_to_labels(case: FolderCase, mask: NDArray[Any], encoding: MaskEncoding) -> Labels:
-    if not case.mask.has_outlines:
-        return convert_mask_to_labels(mask, encoding, exact=case.mask.is_exact)
-    return (mask > 0).astype(np.uint8) if encoding.binarise and not encoding.task.instances else mask
+    """Read the image of a case, and its mask as labels of the task; raises as `mask_reading.read_mask_labels`."""
+    image = formats.read(case.image)
+    return image, read_mask_labels(case.mask, image, encoding, case.placement)[0]
 
 
 def _find_label_problems(labels: Labels, encoding: MaskEncoding, image: Image) -> Iterator[Finding]:
-    wanted = {"sides", "empty"}
+    wanted = {"sides", "empty", "full", "tiny"}
     return (finding for finding in check_labels(labels, encoding.task, image) if finding.kind in wanted)
 
 
@@ -203,7 +254,7 @@ def format_mismatches(mismatches: Sequence[Mismatch], at_most: int = 20) -> list
     for kind in dict.fromkeys(mismatch.kind for mismatch in mismatches):
         alike = [mismatch for mismatch in mismatches if mismatch.kind == kind]
         lines.append(f"{kind}: {len(alike)}{'' if alike[0].blocking else ' (a warning)'}")
-        lines += [f"  {mismatch.name}: {mismatch.text}" for mismatch in alike[:at_most]]
+        lines += [f"  {mismatch.name}{': ' * bool(mismatch.name)}{mismatch.text}" for mismatch in alike[:at_most]]
         if len(alike) > at_most:
             lines.append(f"  and {len(alike) - at_most} more")
     return lines

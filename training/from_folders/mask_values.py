@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from napari_medseg.core.tasks.definitions import Task
 from training.from_folders.mask_files import UnknownValueError
 
 Labels = NDArray[np.integer[Any]]
-BINARY_VALUE = 255
-WHITE_VALUES = (255, 65535)
+WHITE_VALUES = (255, 65535, 2**32 - 1)
+"""The largest values of 8, 16 and 32 bits: programs write one of them for the only label."""
 IGNORED_OBJECT = 2**32 - 1
 MIN_SOFT_GREYS, MAX_GREY_TO_WHITE_RATIO = 8, 4
+NOISE_SHARE, MIN_NOISY_SHARE = 0.15, 0.9
+"""Lossy compression changes values by up to this share of white, and leaves at least this share of the pixels there."""
+MIN_LOSSY_WHITE = 32
+"""A JPEG without a brighter value shows no drawing, only noise."""
 SHOWN_VALUES = 5
 
 
@@ -29,11 +34,14 @@ class MaskEncoding:
     task
         The task of the labels.
     values
-        Mask values of each label, in order. Empty: 1, 2, ...; with a single label, 255 is accepted too.
+        Mask values of each label, in order. Empty: 1, 2, ...; with a single label, the largest value of 8, 16 or 32
+        bits is accepted too.
     binarise
         Whether all values except 0 become the single label; see `binarise_mask`.
     ignore
         Mask value of unlabelled pixels.
+    placement
+        How masks lie that do not say so.
 
     Raises
     ------
@@ -45,6 +53,7 @@ class MaskEncoding:
     values: tuple[tuple[int, ...], ...] = ()
     binarise: bool = False
     ignore: int | None = None
+    placement: MaskPlacement = AS_STATED
 
     def __post_init__(self) -> None:
         """Raise `MedSegError` if the settings contradict each other."""
@@ -125,13 +134,17 @@ def convert_mask_to_labels(mask: NDArray[Any], encoding: MaskEncoding, *, exact:
 
 
 def describe_soft_borders(mask: NDArray[Any], encoding: MaskEncoding, *, exact: bool = True) -> str:
-    """Describe the threshold if a mask is binarised and its borders are soft, else return an empty text.
+    """Describe what was done with soft borders; return an empty text for a mask without them.
 
     Parameters are those of `convert_mask_to_labels`.
     """
-    decided = _clear_ignored(mask, encoding)
-    if not encoding.binarise or (exact and not has_soft_borders(decided)):
+    if not encoding.binarise and not encoding.task.instances:
         return ""
+    decided = _clear_ignored(mask, encoding)
+    if exact and not has_soft_borders(decided):
+        return ""
+    if not encoding.binarise:
+        return "its values look like a drawing with soft borders, not like numbers of objects; add --binarise if so"
     return f"its borders are soft; values above {decided.max(initial=0) / 2:g} became the label"
 
 
@@ -149,17 +162,36 @@ def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
     meant = {value: label.value for values, label in pairs for value in values}
     if not meant:
         meant = {label.value: label.value for label in task.labels}
-        if len(task.labels) == 1 and found == [BINARY_VALUE]:
-            meant = {BINARY_VALUE: task.labels[0].value}
+        if len(task.labels) == 1 and len(found) == 1 and found[0] in WHITE_VALUES:
+            meant = {found[0]: task.labels[0].value}
     if unknown := [value for value in found if value not in meant]:
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" ..." if len(unknown) > SHOWN_VALUES else "")
         known = ", ".join(f"{value} ({task.get_label_name(label)})" for value, label in meant.items())
         ignored = "" if encoding.ignore is None else f", {encoding.ignore} (unlabelled)"
-        raise UnknownValueError(f"the values {shown} are unknown; known are 0 (background), {known}{ignored}")
+        raise UnknownValueError(
+            f"the values {shown} are unknown; known are 0 (background), {known}{ignored}. {_advise(mask, encoding)}"
+        )
     translated = np.zeros(mask.shape, np.uint8)
     for value in found:
         translated[mask == value] = meant[value]
     return translated
+
+
+def _advise(mask: NDArray[Any], encoding: MaskEncoding) -> str:
+    """Return which options explain the values of a mask."""
+    names = [label.name for label in encoding.task.labels]
+    found = [int(value) for value in np.unique(mask) if value]
+    unlabelled = f", or --ignore {found[-1]} if that marks unlabelled pixels" if found[-1] in WHITE_VALUES else ""
+    if len(names) > 1:
+        example = found[: len(names)] if len(found) >= len(names) else range(1, len(names) + 1)
+        values = ",".join(map(str, example))
+        return (
+            f"Add --values with the value of each label, such as --values {values} for {', '.join(names)}{unlabelled}"
+        )
+    if has_soft_borders(mask):
+        return f"They look like the soft borders of a drawing: add --binarise to use those above half as {names[0]}"
+    values = "+".join(map(str, found[:SHOWN_VALUES]))
+    return f"Add --binarise if all values except 0 are {names[0]}, or name its values: --values {values}{unlabelled}"
 
 
 def binarise_mask(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8]:
@@ -171,6 +203,8 @@ def binarise_mask(mask: NDArray[Any], *, exact: bool = True) -> NDArray[np.uint8
         As in `convert_mask_to_labels`.
     """
     largest = mask.max(initial=0)
+    if not exact and largest < MIN_LOSSY_WHITE:
+        return np.zeros(mask.shape, np.uint8)
     threshold = largest / 2 if not exact or has_soft_borders(mask) else 0
     return (mask > threshold).astype(np.uint8)
 
@@ -179,8 +213,8 @@ def has_soft_borders(mask: NDArray[Any]) -> bool:
     """Whether grey values between 0 and white are smoothed borders, and not separate label values.
 
     Fractional values are always soft borders. Integers are soft borders if white is the most frequent value and the
-    greys are either less than three pixels wide everywhere, or many different values. Labels and object numbers rarely
-    look like this.
+    greys are either less than three pixels wide everywhere, or many different values; or if many different values lie
+    close to 0 and to white, as JPEG compression leaves them. Labels and object numbers rarely look like this.
     """
     white = mask.max(initial=0)
     between = (mask > 0) & (mask < white)
@@ -188,6 +222,8 @@ def has_soft_borders(mask: NDArray[Any]) -> bool:
         return True
     n_white = int((mask == white).sum())
     greys, counts = np.unique(mask[between], return_counts=True)
+    if len(greys) >= MIN_SOFT_GREYS and _is_noisy_drawing(mask, white):
+        return True
     if (
         white not in WHITE_VALUES
         or not len(greys)
@@ -197,6 +233,16 @@ def has_soft_borders(mask: NDArray[Any]) -> bool:
         return False
     block = np.ones((1,) * (mask.ndim - 2) + (3, 3), bool)
     return len(greys) >= MIN_SOFT_GREYS or not ndimage.binary_erosion(between, block).any()
+
+
+def _is_noisy_drawing(mask: NDArray[Any], white: float) -> bool:
+    """Whether nearly all values of an 8-bit mask lie close to 0 or to white, with several values at both ends."""
+    if not MIN_LOSSY_WHITE < white <= 255 or not (mask == 0).any():
+        return False
+    low, high = (mask < NOISE_SHARE * white), (mask > (1 - NOISE_SHARE) * white)
+    is_bright = white > (1 - NOISE_SHARE) * 255
+    several = all(len(np.unique(mask[end])) > 2 for end in (low, high))
+    return bool(is_bright and several and (low | high).mean() >= MIN_NOISY_SHARE)
 
 
 def _clear_ignored(mask: NDArray[Any], encoding: MaskEncoding) -> NDArray[Any]:

@@ -1,7 +1,9 @@
 """Match masks to images by name: equal names, or names with an ending such as ``_mask`` or ``_image``."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from napari_medseg.core.name_matching import fold_name, unify_name
 
 MASK_ENDING = re.compile(
     r"[ _.-]*(masks?|seg|segmentations?|labels?|labelmap|labeled|annotations?|gt|groundtruth|manual)$", re.IGNORECASE
@@ -12,24 +14,38 @@ IMAGE_ENDING = re.compile(r"[ _.-]+(images?|img|ct|scan|volume|0000)$", re.IGNOR
 def pair_names(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     """Return the mask of each image that has one.
 
-    Equal names are paired first. Then the mask name without an ending such as ``_mask`` is compared with the image
-    name, and with the image name without an ending such as ``_0000``. A mask that fits several images is not paired.
+    Names are compared as text: see `core.name_matching`. Equal names are paired first. Then the mask name without an
+    ending such as ``_mask`` is compared with the image name, and with the image name without an ending such as
+    ``_0000``. A mask that fits several images is not paired.
 
     Parameters
     ----------
     images, masks
         Names without suffix, without duplicates.
     """
-    pairs = {name: name for name in images if name in set(masks)}
+    mask_of = {unify_name(mask): mask for mask in masks}
+    pairs = {image: mask_of[unify_name(image)] for image in images if unify_name(image) in mask_of}
     for image_key in (str, strip_image_ending):
-        left_masks = [mask for mask in masks if mask not in pairs.values()]
-        left_images = [image for image in images if image not in pairs]
-        for mask in left_masks:
-            wanted = {mask.casefold(), strip_mask_ending(mask).casefold()}
-            fitting = [image for image in left_images if image_key(image).casefold() in wanted]
-            if len(fitting) == 1 and fitting[0] not in pairs:
-                pairs[fitting[0]] = mask
+        _pair_by_ending(images, masks, pairs, image_key)
     return {image: pairs[image] for image in images if image in pairs}
+
+
+def _pair_by_ending(
+    images: Sequence[str], masks: Sequence[str], pairs: dict[str, str], image_key: Callable[[str], str]
+) -> None:
+    """Add the pairs of masks whose name, with or without its ending, fits exactly one image that has no mask."""
+    taken = set(pairs.values())
+    images_by_key: dict[str, list[str]] = {}
+    for image in images:
+        if image not in pairs:
+            images_by_key.setdefault(fold_name(image_key(image)), []).append(image)
+    for mask in masks:
+        if mask in taken:
+            continue
+        keys = {fold_name(mask), fold_name(strip_mask_ending(mask))}
+        fitting = [image for key in keys for image in images_by_key.get(key, [])]
+        if len(fitting) == 1 and fitting[0] not in pairs:
+            pairs[fitting[0]] = mask
 
 
 def strip_mask_ending(name: str) -> str:
@@ -44,7 +60,7 @@ def strip_image_ending(name: str) -> str:
 
 def normalise_name(name: str) -> str:
     """Return the name of a category in lower case, with letters and digits only, for comparison."""
-    return "".join(character for character in name.casefold() if character.isalnum())
+    return "".join(character for character in fold_name(name) if character.isalnum())
 
 
 def get_image_key(name: str) -> str | None:

@@ -76,5 +76,11 @@ def _echo_scores(card: ModelCard) -> None:
         echo(f"{score.metric} on {score.dataset}: {score.mean:.4f}, worst {score.worst:.4f}, {score.n_images} images")
         for label, value in score.per_label.items():
             echo(f"  {label}: {value:.4f}")
+        if score.per_label:
+            for label in score.does_not_occur:
+                echo(f"  {label}: does not occur")
     if not card.hold_out:
-        echo("No image was held out, so the model has no scores. Give images of more patients.")
+        echo(
+            "The model has no scores: no image was held out, or none of these has a label. "
+            "Give images of more patients."
+        )

@@ -10,8 +10,18 @@ import typer
 from rich.console import Console
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.mask_options import (
+    MASKS,
+    BinariseOption,
+    IgnoreOption,
+    MaskOrientationOption,
+    SameVoxelsOption,
+    ValuesOption,
+    parse_values,
+)
 from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry, split_words
 from napari_medseg.cli.train.folder_run import train_folder_run
+from napari_medseg.cli.train.folder_task import choose_name_and_task
 from napari_medseg.cli.train.preview import write_run_preview
 from napari_medseg.cli.train.run_options import (
     BudgetOption,
@@ -24,18 +34,18 @@ from napari_medseg.cli.train.run_options import (
 )
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
-from napari_medseg.core.tasks.catalog import TaskCatalog
-from napari_medseg.core.tasks.custom_task import have_same_labels
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.formats.mask_placement import MaskPlacement
+from napari_medseg.core.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
+    from training.from_folders.base_recipe import ModelRecipe
     from training.from_folders.default_recipe import RecipeOverrides
-    from training.from_folders.folder_run import FolderData
+    from training.from_folders.folder_data import FolderData
     from training.from_folders.mask_pairing import PairingResult
     from training.start_plan import Donor
 
 RUNS_FOLDER = "medseg-runs"
-MASKS, SPLIT, INSTEAD = "Meaning of the masks", "Selection of images", "Instead of training"
+SPLIT, INSTEAD = "Selection of images", "Instead of training"
 
 ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images.")]
 MasksOption = Annotated[
@@ -59,27 +69,6 @@ TaskOption = Annotated[
     str,
     typer.Option("--task", "-t", help="Existing task instead of --labels, such as lungs.", rich_help_panel=MASKS),
 ]
-ValuesOption = Annotated[
-    str,
-    typer.Option(
-        "--values",
-        help="Mask value of each label if not 1, 2 ..., such as 128,255. 31+32,40: the first label has two.",
-        rich_help_panel=MASKS,
-    ),
-]
-BinariseOption = Annotated[
-    bool,
-    typer.Option("--binarise", help="One label: all mask values except 0. Also for JPEG.", rich_help_panel=MASKS),
-]
-IgnoreOption = Annotated[
-    int | None,
-    typer.Option(
-        "--ignore",
-        help="Mask value of unlabelled pixels, such as 255. Training and evaluation exclude them.",
-        rich_help_panel=MASKS,
-        show_default=False,
-    ),
-]
 InstancesOption = Annotated[
     bool,
     typer.Option("--instances", help="Each object has its own mask value, as with nuclei.", rich_help_panel=MASKS),
@@ -87,8 +76,11 @@ InstancesOption = Annotated[
 GroupByOption = Annotated[
     str,
     typer.Option(
+        "--group-pattern",
         "--group-by",
-        help="Regular expression that finds the patient in a file name. All images of a patient go to the same split.",
+        help="Where the patient stands in a file name: '{patient}_*', or a regular expression. All images of a patient "
+        "go to the same split. --check shows the patients.",
+        show_default="as the files say",
         rich_help_panel=SPLIT,
     ),
 ]
@@ -101,12 +93,19 @@ HoldOutOption = Annotated[
         rich_help_panel=SPLIT,
     ),
 ]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join-copies", help="Patients with an image in common become one patient.", rich_help_panel=SPLIT),
+]
 SkipOption = Annotated[
     bool,
     typer.Option("--skip-mismatches", help="Exclude files that do not fit.", rich_help_panel=SPLIT),
 ]
 CheckOption = Annotated[
-    bool, typer.Option("--check", help="Only list the files that do not fit.", rich_help_panel=INSTEAD)
+    bool,
+    typer.Option(
+        "--check", help="Only list what does not fit; exit code 1 if training would not start.", rich_help_panel=INSTEAD
+    ),
 ]
 PrepareOption = Annotated[
     bool,
@@ -139,8 +138,11 @@ def train_on_folders(
     binarise: BinariseOption = False,
     ignore: IgnoreOption = None,
     instances: InstancesOption = False,
+    mask_orientation: MaskOrientationOption = None,
+    same_voxels: SameVoxelsOption = False,
     group_by: GroupByOption = "",
     hold_out: HoldOutOption = "",
+    join_copies: JoinOption = False,
     skip_mismatches: SkipOption = False,
     check: CheckOption = False,
     prepare: PrepareOption = False,
@@ -156,39 +158,74 @@ def train_on_folders(
 ) -> None:
     """Train a model on folders of images and masks.
 
-    All files are checked first; training starts only if they fit. The number and size of the images decide the network
-    and the number of epochs, unless --recipe or --epochs set them. No project is used.
+    All files are checked first; training starts only if they fit. The images decide the network and the number of
+    epochs, unless --recipe or --epochs set them. No project is used.
 
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
-    from training.from_folders.folder_run import FolderData, check_folder_data, fill_run
+    from training.from_folders.folder_data import FolderData, check_folder_data
     from training.from_folders.mask_values import MaskEncoding
 
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
-    catalog = models.read_task_catalog()
-    name = name or _make_default_name(task, catalog)
-    made = None if task else _find_or_make_task(name, labels, images, masks, catalog, instances=instances)
-    encoding = MaskEncoding(made or catalog.get_task(task), _parse_values(values), binarise, ignore)
-    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)))
+    known, folders = models.read_task_catalog(), (images, masks)
+    name, made = choose_name_and_task(name, task, labels, folders, known, instances=instances)
+    placement = MaskPlacement(mask_orientation, same_voxels)
+    encoding = MaskEncoding(made, parse_values(values), binarise, ignore, placement)
+    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)), joins_copies=join_copies)
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
-    overrides = read_run_overrides(recipe, epochs, budget, seed)
-    donors = [(card, models.get_folder(card.id)) for card in models.list_versions()]
     if check:
-        echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
-    elif preview is not None:
-        _write_preview(data, pairs, donors, overrides, preview)
+        raise _end_check(data, pairs, skips=skip_mismatches)
+    overrides = read_run_overrides(recipe, epochs, budget, seed)
+    if preview is not None:
+        _write_preview(data, pairs, _list_donors(models), overrides, preview)
     else:
         run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        base = fill_run(data, pairs.cases, donors, run_dir, overrides, models)
-        start = base.card.lineage.began_with
-        console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+        _fill_run(data, pairs, run_dir, overrides, models, console)
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
             train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
+
+
+def _fill_run(
+    data: "FolderData",
+    pairs: "PairingResult",
+    run_dir: Path,
+    overrides: "RecipeOverrides",
+    models: ModelRegistry,
+    console: Console,
+) -> None:
+    """Fill a run folder; print the patients, the size of the run, and what it starts from."""
+    from training.from_folders.folder_data import describe_split
+    from training.from_folders.folder_run import fill_run
+
+    base = fill_run(data, pairs.cases, _list_donors(models), run_dir, overrides, models)
+    start = base.card.lineage.began_with
+    console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+
+
+def _list_donors(models: ModelRegistry) -> "list[Donor]":
+    return [(card, models.get_folder(card.id)) for card in models.list_versions()]
+
+
+def _end_check(data: "FolderData", pairs: "PairingResult", *, skips: bool) -> typer.Exit:
+    """Print the patients and how many pairs fit; return the exit, with code 1 if a training would not start."""
+    from training.from_folders.folder_data import describe_split
+
+    if pairs.cases:
+        echo(describe_split(data, pairs.cases))
+    echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+    return typer.Exit(0 if pairs.can_train(skips=skips) else 1)
+
+
+def _print_plan(split: str, base: "ModelRecipe", n_images: int, console: Console) -> None:
+    """Print the patients, and how the model is trained."""
+    start, n_epochs = base.card.lineage.began_with, base.recipe.schedule.n_epochs
+    console.print(f"{split}\n{n_images} images, {n_epochs} epochs, starts from {start}", markup=False, soft_wrap=True)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
@@ -196,48 +233,6 @@ def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
     if n_modes > 1:
         return "--check, --prepare and --preview cannot be combined. Give one of them."
     return "Give either --labels, for a new task, or --task, for an existing one." if has_labels and has_task else ""
-
-
-def _make_default_name(task: str, catalog: TaskCatalog) -> str:
-    """Return the default model name of a custom task; for a built-in task a different name."""
-    if not task:
-        return "my-model"
-    return f"{task}-own" if task in TASKS else catalog.get_task(task).default_model
-
-
-def _find_or_make_task(
-    name: str, labels: str, images: Path, masks: Path, catalog: TaskCatalog, *, instances: bool
-) -> Task:
-    """Return the task of that name if it exists, so that a second training uses it too, else a new task."""
-    from training.from_folders.folder_run import make_folder_task
-    from training.from_folders.mask_files import read_categories
-
-    words = split_words(labels) or list(read_categories(masks))
-    if not words:
-        raise MedSegError(
-            "what do the mask values mean? Give --labels, such as right_lung,left_lung, or --task, such as lungs."
-        )
-    task = make_folder_task(name, words, images, instances=instances)
-    if task.name not in catalog:
-        return task
-    known = catalog.get_task(task.name)
-    if not have_same_labels(known, task):
-        raise MedSegError(
-            f"the existing task {task.name!r} has other labels: {', '.join(label.name for label in known.labels)}. "
-            f"Choose another --name, or add labels to it: medseg tasks extend {task.name}"
-        )
-    return known
-
-
-def _parse_values(values: str) -> tuple[tuple[int, ...], ...]:
-    """Return the mask values of each label: "31+32,40" gives ((31, 32), (40,))."""
-    return tuple(tuple(_parse_value(part) for part in word.split("+")) for word in split_words(values))
-
-
-def _parse_value(word: str) -> int:
-    if not word.strip().isdecimal():
-        raise MedSegError(f"--values takes whole numbers, as in 31+32,40, not {word!r}.")
-    return int(word)
 
 
 def _report_mismatches(pairs: "PairingResult", console: Console, *, raises: bool) -> None:

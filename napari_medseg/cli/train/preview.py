@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo
+from napari_medseg.cli.mask_options import MaskOrientationOption, SameVoxelsOption
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     OptionalTaskOption,
@@ -16,6 +17,7 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.cli.train.run_options import check_png_suffix
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
 from napari_medseg.workflow import run_control
 
 PngArgument = Annotated[
@@ -42,6 +44,8 @@ def preview_batch(
     png: PngArgument,
     source: SourceArgument = None,
     data: DataOption = None,
+    mask_orientation: MaskOrientationOption = None,
+    same_voxels: SameVoxelsOption = False,
     task: OptionalTaskOption = None,
     project: ProjectOption = None,
     registry: RegistryOption = None,
@@ -50,6 +54,10 @@ def preview_batch(
 
     The PNG file shows augmented patches of the first batches with the outlines of their labels. Nothing is trained.
     """
+    placement = MaskPlacement(mask_orientation, same_voxels)
+    is_recipe = source is not None and not source.is_dir()
+    if placement != AS_STATED and not is_recipe:
+        context.fail("--mask-orientation and --same-voxels are for a base recipe. A run has read its masks already.")
     if source is None:
         if data is not None:
             context.fail("--data is for a base recipe. Name the recipe as SOURCE.")
@@ -60,7 +68,7 @@ def preview_batch(
             "--task, --project and --registry are for the last run of a project. Leave out either them or SOURCE."
         )
     if not source.is_dir():
-        _write_recipe_preview(source, data, png)
+        _write_recipe_preview(source, data, png, placement)
         return
     if data is not None:
         raise MedSegError(f"{source} is a run folder, which already names its images. Leave --data out.")
@@ -75,7 +83,7 @@ def write_run_preview(run_dir: Path, png: Path) -> None:
     MedSegError
         If the folder does not contain a complete run.
     """
-    from training.evaluation.batch_preview import write_batch_preview
+    from training.reports.batch_preview import write_batch_preview
 
     png.parent.mkdir(parents=True, exist_ok=True)
     write_batch_preview(run_dir, png)
@@ -90,15 +98,17 @@ def _find_last_run_folder(task: str, project: Path | None, registry: Path | None
         return run_control.get_run_folder(ws, run)
 
 
-def _write_recipe_preview(recipe: Path, data: Path | None, png: Path) -> None:
+def _write_recipe_preview(recipe: Path, data: Path | None, png: Path, placement: MaskPlacement) -> None:
     from training.from_folders.base_model import make_run
     from training.from_folders.base_recipe import read_model_recipe
 
     if data is None:
         raise MedSegError(f"{recipe.name} is not a run folder. A base recipe needs --data, the folder of its images.")
-    base = read_model_recipe(recipe).model_copy(
-        update={"encoder_weights": "", "parent": ""}
-    )  # the preview needs no weights
+    base = read_model_recipe(recipe)
+    if placement != AS_STATED:
+        said = {"mask_orientation": placement.orientation, "same_voxels": placement.same_voxels}
+        base = base.model_copy(update={"sources": tuple(each.model_copy(update=said) for each in base.sources)})
+    base = base.model_copy(update={"encoder_weights": "", "parent": ""})  # the preview needs no weights
     with tempfile.TemporaryDirectory() as folder:
         make_run(base, data, data, Path(folder))
         write_run_preview(Path(folder), png)

@@ -21,17 +21,18 @@ from napari_medseg.core.formats.discovery import (
     TIFF_VARIANT_SUFFIXES,
     FoundImages,
     ImageSource,
-    detect_group,
     find_images,
     format_sources,
     get_suffix,
     search_images,
     walk_files,
 )
-from napari_medseg.core.formats.labels import WRITERS, read_labels, read_mask, write_image, write_labels
+from napari_medseg.core.formats.label_reader import read_labels, read_mask
+from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
+from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
 
 __all__ = [
@@ -122,7 +123,8 @@ def read(path: Path) -> Image:
     Returns
     -------
     Image
-        In canonical order, with its group: the patient of a DICOM file, else derived from the file name.
+        In canonical order, with its group: the patient of a DICOM file, else what `core.grouping.groups` finds in the
+        file name.
 
     Raises
     ------
@@ -141,7 +143,7 @@ def read(path: Path) -> Image:
             )
         return read_source(sources[0])
     image = _find_reader(path)(path)
-    return image if image.group else replace(image, group=detect_group(path))
+    return image if image.group else replace(image, group=find_group(path, is_volume=image.axes.startswith("Z")))
 
 
 def read_source(source: ImageSource) -> Image:

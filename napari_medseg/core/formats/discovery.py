@@ -164,24 +164,6 @@ def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> F
     return FoundImages(tuple(sorted(sources, key=lambda source: source.paths[0].as_posix())), tuple(skipped))
 
 
-def detect_group(path: Path) -> str:
-    """Guess the group (patient, slide or video) of an image from its file name.
-
-    The stem up to the last underscore if another file in the folder has the same one (``cc003_012``, ``cc003_040``:
-    patient ``cc003``), else the whole stem.
-    """
-    stem = path.name[: len(path.name) - len(get_suffix(path))]
-    prefix, underscore, _ = stem.rpartition("_")
-    if not prefix or not underscore:
-        return stem
-    try:
-        with os.scandir(path.absolute().parent) as entries:
-            shared = any(entry.name.startswith(f"{prefix}_") and entry.name != path.name for entry in entries)
-    except OSError:
-        return stem
-    return prefix if shared else stem
-
-
 def format_sources(sources: Sequence[ImageSource], at_most: int = 6) -> str:
     """Names of sources for a message."""
     names = [

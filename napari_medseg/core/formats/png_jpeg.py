@@ -1,6 +1,5 @@
 """PNG and JPEG: rotated by the EXIF orientation; PNG files of this program also carry the geometry."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from napari_medseg.core.formats.orientation import make_turned_storage, reorient
 from napari_medseg.core.image import Image, cast_native
 
 _EXIF_ORIENTATION = 0x0112
-_PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
+PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
 def read_png_jpeg(path: Path) -> Image:
@@ -36,7 +35,7 @@ def read_png_jpeg(path: Path) -> Image:
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
         turned = make_turned_storage(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), 2)
-        pixels = _decode_16_bit_png(path) if _has_channels_of_16_bits(path) else _decode_pixels(picture)
+        pixels = decode_16_bit_png(path) if _has_channels_of_16_bits(path) else _decode_pixels(picture)
         n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
     refuse_unusable(pixels, path.name)
     pixels, units = reduce_to_grey(pixels)
@@ -57,27 +56,6 @@ def read_png_grid(path: Path) -> GridMetadata:
     """Return the grid stored in a PNG file of this program; an empty grid for files of other programs."""
     with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
         return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-
-
-def read_indexed_png(path: Path) -> Image:
-    """Read a PNG of labels: like `read_png_jpeg`, but palette indices and values of 1, 2 and 4 bits are kept.
-
-    Raises
-    ------
-    MedSegError
-        As `read_png_jpeg`.
-    """
-    image = read_png_jpeg(path)
-    bits, colour_type = _read_png_type(path)
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
-        if picture.mode == "P":
-            stored = np.asarray(picture).astype(np.uint8)
-        elif colour_type == _PNG_GREY and bits < 8:
-            stored = np.asarray(picture.convert("L")) // np.uint8(255 // (2**bits - 1))
-        else:
-            return image
-    assert image.storage is not None
-    return replace(image, pixels=reorient_to_canonical(stored, image.storage), axes="YX", units="grey")
 
 
 def get_exif_orientation(image: Image) -> int:
@@ -149,7 +127,7 @@ def _refuse_failed_checksum(path: Path) -> None:
         picture.verify()
 
 
-def _read_png_type(path: Path) -> tuple[int, int]:
+def read_png_type(path: Path) -> tuple[int, int]:
     """Return the bits per sample and the colour type of a PNG; (0, -1) for other files."""
     with path.open("rb") as file:
         start = file.read(26)
@@ -158,10 +136,11 @@ def _read_png_type(path: Path) -> tuple[int, int]:
 
 def _has_channels_of_16_bits(path: Path) -> bool:
     """Whether the file is a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
-    bits, colour_type = _read_png_type(path)
+    bits, colour_type = read_png_type(path)
     return bits == 16 and colour_type in _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS
 
 
-def _decode_16_bit_png(path: Path) -> NDArray[Any]:
+def decode_16_bit_png(path: Path) -> NDArray[Any]:
+    """Return the pixels (y, x, channels) of a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
     decoded: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
     return decoded

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from tifffile import PHOTOMETRIC
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
+from napari_medseg.core.formats.mask_channels import choose_mask_channel
 from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import reduce_to_grey
 from napari_medseg.core.hounsfield import looks_like_hu
@@ -34,6 +36,8 @@ class _Raster:
     spacing_zyx: tuple[float | None, ...]
     orientation: int
     notes: tuple[str, ...]
+    is_plain: bool
+    """Whether it was written by ImageJ or tifffile, which store what they are given, whatever they say about white."""
 
 
 def read_tiff(path: Path) -> Image:
@@ -54,18 +58,31 @@ def read_tiff(path: Path) -> Image:
     return _make_image(path, raster, pixels, units)
 
 
-def read_indexed_tiff(path: Path) -> Image:
-    """Read a TIFF of labels: like `read_tiff`, but palette indices are kept, and 1-bit values become 0 and 1.
+def read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...]]:
+    """Read a TIFF as a mask, one number per pixel, with remarks about how it was read.
+
+    It is the channel that holds the labels, see `mask_channels`. Palette indices and values of 2 and 4 bits are kept.
+    Where 0 is white, values are kept as stored, as ImageJ and tifffile write masks; only of a page of 1 bit by another
+    program, white is the drawing.
 
     Raises
     ------
     MedSegError
-        As `read_tiff`.
+        As `read_tiff`; also if two channels show different drawings.
     """
     raster = _read_raster(path)
-    if raster.colours.has_numbers:
-        return _make_image(path, raster, keep_numbers(raster.values), "grey")
-    return read_tiff(path)
+    values, colours, notes = raster.values, raster.colours, raster.notes
+    if not colours.has_numbers and not colours.is_rgb_already and colours.photometric != PHOTOMETRIC.RGB:
+        values = convert_to_grey_or_rgb(values, colours, path.name)
+    if values.shape[-1] == 1:
+        pixels = keep_numbers(values)
+        if colours.photometric == PHOTOMETRIC.MINISWHITE and not raster.is_plain:
+            inverted = "the file shows its values inverted (0 is white); they were taken as stored"
+            pixels, notes = (1 - pixels, notes) if colours.bits == 1 else (pixels, (*notes, inverted))
+    else:
+        channel = choose_mask_channel(values, path.name)
+        pixels, notes = channel.values, (*notes, *channel.notes)
+    return _make_image(path, raster, pixels, "grey"), notes
 
 
 def read_tiff_grid(path: Path) -> GridMetadata:
@@ -125,6 +142,7 @@ def _read_raster(path: Path) -> _Raster:
             spacing_zyx=read_spacing_zyx(tiff, page),
             orientation=int(page.tags.valueof("Orientation", default=1)),
             notes=colours.notes + ((more,) if len(tiff.series) > 1 else ()),
+            is_plain=tiff.is_imagej or str(page.software).startswith("tifffile"),
         )
 
 

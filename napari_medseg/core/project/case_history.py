@@ -51,6 +51,8 @@ _HISTORY_QUERY = f"""
     LEFT JOIN corrections AS k ON {_NEWEST_CORRECTION}
     LEFT JOIN reviews AS o ON o.id = (SELECT max(id) FROM reviews WHERE case_id = c.id AND state = {_OPEN})
     LEFT JOIN reviews AS d ON {_LAST_CLOSED}"""
+_IS_LISTED = """c.id NOT IN (SELECT r.case_id FROM removed_cases AS r
+    WHERE r.removed AND r.id = (SELECT max(id) FROM removed_cases WHERE case_id = r.case_id))"""
 _ACCEPTED_QUERY = f"""
     SELECT {_list_columns(Case, "c")}, {_list_columns(Correction, "k")}
     FROM {TABLES[Case].read} AS c
@@ -65,8 +67,8 @@ def read_case_history(connection: Connection, case_id: int) -> CaseHistory | Non
 
 
 def read_case_histories(connection: Connection, task: str | None) -> list[CaseHistory]:
-    """Read all cases of a task, or of all tasks, in insertion order."""
-    return [_decode_history(row) for row in _read_in_order(connection, _HISTORY_QUERY, task)]
+    """Read the cases on the list of a task, or of all tasks, in insertion order."""
+    return [_decode_history(row) for row in _read_in_order(connection, _HISTORY_QUERY, task, _IS_LISTED)]
 
 
 def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[Case, Correction]]:
@@ -75,10 +77,12 @@ def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[
     return [(decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])) for row in found]
 
 
-def _read_in_order(connection: Connection, query: str, task: str | None) -> list[tuple[Any, ...]]:
+def _read_in_order(
+    connection: Connection, query: str, task: str | None, condition: str = "TRUE"
+) -> list[tuple[Any, ...]]:
     # The plus prevents the use of the task index, which would require sorting whole rows.
-    where, values = ("", []) if task is None else ("WHERE +c.task = ?", [task])
-    return connection.execute(f"{query} {where} ORDER BY c.id", values).fetchall()
+    where, values = ("TRUE", []) if task is None else ("+c.task = ?", [task])
+    return connection.execute(f"{query} WHERE {where} AND {condition} ORDER BY c.id", values).fetchall()
 
 
 def _decode_history(row: Sequence[Any]) -> CaseHistory:

@@ -6,7 +6,7 @@ inserted, except that the states of reviews and runs are updated. Only the threa
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Self
@@ -144,7 +144,7 @@ class Project:
         return found
 
     def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
-        """Read all cases (of a task) in insertion order, in one query."""
+        """Read the cases (of a task) that are on a list, in insertion order, in one query."""
         with _translate_sqlite_errors(self.folder / DATABASE):
             return case_history.read_case_histories(self._connection, task)
 
@@ -201,12 +201,43 @@ class Project:
             ).fetchall()
         return [RunItem(run_id, correction, group, Role(role)) for run_id, correction, group, role in found]
 
+    def set_removed(self, cases: Sequence[Case], removed: bool) -> None:
+        """Write that cases left the list of their task, or are on it again. All else that is known of them stays."""
+        with self.transaction():
+            self._connection.executemany(
+                "INSERT INTO removed_cases (case_id, removed, created) VALUES (?, ?, ?)",
+                [(case.id, removed, now()) for case in cases],
+            )
+
+    def read_removed_case_ids(self) -> frozenset[int]:
+        """Return the ids of the cases that left the list of their task."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            found = self._connection.execute("SELECT case_id, removed FROM removed_cases ORDER BY id").fetchall()
+        return frozenset(case_id for case_id, removed in dict(found).items() if removed)
+
     def set_hold_out(self, group: str, held_out: bool) -> None:
         """Write on which side of the split a group is from now on; earlier decisions are kept as history."""
         with self.transaction():
             self._connection.execute(
                 'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
             )
+
+    def set_case_groups(self, group_of: Mapping[int, str]) -> None:
+        """Write the group of cases by their ids; earlier groups are kept as history."""
+        rows = [(case_id, group, now()) for case_id, group in group_of.items()]
+        with self.transaction():
+            self._connection.executemany('INSERT INTO case_groups (case_id, "group", created) VALUES (?, ?, ?)', rows)
+
+    def set_group_pattern(self, pattern: str) -> None:
+        """Write the pattern that names the groups of new cases from now on; empty: the rule of `core.grouping`."""
+        with self.transaction():
+            self._connection.execute("INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()])
+
+    def read_group_pattern(self) -> str:
+        """Return the current pattern; empty if there is none."""
+        with _translate_sqlite_errors(self.folder / DATABASE):
+            found = self._connection.execute("SELECT pattern FROM group_patterns ORDER BY id DESC LIMIT 1").fetchone()
+        return str(found[0]) if found else ""
 
     def read_hold_out_groups(self) -> dict[str, bool]:
         """Return the current side of each group: True for hold-out."""

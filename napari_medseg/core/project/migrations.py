@@ -62,6 +62,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # New version for the run states "paused" and "discarded": programs that do not know them must not open it.
         "CREATE INDEX runs_by_state ON runs (state)",
     ),
+    (
+        # Later decisions about the group of a case, and the pattern that named them; a case row itself stays as it is.
+        """CREATE TABLE case_groups (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), "group" TEXT NOT NULL,
+            created TEXT NOT NULL)""",
+        "CREATE INDEX case_groups_by_case ON case_groups (case_id, id)",
+        "CREATE TABLE group_patterns (id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, created TEXT NOT NULL)",
+        "DROP VIEW cases_with_side",
+        """CREATE VIEW cases_with_group AS SELECT id, task, name, coalesce((SELECT case_groups."group" FROM case_groups
+            WHERE case_groups.case_id = cases.id ORDER BY case_groups.id DESC LIMIT 1), cases."group") AS "group",
+            content_hash, axes, shape, spacing_mm, sources, created FROM cases""",
+        """CREATE VIEW cases_with_side AS SELECT cases_with_group.*, coalesce((SELECT held_out FROM hold_out
+            WHERE hold_out."group" = cases_with_group."group" ORDER BY hold_out.id DESC LIMIT 1), 0) AS held_out
+            FROM cases_with_group""",
+    ),
+    (
+        # Whether a case is on the list of its task. The last row of a case counts; earlier decisions are history.
+        """CREATE TABLE removed_cases (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), removed INTEGER NOT NULL,
+            created TEXT NOT NULL)""",
+        "CREATE INDEX removed_cases_by_case ON removed_cases (case_id, id)",
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from napari_medseg.core.tasks.definitions import Label, Task
 
 _FULL_SHARE = 0.99
 _SPECK_SHARE = 0.002
+_TINY_PX = 4
 _OUTSIDE_SHARE = 0.05
 _RAS_X = 0
 _VIEWS_WITHOUT_SIDES = ("lateral", "decubitus")
@@ -22,10 +23,11 @@ _VIEWS_WITHOUT_SIDES = ("lateral", "decubitus")
 class Finding:
     """One error or possible error in labels.
 
-    `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"specks"``, ``"holes"``, ``"off"``
-    (on the empty frame around the image content) or ``"joined"`` (several objects with one number); for corrections
-    also ``"unseen"``, ``"duplicate"`` (of a hold-out image) and ``"mixed"`` (labels of another case). Labels with a
-    `blocking` finding must not be used as ground truth; other findings should be checked by a person.
+    `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"`` (a few pixels), ``"specks"``,
+    ``"holes"``, ``"off"`` (on the empty frame around the image content) or ``"joined"`` (several objects with one
+    number); for corrections also ``"unseen"``, ``"duplicate"`` (of a hold-out image), ``"mixed"`` (labels of another
+    case) and the kinds of `label_set_checks`. Labels with a `blocking` finding must not be used as ground truth; other
+    findings should be checked by a person.
     """
 
     kind: str
@@ -94,6 +96,9 @@ def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Findi
     for label in task.labels:
         if counts[label.value] > _FULL_SHARE * labels.size:
             findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
+        elif 0 < counts[label.value] <= _TINY_PX:
+            text = f"{label.name} has only {_format_count(counts[label.value], 'pixel')} in this image"
+            findings.append(Finding("tiny", text, blocking=False))
         elif counts[label.value]:
             findings += _find_specks_and_holes(labels, label)
     return findings
@@ -105,8 +110,12 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
         return [Finding("empty", "nothing is labelled", blocking=False)]
     name = task.labels[0].name
     findings = []
-    if int(np.bincount(labels.ravel())[1:].max()) > _FULL_SHARE * labels.size:
+    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+    if int(areas.max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
+    if n_tiny := int(np.count_nonzero(areas <= _TINY_PX)):
+        text = f"{_format_object_count(n_tiny, name)} of at most {_TINY_PX} pixels"
+        findings.append(Finding("tiny", text, blocking=False))
     if n_broken := count_fragmented_objects(labels):
         text = f"{_format_object_count(n_broken, name)} in several pieces: give each piece its own number"
         findings.append(Finding("specks", text, blocking=False))

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.image_fingerprint import SIDE_PX, resize_plane
+from napari_medseg.core.quality.image_fingerprint import resize_plane
 
+SIDE_PX = 96
 MIN_CASES = 4
 MIN_OUTLINE_PX = 10
 MAX_OWN_FIT_RATIO = 0.9
@@ -36,7 +37,7 @@ def make_edge_thumbnail(image: Image, labels: NDArray[Any]) -> EdgeThumbnail:
     grey = image.pixels.mean(axis=-1) if image.axes.endswith("C") else image.pixels
     planes, label_planes = grey.reshape(-1, *grey.shape[-2:]), labels.reshape(-1, *labels.shape[-2:])
     most = int(np.argmax([np.count_nonzero(plane) for plane in label_planes]))
-    small = resize_plane(planes[most])
+    small = resize_plane(planes[most], SIDE_PX)
     ranks = np.argsort(np.argsort(small, axis=None, kind="stable"), kind="stable").reshape(small.shape)
     steepness = ndimage.gaussian_gradient_magnitude(ranks / ranks.size, 1.0)
     rows, columns = (np.linspace(0, length - 1, SIDE_PX).round().astype(int) for length in label_planes[most].shape)

@@ -1,14 +1,16 @@
 """Controller of the open case: its image and labels in the viewer, and its draft on disk."""
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
+from napari.layers import Layer
 from napari.utils.events import Event
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.project.strokes import Stroke
@@ -17,8 +19,8 @@ from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
@@ -36,10 +38,12 @@ class CaseController(QObject):
     Notes
     -----
     `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
-    when the state of a case changed. `decided` carries a case that was accepted or rejected.
+    when the state of a case changed. `decided` carries a case that was accepted or rejected, `open_failed` one that
+    could not be opened.
     """
 
     opened = Signal()
+    open_failed = Signal(object)
     labels_changed = Signal()
     state_changed = Signal()
     decided = Signal(object)
@@ -49,44 +53,39 @@ class CaseController(QObject):
         self._viewer = viewer
         self._workspace = workspace
         self.current: OpenCase | None = None
-        self._worker: Worker | None = None
+        self._work = SingleWork(self)
+        self._work.ended.connect(self.state_changed)
         self._shown_state = ""
-        self._tools: dict[str, Any] = {}
+        self._tools: dict[str, dict[str, Any]] = {}  # of each task: a label of one task means nothing in another
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def is_busy(self) -> bool:
         """Whether an image is being read or labels are being saved."""
-        return self._worker is not None
+        return self._work.is_running
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case; the current case stays open until the image is read.
+        """Open a case; the current case stays open until the image is read, and until its labels are accepted.
 
         Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
         """
-        if self.current is not None and self.current.case.id == case.id:
-            return
-        self._stop_worker()
-        if image is not None:
-            self._show_case(case, image, layer)
-        else:
-            self._run_in_thread(_load_image(self._workspace, case), lambda loaded: self._show_case(case, loaded, None))
+        self._work.call_when_free(partial(self._open, case, image, layer))
 
     def close_case(self) -> None:
         """Save and close the open case and remove its layers."""
-        self._stop_worker()
+        self._work.stop()
         if (current := self.current) is not None:
-            self._close_edit_session(current)
+            current.close_edit_session()
             self.current = None
-            self._remove_layers(current)
+            current.remove_layers(self._viewer)
             self.opened.emit()
 
     def close(self) -> None:
         """Save the draft and disconnect from the viewer. The layers stay; the next dock takes them over."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._stop_worker()
+        self._work.stop()
         if (current := self.current) is not None:
-            self._close_edit_session(current)
+            current.close_edit_session()
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
 
@@ -99,13 +98,14 @@ class CaseController(QObject):
         if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
             review.merge_prediction(work.draft, labels, prediction.model)
             work.recorder.show_draft()
+            labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
-            self._close_edit_session(current)
-            self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
-        if current.saved_state == "new" and prediction is not None:
-            current.saved_state = "predicted"
-        if prediction is not None and prediction.field_file:
-            current.set_roi_file(self._workspace.project.folder / prediction.field_file)
+            with ExitStack() as on_failure:
+                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+                current.close_edit_session()
+                self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
+                on_failure.pop_all()
+        current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
 
     def restart_review(self) -> None:
@@ -121,10 +121,12 @@ class CaseController(QObject):
         with show_errors():
             work.recorder.record_external_changes()
             labels = layers.copy_labels(work.layer)
-            self._tools = labels_tools.get_tools(work.layer)
+            self._remember_tools(current)
             work.layer.editable = False
             writing = _write_accepted(self._workspace, current, labels, work.draft.review_region)
-            self._run_in_thread(writing, lambda done: self._record_accepted(current, labels, done))
+            self._work.run(
+                writing, lambda done: self._record_accepted(current, labels, done), current.unlock, must_finish=True
+            )
             self.state_changed.emit()
 
     def reject(self) -> None:
@@ -134,6 +136,7 @@ class CaseController(QObject):
                 self.show_prediction(None)
             if (current := self.current) is not None and (work := current.edit_session) is not None:
                 work.recorder.record_external_changes()
+                self._remember_tools(current)
                 review.reject(self._workspace, work.draft)
                 self._finish_review(current, "rejected")
 
@@ -146,59 +149,99 @@ class CaseController(QObject):
 
     def undo(self) -> None:
         """Undo the last stroke and show its slice."""
-        if self.current is not None and (work := self.current.edit_session) is not None:
-            with show_errors():
-                self._show_stroke(work.recorder.undo())
+        self._step_in_journal(StrokeRecorder.undo)
 
     def redo(self) -> None:
         """Redo the last undone stroke and show its slice."""
-        if self.current is not None and (work := self.current.edit_session) is not None:
-            with show_errors():
-                self._show_stroke(work.recorder.redo())
+        self._step_in_journal(StrokeRecorder.redo)
+
+    def _open(self, case: Case, image: Image | None, layer: ImageLayer | None) -> None:
+        if self.current is not None and self.current.case.id == case.id:
+            return
+        if image is not None:
+            self._show_case(case, image, layer)
+        else:
+            self._work.run(
+                _load_image(self._workspace, case),
+                lambda loaded: self._show_case(case, loaded, None),
+                lambda: self.open_failed.emit(case),
+            )
 
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
-        before, self.current = self.current, None
-        if before is not None:
-            if before.edit_session is not None:
-                self._tools = labels_tools.get_tools(before.edit_session.layer)
-            self._close_edit_session(before)
-            if layers.get_display_unit(before.image) != layers.get_display_unit(image):
-                self._remove_layers(before)  # napari warns if layers in millimetres and in pixels are shown together
-        row = cases.get_case_row(self._workspace, case)
+        """Open a case completely or not at all. After an error its layers are removed, and the next case can open."""
         borrowed = layer is not None and layers.is_foreign_image(layer)
-        task = self._workspace.tasks.get_task(case.task)
-        if layer is None:
-            shown = layers.add_image(self._viewer, image, case, task)
-        else:
-            shown = layers.attach_case(layer, image, case, task)
-        self.current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
-        if (
-            before is not None
-        ):  # removed only now, so that the viewer keeps its zoom if the new image has the same extent
-            self._remove_layers(before)
-            layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
-        with show_errors():
+        with show_errors(), ExitStack() as on_failure:
+            on_failure.callback(self.open_failed.emit, case)
+            if layer is not None:
+                on_failure.callback(layers.detach_case if borrowed else partial(layers.remove, self._viewer), layer)
+            row, task = cases.get_case_row(self._workspace, case), self._workspace.tasks.get_task(case.task)
+            draft = None
             if row.prediction is not None or row.review is not None:
-                self.show_prediction(row.prediction)
-        layers.show_initial_slice(self._viewer, shown, self.current.labels_layer)
+                draft = review.open_review(self._workspace, case, row.prediction)
+                on_failure.callback(draft.close)
+            before = self.current
+            on_failure.callback(self._abandon_opening, before, list(self._viewer.layers))
+            if before is not None:
+                self._leave(before, image)
+            shown = (
+                layers.add_image(self._viewer, image, case, task)
+                if layer is None
+                else layers.attach_case(layer, image, case, task)
+            )
+            current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
+            if draft is not None:
+                self._start_edit_session(current, draft)
+                current.set_prediction(row.prediction, self._workspace.project.folder)
+            if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
+                before.remove_layers(self._viewer)
+                layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
+                if layer is None and image.name:
+                    shown.name = image.name  # napari numbers a second layer of the same name
+            layers.show_initial_slice(self._viewer, shown, current.labels_layer)
+            on_failure.pop_all()
+            self.current = current
+            self._on_labels_changed()
+            self.opened.emit()
+
+    def _leave(self, before: OpenCase, following: Image) -> None:
+        self.current = None
+        self._remember_tools(before)
+        before.close_edit_session()
+        if layers.get_display_unit(before.image) != layers.get_display_unit(following):
+            before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
+
+    def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
+        """Remove the layers of the case that could not be opened, and of the case before, which is closed already."""
+        layers.remove(self._viewer, *[layer for layer in self._viewer.layers if layer not in known])
+        if before is not None and before.edit_session is None:
+            self.current = None
+            before.remove_layers(self._viewer)
         self.opened.emit()
 
     def _start_edit_session(self, current: OpenCase, draft: Draft) -> None:
+        task = self._workspace.tasks.get_task(current.case.task)
         if (layer := current.labels_layer) is None:
             layer = layers.add_labels(self._viewer, draft.labels, current.image_layer, current.case)
-            labels_tools.apply_tools(layer, self._tools)
+            labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task)
             layer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
             layer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
         else:
             labels_tools.replace_labels(layer, draft.labels)
             layer.editable = True
+            labels_tools.select_free_object(layer, task)
         current.labels_layer = layer
         current.edit_session = EditSession(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
         self._shown_state = ""
 
-    def _show_stroke(self, stroke: Stroke | None) -> None:
-        if stroke is not None and self.current is not None:
-            layers.show_voxels(self._viewer, self.current.image_layer, stroke.indices)
+    def _remember_tools(self, current: OpenCase) -> None:
+        if current.edit_session is not None:
+            self._tools[current.case.task] = labels_tools.get_tools(current.edit_session.layer)
+
+    def _step_in_journal(self, step: Callable[[StrokeRecorder], Stroke | None]) -> None:
+        if (current := self.current) is not None and current.edit_session is not None:
+            with show_errors():
+                if (stroke := step(current.edit_session.recorder)) is not None:
+                    layers.show_voxels(self._viewer, current.image_layer, stroke.indices)
 
     def _on_labels_changed(self) -> None:
         current = self.current
@@ -226,25 +269,6 @@ class CaseController(QObject):
         self.state_changed.emit()
         self.decided.emit(current.case)
 
-    def _stop_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
-
-    def _close_edit_session(self, current: OpenCase) -> None:
-        work, current.edit_session = current.edit_session, None
-        if work is not None:
-            with show_errors():
-                work.recorder.close()
-            work.draft.close()
-
-    def _remove_layers(self, before: OpenCase) -> None:
-        layers.remove(self._viewer, before.labels_layer)
-        if before.borrowed:
-            layers.detach_case(before.image_layer)
-        else:
-            layers.remove(self._viewer, before.image_layer)
-
     def _on_removed(self, event: Event) -> None:
         current = self.current
         # The user deleted one of our layers. The draft is on disk and is restored when the case is opened again.
@@ -253,35 +277,9 @@ class CaseController(QObject):
         if event.value is current.image_layer:
             self.close_case()
         else:
-            self._close_edit_session(current)
+            current.close_edit_session()
             current.labels_layer = None
             self._on_labels_changed()
-
-    def _run_in_thread(self, work: Generator[Any], then: Callable[[Any], None]) -> None:
-        """Run `work`, which yields one item, in a thread; then call `then` with the item."""
-        worker = Worker(work, self)
-
-        def let_go() -> None:
-            if self._worker is worker:
-                self._worker = None
-
-        def delivered(item: object) -> None:
-            let_go()  # before the thread ends, because the user may accept the new case immediately
-            then(item)
-
-        def ended() -> None:
-            let_go()
-            self.state_changed.emit()
-
-        worker.yielded.connect(delivered)
-        worker.failed.connect(self._on_failed)
-        worker.ended.connect(ended)
-        self._worker = worker.start()
-
-    def _on_failed(self, error: MedSegError) -> None:
-        if self.current is not None and self.current.labels_layer is not None:
-            self.current.labels_layer.editable = True
-        show_problem(error)
 
 
 def _load_image(workspace: Workspace, case: Case) -> Generator[Image]:

@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
@@ -26,6 +27,7 @@ TOOL_ATTRIBUTES = (
     "preserve_labels",
     "selected_label",
 )
+TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
 
 
 def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
@@ -37,13 +39,54 @@ def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
 
 def get_tools(layer: Labels) -> dict[str, Any]:
     """Return the current tool, brush, label and appearance of a layer."""
-    return {name: getattr(layer, name) for name in TOOL_ATTRIBUTES}
+    tools = {name: getattr(layer, name) for name in TOOL_ATTRIBUTES}
+    return {**tools, "mode": "pan_zoom" if layer.mode == TRANSFORM_MODE else layer.mode}
 
 
-def apply_tools(layer: Labels, tools: dict[str, Any]) -> None:
-    """Apply the tools of another layer, as returned by `get_tools`."""
-    for name, value in tools.items():
-        setattr(layer, name, value)
+def apply_tools(layer: Labels, tools: dict[str, Any], task: Task) -> None:
+    """Apply tools that were last used in the same task, as returned by `get_tools`, as far as this layer has them."""
+    for name in TOOL_ATTRIBUTES:
+        if name in tools and name != "selected_label":
+            setattr(layer, name, tools[name])
+    layer.n_edit_dimensions = min(layer.n_edit_dimensions, layer.ndim)
+    select_initial_label(layer, task, tools.get("selected_label"))
+
+
+def select_initial_label(layer: Labels, task: Task, wanted: int | None = None) -> None:
+    """Select `wanted` if it is a label of the task, else its first label; in an instance task, a number that is free.
+
+    A number of another image would join a new object to one that has this number here.
+    """
+    if task.instances:
+        layer.selected_label = find_free_object_value(layer)
+    else:
+        values = [label.value for label in task.labels]
+        layer.selected_label = wanted if wanted in (0, *values) else values[0]
+
+
+def select_free_object(layer: Labels, task: Task) -> None:
+    """After the labels were replaced: select a free number in an instance task, as the selected one may be in use."""
+    if task.instances and layer.selected_label:
+        layer.selected_label = find_free_object_value(layer)
+
+
+def find_free_object_value(layer: Labels) -> int:
+    """Return a label value, 1 or more, that no object of the layer uses.
+
+    Raises
+    ------
+    MedSegError
+        If the objects use all values of the layer's integer type.
+    """
+    largest, limit = int(np.max(layer.data, initial=0)), int(np.iinfo(layer.data.dtype).max)
+    if largest < limit:
+        return largest + 1
+    used = np.unique(layer.data)
+    used = used[used > 0]
+    gaps = np.flatnonzero(used != np.arange(1, used.size + 1))
+    if used.size == limit:
+        raise MedSegError(f"{layer.name} holds {limit:,} objects, all that {layer.data.dtype} can number. Delete some.")
+    return int(gaps[0]) + 1
 
 
 @contextmanager

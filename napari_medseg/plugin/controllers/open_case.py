@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_roi_labels
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import Case, Prediction
+from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
+
+if TYPE_CHECKING:
+    from napari import Viewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,34 @@ class OpenCase:
     def set_roi_file(self, roi_file: Path) -> None:
         """Set the region of interest, for example that of a new prediction."""
         self.roi_file, self._roi_labels = roi_file, None
+
+    def set_prediction(self, prediction: Prediction | None, project_folder: Path) -> None:
+        """Take over the state and the region of interest of a prediction whose labels are shown."""
+        if self.saved_state == "new" and prediction is not None:
+            self.saved_state = "predicted"
+        if prediction is not None and prediction.field_file:
+            self.set_roi_file(project_folder / prediction.field_file)
+
+    def close_edit_session(self) -> None:
+        """Record the last changes and close the draft. An error of the last change is shown."""
+        work, self.edit_session = self.edit_session, None
+        if work is not None:
+            with show_errors():
+                work.recorder.close()
+            work.draft.close()
+
+    def unlock(self) -> None:
+        """Make labels that were not accepted editable again."""
+        if self.edit_session is not None:
+            self.edit_session.layer.editable = True
+
+    def remove_layers(self, viewer: "Viewer") -> None:
+        """Remove the layers of the case; a borrowed image layer stays."""
+        layers.remove(viewer, self.labels_layer)
+        if self.borrowed:
+            layers.detach_case(self.image_layer)
+        else:
+            layers.remove(viewer, self.image_layer)
 
     def load_roi_labels(self) -> NDArray[Any] | None:
         """Return the ROI labels on the grid of the image, or `None`. Call it in a worker thread: it reads a file."""

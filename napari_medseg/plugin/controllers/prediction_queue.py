@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.inference.engine.client import PredictionCancelled
@@ -36,7 +36,8 @@ class PredictionQueue(QObject):
     -----
     `changed` is emitted when a prediction starts or ends. `progressed` carries the `PredictionProgress` of an urgent
     prediction, `predicted` the case, its new `Prediction` and the labels, `image_loaded` a case and its image,
-    `failed` a case and an error message, and `notice_received` a message.
+    `failed` a request and an error message, which is empty if napari has shown the error, `read_failed` the same if the
+    image could not be read, and `notice_received` a message.
     """
 
     changed = Signal()
@@ -44,6 +45,7 @@ class PredictionQueue(QObject):
     predicted = Signal(object, object, object)
     image_loaded = Signal(object, object)
     failed = Signal(object, str)
+    read_failed = Signal(object, str)
     notice_received = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
@@ -53,6 +55,8 @@ class PredictionQueue(QObject):
         self._running: PredictionRequest | None = None
         self._waiting: PredictionRequest | None = None
         self._cancelled = False
+        self._is_read = False
+        self._has_outcome = False
 
     @property
     def has_urgent_request(self) -> bool:
@@ -96,6 +100,7 @@ class PredictionQueue(QObject):
 
     def _start(self, request: PredictionRequest) -> None:
         self._running, self._waiting, self._cancelled = request, None, False
+        self._is_read, self._has_outcome = request.image is not None, False
         self._worker = Worker(_predict_case(self._workspace, request), self)
         self._worker.yielded.connect(self._on_item)
         self._worker.failed.connect(self._on_failed)
@@ -113,20 +118,35 @@ class PredictionQueue(QObject):
             return
         match item:
             case Image():
+                self._is_read = True
                 self.image_loaded.emit(request.case, item)
             case PredictionProgress() if request.urgent:
                 self.progressed.emit(item)
             case PredictionNotice(text=text) if request.urgent:
                 self.notice_received.emit(text)
             case PredictionResult():
-                prediction = review.record_prediction(self._workspace, request.case, item, request.model)
-                self.predicted.emit(request.case, prediction, item.labels)
+                self._record(request, item)
+
+    def _record(self, request: PredictionRequest, result: PredictionResult) -> None:
+        try:
+            with translate_errors():  # such as a full disk
+                prediction = review.record_prediction(self._workspace, request.case, result, request.model)
+        except MedSegError as error:
+            self._on_failed(error)
+        else:
+            self._has_outcome = True
+            self.predicted.emit(request.case, prediction, result.labels)
 
     def _on_failed(self, error: MedSegError) -> None:
-        if self._running is not None and not isinstance(error, PredictionCancelled):
-            self.failed.emit(self._running.case, str(error))
+        if self._running is None or self._has_outcome:
+            return
+        self._has_outcome = True
+        if not isinstance(error, PredictionCancelled):
+            (self.failed if self._is_read else self.read_failed).emit(self._running, str(error))
 
     def _on_ended(self) -> None:
+        if not self._cancelled:
+            self._on_failed(MedSegError(""))  # no result and no reason: a bug, which napari has shown
         waiting, self._running, self._worker = self._waiting, None, None
         if waiting is not None:
             self._start(waiting)

@@ -92,10 +92,10 @@ class StrokeRecorder:
             self._on_change()
 
     def record_external_changes_if_refreshed(self) -> None:
-        """Call `record_external_changes` only if the layer was refreshed since the last call."""
+        """Call `record_external_changes` only if the layer was refreshed since the last call that succeeded."""
         if self._refreshed:
-            self._refreshed = False
             self.record_external_changes()
+            self._refreshed = False
 
     def _on_refreshed(self, _event: Event) -> None:
         self._refreshed = True

@@ -1,20 +1,21 @@
-"""The worklist: imported cases, the order of review, and background predictions of the next cases."""
+"""The worklist: imported cases, and the order of review."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.image_importer import ImageImporter
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
@@ -22,6 +23,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import case_ranking, cases
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.hold_out import sides
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,10 +55,11 @@ class Worklist(QObject):
         self.task: Task = cases.find_last_task(workspace)
         self.model_override: str | None = None
         self.predicts_automatically = True
-        self._preloaded: tuple[int, Image] | None = None
         self._batch: list[Case] = []
-        self._failed_case_ids: set[int] = set()
+        self._unopenable: set[int] = set()
+        self._failed_at: Case | None = None
         self._cases = cases.TaskCases(workspace, self.task.name)
+        self._background = BackgroundPrediction(prediction_queue, self._list_following, self._get_background_model)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -70,11 +73,29 @@ class Worklist(QObject):
         """Model version for predictions: the one selected in this window, else the live one; empty if none."""
         return self.model_override or self._workspace.registry.get_live_id(self.task.name)
 
+    @property
+    def open_task(self) -> Task:
+        """The task of the open case, which may differ from that of the list; the task of the list without a case."""
+        current, book = self._case_controller.current, self._workspace.tasks
+        name = self.task.name if current is None else current.case.task
+        return book.get_task(name) if name in book else self.task
+
+    @property
+    def open_case_model(self) -> str:
+        """Model version for predictions of the open case; empty if there is none."""
+        name = self.open_task.name
+        return self.chosen_model if name == self.task.name else self._workspace.registry.get_live_id(name)
+
+    @property
+    def last_drop(self) -> tuple[Case, ...]:
+        """The cases of the images that were dropped or opened last, together."""
+        return tuple(self._batch)
+
     def refresh(self) -> None:
         """Emit `changed` and predict the next case. The timer merges several changes into one refresh."""
         if not self._closed:
             self.changed.emit()
-            self._predict_next()
+            self._background.predict_next()
 
     @property
     def rows(self) -> list[CaseRow]:
@@ -82,33 +103,30 @@ class Worklist(QObject):
         return self._cases.rows
 
     def close(self) -> None:
-        """Stop importing. A second call has no effect."""
+        """Stop importing and predicting. A second call has no effect."""
         if not self._closed:
             self._closed = True
+            self._background.close()
             self.importer.close()
 
     def choose_task(self, name: str) -> None:
-        """Select another task and list its cases. The open image becomes a case of it if the task accepts the image."""
-        if name == self.task.name:
-            return
-        current = self._case_controller.current
-        self._switch_task(self._workspace.tasks.get_task(name))
-        if current is not None and current.image.axes in self.task.axes:
-            with show_errors():
-                (case,) = cases.add_cases(self._workspace, [current.image], name)
-                self._cases.update(case)
-                self._case_controller.open(case, current.image)
-        else:
-            self._case_controller.close_case()
-        self.refresh()
+        """List the cases of another task. Nothing else changes: the open case stays open, and no case is made."""
+        if name != self.task.name:
+            self._switch_task(self._workspace.tasks.get_task(name))
+            self.refresh()
+
+    def reload_cases(self) -> None:
+        """Read the list again, because cases were added to it or removed from it."""
+        self._cases.forget()
+        self._refresh_timer.start()
 
     def reload_task(self) -> None:
         """Reload the labels of the task, also in the open case. If the task was removed, select the first task."""
         book, current = self._workspace.tasks, self._case_controller.current
         self.task = book.get_task(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
         self._cases = cases.TaskCases(self._workspace, self.task.name)
-        if current is not None and current.case.task == self.task.name:
-            layers.update_task_labels(current.image_layer, current.labels_layer, self.task)
+        if current is not None and current.case.task in book:
+            layers.update_task_labels(current.image_layer, current.labels_layer, self.open_task)
         self.task_changed.emit()
         self._refresh_timer.start()
 
@@ -117,7 +135,7 @@ class Worklist(QObject):
         """Whether a model exists, and a case is open or a selected image layer can become one."""
         open_or_selected = self._case_controller.current is not None
         open_or_selected |= layers.is_foreign_image(self._viewer.layers.selection.active)
-        return open_or_selected and bool(self.chosen_model)
+        return open_or_selected and bool(self.open_case_model)
 
     def set_predicts_automatically(self, predicts: bool) -> None:
         """Choose whether cases are predicted automatically."""
@@ -127,39 +145,38 @@ class Worklist(QObject):
     def use_live_model(self) -> None:
         """Use the live version from now on. Predict the open case again unless the user has edited it."""
         self.model_override = None
-        self._failed_case_ids.clear()
+        self._background.forget_failures()
         current = self._case_controller.current
-        if current is not None and current.state == "predicted" and self.predicts_automatically:
+        is_listed = current is not None and current.case.task == self.task.name
+        if current is not None and is_listed and current.state == "predicted" and self.predicts_automatically:
             self.predict()
         self._refresh_timer.start()
 
     def set_held_out(self, group: str, held_out: bool) -> None:
         """Add a group to the hold-out or remove it."""
         with show_errors():
-            cases.set_held_out(self._workspace, group, held_out)
-        self._cases.forget()
-        self._refresh_timer.start()
+            sides.set_held_out(self._workspace, group, held_out)
+        self.reload_cases()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case and select its task."""
         self._switch_task(self._workspace.tasks.get_task(case.task))
-        if self._preloaded is not None and self._preloaded[0] == case.id:
-            image, self._preloaded = self._preloaded[1], None
-        self._case_controller.open(case, image, layer)
+        self._case_controller.open(case, image or self._background.take_image(case), layer)
 
     def step(self, by: int) -> None:
         """Go to the next (`by` = 1) or previous (-1) case in the list; the list wraps around."""
         all_cases = [row.case for row in self.rows]
         if all_cases:
             ids = [case.id for case in all_cases]
-            current = self._case_controller.current
-            here = ids.index(current.case.id) if current is not None and current.case.id in ids else -max(0, by)
-            self.open(all_cases[(here + by) % len(ids)])
+            here = self._failed_at or self._get_open_case()  # not before the case that could not be opened
+            place = ids.index(here.id) if here is not None and here.id in ids else -max(0, by)
+            self.open(all_cases[(place + by) % len(ids)])
 
     def open_next(self, after: Case | None = None) -> None:
         """Open the case with the highest expected benefit per minute of review, or report that all are done."""
         rows = cases.list_cases(self._workspace) if after is None else self.rows
-        following = case_ranking.find_next_case(rows, after)
+        openable = [row for row in rows if row.case.id not in self._unopenable]
+        following = case_ranking.find_next_case(openable, after)
         if following is None:
             show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
         else:
@@ -169,8 +186,8 @@ class Worklist(QObject):
         """Predict the open case, or the selected image layer of any origin."""
         with show_errors():
             self._make_case_from_selected()
-            if (current := self._case_controller.current) is not None and self.chosen_model:
-                self._prediction_queue.predict(PredictionRequest(current.case, self.chosen_model, current.image))
+            if (current := self._case_controller.current) is not None and (model := self.open_case_model):
+                self._prediction_queue.predict(PredictionRequest(current.case, model, current.image))
 
     def _connect(self) -> None:
         self.importer.began.connect(self._batch.clear)
@@ -178,17 +195,18 @@ class Worklist(QObject):
         self.importer.failed.connect(show_warning)
         self.importer.finished.connect(self._on_batch_ended)
         self._prediction_queue.predicted.connect(self._on_predicted)
-        self._prediction_queue.image_loaded.connect(self._on_read)
-        self._prediction_queue.failed.connect(self._on_prediction_failed)
+        self._prediction_queue.image_loaded.connect(self.image_loaded)
         self._prediction_queue.changed.connect(self._refresh_timer.start)
         self._case_controller.opened.connect(self._on_opened)
+        self._case_controller.open_failed.connect(self._on_open_failed)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(self._on_state_changed)
+        self._case_controller.state_changed.connect(lambda: self._update_case(self._get_open_case()))
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
         self._detect_task(image, layers.get_requested_task(layer))
         try:
-            (case,) = cases.add_cases(self._workspace, [image], self.task.name)
+            with translate_errors():
+                (case,) = cases.add_cases(self._workspace, [image], self.task.name)
         except MedSegError as error:
             layers.remove(self._viewer, layer)
             show_problem(error)
@@ -209,12 +227,12 @@ class Worklist(QObject):
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self.task, book)
         if task.name != self.task.name:
-            show_info(f"{image.name}: task set to {task.title}. If this is wrong, choose another task above.")
+            show_info(f"{image.name}: task set to {task.title}. If this is wrong, press U to use it for another task.")
             self._switch_task(task)
 
     def _switch_task(self, task: Task) -> None:
         if task.name != self.task.name:
-            self.task, self.model_override = task, None
+            self.task, self.model_override, self._failed_at = task, None, None
             self._cases = cases.TaskCases(self._workspace, task.name)
             self.task_changed.emit()
             self._refresh_timer.start()
@@ -224,37 +242,26 @@ class Worklist(QObject):
             show_info(f"{len(self._batch)} images were added to the list (next case: D)")
 
     def _on_opened(self) -> None:
-        current = self._case_controller.current
+        if (current := self._case_controller.current) is not None:
+            self._failed_at = None
+            self._unopenable.discard(current.case.id)
         if current is not None and current.edit_session is None and current.saved_state == "new":
-            if not self.chosen_model:
+            if not self.open_case_model:
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
             elif self.predicts_automatically:
                 self.predict()
         self._refresh_timer.start()
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
-        if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
+        if (current := self._get_open_case()) is not None and current.id == case.id:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
         self._update_case(case)
 
-    def _on_prediction_failed(self, case: Case, text: str) -> None:
-        self._failed_case_ids.add(case.id)
-        if self._case_controller.current is not None and self._case_controller.current.case.id == case.id:
-            show_error(text)
-
-    def _on_read(self, case: Case, image: Image) -> None:
-        self.image_loaded.emit(case, image)
-        current = self._case_controller.current
-        if current is not None and current.case.id == case.id:
-            return  # the open case is never the next one
-        following = case_ranking.find_next_case(self.rows, None if current is None else current.case)
-        if following is not None and following.id == case.id:
-            self._preloaded = (case.id, image)
-
-    def _on_state_changed(self) -> None:
-        current = self._case_controller.current
-        self._update_case(None if current is None else current.case)
+    def _on_open_failed(self, case: Case) -> None:
+        self._failed_at = case
+        self._unopenable.add(case.id)
+        self._refresh_timer.start()
 
     def _update_case(self, case: Case | None) -> None:
         """Read the state of a case again and schedule a refresh of the list."""
@@ -267,33 +274,26 @@ class Worklist(QObject):
             self._update_case(case)
             self.open_next(case)
 
-    def _predict_next(self) -> None:
-        """Predict the next cases in the background, one after another."""
-        if not self.predicts_automatically or self._prediction_queue.running_request is not None:
-            return
-        if not self.chosen_model:
-            return  # without a model, labels are painted manually
-        waiting = [row for row in self.rows if row.case.id not in self._failed_case_ids]
-        if (case := case_ranking.find_case_to_predict(waiting, self.chosen_model)) is not None:
-            self._prediction_queue.predict(PredictionRequest(case, self.chosen_model, urgent=False))
+    def _get_open_case(self) -> Case | None:
+        return None if self._case_controller.current is None else self._case_controller.current.case
+
+    def _list_following(self) -> tuple[list[CaseRow], Case | None]:
+        return self.rows, self._get_open_case()
+
+    def _get_background_model(self) -> str:
+        return self.chosen_model if self.predicts_automatically and not self._closed else ""
 
     def _make_case_from_selected(self) -> None:
-        """Create a case from the selected image layer, unless it shows the open case."""
+        """Create a case from the selected image layer if it belongs to the user or another plugin."""
         selected = self._viewer.layers.selection.active
-        current = self._case_controller.current
-        if not isinstance(selected, ImageLayer) or (current is not None and selected is current.image_layer):
-            return
         if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
             self._update_case(case)
-            self._copy_into_project(image)
+            # Without a source file, the case can be opened again only from a copy in the project.
+            worker = Worker(_write_copy(self._workspace, image), self)
+            worker.failed.connect(show_problem)
+            worker.start()
             self._case_controller.open(case, image, selected)
-
-    def _copy_into_project(self, image: Image) -> None:
-        """Copy an image without a source file into the project, so that its case can be opened again."""
-        worker = Worker(_write_copy(self._workspace, image), self)
-        worker.failed.connect(show_problem)
-        worker.start()
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:

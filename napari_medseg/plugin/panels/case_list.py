@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
+from qtpy.QtGui import QColor, QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
 
 from napari_medseg.core.image import Image
@@ -24,11 +24,16 @@ class CaseList(QTreeWidget):
 
     Notes
     -----
-    `hold_out_requested` carries a group and whether to hold it out.
+    `hold_out_requested` carries a group and whether to hold it out; `groups_requested` the case whose group should be
+    changed, or `None` for the groups of all cases; `commands_requested` a case to use for another task, and
+    `remove_requested` a case to remove from the list.
     """
 
     chosen = Signal(object)
     hold_out_requested = Signal(str, bool)
+    groups_requested = Signal(object)
+    commands_requested = Signal(object)
+    remove_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,12 +56,15 @@ class CaseList(QTreeWidget):
 
     def show_rows(self, rows: Sequence[CaseRow], open_case_id: int | None) -> None:
         """Show these cases and select the open one."""
+        before: list[CaseRow | None] = [*self._rows]
         if [row.case.id for row in rows] != [row.case.id for row in self._rows]:
             self.clear()
             self.addTopLevelItems([QTreeWidgetItem() for _ in rows])
+            before = [None] * len(rows)
         self._rows = list(rows)
         for index, row in enumerate(rows):
-            self._fill_item(self.topLevelItem(index), row)
+            if row != before[index]:  # a refresh with hundreds of cases must not hold up the window
+                self._fill_item(self.topLevelItem(index), row)
             if row.case.id == open_case_id:
                 self.setCurrentItem(self.topLevelItem(index))
 
@@ -71,13 +79,21 @@ class CaseList(QTreeWidget):
             if row.case.id == case_id:
                 self.topLevelItem(index).setIcon(0, self._thumbnails[case_id])
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Remove the selected case with Delete."""
+        if event.key() == Qt.Key.Key_Delete and (item := self.currentItem()) is not None:
+            self.remove_requested.emit(self._get_row(item).case)
+        else:
+            super().keyPressEvent(event)
+
     def _fill_item(self, item: QTreeWidgetItem, row: CaseRow) -> None:
         held = "H" if row.case.held_out else ""
         unsure = "" if row.uncertainty is None else f"{row.uncertainty:.2f}"
         for column, text in enumerate((row.case.name, f"{STATE_MARKS[row.state]} {row.state}", unsure, held)):
             if item.text(column) != text:
                 item.setText(column, text)
-        item.setForeground(1, QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else self.palette().text())
+        colour = QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else None  # `None`: that of the theme
+        item.setData(1, Qt.ItemDataRole.ForegroundRole, colour)
         judge = "held out: used to evaluate models, never for training" if row.case.held_out else ""
         item.setToolTip(0, "\n".join((row.case.name, f"group {row.case.group}", judge)).strip())
         item.setToolTip(3, judge)
@@ -97,6 +113,11 @@ class CaseList(QTreeWidget):
         menu = QMenu(self)
         text = f"Use {case.group} for training" if case.held_out else f"Hold out {case.group} for evaluation"
         menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
+        menu.addAction(f"Patient of {case.name}...", lambda: self.groups_requested.emit(case))
+        menu.addAction("Patients of all images...", lambda: self.groups_requested.emit(None))
+        menu.addSeparator()
+        menu.addAction("Use for another task…", lambda: self.commands_requested.emit(case))
+        menu.addAction("Remove from the list\tDel", lambda: self.remove_requested.emit(case))
         menu.exec(self.viewport().mapToGlobal(place))
 
 

@@ -26,6 +26,7 @@ NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
 NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
+USE_TOOLTIP = "The open image is a case of another task. Put it on this list, too; you can undo this (U)"
 DROP_HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy images, or a folder, here or on the canvas, "
     "or try File > Open Sample > MedSeg."
@@ -38,11 +39,17 @@ class CasePanel(CollapsibleSection):
     Notes
     -----
     `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
-    another task was selected.
+    another task was selected. `groups_requested` carries a case whose group should be changed, or `None` for all;
+    `use_requested` the name of a task for which the open image shall be used; `commands_requested` a case whose
+    commands shall be listed (`None`: the open one), and `remove_requested` a case.
     """
 
     predict_requested = Signal()
     task_chosen = Signal()
+    groups_requested = Signal(object)
+    use_requested = Signal(str)
+    commands_requested = Signal(object)
+    remove_requested = Signal(object)
 
     def __init__(
         self,
@@ -75,8 +82,12 @@ class CasePanel(CollapsibleSection):
             self._name.setToolTip(_describe_case(current.case))
         else:
             self.set_status(f"{len(rows)} in the list" if rows else "")
-            self._name.setText("reading ..." if self._case_controller.is_busy else NO_CASE)
-            self._name.setToolTip("")
+            empty = "reading ..." if self._case_controller.is_busy else NO_CASE
+            self._name.setText(empty if current is None else f"{current.case.name} ({self._worklist.open_task.title})")
+            self._name.setToolTip("" if current is None else _describe_case(current.case))
+        is_elsewhere = current is not None and current.case.task != self._worklist.task.name
+        self._use.setVisible(is_elsewhere)
+        self._use.setText(theme.escape_mnemonic(f"Use this image for {self._worklist.task.title}"))
         self._hint.setVisible(current is None and not rows)
         several = bool(rows) and (len(rows) > 1 or current is None)
         for way, (text, key) in ((self._previous, ("previous", "S")), (self._next, ("next", "D"))):
@@ -143,6 +154,8 @@ class CasePanel(CollapsibleSection):
         self._engine.setObjectName("medseg-muted")
         self._engine.setMinimumWidth(70)
         self.add_row(QLabel("Task"), self.task_selector, self._engine, stretch=1)
+        self._use = theme.make_button("", USE_TOOLTIP)
+        self.add(self._use)
         self.add_row(QLabel("Model"), self._model, self._info, stretch=1)
         self._no_model = QLabel(NO_MODEL_HINT)
         self._no_model.setWordWrap(True)
@@ -170,6 +183,11 @@ class CasePanel(CollapsibleSection):
         self._unfold.toggled.connect(self._list.setVisible)
         self._list.chosen.connect(self._worklist.open)
         self._list.hold_out_requested.connect(self._worklist.set_held_out)
+        self._list.groups_requested.connect(self.groups_requested)
+        self._list.commands_requested.connect(self.commands_requested)
+        self._list.remove_requested.connect(self.remove_requested)
+        self._use.clicked.connect(lambda: self.use_requested.emit(self._worklist.task.name))
+        self.task_selector.commands_requested.connect(lambda: self.commands_requested.emit(None))
         self.task_selector.chosen.connect(self._worklist.choose_task)
         self.task_selector.versions_changed.connect(self.refresh_models)
         self._model.activated.connect(self._on_model)
@@ -199,7 +217,7 @@ class CasePanel(CollapsibleSection):
             self._progress.setFormat("waiting for the engine")
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
-        if not self._worklist.chosen_model:
+        if not self._worklist.open_case_model:
             why_not = NO_MODEL_TOOLTIP
         self._no_model.setVisible(not self._worklist.chosen_model)
         theme.set_enabled(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)

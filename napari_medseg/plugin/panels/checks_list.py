@@ -16,6 +16,7 @@ from napari_medseg.workflow.data_checks import (
     list_corrections_to_check,
     sort_blocking_first,
 )
+from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
 ROW_HEIGHT_PX = 20
@@ -49,7 +50,7 @@ class FindingsList(QWidget):
         self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
-        self._list.itemClicked.connect(lambda item: self.chosen.emit(self.rows[self._list.row(item)].case))
+        self._list.itemClicked.connect(lambda item: self._choose(self.rows[self._list.row(item)]))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -74,7 +75,8 @@ class FindingsList(QWidget):
             return
         self.cancel_check()
         self._checked, self._found = pieces, []
-        worker = Worker(iter_findings(self._workspace.project.folder, pieces), self)
+        replayed = list_replayed_images(self._workspace, task)
+        worker = Worker(iter_findings(self._workspace.project.folder, pieces, replayed), self)
         worker.yielded.connect(self._found.extend)
         worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(worker))
@@ -94,6 +96,10 @@ class FindingsList(QWidget):
             self._worker.stop()
             self._worker = None
 
+    def _choose(self, row: CaseFinding) -> None:
+        if row.case is not None:
+            self.chosen.emit(row.case)
+
     def _on_ended(self, worker: Worker) -> None:
         if worker is not self._worker:
             return
@@ -109,7 +115,7 @@ class FindingsList(QWidget):
         for row in rows:
             item = QListWidgetItem(row.text)
             item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
-            item.setToolTip(f"{row.text}\nClick to open the case")
+            item.setToolTip(f"{row.text}\nClick to open the case" if row.case is not None else row.text)
             if row.finding.blocking:
                 item.setForeground(QColor(theme.BAD))
             self._list.addItem(item)

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushBu
 
 from napari_medseg.core.quality.measurements import Measurement
 from napari_medseg.core.tasks.definitions import Label, Task
-from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.keymap import N_LABEL_KEYS
@@ -75,6 +74,11 @@ class LabelsPanel(CollapsibleSection):
             self._rows_layout.addWidget(self._make_label_row(index, label))
         self._on_opened()
 
+    def show_task(self, task: Task) -> None:
+        """List the labels of a task unless they are listed already."""
+        if task != self._task:
+            self.set_task(task)
+
     def choose_label(self, index: int) -> None:
         """Paint with the label at `index` (from 0). A case without labels starts with empty labels."""
         current = self._case_controller.current
@@ -84,7 +88,9 @@ class LabelsPanel(CollapsibleSection):
             self._case_controller.restart_review()
         if current.edit_session is not None:
             layer = current.edit_session.layer
-            value = layers.find_free_object_value(layer) if self._task.instances else self._task.labels[index].value
+            value = (
+                labels_tools.find_free_object_value(layer) if self._task.instances else self._task.labels[index].value
+            )
             labels_tools.start_painting(self._viewer, layer, value)
 
     @property

@@ -5,12 +5,14 @@ import time
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
+from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.idle_timer import IdleTimer
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.review_region import POLYGON_TOOL, RECTANGLE_TOOL, ReviewRegionController
 from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
+from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.notifications import show_errors
 
 TICK_MS = 1000
@@ -33,12 +35,15 @@ class ReviewPanel(CollapsibleSection):
         case_controller: CaseController,
         activity: IdleTimer,
         review_region: ReviewRegionController,
+        added_labels: AddedLabels,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__("Review", parent)
         self._case_controller = case_controller
         self._activity = activity
         self._review_region = review_region
+        self._added_labels = added_labels
+        self._saving = BackOff()
         self._unwritten_s = 0.0
         self._accept = theme.make_button("Accept && next", "", main=True)
         self._reject = theme.make_button("Reject", "")
@@ -82,16 +87,22 @@ class ReviewPanel(CollapsibleSection):
         self.set_status(_describe_progress(current), STATUS_TOOLTIP)
 
     def accept(self) -> None:
-        """Accept the case if the button is enabled."""
+        """Accept the case if the button is enabled; ask before about labels layers that the user added."""
         if self._accept.isEnabled():
-            self._write_seconds()
-            self._case_controller.accept()
+            self._added_labels.call_when_settled(self._accept_labels)
 
     def reject(self) -> None:
         """Reject the case if the button is enabled."""
         if self._reject.isEnabled():
-            self._write_seconds()
+            with show_errors():
+                self._write_seconds()
             self._case_controller.reject()
+
+    def _accept_labels(self) -> None:
+        if self._accept.isEnabled():
+            with show_errors():
+                self._write_seconds()
+            self._case_controller.accept()
 
     def set_exportable_count(self, n_accepted: int) -> None:
         """Set the number of accepted cases that can be exported."""
@@ -111,11 +122,15 @@ class ReviewPanel(CollapsibleSection):
         if current is None or current.edit_session is None:
             return
         self._unwritten_s += worked_s
-        with show_errors():
+        self._saving.call(self._save_now)
+        self.set_status(_describe_progress(current, self._unwritten_s), STATUS_TOOLTIP)
+
+    def _save_now(self) -> None:
+        current = self._case_controller.current
+        if current is not None and current.edit_session is not None:
             current.edit_session.recorder.record_external_changes_if_refreshed()
             if self._unwritten_s >= WRITE_INTERVAL_S:
                 self._write_seconds()
-        self.set_status(_describe_progress(current, self._unwritten_s), STATUS_TOOLTIP)
 
     def _write_seconds(self) -> None:
         current = self._case_controller.current

@@ -1,16 +1,23 @@
-"""The list of tasks: select one, create one, or edit its labels. It reloads changes made by other processes."""
+"""The list of tasks: select one, create one, edit its labels, or use images for another one.
 
-from qtpy.QtCore import QEvent, Qt, Signal
+It reloads changes made by other processes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtCore import QEvent, QPoint, Qt, Signal
+from qtpy.QtWidgets import QMenu
 
 from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.workflow import custom_tasks, relabel_task
+from napari_medseg.workflow.tasks import custom_tasks, relabel_task
 from napari_medseg.workflow.workspace import Workspace
 
-NEW_TASK, EDIT_LABELS = " new", " edit"  # a task name cannot start with a space
+NEW_TASK, EDIT_LABELS, USE_IMAGES = " new", " edit", " use"  # a task name cannot start with a space
+USE_IMAGES_TOOLTIP = "Put the open image, or all images of the last drop, on the list of another task, too"
 NOT_EDITABLE_TOOLTIP = "The labels of a built-in task cannot be changed. Create a new task for other labels"
 
 
@@ -19,15 +26,17 @@ class TaskSelector(theme.CompactComboBox):
 
     Notes
     -----
-    `chosen` carries the name of the selected task. `versions_changed` is emitted when another process added or removed
+    `chosen` carries the name of the selected task. `commands_requested` is emitted by the entry for the use of images;
+    `show_commands` answers it. `versions_changed` is emitted when another process added or removed
     models. Changes by other processes are detected by file times, when the list opens or the window is activated.
     """
 
     chosen = Signal(str)
+    commands_requested = Signal()
     versions_changed = Signal()
 
     def __init__(self, workspace: Workspace, worklist: Worklist) -> None:
-        super().__init__("Task: what to segment")
+        super().__init__("Task: whose cases are listed. To use an image for another task, press U")
         self._workspace = workspace
         self._worklist = worklist
         self._stamp = custom_tasks.read_task_file_times(workspace)
@@ -40,6 +49,8 @@ class TaskSelector(theme.CompactComboBox):
         for task in self._workspace.tasks:
             self.addItem(task.title, task.name)
         self.insertSeparator(self.count())
+        self.addItem("Use images for another task… (U)", USE_IMAGES)
+        self.setItemData(self.count() - 1, USE_IMAGES_TOOLTIP, Qt.ItemDataRole.ToolTipRole)
         self.addItem("New task…", NEW_TASK)
         self.setItemData(self.count() - 1, "Create a task with custom labels", Qt.ItemDataRole.ToolTipRole)
         self.addItem("Edit labels…", EDIT_LABELS)
@@ -53,6 +64,19 @@ class TaskSelector(theme.CompactComboBox):
         self.model().item(index).setEnabled(is_own)
         tooltip = f"Add labels to {task.title}, or change their colours" if is_own else NOT_EDITABLE_TOOLTIP
         self.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
+
+    def show_commands(self, sections: Sequence[tuple[str, Sequence[tuple[str, Callable[[], None]]]]]) -> None:
+        """Open a menu below with commands, in sections with a title."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for title, commands in sections:
+            heading = menu.addAction(theme.escape_mnemonic(title)) if title else menu.addSeparator()
+            heading.setEnabled(False)
+            for text, call in commands:
+                menu.addAction(theme.escape_mnemonic(text), call)
+        if not sections:
+            menu.addAction("Open an image first: drop a file").setEnabled(False)
+        menu.popup(self.mapToGlobal(QPoint(0, self.height())))
 
     def make_task(self, task: Task) -> None:
         """Create a custom task and select it; raises `MedSegError` if the name already exists."""
@@ -98,7 +122,9 @@ class TaskSelector(theme.CompactComboBox):
     def _on_activated(self, _index: int) -> None:
         wanted = self.currentData()
         self.show_current_task()
-        if wanted == NEW_TASK:
+        if wanted == USE_IMAGES:
+            self.commands_requested.emit()
+        elif wanted == NEW_TASK:
             TaskDialog(self.make_task, self).show()
         elif wanted == EDIT_LABELS:
             task = self._worklist.task

@@ -67,6 +67,7 @@ class InlinePrompt(QFrame):
 
     def _show(self, text: str, answers: Sequence[PromptAnswer]) -> None:
         while (item := self._buttons.takeAt(0)) is not None:
+            item.widget().hide()  # deleted only later, and until then it would lie over the new answers
             item.widget().deleteLater()
         self._text.setText(text)
         for index, (label, call) in enumerate(answers):

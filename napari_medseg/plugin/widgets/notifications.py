@@ -10,8 +10,8 @@ from napari_medseg.inference.engine.client import PredictionCancelled
 
 
 def show_problem(problem: MedSegError | str) -> None:
-    """Show an error message. A cancelled prediction is not reported."""
-    if not isinstance(problem, PredictionCancelled):
+    """Show an error message. A cancelled prediction is not reported, and neither is an error without a text."""
+    if not isinstance(problem, PredictionCancelled) and str(problem):
         show_error(str(problem))
 
 

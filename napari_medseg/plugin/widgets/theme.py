@@ -72,6 +72,11 @@ def get_text_colour(theme_name: str) -> str:
     return get_theme(theme_name).text.as_hex(format="long")
 
 
+def escape_mnemonic(text: str) -> str:
+    """Return a text for a button or menu in which an ampersand, as in H&E, is shown."""
+    return text.replace("&", "&&")
+
+
 def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     """Make a push button. A click does not take the keyboard focus from the canvas."""
     made = QPushButton(text)

@@ -1,12 +1,15 @@
 """Runs long work in a thread and delivers its results to the main thread."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.plugin.widgets.notifications import show_problem
+
+CRASHED = MedSegError("")  # of work that ended with a bug, whose traceback is shown already
 
 
 class Worker(QObject):
@@ -21,8 +24,8 @@ class Worker(QObject):
 
     Notes
     -----
-    `yielded` carries each item and `failed` a `MedSegError`, also for errors of files, disks, memory and libraries.
-    `ended` is always emitted at the end.
+    `yielded` carries each item and `failed` a `MedSegError`, also for errors of files, disks, memory and libraries; its
+    text is empty after a bug, whose traceback napari shows. `ended` is always emitted at the end.
     """
 
     yielded = Signal(object)
@@ -57,15 +60,19 @@ class Worker(QObject):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        failure: object = CRASHED
         try:
             with translate_errors():
                 for item in self._work:
                     if self._stopped:
                         break
                     self._post("yielded", item)
+            failure = None
         except MedSegError as error:  # other exceptions are bugs; napari shows them with a traceback
-            self._post("failed", error)
+            failure = error
         finally:
+            if failure is not None:
+                self._post("failed", failure)
             try:
                 self._work.close()  # immediately, because the generator may hold the lock of the engine
             finally:
@@ -83,3 +90,76 @@ class Worker(QObject):
             self.deleteLater()  # many strokes create thousands of workers
         elif not self._stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)
+
+
+class SingleWork(QObject):
+    """Runs one piece of work at a time in a thread, and delivers its one result.
+
+    Notes
+    -----
+    `ended` is emitted when the thread has ended.
+    """
+
+    ended = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._worker: Worker | None = None
+        self._must_finish = False
+        self._waiting: Callable[[], None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a result is awaited."""
+        return self._worker is not None
+
+    def call_when_free(self, call: Callable[[], None]) -> None:
+        """Stop the work and call `call`; if the work must finish, `call` waits for its end."""
+        if self._worker is not None and self._must_finish:
+            self._waiting = call
+        else:
+            self.stop()
+            call()
+
+    def run(
+        self,
+        work: Generator[Any],
+        then: Callable[[Any], None],
+        on_failure: Callable[[], None],
+        *,
+        must_finish: bool = False,
+    ) -> None:
+        """Run `work`, which yields one item; then call `then` with it, or show the error and call `on_failure`."""
+        worker = Worker(work, self)
+        self._must_finish = must_finish
+
+        def let_go() -> None:
+            if self._worker is worker:
+                self._worker = None
+
+        def delivered(item: object) -> None:
+            let_go()  # before the thread ends, because the user may accept the new case immediately
+            then(item)
+
+        def failed(error: MedSegError) -> None:
+            show_problem(error)
+            on_failure()
+
+        def ended() -> None:
+            let_go()
+            self.ended.emit()
+            if self._waiting is not None and must_finish:
+                call, self._waiting = self._waiting, None
+                self.call_when_free(call)
+
+        worker.yielded.connect(delivered)
+        worker.failed.connect(failed)
+        worker.ended.connect(ended)
+        self._worker = worker.start()
+
+    def stop(self) -> None:
+        """Deliver nothing of the work that is under way, and drop the call that waits for its end."""
+        self._waiting = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None

@@ -46,10 +46,17 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     code, out, _ = medseg(
         "train", "folders", *folders, "--labels", "right_lung,left_lung", "--values", "100,200", "--check"
     )
-    assert (code, out) == (0, "10 pairs fit; nothing was trained.\n")
+    assert code == 0
+    assert out.startswith("10 patients: p0 (1), p1 (1), p2 (1)")
+    assert out.endswith(" Held out: p0, p7\n10 pairs fit; nothing was trained.\n")
     for meaning in (("--values", "100+200"), ("--binarise",), ("--values", "100", "--ignore", 200)):
         code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", *meaning, "--check")
-        assert (code, out) == (0, "10 pairs fit; nothing was trained.\n"), meaning
+        assert (code, out.splitlines()[-1]) == (0, "10 pairs fit; nothing was trained."), meaning
+    code, out, err = medseg("train", "folders", *folders, "--labels", "right_lung,left_lung", "--check")
+    assert (code, out.splitlines()[-1]) == (1, "0 pairs fit; nothing was trained.")
+    assert "such as --values 100,200 for right lung, left lung" in err
+    code, out, _ = medseg("train", "folders", *folders, "--labels", "lung", "--values", "7", "--check")
+    assert (code, out.splitlines()[-1]) == (1, "0 pairs fit; nothing was trained.")
     for arguments, said in [
         ((), "what do the mask values mean"),
         (("--labels", "a,b", "--values", "1"), "names 1 values for 2 labels"),

@@ -193,14 +193,14 @@ def test_a_drawing_may_be_jpeg_or_hold_fractions_and_lies_as_the_image_does(tmp_
     image = formats.read(tmp_path / "photo.jpg")
     for name in ("with_exif.jpg", "without.jpeg"):
         Picture.fromarray(drawn).save(tmp_path / name, **({"exif": turned} if name == "with_exif.jpg" else {}))
-        mask = formats.read_mask(tmp_path / name, image)
+        mask = formats.read_mask(tmp_path / name, image).pixels
         assert mask.shape == image.spatial_shape == (24, 16)
         assert ((mask > 127) == (image.pixels > 60)).all(), name
     tifffile.imwrite(tmp_path / "shares.tif", drawn / np.float32(510))
-    assert formats.read_mask(tmp_path / "shares.tif", image).max() == 0.5
+    assert formats.read_mask(tmp_path / "shares.tif", image).pixels.max() == 0.5
     with pytest.raises(MedSegError, match="labels are read from"):
         formats.read_labels(tmp_path / "without.jpeg", image)
-    with pytest.raises(MedSegError, match="has 24 x 16 voxels, but photo has 4 x 4"):
+    with pytest.raises(MedSegError, match="has 16 x 24 voxels, but photo has 4 x 4"):
         formats.read_mask(tmp_path / "without.jpeg", image.replace_pixels(image.pixels[:4, :4]))
 
 

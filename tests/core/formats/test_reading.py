@@ -195,19 +195,6 @@ def test_a_file_named_by_hand_is_always_offered(tmp_path: Path) -> None:
     assert [source.name for source in sources] == ["notes.txt"]
 
 
-def test_group_is_the_part_of_the_name_that_files_share(tmp_path: Path) -> None:
-    for name in ("cc003_012.png", "cc003_040.png", "cc004_001.png", "IM-0129-0001.png", "left_lung.png"):
-        Picture.fromarray(noise((4, 4)).astype(np.uint8)).save(tmp_path / name)
-    groups = {name: formats.read(tmp_path / name).group for name in sorted(path.name for path in tmp_path.iterdir())}
-    assert groups == {
-        "cc003_012.png": "cc003",
-        "cc003_040.png": "cc003",
-        "cc004_001.png": "cc004_001",
-        "IM-0129-0001.png": "IM-0129-0001",
-        "left_lung.png": "left_lung",
-    }
-
-
 def test_bundled_ct_reads_as_a_volume_and_slice_by_slice() -> None:
     image = formats.read(SAMPLES / "ct_a0001" / "dicom")
     assert image.pixels.shape == (16, 512, 512)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +11,14 @@ from napari.components import ViewerModel
 from plugin_phantoms import N_RIGHT, Texts, phantom, phantom_labels
 from pytestqt.qtbot import QtBot
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.inference.events import PredictionResult
+from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import case_controller as desk_module
+from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -247,3 +251,134 @@ def test_the_next_restart_finds_the_draft(
     assert desk.current.labels_layer.data[2, 2] == 1
     assert desk.current.state == "draft"
     desk.close()
+
+
+def test_tools_are_kept_within_a_task_and_never_carried_into_another(opened: SimpleNamespace) -> None:
+    desk, ws = opened.case_controller, opened.ws
+    (slide,) = cases.add_cases(ws, [colour_image()], "nuclei")
+    nuclei = np.zeros((48, 64), np.uint32)
+    nuclei[2:4, 2:4] = 536
+    review.record_prediction(ws, slide, PredictionResult(nuclei, 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    desk.current.labels_layer.selected_label, desk.current.labels_layer.brush_size = 2, 33
+    desk.open(slide, colour_image())
+    assert desk.current.labels_layer.selected_label == 537, "a free number, not one of lungs"
+    assert desk.current.labels_layer.brush_size != 33
+    desk.open(opened.case, opened.image)
+    assert desk.current.case.id == opened.case.id
+    assert (desk.current.labels_layer.selected_label, desk.current.labels_layer.brush_size) == (2, 33)
+    assert desk.current.labels_layer.data.dtype == np.uint8
+
+
+def test_a_new_prediction_of_objects_selects_a_number_that_is_free_in_it(window: SimpleNamespace) -> None:
+    window.worklist.set_predicts_automatically(False)
+    (slide,) = cases.add_cases(window.ws, [colour_image()], "nuclei")
+    window.case_controller.open(slide, colour_image())
+    window.case_controller.show_prediction(None)
+    layer = window.case_controller.current.labels_layer
+    assert layer.selected_label == 1
+    objects = np.zeros((48, 64), np.uint32)
+    objects[2:4, 2:4], objects[8:9, 8:9] = 1, 2
+    result = PredictionResult(objects, 0.1, None, 1.0, "CPU")
+    prediction = review.record_prediction(window.ws, slide, result, "lungs-unet@1")
+    window.case_controller.show_prediction(prediction, objects)
+    assert layer.selected_label == 3
+
+
+@pytest.mark.parametrize("unit_changes", [False, True])
+@pytest.mark.parametrize("error", [ValueError("a fault"), MedSegError("cannot"), MemoryError(), OSError(28, "full")])
+def test_a_case_that_fails_to_open_leaves_nothing_and_the_next_one_opens(
+    opened: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, error: Exception, unit_changes: bool, told: Texts
+) -> None:
+    desk, viewer = opened.case_controller, opened.viewer
+    image = replace(phantom(1), spacing_mm=None) if unit_changes else phantom(1)
+    other, _, _ = predicted(opened.ws, image)
+    opened.case_controller.current.labels_layer.paint((2, 2), 1)
+    failures: list[Case] = []
+    desk.open_failed.connect(failures.append)
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labels_tools, "select_initial_label", refuse)
+        if isinstance(error, ValueError):
+            with pytest.raises(ValueError, match="a fault"):
+                desk.open(other, image)
+        else:
+            desk.open(other, image)
+            assert len(told) == 1
+    assert failures == [other]
+    assert desk.current is None
+    assert len(viewer.layers) == 0, "the case before is closed, its draft is on disk"
+    desk.open(other, image)
+    assert desk.current.state == "predicted"
+    desk.current.labels_layer.paint((2, 2), 1)
+    assert desk.current.state == "draft", "strokes are recorded"
+    desk.open(opened.case, opened.image)
+    assert desk.current.labels_layer.data[2, 2] == 1
+
+
+def test_a_case_whose_labels_cannot_be_read_leaves_the_open_one_as_it_is(opened: SimpleNamespace, told: Texts) -> None:
+    other, prediction, _ = predicted(opened.ws, phantom(1), np.roll(phantom_labels(), 3))
+    (opened.ws.project.folder / prediction.labels_file).write_bytes(b"damaged")
+    opened.case_controller.open(other, phantom(1))
+    assert "is damaged" in told
+    assert opened.case_controller.current.case.id == opened.case.id
+    assert [layer.name for layer in opened.viewer.layers] == ["slice 0", "lungs: slice 0 (predicted)"]
+    opened.case_controller.current.labels_layer.paint((2, 2), 1)
+    assert opened.case_controller.current.state == "draft"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_layer_whose_case_cannot_be_opened_is_removed_or_given_back(
+    opened: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    image = phantom(1)
+    other, _, _ = predicted(opened.ws, image)
+    metadata = {layers.METADATA_KEY: {"image": image}} if is_ours else {}
+    layer = opened.viewer.add_image(image.pixels, metadata=metadata, name="given")
+
+    def refuse(*_: object) -> None:
+        raise MedSegError("cannot")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labels_tools, "select_initial_label", refuse)
+        opened.case_controller.open(other, image, layer)
+    assert [layer.name for layer in opened.viewer.layers] == ([] if is_ours else ["given"])
+    assert is_ours or layers.is_foreign_image(layer)
+
+
+def colour_image() -> Image:
+    pixels = np.random.default_rng(0).integers(100, 255, (48, 64, 3)).astype(np.uint8)
+    return Image(pixels, "YXC", units="rgb", group="slide", name="slide")
+
+
+def test_another_case_opens_only_when_the_accepted_labels_are_saved(opened: SimpleNamespace, qtbot: QtBot) -> None:
+    other, _, _ = predicted(opened.ws, phantom(1))
+    predicted(opened.ws, phantom(2))
+    opened.case_controller.accept()
+    opened.case_controller.open(other, phantom(1))
+    assert opened.case_controller.current.case.id == opened.case.id
+    qtbot.waitUntil(lambda: opened.case_controller.current.case.id == other.id)
+    assert state_of(opened.ws, opened.case) == "accepted"
+
+
+def test_a_prediction_that_cannot_be_shown_closes_the_case_and_loses_no_stroke(
+    opened: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = phantom_labels()
+    _, prediction, _ = predicted(opened.ws, opened.image, labels)
+    opened.case_controller.current.labels_layer.data[:2, :2] = 1  # without a paint event
+
+    def refuse(*_: object) -> None:
+        raise MedSegError("cannot")
+
+    monkeypatch.setattr(review, "open_review", refuse)
+    with pytest.raises(MedSegError):
+        opened.case_controller.show_prediction(prediction)
+    monkeypatch.undo()
+    assert opened.case_controller.current is None
+    assert len(opened.viewer.layers) == 0
+    opened.case_controller.open(opened.case, opened.image)
+    assert opened.case_controller.current.state == "draft"
+    assert opened.case_controller.current.labels_layer.data[1, 1] == 1

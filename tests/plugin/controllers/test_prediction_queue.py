@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
-from napari_medseg.workflow import cases
+from napari_medseg.workflow import cases, review
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_one_in_the_background_never_pushes_another_away(parts: SimpleNamespace,
 
 def test_cancel_keeps_nothing_and_is_no_failure(parts: SimpleNamespace, qtbot: QtBot) -> None:
     failures: list[str] = []
-    parts.prediction_queue.failed.connect(lambda _case, text: failures.append(text))
+    parts.prediction_queue.failed.connect(lambda _request, text: failures.append(text))
     parts.engine.gate = threading.Event()
     parts.prediction_queue.predict(request(parts, 0))
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
@@ -85,7 +85,7 @@ def test_cancel_keeps_nothing_and_is_no_failure(parts: SimpleNamespace, qtbot: Q
 
 def test_a_failure_is_told_once_and_the_next_prediction_works(parts: SimpleNamespace, qtbot: QtBot) -> None:
     failures: list[str] = []
-    parts.prediction_queue.failed.connect(lambda _case, text: failures.append(text))
+    parts.prediction_queue.failed.connect(lambda _request, text: failures.append(text))
     parts.engine.error = MedSegError("the prediction process ended; it was restarted, predict again")
     parts.prediction_queue.predict(request(parts, 0))
     qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
@@ -102,3 +102,36 @@ def test_close_ends_the_thread_in_the_middle_of_a_prediction(parts: SimpleNamesp
     qtbot.waitUntil(lambda: bool(parts.engine.asked))
     parts.prediction_queue.close()
     assert not any(thread.name == "medseg-worker" and thread.is_alive() for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("where", ["record_prediction", "predict"])
+def test_a_full_disk_while_the_result_is_stored_is_a_failure_with_a_reason(
+    parts: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    failures: list[str] = []
+    parts.prediction_queue.failed.connect(lambda _request, text: failures.append(text))
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if where == "predict":  # the file, written in the thread
+        monkeypatch.setattr(review, "write_case_labels", refuse)
+    else:  # the row, written by the window
+        monkeypatch.setattr(parts.ws.project, "insert", refuse)
+    parts.prediction_queue.predict(request(parts, 0))
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
+    assert len(failures) == 1
+    assert "No space left on device" in failures[0]
+    assert not parts.heard
+
+
+def test_a_bug_is_a_failure_too_and_ends_the_request(
+    parts: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[str] = []
+    parts.prediction_queue.failed.connect(lambda _request, text: failures.append(text))
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    parts.engine.error = ValueError("a fault of ours")
+    parts.prediction_queue.predict(request(parts, 0))
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
+    assert failures == [""], "its traceback is shown by napari"

@@ -247,3 +247,24 @@ def test_what_was_predicted_ahead_opens_at_once(
     qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
     assert window.case_controller.current.labels_layer is not None
     assert len(window.ws.engine.asked) == 2
+
+
+def test_a_case_that_cannot_be_opened_does_not_stop_the_way_through_the_list(
+    window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(window, qtbot, tmp_path, 1, 2, 3)
+    wait_for(window, qtbot, "predicted", "predicted", "predicted")
+    file = window.ws.project.folder / window.worklist.rows[1].prediction.labels_file
+    sound = file.read_bytes()
+    file.write_bytes(b"damaged")
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: "is damaged" in told)
+    assert window.case_controller.current.case.name == "case1"
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case3")
+    window.case_controller.accept()
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case1")
+    assert len([text for text in told if "is damaged" in text]) == 1
+    file.write_bytes(sound)
+    window.worklist.step(1)
+    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")

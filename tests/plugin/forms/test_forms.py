@@ -10,8 +10,10 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.groups_form import make_groups_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.forms.retrain_form import RetrainOptions, make_retrain_form
+from napari_medseg.workflow.hold_out.groups import GroupPlan
 from napari_medseg.workflow.preferences import PREFERENCES_FILE, Preferences, read_preferences, write_preferences
 from napari_medseg.workflow.workspace import Workspace
 
@@ -99,3 +101,24 @@ def test_the_export_form_of_the_dock_begins_with_the_preferences(
     form = find_form(dock).form
     assert (form.suffix.value, form.with_images.value) == (".png", True)
     assert form.folder.value == ws.project.folder / "exports"
+
+
+def test_the_groups_form_shows_what_a_pattern_would_change_and_asks_where_it_matters() -> None:
+    changed: list[GroupPlan] = []
+
+    def plan(text: str) -> GroupPlan:
+        if text == "(":
+            raise MedSegError("not a pattern")
+        return GroupPlan((), {}, {}, (), ("the hold-out was used before",) if text == "risky" else (), text)
+
+    form = make_groups_form(plan, changed.append, "{patient}_*", "Pattern", "")
+    assert form.preview.value.startswith("0 patients")
+    form.text.value = "("
+    assert form.preview.value == "not a pattern"
+    form.text.value = "risky"
+    assert "the hold-out was used before" in form.preview.value
+    with pytest.raises(MedSegError, match="tick the box"):
+        form()
+    form.confirmed.value = True
+    form()
+    assert [one.pattern for one in changed] == ["risky"]

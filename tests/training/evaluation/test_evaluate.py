@@ -1,5 +1,6 @@
 import csv
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem
-from training.evaluation.case_figure import draw_case_figure
 from training.evaluation.evaluate import (
     evaluate_case,
     evaluate_cases,
@@ -24,8 +24,9 @@ from training.evaluation.evaluate import (
     make_folder_source,
     make_predictor_source,
 )
-from training.evaluation.evaluation_report import choose_cases_to_show, write_evaluation
 from training.evaluation.scores import Evaluation
+from training.reports.case_figure import draw_case_figure
+from training.reports.evaluation_report import choose_cases_to_show, write_evaluation
 
 LUNGS = TASKS["lungs"]
 
@@ -224,3 +225,43 @@ def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_
     assert judged[True].score.dice["right lung"] < 0.5
     assert judged[False].score.dice["right lung"] == 1.0
     assert not judged[False].reference[:, : SIDE // 2].any()
+
+
+def test_a_label_that_no_reference_contains_gets_no_score(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in folders[1].iterdir():
+        tifffile.imwrite(path, np.where(tifffile.imread(path) == 1, 1, 0).astype(np.uint8))
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders))
+    assert all(score.dice["left lung"] == 0 for score in evaluation.scores), "the model finds one"
+    summary = next(score for score in evaluation.summarise() if score.metric == "Dice")
+    assert (list(summary.per_label), summary.does_not_occur) == (["right lung"], ["left lung"])
+    assert summary.mean == pytest.approx(summary.per_label["right lung"])
+    assert all(score.mean_dice == score.dice["right lung"] for score in evaluation.scores)
+    paths = write_evaluation(evaluation, tmp_path / "out")
+    assert "left lung: does not occur in the references, so it has no score." in paths[2].read_text()
+    rows = list(csv.DictReader(paths[0].read_text().splitlines()))
+    assert {row["dice_left_lung"] for row in rows} == {""}
+    assert json.loads(paths[1].read_text())["does_not_occur"] == ["left lung"]
+
+
+def test_references_without_any_label_give_no_score(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in folders[1].iterdir():
+        tifffile.imwrite(path, np.zeros((SIDE, SIDE), np.uint8))
+    evaluation = evaluate_predictor(predictor(), find_cases(*folders))
+    assert evaluation.summarise() == []
+    page = write_evaluation(evaluation, tmp_path / "out")[2].read_text()
+    assert "No label occurs in the references, so there are no scores." in page
+
+
+def test_files_are_found_by_their_name_as_text(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    (folders[0] / "p0_0.tif").rename(folders[0] / f"{composed}.tif")
+    (folders[1] / "p0_0.tif").rename(folders[1] / f"{decomposed}.tif")
+    (case,) = find_cases(*folders, only=decomposed, group=f"({decomposed})")
+    assert (case.name, case.group) == (composed, composed)
+    (tmp_path / "predicted").mkdir()
+    tifffile.imwrite(tmp_path / "predicted" / f"{decomposed}_labels.tif", phantom(0)[1])
+    (scored,) = evaluate_cases(make_folder_source(tmp_path / "predicted"), [case], LUNGS)
+    assert scored.score.mean_dice == 1
+    tifffile.imwrite(folders[1] / f"{composed}.tif", phantom(0)[1])
+    with pytest.raises(MedSegError, match="have the same name without the suffix"):
+        find_cases(*folders)

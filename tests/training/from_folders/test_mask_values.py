@@ -93,3 +93,39 @@ def test_a_drawing_of_objects_is_parted_where_they_do_not_touch() -> None:
     mask = np.array([[30, 30, 0, 90]], np.uint8)
     assert convert_mask_to_labels(mask, MaskEncoding(CELLS, binarise=True)).tolist() == [[1, 1, 0, 2]]
     assert convert_mask_to_labels(mask, MaskEncoding(CELLS)).tolist() == mask.tolist()
+
+
+@pytest.mark.parametrize("white", [255, 65535, 2**32 - 1])
+def test_the_largest_value_means_the_only_label(white: int) -> None:
+    mask = np.array([[0, white]], np.uint32)
+    assert convert_mask_to_labels(mask, MaskEncoding(ONE)).tolist() == [[0, 1]]
+    with pytest.raises(UnknownValueError, match=f"the values {white} are unknown"):
+        convert_mask_to_labels(mask, MaskEncoding(TWO))
+
+
+@pytest.mark.parametrize(
+    ("task", "mask", "advice"),
+    [
+        (ONE, [0, 128], r"Add --binarise if all values except 0 are lung, or name its values: --values 128$"),
+        (ONE, [0, 1, 255], r"--values 1\+255, or --ignore 255 if that marks unlabelled pixels$"),
+        (TWO, [0, 128, 255], r"such as --values 128,255 for lung, heart, or --ignore 255"),
+        (TWO, [0, 9], r"such as --values 1,2 for lung, heart$"),
+    ],
+)
+def test_odd_values_are_answered_with_the_options_that_explain_them(task: object, mask: list[int], advice: str) -> None:
+    with pytest.raises(UnknownValueError, match=advice):
+        convert_mask_to_labels(np.array([mask], np.uint8), MaskEncoding(task))
+
+
+def test_values_near_black_and_white_are_a_drawing_that_was_compressed() -> None:
+    noise = np.random.default_rng(0).integers(0, 6, (32, 32))
+    noise[0, 0] = 0
+    mask = np.where(disc(), 255 - noise, noise).astype(np.uint8)
+    assert (binarise_mask(mask) == disc()).all(), "no noise becomes a label"
+    with pytest.raises(UnknownValueError, match="soft borders of a drawing: add --binarise"):
+        convert_mask_to_labels(mask, MaskEncoding(ONE))
+    assert not binarise_mask(noise.astype(np.uint8), exact=False).any(), "a JPEG without a drawing is empty"
+    assert "add --binarise if so" in describe_soft_borders(mask, MaskEncoding(CELLS))
+    numbers = np.zeros((32, 32), np.uint8)
+    numbers[:4] = np.arange(128).reshape(4, 32)
+    assert describe_soft_borders(numbers, MaskEncoding(CELLS)) == ""

@@ -7,7 +7,7 @@ from training_phantoms import item
 
 from napari_medseg.core.snapshot import Box, Role
 from napari_medseg.core.tasks.definitions import TASKS
-from training.evaluation.batch_preview import main, write_batch_preview
+from training.reports.batch_preview import main, write_batch_preview
 
 MakeRun = Callable[..., Path]
 

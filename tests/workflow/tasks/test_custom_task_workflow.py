@@ -20,9 +20,9 @@ from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.custom_tasks import add_task, remove_task
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review, predict
+from napari_medseg.workflow.tasks.custom_tasks import add_task, remove_task
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
 from training.run_folder import Failed, Finished

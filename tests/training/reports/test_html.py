@@ -13,12 +13,12 @@ from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite, SuiteRow
 from training.benchmark.table import TableRow, write_tables
 from training.evaluation.calibration import CalibrationBin
-from training.evaluation.case_figure import CaseFigure
-from training.evaluation.evaluation_report import write_evaluation
-from training.evaluation.html import Table, render_page
-from training.evaluation.run_report import Reliability, RunOutcome, write_report
 from training.evaluation.scores import CaseScore, Evaluation
 from training.from_folders.base_recipe import ModelRecipe
+from training.reports.case_figure import CaseFigure
+from training.reports.evaluation_report import write_evaluation
+from training.reports.html import Table, render_page
+from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Considered, EpochEnded, Event, Notice, Started, append_event
 
 HOSTILE = "<script>alert(\"1\")</script> & <img src=x onerror='alert(2)'>"

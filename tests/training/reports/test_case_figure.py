@@ -9,15 +9,15 @@ import pytest
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.definitions import TASKS
-from training.evaluation.case_figure import (
+from training.evaluation.scores import CaseScore, EvaluatedCase
+from training.reports.case_figure import (
     CaseFigure,
     FigureSelection,
     draw_case_figure,
     read_case_figures,
     write_case_figures,
 )
-from training.evaluation.evaluation_report import N_SHOWN_EACH, choose_cases_to_show
-from training.evaluation.scores import CaseScore, EvaluatedCase
+from training.reports.evaluation_report import N_SHOWN_EACH, choose_cases_to_show
 
 LUNGS = TASKS["lungs"]
 

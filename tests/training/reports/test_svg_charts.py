@@ -1,7 +1,7 @@
 import pytest
 
 from training.evaluation.calibration import CalibrationBin
-from training.evaluation.svg_charts import Chart, compute_ticks, draw_curve, draw_reliability_curve
+from training.reports.svg_charts import Chart, compute_ticks, draw_curve, draw_reliability_curve
 
 
 def curve(points: list[tuple[float, float]], marked: float | None = None) -> Chart:

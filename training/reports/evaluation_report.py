@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.model_card import Score
-from training.evaluation import html
-from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore, Evaluation
+from training.reports import html
+from training.reports.case_figure import CaseFigure
 from training.run_folder import EVALUATION_FILE, EVALUATION_REPORT_FILE, EVALUATION_TABLE_FILE
 
 N_SHOWN_EACH = 3
@@ -17,7 +17,8 @@ LABEL_METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "mean
 OBJECT_METRICS = ("aji", "pq", "dq", "sq", "f1", "n_predicted", "n_reference")
 CONVENTION = (
     "If a label is absent from both the prediction and the reference, it scores 1. If it is present in only one of "
-    "them, it scores 0. No distance is computed in either case. F1 of voxels equals the Dice. Accuracy, precision and "
+    "them, it scores 0. A label that occurs in no reference of the set has no score and does not count in the mean. No "
+    "distance is computed in these cases. F1 of voxels equals the Dice. Accuracy, precision and "
     "recall use all voxels of the image. Objects match if their IoU is above 0.5."
 )
 
@@ -33,6 +34,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
         "model": evaluation.model,
         "task": evaluation.task,
         "convention": CONVENTION,
+        "does_not_occur": list(evaluation.absent_labels),
         "summary": [score.model_dump() for score in evaluation.summarise()],
         "images": [dict(zip(header, row, strict=True)) for row in rows],
     }
@@ -49,6 +51,16 @@ def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH
     return {score.name: place for place, chosen in places.items() for score in chosen}
 
 
+def describe_absent_labels(evaluation: Evaluation) -> str:
+    """Return which labels occur in no reference, as a sentence; empty if all occur."""
+    names = evaluation.absent_labels
+    if not names:
+        return ""
+    if set(names) == set(evaluation.scores[0].dice):
+        return "No label occurs in the references, so there are no scores."
+    return f"{', '.join(names)}: does not occur in the references, so it has no score."
+
+
 def _build_page(
     evaluation: Evaluation, header: list[str], rows: list[list[Any]], case_figures: Sequence[CaseFigure]
 ) -> str:
@@ -56,6 +68,7 @@ def _build_page(
     columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
     values = {
         "convention": CONVENTION,
+        "absent": describe_absent_labels(evaluation),
         "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise()]),
         "figures_by_place": {
             place: html.make_case_figures(figure for figure in case_figures if places.get(figure.name) == place)
@@ -71,6 +84,12 @@ def _build_summary_row(score: Score) -> list[str | int | float]:
     return [score.metric, score.dataset, score.n_images, score.n_groups, *figures, score.swapped_sides]
 
 
+def _get_value(score: CaseScore, kind: str, label: str) -> float | str:
+    """Return the value of a metric for a label; empty if it has none, or if the label does not count."""
+    value: float | str = "" if label in score.absent else getattr(score, kind).get(label, "")
+    return value
+
+
 def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     labels = list(evaluation.scores[0].dice) if evaluation.scores else []
     with_objects = any(score.objects is not None for score in evaluation.scores)
@@ -82,6 +101,6 @@ def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.agreement]
         row += [score.foreground_dice]
         row += [getattr(score.objects, figure) for figure in objects]
-        row += [getattr(score, kind).get(name, "") for kind in LABEL_METRICS for name in labels]
+        row += [_get_value(score, kind, name) for kind in LABEL_METRICS for name in labels]
         rows.append([*row, score.unit, int(score.swapped), round(score.seconds, 3)])
     return [*header, "unit", "swapped", "seconds"], rows

@@ -1,6 +1,6 @@
 """Draw what the network sees: patches of the first batches of a run, with the outlines of their labels, as one PNG.
 
-`python -P -m training.evaluation.batch_preview RUN_DIR OUT.png`
+`python -P -m training.reports.batch_preview RUN_DIR OUT.png`
 """
 
 import argparse
@@ -25,8 +25,9 @@ from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from training.augmentation.mixing import Mixer, build_mixer
 from training.data.class_sampling import list_foreground_classes
+from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler
-from training.data.sample_reader import SampleReader
+from training.data.sample_reader import SampleReader, find_largest_label
 from training.recipe import Recipe, read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.run_setup import WINDOWS_PER_CT, make_batches, split_by_role
@@ -71,7 +72,7 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
     Raises
     ------
     MedSegError
-        If the folder is not complete or an image cannot be read.
+        If the folder is not complete, an image cannot be read, or there is nothing to learn.
     """
     recipe, snapshot = read_recipe(run_dir / RECIPE_FILE).resolve_stages()[0], read_snapshot(run_dir / SNAPSHOT_FILE)
     ensure_start_version(run_dir, recipe.run.seed)
@@ -86,6 +87,9 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
         [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly(items)]
         for items in (split.train, split.replay)
     )
+    everything = [*split.train, *split.replay]
+    if len(train) + len(replay) == len(everything) or not any(find_largest_label(item, run_dir) for item in everything):
+        refuse_nothing_to_learn([*train, *replay])
     outlines = _choose_outlines(task, card)
     patches = _collect_patches(make_batches(recipe, train, replay, card, task), build_mixer(recipe), card, outlines)
     result = f"{recipe.run.name}@{recipe.run.version}"
@@ -96,7 +100,7 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the preview from the command line; return 1 after an error with an explanation."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluation.batch_preview", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.reports.batch_preview", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="holds recipe.json and snapshot.json")
     parser.add_argument("picture", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)

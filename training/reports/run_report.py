@@ -7,10 +7,10 @@ from pathlib import Path
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.quality.metrics import compute_bootstrap_interval
-from training.evaluation import html, svg_charts
 from training.evaluation.calibration import CalibrationBin
-from training.evaluation.case_figure import CaseFigure
 from training.evaluation.scores import CaseScore
+from training.reports import html, svg_charts
+from training.reports.case_figure import CaseFigure
 from training.run_folder import REPORT_FILE, Considered, EpochEnded, Event, Finished, Notice, Started
 
 LOSS_COLOUR, SCORE_COLOUR, RATE_COLOUR, RELIABILITY_COLOUR = "#c2410c", "#0369a1", "#6d28d9", "#0f766e"

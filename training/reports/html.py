@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.html_templates import render_html
-from training.evaluation.case_figure import CaseFigure
+from training.reports.case_figure import CaseFigure
 
 Cell = str | int | float
 

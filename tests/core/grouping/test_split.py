@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from napari_medseg.core.split import (
+from napari_medseg.core.grouping.split import (
     MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
     MIN_GROUPS_TO_VALIDATE_RETRAIN,
     choose_hold_out_groups,

@@ -17,11 +17,12 @@ from napari_medseg.core.records import Case, Correction, now
 from napari_medseg.core.tasks.catalog import read_task
 from napari_medseg.core.tasks.custom_task import append_task_labels, make_custom_task, replace_task_labels
 from napari_medseg.networks import build_network, save_version
-from napari_medseg.workflow import custom_tasks, retrain, run_control
+from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.custom_tasks import add_task, read_task_file_times
-from napari_medseg.workflow.relabel_task import change_labels, is_task_in_use
 from napari_medseg.workflow.review import accept, open_review, predict
+from napari_medseg.workflow.tasks import custom_tasks
+from napari_medseg.workflow.tasks.custom_tasks import add_task, read_task_file_times
+from napari_medseg.workflow.tasks.relabel_task import change_labels, is_task_in_use
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Failed, Finished
 

@@ -1,0 +1,99 @@
+"""`medseg groups`: list and change the groups (patients, slides, videos) of a project's cases."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, open_workspace, split_words
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.groups import count_groups
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.hold_out.groups import GroupPlan, apply_group_plan, plan_group, plan_groups_by_name
+from napari_medseg.workflow.workspace import Workspace
+
+app = typer.Typer(no_args_is_help=True, help="List and change the groups (patients, slides, videos) of the cases.")
+
+
+@app.command("list")
+def list_groups(as_json: JsonOption = False, project: ProjectOption = None, registry: RegistryOption = None) -> None:
+    """List the groups of a project, the number of their cases, and which are held out."""
+    with open_workspace(project, registry) as ws:
+        cases, pattern = ws.project.read_records(Case), ws.project.read_group_pattern()
+    held_out = {case.group for case in cases if case.held_out}
+    counted = count_groups(case.group for case in cases)
+    if as_json:
+        rows = [{"group": group, "cases": count, "held_out": group in held_out} for group, count in counted]
+        echo_json({"pattern": pattern, "groups": rows})
+        return
+    table = Table("group", "cases", "used for")
+    for group, count in counted:
+        table.add_row(group, str(count), "evaluation" if group in held_out else "training")
+    Console().print(table)
+    echo(f"Groups of new images: {f'the pattern {pattern}' if pattern else 'by the rule for file names'}.")
+
+
+@app.command()
+def change(
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the patient stands in the file name, such as '{patient}_*' or '{patient}/*', or a regular "
+            "expression. New images follow it, too. '' means the rule for file names.",
+            show_default=False,
+        ),
+    ] = None,
+    cases: Annotated[
+        str, typer.Option(help="Names or numbers of cases that are one group, such as scan_1,scan_7; with --to.")
+    ] = "",
+    to: Annotated[str, typer.Option(help="Name of that group.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the groups.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Change them even if it affects earlier comparisons.")] = False,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Change which cases are one patient.
+
+    The new groups are shown first. If the hold-out was used before, the command says what that means and changes
+    nothing without --yes.
+
+    Example: `medseg groups change --pattern '{patient}_*' --dry-run`
+    """
+    if (pattern is None) == (not cases):
+        raise MedSegError("give either --pattern, or --cases with --to.")
+    with open_workspace(project, registry) as ws:
+        plan = plan_group(ws, _find_cases(ws, cases), to) if pattern is None else plan_groups_by_name(ws, pattern)
+        applies = not dry_run and (yes or not plan.warnings)
+        if applies:
+            apply_group_plan(ws, plan)
+    if as_json:
+        echo_json(_describe_plan(plan) | {"applied": applies})
+    else:
+        echo(plan.text)
+    if not applies and not dry_run:
+        raise MedSegError("nothing was changed. Add --yes to change the groups in spite of this.")
+
+
+def _find_cases(ws: Workspace, words: str) -> list[Case]:
+    """Return the cases with these names or numbers; raise `MedSegError` if one does not exist."""
+    known = ws.project.read_records(Case)
+    found: list[Case] = []
+    for word in split_words(words):
+        matching = [case for case in known if word in (case.name, str(case.id))]
+        if not matching:
+            raise MedSegError(f"the project has no case {word!r}. medseg queue --json lists names and numbers.")
+        found += matching
+    return found
+
+
+def _describe_plan(plan: GroupPlan) -> dict[str, object]:
+    counted = count_groups(plan.group_of[case.id] for case in plan.cases)
+    groups = [{"group": group, "cases": count, "held_out": plan.held_out[group]} for group, count in counted]
+    changed = [
+        {"case": case.id, "name": case.name, "from": case.group, "to": plan.group_of[case.id]} for case in plan.changed
+    ]
+    unmatched = [case.name for case in plan.unmatched]
+    return {"groups": groups, "changed": changed, "unmatched": unmatched, "warnings": list(plan.warnings)}

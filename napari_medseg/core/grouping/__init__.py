@@ -1,0 +1,1 @@
+"""Groups (patients, slides, videos) and how a split keeps them together."""

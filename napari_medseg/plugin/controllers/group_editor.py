@@ -1,0 +1,45 @@
+"""Shows the forms that change the groups of cases."""
+
+from functools import partial
+
+from qtpy.QtWidgets import QWidget
+
+from napari_medseg.core.records import Case
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.groups_form import GROUP_TOOLTIP, PATTERN_TOOLTIP, make_groups_form
+from napari_medseg.workflow.hold_out.groups import GroupPlan, apply_group_plan, plan_group, plan_groups_by_name
+from napari_medseg.workflow.workspace import Workspace
+
+
+class GroupEditor:
+    """Shows the forms for groups and applies what they plan.
+
+    Parameters
+    ----------
+    workspace, worklist
+        Project, and the list to refresh after a change.
+    parent
+        Qt parent of the forms.
+    """
+
+    def __init__(self, workspace: Workspace, worklist: Worklist, parent: QWidget) -> None:
+        self._workspace = workspace
+        self._worklist = worklist
+        self._parent = parent
+
+    def show_form(self, case: Case | None = None) -> None:
+        """Ask for the group of a case; without a case, for the pattern that names the groups of all cases."""
+        ws = self._workspace
+        if case is None:
+            pattern = ws.project.read_group_pattern()
+            plan = partial(plan_groups_by_name, ws)
+            form = make_groups_form(plan, self._change, pattern, "Pattern", PATTERN_TOOLTIP)
+            FormDialog("Patients of all images", "Change patients", form, self._parent).show()
+            return
+        form = make_groups_form(partial(plan_group, ws, [case]), self._change, case.group, "Patient", GROUP_TOOLTIP)
+        FormDialog(f"Patient of {case.name}", "Change patient", form, self._parent).show()
+
+    def _change(self, plan: GroupPlan) -> None:
+        apply_group_plan(self._workspace, plan)
+        self._worklist.reload_task()

@@ -1,0 +1,158 @@
+"""Commands that change the lists of cases: use images for another task, remove cases from a list, and undo that."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from napari.utils.notifications import show_info
+
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.detection import check_image_fits_task
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
+from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.workflow.tasks import assignment
+from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
+from napari_medseg.workflow.workspace import Workspace
+
+Ask = Callable[[str, Sequence[PromptAnswer]], None]
+Command = tuple[str, Callable[[], None]]
+
+
+class TaskAssigner:
+    """Changes the lists, opens the case that is then in hand, and tells the user, who can undo the change.
+
+    Parameters
+    ----------
+    workspace, worklist, case_controller
+        The project, the list that is shown, and the controller of the open case.
+    ask
+        Shows a text with answers, as `InlinePrompt.ask` does.
+    """
+
+    def __init__(self, workspace: Workspace, worklist: Worklist, case_controller: CaseController, ask: Ask) -> None:
+        self._workspace = workspace
+        self._worklist = worklist
+        self._case_controller = case_controller
+        self._ask = ask
+        self._undo: list[Command] = []
+
+    def list_commands(self, case: Case | None = None) -> list[tuple[str, list[Command]]]:
+        """Return the commands for a case, or for the open one, in sections with a title."""
+        if case is None and self._case_controller.current is not None:
+            case = self._case_controller.current.case
+        drop = self._worklist.last_drop
+        sections: list[tuple[str, list[Command]]] = []
+        if case is not None:
+            sections.append((f"Use {case.name} for", self._list_tasks([case])))
+        if len(drop) > 1:
+            sections.append((f"Use the {len(drop)} images of the last drop for", self._list_tasks(drop)))
+        changes: list[Command] = [(self._undo[-1][0], self.undo)] if self._undo else []
+        if case is not None:
+            title = self._workspace.tasks.get_task(case.task).title
+            changes.append((f"Remove {case.name} from the list of {title}", partial(self.remove_from_list, [case])))
+        return [(title, commands) for title, commands in [*sections, ("", changes)] if commands]
+
+    def use_open_image(self, task: str) -> None:
+        """Use the open image for another task, too."""
+        if (current := self._case_controller.current) is not None:
+            self.use_cases([current.case], task)
+
+    def use_last_drop(self, task: str) -> None:
+        """Use the images that were dropped last, together, for another task, too."""
+        self.use_cases(self._worklist.last_drop, task)
+
+    def use_cases(self, chosen: Sequence[Case], task: str) -> None:
+        """Use the images of cases for another task, too, and show its list."""
+        current = self._case_controller.current
+        is_open = current is not None and current.case.id in [case.id for case in chosen]
+        with show_errors():
+            if current is not None and is_open:
+                check_image_fits_task(current.image, self._workspace.tasks.get_task(task))
+            assigned = assignment.use_for_task(self._workspace, chosen, task)
+            following = assigned.cases[0]
+            if current is not None and is_open:
+                following = next(each for each in assigned.cases if each.content_hash == current.case.content_hash)
+            before = current.case if current is not None else chosen[0]
+            self._worklist.choose_task(task)
+            self._worklist.reload_cases()
+            self._worklist.open(following, current.image if current is not None and is_open else None)
+            self._report(chosen, assigned, before)
+
+    def remove_from_list(self, chosen: Sequence[Case]) -> None:
+        """Remove cases from the list of their task; if one of them is open, the next case of the list opens."""
+        current = self._case_controller.current
+        is_open = current is not None and current.case.id in [case.id for case in chosen]
+        if is_open and self._case_controller.is_busy:
+            show_info("The labels are being saved. Remove the case in a moment.")
+            return
+        with show_errors():
+            assignment.remove_from_list(self._workspace, chosen)
+            names, title = list_names(chosen), self._get_title(chosen[0].task)
+            before = None if current is None else current.case
+            self._undo.append((f"Undo: remove {names} from the list of {title}", partial(self._return, chosen, before)))
+            self._worklist.reload_cases()
+            if current is not None and is_open:
+                self._case_controller.close_case()
+                if any(not row.is_decided for row in self._worklist.rows):
+                    self._worklist.open_next(current.case)
+            self._ask(
+                f"{names}: no longer on the list of {title}. Its strokes, if any, are kept.",
+                [("Undo", self.undo), ("OK", lambda: None)],
+            )
+
+    def remove_open_case(self) -> None:
+        """Remove the open case from the list of its task."""
+        if (current := self._case_controller.current) is not None:
+            self.remove_from_list([current.case])
+
+    def undo(self) -> None:
+        """Undo the last change of the lists; a second call undoes the one before."""
+        if self._undo:
+            _, call = self._undo.pop()
+            with show_errors():
+                call()
+
+    def _list_tasks(self, chosen: Sequence[Case]) -> list[Command]:
+        return [
+            (task.title, partial(self.use_cases, chosen, task.name))
+            for task in self._workspace.tasks
+            if any(case.task != task.name and assignment.case_fits_task(case, task) for case in chosen)
+        ]
+
+    def _report(self, chosen: Sequence[Case], assigned: TaskAssignment, before: Case) -> None:
+        title = self._get_title(assigned.task)
+        refused = f" {list_names(assigned.refused)} cannot be used for it." * bool(assigned.refused)
+        if not assigned.added:
+            show_info(f"{list_names(assigned.cases)}: on the list of {title} already.{refused}")
+            return
+        names = list_names(assigned.added)
+        self._undo.append((f"Undo: use {names} for {title}", partial(self._take_back, assigned, before)))
+        text = f"{names}: now on the list of {title}.{refused}"
+        answers: list[PromptAnswer] = [("Undo", self.undo), ("Keep", lambda: None)]
+        former = [case for case in chosen if case.task != assigned.task and case not in assigned.refused]
+        tasks = {case.task for case in former}
+        if len(tasks) == 1:
+            where = self._get_title(tasks.pop())
+            text += f" Still on the list of {where}, too."
+            answers.insert(0, ("Remove there", partial(self.remove_from_list, former)))
+        self._ask(text, answers)
+
+    def _take_back(self, assigned: TaskAssignment, before: Case) -> None:
+        assignment.remove_from_list(self._workspace, assigned.added)
+        self._show_again(before)
+
+    def _return(self, removed: Sequence[Case], before: Case | None) -> None:
+        assignment.return_to_list(self._workspace, removed)
+        self._show_again(before or removed[0])
+
+    def _show_again(self, case: Case) -> None:
+        """Show the list of a case and open it, with its image if it is in memory."""
+        current = self._case_controller.current
+        is_same = current is not None and current.case.content_hash == case.content_hash
+        self._worklist.choose_task(case.task)
+        self._worklist.reload_cases()
+        self._worklist.open(case, current.image if current is not None and is_same else None)
+
+    def _get_title(self, task: str) -> str:
+        return self._workspace.tasks.get_task(task).title

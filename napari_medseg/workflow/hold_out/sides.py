@@ -1,0 +1,71 @@
+"""Sides: whether a group is held out for evaluation or trained on. Both never change once a run has used them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.split import choose_hold_out_groups
+from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
+from napari_medseg.core.records import Correction
+from napari_medseg.core.replay import find_replay_groups
+from napari_medseg.core.snapshot import Role
+from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class UsedCases:
+    """Ids of the cases that runs trained on (or chose an epoch with), and of those that runs were evaluated on."""
+
+    trained: frozenset[int]
+    evaluated: frozenset[int]
+
+
+def find_used_cases(ws: Workspace) -> UsedCases:
+    """Return which cases the runs of the project used; failed and discarded runs do not count."""
+    case_of = {correction.id: correction.case_id for correction in ws.project.read_records(Correction)}
+    items = [(case_of[item.correction_id], item.role is Role.HOLD_OUT) for item in ws.project.read_run_items()]
+    trained = frozenset(case_id for case_id, evaluates in items if not evaluates)
+    return UsedCases(trained, frozenset(case_id for case_id, evaluates in items if evaluates))
+
+
+def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
+    """Assign new groups to training or hold-out, in the order of import; the others keep their side."""
+    sides = ws.project.read_hold_out_groups()
+    new = [group for group in dict.fromkeys(groups) if group not in sides]
+    if not new:
+        return
+    pretrained = find_pretrained_groups(ws) & set(new)
+    held_out = choose_hold_out_groups(new, sides | dict.fromkeys(pretrained, False), MIN_GROUPS)
+    for group in new:
+        ws.project.set_hold_out(group, group in held_out)
+
+
+def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
+    """Add a whole group to the hold-out, or remove it.
+
+    Raises
+    ------
+    MedSegError
+        If the group was already used: a training group cannot be held out any more, and a hold-out group that was used
+        for evaluation cannot be used for training.
+    """
+    if ws.project.read_hold_out_groups().get(group, False) == held_out:
+        return
+    if group in find_pretrained_groups(ws):
+        raise MedSegError(
+            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
+        )
+    runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
+    if runs and held_out:
+        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
+    if runs:
+        raise MedSegError(
+            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
+        )
+    ws.project.set_hold_out(group, held_out)
+
+
+def find_pretrained_groups(ws: Workspace) -> set[str]:
+    """Return the groups of the bundled samples that a live version was trained on."""
+    live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
+    return find_replay_groups(ws.samples, [card for card in live if card is not None])

@@ -1,0 +1,105 @@
+"""For which task an image is used: a case of one task becomes a case of another one, or leaves the list of its task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case, Correction, now
+from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.workflow.cases import find_case
+from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
+from napari_medseg.workflow.workspace import Workspace
+
+MAX_NAMES_LISTED = 3
+
+
+@dataclass(frozen=True)
+class TaskAssignment:
+    """Result of `use_for_task`.
+
+    Parameters
+    ----------
+    task
+        Name of the task.
+    cases
+        The cases of the images in this task, in order.
+    added
+        Those that were not on its list before; `remove_from_list` undoes the assignment of them.
+    refused
+        The given cases whose images the task does not accept.
+    """
+
+    task: str
+    cases: tuple[Case, ...]
+    added: tuple[Case, ...]
+    refused: tuple[Case, ...]
+
+
+def use_for_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignment:
+    """Use the images of cases for another task. They stay cases of their own task, with all that was done there.
+
+    A case that exists in the other task already is on its list again, with its earlier labels. The group of an image
+    and its side of the split stay the same.
+
+    Raises
+    ------
+    MedSegError
+        If the task accepts none of the images. Then nothing is changed.
+    """
+    wanted = ws.tasks.get_task(task)
+    fitting = [case for case in cases if case_fits_task(case, wanted)]
+    if not fitting:
+        axes = sorted({case.axes for case in cases})
+        raise MedSegError(
+            f"{wanted.title} needs images with axes {', '.join(wanted.axes)}, but {list_names(cases)} has "
+            f"{', '.join(axes)}. Choose another task."
+        )
+    save_task_to_project(ws, wanted)
+    with ws.project.transaction():
+        removed = ws.project.read_removed_case_ids()
+        known = [find_case(ws, case.content_hash, task) for case in fitting]
+        assigned = [old or _copy_case(ws, case, task) for case, old in zip(fitting, known, strict=True)]
+        added = [case for case, old in zip(assigned, known, strict=True) if old is None or old.id in removed]
+        ws.project.set_removed([case for case in added if case.id in removed], removed=False)
+    refused = tuple(case for case in cases if case not in fitting)
+    return TaskAssignment(task, tuple(assigned), tuple(added), refused)
+
+
+def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> None:
+    """Remove cases from the list of their task. Their strokes stay on disk.
+
+    `return_to_list`, or dropping the images again, brings the cases back as they were.
+
+    Raises
+    ------
+    MedSegError
+        If a case has accepted labels, because they train and evaluate models. Then no case is removed.
+    """
+    corrected = [case for case in cases if ws.project.read_records(Correction, "case_id", case.id)]
+    if corrected:
+        raise MedSegError(
+            f"{list_names(corrected)} stays on the list: its labels were accepted, and they train and evaluate models. "
+            "Reject it instead, if it must not be used any more."
+        )
+    ws.project.set_removed(cases, removed=True)
+
+
+def return_to_list(ws: Workspace, cases: Sequence[Case]) -> None:
+    """Put removed cases on the list of their task again, with the labels that they had."""
+    ws.project.set_removed(cases, removed=False)
+
+
+def case_fits_task(case: Case, task: Task) -> bool:
+    """Whether a task accepts the axes of a case; a task for grey images also accepts colour images."""
+    return case.axes in task.axes or case.spatial_axes in task.axes
+
+
+def list_names(cases: Sequence[Case]) -> str:
+    """Return the names of some cases as text, such as ``a, b and 7 more``."""
+    more = len(cases) - MAX_NAMES_LISTED
+    return ", ".join(case.name for case in cases[:MAX_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _copy_case(ws: Workspace, case: Case, task: str) -> Case:
+    copy = ws.project.insert(replace(case, id=0, task=task, created=now()))
+    return ws.project.get_record(Case, copy.id)

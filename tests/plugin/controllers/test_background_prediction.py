@@ -1,0 +1,92 @@
+"""Background predictions that fail: a few attempts, later and later, and one message."""
+
+from types import SimpleNamespace
+
+import pytest
+from plugin_phantoms import Texts, phantom
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project import case_files
+from napari_medseg.core.records import Prediction
+from napari_medseg.plugin.controllers.background_prediction import MAX_ATTEMPTS, BackgroundPrediction
+from napari_medseg.plugin.widgets.back_off import BackOff
+from napari_medseg.workflow import cases
+
+
+class Desk:
+    """A list of cases whose images are in the project, and a clock that the test sets."""
+
+    def __init__(self, window: SimpleNamespace, qtbot: QtBot, n_cases: int) -> None:
+        window.worklist.close()
+        self.ws, self.queue, self.qtbot, self.now_s = window.ws, window.prediction_queue, qtbot, 0.0
+        images = [phantom(number) for number in range(n_cases)]
+        for image in images:
+            case_files.write_image_copy(self.ws.project.folder, image)
+        self.cases = cases.add_cases(self.ws, images, "lungs")
+        self.work = BackgroundPrediction(
+            self.queue,
+            lambda: (cases.list_cases(self.ws, "lungs"), None),
+            lambda: "lungs-unet@1",
+            BackOff(lambda: self.now_s),
+        )
+
+    def try_for(self, seconds: int) -> list[str]:
+        """Ask for the next prediction ten times a second; return the images that were predicted."""
+        n_before = len(self.ws.engine.asked)
+        for _ in range(seconds * 10):
+            self.work.predict_next()
+            self.qtbot.waitUntil(lambda: self.queue.running_request is None)
+            self.now_s += 0.1
+        return self.ws.engine.asked[n_before:]
+
+
+def test_a_full_disk_gives_a_few_attempts_and_one_message(
+    window: SimpleNamespace, qtbot: QtBot, told: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(window, qtbot, 1)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.ws.project, "insert", refuse)
+        assert len(desk.try_for(10)) == 2
+        assert len(told) == 1
+        assert "No space left on device" in told
+        desk.now_s += 1000
+        assert len(desk.try_for(1)) == 1
+    desk.now_s += 1000
+    assert len(desk.try_for(1)) == 1
+    assert len(desk.ws.project.read_records(Prediction)) == 1
+    assert len(told) == 1
+
+
+def test_a_case_that_always_fails_does_not_hold_up_the_others(
+    window: SimpleNamespace, qtbot: QtBot, told: Texts
+) -> None:
+    desk = Desk(window, qtbot, 3)
+    predict = desk.ws.engine.predict
+
+    def fail_on_first(image: object, *rest: object, **options: object) -> object:
+        if image.name == "slice 0":
+            desk.ws.engine.asked.append("slice 0")
+            raise MedSegError("the prediction process ended")
+        return predict(image, *rest, **options)
+
+    desk.ws.engine.predict = fail_on_first
+    for _ in range(10):
+        desk.now_s += 1000
+        desk.try_for(1)
+    assert desk.ws.engine.asked.count("slice 0") == MAX_ATTEMPTS
+    assert [row.state for row in cases.list_cases(desk.ws, "lungs")] == ["new", "predicted", "predicted"]
+    assert list(told) == ["the prediction process ended"]
+    desk.work.forget_failures()
+    assert desk.try_for(1) == ["slice 0"]
+
+
+def test_a_case_without_its_image_is_left_alone(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
+    desk = Desk(window, qtbot, 2)
+    case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
+    assert desk.try_for(1) == ["slice 1"]
+    assert len(told) == 0

@@ -1,0 +1,202 @@
+"""Masks beside their images: turned photographs, names in Unicode, headers, and sets that teach nothing."""
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
+from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.tasks.custom_task import make_custom_task
+from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run
+from training.from_folders.mask_pairing import read_image_and_labels
+from training.from_folders.mask_values import MaskEncoding
+
+SHAPE = (24, 32)
+ORIENTATION_TAG = 0x0112
+Make = Callable[..., FolderData]
+
+
+def noise(number: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 255, shape).astype(np.uint8)
+
+
+def drawn(shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[3:12, 5:14] = 1
+    return labels
+
+
+def put(path: Path, pixels: np.ndarray, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Make:
+    def make(*labels: str, placement: MaskPlacement | None = None, **changes: object) -> FolderData:
+        task = make_custom_task("own", labels or ("cyst",), kind="grey")
+        encoding = MaskEncoding(task, placement=placement or MaskPlacement())
+        return FolderData("own", tmp_path / "images", tmp_path / "masks", encoding, **changes)
+
+    return make
+
+
+def photograph(folder: Path, name: str, orientation: int, shape: tuple[int, int]) -> np.ndarray:
+    """Write a turned photograph, and return an upright drawing for it."""
+    tag = Picture.Exif()
+    tag[ORIENTATION_TAG] = orientation
+    put(folder / "images" / f"{name}.jpg", noise(orientation, shape), exif=tag)
+    return drawn(formats.read(folder / "images" / f"{name}.jpg").spatial_shape)
+
+
+def read_all(data: FolderData) -> dict[str, np.ndarray]:
+    return {case.name: read_image_and_labels(case, data.encoding)[1] for case in check_folder_data(data).cases}
+
+
+def test_a_square_photograph_is_laid_like_the_oblong_ones(tmp_path: Path, own: Make) -> None:
+    wanted = {}
+    for name, orientation, shape in (("oblong", 6, SHAPE), ("square", 8, (24, 24)), ("upside_down", 3, SHAPE)):
+        wanted[name] = photograph(tmp_path, name, orientation, shape)
+        storage = formats.read(tmp_path / "images" / f"{name}.jpg").storage
+        put(tmp_path / "masks" / f"{name}.png", storage.to_file(wanted[name]))
+    found = read_all(own())
+    assert {name: np.array_equal(found[name], labels) for name, labels in wanted.items()} == dict.fromkeys(wanted, True)
+    notes = {miss.name: miss.text for miss in check_folder_data(own()).mismatches if miss.kind == "orientation"}
+    assert notes.keys() == {"square", "upside_down"}
+    assert all("as the image is stored, like the other masks" in text for text in notes.values())
+
+
+def test_square_photographs_alone_are_asked_about(tmp_path: Path, own: Make) -> None:
+    wanted = photograph(tmp_path, "square", 6, (24, 24))
+    put(tmp_path / "masks" / "square.png", wanted)
+    (doubt,) = [miss for miss in check_folder_data(own()).mismatches if miss.kind == "orientation"]
+    assert "--mask-orientation stored" in doubt.text
+    assert not doubt.blocking
+    assert (read_all(own())["square"] == wanted).all()
+    decided = own(placement=MaskPlacement(MaskOrientation.SHOWN))
+    assert not [miss for miss in check_folder_data(decided).mismatches if miss.kind == "orientation"]
+    other = own(placement=MaskPlacement(MaskOrientation.STORED))
+    assert (read_all(other)["square"] != wanted).any()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_outlines_follow_the_size_that_their_file_states(tmp_path: Path, own: Make, *, stored: bool) -> None:
+    wanted = photograph(tmp_path, "a", 6, SHAPE)
+    storage = formats.read(tmp_path / "images" / "a.jpg").storage
+    lying = storage.to_file(wanted) if stored else wanted
+    rows, columns = np.nonzero(lying)
+    (top, left), (bottom, right) = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
+    ring = [[left, top, right, top, right, bottom, left, bottom]]
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": lying.shape[0], "width": lying.shape[1]}],
+        "annotations": [{"image_id": 1, "category_id": 1, "segmentation": np.array(ring, float).tolist()}],
+        "categories": [{"id": 1, "name": "cyst"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    data = FolderData("own", tmp_path / "images", tmp_path / "coco.json", own().encoding)
+    assert (read_all(data)["a"] == wanted).all()
+
+
+def test_names_pair_as_text_and_stay_one_group(tmp_path: Path, own: Make) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    put(tmp_path / "images" / f"{composed}_1.png", noise(1))
+    put(tmp_path / "masks" / f"{decomposed}_1_mask.png", drawn())
+    put(tmp_path / "images" / f"{decomposed}_2.png", noise(2))
+    put(tmp_path / "masks" / f"{composed}_2.png", drawn())
+    put(tmp_path / "images" / "x_1.png", noise(3))
+    put(tmp_path / "masks" / "x_1.png", drawn())
+    data = own(group_by="(.*)_", hold_out=(decomposed,))
+    found = check_folder_data(data)
+    assert not found.mismatches
+    fill_run(data, found.cases, [], tmp_path / "run", RecipeOverrides(weights="none"))
+    items = read_snapshot(tmp_path / "run" / "snapshot.json").items
+    assert {item.name: item.role for item in items} == {
+        f"own/{composed}_1": Role.HOLD_OUT,
+        f"own/{composed}_2": Role.HOLD_OUT,
+        "own/x_1": Role.TRAIN,
+    }
+    assert len({item.group for item in items}) == 2
+
+
+def test_several_masks_of_one_name_are_named(tmp_path: Path, own: Make) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / "images" / f"{name}.png", noise(1))
+        put(tmp_path / "masks" / f"{name}.png", drawn())
+    put(tmp_path / "masks" / "b.tif", drawn())
+    found = check_folder_data(own())
+    assert [(miss.kind, miss.name, miss.text) for miss in found.mismatches] == [
+        ("double", "b", "several masks have this name")
+    ]
+
+
+def test_a_header_that_differs_names_the_option_that_ignores_it(tmp_path: Path, own: Make) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    nib.save(nib.Nifti1Image(noise(1)[..., np.newaxis], np.diag([2.0, 2, 2, 1])), tmp_path / "images" / "a.nii")
+    nib.save(nib.Nifti1Image(drawn()[..., np.newaxis], np.eye(4)), tmp_path / "masks" / "a.nii")
+    (miss,) = check_folder_data(own()).mismatches
+    assert (miss.kind, "add --same-voxels" in miss.text) == ("other header", True)
+    assert len(read_all(own(placement=MaskPlacement(same_voxels=True)))) == 1
+
+
+def test_masks_that_are_full_or_of_one_pixel_are_said(tmp_path: Path, own: Make) -> None:
+    dot = np.zeros(SHAPE, np.uint8)
+    dot[4, 4] = 1
+    for name, mask in {"full": np.ones(SHAPE, np.uint8), "dot": dot, "good": drawn()}.items():
+        put(tmp_path / "images" / f"{name}.png", noise(len(name)))
+        put(tmp_path / "masks" / f"{name}.png", mask)
+    put(tmp_path / "images" / "flat.png", np.full(SHAPE, 9, np.uint8))
+    put(tmp_path / "masks" / "flat.png", drawn())
+    found = check_folder_data(own())
+    assert {(miss.kind, miss.name) for miss in found.mismatches} == {
+        ("full", "full"),
+        ("tiny", "dot"),
+        ("constant image", "flat"),
+    }
+    assert found.can_train(skips=False)
+    assert "only 1 pixel" in next(miss.text for miss in found.mismatches if miss.kind == "tiny")
+
+
+@pytest.mark.parametrize(
+    ("mask", "image", "why"),
+    [
+        (np.zeros(SHAPE, np.uint8), None, "nothing is labelled in all"),
+        (np.full(SHAPE, 255, np.uint8), None, "one label covers all"),
+        (drawn(), np.full(SHAPE, 7, np.uint8), "every pixel has the same value in all"),
+    ],
+)
+def test_a_set_that_teaches_nothing_is_refused(
+    tmp_path: Path, own: Make, mask: np.ndarray, image: np.ndarray | None, why: str
+) -> None:
+    for number in range(6):
+        put(tmp_path / "images" / f"p{number}.png", noise(number) if image is None else image)
+        put(tmp_path / "masks" / f"p{number}.png", mask)
+    found = check_folder_data(own())
+    (nothing,) = found.blocking_mismatches
+    assert (nothing.kind, why in nothing.text) == ("nothing to learn", True)
+    assert not found.can_train(skips=True)
+    with pytest.raises(MedSegError, match=f"there is nothing to learn: {why}"):
+        fill_run(own(), found.cases, [], tmp_path / "run", RecipeOverrides(weights="none"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_label_that_does_not_occur_is_said_for_its_side(tmp_path: Path, own: Make) -> None:
+    for number in range(4):
+        put(tmp_path / "images" / f"p{number}.png", noise(number))
+        put(tmp_path / "masks" / f"p{number}.png", drawn() * (2 if number == 3 else 1))
+    found = check_folder_data(own("cyst", "vessel", "stone", hold_out=("p3",)))
+    assert [miss.text.split(":")[0] for miss in found.mismatches if miss.kind == "does not occur"] == [
+        "stone does not occur in any of the 4 images",
+        "vessel does not occur in the training images, only in others",
+        "cyst does not occur in the hold-out images",
+    ]

@@ -1,0 +1,96 @@
+"""An image is used for another task, or leaves a list: nothing that a person did is lost, and all can be undone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from workflow_phantoms import phantom
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.cases import TaskCases, add_cases, find_last_task, list_cases
+from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
+from napari_medseg.workflow.tasks.assignment import remove_from_list, return_to_list, use_for_task
+from napari_medseg.workflow.workspace import Workspace
+
+
+def names(ws: Workspace, task: str) -> list[str]:
+    return [row.case.name for row in list_cases(ws, task)]
+
+
+def test_images_become_cases_of_another_task_and_stay_cases_of_their_own(ws: Workspace) -> None:
+    lungs = add_cases(ws, [phantom(1), phantom(2)], "lungs")
+    assigned = use_for_task(ws, lungs, "covid")
+    assert [case.task for case in assigned.cases] == ["covid", "covid"]
+    assert assigned.added == assigned.cases
+    assert assigned.refused == ()
+    for before, after in zip(lungs, assigned.cases, strict=True):
+        assert replace(after, id=before.id, task="lungs", created=before.created) == before, "group and side stay"
+    assert names(ws, "lungs") == names(ws, "covid") == [case.name for case in lungs]
+
+
+def test_using_an_image_twice_adds_it_once(ws: Workspace) -> None:
+    lungs = add_cases(ws, [phantom(1)], "lungs")
+    first, second = use_for_task(ws, lungs, "covid"), use_for_task(ws, lungs, "covid")
+    assert second.cases == first.cases
+    assert second.added == ()
+
+
+def test_images_that_the_task_does_not_accept_are_left_out_or_refused(ws: Workspace) -> None:
+    volume = Image(np.zeros((3, 4, 5), np.uint8), "ZYX", name="volume", group="v")
+    (first,) = add_cases(ws, [phantom(1)], "lungs")
+    (other,) = add_cases(ws, [volume], "lungs")
+    assigned = use_for_task(ws, [first, other], "nuclei")
+    assert (assigned.cases[0].task, assigned.refused) == ("nuclei", (other,))
+    with pytest.raises(MedSegError, match="volume has ZYX"):
+        use_for_task(ws, [other], "nuclei")
+    assert names(ws, "nuclei") == [first.name]
+
+
+def test_a_removed_case_is_on_no_list_and_comes_back_as_it_was(ws: Workspace) -> None:
+    first, second = add_cases(ws, [phantom(1), phantom(2)], "lungs")
+    cached = TaskCases(ws, "lungs")
+    assert len(cached.rows) == 2
+    draft = open_review(ws, second, None)
+    draft.record(np.array([5]), 0, 1)
+    draft.close()
+    before = list_cases(ws, "lungs")
+    remove_from_list(ws, [second])
+    cached.update(second)
+    assert [row.case for row in cached.rows] == [row.case for row in list_cases(ws)] == [first]
+    assert list_draft_cases(ws) == []
+    return_to_list(ws, [second])
+    assert list_cases(ws, "lungs") == before
+    assert list_draft_cases(ws) == [second]
+
+
+def test_dropping_a_removed_image_again_brings_its_case_back(ws: Workspace) -> None:
+    (case,) = add_cases(ws, [phantom(1)], "lungs")
+    remove_from_list(ws, [case])
+    assert add_cases(ws, [phantom(1)], "lungs") == [case]
+    assert names(ws, "lungs") == [case.name]
+    remove_from_list(ws, [case])
+    (covid,) = add_cases(ws, [phantom(1)], "covid")
+    assert use_for_task(ws, [covid], "lungs").added == (case,)
+    assert names(ws, "lungs") == [case.name]
+
+
+def test_a_case_with_accepted_labels_stays_even_if_it_was_rejected_later(ws: Workspace) -> None:
+    other, case = add_cases(ws, [phantom(2), phantom(1)], "lungs")
+    draft = open_review(ws, case, None)
+    accept(ws, draft, np.zeros(case.spatial_shape, np.uint8), phantom(1))
+    for _ in range(2):
+        with pytest.raises(MedSegError, match="its labels were accepted"):
+            remove_from_list(ws, [other, case])
+        assert len(names(ws, "lungs")) == 2, "all or nothing"
+        reject(ws, open_review(ws, case, None))
+
+
+def test_the_window_starts_with_the_task_of_a_case_that_is_listed(ws: Workspace) -> None:
+    add_cases(ws, [phantom(1)], "lungs")
+    covid = add_cases(ws, [phantom(1)], "covid")
+    assert find_last_task(ws).name == "covid"
+    remove_from_list(ws, covid)
+    assert find_last_task(ws).name == "lungs"
+    assert ws.project.read_records(Case, "task", "covid") == covid, "its row stays"

@@ -1,0 +1,93 @@
+"""Read one mask as labels of a task: on the grid of its image, and with the meaning of its values."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import HeaderMismatchError, MedSegError
+from napari_medseg.core.formats.labels import cast_to_labels
+from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
+from napari_medseg.core.image import Image
+from training.from_folders.mask_files import MaskFile, UnknownValueError
+from training.from_folders.mask_values import Labels, MaskEncoding, convert_mask_to_labels
+from training.from_folders.name_matching import normalise_name
+
+logger = logging.getLogger(__name__)
+
+
+def read_mask_labels(
+    mask: MaskFile, image: Image, encoding: MaskEncoding, placement: MaskPlacement | None = None
+) -> tuple[Labels, PlacedMask]:
+    """Return the labels of a mask, and the mask as it was read.
+
+    Parameters
+    ----------
+    mask
+        The file. Outlines become labels of their categories, or numbered objects.
+    image
+        The image that the mask belongs to.
+    encoding
+        The meaning of the values; unlabelled pixels get `encoding.ignored_value`.
+    placement
+        How the mask lies if it does not say so; `None`: as in the encoding.
+
+    Raises
+    ------
+    MedSegError
+        If the file cannot be read, the sizes differ, or a value or category is not a label.
+    """
+    task = encoding.task
+    one_for_all = task.instances or encoding.binarise
+    names = None if one_for_all else {normalise_name(label.name): label.value for label in task.labels}
+    placed = mask.read(image, names, placement or encoding.placement)
+    if mask.has_outlines:
+        is_binary = encoding.binarise and not task.instances
+        return (placed.pixels > 0).astype(np.uint8) if is_binary else placed.pixels, placed
+    values = placed.pixels if encoding.binarise else _take_whole_numbers(mask, placed.pixels)
+    return convert_mask_to_labels(values, encoding, exact=mask.is_exact), placed
+
+
+def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]:
+    """Return a function that reads a file as labels on the grid of an image, and logs what had to be assumed.
+
+    It raises as `read_mask_labels`, and adds which option may help.
+    """
+
+    def read(path: Path, image: Image) -> Labels:
+        try:
+            labels, placed = read_mask_labels(MaskFile(path), image, encoding)
+        except MedSegError as error:
+            name = "" if path.name in str(error) else f"{path.name}: "
+            raise type(error)(f"{name}{error}{advise_on(error)}") from error
+        for note in placed.notes:
+            logger.warning("%s: %s", path.name, note)
+        return labels
+
+    return read
+
+
+def advise_on(error: MedSegError) -> str:
+    """Return which option may help against an error of a mask; empty if none."""
+    if isinstance(error, HeaderMismatchError):
+        return " If its voxels are those of the image in the same order, add --same-voxels to ignore its header."
+    return ""
+
+
+def _take_whole_numbers(mask: MaskFile, values: NDArray[Any]) -> Labels:
+    """Return mask values as labels; raise `UnknownValueError` naming --binarise if they cannot be."""
+    if not mask.is_exact:
+        raise UnknownValueError(
+            f"{mask.title}: JPEG does not keep values exactly. Export PNG or TIFF, or add --binarise if it shows one "
+            "label."
+        )
+    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+        raise UnknownValueError(
+            f"{mask.title} holds fractions such as {values[values != np.rint(values)][0]:.3g}; labels are whole "
+            "numbers. Add --binarise to use the values above half as the only label."
+        )
+    labels: Labels = cast_to_labels(values, mask.title)
+    return labels
