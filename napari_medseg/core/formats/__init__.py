@@ -3,7 +3,7 @@ exactly.
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -168,7 +168,7 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNo
         yield ReadFailure(str(error))
         return
     sources = found.sources
-    yield from [ReadNote(found.note)] * bool(found.note)
+    yield from _note_skipped(found)
     for number, source in enumerate(sources, start=1):
         yield ReadProgress(number, len(sources), source.name)
         try:
@@ -183,6 +183,11 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNo
     for folder in paths:
         if os.path.isdir(folder) and not any(folder in (path, *path.parents) for s in sources for path in s.paths):
             yield ReadFailure(_describe_empty_folder(folder))
+
+
+def _note_skipped(found: FoundImages) -> Iterator[ReadNote]:
+    if found.note:
+        yield ReadNote(found.note)
 
 
 def _read_separately(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadProgress]:
