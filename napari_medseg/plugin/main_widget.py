@@ -83,6 +83,7 @@ class MedSegWidget(QWidget):
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
         self._is_closing = False
+        self._is_closed = False
         self._window: QMainWindow | None = None
         self._canvas_context: CanvasContext | None = None
         self.workspace: Workspace | None = None
@@ -107,10 +108,11 @@ class MedSegWidget(QWidget):
 
     def close_down(self) -> None:
         """Save the draft, stop the engine, and close the project. A second call has no effect."""
+        self._is_closed = True
+        gc.unfreeze()
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
-            gc.unfreeze()
         if self._canvas_context is not None:
             self._canvas_context.close()
             self._canvas_context = None
@@ -120,7 +122,8 @@ class MedSegWidget(QWidget):
         """Close down when napari removes the widget from its dock, which happens when a dock is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
             self.close_down()
-        if event.type() == QEvent.Type.Show and self._window is None and isinstance(self.window(), QMainWindow):
+        is_new = self._window is None and not self._is_closed
+        if event.type() == QEvent.Type.Show and is_new and isinstance(self.window(), QMainWindow):
             self._attach_to_window(self.window())
         return super().event(event)
 
@@ -140,6 +143,7 @@ class MedSegWidget(QWidget):
         self._is_closing = True  # so that this filter lets the event through
         QApplication.instance().notify(watched, event)  # unlike `sendEvent`, it keeps what napari's question depends on
         self._is_closing = False
+        self._is_closed = False
         if event.isAccepted():
             if choice is CloseChoice.PAUSE_RUN:
                 monitor.pause()

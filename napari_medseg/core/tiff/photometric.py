@@ -39,7 +39,7 @@ _UNSPECIFIED, _ASSOCIATED_ALPHA = 0, 1
 _UNCOMPRESSED = 1
 _JPEG, _OLD_JPEG, _APERIO_YCBCR_JPEG2000 = (7, 34892, 33007), 6, 33003
 _INK_SET, _CMYK_INKS = 332, 1
-_UINT, _INT = 1, 2
+_UINT, _INT, _FLOAT = 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +189,12 @@ def _refuse_sample_type(page: tifffile.TiffPage, photometric: PHOTOMETRIC, extra
         fits = kind == _UINT and bits in (1, 2, 4, 8)
     elif photometric == PHOTOMETRIC.YCBCR:
         fits = kind == _UINT and bits == 8
+    elif photometric == PHOTOMETRIC.RGB and kind == _FLOAT:
+        fits = not extra  # no conversion is needed
     else:
         fits = kind == _UINT and bits in (8, 16)
     if not fits:
-        of = {_UINT: "unsigned integers", _INT: "signed integers", 3: "floats"}.get(kind, "another type")
+        of = {_UINT: "unsigned integers", _INT: "signed integers", _FLOAT: "floats"}.get(kind, "another type")
         raise MedSegError(_refuse_kind(name, f"{_name(photometric)} in {of} of {bits} bits"))
 
 

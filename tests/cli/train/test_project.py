@@ -45,7 +45,7 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     recipe = tmp_path / "mine.toml"
     small = ", ".join(f"{key} = {value}" for key, value in SMALL.items())
     recipe.write_text(
-        'architecture = {encoder = "resnet18", options = {decoder_channels = [16, 16, 16, 8, 8]}}\n'
+        'architecture = {name = "unet", encoder = "resnet18", options = {decoder_channels = [16, 16, 16, 8, 8]}}\n'
         f'weights = "none"\nrecipe = {{loss = "focal_dice", {small}}}\n'
     )
     code, out, err = medseg("train", "project", "--recipe", recipe, "--epochs", 2, "--seed", 5, "--json", *place)

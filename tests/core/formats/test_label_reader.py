@@ -122,7 +122,7 @@ def test_another_header_is_refused_unless_the_voxels_are_the_same(tmp_path: Path
     tifffile.imwrite(tmp_path / "m.tif", in_file.T, photometric="minisblack")
     found = read_mask(tmp_path / "m.tif", image, MaskPlacement(same_voxels=True))
     np.testing.assert_array_equal(found.pixels, wanted)
-    spaced = {"imagej": True, "resolution": (9, 9), "metadata": {"unit": "mm", "spacing": 1}}
+    spaced = {"imagej": True, "resolution": (9, 9), "metadata": {"axes": "ZYX", "unit": "mm", "spacing": 1}}
     tifffile.imwrite(tmp_path / "spaced.tif", in_file.T, **spaced)
     with pytest.raises(HeaderMismatchError, match="mm, not 3 x 2 x 2 mm"):
         read_mask(tmp_path / "spaced.tif", image)

@@ -168,12 +168,18 @@ def test_samples_of_unknown_meaning_are_told(tmp_path: Path) -> None:
     assert "1 more samples of unknown meaning" in formats.read(tmp_path / "a.tif").notes[0]
 
 
+def test_float_colours_are_kept_as_they_are(tmp_path: Path) -> None:
+    pixels = noise(12, 16, 3).astype(np.float32) / 255
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.tif").pixels, pixels)
+
+
 REFUSED = {
     "CIELab": (noise(12, 16, 3), {"photometric": "cielab", "planarconfig": "contig"}),
     "ICCLab": (noise(12, 16, 3), {"photometric": "icclab", "planarconfig": "contig"}),
     "raw camera": (noise(12, 16), {"photometric": "cfa"}),
     "transparency mask": (noise(12, 16) > 100, {"photometric": "mask"}),
-    "RGB in floats of 32 bits": (noise(12, 16, 3).astype(np.float32), {"photometric": "rgb"}),
+    "RGB in floats of 32 bits": (noise(12, 16, 4).astype(np.float32), {"photometric": "rgb"}),  # with alpha
     "RGB in signed integers": (noise(12, 16, 3).astype(np.int16), {"photometric": "rgb"}),
     "RGB in unsigned integers of 32": (noise(12, 16, 3).astype(np.uint32), {"photometric": "rgb"}),
     "multiplied by alpha": (noise(12, 16, 4, dtype=np.uint16), {"photometric": "rgb", "extrasamples": ["assocalpha"]}),

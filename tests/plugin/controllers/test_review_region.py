@@ -231,8 +231,7 @@ def test_a_rectangle_is_dragged_in_a_real_window(
         assert len(outline.corners) == 4
         assert dock.case_controller.current.edit_session.draft.changed_voxels == 0, "no stroke by the way"
     finally:
-        dock.close_down()
-        widget.dock = None
+        widget.close_down()
 
 
 def _drag(canvas: Any, start: QPoint, end: QPoint) -> None:
