@@ -133,10 +133,11 @@ class MedSegWidget(QWidget):
         napari may ask too, and its answer may be that the window stays. So napari handles the event first: until it has
         accepted the event, nothing is closed and no run is paused.
         """
-        if watched is not self._window or event.type() != QEvent.Type.Close or self.dock is None or self._is_closing:
+        if watched is not self._window or event.type() != QEvent.Type.Close or self._is_closing:
             return False
-        monitor = self.dock.run_monitor
-        choice = self._ask(self) if monitor.is_running else CloseChoice.LEAVE_RUNNING
+        monitor = None if self.dock is None else self.dock.run_monitor
+        is_training = monitor is not None and monitor.is_running
+        choice = self._ask(self) if is_training else CloseChoice.LEAVE_RUNNING
         if choice is CloseChoice.STAY:
             event.ignore()
             return True
@@ -145,9 +146,9 @@ class MedSegWidget(QWidget):
         self._is_closing = False
         self._is_closed = False
         if event.isAccepted():
-            if choice is CloseChoice.PAUSE_RUN:
+            if monitor is not None and choice is CloseChoice.PAUSE_RUN:
                 monitor.pause()
-            if choice is CloseChoice.CANCEL_RUN:
+            if monitor is not None and choice is CloseChoice.CANCEL_RUN:
                 monitor.cancel()
             self.close_down()
         return True
