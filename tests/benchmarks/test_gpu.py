@@ -16,7 +16,9 @@ from torch import nn
 
 SKIPPED_FIGURES = [
     "kept by a dropped predictor",
+    "lungs-unet@3, bf16, channels last",
     "lungs-unet@3, bf16, channels last, compiled",
+    "lungs-unet@3, fp16, channels last",
     "retrain: memory kept",
     "retrain: peak memory",
 ]

@@ -73,8 +73,8 @@ def test_what_is_frozen_stays_and_keeps_its_normalisation() -> None:
 
 
 def test_too_many_stages_and_no_encoder_are_refused() -> None:
-    with pytest.raises(MedSegError, match="has 3 stages"):
-        freeze_stages(build_network(small_card().architecture), 4)
+    with pytest.raises(MedSegError, match="has 4 stages"):
+        freeze_stages(build_network(small_card().architecture), 5)
     with pytest.raises(MedSegError, match="no encoder"):
         freeze_stages(nn.Conv2d(1, 1, 1), 1)
 

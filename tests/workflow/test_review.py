@@ -255,10 +255,10 @@ def test_equal_labels_are_written_once(ws: Workspace) -> None:
 
 def test_a_large_volume_is_accepted_whole(ws: Workspace) -> None:
     rng = np.random.default_rng(0)
-    shape = (300, 512, 512)
+    shape = (120, 512, 512)
     labels = np.zeros(shape, np.uint8)
-    labels[50:250, 100:400, 60:240] = 1
-    labels[50:250, 100:400, 270:450] = 2
+    labels[20:100, 100:400, 60:240] = 1
+    labels[20:100, 100:400, 270:450] = 2
     pixels = np.where(labels > 0, np.int16(-850), np.int16(40))
     pixels += rng.integers(-30, 30, 512 * 512, dtype=np.int16).reshape(512, 512)
     volume = Image(pixels=pixels, axes="ZYX", spacing_mm=(1.0, 0.7, 0.7), units="HU", name="volume", group="p")
