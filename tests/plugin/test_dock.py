@@ -358,7 +358,7 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
     assert [row.case for row in dock.retrain_panel.table.rows] == list("abcde")
     assert dock.retrain_panel._verdict.text() == "Better"
-    assert "change +0.064 (90% interval +0.060 to +0.068)" in dock.retrain_panel._figures.text()
+    assert "change +0.064 (90% interval +0.059 to +0.069)" in dock.retrain_panel._figures.text()
     assert dock.retrain_panel._promote_button.text() == "Promote lungs-unet@2"
     dock.retrain_panel._promote_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
