@@ -60,7 +60,7 @@ def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels
         If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
     image = formats.read(case.image)
-    if image.series and not case.group:  # DICOM states the patient
+    if not case.group:
         case = replace(case, group=image.group)
     reference = read_labels(case.labels, image)
     part = case.reviewed_part
@@ -142,8 +142,8 @@ def find_cases(
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
-        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: each image
-        is a group, except that DICOM files are grouped by patient.
+        A `core.grouping.groups.GroupPattern`: where the patient, slide or video stands in the stem. Empty: as
+        the files say, by the rule of `core.grouping.groups` (DICOM by patient).
     ignored_value
         Label of unlabelled pixels, which are not scored; `None`: all pixels are.
 

@@ -85,7 +85,7 @@ def test_a_folder_is_evaluated_image_by_image(folders: tuple[Path, Path], tmp_pa
         assert score.unit == "px"
     only = evaluate_predictor(predictor(), find_cases(*folders, only="p1_"))
     assert [score.name for score in only.scores] == ["p1_2", "p1_3"]
-    assert only.scores == tuple(score for score in only.scores if score.group == "")
+    assert only.scores == tuple(score for score in only.scores if score.group == "p1")
 
 
 def test_exchanged_sides_are_counted(folders: tuple[Path, Path]) -> None:
