@@ -32,7 +32,7 @@ from retraining import (
 from strategies import STRATEGIES
 
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_case

@@ -36,7 +36,7 @@ from napari_medseg.core.quality.label_checks import check_labels, swap_sides
 from napari_medseg.core.quality.label_mixups import find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.quality.promotion_gate import Decision, decide_promotion
 from napari_medseg.core.snapshot import SnapshotItem
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_case

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.events import PredictionNotice, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version

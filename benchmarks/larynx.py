@@ -22,8 +22,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source

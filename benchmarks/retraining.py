@@ -30,7 +30,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.core.replay import read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, round_robin, write_snapshot
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from training.__main__ import main as train_run
 from training.data.labelled_cases import pair_by_stem
 from training.evaluation.hold_out_comparison import finish_run, score_base

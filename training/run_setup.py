@@ -12,8 +12,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes

@@ -30,8 +30,8 @@ from napari_medseg.core.model_card import (
     read_card,
 )
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import count_input_channels
-from napari_medseg.core.tasks.definitions import TASKS, Task
 from training.from_folders.default_recipe import (
     NO_OVERRIDES,
     RecipeOverrides,

@@ -31,7 +31,7 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 GroupPatternOption = Annotated[
     str,

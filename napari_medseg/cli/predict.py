@@ -30,7 +30,7 @@ from napari_medseg.core.formats.gantry_tilt import straighten as straighten_seri
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import assess_task_fit, check_axes_fit_task, describe_import
 from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
 from napari_medseg.workflow.output.predictions import PredictionFolder

@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER
 from napari_medseg.core.tasks.custom_task import (
     FALLBACK_KINDS,
@@ -24,7 +25,6 @@ from napari_medseg.core.tasks.custom_task import (
     count_input_channels,
     make_custom_task,
 )
-from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.workflow.tasks.custom_tasks import add_to_registry, extend_in_registry, get_custom_task, remove_task
 
 app = typer.Typer(no_args_is_help=True, help="List, add, extend and remove tasks: sets of labels to segment.")

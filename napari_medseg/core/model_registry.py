@@ -21,8 +21,8 @@ from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
-from napari_medseg.core.tasks.definitions import TASKS
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.tasks.bundled_tasks import Task, get_task
 from napari_medseg.core.tasks.custom_task import CustomTask
-from napari_medseg.core.tasks.definitions import Task, get_task
 
 SNAPSHOT_FILE = "snapshot.json"
 IGNORE_INDEX = 255

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from napari import Viewer

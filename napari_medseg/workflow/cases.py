@@ -13,10 +13,10 @@ from napari_medseg.core.project.case_files import get_image_copy_path, read_imag
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.undo_journal import get_journal_path, has_manual_strokes
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
 from napari_medseg.workflow.hold_out.groups import choose_groups
-from napari_medseg.workflow.hold_out.sides import assign_sides
+from napari_medseg.workflow.hold_out.held_out_groups import assign_sides
 from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 

@@ -27,7 +27,7 @@ from napari_medseg.core.quality.label_set_checks import (
 from napari_medseg.core.quality.shared_content import Likeness
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, SnapshotItem
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, find_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from skimage.measure import label as label_components
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 MAX_VALUES_LISTED = 5
 

@@ -21,8 +21,8 @@ from napari_medseg.core.project.review_region import ReviewRegion, read_review_r
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.drafts import Draft

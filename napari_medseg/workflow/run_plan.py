@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides, make_first_model_recipe
 from training.recipe import Recipe, make_fine_tuning_recipe, update_recipe

@@ -14,7 +14,7 @@ from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, find_shared_cases

@@ -12,7 +12,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Correction, Review, ReviewState, now
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 

@@ -11,7 +11,7 @@ from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Correction, Run, RunState
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.workspace import Workspace
 
 Call = Callable[..., tuple[int, str, str]]

@@ -9,7 +9,7 @@ import napari_medseg
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard, read_card
 from napari_medseg.core.replay import find_replay_groups, read_replay_samples
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 
 PACKAGE = Path(napari_medseg.__file__).parent
 BUNDLED = sorted(path.parent for path in (PACKAGE / "models").glob("*/*/card.json"))

@@ -22,7 +22,7 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
-from napari_medseg.workflow.hold_out import sides
+from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
 
@@ -497,7 +497,7 @@ def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: Qt
     accept_all(dock, qtbot)
     first = dock.worklist.rows[0].case
     for row in dock.worklist.rows:
-        sides.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
+        held_out_groups.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
     dock.retrain_panel.refresh()
     findings = dock.retrain_panel.findings
     qtbot.waitUntil(lambda: any("the same image as case1, which is held out" in row.text for row in findings.rows))

@@ -7,7 +7,7 @@ from plugin_phantoms import SHAPE, phantom, phantom_labels
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 

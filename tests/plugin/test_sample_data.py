@@ -3,7 +3,7 @@
 import numpy as np
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.detection import task_is_meant_for
 from napari_medseg.plugin.sample_data import (
     chest_xrays,

@@ -12,7 +12,7 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.quality.label_checks import has_swapped_sides
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_case

@@ -13,7 +13,7 @@ from training_phantoms import phantom, small_card, small_recipe
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.networks import build_network, save_version
 from training.__main__ import main
 from training.recipe import write_recipe

@@ -13,7 +13,7 @@ from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network
 from napari_medseg.networks.architectures import get_default_encoder

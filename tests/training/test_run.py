@@ -16,7 +16,7 @@ from training_phantoms import item, small_card
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.model_card import InstanceSeparation, read_card
 from napari_medseg.core.snapshot import Box, Role
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.networks import build_network, load_version, save_version
 from training.__main__ import main, run
 from training.evaluation.hold_out_evaluation import EvaluationRequest

@@ -10,8 +10,8 @@ import napari_medseg
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Lineage, ModelCard
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.core.tasks.definitions import TASKS
 from training.from_folders.default_recipe import RecipeOverrides
 from training.start_plan import (
     Donor,

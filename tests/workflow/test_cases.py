@@ -21,7 +21,7 @@ from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, list_cases, load_image
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 

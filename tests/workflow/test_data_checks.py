@@ -17,7 +17,7 @@ from napari_medseg.workflow.data_checks import (
     describe_label_mixups,
     list_corrections_to_check,
 )
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.merge_labels import merge_labels
 
 LUNGS, NUCLEI = TASKS["lungs"], TASKS["nuclei"]

@@ -21,7 +21,7 @@ from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.run_control import is_alive, start_detached
 from napari_medseg.workflow.training_set import build_snapshot

@@ -23,10 +23,10 @@ from napari_medseg.core.project.review_region import (
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Correction, Run, RunState
 from napari_medseg.core.snapshot import IGNORE_INDEX, Role, write_snapshot
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.training_set import build_snapshot

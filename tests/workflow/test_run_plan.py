@@ -8,7 +8,7 @@ from workflow_phantoms import accepted, write_version
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import PostprocessingStep
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace

@@ -13,8 +13,8 @@ from napari_medseg.core.replay import ReplayImage, read_replay_images, write_rep
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
-from napari_medseg.workflow.hold_out.sides import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.snapshot import read_snapshot
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite

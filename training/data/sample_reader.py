@@ -19,7 +19,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare, prepare_labels
 from napari_medseg.inference.roi import compute_roi_box, crop_image

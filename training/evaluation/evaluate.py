@@ -26,7 +26,7 @@ from napari_medseg.core.quality.metrics import (
     compute_surface_distances,
     count_confusion,
 )
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import Calibration, ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import PreparedImage, prepare_labels

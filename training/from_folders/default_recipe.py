@@ -23,8 +23,8 @@ from napari_medseg.core.model_card import (
     PostprocessingStep,
     Preprocessing,
 )
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import count_input_channels
-from napari_medseg.core.tasks.definitions import TASKS, Task
 from training.recipe import (
     AugmentationSettings,
     DataSettings,

@@ -18,8 +18,8 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, write_run_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.core.tasks.definitions import Task
 from training.from_folders import mask_pairing
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
 from training.from_folders.default_recipe import (

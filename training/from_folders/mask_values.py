@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from training.from_folders.mask_files import UnknownValueError
 
 Labels = NDArray[np.integer[Any]]

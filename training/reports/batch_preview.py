@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem, read_snapshot
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import load_roi_predictor
 from training.augmentation.mixing import Mixer, build_mixer
 from training.data.class_sampling import list_foreground_classes

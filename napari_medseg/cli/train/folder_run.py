@@ -7,7 +7,7 @@ from rich.console import Console
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.train.run_console import exit_paused, follow_run
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_training
 from training.run_folder import (
     CANCEL_FILE,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from napari_medseg.cli.options import split_words
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.catalog import TaskCatalog
 from napari_medseg.core.tasks.custom_task import have_same_labels
-from napari_medseg.core.tasks.definitions import TASKS, Task
 
 
 def choose_name_and_task(

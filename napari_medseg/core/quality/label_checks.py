@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
-from napari_medseg.core.tasks.definitions import Label, Task
+from napari_medseg.core.tasks.bundled_tasks import Label, Task
 
 _FULL_SHARE = 0.99
 _SPECK_SHARE = 0.002

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 NOTHING_TO_LEARN, DOES_NOT_OCCUR, CONSTANT = "nothing to learn", "does not occur", "constant image"
 _SIDES = {Role.VALIDATE: "validation", Role.HOLD_OUT: "hold-out"}

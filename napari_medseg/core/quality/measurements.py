@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.definitions import Label, Task, get_task
+from napari_medseg.core.tasks.bundled_tasks import Label, Task, get_task
 
 Unit = Literal["ml", "mm2", "px"]
 MICROMETRES_BELOW_MM2 = 0.01

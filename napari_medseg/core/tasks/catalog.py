@@ -14,8 +14,8 @@ from pydantic import RootModel
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import CustomTask, extends
-from napari_medseg.core.tasks.definitions import TASKS, Task
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from napari_medseg.core.errors import MedSegError, look_up
-from napari_medseg.core.tasks.definitions import TASKS, Label, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Label, Task
 
 MAX_LABELS = 254
 MAX_NAME_LENGTH = 40

@@ -19,8 +19,8 @@ from napari_medseg.core.dicom.sop_classes import get_implied_modality
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.body_regions import find_body_region
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import list_modalities
-from napari_medseg.core.tasks.definitions import TASKS, Task
 
 MAX_SAMPLED_PIXELS = 40_000
 MIN_STAINED_BRIGHTNESS = 0.31

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController

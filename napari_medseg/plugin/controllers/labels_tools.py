@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
 

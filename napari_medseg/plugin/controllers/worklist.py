@@ -12,7 +12,7 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
@@ -23,7 +23,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import case_ranking, cases
 from napari_medseg.workflow.cases import CaseRow
-from napari_medseg.workflow.hold_out import sides
+from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Worklist(QObject):
     def set_held_out(self, group: str, held_out: bool) -> None:
         """Add a group to the hold-out or remove it."""
         with show_errors():
-            sides.set_held_out(self._workspace, group, held_out)
+            held_out_groups.set_held_out(self._workspace, group, held_out)
         self.reload_cases()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import (
     IMAGE_KINDS,
     find_image_kind,
@@ -30,7 +31,6 @@ from napari_medseg.core.tasks.custom_task import (
     make_custom_task,
     replace_task_labels,
 )
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin.forms.form_dialog import make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row

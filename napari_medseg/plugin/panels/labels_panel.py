@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_medseg.core.quality.measurements import Measurement
-from napari_medseg.core.tasks.definitions import Label, Task
+from napari_medseg.core.tasks.bundled_tasks import Label, Task
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.keymap import N_LABEL_KEYS

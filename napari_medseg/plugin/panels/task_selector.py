@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtWidgets import QMenu
 
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
 from napari_medseg.plugin.widgets import theme

@@ -16,7 +16,7 @@ from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
-from napari_medseg.workflow.hold_out.sides import UsedCases, find_pretrained_groups, find_used_cases
+from napari_medseg.workflow.hold_out.held_out_groups import UsedCases, find_pretrained_groups, find_used_cases
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)

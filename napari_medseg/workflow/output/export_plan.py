@@ -17,7 +17,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key, shorten_for_endings
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.output.image_names import ImageName, ImageNamer, is_dicom_image
 from napari_medseg.workflow.output.provenance import Provenance
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Correction, now
-from napari_medseg.core.tasks.definitions import Task
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import find_case
 from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace

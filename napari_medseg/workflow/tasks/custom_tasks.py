@@ -6,9 +6,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
 from napari_medseg.core.tasks.custom_task import extends
-from napari_medseg.core.tasks.definitions import TASKS, Task
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Case, Correction, Review
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, write_task
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.workflow.review import list_draft_cases
 from napari_medseg.workflow.tasks.custom_tasks import get_custom_task, reload_tasks
 from napari_medseg.workflow.workspace import Workspace

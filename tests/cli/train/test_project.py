@@ -10,7 +10,7 @@ from workflow_phantoms import accepted, real_version
 from napari_medseg.core.model_card import read_card
 from napari_medseg.core.records import Run
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
 from training.run_folder import Compared, EpochEnded, read_events

@@ -8,7 +8,7 @@ import pytest
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import Finding, check_labels, has_swapped_sides, swap_sides
-from napari_medseg.core.tasks.definitions import TASKS, get_task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, get_task
 
 LUNGS = get_task("lungs")
 SAMPLES = Path(formats.__file__).parents[2] / "samples"

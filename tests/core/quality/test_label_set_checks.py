@@ -12,7 +12,7 @@ from napari_medseg.core.quality.label_set_checks import (
     summarise_labels,
 )
 from napari_medseg.core.snapshot import Role
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 
 LUNGS, NUCLEI = TASKS["lungs"], TASKS["nuclei"]
 BOTH, RIGHT, LEFT = (LabelContent(counts, 100) for counts in ({1: 9, 2: 8}, {1: 9}, {2: 8}))

@@ -6,7 +6,7 @@ import pytest
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.measurements import measure_labels
-from napari_medseg.core.tasks.definitions import TASKS, get_task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, get_task
 
 LUNGS = get_task("lungs")
 

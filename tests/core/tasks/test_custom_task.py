@@ -9,6 +9,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing, read_card, write_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.catalog import read_task, read_task_catalog, write_task
 from napari_medseg.core.tasks.custom_task import (
     IMAGE_KINDS,
@@ -21,7 +22,6 @@ from napari_medseg.core.tasks.custom_task import (
     make_custom_task,
     replace_task_labels,
 )
-from napari_medseg.core.tasks.definitions import TASKS, Task
 
 
 def larynx() -> Task:

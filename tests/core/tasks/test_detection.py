@@ -9,7 +9,7 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.detection import (
     check_image_fits_task,
     detect_look,

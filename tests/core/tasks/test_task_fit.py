@@ -15,8 +15,8 @@ from napari_medseg.core.hounsfield import looks_like_hu
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.tasks.body_regions import find_body_region
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.core.tasks.detection import (
     assess_task_fit,
     check_axes_fit_task,

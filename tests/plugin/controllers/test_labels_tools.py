@@ -5,7 +5,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin.controllers import labels_tools
 
 LUNGS, NUCLEI, INSTRUMENTS = TASKS["lungs"], TASKS["nuclei"], TASKS["instruments"]

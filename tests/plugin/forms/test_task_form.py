@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QApplication, QToolButton
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Correction
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.catalog import write_task
 from napari_medseg.core.tasks.custom_task import append_task_labels, make_custom_task
-from napari_medseg.core.tasks.definitions import Task
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.task_form import NAME_COLUMN, REMOVE_COLUMN, LabelsDialog, TaskDialog
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP

@@ -8,7 +8,7 @@ import torch
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Preprocessing
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.core.tasks.definitions import TASKS, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from training.augmentation.presets import AUGMENTATIONS, Augmentation, get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 

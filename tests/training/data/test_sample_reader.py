@@ -10,7 +10,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import PostprocessingStep, RegionOfInterest
 from napari_medseg.core.snapshot import IGNORE_INDEX, Box, Role, SnapshotItem
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes
 
 LUNGS = TASKS["lungs"]

@@ -13,7 +13,7 @@ from training_phantoms import SIDE, phantom, small_card
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import Box
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem

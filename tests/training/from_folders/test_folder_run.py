@@ -14,8 +14,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, read_snapshot
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.core.tasks.definitions import TASKS
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
 from training.__main__ import main as train_run

@@ -6,7 +6,7 @@ from PIL import Image as Picture
 from training_phantoms import item
 
 from napari_medseg.core.snapshot import Box, Role
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from training.reports.batch_preview import main, write_batch_preview
 
 MakeRun = Callable[..., Path]

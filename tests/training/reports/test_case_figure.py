@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.definitions import TASKS
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from training.evaluation.scores import CaseScore, EvaluatedCase
 from training.reports.case_figure import (
     CaseFigure,

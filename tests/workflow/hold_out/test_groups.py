@@ -13,7 +13,7 @@ from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.hold_out.groups import apply_group_plan, plan_group, plan_groups_by_name
-from napari_medseg.workflow.hold_out.sides import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 

@@ -20,7 +20,7 @@ from napari_medseg.core.file_names import get_name_key
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.core.tasks.definitions import get_task
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.output.export import export_corrections
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import ImageNamer, make_namer

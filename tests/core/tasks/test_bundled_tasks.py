@@ -5,7 +5,7 @@ import re
 import pytest
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.definitions import TASKS, get_task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, get_task
 
 
 @pytest.mark.parametrize("name", TASKS)
