@@ -129,13 +129,13 @@ class TaskAssigner:
         names = list_names(assigned.added)
         self._undo.append((f"Undo: use {names} for {title}", partial(self._take_back, assigned, before)))
         text = f"{names}: now on the list of {title}.{refused}"
-        answers: list[PromptAnswer] = [("Undo", self.undo), ("Keep", lambda: None)]
+        answers: list[PromptAnswer] = [("Keep", lambda: None), ("Undo", self.undo)]
         former = [case for case in chosen if case.task != assigned.task and case not in assigned.refused]
         tasks = {case.task for case in former}
         if len(tasks) == 1:
             where = self._get_title(tasks.pop())
             text += f" Still on the list of {where}, too."
-            answers.insert(0, ("Remove there", partial(self.remove_from_list, former)))
+            answers.insert(1, ("Remove there", partial(self.remove_from_list, former)))
         self._ask(text, answers)
 
     def _take_back(self, assigned: TaskAssignment, before: Case) -> None:
