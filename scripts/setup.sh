@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All the set-up of a fresh Debian or Ubuntu machine, once: system libraries of Qt and GL, a virtual environment, the
-# packages. Quick the second time. Usage: scripts/setup.sh EXTRA (all, test or dev; a larger one includes the smaller)
+# packages. Quick the second time. Usage: scripts/setup.sh EXTRA (all, test or dev; a larger one includes the smaller;
+# none: system libraries and an empty environment)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 extra=${1:-all}
@@ -44,7 +45,7 @@ if [ ! -x $venv/bin/pip ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_system_packages python3-venv
     "$python" -m venv $venv
 fi
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+if [ "$extra" != none ] && { [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; }; then
     echo "installing the Python packages into $venv (once; torch alone is some gigabytes)"
     $venv/bin/python -m pip install -q --disable-pip-version-check -e ".[$extra]"
     for done in all test dev; do
