@@ -162,7 +162,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 
 def append_event(run_dir: Path, event: Event) -> None:
-    """Add one line to the run's `events.jsonl` and flush it; a torn last line is ended first, so it costs itself only."""
+    """Add one line to the run's `events.jsonl` and flush it. A torn last line is ended first: it costs only itself."""
     line = json.dumps({"event": type(event).__name__, **asdict(event)}).encode() + b"\n"
     with (run_dir / EVENTS_FILE).open("a+b") as file:
         if file.seek(0, os.SEEK_END):
