@@ -5,7 +5,9 @@ writes each event as one line of JSON into `events.jsonl`, because a file surviv
 in the folder pauses or cancels the run; a signal creates this file.
 """
 
+import functools
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from napari_medseg.core.errors import MedSegError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+from napari_medseg.core.errors import report_damage
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
@@ -157,35 +162,51 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 
 def append_event(run_dir: Path, event: Event) -> None:
-    """Add one line to the run's `events.jsonl` and flush it."""
-    line = json.dumps({"event": type(event).__name__, **asdict(event)})
-    with (run_dir / EVENTS_FILE).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    """Add one line to the run's `events.jsonl` and flush it. A torn last line is ended first: it costs only itself."""
+    line = json.dumps({"event": type(event).__name__, **asdict(event)}).encode() + b"\n"
+    with (run_dir / EVENTS_FILE).open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
 
 
 def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """Yield each event from the byte `offset` on, with the offset after it. An incomplete last line is not read."""
+    """Yield each event from the byte `offset` on, with the offset after it. An incomplete last line is not read.
+
+    A line that is no event, as after a power failure, is reported and skipped. It stays in the file.
+    """
     path = run_dir / EVENTS_FILE
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            offset += len(line)
-            yield _parse_event(line, path), offset
+            begin, offset = offset, offset + len(line)
+            if line.strip() and (event := _parse_event(line, path, begin)) is not None:
+                yield event, offset
 
 
-def _parse_event(line: bytes, path: Path) -> Event:
+def _parse_event(line: bytes, path: Path, begin: int) -> Event | None:
+    """Return the event of a line; `None`, and a message to the user, if the line is none."""
     try:
-        fields = json.loads(line)
-        return EVENT_TYPES[fields.pop("event")](**fields)  # type: ignore[no-any-return]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise MedSegError(
-            f"{path} is damaged: {line[:80].decode(errors='replace')!r} is no event of a run. Restore the file from a "
-            "backup, or start a new run."
-        ) from error
+        fields = from_json(line)
+        name = fields.pop("event")
+        EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
+        return _make_validator(name).validate_python(fields)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        report_damage(
+            f"{path} is damaged at byte {begin}: {line[:60].decode(errors='replace').strip()!r} is no event of a run. "
+            "It is skipped; nothing else of the run is affected."
+        )
+        return None
+
+
+@functools.cache
+def _make_validator(name: str) -> TypeAdapter[Event]:
+    return TypeAdapter(EVENT_TYPES[name])
 
 
 def get_events_offset(run_dir: Path) -> int:

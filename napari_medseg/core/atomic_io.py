@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
 import uuid
 from collections.abc import Iterator
@@ -62,6 +63,33 @@ def atomic_write_text(path: Path, text: str) -> None:
     with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to a free name beside it, such as ``live.json.damaged-1``, and return the new path.
+
+    Raises
+    ------
+    MedSegError
+        If the folder cannot be written to.
+    """
+    try:
+        kept = reserve_damaged_path(path)
+        os.replace(path, kept)
+    except OSError as error:
+        raise MedSegError(f"cannot move the damaged file {path} away: {format_os_error(error)}") from error
+    sync_folder(path.parent)
+    return kept
+
+
+def reserve_damaged_path(path: Path) -> Path:
+    """Create an empty file for what is set aside of a damaged file; no earlier one is overwritten."""
+    for number in itertools.count(1):  # pragma: no branch
+        kept = path.with_name(f"{path.name}.damaged-{number}")
+        with contextlib.suppress(FileExistsError):
+            kept.open("xb").close()
+            break
+    return kept
 
 
 def sync_file(path: Path) -> None:

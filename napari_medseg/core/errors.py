@@ -15,6 +15,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+damage_logger = logging.getLogger("napari_medseg.damage")
+"""Its warnings are for the user: commands print them, the window shows them."""
+_reported_damage: set[str] = set()
 
 _FREE_SPACE = "Free disk space, or choose another disk."
 _ADVICE = {
@@ -110,6 +113,16 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, UnicodeError | struct.error | zlib.error) or _is_of_file_library(type(error)):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
     return None
+
+
+def report_damage(message: str) -> None:
+    """Tell the user about a damaged file while the program goes on; once, however often the file is read.
+
+    For files of this program that cost only what they hold. The message says what is lost and where the file is.
+    """
+    if message not in _reported_damage:
+        _reported_damage.add(message)
+        damage_logger.warning("%s", message)
 
 
 @contextmanager

@@ -9,6 +9,11 @@ from napari_medseg.core.errors import MedSegError, get_reason
 
 MAX_ERRORS_LISTED = 20
 
+
+class DamagedFileError(MedSegError):
+    """A file of this program can be read, but its content is damaged."""
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -30,14 +35,14 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
     ------
     MedSegError
         If the file is missing or unreadable, is not JSON or not UTF-8, or has unknown, missing or wrong keys; the text
-        names the file and the keys.
+        names the file and the keys. It is a `DamagedFileError` if the file could be read.
     """
     try:
         return model.model_validate_json(path.read_bytes())  # bytes: invalid UTF-8 becomes a validation error, too
     except OSError as error:
         raise MedSegError(f"{path} {complaint}: {get_reason(error)}. {advice}") from error
     except ValidationError as error:
-        raise MedSegError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
+        raise DamagedFileError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
 
 
 def format_validation_error(error: ValidationError) -> str:

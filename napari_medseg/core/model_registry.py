@@ -15,9 +15,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_file, sync_folder
-from napari_medseg.core.errors import MedSegError, get_reason, look_up
-from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, set_aside, sync_file, sync_folder
+from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
+from napari_medseg.core.json_model import DamagedFileError, read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -126,7 +126,7 @@ class ModelRegistry:
         for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
-            logger.warning("%s was live but is missing in %s; the previous version is used", model, self.user_dir)
+            report_damage(f"{model} was live but is missing in {self.user_dir}; the previous version is used.")
         bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
         return bundled[0] if bundled else None
 
@@ -220,7 +220,7 @@ class ModelRegistry:
                 try:
                     card = read_card(path)
                 except MedSegError as error:
-                    logger.warning("%s is ignored: %s", path.parent, error)
+                    report_damage(f"{path.parent} is ignored: {error}")
                     continue
                 found[card.id] = _Version(_add_promotion_reason(card, reasons.get(card.id, "")), path.parent)
         return list(found.values())
@@ -244,17 +244,33 @@ class ModelRegistry:
         return {change.model: change.reason for change in changes if change.reason}
 
     def _read_live_file(self) -> _LiveFile:
+        """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
         path = self.user_dir / LIVE_FILE
         if not path.exists():
             return _LiveFile()
         complaint = "cannot be read, so it is not known which model is live"
-        advice = "Move the file away. Then the bundled model is live, and you can promote another."
-        return read_json_model(path, _LiveFile, complaint, advice)
+        advice = "The bundled models are live until you promote another; restore the file from a backup, or promote."
+        try:
+            return read_json_model(path, _LiveFile, complaint, advice)
+        except MedSegError as error:
+            report_damage(str(error))
+            return _LiveFile()
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
         tasks = self._read_live_file().tasks
+        if not tasks:
+            self._set_damaged_live_file_aside()
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
         atomic_write_text(self.user_dir / LIVE_FILE, after.model_dump_json(indent=2) + "\n")
+
+    def _set_damaged_live_file_aside(self) -> None:
+        """Keep a damaged `live.json` under another name; raise `MedSegError` if the file cannot be read at all."""
+        path = self.user_dir / LIVE_FILE
+        if path.exists():
+            try:
+                read_json_model(path, _LiveFile, "cannot be read", "Ask for permission, or move the file away.")
+            except DamagedFileError:
+                report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
 
 
 def _check_version_folder(card: ModelCard, folder: Path) -> None:

@@ -240,7 +240,7 @@ class Dock(QWidget):
     def _notify_paused_run(self) -> None:
         """Report a paused run of another task; a run of this task is offered in the retrain section."""
         waiting = run_control.find_paused_run(self._workspace)
-        if waiting is not None and waiting.task != self.worklist.task.name:
+        if waiting is not None and waiting.task != self.worklist.task.name and waiting.task in self._workspace.tasks:
             title = self._workspace.tasks.get_task(waiting.task).title
             show_info(f"A training run is paused. Choose the task {title} to resume it.")
 

@@ -26,7 +26,7 @@ from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_problem
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
@@ -93,6 +93,8 @@ class MedSegWidget(QWidget):
         self._layout.setSpacing(2)
         self._project_button = theme.make_tool_button("", "", "medseg-plain")
         self._make_project_row()
+        self._damage_notifier = DamageNotifier()
+        self._damage_notifier.start()
         self._viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._open(Workspace.open_default if workspace is None else lambda: workspace)
@@ -109,6 +111,7 @@ class MedSegWidget(QWidget):
     def close_down(self) -> None:
         """Save the draft, stop the engine, and close the project. A second call has no effect."""
         self._is_closed = True
+        self._damage_notifier.stop()
         gc.unfreeze()
         if self._window is not None:
             self._window.removeEventFilter(self)

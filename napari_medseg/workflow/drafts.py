@@ -49,7 +49,8 @@ class Draft:
         self._initial_review_region = WHOLE_IMAGE
         self._review_region = read_draft_region(get_draft_region_path(journal.path))
         for place, stroke in enumerate(journal.applied_strokes):
-            self._apply_stroke(stroke, stroke.old, stroke.new, journal.applied_strokes[:place])
+            before = self.labels.reshape(-1)[stroke.indices]  # not `old`: a stroke before it may be lost
+            self._apply_stroke(stroke, before, stroke.new, journal.applied_strokes[:place])
 
     @property
     def model(self) -> str:

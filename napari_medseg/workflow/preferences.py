@@ -1,15 +1,12 @@
 """User preferences, stored beside the models in `preferences.json`."""
 
-import logging
-
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
 
 PREFERENCES_FILE = "preferences.json"
-logger = logging.getLogger(__name__)
 
 
 class Preferences(BaseModel):
@@ -29,14 +26,14 @@ class Preferences(BaseModel):
 
 
 def read_preferences(registry: ModelRegistry) -> Preferences:
-    """Read the preferences. If the file is missing or damaged, use the defaults; a damaged file is logged."""
+    """Read the preferences. If the file is missing or damaged, use the defaults; a damaged file is reported."""
     path = registry.user_dir / PREFERENCES_FILE
     try:
         return Preferences.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Preferences()
     except (OSError, ValidationError) as error:
-        logger.warning("%s cannot be read, so the default preferences are used: %s", path, error)
+        report_damage(f"{path} cannot be read, so the default preferences are used: {get_reason(error)}.")
         return Preferences()
 
 

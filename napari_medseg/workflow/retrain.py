@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
@@ -18,7 +18,7 @@ from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import read_replay_images, write_replay_images
-from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_snapshot
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
@@ -152,7 +152,7 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     """Read the comparison of candidate and baseline for each hold-out case, worst change first."""
     folder = get_run_folder(ws, run)
     compared = read_compared_cases(folder)
-    files = {item.name: Path(item.labels).name for item in read_snapshot(folder / SNAPSHOT_FILE).items}
+    files = {item.name: Path(item.labels).name for item in _read_snapshot_items(folder)}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
     rows = []
@@ -165,7 +165,7 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
         rows.append(ComparisonRow(case, labels_file, event, in_part))
     rows.sort(key=lambda row: row.score_change)
     n_earlier = read_earlier_comparisons(folder)
-    if n_earlier is None:  # the run is older than this file
+    if n_earlier is None:  # the run is older than this file, or the file is damaged
         n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(folder))
     return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
 
@@ -216,7 +216,19 @@ def _count_earlier_comparisons(ws: Workspace, run: Run, groups: frozenset[str]) 
 
 def _read_hold_out_groups(folder: Path) -> frozenset[str]:
     """Return the hold-out groups of a run; a time budget may have ended the comparison before the last of them."""
-    return frozenset(item.group for item in read_snapshot(folder / SNAPSHOT_FILE).filter_by_role(Role.HOLD_OUT))
+    items = _read_snapshot_items(folder)
+    if not items:
+        return frozenset(event.group for event in read_compared_cases(folder))
+    return frozenset(item.group for item in items if item.role is Role.HOLD_OUT)
+
+
+def _read_snapshot_items(folder: Path) -> tuple[SnapshotItem, ...]:
+    """Read the items of a run that has ended. A damaged snapshot is reported, and no other run depends on it."""
+    try:
+        return read_snapshot(folder / SNAPSHOT_FILE).items
+    except MedSegError as error:
+        report_damage(f"{error} Other runs, and the comparison of this one, are used as before.")
+        return ()
 
 
 def _was_found_better(ws: Workspace, run: Run) -> bool:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import MAX_ERRORS_LISTED, read_json_model
 from napari_medseg.core.model_card import read_card
-from napari_medseg.core.model_registry import LIVE_FILE, ModelRegistry
 from napari_medseg.core.project.review_region import read_draft_region
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE, read_replay_images
 from napari_medseg.core.snapshot import read_snapshot
@@ -64,22 +63,29 @@ def test_a_thousand_errors_make_no_endless_message(tmp_path: Path) -> None:
     assert len(str(failure.value)) < 100 * MAX_ERRORS_LISTED
 
 
-def read_live_model(folder: Path) -> object:
-    return ModelRegistry(folder, folder / "bundled").get_live_id("lungs")
-
-
 @pytest.mark.parametrize(
     ("name", "reader"),
     [
         ("card.json", lambda folder: read_card(folder / "card.json")),
         ("snapshot.json", lambda folder: read_snapshot(folder / "snapshot.json")),
         ("larynx.json", lambda folder: read_task(folder / "larynx.json")),
-        ("1.area.json", lambda folder: read_draft_region(folder / "1.area.json")),
         (REPLAY_IMAGES_FILE, read_replay_images),
-        (LIVE_FILE, read_live_model),
     ],
 )
 def test_a_file_of_ours_that_is_no_utf_8_is_named(tmp_path: Path, name: str, reader: Callable[[Path], object]) -> None:
     (tmp_path / name).write_bytes(b'{"name": "\xff\xfe"}')
     with pytest.raises(MedSegError, match=name.replace(".", r"\.")):
         reader(tmp_path)
+
+
+def test_a_damaged_area_of_a_draft_is_set_aside_and_the_draft_opens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "1.area.json"
+    for number, damage in enumerate((b'{"name": "\xff\xfe"}', b"", b"\0\0"), start=1):
+        path.write_bytes(damage)
+        assert read_draft_region(path) is None
+        assert not path.exists()
+        assert (tmp_path / f"1.area.json.damaged-{number}").read_bytes() == damage
+        assert f"1.area.json.damaged-{number}" in caplog.records[-1].message
+    assert "Draw the area again before you accept" in caplog.text

@@ -1,7 +1,6 @@
 """The versions of the models: immutable, numbered, and one of them live."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -103,11 +102,62 @@ def test_damaged_version_is_left_out_and_the_live_one_falls_back(registry: Model
     assert registry.add(make_version(tmp_path / "run2")).version == 3, "a number is never given twice"
 
 
-def test_damaged_live_file_is_named(registry: ModelRegistry) -> None:
-    registry.user_dir.mkdir()
-    (registry.user_dir / "live.json").write_text(json.dumps({"tasks": {"lungs": 3}}), encoding="utf-8")
-    with pytest.raises(MedSegError, match=r"live.json cannot be read.*Move the file away"):
-        registry.get_live_card("lungs")
+DAMAGED_JSON = (b"", b"\0" * 64, b"{", b'{"tasks": {"lungs": 3}}', b'{"tasks": {"l\xffngs": []}}', b"[" * 100_000)
+
+
+@pytest.mark.parametrize("damage", DAMAGED_JSON)
+def test_a_damaged_live_file_costs_the_promotions_only(
+    registry: ModelRegistry, tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = registry.add(make_version(tmp_path / "run"))
+    registry.promote(card.id)
+    live = registry.user_dir / "live.json"
+    live.write_bytes(damage)
+    for _ in range(70):
+        assert registry.get_live_id("lungs") == "lungs-unet@1"
+        assert len(registry.list_versions("lungs")) == 2
+        assert registry.read_history("lungs") == ()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "live.json cannot be read, so it is not known which model is live" in caplog.text
+    assert live.read_bytes() == damage, "looking changes nothing"
+    registry.promote(card.id)
+    live.write_bytes(b"damaged again")
+    registry.promote(card.id)
+    assert registry.get_live_id("lungs") == card.id
+    kept = [live.with_name(f"live.json.damaged-{number}").read_bytes() for number in (1, 2)]
+    assert kept == [damage, b"damaged again"], "what was set aside is never overwritten"
+
+
+def test_a_live_file_that_cannot_be_read_is_not_replaced(registry: ModelRegistry, tmp_path: Path) -> None:
+    card = registry.add(make_version(tmp_path / "run"))
+    (registry.user_dir / "live.json").mkdir()
+    assert registry.get_live_id("lungs") == "lungs-unet@1"
+    with pytest.raises(MedSegError, match=r"live\.json"):
+        registry.promote(card.id)
+
+
+@pytest.mark.parametrize("damage", DAMAGED_JSON)
+def test_a_damaged_card_is_named_once(
+    registry: ModelRegistry, tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = registry.add(make_version(tmp_path / "run"))
+    registry.promote(card.id)
+    (registry.get_folder(card.id) / "card.json").write_bytes(damage)
+    for _ in range(70):
+        assert registry.get_live_id("lungs") == "lungs-unet@1"
+        registry.read_task_catalog()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "card.json is not a valid model card" in caplog.records[0].message
+    assert "was live but is missing" in caplog.records[1].message
+
+
+def test_a_damaged_task_file_is_named_once(registry: ModelRegistry, caplog: pytest.LogCaptureFixture) -> None:
+    registry.tasks_dir.mkdir(parents=True)
+    (registry.tasks_dir / "larynx.json").write_bytes(b'{"name": "lar\xff')
+    for _ in range(70):
+        assert "lungs" in registry.read_task_catalog()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "larynx.json is not a task" in caplog.text
 
 
 def test_persons_version_hides_a_bundled_one_of_the_same_id(registry: ModelRegistry, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run that is told to end, from inside of an epoch, goes on later as if nothing had happened."""
 
 import ast
+import math
 import os
 import signal
 import subprocess
@@ -18,11 +19,15 @@ from training.checkpoint import read_progress
 from training.run_folder import (
     CANCEL_FILE,
     CHECKPOINT_FILE,
+    EVENTS_FILE,
     PAUSE_FILE,
     EpochEnded,
     Event,
+    Failed,
     Finished,
+    Notice,
     Paused,
+    Started,
     append_event,
     is_paused,
     pause_on_signals,
@@ -141,9 +146,72 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
     }
 
 
-def test_a_damaged_list_of_events_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "events.jsonl").write_text('{"event": "Nonsense"}\n')
+SAID = (Started(1, 0, 1, 0, "cpu", None, 1.5), EpochEnded(1, 2, 0.5, 0.75, True, 3.0, 4.0), Notice("grüße"))
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Path:
+    for event in SAID:
+        append_event(tmp_path, event)
+    return tmp_path / EVENTS_FILE
+
+
+def test_a_torn_last_line_costs_itself_only(said: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = said.read_bytes()
+    for n_bytes in range(len(whole) - 20, len(whole)):
+        said.write_bytes(whole[:n_bytes])
+        append_event(said.parent, Notice("the run is resumed"))
+        kept = SAID if n_bytes == len(whole) - 1 else SAID[:2]
+        assert events_of(said.parent) == [*kept, Notice("the run is resumed")]
+    assert "is damaged at byte" in caplog.text
+
+
+DAMAGED_LINES = [
+    b"\xff\xfe\n",
+    b'{"event": "Notice", "text": "gr\xc3"}\n',
+    b"\0" * 512 + b"\n",
+    b'{"event": "Nonsense"}\n',
+    b'{"event": "Notice"}\n',
+    b'{"event": "Notice", "text": "a", "texu": "b"}\n',
+    b'{"event": "Notice", "text": null}\n',
+    b'{"event": ["Notice"], "text": "a"}\n',
+    b'{"event": "Paused", "epoch": "many", "step": 1, "seconds": 2.0}\n',
+    b'{"event": "Paused", "epoch": 1e999, "step": 1, "seconds": 2.0}\n',
+    b"[" * 100_000 + b"\n",
+    b"9" * 5000 + b"\n",
+    b"null\n",
+    b'"Notice"\n',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED_LINES)
+def test_a_damaged_line_is_named_once_and_the_others_are_read(
+    said: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = said.read_bytes().splitlines(keepends=True)
+    said.write_bytes(b"".join([lines[0], line, *lines[1:]]))
+    for _ in range(70):
+        assert events_of(said.parent) == list(SAID)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{EVENTS_FILE} is damaged at byte {len(lines[0])}" in caplog.text
+    assert "skipped" in caplog.text
+    assert said.read_bytes().splitlines(keepends=True)[1] == line, "nothing is removed"
+
+
+def test_blank_lines_and_other_numbers_are_no_damage(said: Path, caplog: pytest.LogCaptureFixture) -> None:
+    line = (
+        b'{"event": "EpochEnded", "epoch": 2, "n_epochs": 2, "train_loss": NaN, "val_dice": 1, "best": false, '
+        b'"seconds": 1, "seconds_left": 0}'
+    )
+    said.write_bytes(said.read_bytes() + b"\n\r\n" + line + b"\n")
+    last = events_of(said.parent)[-1]
+    assert isinstance(last, EpochEnded)
+    assert math.isnan(last.train_loss)
+    assert not caplog.records
+
+
+def test_a_run_with_damaged_events_goes_on_to_its_own_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / EVENTS_FILE).write_bytes(b'{"event": "Nonsense"}\n{"event": "Not')
     assert main([str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "is no event of a run" in said
-    assert "Traceback" not in said
+    assert "Traceback" not in capsys.readouterr().err
+    assert [type(event) for event in events_of(tmp_path)] == [Failed], "it has no recipe, and says so"

@@ -334,3 +334,23 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     assert ws.registry.get_live_card("lungs") == card
     with pytest.raises(MedSegError, match="trained on"):
         set_held_out(ws, "patient 0", True)
+
+
+def test_damaged_files_of_a_run_cost_its_cases_only(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    run = ended_run(ws, *[(0.5, 0.6)] * 5)
+    folder = ws.project.folder / run.folder
+    for name in ("snapshot.json", "doubt.txt", "earlier_comparisons.txt", "recipe.json", PROCESS_FILE):
+        (folder / name).write_bytes(b'{"task": "\xff')
+    for _ in range(70):
+        comparison = retrain.read_comparison(ws, run)
+    assert len(comparison.rows) == 5
+    assert {row.case for row in comparison.rows} == {None}
+    assert run_control.find_running_run(ws) is None
+    assert run_control.find_paused_run(ws, "lungs") is None
+    assert not is_alive(folder, None)
+    assert [record.levelname for record in caplog.records].count("WARNING") == 2
+    assert "snapshot.json is not a snapshot" in caplog.text
+    assert "earlier_comparisons.txt is damaged" in caplog.text
+    other = ws.project.insert(Run("r2", "lungs", "lungs-unet@1", "runs/r2", RunState.FINISHED, 1, None, "2026"))
+    (ws.project.folder / "runs" / "r2").mkdir()
+    assert retrain.read_comparison(ws, other).rows == (), "another run does not depend on it"

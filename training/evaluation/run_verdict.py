@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from napari_medseg.core.errors import report_damage
 from napari_medseg.core.quality.promotion_gate import Verdict, decide_promotion
 from training.run_folder import EARLIER_COMPARISONS_FILE, LABEL_PROBLEM_FILE, Compared, read_events
 
@@ -17,13 +18,19 @@ def write_earlier_comparisons(run_dir: Path, n_earlier: int) -> None:
 
 
 def read_earlier_comparisons(run_dir: Path) -> int | None:
-    """Return how many earlier comparisons the hold-out has served; `None` if the run was not started by a project."""
+    """Return how many earlier comparisons the hold-out has served; `None` if that is not known."""
     path = run_dir / EARLIER_COMPARISONS_FILE
-    return int(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return int(path.read_bytes())
+    except ValueError:
+        report_damage(f"{path} is damaged: it holds no number. The earlier comparisons are counted again.")
+        return None
 
 
 def read_verdict(run_dir: Path, n_earlier: int) -> Verdict:
     """Decide about the candidate of a run, after so many earlier comparisons on its hold-out."""
     doubt = run_dir / LABEL_PROBLEM_FILE
-    why = doubt.read_text(encoding="utf-8") if doubt.exists() else ""
+    why = doubt.read_text(encoding="utf-8", errors="replace") if doubt.exists() else ""
     return decide_promotion(read_compared_cases(run_dir), label_problem=why, n_earlier=n_earlier)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, set_aside
+from napari_medseg.core.errors import MedSegError, report_damage
+from napari_medseg.core.json_model import DamagedFileError, read_json_model
 from napari_medseg.core.project.case_files import StoredLabels, read_labels_on_case_grid, write_case_labels
 from napari_medseg.core.records import Case, Correction
 
@@ -209,14 +209,18 @@ def write_draft_region(path: Path, region: ReviewRegion) -> None:
 
 
 def read_draft_region(path: Path) -> ReviewRegion | None:
-    """Read the review region of a draft; `None` if none was drawn.
+    """Read the review region of a draft; `None` if none was drawn. A damaged file is set aside and reported.
 
     Raises
     ------
     MedSegError
-        If the file is damaged.
+        If the file cannot be read at all, or not be set aside.
     """
     if not path.exists():
         return None
-    advice = "Move the file away, then draw the area again; the labels are not affected."
-    return read_json_model(path, ReviewRegion, "is not a reviewed area", advice)
+    advice = "The labels are not affected. Draw the area again before you accept; else the whole image is reviewed."
+    try:
+        return read_json_model(path, ReviewRegion, "is not a reviewed area", advice)
+    except DamagedFileError as error:
+        report_damage(f"{error} The damaged file is kept as {set_aside(path).name}.")
+        return None

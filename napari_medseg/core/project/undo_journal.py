@@ -2,41 +2,42 @@
 
 A file is a magic word and records of ``length, CRC-32, kind, payload``. Each record is passed to the operating system
 at once, so that nothing is lost when the process ends, and synced within a second, so that a power failure loses at
-most one second. An incomplete last record is removed when the file is opened again, and saved in another file.
+most one second. An incomplete last record is removed when the file is opened again, and saved in another file. If other
+records are damaged, the whole file is kept under another name, and a new one holds all intact strokes.
 """
 
 import contextlib
 import logging
 import os
-import struct
+import shutil
 import threading
 import time
-import zlib
-from collections.abc import Iterator
-from enum import IntEnum
+from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
-from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.atomic_io import atomic_write, reserve_damaged_path, sync_file, sync_folder
+from napari_medseg.core.errors import MedSegError, format_os_error, get_reason, report_damage
+from napari_medseg.core.project.journal_records import (
+    MAGIC,
+    RECORD_HEADER,
+    SECONDS_FORMAT,
+    STROKE_HEADER,
+    JournalContent,
+    LostRecords,
+    Record,
+    RecordKind,
+    encode_record,
+    read_journal,
+)
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"medseg journal 2\n"
-RECORD_HEADER = struct.Struct("<II")
-STROKE_HEADER = struct.Struct("<BH")
-SECONDS_FORMAT = struct.Struct("<d")
 SYNC_AFTER_S = 0.5
 MANUAL_STROKE_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
-
-
-class _RecordKind(IntEnum):
-    STROKE = 1
-    UNDO = 2
-    REDO = 3
-    SECONDS = 4
 
 
 class StrokeJournal:
@@ -50,7 +51,7 @@ class StrokeJournal:
     Raises
     ------
     MedSegError
-        If the file is not a journal.
+        If the file is not a journal, or is damaged and the folder cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,10 +73,7 @@ class StrokeJournal:
         MedSegError
             If the journal cannot be written, such as on a full disk; it is then unchanged.
         """
-        model = stroke.model.encode()
-        self._append(
-            _RecordKind.STROKE, STROKE_HEADER.pack(stroke.kind, len(model)) + model + stroke.voxel_runs.tobytes()
-        )
+        self._append(_encode_stroke(stroke))
         self.applied_strokes.append(stroke)
         self.undone_strokes.clear()
 
@@ -83,7 +81,7 @@ class StrokeJournal:
         """Undo the last stroke and return it; `None` if there is none."""
         if not self.applied_strokes:
             return None
-        self._append(_RecordKind.UNDO, b"")
+        self._append(encode_record(RecordKind.UNDO))
         self.undone_strokes.append(self.applied_strokes.pop())
         return self.undone_strokes[-1]
 
@@ -91,13 +89,13 @@ class StrokeJournal:
         """Redo the stroke that was undone last and return it; `None` if there is none."""
         if not self.undone_strokes:
             return None
-        self._append(_RecordKind.REDO, b"")
+        self._append(encode_record(RecordKind.REDO))
         self.applied_strokes.append(self.undone_strokes.pop())
         return self.applied_strokes[-1]
 
     def add_seconds(self, seconds: float) -> None:
         """Add to the seconds that a person worked."""
-        self._append(_RecordKind.SECONDS, SECONDS_FORMAT.pack(seconds))
+        self._append(encode_record(RecordKind.SECONDS, SECONDS_FORMAT.pack(seconds)))
         self.seconds += seconds
 
     def sync(self) -> None:
@@ -124,9 +122,7 @@ class StrokeJournal:
                     self._file.close()
                     self._file = None
 
-    def _append(self, kind: _RecordKind, payload: bytes) -> None:
-        body = bytes([kind]) + payload
-        record = RECORD_HEADER.pack(len(body), zlib.crc32(body)) + body
+    def _append(self, record: bytes) -> None:
         with self._file_lock:
             try:
                 self._write(record if self._size else MAGIC + record)
@@ -164,32 +160,78 @@ class StrokeJournal:
             logger.warning("%s is written but not synced: %s", self.path, error)
 
     def _restore_from_file(self) -> int:
-        """Read the complete records; move an incomplete rest to another file. Return the size of the records."""
+        """Read the intact records, and set aside what is damaged or incomplete. Return the size of the file then."""
         data = self.path.read_bytes()
-        if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        content = read_journal(data)
+        if content is None:
             raise MedSegError(f"{self.path} is not a journal of strokes. Move it away; the prediction is not affected.")
-        end = len(MAGIC) if len(data) >= len(MAGIC) else 0
-        for kind, payload, behind in _iterate_records(data, end):
-            self._apply_record(kind, payload)
-            end = behind
-        if end < len(data):
-            self.path.with_suffix(".torn").write_bytes(data[end:])
-            os.truncate(self.path, end)
-            logger.warning("%s ended in an incomplete record of %d bytes", self.path, len(data) - end)
+        self._replay(content.records)
         self.saved_at = self.path.stat().st_mtime
-        return end
+        if content.is_damaged:
+            return self._replace_damaged_file(content)
+        if content.end < len(data):
+            self._cut_incomplete_record(data, content.end)
+        return content.end
 
-    def _apply_record(self, kind: _RecordKind, payload: bytes) -> None:
-        match kind:
-            case _RecordKind.STROKE:
-                self.applied_strokes.append(_decode_stroke(payload))
-                self.undone_strokes.clear()
-            case _RecordKind.UNDO:
-                self.undone_strokes.append(self.applied_strokes.pop())
-            case _RecordKind.REDO:
-                self.applied_strokes.append(self.undone_strokes.pop())
-            case _RecordKind.SECONDS:
-                self.seconds += SECONDS_FORMAT.unpack(payload)[0]
+    def _replay(self, records: Iterable[Record | LostRecords]) -> None:
+        """Restore strokes and seconds. A lost stroke takes part, so that its undo does not undo another stroke."""
+        applied: list[Stroke | LostRecords] = []
+        undone: list[Stroke | LostRecords] = []
+        for record in records:
+            if isinstance(record, LostRecords):
+                applied.append(record)
+                undone.clear()
+                continue
+            match record.kind:
+                case RecordKind.STROKE:
+                    applied.append(_decode_stroke(record.payload))
+                    undone.clear()
+                case RecordKind.UNDO if applied:
+                    last = applied[-1]
+                    is_known = isinstance(last, Stroke) or last.is_stroke
+                    undone.append(applied.pop() if is_known else LostRecords(0, is_stroke=True))
+                case RecordKind.REDO if undone:
+                    applied.append(undone.pop())
+                case RecordKind.SECONDS:
+                    self.seconds += SECONDS_FORMAT.unpack(record.payload)[0]
+        self.applied_strokes = [stroke for stroke in applied if isinstance(stroke, Stroke)]
+        self.undone_strokes = [stroke for stroke in undone if isinstance(stroke, Stroke)]
+
+    def _cut_incomplete_record(self, data: bytes, end: int) -> None:
+        kept = self.path.with_suffix(".torn")
+        try:
+            if kept.exists():  # never overwritten
+                kept = reserve_damaged_path(kept)
+            kept.write_bytes(data[end:])
+            os.truncate(self.path, end)
+        except OSError as error:
+            raise MedSegError(f"cannot restore {self.path}: {format_os_error(error)}") from error
+        logger.warning("%s ended in an incomplete record of %d bytes", self.path, len(data) - end)
+
+    def _replace_damaged_file(self, content: JournalContent) -> int:
+        """Keep the damaged file under another name, write a new one with all that was read, and tell the user."""
+        steps = [_encode_stroke(stroke) for stroke in (*self.applied_strokes, *reversed(self.undone_strokes))]
+        steps += [encode_record(RecordKind.UNDO)] * len(self.undone_strokes)
+        data = b"".join([MAGIC, *steps, encode_record(RecordKind.SECONDS, SECONDS_FORMAT.pack(self.seconds))])
+        try:
+            before = self.path.stat()
+            kept = reserve_damaged_path(self.path)
+            shutil.copyfile(self.path, kept)
+            sync_file(kept)
+            with atomic_write(self.path) as beside:
+                beside.write_bytes(data)
+                os.utime(beside, ns=(before.st_atime_ns, before.st_mtime_ns))  # drafts are listed by it
+        except OSError as error:
+            raise MedSegError(f"cannot restore {self.path}: {format_os_error(error)}") from error
+        sync_folder(self.path.parent)
+        lost = [record for record in content.records if isinstance(record, LostRecords)]
+        n_strokes = len(self.applied_strokes) + len(self.undone_strokes)
+        what = f"{sum(one.n_bytes for one in lost)} bytes in {len(lost)} places cannot be read" if lost else ""
+        report_damage(
+            f"{self.path} is damaged: {what or 'no stroke is lost'}. {n_strokes} strokes are restored; "
+            f"check the labels before you accept them. The damaged file is kept as {kept.name}."
+        )
+        return len(data)
 
 
 def get_journal_path(project_folder: Path, review_id: int) -> Path:
@@ -198,7 +240,7 @@ def get_journal_path(project_folder: Path, review_id: int) -> Path:
 
 
 def has_manual_strokes(path: Path) -> bool:
-    """Whether a journal has strokes of a person, except carried-over ones; reads only the record headers."""
+    """Whether a journal has strokes of a person, except carried-over ones; reads only the record headers if it can."""
     if not path.exists():
         return False
     with path.open("rb") as file:
@@ -206,20 +248,27 @@ def has_manual_strokes(path: Path) -> bool:
         while len(head := file.read(RECORD_HEADER.size)) == RECORD_HEADER.size:
             length, _ = RECORD_HEADER.unpack(head)
             start = file.read(2)
-            if len(start) > 1 and start[0] == _RecordKind.STROKE and start[1] in MANUAL_STROKE_KINDS:
+            if len(start) > 1 and start[0] == RecordKind.STROKE and start[1] in MANUAL_STROKE_KINDS:
                 return True
             file.seek(length - len(start), os.SEEK_CUR)
-    return False
+        is_whole = not head and file.tell() == path.stat().st_size
+    return not is_whole and _has_manual_records(path.read_bytes())
 
 
-def _iterate_records(data: bytes, position: int) -> Iterator[tuple[_RecordKind, bytes, int]]:
-    while position + RECORD_HEADER.size <= len(data):
-        length, checksum = RECORD_HEADER.unpack_from(data, position)
-        body = data[position + RECORD_HEADER.size : position + RECORD_HEADER.size + length]
-        if len(body) != length or zlib.crc32(body) != checksum or not body:
-            return
-        position += RECORD_HEADER.size + length
-        yield _RecordKind(body[0]), body[1:], position
+def _has_manual_records(data: bytes) -> bool:
+    """Like `has_manual_strokes`, for a damaged journal; a lost record may be a stroke."""
+    content = read_journal(data)
+    return content is not None and any(
+        isinstance(record, LostRecords)
+        or (record.kind is RecordKind.STROKE and record.payload[0] in MANUAL_STROKE_KINDS)
+        for record in content.records
+    )
+
+
+def _encode_stroke(stroke: Stroke) -> bytes:
+    model = stroke.model.encode()
+    head = STROKE_HEADER.pack(stroke.kind, len(model))
+    return encode_record(RecordKind.STROKE, head + model + stroke.voxel_runs.tobytes())
 
 
 def _decode_stroke(payload: bytes) -> Stroke:

@@ -4,7 +4,6 @@ A custom task is stored in `<registry>/tasks/<name>.json`, so that every project
 the project has a case of it, so that the project can be moved; and on the card of each version for it.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,10 @@ from pathlib import Path
 from pydantic import RootModel
 
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, look_up, report_damage
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import CustomTask, extends
-
-logger = logging.getLogger(__name__)
 
 TASKS_FOLDER = "tasks"
 
@@ -59,8 +56,8 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
     folders
         Folders with task files; a later folder has priority, so the project's folder comes after the registry's.
         Exception: if a definition equals another one plus more labels at the end, the longer one is used, so that
-        labels added in one place are known everywhere. A missing folder is allowed; a damaged file is skipped with a
-        warning.
+        labels added in one place are known everywhere. A missing folder is allowed; a damaged file is reported once
+        and skipped.
     from_cards
         Tasks on the cards of versions, for tasks that exist only there.
     """
@@ -73,7 +70,7 @@ def read_task_catalog(folders: Iterable[Path], from_cards: Iterable[Task | None]
             try:
                 task = read_task(path)
             except MedSegError as error:
-                logger.warning("%s", error)
+                report_damage(f"{error} Until then the task is used as on the card of its model, if it has one.")
             else:
                 own[task.name] = _choose_longer(own.get(task.name), task)
     return TaskCatalog(dict(sorted(own.items())))

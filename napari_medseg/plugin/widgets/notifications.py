@@ -1,11 +1,12 @@
 """Error handling of the window: an error that the user can solve is shown as a notification."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError, damage_logger, translate_errors
 from napari_medseg.inference.engine.client import PredictionCancelled
 
 
@@ -27,3 +28,19 @@ def show_errors() -> Iterator[None]:
             yield
     except MedSegError as error:
         show_problem(error)
+
+
+class DamageNotifier(logging.Handler):
+    """Shows each report of a damaged file as a notification, from `start` until `stop`."""
+
+    def start(self) -> None:
+        """Show the reports from now on."""
+        damage_logger.addHandler(self)
+
+    def stop(self) -> None:
+        """Show no more reports; a second call has no effect."""
+        damage_logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one report."""
+        show_warning(record.getMessage())

@@ -134,6 +134,119 @@ def test_torn_last_record_is_cut_off_and_kept_beside(tmp_path: Path, n_bytes: in
     assert [stroke.indices.tolist() for stroke in StrokeJournal(path).applied_strokes] == [[1, 2, 3], [9]]
 
 
+def test_a_second_torn_record_does_not_overwrite_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    for tail in (b"first", b"second", b"third"):
+        journal = StrokeJournal(path)
+        journal.add(paint([1]))
+        journal.close()
+        path.write_bytes(path.read_bytes() + tail)
+        StrokeJournal(path)
+    kept = [path.with_suffix(end).read_bytes() for end in (".torn", ".torn.damaged-1", ".torn.damaged-2")]
+    assert kept == [b"first", b"second", b"third"]
+
+
+def starts(strokes: list[Stroke]) -> list[int]:
+    return [int(stroke.indices[0]) for stroke in strokes]
+
+
+def write_long_journal(path: Path) -> bytes:
+    """269 strokes, 40 of which were undone and 10 redone; the last ones are undone again."""
+    journal = StrokeJournal(path)
+    for number in range(269):
+        journal.add(paint([number, number + 1000]))
+        if number % 7 == 3:
+            journal.undo()
+            journal.add(paint([number, number + 1000]))
+            journal.add_seconds(1.0)
+    for _ in range(40):
+        journal.undo()
+    for _ in range(10):
+        journal.redo()
+    journal.close()
+    return path.read_bytes()
+
+
+def test_one_flipped_bit_costs_one_stroke_at_most(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "1.journal"
+    whole = write_long_journal(path)
+    before = StrokeJournal(path)
+    applied, undone = starts(before.applied_strokes), starts(before.undone_strokes)
+    assert (len(applied), len(undone)) == (239, 30)
+    rng = np.random.default_rng(0)
+    for number, place in enumerate(rng.choice(len(whole), 60, replace=False), start=1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        journal = StrokeJournal(path)
+        now_applied, now_undone = starts(journal.applied_strokes), starts(journal.undone_strokes)
+        assert [one for one in applied if one in now_applied] == now_applied, f"another order after {place}"
+        assert [one for one in undone if one in now_undone] == now_undone
+        assert len(now_applied) + len(now_undone) >= 268, f"byte {place}"
+        assert journal.seconds >= before.seconds - 1.0
+        assert path.with_name(f"1.journal.damaged-{number}").read_bytes() == damaged, "the damaged file is kept"
+        assert len([record for record in caplog.records if record.levelname == "WARNING"]) == number, "told once each"
+        again = StrokeJournal(path)
+        assert (starts(again.applied_strokes), starts(again.undone_strokes)) == (now_applied, now_undone)
+    assert "check the labels before you accept" in caplog.text
+
+
+def test_the_undo_of_a_lost_stroke_undoes_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    journal = StrokeJournal(path)
+    journal.add(paint([1]))
+    at = path.stat().st_size
+    journal.add(paint([2]))
+    journal.undo()
+    journal.close()
+    data = bytearray(path.read_bytes())
+    data[at + 12] ^= 4
+    path.write_bytes(data)
+    assert starts(StrokeJournal(path).applied_strokes) == [1]
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 700, b"\xff" * 5, b"\x01\0\0\0" * 40])
+@pytest.mark.parametrize("place", [0, 17, 3000])
+def test_a_damaged_block_costs_what_lay_in_it(tmp_path: Path, place: int, damage: bytes) -> None:
+    path = tmp_path / "1.journal"
+    whole = write_long_journal(path)
+    n_strokes = 269
+    path.write_bytes(whole[:place] + damage + whole[place + len(damage) :])
+    assert has_manual_strokes(path)
+    journal = StrokeJournal(path)
+    n_lost = n_strokes - len(journal.applied_strokes) - len(journal.undone_strokes)
+    assert n_lost <= len(damage) // 40 + 2
+    journal.add(paint([7]))
+    journal.close()
+    assert starts(StrokeJournal(path).applied_strokes)[-1] == 7
+
+
+def test_a_journal_of_zeros_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "1.journal"
+    path.write_bytes(b"\0" * 4096)
+    assert not has_manual_strokes(path)
+    assert StrokeJournal(path).applied_strokes == []
+    assert path.with_name("1.journal.damaged-1").read_bytes() == b"\0" * 4096
+    assert "1.journal is damaged" in caplog.text
+
+
+def test_damage_in_a_journal_of_50_mb_is_found_in_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    journal = StrokeJournal(path)
+    flat = np.arange(0, 2_000_000, 2)
+    for _ in range(2):
+        journal.add(paint(flat, np.arange(flat.size) % 3, 1))
+    journal.add(paint([5]))
+    journal.close()
+    data = bytearray(path.read_bytes())
+    data[17] ^= 1  # the length of the first stroke
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    began = time.monotonic()
+    assert len(StrokeJournal(path).applied_strokes) == 2
+    assert time.monotonic() - began < 10
+
+
 def test_record_of_noise_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
     journal = StrokeJournal(path)
