@@ -6,6 +6,7 @@ in the folder pauses or cancels the run; a signal creates this file.
 """
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
+from napari_medseg.core.project.lock import hold_lock, is_lock_held
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE as REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
 
@@ -31,6 +33,7 @@ EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
+TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
 EARLIER_COMPARISONS_FILE = "earlier_comparisons.txt"  # how many comparisons the hold-out has served before this run
 ENVIRONMENT_FILE = "environment.json"
@@ -192,6 +195,46 @@ def get_events_offset(run_dir: Path) -> int:
     """Return the offset after the events so far; `read_events` with this offset yields only new events."""
     path = run_dir / EVENTS_FILE
     return path.stat().st_size if path.exists() else 0
+
+
+TRAINER_LOCK_WAIT_S = 2.0
+"""A window that asks whether a trainer is at work holds the lock itself for a moment."""
+
+
+@contextmanager
+def hold_trainer_lock(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of a run folder: one process trains there at a time, whatever the clock and process ids say.
+
+    Of the processes of `torchrun`, the first one holds it for all.
+
+    Raises
+    ------
+    MedSegError
+        If another process trains in the folder, or it cannot be written to.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with hold_lock(run_dir / TRAINER_LOCK_FILE, TRAINER_LOCK_WAIT_S, _describe_trainer(run_dir)):
+        yield
+
+
+def has_trainer(run_dir: Path) -> bool:
+    """Whether a process trains in the folder now."""
+    return is_lock_held(run_dir / TRAINER_LOCK_FILE)
+
+
+def ensure_no_trainer(run_dir: Path) -> None:
+    """Raise `MedSegError` if a process trains in the folder: a second one would overwrite its checkpoints."""
+    if has_trainer(run_dir):
+        raise MedSegError(_describe_trainer(run_dir))
+
+
+def _describe_trainer(run_dir: Path) -> str:
+    return (
+        f"the run in {run_dir} is still under way in another process, so no second one may train there. "
+        "Wait for it, or pause or cancel it."
+    )
 
 
 PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")

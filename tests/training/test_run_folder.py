@@ -24,6 +24,8 @@ from training.run_folder import (
     Finished,
     Paused,
     append_event,
+    has_trainer,
+    hold_trainer_lock,
     is_paused,
     pause_on_signals,
     read_events,
@@ -48,6 +50,25 @@ def test_a_signal_is_a_wish_to_pause(tmp_path: Path, name: str) -> None:
     assert signal.getsignal(getattr(signal, name)) == before
     (tmp_path / CANCEL_FILE).touch()
     assert not is_paused(tmp_path), "what is cancelled ends for good"
+
+
+def test_a_second_trainer_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append_event(tmp_path, Paused(1, 13, 6.0))
+    (tmp_path / PAUSE_FILE).touch()
+    with hold_trainer_lock(tmp_path):
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert has_trainer(tmp_path)
+        assert main([str(tmp_path)]) == 1
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert "still under way in another process" in capsys.readouterr().err
+    assert not has_trainer(tmp_path)
+
+
+def test_the_processes_of_a_team_share_the_lock_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hold_trainer_lock(tmp_path):
+        monkeypatch.setenv("RANK", "1")
+        with hold_trainer_lock(tmp_path):
+            assert has_trainer(tmp_path)
 
 
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun) -> None:
