@@ -22,6 +22,9 @@ LOCK_FILE = "lock"
 HOLDER_FILE = "lock-holder.txt"
 """Names the process that holds the lock. A separate file, because Windows does not allow to read a locked file."""
 
+SHARED_LOCK_FILE = ".lock"
+SHARED_LOCK_WAIT_S = 60.0
+
 PROBE_S = 0.03
 POLL_S = 0.01
 """`is_lock_held` asks for the lock several times, because another process may ask at the same moment."""
@@ -104,6 +107,26 @@ def hold_lock(path: Path, wait_s: float, refusal: str) -> Iterator[None]:
     finally:
         if lock.is_locked:
             lock.release()
+
+
+@contextlib.contextmanager
+def lock_shared_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that several processes change, such as the registry; make the folder if needed.
+
+    Read what is to be changed inside the context. Others wait. A thread that holds the lock must not ask for it again.
+
+    Raises
+    ------
+    MedSegError
+        If another process holds the lock for a minute, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MedSegError(f"cannot make the folder {folder}: {format_os_error(error)}") from error
+    refusal = f"another program has been changing {folder} for a minute. Close it, then try again."
+    with hold_lock(folder / SHARED_LOCK_FILE, SHARED_LOCK_WAIT_S, refusal):
+        yield
 
 
 def is_lock_held(path: Path) -> bool:
