@@ -15,6 +15,7 @@ from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
+from napari_medseg.core.project.lost_database import ensure_database_not_lost
 from napari_medseg.core.project.migrations import migrate
 from napari_medseg.core.project.rows import TABLES, Record, RunItem, decode_record, encode_record, quote_column
 from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
@@ -40,10 +41,11 @@ class Project:
         Raises
         ------
         MedSegError
-            If the folder already holds a project, or cannot be written to.
+            If the folder already holds a project, also one whose database is lost, or cannot be written to.
         """
         if (folder / DATABASE).exists():
             raise MedSegError(f"{folder} already holds a project. Open it, or choose another folder.")
+        ensure_database_not_lost(folder / DATABASE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -59,7 +61,8 @@ class Project:
         Raises
         ------
         MedSegError
-            If there is no project, another window has it open, it is damaged, or a newer program wrote it.
+            If there is no project, another window has it open, it is damaged, its database is empty although labels lie
+            beside it, or a newer program wrote it.
         """
         if not (folder / DATABASE).is_file():
             raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder or make one.")
@@ -69,6 +72,8 @@ class Project:
     def _connect(cls, folder: Path) -> Self:
         lock = FolderLock(folder)
         try:
+            if (folder / DATABASE).is_file() and not (folder / DATABASE).stat().st_size:
+                ensure_database_not_lost(folder / DATABASE)  # before SQLite, which would remove the journal beside it
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
             return cls(folder, lock, _open_database(folder / DATABASE))
@@ -255,6 +260,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys = ON")
             if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(verdict)
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                ensure_database_not_lost(path)
             migrate(connection, path)
         except (sqlite3.Error, MedSegError):
             connection.close()
@@ -275,5 +282,5 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise MedSegError(
             f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
-            "Restore the file from a backup, or move it away and start a new project."
+            "Restore the file from a backup, or start a new project in another folder."
         ) from error
