@@ -19,6 +19,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
+from napari_medseg.core.open_folders import watched_folder
 from napari_medseg.core.project.lock import hold_lock, is_lock_held
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE as REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
@@ -197,8 +198,9 @@ def get_events_offset(run_dir: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-TRAINER_LOCK_WAIT_S = 2.0
-"""A window that asks whether a trainer is at work holds the lock itself for a moment."""
+TRAINER_LOCK_WAIT_S = 2.0  # who asks whether a trainer is at work holds the lock for a moment
+TRAINER_AT_WORK = "the run in {} is still under way in another process. Wait for it, or pause or cancel it."
+RUN_FOLDER_MOVED = "the run folder {} was renamed, moved or replaced meanwhile. Continue the run where it is now."
 
 
 @contextmanager
@@ -215,7 +217,8 @@ def hold_trainer_lock(run_dir: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    with hold_lock(run_dir / TRAINER_LOCK_FILE, TRAINER_LOCK_WAIT_S, _describe_trainer(run_dir)):
+    lock, moved = run_dir / TRAINER_LOCK_FILE, RUN_FOLDER_MOVED.format(run_dir)
+    with hold_lock(lock, TRAINER_LOCK_WAIT_S, TRAINER_AT_WORK.format(run_dir)), watched_folder(run_dir, moved):
         yield
 
 
@@ -227,14 +230,7 @@ def has_trainer(run_dir: Path) -> bool:
 def ensure_no_trainer(run_dir: Path) -> None:
     """Raise `MedSegError` if a process trains in the folder: a second one would overwrite its checkpoints."""
     if has_trainer(run_dir):
-        raise MedSegError(_describe_trainer(run_dir))
-
-
-def _describe_trainer(run_dir: Path) -> str:
-    return (
-        f"the run in {run_dir} is still under way in another process, so no second one may train there. "
-        "Wait for it, or pause or cancel it."
-    )
+        raise MedSegError(TRAINER_AT_WORK.format(run_dir))
 
 
 PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
+from napari_medseg.core.errors import MedSegError
 from training import run_folder
 from training.__main__ import main, run
 from training.checkpoint import read_progress
@@ -62,6 +63,19 @@ def test_a_second_trainer_changes_nothing(tmp_path: Path, capsys: pytest.Capture
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert "still under way in another process" in capsys.readouterr().err
     assert not has_trainer(tmp_path)
+
+
+def test_a_trainer_does_not_write_where_its_folder_was(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    with hold_trainer_lock(run_dir):
+        run_dir.rename(tmp_path / "renamed")
+        with pytest.raises(MedSegError, match="Continue the run where it is now"):
+            atomic_write_text(run_dir / "split.json", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["renamed"]
+    assert not has_trainer(tmp_path / "renamed")
+    run_dir.mkdir()
+    atomic_write_text(run_dir / "split.json", "{}")  # it is watched no more
 
 
 def test_the_processes_of_a_team_share_the_lock_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
+from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
@@ -33,6 +34,11 @@ class Project:
         self._lock = lock
         self._connection = connection
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
+        watch_folder(
+            folder,
+            f"the project folder {folder} was renamed, moved or replaced while it is open, so nothing was saved. The "
+            "draft is kept. Give the folder its name again, or close the project and open it where it is now.",
+        )
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -86,6 +92,7 @@ class Project:
 
     def close(self) -> None:
         """Close the database and release the lock. Calling it twice is allowed."""
+        unwatch_folder(self.folder)
         self._connection.close()
         self._lock.release()
 
@@ -96,11 +103,12 @@ class Project:
         Raises
         ------
         MedSegError
-            If the disk is full or the database is damaged.
+            If the disk is full, the database is damaged, or the project folder was renamed while it is open.
         """
         if self._connection.in_transaction:
             yield
             return
+        ensure_in_place(self.folder)
         with _translate_sqlite_errors(self.folder / DATABASE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.open_folders import ensure_in_place
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class StrokeJournal:
         Raises
         ------
         MedSegError
-            If the journal cannot be written, such as on a full disk; it is then unchanged.
+            If the journal cannot be written, such as on a full disk, or its project was renamed while it is open; it
+            is then unchanged.
         """
         model = stroke.model.encode()
         self._append(
@@ -143,7 +145,8 @@ class StrokeJournal:
         self.saved_at = time.time()
 
     def _write(self, data: bytes) -> None:
-        if self._file is None:
+        if self._file is None:  # an open file goes along with a renamed project, so strokes stay in their journal
+            ensure_in_place(self.path)
             self._file = FileIO(self.path, "ab")
         if os.fstat(self._file.fileno()).st_size > self._size:  # the rest of a failed write, see below
             self._file.truncate(self._size)
