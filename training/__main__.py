@@ -28,6 +28,7 @@ from training.run_folder import (
     Paused,
     Started,
     append_event,
+    hold_trainer_lock,
     is_paused,
     pause_on_signals,
     read_events,
@@ -61,8 +62,8 @@ def main(arguments: Sequence[str] | None = None, since: float | None = None) -> 
     Returns
     -------
     int
-        0 if the run ended with a model, 1 if it failed, 2 without a folder, 3 if it was paused. The same command
-        resumes a paused run.
+        0 if the run ended with a model, 1 if it failed or another process trains in the folder, 2 without a folder,
+        3 if it was paused. The same command resumes a paused run.
     """
     try:
         run_dir, began_at = _read_arguments(list(sys.argv[1:] if arguments is None else arguments))
@@ -72,13 +73,13 @@ def main(arguments: Sequence[str] | None = None, since: float | None = None) -> 
     started = time.monotonic() - _compute_waited_s(since if began_at is None else began_at)
     logging.raiseExceptions = False  # a log on a full disk must not fill stderr with tracebacks
     try:
-        with translate_errors():
+        with translate_errors(), hold_trainer_lock(run_dir):
             if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
                 logger.info("the run is already finished")
                 return 0
             with pause_on_signals(run_dir):
                 return _run_and_log(run_dir, started)
-    except MedSegError as error:  # the run folder itself cannot be read or written
+    except MedSegError as error:  # the folder cannot be read or written, or another process trains there
         sys.stderr.write(f"training: {error}\n")
         return 1
 

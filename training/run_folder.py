@@ -23,6 +23,8 @@ from napari_medseg.core.errors import report_damage
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE
+from napari_medseg.core.open_folders import watched_folder
+from napari_medseg.core.project.lock import hold_lock, is_lock_held
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE as REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
 
@@ -36,6 +38,7 @@ EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
+TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
 EARLIER_COMPARISONS_FILE = "earlier_comparisons.txt"  # how many comparisons the hold-out has served before this run
 ENVIRONMENT_FILE = "environment.json"
@@ -213,6 +216,41 @@ def get_events_offset(run_dir: Path) -> int:
     """Return the offset after the events so far; `read_events` with this offset yields only new events."""
     path = run_dir / EVENTS_FILE
     return path.stat().st_size if path.exists() else 0
+
+
+TRAINER_LOCK_WAIT_S = 2.0  # who asks whether a trainer is at work holds the lock for a moment
+TRAINER_AT_WORK = "the run in {} is still under way in another process. Wait for it, or pause or cancel it."
+RUN_FOLDER_MOVED = "the run folder {} was renamed, moved or replaced meanwhile. Continue the run where it is now."
+
+
+@contextmanager
+def hold_trainer_lock(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of a run folder: one process trains there at a time, whatever the clock and process ids say.
+
+    Of the processes of `torchrun`, the first one holds it for all.
+
+    Raises
+    ------
+    MedSegError
+        If another process trains in the folder, or it cannot be written to.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock, moved = run_dir / TRAINER_LOCK_FILE, RUN_FOLDER_MOVED.format(run_dir)
+    with hold_lock(lock, TRAINER_LOCK_WAIT_S, TRAINER_AT_WORK.format(run_dir)), watched_folder(run_dir, moved):
+        yield
+
+
+def has_trainer(run_dir: Path) -> bool:
+    """Whether a process trains in the folder now."""
+    return is_lock_held(run_dir / TRAINER_LOCK_FILE)
+
+
+def ensure_no_trainer(run_dir: Path) -> None:
+    """Raise `MedSegError` if a process trains in the folder: a second one would overwrite its checkpoints."""
+    if has_trainer(run_dir):
+        raise MedSegError(TRAINER_AT_WORK.format(run_dir))
 
 
 PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, explain, format_os_error
+from napari_medseg.core.open_folders import ensure_in_place
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".writing-"
@@ -24,8 +25,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     ------
     MedSegError
         If the folder cannot be written to, the disk is full, or the format cannot store the content; an existing file
-        is not changed.
+        is not changed. Also if the project or run that holds the file was renamed while it is open.
     """
+    ensure_in_place(path)
     # The end of the name must stay: libraries choose format and compression by it. The rest would make it too long.
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name[-TEMPORARY_TAIL:]}")
     try:

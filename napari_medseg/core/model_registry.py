@@ -2,7 +2,8 @@
 
 A version is an immutable folder ``<name>/<version>/{card.json, model.safetensors}``. Bundled versions are read-only.
 The user's versions are in the user's folder together with `live.json`, the history of promotions and roll-backs; the
-last entry determines the live version.
+last entry determines the live version. Several processes use the folder, so each change is made under its lock
+(`lock_shared_folder`).
 """
 
 import logging
@@ -19,6 +20,7 @@ from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256,
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
+from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.tasks.bundled_tasks import TASKS
@@ -156,6 +158,12 @@ class ModelRegistry:
         """
         card = read_card(folder / CARD_FILE)
         _check_version_folder(card, folder)
+        with lock_shared_folder(self.user_dir):
+            card = self._copy_version(card, folder, reason)
+        logger.info("added %s to %s", card.id, self.user_dir)
+        return card
+
+    def _copy_version(self, card: ModelCard, folder: Path, reason: str) -> ModelCard:
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
             beside.mkdir(parents=True)
@@ -177,7 +185,6 @@ class ModelRegistry:
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        logger.info("added %s to %s", card.id, self.user_dir)
         return card
 
     def find_next_version(self, name: str) -> int:
@@ -189,9 +196,10 @@ class ModelRegistry:
     def promote(self, model: str, reason: str = "") -> ModelCard:
         """Make a version live for its task; `reason` is kept in the history and shown on the card."""
         card = self.get_card(model)
-        if self.get_live_id(card.task) == model:
-            return card
-        self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
+        with lock_shared_folder(self.user_dir):
+            if self.get_live_id(card.task) == model:
+                return card
+            self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
@@ -202,6 +210,11 @@ class ModelRegistry:
         MedSegError
             If there is no earlier live version.
         """
+        with lock_shared_folder(self.user_dir):
+            self._remove_live_version(task)
+        return self.get_live_card(task)
+
+    def _remove_live_version(self, task: str) -> None:
         stack = self._build_live_stack(task)
         bundled = any(self.get_folder(card.id).is_relative_to(self.bundled_dir) for card in self.list_versions(task))
         if not stack or (len(stack) == 1 and not bundled):
@@ -209,7 +222,6 @@ class ModelRegistry:
             raise MedSegError(f"{self.get_live_card(task).id} {which}; there is no earlier one to roll back to.")
         before = self.get_live_card(task)
         self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
-        return self.get_live_card(task)
 
     def _read_versions(self) -> list[_Version]:
         """Read every valid version; a user's version replaces a bundled one with the same id."""

@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.project.lock import lock_shared_folder
 
 PREFERENCES_FILE = "preferences.json"
 
@@ -41,7 +42,7 @@ def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None
     """Write the preferences; raise `MedSegError` if the file cannot be written."""
     path = registry.user_dir / PREFERENCES_FILE
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
+        with lock_shared_folder(registry.user_dir):
+            atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise MedSegError(f"the preferences cannot be written to {path}: {get_reason(error)}.") from error

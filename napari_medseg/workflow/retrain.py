@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.open_folders import ensure_in_place
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
@@ -246,6 +247,7 @@ def _make_run_id(family: str) -> str:
 
 def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot: Snapshot) -> Path:
     """Write all files that the training process reads to the run folder."""
+    ensure_in_place(folder)
     folder.mkdir(parents=True)
     write_snapshot(snapshot, folder / SNAPSHOT_FILE)
     write_recipe(beginning.recipe, folder / RECIPE_FILE)

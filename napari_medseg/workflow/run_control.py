@@ -27,6 +27,8 @@ from training.run_folder import (
     Notice,
     Paused,
     append_event,
+    ensure_no_trainer,
+    has_trainer,
     read_events,
 )
 
@@ -97,8 +99,10 @@ def resume(ws: Workspace, run: Run, since: float | None = None) -> Run:
     Raises
     ------
     MedSegError
-        If it was neither paused nor interrupted, or another run is active.
+        If it was neither paused nor interrupted, its process is still at work, or another run is active.
     """
+    if ws.project.get_record(Run, run.id).state is not RunState.RUNNING:
+        ensure_no_trainer(get_run_folder(ws, run))
     if not can_resume(ws, run):
         raise MedSegError(
             f"the run {run.id} was neither paused nor interrupted, so it cannot be resumed. Start a new run."
@@ -127,6 +131,10 @@ def find_running_run(ws: Workspace) -> Run | None:
     """Return the active run, also if an earlier window started it; `None` if there is none."""
     for run in ws.project.read_records(Run, "state", RunState.RUNNING):
         _update_state(ws, run, _is_run_alive(ws, run))
+    for run in ws.project.read_records(Run, "state", RunState.FAILED):
+        # An older program takes a living run for dead after a step of the clock.
+        if has_trainer(get_run_folder(ws, run)) and not isinstance(_find_final_event(ws, run), Finished | Failed):
+            ws.project.set_run_state(run, RunState.RUNNING)
     left = ws.project.read_records(Run, "state", RunState.RUNNING)
     return left[-1] if left else None
 
@@ -145,7 +153,9 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, or its process died without a final event."""
+    """Whether a run was paused, or its process died without a final event; False while a process trains it."""
+    if has_trainer(get_run_folder(ws, run)):
+        return False
     state = ws.project.get_record(Run, run.id).state
     return state is RunState.PAUSED or bool(_make_missing_failure(ws, run))
 
@@ -213,7 +223,10 @@ def start_training(run_dir: Path, since: float | None = None) -> subprocess.Pope
     ------
     OSError
         If the process cannot be started.
+    MedSegError
+        If another process trains in the folder.
     """
+    ensure_no_trainer(run_dir)
     asked = repr(time.time() if since is None else since)
     return start_detached([sys.executable, "-P", "-m", "training", str(run_dir.absolute()), "--since", asked], run_dir)
 
@@ -245,17 +258,20 @@ def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[by
 
 
 def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
-    """Whether the process of a run is alive, either our child or a process started by an earlier window."""
-    if child is not None:
-        return child.poll() is None
+    """Whether the process of a run is alive, either our child or a process started by an earlier window.
+
+    The lock of the trainer decides. Only for a process that has not taken it yet, its id is compared.
+    """
+    if (child is not None and child.poll() is None) or has_trainer(run_dir):
+        return True
     path = run_dir / PROCESS_FILE
-    if not path.exists():
+    if child is not None or not path.exists():
         return False
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         process = psutil.Process(known["pid"])
-        # The process id may have been reused by another process.
-        same = bool(abs(process.create_time() - known["started"]) < 1.0)
+        # The process id may have been reused by another process. The start time changes if the clock is set.
+        same = abs(process.create_time() - known["started"]) < 1.0 or str(run_dir.absolute()) in process.cmdline()
         return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
         return False

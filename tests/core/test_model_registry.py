@@ -1,6 +1,8 @@
 """The versions of the models: immutable, numbered, and one of them live."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,37 @@ def test_weights_that_are_not_the_cards_are_refused(registry: ModelRegistry, tmp
         registry.add(candidate)
     assert [card.id for card in registry.list_versions()] == ["lungs-unet@1"]
     assert not list(registry.user_dir.glob("*/*"))
+
+
+ADD_AND_PROMOTE = """
+import sys
+from pathlib import Path
+from napari_medseg.core.model_registry import ModelRegistry
+user, bundled, candidate = map(Path, sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    registry = ModelRegistry(user, bundled)
+    registry.promote(registry.add(candidate).id, f"{candidate.name} {number}")
+"""
+
+
+def test_two_processes_lose_neither_a_version_nor_a_promotion(registry: ModelRegistry, tmp_path: Path) -> None:
+    processes = []
+    for name in ("a", "b"):
+        folders = (registry.user_dir, registry.bundled_dir, make_version(tmp_path / name, weights=name.encode()))
+        command = [sys.executable, "-c", ADD_AND_PROMOTE, *map(str, folders)]
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.communicate("go\n", timeout=120)
+    assert [process.returncode for process in processes] == [0, 0]
+    history = registry.read_history("lungs")
+    assert sorted(change.reason for change in history) == sorted(f"{name} {n}" for name in "ab" for n in range(20))
+    assert sorted(card.version for card in registry.list_versions("lungs")) == list(range(1, 42))
+    assert {path.name for path in registry.user_dir.iterdir()} == {".lock", "live.json", "lungs-unet"}
 
 
 def test_unknown_version_lists_the_choices(registry: ModelRegistry) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
+from napari_medseg.core.errors import MedSegError
 from training import run_folder
 from training.__main__ import main, run
 from training.checkpoint import read_progress
@@ -29,6 +30,8 @@ from training.run_folder import (
     Paused,
     Started,
     append_event,
+    has_trainer,
+    hold_trainer_lock,
     is_paused,
     pause_on_signals,
     read_events,
@@ -53,6 +56,38 @@ def test_a_signal_is_a_wish_to_pause(tmp_path: Path, name: str) -> None:
     assert signal.getsignal(getattr(signal, name)) == before
     (tmp_path / CANCEL_FILE).touch()
     assert not is_paused(tmp_path), "what is cancelled ends for good"
+
+
+def test_a_second_trainer_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append_event(tmp_path, Paused(1, 13, 6.0))
+    (tmp_path / PAUSE_FILE).touch()
+    with hold_trainer_lock(tmp_path):
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert has_trainer(tmp_path)
+        assert main([str(tmp_path)]) == 1
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert "still under way in another process" in capsys.readouterr().err
+    assert not has_trainer(tmp_path)
+
+
+def test_a_trainer_does_not_write_where_its_folder_was(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    with hold_trainer_lock(run_dir):
+        run_dir.rename(tmp_path / "renamed")
+        with pytest.raises(MedSegError, match="Continue the run where it is now"):
+            atomic_write_text(run_dir / "split.json", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["renamed"]
+    assert not has_trainer(tmp_path / "renamed")
+    run_dir.mkdir()
+    atomic_write_text(run_dir / "split.json", "{}")  # it is watched no more
+
+
+def test_the_processes_of_a_team_share_the_lock_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hold_trainer_lock(tmp_path):
+        monkeypatch.setenv("RANK", "1")
+        with hold_trainer_lock(tmp_path):
+            assert has_trainer(tmp_path)
 
 
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 """From prediction to correction: nothing lost, nothing overwritten, nothing wrong accepted."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,53 @@ def test_edits_that_no_stroke_told_of_are_accepted_and_counted(ws: Workspace) ->
     correction = accept(ws, draft, silent, phantom(0))
     assert correction.changed_voxels == 5
     np.testing.assert_array_equal(read_case_labels(ws.project.folder, case, correction), silent)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_renamed_project_refuses_to_save_and_keeps_the_draft(
+    open_workspace: Reopen, tmp_path: Path, replaced: bool
+) -> None:
+    ws = open_workspace()
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.record([5], 0, 1)
+    folder, elsewhere = ws.project.folder, tmp_path / "renamed"
+    folder.rename(elsewhere)
+    if replaced:
+        shutil.copytree(elsewhere, folder)
+    before = set(folder.rglob("*")) if replaced else None
+    with pytest.raises(MedSegError, match=r"was renamed, moved or replaced while it is open.*The draft is kept"):
+        accept(ws, draft, draft.labels, image)
+    with pytest.raises(MedSegError, match="was renamed"):
+        reject(ws, draft)
+    with pytest.raises(MedSegError, match="was renamed"):
+        add_cases(ws, [phantom(1)], "lungs")
+    draft.record([6], 0, 1)
+    if replaced:
+        assert set(folder.rglob("*")) == before
+        folder.rename(tmp_path / "copy")
+    assert not folder.exists(), "nothing is made at the old place"
+    assert ws.project.get_record(Review, draft.review.id).state is ReviewState.OPEN
+    assert ws.project.read_records(Correction) == []
+    elsewhere.rename(folder)
+    correction = accept(ws, draft, draft.labels, image)
+    labels = read_case_labels(folder, case, correction)
+    assert labels.ravel()[[5, 6]].tolist() == [1, 1], "also the stroke that was made meanwhile"
+
+
+def test_the_first_stroke_in_a_renamed_project_is_refused_not_lost(ws: Workspace, tmp_path: Path) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    painted = draft.labels.copy()
+    painted.ravel()[5] = 1
+    folder = ws.project.folder.rename(tmp_path / "renamed")
+    with pytest.raises(MedSegError, match="was renamed"):
+        draft.record_missed_changes(painted)
+    folder.rename(ws.project.folder)
+    correction = accept(ws, draft, painted, image)
+    assert read_case_labels(ws.project.folder, case, correction).ravel()[5] == 1
 
 
 def test_damaged_label_file_is_named(ws: Workspace) -> None:

@@ -1,8 +1,11 @@
 """A run between its start and its end: paused, taken up again, given up."""
 
+import json
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,35 @@ from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.run_control import start_detached
 from napari_medseg.workflow.workspace import Workspace
-from training.run_folder import EpochEnded, Event, Failed, Finished, Paused, append_event
+from training.run_folder import (
+    PROCESS_FILE,
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    append_event,
+    get_events_offset,
+)
 
 Reopen = Callable[[], Workspace]
+TRAINER = (
+    "import sys; from pathlib import Path; from training.run_folder import hold_trainer_lock\n"
+    "with hold_trainer_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+)
+
+
+@contextmanager
+def a_process_trains(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process holds the lock of a run folder; no child of the window."""
+    command = [sys.executable, "-c", TRAINER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            yield other
+        finally:
+            other.kill()
 
 
 def dead_run(ws: Workspace, *said: Event) -> Run:
@@ -109,6 +138,59 @@ def test_a_process_that_dies_at_once_is_not_taken_for_a_paused_one(
     assert "ended without a result" in events[-1].message
     assert ws.project.get_record(Run, "r1").state is RunState.FAILED
     assert run_control.can_resume(ws, run), "its checkpoint is still there"
+
+
+def test_a_living_run_is_not_dead_after_a_step_of_the_clock(ws: Workspace) -> None:
+    run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
+    folder = run_control.get_run_folder(ws, run)
+    with a_process_trains(folder) as trainer:
+        # The start time that the system reports moves with the clock: it is an hour away from the one written down.
+        (folder / PROCESS_FILE).write_text(json.dumps({"pid": trainer.pid, "started": time.time() - 3600}))
+        running = run_control.find_running_run(ws)
+        assert running is not None
+        assert running.state is RunState.RUNNING
+        assert [type(event) for event in run_control.poll_run(ws, run)[0]] == [EpochEnded]
+        trainer.kill()
+        trainer.wait()
+        assert run_control.find_running_run(ws) is None
+        assert run_control.can_resume(ws, run), "it died, and its lock with it"
+
+
+@pytest.mark.parametrize("last", [EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0), Paused(1, 13, 6.0)])
+def test_a_run_with_a_living_trainer_is_never_started_twice(ws: Workspace, last: Event) -> None:
+    run = dead_run(ws, last)
+    run_control.find_running_run(ws)  # its state is failed or paused now
+    folder = run_control.get_run_folder(ws, run)
+    with a_process_trains(folder):
+        said = get_events_offset(folder)
+        assert not run_control.can_resume(ws, run)
+        with pytest.raises(MedSegError, match="still under way in another process"):
+            run_control.resume(ws, run)
+        with pytest.raises(MedSegError, match="still under way in another process"):
+            run_control.start_training(folder)
+        with pytest.raises(MedSegError):
+            run_control.discard(ws, run)
+        assert get_events_offset(folder) == said
+        if not isinstance(last, Paused):
+            running = run_control.find_running_run(ws)
+            assert running is not None, "the window follows it again"
+            assert running.id == run.id
+    assert ws.project.get_record(Run, "r1").state in (RunState.PAUSED, RunState.RUNNING)
+
+
+def test_a_trainer_before_its_lock_is_known_by_its_folder(tmp_path: Path) -> None:
+    process = start_detached([sys.executable, "-c", "pass", str(tmp_path)], tmp_path)
+    process.wait()
+    assert not run_control.is_alive(tmp_path, None)
+    process = start_detached([sys.executable, "-c", "import time; time.sleep(60)", str(tmp_path)], tmp_path)
+    try:
+        known = json.loads((tmp_path / PROCESS_FILE).read_text())
+        (tmp_path / PROCESS_FILE).write_text(json.dumps(known | {"started": known["started"] - 3600}))
+        assert run_control.is_alive(tmp_path, None)
+    finally:
+        process.kill()
+        process.wait()
+    assert not run_control.is_alive(tmp_path, None)
 
 
 def test_a_real_run_pauses_and_goes_on_in_another_window(

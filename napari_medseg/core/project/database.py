@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
+from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
+from napari_medseg.core.project.lost_database import ensure_database_not_lost
 from napari_medseg.core.project.migrations import migrate
 from napari_medseg.core.project.rows import TABLES, Record, RunItem, decode_record, encode_record, quote_column
 from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
@@ -32,6 +34,11 @@ class Project:
         self._lock = lock
         self._connection = connection
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
+        watch_folder(
+            folder,
+            f"the project folder {folder} was renamed, moved or replaced while it is open, so nothing was saved. The "
+            "draft is kept. Give the folder its name again, or close the project and open it where it is now.",
+        )
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -40,10 +47,11 @@ class Project:
         Raises
         ------
         MedSegError
-            If the folder already holds a project, or cannot be written to.
+            If the folder already holds a project, also one whose database is lost, or cannot be written to.
         """
         if (folder / DATABASE).exists():
             raise MedSegError(f"{folder} already holds a project. Open it, or choose another folder.")
+        ensure_database_not_lost(folder / DATABASE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -59,7 +67,8 @@ class Project:
         Raises
         ------
         MedSegError
-            If there is no project, another window has it open, it is damaged, or a newer program wrote it.
+            If there is no project, another window has it open, it is damaged, its database is empty although labels lie
+            beside it, or a newer program wrote it.
         """
         if not (folder / DATABASE).is_file():
             raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder or make one.")
@@ -69,6 +78,8 @@ class Project:
     def _connect(cls, folder: Path) -> Self:
         lock = FolderLock(folder)
         try:
+            if (folder / DATABASE).is_file() and not (folder / DATABASE).stat().st_size:
+                ensure_database_not_lost(folder / DATABASE)  # before SQLite, which would remove the journal beside it
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
             return cls(folder, lock, _open_database(folder / DATABASE))
@@ -81,6 +92,7 @@ class Project:
 
     def close(self) -> None:
         """Close the database and release the lock. Calling it twice is allowed."""
+        unwatch_folder(self.folder)
         self._connection.close()
         self._lock.release()
 
@@ -91,11 +103,12 @@ class Project:
         Raises
         ------
         MedSegError
-            If the disk is full or the database is damaged.
+            If the disk is full, the database is damaged, or the project folder was renamed while it is open.
         """
         if self._connection.in_transaction:
             yield
             return
+        ensure_in_place(self.folder)
         with _translate_sqlite_errors(self.folder / DATABASE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -255,6 +268,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys = ON")
             if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(verdict)
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                ensure_database_not_lost(path)
             migrate(connection, path)
         except (sqlite3.Error, MedSegError):
             connection.close()
@@ -275,5 +290,5 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise MedSegError(
             f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
-            "Restore the file from a backup, or move it away and start a new project."
+            "Restore the file from a backup, or start a new project in another folder."
         ) from error

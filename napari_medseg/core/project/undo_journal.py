@@ -20,6 +20,7 @@ import numpy as np
 
 from napari_medseg.core.atomic_io import atomic_write, reserve_damaged_path, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason, report_damage
+from napari_medseg.core.open_folders import ensure_in_place
 from napari_medseg.core.project.journal_records import (
     MAGIC,
     RECORD_HEADER,
@@ -71,7 +72,8 @@ class StrokeJournal:
         Raises
         ------
         MedSegError
-            If the journal cannot be written, such as on a full disk; it is then unchanged.
+            If the journal cannot be written, such as on a full disk, or its project was renamed while it is open; it
+            is then unchanged.
         """
         self._append(_encode_stroke(stroke))
         self.applied_strokes.append(stroke)
@@ -139,7 +141,8 @@ class StrokeJournal:
         self.saved_at = time.time()
 
     def _write(self, data: bytes) -> None:
-        if self._file is None:
+        if self._file is None:  # an open file goes along with a renamed project, so strokes stay in their journal
+            ensure_in_place(self.path)
             self._file = FileIO(self.path, "ab")
         if os.fstat(self._file.fileno()).st_size > self._size:  # the rest of a failed write, see below
             self._file.truncate(self._size)

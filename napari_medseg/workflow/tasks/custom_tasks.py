@@ -5,6 +5,7 @@ import logging
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task, write_task
@@ -22,9 +23,10 @@ def add_to_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task) -
     MedSegError
         If the catalog already has a task of that name, because the meaning of its labels must not change.
     """
-    if task.name in catalog:
-        raise MedSegError(f"there is a task {task.name!r} already. Choose another name, or remove that one first.")
-    write_task(task, registry.tasks_dir)
+    with lock_shared_folder(registry.user_dir):
+        if task.name in catalog or task.name in registry.read_task_catalog():  # another process may have made it
+            raise MedSegError(f"there is a task {task.name!r} already. Choose another name, or remove that one first.")
+        write_task(task, registry.tasks_dir)
     logger.info("made the task %s with %d labels", task.name, len(task.labels))
 
 
@@ -55,7 +57,13 @@ def extend_in_registry(registry: ModelRegistry, catalog: TaskCatalog, task: Task
         raise MedSegError(
             f"labels of {task.name!r} would change their meaning. You can only add labels after the existing ones."
         )
-    write_task(task, registry.tasks_dir)
+    with lock_shared_folder(registry.user_dir):
+        current = registry.read_task_catalog().custom.get(task.name, before)
+        if not extends(task, current):
+            raise MedSegError(
+                f"another program has changed the task {task.name!r}. Look at its labels, then try again."
+            )
+        write_task(task, registry.tasks_dir)
     logger.info("the task %s has %d labels now", task.name, len(task.labels))
 
 
@@ -75,8 +83,9 @@ def remove_task(ws: Workspace, name: str) -> None:
     if cases or models:
         used = [f"{len(cases)} cases of the project {ws.project.folder}"] * bool(cases) + models
         raise MedSegError(f"the task {name!r} is used by {', '.join(used)}, so it cannot be removed.")
-    for folder in (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER):
-        (folder / f"{name}.json").unlink(missing_ok=True)
+    with lock_shared_folder(ws.registry.user_dir):
+        for folder in (ws.registry.tasks_dir, ws.project.folder / TASKS_FOLDER):
+            (folder / f"{name}.json").unlink(missing_ok=True)
     reload_tasks(ws)
 
 

@@ -2,6 +2,7 @@
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import Case, Correction, Review
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, write_task
@@ -30,7 +31,8 @@ def change_labels(ws: Workspace, task: Task) -> Task:
     if used:
         stay = "; ".join(f"label {label.value} {label.name!r} is used by {users}" for label, users in used)
         raise MedSegError(f"{stay}. It keeps its name and value. You can only add labels after the existing ones.")
-    write_task(task, ws.registry.tasks_dir)
+    with lock_shared_folder(ws.registry.user_dir):
+        write_task(task, ws.registry.tasks_dir)
     if (ws.project.folder / TASKS_FOLDER / f"{task.name}.json").exists():
         write_task(task, ws.project.folder / TASKS_FOLDER)
     reload_tasks(ws)

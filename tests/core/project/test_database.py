@@ -181,6 +181,37 @@ def test_damaged_database_is_named(tmp_path: Path, damage: bytes) -> None:
         Project.open(tmp_path)
 
 
+@pytest.mark.parametrize("loss", ["zero bytes", "no tables", "missing"])
+@pytest.mark.parametrize("left", ["labels/correction-1-0123456789abcdef.tif", "journal/3.journal"])
+def test_labels_without_their_database_are_no_empty_project(tmp_path: Path, loss: str, left: str) -> None:
+    Project.create(tmp_path).close()
+    (tmp_path / left).write_bytes(b"work")
+    (tmp_path / "project.before-version-7.sqlite").write_bytes(b"copy")
+    (tmp_path / DATABASE).unlink()
+    if loss == "zero bytes":
+        (tmp_path / DATABASE).touch()
+    elif loss == "no tables":
+        empty = sqlite3.connect(tmp_path / DATABASE)
+        empty.execute("PRAGMA journal_mode = WAL")
+        empty.close()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "lock" not in path.name}
+    say = rf"files of a project lie beside it, such as {left}.*project.before-version-7.sqlite"
+    with pytest.raises(MedSegError, match=say):
+        Project.create(tmp_path) if loss == "missing" else Project.open(tmp_path)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "lock" not in path.name}
+    assert after == before
+
+
+def test_a_project_that_was_never_begun_and_a_folder_of_pictures_open(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "slice_1.tif").write_bytes(b"mine")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "slice_1.tif").write_bytes(b"mine")
+    Project.create(tmp_path).close()
+    (tmp_path / DATABASE).write_bytes(b"")  # killed before the first table
+    Project.open(tmp_path).close()
+
+
 def test_overwritten_page_is_noticed_at_opening(tmp_path: Path) -> None:
     project = Project.create(tmp_path)
     for number in range(300):
