@@ -6,6 +6,7 @@ A name never comes from a header unchecked, and never holds the identity of a pa
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -36,6 +37,7 @@ _RESERVED_ON_WINDOWS = frozenset(
         *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"),
     ]
 )
+_WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _HASH_CHARS = 8
 _KEY_FILE = "names.key"
 _KEY_BYTES = 32
@@ -146,6 +148,16 @@ def make_series_stem(owner: str, series_number: str) -> str:
 def shorten_for_endings(stem: str, endings: Sequence[str], folder: Path) -> str:
     """Return a stem that, with each of these endings, is short enough for the file system of a folder."""
     return _shorten(stem, find_name_limit(folder) - max(len(ending.encode()) for ending in endings))
+
+
+def use_slashes(path: str) -> str:
+    r"""Return a path that any system may have written, with slashes, which all systems read.
+
+    ``C:\scans\a.tif`` gives ``C:/scans/a.tif``: elsewhere there is no such file, but its name and folders are known.
+    A path with slashes and without a drive is not of Windows; backslashes in its names stay.
+    """
+    is_of_windows = "/" not in path or _WINDOWS_ROOT.match(path) is not None
+    return path.replace("\\", "/") if is_of_windows else path
 
 
 def make_printable(text: str) -> str:

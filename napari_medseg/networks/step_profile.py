@@ -67,8 +67,8 @@ def measure_step_cost(architecture: Architecture, size: StepSettings) -> StepCos
         If it cannot be built or trained, or there is not enough memory.
     """
     order = _ProfileRequest(architecture=architecture, size=size).model_dump_json()
-    command = [sys.executable, "-P", "-m", "napari_medseg.networks.step_profile", order]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-X", "utf8", "-m", "napari_medseg.networks.step_profile", order]
+    answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if answer.returncode == 0:
         return StepCost.model_validate_json(answer.stdout.splitlines()[-1])
     if answer.returncode == 1:

@@ -147,3 +147,16 @@ def test_a_damaged_list_of_events_is_a_message(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().err
     assert "is no event of a run" in said
     assert "Traceback" not in said
+
+
+def test_the_log_is_utf8_whatever_the_system_writes(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, sys\n"
+        "from training.__main__ import log_to_file\n"
+        "log_to_file(pathlib.Path(sys.argv[1]))\n"
+        "logging.getLogger('training').info('%s', 'M\\u00fcller \\u80ba \\udcff')\n"
+    )
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-P", "-c", program, str(tmp_path / "log.txt")]
+    subprocess.run(command, env=plain, check=True, timeout=60)
+    assert r"Müller 肺 \udcff" in (tmp_path / "log.txt").read_text(encoding="utf-8")
