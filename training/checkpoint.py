@@ -6,7 +6,8 @@ the ends of cycles are in separate files.
 """
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.atomic_io import atomic_write, remove_file
 from napari_medseg.core.errors import MedSegError
 from training.learner import Learner
 from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -57,6 +60,32 @@ class TrainingProgress:
     losses: list[float | None] = field(default_factory=list)
     n_bad: int = 0
     n_lowered: int = 0
+
+
+class TolerantWriter:
+    """Saves files in the middle of a run: training goes on without one that cannot be written, and says why, once.
+
+    Parameters
+    ----------
+    tell
+        Takes a notice for the user.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def try_to_save(self, save: Callable[[], None], lost: str) -> bool:
+        """Save a file, and return whether that worked; `lost` says what the user loses if not."""
+        try:
+            save()
+        except MedSegError as error:
+            logger.warning("training goes on, but %s: %s", lost, error)
+            if str(error) not in self._told:
+                self._tell(f"training goes on, but {lost}: {error}")
+            self._told.add(str(error))
+            return False
+        return True
 
 
 def save_checkpoint(run_dir: Path, learner: Learner, progress: TrainingProgress) -> None:
@@ -131,7 +160,10 @@ def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
 def delete_checkpoints(run_dir: Path) -> None:
     """Delete the files that only an unfinished run needs."""
     for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_PATTERN)):
-        path.unlink(missing_ok=True)
+        try:
+            remove_file(path)
+        except OSError:  # the run is finished all the same
+            logger.warning("cannot delete %s", path, exc_info=True)
 
 
 def _collect_modules(learner: Learner) -> dict[str, nn.Module]:

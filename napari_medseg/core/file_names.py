@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, replace_file
 from napari_medseg.core.errors import MedSegError, format_os_error
 
 Naming = Literal["stem", "group", "patient"]
@@ -132,7 +132,7 @@ def read_or_make_key(folder: Path) -> bytes:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(_KEY_BYTES))
-            os.replace(beside, path)
+            replace_file(beside, path)
         return path.read_bytes()
     except OSError as error:
         raise MedSegError(
