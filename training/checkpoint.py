@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from napari_medseg.core.atomic_io import atomic_write, remove_file
@@ -124,7 +124,7 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
     if not path.exists():
         return
     try:
-        tensors = load_file(path)
+        tensors = _read_tensors(path)
         for part, module in _collect_modules(learner).items():
             module.load_state_dict(_select_prefix(tensors, f"{part}."))
     except (SafetensorError, RuntimeError) as error:
@@ -144,7 +144,7 @@ def save_best(run_dir: Path, network: nn.Module) -> None:
 
 def load_best(run_dir: Path) -> dict[str, Tensor]:
     """Read the weights of the best network so far."""
-    return load_file(run_dir / BEST_FILE)
+    return _read_tensors(run_dir / BEST_FILE)
 
 
 def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> None:
@@ -154,7 +154,7 @@ def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> Non
 
 def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
     """Read the weights at the ends of all cycles, in order."""
-    return [load_file(path) for path in sorted(run_dir.glob(CYCLE_PATTERN))]
+    return [_read_tensors(path) for path in sorted(run_dir.glob(CYCLE_PATTERN))]
 
 
 def delete_checkpoints(run_dir: Path) -> None:
@@ -180,6 +180,11 @@ def _make_resume_error(path: Path, error: Exception) -> MedSegError:
 
 def _select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file as bytes. `load_file` maps it, and Windows replaces no file that a tensor of this process maps."""
+    return load(path.read_bytes())  # type: ignore[no-any-return]
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
