@@ -1,6 +1,6 @@
 """A pytest plugin: this process may not replace, rename or delete a file that it has open or mapped, as on Windows.
 
-``pytest --refuse-held-files`` refuses this on Linux, which allows it, so that tests show what fails on Windows. The open
+``pytest --refuse-held-files`` refuses this on Linux, which allows it: tests show what fails on Windows. The open
 files are those of ``/proc/self/fd``, the mapped ones those of ``/proc/self/maps``.
 """
 
