@@ -19,9 +19,9 @@ from torch.optim.swa_utils import update_bn
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
+from napari_medseg.networks.precision import make_autocast
 from training.checkpoint import TrainingProgress, load_best, load_cycles
 from training.data.content_checks import find_classes
 from training.data.dataset import LabelledPlane
