@@ -31,10 +31,11 @@ from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.compiled_network import CompiledNetwork
-from napari_medseg.inference.device import BatchLimits, choose_autocast_dtype
+from napari_medseg.inference.device import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version
+from napari_medseg.networks.precision import choose_autocast_dtype
 
 PACKAGE = Path(napari_medseg.__file__).parent
 WINDOW_PX = 256

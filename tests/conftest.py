@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
+import held_files
 import pytest
 from leftover_processes import Watcher
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    what = "fail where a file is replaced or deleted that the process has open or mapped, as Windows does"
+    parser.addoption("--refuse-held-files", action="store_true", help=what)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(Watcher().stop)
+    if config.getoption("--refuse-held-files"):
+        config.pluginmanager.register(held_files)
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ def _run_and_log(run_dir: Path, started: float) -> int:
     last: Event | None = None
     with join_process_group() as team:
         if team.is_main:
-            logging.basicConfig(filename=run_dir / LOG_FILE, level=logging.INFO, format=LOG_FORMAT)
+            log_to_file(run_dir / LOG_FILE)
         try:
             with translate_errors():
                 for last in run(run_dir, started, team):
@@ -205,6 +205,13 @@ def _run_and_log(run_dir: Path, started: float) -> int:
             _record_failure(run_dir, team, f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
             raise
     return EXIT_PAUSED if isinstance(last, Paused) else 0
+
+
+def log_to_file(path: Path) -> None:
+    """Append the log of this process to a file in UTF-8; bytes of file names that are no text become escapes."""
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format=LOG_FORMAT, encoding="utf-8", errors="backslashreplace"
+    )
 
 
 def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> None:

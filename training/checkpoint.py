@@ -6,18 +6,21 @@ the ends of cycles are in separate files.
 """
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.atomic_io import atomic_write, remove_file
 from napari_medseg.core.errors import MedSegError
 from training.learner import Learner
 from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -59,6 +62,32 @@ class TrainingProgress:
     n_lowered: int = 0
 
 
+class TolerantWriter:
+    """Saves files in the middle of a run: training goes on without one that cannot be written, and says why, once.
+
+    Parameters
+    ----------
+    tell
+        Takes a notice for the user.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def try_to_save(self, save: Callable[[], None], lost: str) -> bool:
+        """Save a file, and return whether that worked; `lost` says what the user loses if not."""
+        try:
+            save()
+        except MedSegError as error:
+            logger.warning("training goes on, but %s: %s", lost, error)
+            if str(error) not in self._told:
+                self._tell(f"training goes on, but {lost}: {error}")
+            self._told.add(str(error))
+            return False
+        return True
+
+
 def save_checkpoint(run_dir: Path, learner: Learner, progress: TrainingProgress) -> None:
     """Write the run's state."""
     tensors = {
@@ -95,7 +124,7 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
     if not path.exists():
         return
     try:
-        tensors = load_file(path)
+        tensors = _read_tensors(path)
         for part, module in _collect_modules(learner).items():
             module.load_state_dict(_select_prefix(tensors, f"{part}."))
     except (SafetensorError, RuntimeError) as error:
@@ -115,7 +144,7 @@ def save_best(run_dir: Path, network: nn.Module) -> None:
 
 def load_best(run_dir: Path) -> dict[str, Tensor]:
     """Read the weights of the best network so far."""
-    return load_file(run_dir / BEST_FILE)
+    return _read_tensors(run_dir / BEST_FILE)
 
 
 def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> None:
@@ -125,13 +154,16 @@ def save_cycle(run_dir: Path, stage: int, cycle: int, network: nn.Module) -> Non
 
 def load_cycles(run_dir: Path) -> list[dict[str, Tensor]]:
     """Read the weights at the ends of all cycles, in order."""
-    return [load_file(path) for path in sorted(run_dir.glob(CYCLE_PATTERN))]
+    return [_read_tensors(path) for path in sorted(run_dir.glob(CYCLE_PATTERN))]
 
 
 def delete_checkpoints(run_dir: Path) -> None:
     """Delete the files that only an unfinished run needs."""
     for path in (run_dir / CHECKPOINT_FILE, run_dir / BEST_FILE, *run_dir.glob(CYCLE_PATTERN)):
-        path.unlink(missing_ok=True)
+        try:
+            remove_file(path)
+        except OSError:  # the run is finished all the same
+            logger.warning("cannot delete %s", path, exc_info=True)
 
 
 def _collect_modules(learner: Learner) -> dict[str, nn.Module]:
@@ -148,6 +180,11 @@ def _make_resume_error(path: Path, error: Exception) -> MedSegError:
 
 def _select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file as bytes. `load_file` maps it, and Windows replaces no file that a tensor of this process maps."""
+    return load(path.read_bytes())  # type: ignore[no-any-return]
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

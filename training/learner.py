@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks.lora import apply_lora, merge_lora
+from napari_medseg.networks.precision import make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.losses.composite import CompositeLoss, build_loss

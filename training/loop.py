@@ -29,3 +29,4 @@ def train(control: RunControl) -> Iterator[Event]:
                 candidate = learner.make_candidate()
                 val_dice = validate(candidate, setup.validation, setup.recipe.run.precision)
                 yield control.end_epoch(candidate, val_dice)
+                yield from control.take_notices()

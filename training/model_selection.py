@@ -6,6 +6,7 @@ Averaging weights leads to wider optima, UAI 2018). The choice is made by Dice o
 """
 
 import statistics
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -18,14 +19,14 @@ from torch.optim.swa_utils import update_bn
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.inference.device import make_autocast
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
+from napari_medseg.networks.precision import make_autocast
 from training.checkpoint import TrainingProgress, load_best, load_cycles
 from training.data.content_checks import find_classes
 from training.data.dataset import LabelledPlane
 from training.run_folder import Considered, Event, Notice
-from training.run_setup import TrainingSetup
+from training.run_setup import TrainingSetup, spread_indices
 
 N_BATCH_NORM_BATCHES = 8
 ENSEMBLE_GAIN = 0.001
@@ -149,6 +150,17 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
                 labels[plane.labels == IGNORE_INDEX] = IGNORE_INDEX
                 scores.append(statistics.fmean(compute_dice_per_label(labels, plane.labels, values).values()))
     return statistics.fmean(scores)
+
+
+N_TIMED_PLANES = 3
+
+
+def time_second_validation(setup: TrainingSetup, first_s: float) -> float:
+    """Return the seconds of a repeated validation. The first takes longer, as torch prepares itself for each size."""
+    planes = [setup.validation[index] for index in spread_indices(len(setup.validation), N_TIMED_PLANES)]
+    began = time.monotonic()
+    validate(setup.learner.parent, planes, setup.recipe.run.precision)
+    return min(first_s, (time.monotonic() - began) * len(setup.validation) / len(planes))
 
 
 def _get_shape(plane: LabelledPlane) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ several processes, only the first one decides and writes.
 import logging
 import math
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +16,7 @@ from torch import nn
 
 from napari_medseg.networks.lora import merge_lora
 from training.checkpoint import (
+    TolerantWriter,
     TrainingProgress,
     load_best,
     load_checkpoint,
@@ -25,9 +25,9 @@ from training.checkpoint import (
     save_checkpoint,
     save_cycle,
 )
-from training.model_selection import validate
+from training.model_selection import time_second_validation, validate
 from training.run_folder import EVALUATION_REQUEST_FILE, EpochEnded, Notice, is_cancelled, is_paused
-from training.run_setup import TrainingSetup, spread_indices
+from training.run_setup import TrainingSetup
 from training.schedule import describe_stage_changes, get_cycle, get_schedule
 
 VALIDATION_RESERVE = 1.5
@@ -40,7 +40,6 @@ RATE_DROP_FACTOR = 0.1
 MAX_RATE_DROPS = 3
 """`MAX_BAD_BATCHES` batches in a row without a finite loss divide the rate by 10, at most `MAX_RATE_DROPS` times."""
 MIN_CYCLE_SHARE = 0.75
-N_TIMED_PLANES = 3
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +87,7 @@ class RunControl:
         self._run = setup
         self._setup = setup
         self._notices: list[Notice] = []
+        self._writer = TolerantWriter(lambda text: self._notices.append(Notice(text)))
         self._epoch_began_s = 0.0
 
     def stages(self) -> Iterator[TrainingSetup]:
@@ -103,7 +103,7 @@ class RunControl:
             self._save_cycle_weights(self._compute_stage_progress(), MIN_CYCLE_SHARE)
             command = self._get_command()
             if command is RunCommand.PAUSE:
-                self._save_progress()
+                self._save_progress(is_required=True)
             is_last = progress.stage + 1 >= len(self._run.recipe.stages)
             if is_last or command is not RunCommand.CONTINUE or self._has_diverged():
                 return
@@ -151,10 +151,8 @@ class RunControl:
         val_dice = self._run.rank_context.broadcast(val_dice)
         is_wanted = keep == "last" and math.isfinite(train_loss)
         progress.epoch, progress.losses = progress.epoch + 1, []
-        if better := is_wanted or val_dice > progress.best_val_dice:
+        if better := (is_wanted or val_dice > progress.best_val_dice) and self._keep_best(candidate):
             progress.best_epoch, progress.best_val_dice = progress.epoch, val_dice
-            if self._run.rank_context.is_main:
-                save_best(self._run.run_dir, candidate)
         self._save_progress()
         return self._make_epoch_event(train_loss, val_dice, better=better)
 
@@ -214,7 +212,8 @@ class RunControl:
             return
         weights = self._setup.learner.make_candidate()
         if self._run.rank_context.is_main:
-            save_cycle(self._run.run_dir, self._setup.stage.number, progress.cycle, weights)
+            place = self._run.run_dir, self._setup.stage.number, progress.cycle
+            self._writer.try_to_save(lambda: save_cycle(*place, weights), "the weights of this cycle are not kept")
         progress.cycle = get_cycle(share, n_cycles)
 
     def _begin_next_stage(self) -> None:
@@ -235,10 +234,21 @@ class RunControl:
         n_steps = settings.checkpoint_every_steps
         return is_late or bool(n_steps and self.progress.step % n_steps == 0)
 
-    def _save_progress(self) -> None:
+    def _save_progress(self, *, is_required: bool = False) -> None:
         self.progress.elapsed_s = self._run.time_budget.elapsed_s()
+        state = self._run.run_dir, self._setup.learner, self.progress
+        if self._run.rank_context.is_main and is_required:
+            save_checkpoint(*state)
+        elif self._run.rank_context.is_main:
+            lost = "a run that stops now would resume from an earlier checkpoint"
+            self._writer.try_to_save(lambda: save_checkpoint(*state), lost)
+
+    def _keep_best(self, candidate: nn.Module) -> bool:
+        is_kept = True
         if self._run.rank_context.is_main:
-            save_checkpoint(self._run.run_dir, self._setup.learner, self.progress)
+            run_dir, lost = self._run.run_dir, f"the weights of epoch {self.progress.epoch} are not kept"
+            is_kept = self._writer.try_to_save(lambda: save_best(run_dir, candidate), lost)
+        return bool(self._run.rank_context.broadcast(is_kept))
 
     def _make_epoch_event(self, train_loss: float, val_dice: float, *, better: bool) -> EpochEnded:
         progress, budget, learner = self.progress, self._run.time_budget, self._setup.learner
@@ -271,7 +281,7 @@ def resume(setup: TrainingSetup) -> RunControl:
         parent = setup.learner.parent
         val_dice = validate(parent, setup.validation, recipe.run.precision)
         progress.best_val_dice = setup.rank_context.broadcast(val_dice)
-        progress.validation_s = _time_second_validation(setup, budget.elapsed_s() - began)
+        progress.validation_s = time_second_validation(setup, budget.elapsed_s() - began)
         if setup.rank_context.is_main:
             save_best(setup.run_dir, parent)
     n_validations = 1 if recipe.n_members == 1 else 2 * recipe.n_members + 2  # each cycle, all as one, and together
@@ -281,11 +291,3 @@ def resume(setup: TrainingSetup) -> RunControl:
     budget.reserved_s += VALIDATION_RESERVE * n_validations * progress.validation_s
     logger.info("%.1f s of the budget are reserved for the last validation and the report", budget.reserved_s)
     return RunControl(setup, progress)
-
-
-def _time_second_validation(setup: TrainingSetup, first_s: float) -> float:
-    """Return the seconds of a repeated validation. The first takes longer, as torch prepares itself for each size."""
-    planes = [setup.validation[index] for index in spread_indices(len(setup.validation), N_TIMED_PLANES)]
-    began = time.monotonic()
-    validate(setup.learner.parent, planes, setup.recipe.run.precision)
-    return min(first_s, (time.monotonic() - began) * len(setup.validation) / len(planes))

@@ -19,7 +19,7 @@ from types import FrameType
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from napari_medseg.core.errors import report_damage
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.model_card import WORST_CASE_FILE as WORST_CASE_FILE

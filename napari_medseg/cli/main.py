@@ -12,6 +12,7 @@ import psutil
 import typer
 
 from napari_medseg.cli import benchmark, check, demo, evaluate, export, groups, models, predict, queue, tasks
+from napari_medseg.cli.console import escape_unprintable
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     An error that the user can fix, or that a file, a disk or memory causes, is one line on stderr.
     """
     began_at = psutil.Process().create_time() if arguments is None else None  # a time budget includes the start-up
+    escape_unprintable()
     given = list(sys.argv[1:] if arguments is None else arguments)
     translated = translate_old_spelling(given)
     if translated is not None:

@@ -1,11 +1,13 @@
 """Atomic file writing that survives a power failure: the file is synced, renamed, then its folder is synced."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, explain, format_os_error
@@ -15,6 +17,11 @@ CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".writing-"
 TEMPORARY_TAIL = 24
 """Characters of a file's name that its temporary file keeps."""
+HELD_S = 2.0
+"""How long to try again where another program holds a file."""
+_FIRST_WAIT_S = 0.01
+_LONGEST_WAIT_S = 0.2
+_HELD_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY})
 
 
 @contextlib.contextmanager
@@ -37,7 +44,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        os.replace(temporary, path)
+        replace_file(temporary, path)
     except MedSegError:
         raise
     except Exception as error:
@@ -92,6 +99,36 @@ def reserve_damaged_path(path: Path) -> Path:
             kept.open("xb").close()
             break
     return kept
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file, over `target` if that exists, or a folder; try again for `HELD_S` while another program holds it.
+
+    On Windows a virus scanner, an indexer or OneDrive opens each new file for a moment, and nobody may rename it then.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed, or is held for longer.
+    """
+    _retry_while_held(lambda: os.replace(source, target))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it exists; try again as `replace_file` does, and raise as it does."""
+    _retry_while_held(lambda: path.unlink(missing_ok=True))
+
+
+def _retry_while_held(action: Callable[[], None]) -> None:
+    until, wait_s = time.monotonic() + HELD_S, _FIRST_WAIT_S
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in _HELD_ERRNOS or time.monotonic() + wait_s > until:
+                raise
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 def sync_file(path: Path) -> None:

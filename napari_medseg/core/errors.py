@@ -20,18 +20,21 @@ damage_logger = logging.getLogger("napari_medseg.damage")
 _reported_damage: set[str] = set()
 
 _FREE_SPACE = "Free disk space, or choose another disk."
+_PERMISSION = "Ask for permission, close other programs that use it, or choose another folder."
 _ADVICE = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
     errno.EFBIG: "Choose a disk that allows larger files.",
-    errno.EACCES: "Ask for permission, or choose another folder.",
-    errno.EPERM: "Ask for permission, or choose another folder.",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
     errno.EROFS: "Choose a folder on another disk; this one cannot be written to.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.ENOENT: "Check the name, or whether a drive is disconnected.",
     errno.EMFILE: "Close other files and programs.",
     errno.EIO: "The disk or network reports a fault; use another one.",
 }
+_OUT_OF_MEMORY_ON_WINDOWS = frozenset({8, 14, 1450, 1455})
+"""Windows gives them as `OSError`: not enough memory, too few resources, paging file too small."""
 _DEFAULT_ADVICE = "Choose another folder, or free disk space."
 # Libraries whose own exceptions are about a file or its content, by the first part of their module; they are not
 # imported here, because most commands do without most of them.
@@ -144,7 +147,9 @@ def translate_errors() -> Iterator[None]:
 
 
 def _is_allocation_failure(error: Exception) -> bool:
-    """Whether this is torch's error for a failed allocation on the CPU, which has no type of its own."""
+    """Whether this is a failed allocation without a type of its own: by torch on the CPU, or by the system."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM or getattr(error, "winerror", None) in _OUT_OF_MEMORY_ON_WINDOWS
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 

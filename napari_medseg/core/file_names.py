@@ -6,13 +6,14 @@ A name never comes from a header unchecked, and never holds the identity of a pa
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, replace_file
 from napari_medseg.core.errors import MedSegError, format_os_error
 
 Naming = Literal["stem", "group", "patient"]
@@ -36,6 +37,7 @@ _RESERVED_ON_WINDOWS = frozenset(
         *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"),
     ]
 )
+_WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _HASH_CHARS = 8
 _KEY_FILE = "names.key"
 _KEY_BYTES = 32
@@ -130,7 +132,7 @@ def read_or_make_key(folder: Path) -> bytes:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(_KEY_BYTES))
-            os.replace(beside, path)
+            replace_file(beside, path)
         return path.read_bytes()
     except OSError as error:
         raise MedSegError(
@@ -146,6 +148,16 @@ def make_series_stem(owner: str, series_number: str) -> str:
 def shorten_for_endings(stem: str, endings: Sequence[str], folder: Path) -> str:
     """Return a stem that, with each of these endings, is short enough for the file system of a folder."""
     return _shorten(stem, find_name_limit(folder) - max(len(ending.encode()) for ending in endings))
+
+
+def use_slashes(path: str) -> str:
+    r"""Return a path that any system may have written, with slashes, which all systems read.
+
+    ``C:\scans\a.tif`` gives ``C:/scans/a.tif``: elsewhere there is no such file, but its name and folders are known.
+    A path with slashes and without a drive is not of Windows; backslashes in its names stay.
+    """
+    is_of_windows = "/" not in path or _WINDOWS_ROOT.match(path) is not None
+    return path.replace("\\", "/") if is_of_windows else path
 
 
 def make_printable(text: str) -> str:

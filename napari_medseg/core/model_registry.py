@@ -16,7 +16,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, set_aside, sync_file, sync_folder
+from napari_medseg.core.atomic_io import (
+    atomic_write_text,
+    compute_file_sha256,
+    replace_file,
+    set_aside,
+    sync_file,
+    sync_folder,
+)
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
@@ -177,7 +184,7 @@ class ModelRegistry:
             write_card(card, beside / CARD_FILE)
             for name in (WEIGHTS_FILE, CARD_FILE):
                 sync_file(beside / name)
-            beside.rename(target)
+            replace_file(beside, target)
             sync_folder(target.parent)
         except OSError as error:
             raise MedSegError(

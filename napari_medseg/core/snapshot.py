@@ -10,9 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks.bundled_tasks import Task, get_task
 from napari_medseg.core.tasks.custom_task import CustomTask
@@ -49,7 +50,7 @@ class Box(BaseModel):
 
 
 class SnapshotItem(BaseModel):
-    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file.
+    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file, with slashes.
 
     `edited_planes` are the planes of a volume that a person changed, if known: the trainer samples them more often.
     `weight` is the relative sampling frequency of the image; the default is 1. `field_labels` are the labels of the
@@ -75,6 +76,11 @@ class SnapshotItem(BaseModel):
     reviewed_mask: str = ""
     reviewed_sha256: str = ""
     ignored_value: int | None = Field(None, ge=1)
+
+    @field_validator("image", "labels", "field_labels", "reviewed_mask")
+    @classmethod
+    def _can_be_read_elsewhere(cls, path: str) -> str:
+        return use_slashes(path)
 
     @property
     def is_partial(self) -> bool:

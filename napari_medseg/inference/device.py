@@ -1,4 +1,4 @@
-"""Device and precision of a network, and the batch and tile sizes of a device."""
+"""The device of a network, and its batch and tile sizes."""
 
 import logging
 from dataclasses import dataclass
@@ -65,23 +65,6 @@ def describe_device(device: torch.device) -> str:
     return "GPU (Apple)" if device.type == "mps" else "CPU"
 
 
-def choose_autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
-    """Return bf16 if the model card allows it and the device supports it, else `None` for fp32.
-
-    A CPU without bf16 instructions emulates them several times more slowly than it computes in fp32.
-    """
-    if precision != "bf16" or device.type == "mps":
-        return None
-    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
-    return torch.bfloat16 if has_bf16 else None
-
-
-def make_autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which a network computes, in training as in prediction; see `choose_autocast_dtype`."""
-    dtype = choose_autocast_dtype(device, precision)
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a failed allocation; torch reports it in several ways."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -105,9 +88,3 @@ def _can_compute(kind: str) -> bool:
     except RuntimeError:
         logger.warning("cannot compute on %s", kind, exc_info=True)
         return False
-
-
-def _cpu_has_bf16() -> bool:
-    # torch has no public function for it before 2.15
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe is not None and probe() for probe in probes)

@@ -19,7 +19,6 @@ from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import (
     DEVICE_LIMITS,
     BatchLimits,
-    choose_autocast_dtype,
     choose_device,
     describe_device,
     free_cached_memory,
@@ -39,6 +38,7 @@ from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_o
 from napari_medseg.inference.tiling import ALIGNMENT_PX, TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
+from napari_medseg.networks.precision import choose_autocast_dtype
 
 logger = logging.getLogger(__name__)
 

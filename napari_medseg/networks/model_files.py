@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from napari_medseg.core.atomic_io import replace_file
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 from napari_medseg.networks.architectures import build_network
@@ -54,8 +55,8 @@ def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
         file.flush()
         os.fsync(file.fileno())
     write_card(card, card_tmp)
-    os.replace(weights_tmp, folder / WEIGHTS_FILE)
-    os.replace(card_tmp, folder / CARD_FILE)  # last: a folder with a card is complete
+    replace_file(weights_tmp, folder / WEIGHTS_FILE)
+    replace_file(card_tmp, folder / CARD_FILE)  # last: a folder with a card is complete
     return card
 
 

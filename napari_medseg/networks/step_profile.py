@@ -21,6 +21,7 @@ from torch.nn import functional
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks.architectures import build_network
+from napari_medseg.networks.precision import make_autocast
 
 N_TIMED = 3
 MAX_TIMING_S = 10.0
@@ -67,8 +68,8 @@ def measure_step_cost(architecture: Architecture, size: StepSettings) -> StepCos
         If it cannot be built or trained, or there is not enough memory.
     """
     order = _ProfileRequest(architecture=architecture, size=size).model_dump_json()
-    command = [sys.executable, "-P", "-m", "napari_medseg.networks.step_profile", order]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-X", "utf8", "-m", "napari_medseg.networks.step_profile", order]
+    answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if answer.returncode == 0:
         return StepCost.model_validate_json(answer.stdout.splitlines()[-1])
     if answer.returncode == 1:
@@ -120,7 +121,7 @@ def _run_training_step(
     network: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], size: StepSettings
 ) -> None:
     kind = torch.device(size.device).type
-    with torch.autocast(kind, torch.bfloat16, enabled=size.precision == "bf16"):
+    with make_autocast(torch.device(size.device), size.precision):
         logits = network(batch[0])
     loss = functional.cross_entropy(logits.float(), batch[1])
     optimiser.zero_grad(set_to_none=True)

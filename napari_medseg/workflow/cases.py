@@ -8,6 +8,7 @@ from typing import Literal
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
 from napari_medseg.core.project.case_history import CaseHistory
@@ -120,7 +121,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
         If neither is available.
     """
     reason = "its files are missing"
-    sources = [Path(source) for source in case.sources]
+    sources = [Path(use_slashes(source)) for source in case.sources]
     if sources and all(source.exists() for source in sources):
         try:
             image = formats.read(sources[0]) if len(sources) == 1 else formats.read_series(sources)

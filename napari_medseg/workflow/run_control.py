@@ -228,7 +228,8 @@ def start_training(run_dir: Path, since: float | None = None) -> subprocess.Pope
     """
     ensure_no_trainer(run_dir)
     asked = repr(time.time() if since is None else since)
-    return start_detached([sys.executable, "-P", "-m", "training", str(run_dir.absolute()), "--since", asked], run_dir)
+    python = [sys.executable, "-P", "-X", "utf8"]  # what it prints is in the log, which is UTF-8
+    return start_detached([*python, "-m", "training", str(run_dir.absolute()), "--since", asked], run_dir)
 
 
 def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[bytes]:

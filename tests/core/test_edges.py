@@ -43,6 +43,7 @@ def invalid() -> ValidationError:
         ),
         (OSError(), "OSError. Choose another folder"),
         (MemoryError(), "not enough memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
             "not enough memory",

@@ -1,7 +1,7 @@
 """Names of files: safe on every system, short enough for its file system, and one image each."""
 
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -16,6 +16,7 @@ from napari_medseg.core.file_names import (
     make_unused_stem,
     read_or_make_key,
     shorten_for_endings,
+    use_slashes,
 )
 
 HOSTILE = [
@@ -89,3 +90,26 @@ def test_group_labels_tell_no_identity(tmp_path: Path) -> None:
 def test_names_that_are_no_text_can_be_printed() -> None:
     make_printable("a\udcff.png").encode()
     assert make_printable("肺") == "肺"
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "name"),
+    [
+        (r"C:\scans\a.tif", "C:/scans", "a.tif"),
+        (r"d:\a.tif", "d:", "a.tif"),
+        (r"C:/scans\p1\a.tif", "C:/scans/p1", "a.tif"),
+        (r"\\server\share\p1\a.tif", "//server/share/p1", "a.tif"),
+        (r"\\?\C:\scans\a.tif", "//?/C:/scans", "a.tif"),
+        (r"labels\a.tif", "labels", "a.tif"),
+        ("/scans/a.tif", "/scans", "a.tif"),
+        (r"/scans/a\b.tif", "/scans", r"a\b.tif"),
+        ("labels/a.tif", "labels", "a.tif"),
+        ("a.tif", ".", "a.tif"),
+        ("a:b.tif", ".", "a:b.tif"),
+    ],
+)
+def test_a_path_of_windows_has_its_name_and_folders_elsewhere(path: str, folder: str, name: str) -> None:
+    read = PurePosixPath(use_slashes(path))
+    assert (str(read.parent), read.name) == (folder, name)
+    assert PureWindowsPath(use_slashes(path)) == PureWindowsPath(path), "and on Windows it is the same file"
+    assert use_slashes("") == ""

@@ -1,5 +1,6 @@
 """Snapshots: frozen, hashed, and never with one patient on both sides."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,16 @@ def test_what_is_no_snapshot_is_a_readable_error(tmp_path: Path, text: str) -> N
         read_snapshot(tmp_path / "snapshot.json")
     with pytest.raises(MedSegError, match="is not a snapshot"):
         read_snapshot(tmp_path / "gone.json")
+
+
+def test_a_snapshot_of_windows_keeps_the_names_of_its_files_elsewhere(tmp_path: Path) -> None:
+    paths = {"image": r"C:\p\images\1.tif", "labels": r"labels\1.tif", "reviewed_mask": r"C:\p\labels\1_r.tif"}
+    items = [{"name": "a", "group": "p1", "role": "train", **paths}]
+    (tmp_path / "snapshot.json").write_text(json.dumps({"task": "lungs", "items": items}), encoding="utf-8")
+    there = read_snapshot(tmp_path / "snapshot.json").items[0]
+    assert [Path(path).name for path in (there.image, there.labels, there.reviewed_mask)] == [
+        "1.tif",
+        "1.tif",
+        "1_r.tif",
+    ]
+    assert tmp_path / there.labels == tmp_path / "labels" / "1.tif"

@@ -4,11 +4,9 @@ import torch
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.device import (
     DEVICE_LIMITS,
-    choose_autocast_dtype,
     choose_device,
     describe_device,
     is_out_of_memory,
-    make_autocast,
 )
 
 
@@ -22,19 +20,6 @@ def test_a_device_is_found_and_has_a_title_and_limits() -> None:
 def test_a_device_that_is_not_there_is_refused_with_the_choices() -> None:
     with pytest.raises(MedSegError, match=r"no device 'tpu' here; choose one of \[.*'cpu'.*\]"):
         choose_device("tpu")
-
-
-def test_fp32_of_the_card_is_obeyed() -> None:
-    assert choose_autocast_dtype(torch.device("cpu"), "fp32") is None
-    assert choose_autocast_dtype(torch.device("cpu"), "bf16") in (None, torch.bfloat16)
-
-
-def test_bf16_is_computed_only_where_the_device_has_it() -> None:
-    cpu = torch.device("cpu")
-    with make_autocast(cpu, "fp32"):
-        assert not torch.is_autocast_enabled("cpu")
-    with make_autocast(cpu, "bf16"):
-        assert torch.is_autocast_enabled("cpu") is (choose_autocast_dtype(cpu, "bf16") is not None)
 
 
 @pytest.mark.parametrize("limits", DEVICE_LIMITS.values(), ids=DEVICE_LIMITS)

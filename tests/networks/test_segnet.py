@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_medseg.inference.device import choose_autocast_dtype
 from napari_medseg.networks import build_network, parse_architecture
+from napari_medseg.networks.precision import choose_autocast_dtype
 from napari_medseg.networks.segnet import ENCODERS, SegNet
 
 

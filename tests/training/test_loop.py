@@ -1,5 +1,7 @@
 """Losses that are no number: left out, then at a lower rate from the best so far, at last a clear end."""
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -8,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from napari_medseg.core import atomic_io
 from training.augmentation.patch_batch import PatchBatch
 from training.checkpoint import load_best
 from training.data.dataset import BatchSampler
 from training.loop import train
 from training.run_control import resume
-from training.run_folder import EpochEnded, Event, Notice
+from training.run_folder import BEST_FILE, CHECKPOINT_FILE, EpochEnded, Event, Notice
 from training.run_setup import TrainingSetup, read_setup
 
 MakeRun = Callable[..., Path]
@@ -75,3 +78,25 @@ def test_the_last_epoch_is_not_kept_where_it_learnt_nothing(make_run: MakeRun) -
 def test_the_loop_fits_on_a_screen() -> None:
     source = Path(__file__).parents[2] / "training" / "loop.py"
     assert source.read_text(encoding="utf-8").count("\n") <= 40
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT_FILE, BEST_FILE])
+def test_a_checkpoint_that_cannot_be_written_is_a_notice(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    control = resume(read_setup(make_run(n_epochs=3), time.monotonic()))
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(target).name == name:
+            raise PermissionError(errno.EACCES, "The file is being used by another process", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(atomic_io, "HELD_S", 0.0)
+    monkeypatch.setattr(os, "replace", refuse)
+    events = list(train(control))
+    assert [event.epoch for event in events if isinstance(event, EpochEnded)] == [1, 2, 3]
+    (text,) = (text for text in notices(events) if name in text)
+    assert text.startswith("training goes on, but ")
+    assert "used by another process" in text
+    assert name == CHECKPOINT_FILE or control.progress.best_epoch == 0, "weights that are not kept are not the best"

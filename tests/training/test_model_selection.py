@@ -13,9 +13,9 @@ from training_phantoms import item, small_card
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, read_card
 from napari_medseg.core.snapshot import Role
-from napari_medseg.inference.device import choose_autocast_dtype
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
+from napari_medseg.networks.precision import choose_autocast_dtype
 from training.__main__ import main, run
 from training.checkpoint import load_cycles
 from training.data.dataset import LabelledPlane

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from held_files import OPEN_FILES, refuse_held_files
 
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
@@ -250,3 +251,32 @@ def test_a_run_with_damaged_events_goes_on_to_its_own_error(tmp_path: Path, caps
     assert main([str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
     assert [type(event) for event in events_of(tmp_path)] == [Failed], "it has no recipe, and says so"
+
+
+def test_the_log_is_utf8_whatever_the_system_writes(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, sys\n"
+        "from training.__main__ import log_to_file\n"
+        "log_to_file(pathlib.Path(sys.argv[1]))\n"
+        "logging.getLogger('training').info('%s', 'M\\u00fcller \\u80ba \\udcff')\n"
+    )
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-P", "-c", program, str(tmp_path / "log.txt")]
+    subprocess.run(command, env=plain, check=True, timeout=60)
+    assert r"Müller 肺 \udcff" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="only Linux lists what a process holds")
+def test_a_run_goes_on_where_nobody_replaces_an_open_or_mapped_file(make_run: MakeRun) -> None:
+    run_dir = make_run(n_epochs=2, steps_per_epoch=2, keep="last")  # each epoch replaces all files
+    with refuse_held_files():
+        for event in run(run_dir, time.monotonic()):
+            append_event(run_dir, event)
+            if isinstance(event, EpochEnded):
+                (run_dir / PAUSE_FILE).touch()
+        assert isinstance(events_of(run_dir)[-1], Paused)
+        assert main([str(run_dir)]) == 0
+    assert isinstance(events_of(run_dir)[-1], Finished)
+    texts = [event.text for event in events_of(run_dir) if isinstance(event, Notice)]
+    assert not [text for text in texts if text.startswith("training goes on, but")]
+    assert not list(run_dir.glob("*check*")), "and what only an unfinished run needs is gone"

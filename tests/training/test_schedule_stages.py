@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from training_phantoms import small_recipe
 
 from napari_medseg.core.atomic_io import compute_file_sha256
@@ -76,9 +76,9 @@ def test_a_run_goes_through_its_stages_and_each_begins_with_the_best(make_run: M
     for event in run(run_dir, time.monotonic()):
         append_event(run_dir, event)
         if isinstance(event, EpochEnded) and event.epoch == 2:
-            best = load_file(run_dir / BEST_FILE)
+            best = load((run_dir / BEST_FILE).read_bytes())
         if isinstance(event, Notice) and "stage 2" in event.text:
-            weights = load_file(run_dir / "checkpoint.safetensors")
+            weights = load((run_dir / "checkpoint.safetensors").read_bytes())
     assert weights is not None
     assert all((weights[f"network.{name}"] == tensor).all() for name, tensor in best.items())
     events = [event for event, _ in read_events(run_dir)]

@@ -15,13 +15,14 @@ from napari_medseg.core import formats
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.project.case_files import read_image_copy, write_image_copy
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, list_cases, load_image
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
+from napari_medseg.workflow.output.image_names import ImageNamer
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
@@ -197,3 +198,10 @@ def test_stack_of_one_slice_survives_its_copy(ws: Workspace) -> None:
     correction = accept(ws, draft, phantom_labels()[None], stack)
     assert load_image(ws, case).content_hash == stack.content_hash
     assert correction.changed_voxels == np.count_nonzero(phantom_labels())
+
+
+def test_a_case_from_windows_is_named_after_its_file_elsewhere(ws: Workspace) -> None:
+    (case,) = add_cases(ws, [phantom(1)], "lungs")
+    write_image_copy(ws.project.folder, phantom(1))
+    moved = replace(case, sources=("C:\\scans\\p7\\Mu\u0308ller.tif",))
+    assert ImageNamer().make_name(read_image_copy(ws.project.folder, moved)).stem == "M\u00fcller"

@@ -1,5 +1,6 @@
 """A project and a registry that were made in November 2026, before the rooms of the code moved, open as they are."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_its_run_its_versions_and_its_own_task_are_read(old: Workspace) -> None:
     recipe = read_recipe(old.project.folder / run.folder / "recipe.json")
     made = recipe.run
     assert (made.name, made.version, made.budget_s, len(recipe.resolve_stages())) == ("lungs-unet", 2, 90.0, 2)
+
+
+def test_its_run_on_windows_keeps_its_cases_here(old: Workspace) -> None:
+    (run,) = old.project.read_records(Run)
+    snapshot = old.project.folder / run.folder / "snapshot.json"
+    before = retrain.read_comparison(old, run).rows
+    content = json.loads(snapshot.read_text(encoding="utf-8"))
+    for item in content["items"]:
+        for kind in ("image", "labels"):
+            item[kind] = "C:\\projects\\lungs\\" + item[kind].replace("/", "\\")
+    snapshot.write_text(json.dumps(content), encoding="utf-8")
+    assert all(row.case for row in before)
+    assert retrain.read_comparison(old, run).rows == before
 
 
 def test_its_corrections_are_exported(old: Workspace, tmp_path: Path) -> None:

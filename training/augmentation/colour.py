@@ -22,7 +22,7 @@ class Tint:
     gains: NDArray[np.float64]
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.tint)
 
@@ -40,14 +40,14 @@ class Tint:
 
 @dataclass(frozen=True)
 class Stain:
-    """Random density factors of haematoxylin, eosin and residual (Tellez et al., TMI 2018); for three channels."""
+    """Random density factors of haematoxylin, eosin and residual (Tellez et al., TMI 2018); for RGB only."""
 
     factors: NDArray[np.float64]
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
-        """Return the probability for a patch."""
-        return settings.intensity_share * bool(settings.stain)
+    def get_probability(settings: Augmentation, n_channels: int) -> float:
+        """Return the probability for a patch; 0 unless it has the colours that stains are separated by."""
+        return settings.intensity_share * bool(settings.stain) * (n_channels == len(rgb_from_hed))
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, _channels: int) -> "Stain":

@@ -29,7 +29,7 @@ class IntensityWindow:
     high: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.window)
 
@@ -62,7 +62,7 @@ class Equalisation(_PreprocessingTransform):
     """The step ``equalise`` of `inference.image_steps`."""
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.equalise_share
 
@@ -76,7 +76,7 @@ class Clahe(_PreprocessingTransform):
     """The step ``clahe`` of `inference.image_steps`, approximately."""
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.clahe_share
 
@@ -90,7 +90,7 @@ class Smoothing(_PreprocessingTransform):
     """The step ``smooth`` of `inference.image_steps`."""
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.smooth_share
 
@@ -107,7 +107,7 @@ class Blur:
     sigma_px: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.blur_px)
 
@@ -130,7 +130,7 @@ class Contrast:
     offset: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * (bool(settings.brightness) or settings.contrast != UNCHANGED)
 
@@ -157,7 +157,7 @@ class HighlightClipping:
     kept_range: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * (settings.saturation != UNCHANGED)
 
@@ -180,7 +180,7 @@ class Gamma:
     exponent: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * (settings.gamma != UNCHANGED)
 
@@ -202,7 +202,7 @@ class Noise:
     strength: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.intensity_share * bool(settings.noise)
 

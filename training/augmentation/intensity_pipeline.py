@@ -32,8 +32,8 @@ class IntensityTransform(Protocol):
     """One transform with the parameters that were sampled for one patch."""
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
-        """Return the probability of this transform for a patch."""
+    def get_probability(settings: Augmentation, n_channels: int, /) -> float:
+        """Return the probability of this transform for a patch; 0 if it cannot change this number of channels."""
 
     @classmethod
     def sample(cls, settings: Augmentation, rng: np.random.Generator, n_channels: int) -> Self:
@@ -50,7 +50,7 @@ def sample_transforms(
     """Sample the transforms of a patch, each with the probability in the settings, and their parameters."""
     drawn: list[IntensityTransform] = []
     for kind in INTENSITY_TRANSFORMS:
-        share = kind.get_probability(settings)
+        share = kind.get_probability(settings, n_channels)
         if share and rng.random() < share:
             drawn.append(kind.sample(settings, rng, n_channels))
     return tuple(drawn)

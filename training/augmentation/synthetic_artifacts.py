@@ -37,7 +37,7 @@ class GasPockets:
     brightness: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.gas_share
 
@@ -84,7 +84,7 @@ class Consolidations:
     density: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.consolidation_share
 
@@ -123,7 +123,7 @@ class Cutout:
     right: float
 
     @staticmethod
-    def get_probability(settings: Augmentation) -> float:
+    def get_probability(settings: Augmentation, _channels: int) -> float:
         """Return the probability for a patch."""
         return settings.cutout_share
 

@@ -111,7 +111,7 @@ def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, s
     one.run_dir.mkdir(parents=True, exist_ok=True)
     recipe = one.run_dir / MODEL_RECIPE_FILE
     recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    command = [sys.executable, "-P", "-m", "training.from_folders.base_model", "--data", str(places.data)]
+    command = [sys.executable, "-P", "-X", "utf8", "-m", "training.from_folders.base_model", "--data", str(places.data)]
     command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir)]
     log = one.run_dir / SUITE_LOG_FILE
     with log.open("ab") as file:

@@ -78,7 +78,13 @@ def get_code_version() -> str:
 def _run_git(*words: str) -> str:
     try:
         answer = subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
+            ["git", *words],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+            timeout=20,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -122,7 +122,7 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
         yield SnapshotItem(
             name=f"{source.name}/{case.name}",
             image=str(case.image),
-            labels=str(labels.relative_to(run_dir.absolute())) if is_own else str(labels),
+            labels=labels.relative_to(run_dir.absolute()).as_posix() if is_own else str(labels),
             group=f"{source.name}/{group}",
             role=role,
             source=source.name,

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.mask_placement import (
@@ -146,7 +147,8 @@ def read_categories(masks: Path) -> tuple[str, ...]:
 
 def _list_coco_masks(path: Path) -> tuple[dict[str, MaskFile], list[str]]:
     pictures = read_coco(path).images
-    return _list_once([(get_stem(Path(picture.file_name)), MaskFile(path, picture)) for picture in pictures])
+    stems = [get_stem(Path(use_slashes(picture.file_name))) for picture in pictures]
+    return _list_once([(stem, MaskFile(path, picture)) for stem, picture in zip(stems, pictures, strict=True)])
 
 
 def _list_once(masks: Sequence[tuple[str, MaskFile]]) -> tuple[dict[str, MaskFile], list[str]]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.image import Image, StorageLayout
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.records import Case, Correction, Prediction
@@ -99,7 +100,7 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         notes=origin.notes,
         acquisition=origin.acquisition,
         padding_value=origin.padding_value,
-        sources=tuple(Path(source) for source in case.sources),
+        sources=tuple(Path(use_slashes(source)) for source in case.sources),
         storage=_make_storage(origin),
     )
     return image.adopt_content_hash(case.content_hash)

@@ -174,8 +174,8 @@ class EngineProcess:
 
 
 def _spawn(python: str) -> subprocess.Popen[bytes]:
-    # -P: a file in the user's folder with the name of a package must not shadow it.
-    command = [python, "-P", "-m", "napari_medseg.inference.engine.server"]
+    # -P: a file in the user's folder with the name of a package must not shadow it. utf8: its stderr is read as UTF-8.
+    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server"]
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.engine.protocol import ArrayRef, PredictRequest, ResultReply
@@ -53,7 +53,13 @@ class SharedArray:
         ref = ArrayRef(name="", shape=shape, dtype=native.str)
         _require_free_memory(ref.n_bytes)
         name = f"medseg_{os.getpid()}_{secrets.token_hex(4)}"  # shows the owner if one remains
-        memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
+        try:
+            memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
+        except (OSError, MemoryError) as error:  # Windows and macOS say only now that there is too little
+            raise MedSegError(
+                f"the image needs {ref.n_bytes / 1e6:.0f} MB of shared memory, but the system does not give them "
+                f"({get_reason(error)}). Close other programs and images, or predict fewer slices at once."
+            ) from error
         return cls(memory, ref.model_copy(update={"name": name}), owned=True)
 
     @classmethod
@@ -70,12 +76,17 @@ class SharedArray:
         Raises
         ------
         MedSegError
-            If the other process has removed it.
+            If the other process has removed it, or there is too little memory.
         """
         try:
             return cls(_open_untracked(ref.name), ref, owned=False)
         except FileNotFoundError as error:
             raise MedSegError("The prediction was cancelled before it started. Run it again.") from error
+        except (OSError, MemoryError) as error:
+            raise MedSegError(
+                f"the engine cannot map {ref.n_bytes / 1e6:.0f} MB of shared memory ({get_reason(error)}). Close other "
+                "programs and images, or predict fewer slices at once."
+            ) from error
 
     def view(self) -> NDArray[Any]:
         """Return the array itself, of the shape and type of `ref`, writable; drop it before the segment is closed."""

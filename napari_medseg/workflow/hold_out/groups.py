@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
 from napari_medseg.core.grouping.split import choose_hold_out_groups
@@ -141,7 +142,7 @@ def _choose_group(image: Image, pattern: GroupPattern | None) -> str:
 
 def _find_case_group(case: Case, pattern: GroupPattern | None) -> str:
     """Return the group that the name of a case gives; its present one if the file itself states the patient."""
-    path = Path(case.sources[0]) if case.sources else Path(case.name)
+    path = Path(use_slashes(case.sources[0])) if case.sources else Path(case.name)
     if pattern is not None:
         return pattern.find_group(path)
     if not case.sources or get_suffix(path) not in _NAMED_BY_FILE:

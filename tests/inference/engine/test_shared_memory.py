@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from collections import namedtuple
@@ -61,3 +62,28 @@ def test_an_image_larger_than_shared_memory_is_refused(monkeypatch: pytest.Monke
 
 def test_the_size_of_an_array_is_known_from_its_reference() -> None:
     assert ArrayRef(name="x", shape=(2, 3), dtype="<f8").n_bytes == 48
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(22, "The paging file is too small for this operation to complete"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EMFILE, "Too many open files"),
+        MemoryError(),
+    ],
+    ids=str,
+)
+def test_windows_and_macos_say_only_at_the_call_that_there_is_too_little(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    with SharedArray.create((4, 4), np.uint8) as segment, monkeypatch.context() as full:
+        full.setattr(shared_memory, "SharedMemory", refuse)
+        with pytest.raises(MedSegError, match=r"0 MB of shared memory.*fewer slices") as refused:
+            SharedArray.create((2, 2), np.uint8)
+        assert refused.value.__cause__ is error
+        with pytest.raises(MedSegError, match=r"cannot map.*fewer slices"):
+            SharedArray.attach(segment.ref)

@@ -121,10 +121,11 @@ def test_what_is_no_number_stays_so_for_the_loop_to_meet() -> None:
     assert apply_transforms(grey[None], labels, [(Gamma(1.2),)], 0).isnan().sum() == 1
 
 
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_changes_are_drawn_as_often_as_the_settings_say(name: str) -> None:
+def test_changes_are_drawn_as_often_as_the_settings_say(name: str, channels: int) -> None:
     settings, rng = AUGMENTATIONS[name], np.random.default_rng(0)
-    drawn = [sample_transforms(settings, rng, 3) for _ in range(400)]
+    drawn = [sample_transforms(settings, rng, channels) for _ in range(400)]
     for kind in INTENSITY_TRANSFORMS:
         share = sum(isinstance(one, kind) for changes in drawn for one in changes) / len(drawn)
-        assert share == pytest.approx(kind.get_probability(settings), abs=0.08)
+        assert share == pytest.approx(kind.get_probability(settings, channels), abs=0.08)

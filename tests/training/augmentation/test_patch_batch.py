@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from napari_medseg.core.model_card import Preprocessing
 from napari_medseg.inference.contrast import apply_preprocessing_steps
 from training.augmentation import intensity_pipeline, spatial
+from training.augmentation.colour import Stain
 from training.augmentation.patch_batch import PatchSpec
 from training.augmentation.presets import AUGMENTATIONS, Augmentation
 from training.augmentation.spatial import Augmenter
@@ -62,6 +63,16 @@ def test_patches_are_the_same_together_and_alone(name: str) -> None:
         image, truth = augmenter.collate([patch], seed=1).make_patches()
         torch.testing.assert_close(images[index], image[0], atol=2e-3, rtol=0)
         assert float((labels[index] == truth[0]).float().mean()) > 0.999
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_every_preset_takes_any_number_of_channels(name: str, channels: int) -> None:
+    augmenter, patches = drawn(replace(AUGMENTATIONS[name], intensity_share=1.0), channels)
+    images, _ = augmenter.collate(patches, seed=1).make_patches()
+    assert images.shape == (12, channels, 64, 64)
+    assert bool(images.isfinite().all())
+    assert not [one for patch in patches for one in patch.transforms if isinstance(one, Stain)]
 
 
 @pytest.mark.parametrize("name", ["ct_rich", "histology_rich", "endoscopy", "replay", "elastic", "heavy"])

@@ -1,0 +1,92 @@
+"""A pytest plugin: this process may not replace, rename or delete a file that it has open or mapped, as on Windows.
+
+``pytest --refuse-held-files`` refuses this on Linux, which allows it: tests show what fails on Windows. The open
+files are those of ``/proc/self/fd``, the mapped ones those of ``/proc/self/maps``.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+OPEN_FILES, MAPPED_FILES = Path("/proc/self/fd"), Path("/proc/self/maps")
+REFUSED = "The process cannot access the file because this process has it open or mapped"
+
+PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def find_holder(path: PathLike, folder: int | None = None) -> str:
+    """Say how this process holds a file, or a file in a folder of this name; empty if it does not.
+
+    Parameters
+    ----------
+    path
+        A file or folder; a link is not followed, because it can be replaced.
+    folder
+        Descriptor of the folder that `path` is relative to, as in `os.unlink`.
+    """
+    start = Path.cwd() if folder is None else Path(os.readlink(OPEN_FILES / str(folder)))
+    place = start / os.fsdecode(path)
+    whole = str(Path(os.path.realpath(place.parent)) / place.name)
+    if os.path.islink(whole) or not os.path.exists(whole):
+        return ""
+    inside = whole + os.sep if os.path.isdir(whole) else whole
+    for kind, names in (("open", _list_open_files()), ("mapped", _list_mapped_files())):
+        for name in names:
+            if name == whole or (name.startswith(inside) and inside.endswith(os.sep)):
+                return f"{name} is {kind}"
+    return ""
+
+
+@contextmanager
+def refuse_held_files() -> Iterator[None]:
+    """Refuse to replace, rename and delete what this process holds, until the end of the block."""
+    with (
+        mock.patch.object(os, "replace", _refuse(os.replace, ("src_dir_fd", "dst_dir_fd"))),
+        mock.patch.object(os, "rename", _refuse(os.rename, ("src_dir_fd", "dst_dir_fd"))),
+        mock.patch.object(os, "unlink", _refuse(os.unlink, ("dir_fd",))),
+        mock.patch.object(os, "remove", _refuse(os.remove, ("dir_fd",))),
+    ):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Refuse during each test; not while fixtures and pytest itself clean up."""
+    if not OPEN_FILES.is_dir():
+        return (yield)
+    with refuse_held_files():
+        return (yield)
+
+
+def _refuse(action: Callable[..., None], folders: tuple[str, ...]) -> Callable[..., None]:
+    """Return `os.replace` or another of its kind, which first looks whether one of its files is held."""
+
+    def call(*paths: PathLike, **options: int | None) -> None:
+        for path, folder in zip(paths, folders, strict=False):
+            if holder := find_holder(path, options.get(folder)):
+                raise PermissionError(errno.EACCES, f"{REFUSED}: {holder}", os.fsdecode(path))
+        action(*paths, **options)
+
+    return call
+
+
+def _list_open_files() -> Iterator[str]:
+    for descriptor in os.listdir(OPEN_FILES):
+        try:
+            name = os.readlink(OPEN_FILES / descriptor)
+        except OSError:  # the descriptor of this very listing is gone
+            continue
+        if name.startswith("/") and not os.path.isdir(name):
+            yield name
+
+
+def _list_mapped_files() -> Iterator[str]:
+    for line in MAPPED_FILES.read_text(errors="surrogateescape").splitlines():
+        name = line[line.index("/") :] if "/" in line else ""
+        if name:
+            yield name
