@@ -48,3 +48,4 @@ def test_a_process_without_a_console_has_no_streams(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     escape_unprintable()
+    assert sys.stdout is sys.stderr is None, "nothing is put in their place"

@@ -167,7 +167,8 @@ def test_second_window_is_refused_until_the_first_closes(tmp_path: Path) -> None
         Project.open(tmp_path)
     project.close()
     project.close()
-    Project.open(tmp_path).close()
+    with contextlib.closing(Project.open(tmp_path)) as project:
+        assert not project.read_records(Case)
 
 
 @pytest.mark.parametrize("damage", [b"this is not a database" * 100, b""])
@@ -209,7 +210,8 @@ def test_a_project_that_was_never_begun_and_a_folder_of_pictures_open(tmp_path: 
     (tmp_path / "labels" / "slice_1.tif").write_bytes(b"mine")
     Project.create(tmp_path).close()
     (tmp_path / DATABASE).write_bytes(b"")  # killed before the first table
-    Project.open(tmp_path).close()
+    with contextlib.closing(Project.open(tmp_path)) as project:
+        assert not project.read_records(Case)
 
 
 def test_overwritten_page_is_noticed_at_opening(tmp_path: Path) -> None:
