@@ -7,6 +7,7 @@ engine and trainer use `translate_errors`. Only a fault of this program keeps it
 import errno
 import logging
 import struct
+import traceback
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -113,7 +114,8 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         return MedSegError(f"{place}{format_os_error(error)}")
-    if isinstance(error, UnicodeError | struct.error | zlib.error) or _is_of_file_library(type(error)):
+    is_of_file = _is_of_file_library(type(error)) or _is_of_parser(error)
+    if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
     return None
 
@@ -151,6 +153,13 @@ def _is_allocation_failure(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM or getattr(error, "winerror", None) in _OUT_OF_MEMORY_ON_WINDOWS
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _is_of_parser(error: Exception) -> bool:
+    """Whether a parser met too deep a nesting or too long a number; Python has no error of its own for them."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    place = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+    return isinstance(error, RecursionError | ValueError) and place.partition(".")[0] in ("json", "tomllib")
 
 
 def _is_of_file_library(kind: type[Exception]) -> bool:

@@ -6,7 +6,8 @@ import os
 import sqlite3
 import struct
 import subprocess
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -68,6 +69,21 @@ def test_what_a_file_or_the_machine_does_is_a_message(error: Exception, text: st
     assert text in str(caught.value)
     assert "None" not in str(caught.value)
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (json.loads, "[" * 100_000),
+        (json.loads, "9" * 5000),
+        (tomllib.loads, "a = " + "9" * 5000),
+        (tomllib.loads, "a = " + "[" * 100_000),
+    ],
+    ids=["deep JSON", "long number in JSON", "long number in TOML", "deep TOML"],
+)
+def test_what_a_parser_cannot_hold_is_a_message(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(MedSegError, match="a file cannot be used"), translate_errors():
+        read(text)
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,14 @@ def test_the_recipe_of_an_old_run_folder_is_read_with_its_stages(tmp_path: Path)
         key: old[key] for key in FLAT_KEYS if key in old
     }
     assert [nest_keys(stage) for stage in old["stages"]] == list(recipe.stages)
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".json"])
+@pytest.mark.parametrize(
+    "damage", [b"\xff", b"\0", b"a = " + b"[" * 100_000, b"[" * 100_000, b"9" * 5000, b"a = 1e999"]
+)
+def test_a_damaged_recipe_file_is_a_message(tmp_path: Path, suffix: str, damage: bytes) -> None:
+    path = tmp_path / f"recipe{suffix}"
+    path.write_bytes(damage)
+    with pytest.raises(MedSegError, match="is not a valid recipe file"):
+        read_recipe_overrides(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import format_validation_error
 from training.from_folders.base_recipe import ModelRecipe
 from training.recipe_keys import merge_keys
@@ -99,11 +99,11 @@ def read_suite(path: Path) -> Suite:
     """Read a suite; raise `MedSegError` naming every unknown or wrong key, or two rows of one name."""
     try:
         suite = Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise MedSegError(f"cannot read the suite {path.name}: {error}. See training/suites.") from error
     except ValidationError as error:
         reason = format_validation_error(error)
         raise MedSegError(f"{path.name} is not a valid suite: {reason}. See training/suites.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise MedSegError(f"cannot read the suite {path.name}: {get_reason(error)}. See training/suites.") from error
     folders = [make_folder_name(row.name) for row in suite.rows]
     if doubled := sorted({folder for folder in folders if folders.count(folder) > 1}):
         raise MedSegError(f"{path.name} has several rows called {doubled}. Give each row a different name.")

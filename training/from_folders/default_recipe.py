@@ -122,7 +122,7 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         return RecipeOverrides.model_validate(content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise MedSegError(
             f"{path} is not a valid recipe file: {reason}. Valid keys are {', '.join(RecipeOverrides.model_fields)}."

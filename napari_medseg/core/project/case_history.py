@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from sqlite3 import Connection
 from typing import Any
 
-from napari_medseg.core.project.rows import TABLES, decode_record, quote_column
+from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 
 
@@ -68,13 +68,13 @@ def read_case_history(connection: Connection, case_id: int) -> CaseHistory | Non
 
 def read_case_histories(connection: Connection, task: str | None) -> list[CaseHistory]:
     """Read the cases on the list of a task, or of all tasks, in insertion order."""
-    return [_decode_history(row) for row in _read_in_order(connection, _HISTORY_QUERY, task, _IS_LISTED)]
+    return decode_rows(connection, _read_in_order(connection, _HISTORY_QUERY, task, _IS_LISTED), _decode_history)
 
 
 def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[Case, Correction]]:
     """Read the cases whose last review was accepted, in insertion order, each with its newest correction."""
     found = _read_in_order(connection, _ACCEPTED_QUERY, task)
-    return [(decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])) for row in found]
+    return decode_rows(connection, found, _decode_accepted)
 
 
 def _read_in_order(
@@ -83,6 +83,10 @@ def _read_in_order(
     # The plus prevents the use of the task index, which would require sorting whole rows.
     where, values = ("TRUE", []) if task is None else ("+c.task = ?", [task])
     return connection.execute(f"{query} WHERE {where} AND {condition} ORDER BY c.id", values).fetchall()
+
+
+def _decode_accepted(row: Sequence[Any]) -> tuple[Case, Correction]:
+    return decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])
 
 
 def _decode_history(row: Sequence[Any]) -> CaseHistory:

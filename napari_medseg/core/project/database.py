@@ -8,6 +8,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,16 @@ from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.lost_database import ensure_database_not_lost
 from napari_medseg.core.project.migrations import migrate
-from napari_medseg.core.project.rows import TABLES, Record, RunItem, decode_record, encode_record, quote_column
+from napari_medseg.core.project.rows import (
+    TABLES,
+    Record,
+    RunItem,
+    decode_record,
+    decode_rows,
+    decode_text,
+    encode_record,
+    quote_column,
+)
 from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
@@ -139,7 +149,7 @@ class Project:
         query = f"SELECT {', '.join(map(quote_column, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
         with _translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(query, [value] if column else []).fetchall()
-        return [decode_record(kind, row) for row in found]
+            return decode_rows(self._connection, found, partial(decode_record, kind))
 
     def get_record(self, kind: type[Record], record_id: int | str) -> Record:
         """Return the record with an id; raise `MedSegError` if there is none."""
@@ -262,6 +272,7 @@ class Project:
 def _open_database(path: Path) -> sqlite3.Connection:
     with _translate_sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        connection.text_factory = partial(decode_text, path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -271,7 +282,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
             if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                 ensure_database_not_lost(path)
             migrate(connection, path)
-        except (sqlite3.Error, MedSegError):
+        except (sqlite3.Error, UnicodeError, MedSegError):
             connection.close()
             raise
     return connection
@@ -283,11 +294,13 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
-    except sqlite3.OperationalError as error:
-        raise MedSegError(
-            f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try again."
-        ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeError) as error:  # the message of SQLite may quote wrong bytes
+        is_busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+        if is_busy:  # or the disk is full; a table or column that is missing is damage
+            raise MedSegError(
+                f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try "
+                "again."
+            ) from error
         raise MedSegError(
             f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
             "Restore the file from a backup, or start a new project in another folder."

@@ -1,13 +1,17 @@
 """Conversion of records to and from rows of `project.sqlite`: one column per field, with the same name."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from sqlite3 import Connection
 from typing import Any, TypeVar
 
+from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, Run, RunState
 from napari_medseg.core.snapshot import Role
 
+T = TypeVar("T")
 Record = TypeVar("Record", Case, Prediction, Review, Correction, Run)
 
 
@@ -50,11 +54,46 @@ def encode_record(record: Record) -> dict[str, object]:
 
 
 def decode_record(kind: type[Record], row: Sequence[Any]) -> Record:
-    """Rebuild a record from its columns, which are in the order of its fields."""
+    """Rebuild a record from its columns, which are in the order of its fields.
+
+    Raises
+    ------
+    MedSegError
+        If a value is damaged.
+    """
     values = list(row)
-    for place, decode in _DECODERS_BY_PLACE[kind]:
-        values[place] = decode(values[place])
+    try:
+        for place, decode in _DECODERS_BY_PLACE[kind]:
+            values[place] = decode(values[place])
+        if bytes in map(type, values):
+            raise TypeError("bytes in place of text or a number")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MedSegError(
+            f"the row {row[0]!r} of the table {TABLES[kind].write} is damaged: {get_reason(error)}"
+        ) from error
     return kind(*values)
+
+
+def decode_rows(connection: Connection, rows: Iterable[Sequence[Any]], decode: Callable[[Sequence[Any]], T]) -> list[T]:
+    """Decode rows; a damaged one is reported and left out, so that it does not cost the others."""
+    found = []
+    for row in rows:
+        try:
+            found.append(decode(row))
+        except MedSegError as error:
+            path = connection.execute("PRAGMA database_list").fetchone()[2]
+            report_damage(f"{path}: {error}. It is left out; the others are used. Restore the file from a backup.")
+    return found
+
+
+def decode_text(path: Path, data: bytes) -> str:
+    """Decode a text; SQLite itself refuses the whole query for one wrong byte."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        text = data.decode(errors="replace")
+        report_damage(f"{path} is damaged: the text {text[:60]!r} has wrong bytes. Restore the file from a backup.")
+        return text
 
 
 def quote_column(column: str) -> str:

@@ -227,6 +227,63 @@ def test_overwritten_page_is_noticed_at_opening(tmp_path: Path) -> None:
         Project.open(tmp_path)
 
 
+def change_bytes(path: Path, before: bytes, after: bytes) -> None:
+    data = path.read_bytes()
+    assert before in data
+    assert len(before) == len(after)
+    path.write_bytes(data.replace(before, after, 1))
+
+
+@pytest.mark.parametrize("shape", [b"[4, 5}", b"[4, \xff]", b"44, 55", b"{4, 5]"])
+def test_a_damaged_row_is_named_once_and_the_others_are_read(
+    tmp_path: Path, shape: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = Project.create(tmp_path)
+    cases = [project.insert(a_case(f"c{number}")) for number in range(3)]
+    for case in cases:
+        project.close_review(replace(project.insert(a_review(case)), state=ReviewState.ACCEPTED, closed=now()))
+        project.insert(a_correction(project.read_records(Review)[-1]))
+    project.close()
+    change_bytes(tmp_path / DATABASE, b"c1YX[4, 5]", b"c1YX" + shape)
+    project = Project.open(tmp_path)
+    for _ in range(70):
+        assert project.read_records(Case) == [cases[0], cases[2]]
+        assert [one.case for one in project.read_case_histories()] == [cases[0], cases[2]]
+        assert [case for case, _ in project.read_accepted_cases("lungs")] == [cases[0], cases[2]]
+    told = [record.message for record in caplog.records if "is left out" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith(f"{tmp_path / DATABASE}: the row 2 of the table cases is damaged")
+    with pytest.raises(MedSegError, match="the row 2 of the table cases is damaged"):
+        project.read_case_history(2)
+    with pytest.raises(MedSegError, match="no case 2"):
+        project.get_record(Case, 2)
+    project.close()
+
+
+def test_a_wrong_byte_in_a_name_costs_the_name_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = Project.create(tmp_path)
+    project.insert(replace(a_case(), name="a long name"))
+    project.insert(a_case("c1"))
+    project.close()
+    change_bytes(tmp_path / DATABASE, b"a long name", b"a l\xffng name")
+    project = Project.open(tmp_path)
+    for _ in range(70):
+        assert [case.name for case in project.read_records(Case)] == ["a l\ufffdng name", "slice"]
+    project.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "has wrong bytes" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"CREATE TABLE casez", b"CREATE TABLE\0cases", b"CREATE\xffTABLE cases"])
+def test_a_damaged_schema_is_a_message(tmp_path: Path, damage: bytes) -> None:
+    project = Project.create(tmp_path)
+    project.insert(a_case())
+    project.close()
+    change_bytes(tmp_path / DATABASE, b"CREATE TABLE cases", damage)
+    with pytest.raises(MedSegError, match="is damaged"):
+        Project.open(tmp_path).read_records(Case)
+
+
 def test_folder_without_project_and_with_one(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="holds no project"):
         Project.open(tmp_path / "nowhere")

@@ -112,3 +112,13 @@ def test_tables_are_merged_and_lists_replaced() -> None:
 
 def test_names_become_folders() -> None:
     assert make_folder_name("DeepLabV3+ ResNet-50") == "deeplabv3-plus-resnet-50"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\xff", b"\0", b"a = " + b"[" * 100_000, b"a = " + b"9" * 5000, b"rows = 3", b"[rows", b"a = 1"],
+)
+def test_a_damaged_suite_is_a_message(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "suite.toml").write_bytes(damage)
+    with pytest.raises(MedSegError, match=r"suite\.toml"):
+        read_suite(tmp_path / "suite.toml")
