@@ -18,6 +18,7 @@ import psutil
 from napari_medseg.core.errors import MedSegError, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
+    CHECKPOINT_FILE,
     EXIT_PAUSED,
     LOG_FILE,
     RECIPE_FILE,
@@ -199,12 +200,16 @@ def _run_and_log(run_dir: Path, started: float) -> int:
                 for last in run(run_dir, started, team):
                     _record_event(run_dir, team, last)
         except MedSegError as error:
-            _record_failure(run_dir, team, str(error))
+            _record_failure(run_dir, team, f"{error}{_describe_checkpoint(run_dir)}")
             return 1
         except Exception as error:
             _record_failure(run_dir, team, f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
             raise
     return EXIT_PAUSED if isinstance(last, Paused) else 0
+
+
+def _describe_checkpoint(run_dir: Path) -> str:
+    return " Then continue the run: its checkpoint is kept." if (run_dir / CHECKPOINT_FILE).exists() else ""
 
 
 def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> None:

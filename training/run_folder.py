@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
@@ -219,6 +220,7 @@ def hold_trainer_lock(run_dir: Path) -> Iterator[None]:
         return
     lock, moved = run_dir / TRAINER_LOCK_FILE, RUN_FOLDER_MOVED.format(run_dir)
     with hold_lock(lock, TRAINER_LOCK_WAIT_S, TRAINER_AT_WORK.format(run_dir)), watched_folder(run_dir, moved):
+        remove_unfinished_files(run_dir)
         yield
 
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+# What libraries write in their own exceptions when a disk is full; the numbers are those of Linux and Windows.
+_FULL_DISK_TEXTS = ("No space left on device", "os error 28)", "os error 112)", "Disk quota exceeded", "disk is full")
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -107,6 +110,8 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         return MedSegError(f"{place}{format_os_error(error)}")
+    if any(text in str(error) for text in _FULL_DISK_TEXTS) or _is_caused_by_full_disk(error):
+        return MedSegError(f"the disk is full: {get_reason(error)}. {_FREE_SPACE}")
     if isinstance(error, UnicodeError | struct.error | zlib.error) or _is_of_file_library(type(error)):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
     return None
@@ -128,6 +133,10 @@ def translate_errors() -> Iterator[None]:
             raise
         logger.debug("shown as a message", exc_info=error)
         raise explained from error
+
+
+def _is_caused_by_full_disk(error: Exception) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _is_allocation_failure(error: Exception) -> bool:

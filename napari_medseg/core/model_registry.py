@@ -164,6 +164,8 @@ class ModelRegistry:
         return card
 
     def _copy_version(self, card: ModelCard, folder: Path, reason: str) -> ModelCard:
+        for left in self.user_dir.glob(f".{'[0-9a-f]' * 8}"):  # of a process that was killed here
+            shutil.rmtree(left, ignore_errors=True)
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
             beside.mkdir(parents=True)
