@@ -83,7 +83,7 @@ class Project:
                 ensure_database_not_lost(folder / DATABASE)  # before SQLite, which would remove the journal beside it
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
-                remove_unfinished_files(folder / name)
+            remove_unfinished_files(folder)
             return cls(folder, lock, _open_database(folder / DATABASE))
         except OSError as error:
             lock.release()

@@ -204,7 +204,7 @@ def test_labels_without_their_database_are_no_empty_project(tmp_path: Path, loss
 
 def test_unfinished_files_of_a_killed_window_are_removed_by_the_next(tmp_path: Path) -> None:
     project = Project.create(tmp_path)
-    left = [tmp_path / name / ".writing-0123abcd-x.tif" for name in ("labels", "images", "exports")]
+    left = [tmp_path / name / ".writing-0123abcd-x.tif" for name in ("labels", "images", "exports", ".")]
     for path in left:
         path.touch()
     with pytest.raises(MedSegError, match="another window"):
