@@ -18,6 +18,7 @@ import psutil
 from napari_medseg.core.errors import MedSegError, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
+    CHECKPOINT_FILE,
     EXIT_PAUSED,
     LOG_FILE,
     RECIPE_FILE,
@@ -199,7 +200,7 @@ def _run_and_log(run_dir: Path, started: float) -> int:
                 for last in run(run_dir, started, team):
                     _record_event(run_dir, team, last)
         except MedSegError as error:
-            _record_failure(run_dir, team, str(error))
+            _record_failure(run_dir, team, f"{error}{_describe_checkpoint(run_dir)}")
             return 1
         except Exception as error:
             _record_failure(run_dir, team, f"{type(error).__name__}: {error}. This is a bug: please report {LOG_FILE}.")
@@ -212,6 +213,10 @@ def log_to_file(path: Path) -> None:
     logging.basicConfig(
         filename=path, level=logging.INFO, format=LOG_FORMAT, encoding="utf-8", errors="backslashreplace"
     )
+
+
+def _describe_checkpoint(run_dir: Path) -> str:
+    return " Then continue the run: its checkpoint is kept." if (run_dir / CHECKPOINT_FILE).exists() else ""
 
 
 def _record_event(run_dir: Path, rank_context: "RankContext", event: Event) -> None:

@@ -19,6 +19,7 @@ from types import FrameType
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
@@ -239,6 +240,7 @@ def hold_trainer_lock(run_dir: Path) -> Iterator[None]:
         return
     lock, moved = run_dir / TRAINER_LOCK_FILE, RUN_FOLDER_MOVED.format(run_dir)
     with hold_lock(lock, TRAINER_LOCK_WAIT_S, TRAINER_AT_WORK.format(run_dir)), watched_folder(run_dir, moved):
+        remove_unfinished_files(run_dir)
         yield
 
 

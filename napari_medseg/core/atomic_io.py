@@ -64,6 +64,16 @@ def _explain_failed_write(error: Exception, path: Path) -> MedSegError | None:
     return None if explained is None else MedSegError(f"cannot write {path}: {explained}")
 
 
+def remove_unfinished_files(folder: Path) -> None:
+    """Delete temporary files of `atomic_write` that a killed process left in a folder or one of its direct subfolders.
+
+    Call it only while no other process writes there: under the lock of a project, a run or the registry.
+    """
+    with contextlib.suppress(OSError):  # a leftover does no harm
+        for path in (*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(f"*/{TEMPORARY_PREFIX}*")):
+            path.unlink(missing_ok=True)
+
+
 def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) atomically; raise `MedSegError` if it cannot be written.
 

@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+# What libraries write in their own exceptions when a disk is full; the numbers are those of Linux and Windows.
+_FULL_DISK_TEXTS = ("No space left on device", "os error 28)", "os error 112)", "Disk quota exceeded", "disk is full")
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -114,6 +117,8 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         return MedSegError(f"{place}{format_os_error(error)}")
+    if any(text in str(error) for text in _FULL_DISK_TEXTS) or _is_caused_by_full_disk(error):
+        return MedSegError(f"the disk is full: {get_reason(error)}. {_FREE_SPACE}")
     is_of_file = _is_of_file_library(type(error)) or _is_of_parser(error)
     if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
@@ -146,6 +151,10 @@ def translate_errors() -> Iterator[None]:
             raise
         logger.debug("shown as a message", exc_info=error)
         raise explained from error
+
+
+def _is_caused_by_full_disk(error: Exception) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _is_allocation_failure(error: Exception) -> bool:

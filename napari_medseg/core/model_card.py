@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
-from napari_medseg.core.tasks.bundled_tasks import Task, get_task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Task, get_task
 from napari_medseg.core.tasks.custom_task import CustomTask
 
 CARD_FILE = "card.json"
@@ -177,6 +177,12 @@ class ModelCard(_Frozen):
     def task_definition(self) -> Task:
         """The task; raises `MedSegError` if it is not built-in and the card does not define it."""
         return self.own_task or get_task(self.task)
+
+    @property
+    def is_of_default_family(self) -> bool:
+        """Whether the task names this family as its default; False for a task that is not known here."""
+        task = self.own_task or TASKS.get(self.task)
+        return task is not None and task.default_model == self.name
 
     @model_validator(mode="before")
     @classmethod

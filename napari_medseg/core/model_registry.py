@@ -2,8 +2,7 @@
 
 A version is an immutable folder ``<name>/<version>/{card.json, model.safetensors}``. Bundled versions are read-only.
 The user's versions are in the user's folder together with `live.json`, the history of promotions and roll-backs; the
-last entry determines the live version. Several processes use the folder, so each change is made under its lock
-(`lock_shared_folder`).
+last entry determines the live version. Each change is made under the lock of the folder, as several processes use it.
 """
 
 import logging
@@ -81,7 +80,7 @@ class ModelRegistry:
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
         cards = [version.card for version in self._read_versions() if task in (None, version.card.task)]
-        return sorted(cards, key=lambda card: (not _is_default(card), card.name, -card.version))
+        return sorted(cards, key=lambda card: (not card.is_of_default_family, card.name, -card.version))
 
     def get_card(self, model: str) -> ModelCard:
         """Return the card of a version such as ``lungs-unet@3``, with the reason given at its promotion.
@@ -171,6 +170,8 @@ class ModelRegistry:
         return card
 
     def _copy_version(self, card: ModelCard, folder: Path, reason: str) -> ModelCard:
+        for left in self.user_dir.glob(f".{'[0-9a-f]' * 8}"):  # of a process that was killed here
+            shutil.rmtree(left, ignore_errors=True)
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
             beside.mkdir(parents=True)
@@ -218,17 +219,14 @@ class ModelRegistry:
             If there is no earlier live version.
         """
         with lock_shared_folder(self.user_dir):
-            self._remove_live_version(task)
+            stack, cards = self._build_live_stack(task), self.list_versions(task)
+            bundled = any(self.get_folder(card.id).is_relative_to(self.bundled_dir) for card in cards)
+            if not stack or (len(stack) == 1 and not bundled):
+                which = "is the first model of its task" if stack else "is the model the program came with"
+                raise MedSegError(f"{self.get_live_card(task).id} {which}; there is no earlier one to roll back to.")
+            before = self.get_live_card(task)
+            self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
         return self.get_live_card(task)
-
-    def _remove_live_version(self, task: str) -> None:
-        stack = self._build_live_stack(task)
-        bundled = any(self.get_folder(card.id).is_relative_to(self.bundled_dir) for card in self.list_versions(task))
-        if not stack or (len(stack) == 1 and not bundled):
-            which = "is the first model of its task" if stack else "is the model the program came with"
-            raise MedSegError(f"{self.get_live_card(task).id} {which}; there is no earlier one to roll back to.")
-        before = self.get_live_card(task)
-        self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
 
     def _read_versions(self) -> list[_Version]:
         """Read every valid version; a user's version replaces a bundled one with the same id."""
@@ -300,11 +298,6 @@ def _check_version_folder(card: ModelCard, folder: Path) -> None:
         raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
     if card.task not in TASKS and card.own_task is None:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
-
-
-def _is_default(card: ModelCard) -> bool:
-    task = card.own_task or TASKS.get(card.task)
-    return task is not None and task.default_model == card.name
 
 
 def _add_promotion_reason(card: ModelCard, reason: str) -> ModelCard:

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import psutil
 
-from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.atomic_io import atomic_write_text, remove_unfinished_files
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
     CANCEL_FILE,
+    CHECKPOINT_FILE,
     LOG_FILE,
     PAUSE_FILE,
     PROCESS_FILE,
     Event,
     Failed,
     Finished,
-    Notice,
     Paused,
     append_event,
     ensure_no_trainer,
@@ -67,7 +68,7 @@ def poll_run(ws: Workspace, run: Run, offset: int = 0) -> tuple[list[Event], int
     alive = _is_run_alive(ws, run)  # checked before reading, so that all events of an ended process are read
     events, offset = read_events_after(get_run_folder(ws, run), offset, alive=alive)
     _update_state(ws, run, alive, offset)
-    return events + _make_missing_failure(ws, run), offset
+    return drop_earlier_failures(events) + _make_missing_failure(ws, run), offset
 
 
 def read_events_after(run_dir: Path, offset: int, *, alive: bool) -> tuple[list[Event], int]:
@@ -92,14 +93,15 @@ def pause(ws: Workspace, run: Run) -> None:
 
 
 def resume(ws: Workspace, run: Run, since: float | None = None) -> Run:
-    """Resume a run that was paused, or whose process died, from its last checkpoint; the result is the same.
+    """Resume a run that was paused, died or failed, such as on a full disk; the result is the same.
 
     `since` is as in `start_training`.
 
     Raises
     ------
     MedSegError
-        If it was neither paused nor interrupted, its process is still at work, or another run is active.
+        If it was neither paused nor interrupted, and did not fail with a checkpoint; if its process is still at work,
+        or another run is active.
     """
     if ws.project.get_record(Run, run.id).state is not RunState.RUNNING:
         ensure_no_trainer(get_run_folder(ws, run))
@@ -109,8 +111,8 @@ def resume(ws: Workspace, run: Run, since: float | None = None) -> Run:
         )
     since = time.time() if since is None else since
     ensure_no_running_run(ws)
-    # After this event `Paused` is not the final event. So a process that dies immediately does not count as paused.
-    append_event(get_run_folder(ws, run), Notice("the run is resumed"))
+    # After it a process that dies immediately counts neither as paused nor as failed for the earlier reason.
+    append_event(get_run_folder(ws, run), RESUMED)
     return launch_run(ws, ws.project.set_run_state(run, RunState.RUNNING), since)
 
 
@@ -133,7 +135,8 @@ def find_running_run(ws: Workspace) -> Run | None:
         _update_state(ws, run, _is_run_alive(ws, run))
     for run in ws.project.read_records(Run, "state", RunState.FAILED):
         # An older program takes a living run for dead after a step of the clock.
-        if has_trainer(get_run_folder(ws, run)) and not isinstance(_find_final_event(ws, run), Finished | Failed):
+        folder = get_run_folder(ws, run)
+        if has_trainer(folder) and not isinstance(find_final_event(folder), Finished | Failed):
             ws.project.set_run_state(run, RunState.RUNNING)
     left = ws.project.read_records(Run, "state", RunState.RUNNING)
     return left[-1] if left else None
@@ -153,11 +156,15 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, or its process died without a final event; False while a process trains it."""
+    """Whether a run was paused, its process died without a final event, or it failed with a checkpoint.
+
+    False while a process trains it.
+    """
     if has_trainer(get_run_folder(ws, run)):
         return False
     state = ws.project.get_record(Run, run.id).state
-    return state is RunState.PAUSED or bool(_make_missing_failure(ws, run))
+    has_checkpoint = state is RunState.FAILED and (get_run_folder(ws, run) / CHECKPOINT_FILE).exists()
+    return state is RunState.PAUSED or has_checkpoint or bool(_make_missing_failure(ws, run))
 
 
 def get_last_run(ws: Workspace, task: str) -> Run | None:
@@ -177,7 +184,9 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
     """
     if ws.project.get_record(Run, run.id).state is not RunState.RUNNING:
         return
-    match _find_final_event(ws, run, heard):
+    if not alive:
+        remove_unfinished_files(get_run_folder(ws, run))  # of a process that was killed
+    match find_final_event(get_run_folder(ws, run), heard):
         case Finished(cancelled=cancelled):
             ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
         case Failed():
@@ -188,17 +197,9 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
             ws.project.set_run_state(run, RunState.FAILED)
 
 
-def _find_final_event(ws: Workspace, run: Run, heard: float = math.inf) -> Finished | Failed | Paused | None:
-    events = [event for event, end in read_events(get_run_folder(ws, run)) if end <= heard]
-    words = [event for event in events if isinstance(event, Finished | Failed)]
-    if words:
-        return words[-1]
-    return events[-1] if events and isinstance(events[-1], Paused) else None
-
-
 def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
     if ws.project.get_record(Run, run.id).state is not RunState.FAILED or isinstance(
-        _find_final_event(ws, run), Finished | Failed
+        find_final_event(get_run_folder(ws, run)), Finished | Failed
     ):
         return []
     reason = read_log_tail(get_run_folder(ws, run))

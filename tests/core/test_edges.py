@@ -35,6 +35,9 @@ def invalid() -> ValidationError:
     ("error", "text"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "a.tif"), "a.tif: No space left on device. Free disk"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "the disk is full: I/O error"),
+        (RuntimeError("unable to write to file </torch_1>: No space left on device (28)"), "Free disk space"),
+        (sqlite3.OperationalError("database or disk is full"), "Free disk space"),
         (OSError(errno.EROFS, "Read-only file system", "a"), "Choose a folder on another disk"),
         (PermissionError(errno.EACCES, "Permission denied", "a"), "Ask for permission"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "Choose a shorter name"),

@@ -120,6 +120,15 @@ def test_two_processes_lose_neither_a_version_nor_a_promotion(registry: ModelReg
     assert {path.name for path in registry.user_dir.iterdir()} == {".lock", "live.json", "lungs-unet"}
 
 
+def test_unfinished_files_of_a_killed_process_are_removed(registry: ModelRegistry, tmp_path: Path) -> None:
+    registry.user_dir.mkdir()
+    (registry.user_dir / ".writing-0123abcd-live.json").touch()
+    (registry.user_dir / ".0123abcd").mkdir()
+    (registry.user_dir / ".0123abcd" / "model.safetensors").touch()
+    registry.add(make_version(tmp_path / "run"))
+    assert {path.name for path in registry.user_dir.iterdir()} == {".lock", "lungs-unet"}
+
+
 def test_unknown_version_lists_the_choices(registry: ModelRegistry) -> None:
     with pytest.raises(MedSegError, match=r"no model 'lungs-unet@9'; choose one of \['lungs-unet@1'\]"):
         registry.promote("lungs-unet@9")

@@ -23,6 +23,7 @@ from training.run_folder import (
     CHECKPOINT_FILE,
     EVENTS_FILE,
     PAUSE_FILE,
+    TRAINER_LOCK_FILE,
     EpochEnded,
     Event,
     Failed,
@@ -62,13 +63,14 @@ def test_a_signal_is_a_wish_to_pause(tmp_path: Path, name: str) -> None:
 def test_a_second_trainer_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     append_event(tmp_path, Paused(1, 13, 6.0))
     (tmp_path / PAUSE_FILE).touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with hold_trainer_lock(tmp_path):
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         assert has_trainer(tmp_path)
         assert main([str(tmp_path)]) == 1
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert "still under way in another process" in capsys.readouterr().err
+    (tmp_path / TRAINER_LOCK_FILE).unlink()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert not has_trainer(tmp_path)
+    assert "still under way in another process" in capsys.readouterr().err
 
 
 def test_a_trainer_does_not_write_where_its_folder_was(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.run_control import start_detached
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
+    CHECKPOINT_FILE,
     PROCESS_FILE,
     EpochEnded,
     Event,
@@ -176,6 +177,38 @@ def test_a_run_with_a_living_trainer_is_never_started_twice(ws: Workspace, last:
             assert running is not None, "the window follows it again"
             assert running.id == run.id
     assert ws.project.get_record(Run, "r1").state in (RunState.PAUSED, RunState.RUNNING)
+
+
+def test_a_run_that_failed_on_a_full_disk_goes_on_from_its_checkpoint(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Failed("the disk is full")
+    run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0), full)
+    folder = run_control.get_run_folder(ws, run)
+    assert run_control.poll_run(ws, run)[0][-1] == full
+    assert not run_control.can_resume(ws, run), "without a checkpoint there is nothing to continue"
+    (folder / CHECKPOINT_FILE).touch()
+    assert run_control.can_resume(ws, run)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    again = run_control.resume(ws, run)
+    events, _ = until(ws, again, Failed)
+    assert full not in events, "the failure of before is no news"
+    assert "ended without a result" in events[-1].message
+    append_event(folder, Finished(3, 0.9, False, 10.0))
+    ws.project.set_run_state(run, RunState.RUNNING)
+    assert run_control.find_running_run(ws) is None
+    assert ws.project.get_record(Run, "r1").state is RunState.FINISHED
+
+
+def test_the_unfinished_files_of_a_killed_run_are_removed_when_it_is_gone(ws: Workspace) -> None:
+    run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
+    left = run_control.get_run_folder(ws, run) / ".writing-0123abcd-checkpoint.safetensors"
+    left.touch()
+    with a_process_trains(left.parent):
+        run_control.find_running_run(ws)
+        assert left.exists(), "a living trainer may be writing it"
+    run_control.find_running_run(ws)
+    assert not left.exists()
 
 
 def test_a_trainer_before_its_lock_is_known_by_its_folder(tmp_path: Path) -> None:

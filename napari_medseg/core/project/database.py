@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
@@ -92,6 +93,7 @@ class Project:
                 ensure_database_not_lost(folder / DATABASE)  # before SQLite, which would remove the journal beside it
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
+            remove_unfinished_files(folder)
             return cls(folder, lock, _open_database(folder / DATABASE))
         except OSError as error:
             lock.release()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ def lock_shared_folder(folder: Path) -> Iterator[None]:
         raise MedSegError(f"cannot make the folder {folder}: {format_os_error(error)}") from error
     refusal = f"another program has been changing {folder} for a minute. Close it, then try again."
     with hold_lock(folder / SHARED_LOCK_FILE, SHARED_LOCK_WAIT_S, refusal):
+        remove_unfinished_files(folder)
         yield
 
 

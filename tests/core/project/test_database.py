@@ -1,5 +1,6 @@
 """The project's database: what is written stays, what is unreadable says so."""
 
+import contextlib
 import sqlite3
 import threading
 from dataclasses import replace
@@ -201,6 +202,19 @@ def test_labels_without_their_database_are_no_empty_project(tmp_path: Path, loss
         Project.create(tmp_path) if loss == "missing" else Project.open(tmp_path)
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "lock" not in path.name}
     assert after == before
+
+
+def test_unfinished_files_of_a_killed_window_are_removed_by_the_next(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+    left = [tmp_path / name / ".writing-0123abcd-x.tif" for name in ("labels", "images", "exports", ".")]
+    for path in left:
+        path.touch()
+    with pytest.raises(MedSegError, match="another window"):
+        Project.open(tmp_path)
+    assert all(path.exists() for path in left), "the other window may be writing them"
+    project.close()
+    Project.open(tmp_path).close()
+    assert not any(path.exists() for path in left)
 
 
 def test_a_project_that_was_never_begun_and_a_folder_of_pictures_open(tmp_path: Path) -> None:
