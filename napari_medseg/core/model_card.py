@@ -173,6 +173,12 @@ class ModelCard(_Frozen):
         """Name and version, such as ``lungs-unet@3``."""
         return f"{self.name}@{self.version}"
 
+    def add_promotion_reason(self, reason: str) -> "ModelCard":
+        """Return the card with the reason why the version was promoted although it was not better; empty: unchanged."""
+        if not reason:
+            return self
+        return self.model_copy(update={"lineage": self.lineage.model_copy(update={"promotion_reason": reason})})
+
     @property
     def task_definition(self) -> Task:
         """The task; raises `MedSegError` if it is not built-in and the card does not define it."""

@@ -179,7 +179,7 @@ class ModelRegistry:
             for name in (WORST_CASE_FILE, REPLAY_IMAGES_FILE):
                 if (folder / name).exists():
                     shutil.copyfile(folder / name, beside / name)
-            card = _add_promotion_reason(card.model_copy(update={"version": self.find_next_version(card.name)}), reason)
+            card = card.model_copy(update={"version": self.find_next_version(card.name)}).add_promotion_reason(reason)
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)
             write_card(card, beside / CARD_FILE)
@@ -231,7 +231,8 @@ class ModelRegistry:
     def _read_versions(self) -> list[_Version]:
         """Read every valid version; a user's version replaces a bundled one with the same id."""
         found: dict[str, _Version] = {}
-        reasons = self._read_reasons()
+        changes = [change for history in self._read_live_file().tasks.values() for change in history]
+        reasons = {change.model: change.reason for change in changes if change.reason}
         for root in (self.bundled_dir, self.user_dir):
             for path in sorted(root.glob(f"[!.]*/*/{CARD_FILE}")):
                 try:
@@ -239,7 +240,7 @@ class ModelRegistry:
                 except MedSegError as error:
                     report_damage(f"{path.parent} is ignored: {error}")
                     continue
-                found[card.id] = _Version(_add_promotion_reason(card, reasons.get(card.id, "")), path.parent)
+                found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
         return list(found.values())
 
     def _get_version(self, model: str) -> _Version:
@@ -255,10 +256,6 @@ class ModelRegistry:
             elif stack:
                 stack.pop()
         return stack
-
-    def _read_reasons(self) -> dict[str, str]:
-        changes = [change for history in self._read_live_file().tasks.values() for change in history]
-        return {change.model: change.reason for change in changes if change.reason}
 
     def _read_live_file(self) -> _LiveFile:
         """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
@@ -298,9 +295,3 @@ def _check_version_folder(card: ModelCard, folder: Path) -> None:
         raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
     if card.task not in TASKS and card.own_task is None:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
-
-
-def _add_promotion_reason(card: ModelCard, reason: str) -> ModelCard:
-    if not reason:
-        return card
-    return card.model_copy(update={"lineage": card.lineage.model_copy(update={"promotion_reason": reason})})

@@ -30,6 +30,7 @@ from napari_medseg.core.project.rows import (
     encode_record,
     quote_column,
 )
+from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
@@ -121,7 +122,7 @@ class Project:
             yield
             return
         ensure_in_place(self.folder)
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -149,7 +150,7 @@ class Project:
         where = f"WHERE {quote_column(column)} = ?" if column else ""
         names = [field.name for field in fields(kind)]
         query = f"SELECT {', '.join(map(quote_column, names))} FROM {TABLES[kind].read} {where} ORDER BY {order}"
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(query, [value] if column else []).fetchall()
             return decode_rows(self._connection, found, partial(decode_record, kind))
 
@@ -162,7 +163,7 @@ class Project:
 
     def read_case_history(self, case_id: int) -> CaseHistory:
         """Read a case with its newest records in one query; raise `MedSegError` if there is no such case."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = case_history.read_case_history(self._connection, case_id)
         if found is None:
             raise MedSegError(f"the project has no case {case_id}. Choose one that it lists.")
@@ -170,7 +171,7 @@ class Project:
 
     def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
         """Read the cases (of a task) that are on a list, in insertion order, in one query."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             return case_history.read_case_histories(self._connection, task)
 
     def read_accepted_cases(self, task: str | None = None) -> tuple[tuple[Case, Correction], ...]:
@@ -180,7 +181,7 @@ class Project:
         """
         n_changes = self._connection.total_changes
         if self._accepted is None or self._accepted[:2] != (n_changes, task):
-            with _translate_sqlite_errors(self.folder / DATABASE):
+            with translate_sqlite_errors(self.folder / DATABASE):
                 found = case_history.read_accepted_cases(self._connection, task)
             self._accepted = (n_changes, task, tuple(found))
         return self._accepted[2]
@@ -218,7 +219,7 @@ class Project:
 
     def read_run_items(self) -> list[RunItem]:
         """Return the items of all runs, except failed and discarded runs."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute(
                 'SELECT run_id, correction_id, run_items."group", role FROM run_items JOIN runs ON runs.id = run_id '
                 "WHERE state NOT IN (?, ?) ORDER BY run_items.rowid",
@@ -236,7 +237,7 @@ class Project:
 
     def read_removed_case_ids(self) -> frozenset[int]:
         """Return the ids of the cases that left the list of their task."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute("SELECT case_id, removed FROM removed_cases ORDER BY id").fetchall()
         return frozenset(case_id for case_id, removed in dict(found).items() if removed)
 
@@ -260,19 +261,19 @@ class Project:
 
     def read_group_pattern(self) -> str:
         """Return the current pattern; empty if there is none."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute("SELECT pattern FROM group_patterns ORDER BY id DESC LIMIT 1").fetchone()
         return str(found[0]) if found else ""
 
     def read_hold_out_groups(self) -> dict[str, bool]:
         """Return the current side of each group: True for hold-out."""
-        with _translate_sqlite_errors(self.folder / DATABASE):
+        with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute('SELECT "group", held_out FROM hold_out ORDER BY id').fetchall()
         return {group: bool(held_out) for group, held_out in found}
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    with _translate_sqlite_errors(path):
+    with translate_sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         connection.text_factory = partial(decode_text, path)
         try:
@@ -288,22 +289,3 @@ def _open_database(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
-
-
-@contextlib.contextmanager
-def _translate_sqlite_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise
-    except (sqlite3.DatabaseError, UnicodeError) as error:  # the message of SQLite may quote wrong bytes
-        is_busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
-        if is_busy:  # or the disk is full; a table or column that is missing is damage
-            raise MedSegError(
-                f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try "
-                "again."
-            ) from error
-        raise MedSegError(
-            f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
-            "Restore the file from a backup, or start a new project in another folder."
-        ) from error
