@@ -280,7 +280,10 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except (sqlite3.DatabaseError, UnicodeError) as error:  # the message of SQLite may quote wrong bytes
-        is_busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+        is_busy = (
+            isinstance(error, sqlite3.OperationalError)
+            and getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR
+        )
         if is_busy:  # or the disk is full; a table or column that is missing is damage
             raise MedSegError(
                 f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try "
