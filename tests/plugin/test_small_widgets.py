@@ -7,6 +7,7 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.notifications import notification_manager
 from napari.utils.shortcuts import default_shortcuts
 from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
@@ -14,6 +15,7 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
+from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Calibration
 from napari_medseg.plugin.keymap import KeyBinding, KeyMap, build_help_html
@@ -25,6 +27,7 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
 from napari_medseg.plugin.widgets.idle_timer import IDLE_AFTER_S, IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.notifications import DamageNotifier
 from training.run_folder import Compared, EpochEnded
 
 
@@ -261,3 +264,17 @@ def test_the_curve_marks_the_best_epoch_and_survives_a_loss_that_is_no_number(qt
     curve.set_theme("light")
     curve.clear_epochs()
     assert curve.epochs == ()
+
+
+def test_a_damaged_file_is_shown_once_while_a_project_is_open() -> None:
+    notifier = DamageNotifier()
+    notifier.start()
+    try:
+        for _ in range(70):
+            report_damage("shown.json is damaged")
+    finally:
+        notifier.stop()
+    report_damage("later.json is damaged")
+    shown = [one.message for one in notification_manager.records]
+    assert shown.count("shown.json is damaged") == 1
+    assert "later.json is damaged" not in shown

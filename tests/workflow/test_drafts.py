@@ -171,3 +171,22 @@ def test_seconds_are_kept(tmp_path: Path) -> None:
     assert open_draft(tmp_path).seconds == 61.0
     assert draft.saved_at is not None
     assert now() > "2025"
+
+
+def test_a_lost_stroke_is_not_counted_as_changed(tmp_path: Path) -> None:
+    draft = open_draft(tmp_path)
+    paint(draft, list(range(10)), 1)
+    at = (tmp_path / "1.journal").stat().st_size
+    paint(draft, list(range(5, 15)), 2)
+    paint(draft, list(range(8, 20)), 7)
+    draft.close()
+    data = bytearray((tmp_path / "1.journal").read_bytes())
+    data[at + 20] ^= 1
+    (tmp_path / "1.journal").write_bytes(data)
+    for _ in range(2):
+        draft = open_draft(tmp_path)
+        expected = prediction().ravel()
+        expected[:10], expected[8:20] = 1, 7
+        np.testing.assert_array_equal(draft.labels.ravel(), expected)
+        assert draft.changed_voxels == np.count_nonzero(draft.labels != prediction())
+        draft.close()

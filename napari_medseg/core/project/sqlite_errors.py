@@ -16,7 +16,10 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except (sqlite3.DatabaseError, UnicodeError) as error:  # the message of SQLite may quote wrong bytes
-        is_busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+        is_busy = (
+            isinstance(error, sqlite3.OperationalError)
+            and getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR
+        )
         if is_busy:  # or the disk is full; a table or column that is missing is damage
             raise MedSegError(
                 f"cannot use {path}: {error}. Free disk space or close other programs that use the file, then try "
@@ -24,5 +27,5 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
             ) from error
         raise MedSegError(
             f"{path} is damaged: {error}. Labels, images and journals in the folders beside it are not affected. "
-            "Restore the file from a backup, or start a new project in another folder."
+            "Restore the file from a backup, or move it away and start a new project."
         ) from error
