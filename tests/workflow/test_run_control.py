@@ -203,8 +203,8 @@ def test_a_run_that_failed_on_a_full_disk_goes_on_from_its_checkpoint(
 def test_the_unfinished_files_of_a_killed_run_are_removed_when_it_is_gone(ws: Workspace) -> None:
     run = dead_run(ws, EpochEnded(1, 9, 0.5, 0.7, True, 5.0, 9.0))
     left = run_control.get_run_folder(ws, run) / ".writing-0123abcd-checkpoint.safetensors"
-    left.touch()
     with a_process_trains(left.parent):
+        left.touch()
         run_control.find_running_run(ws)
         assert left.exists(), "a living trainer may be writing it"
     run_control.find_running_run(ws)
