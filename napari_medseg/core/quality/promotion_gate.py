@@ -194,10 +194,10 @@ def _describe_scores(
     worst = min(rows, key=lambda row: row.new - row.old)
     counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
     counted += f" of {_format_patient_count(n_groups)}" * (n_groups != len(rows))
-    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+.3f} to {ci[1]:+.3f})"
+    interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+z.3f} to {ci[1]:+z.3f})"
     return (
         f"Mean {worst.metric} {means[0]:.3f} -> {means[1]:.3f} on {counted}, "
-        f"change {means[1] - means[0]:+.3f}{interval}, worst change {worst.new - worst.old:+.3f} ({worst.case})."
+        f"change {means[1] - means[0]:+z.3f}{interval}, worst change {worst.new - worst.old:+z.3f} ({worst.case})."
     )
 
 

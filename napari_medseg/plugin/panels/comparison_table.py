@@ -81,7 +81,7 @@ class _ComparisonTableModel(QAbstractTableModel):
                 f"{PARTIAL_REVIEW_MARK * (row.case in self.partly_reviewed)}{row.case}",
                 f"{row.old:.3f}",
                 f"{row.new:.3f}",
-                f"{change:+.3f}",
+                f"{change:+z.3f}",
             )[index.column()]
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= MIN_COLOURED_CHANGE:
             return QBrush(QColor(theme.GOOD if change > 0 else theme.BAD))
