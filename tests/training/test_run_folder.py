@@ -73,6 +73,16 @@ def test_a_second_trainer_changes_nothing(tmp_path: Path, capsys: pytest.Capture
     assert "still under way in another process" in capsys.readouterr().err
 
 
+def test_a_failure_says_that_its_checkpoint_is_kept(tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 1
+    (tmp_path / CHECKPOINT_FILE).touch()
+    assert main([str(tmp_path)]) == 1
+    first, second = events_of(tmp_path)
+    assert isinstance(first, Failed)
+    assert isinstance(second, Failed)
+    assert second.message == f"{first.message} Then continue the run: its checkpoint is kept."
+
+
 def test_a_trainer_does_not_write_where_its_folder_was(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
