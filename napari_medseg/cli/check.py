@@ -7,10 +7,12 @@ import typer
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
+    ClearNamesOption,
     JsonOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
+    describe_identity,
     open_workspace,
 )
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
@@ -22,6 +24,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 def check(
     task: TaskOption = DEFAULT_TASK,
+    clear_names: ClearNamesOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
@@ -37,7 +40,7 @@ def check(
         n_judging = retrain.count_hold_out_groups(ws, task)
     if as_json:
         entries = [
-            _describe_case(one.case)
+            _describe_case(one.case, clear_names)
             | {"kind": one.finding.kind, "text": one.finding.text, "blocking": one.finding.blocking}
             for one in found
         ]
@@ -51,11 +54,11 @@ def check(
         raise typer.Exit(1)
 
 
-def _describe_case(case: Case | None) -> dict[str, object]:
+def _describe_case(case: Case | None, clear_names: bool) -> dict[str, object]:
     """Return the case of a finding as plain data; empty for a finding about all cases."""
     if case is None:
-        return {"case": None, "name": "", "sources": []}
-    return {"case": case.id, "name": case.name, "sources": list(case.sources)}
+        return {"case": None, "name": ""}
+    return {"case": case.id, "name": case.name} | (describe_identity(case) if clear_names else {})
 
 
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:

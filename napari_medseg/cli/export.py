@@ -26,7 +26,7 @@ def export(
     suffix: LabelFormatOption = ".tif",
     task: TaskOption = DEFAULT_TASK,
     with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,
-    names: NamesOption = "stem",
+    names: NamesOption = "group",
     straighten: StraightenOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,

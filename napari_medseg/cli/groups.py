@@ -7,9 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, open_workspace, split_words
+from napari_medseg.cli.options import (
+    ClearNamesOption,
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    open_workspace,
+    split_words,
+)
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import count_groups
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.hold_out.groups import GroupPlan, apply_group_plan, plan_group, plan_groups_by_name
 from napari_medseg.workflow.workspace import Workspace
@@ -18,19 +26,30 @@ app = typer.Typer(no_args_is_help=True, help="List and change the groups (patien
 
 
 @app.command("list")
-def list_groups(as_json: JsonOption = False, project: ProjectOption = None, registry: RegistryOption = None) -> None:
+def list_groups(
+    clear_names: ClearNamesOption = False,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
     """List the groups of a project, the number of their cases, and which are held out."""
     with open_workspace(project, registry) as ws:
-        cases, pattern = ws.project.read_records(Case), ws.project.read_group_pattern()
+        cases, pattern = ws.project.read_records(Case), ws.project.identities.read_pattern()
+        clear = ws.project.identities.read_groups() if clear_names else {}
     held_out = {case.group for case in cases if case.held_out}
     counted = count_groups(case.group for case in cases)
     if as_json:
-        rows = [{"group": group, "cases": count, "held_out": group in held_out} for group, count in counted]
+        rows = [
+            {"group": group, "cases": count, "held_out": group in held_out}
+            | ({"clear_name": clear.get(group, "")} if clear_names else {})
+            for group, count in counted
+        ]
         echo_json({"pattern": pattern, "groups": rows})
         return
-    table = Table("group", "cases", "used for")
+    table = Table("group", "cases", "used for", *["clear name"] * clear_names)
     for group, count in counted:
-        table.add_row(group, str(count), "evaluation" if group in held_out else "training")
+        use = "evaluation" if group in held_out else "training"
+        table.add_row(get_group_label(group), str(count), use, *[clear.get(group, "")] * clear_names)
     Console().print(table)
     echo(f"Groups of new images: {f'the pattern {pattern}' if pattern else 'by the rule for file names'}.")
 
@@ -55,7 +74,7 @@ def change(
     project: ProjectOption = None,
     registry: RegistryOption = None,
 ) -> None:
-    """Change which cases are one patient.
+    """Change which cases are one patient. Names are shown in clear here, as they are typed.
 
     The new groups are shown first. If the hold-out was used before, the command says what that means and changes
     nothing without --yes.
@@ -82,7 +101,7 @@ def _find_cases(ws: Workspace, words: str) -> list[Case]:
     known = ws.project.read_records(Case)
     found: list[Case] = []
     for word in split_words(words):
-        matching = [case for case in known if word in (case.name, str(case.id))]
+        matching = [case for case in known if word in (case.name, case.file_name, str(case.id))]
         if not matching:
             raise MedSegError(f"the project has no case {word!r}. medseg queue --json lists names and numbers.")
         found += matching
@@ -93,7 +112,9 @@ def _describe_plan(plan: GroupPlan) -> dict[str, object]:
     counted = count_groups(plan.group_of[case.id] for case in plan.cases)
     groups = [{"group": group, "cases": count, "held_out": plan.held_out[group]} for group, count in counted]
     changed = [
-        {"case": case.id, "name": case.name, "from": case.group, "to": plan.group_of[case.id]} for case in plan.changed
+        {"case": case.id, "name": case.file_name}
+        | {"from": plan.present.get(case.group, case.group), "to": plan.group_of[case.id]}
+        for case in plan.changed
     ]
-    unmatched = [case.name for case in plan.unmatched]
+    unmatched = [case.file_name for case in plan.unmatched]
     return {"groups": groups, "changed": changed, "unmatched": unmatched, "warnings": list(plan.warnings)}

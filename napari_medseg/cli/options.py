@@ -12,6 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import WRITERS
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.records import Case
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ NamesOption = Annotated[
     typer.Option(
         "--names",
         help="What files are named after: stem (the input file; a DICOM series: a label of its patient and its series "
-        "number), group (that label, or the group of the file), or patient (PatientID).",
+        "number), group (that label; in a project with the number of the case), or patient (PatientID).",
     ),
 ]
 StraightenOption = Annotated[
@@ -51,6 +52,10 @@ StraightenOption = Annotated[
         "--straighten",
         help="Write series with gantry tilt on an upright grid in the patient, instead of slice on slice.",
     ),
+]
+ClearNamesOption = Annotated[
+    bool,
+    typer.Option("--clear-names", help="Also print file names, paths and groups in clear, from the project's table."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
@@ -102,6 +107,11 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
     from napari_medseg.inference.predictor import Predictor
 
     return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
+
+
+def describe_identity(case: Case) -> dict[str, object]:
+    """Return the clear names of a case as plain data, for ``--clear-names``."""
+    return {"file_name": case.file_name, "sources": list(case.sources)}
 
 
 def split_words(text: str) -> list[str]:

@@ -3,10 +3,12 @@
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
+    ClearNamesOption,
     JsonOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
+    describe_identity,
     open_workspace,
 )
 from napari_medseg.workflow.case_ranking import rank_undecided_cases
@@ -15,6 +17,7 @@ from napari_medseg.workflow.cases import list_cases
 
 def queue(
     task: TaskOption = DEFAULT_TASK,
+    clear_names: ClearNamesOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
@@ -28,13 +31,15 @@ def queue(
     if as_json:
         entries = [
             {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}
-            | {"group": row.case.group, "held_out": row.case.held_out, "sources": list(row.case.sources)}
+            | {"group": row.case.group, "held_out": row.case.held_out}
+            | (describe_identity(row.case) if clear_names else {})
             for row in rows
         ]
         echo_json(entries)
         return
     for row in rows:
         unsure = "" if row.uncertainty is None else f"  uncertainty {row.uncertainty:.4f}"
-        echo(f"{row.case.name}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
+        shown = f"{row.case.name}  {row.case.file_name}" if clear_names else row.case.name
+        echo(f"{shown}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
     if not rows:
         echo("There is no undecided case.")

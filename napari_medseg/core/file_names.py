@@ -18,7 +18,8 @@ from napari_medseg.core.errors import MedSegError, format_os_error
 
 Naming = Literal["stem", "group", "patient"]
 """What a file is named after: the input's stem (a DICOM series has none: its group's label and series number), the
-group's label and the series number, or the PatientID and the series number."""
+group's label and the series number (in a project: the number of the case), or the PatientID and the series number.
+Only the second one names no one for certain."""
 
 NAMINGS: tuple[Naming, ...] = ("stem", "group", "patient")
 
@@ -143,6 +144,11 @@ def read_or_make_key(folder: Path) -> bytes:
 def make_series_stem(owner: str, series_number: str) -> str:
     """Return the name of a DICOM series: group label or PatientID, and the series number if there is one."""
     return f"{owner}_series-{series_number}" if series_number else owner
+
+
+def make_case_stem(group_label: str, case_id: int) -> str:
+    """Return the name of a project's case, which names no one: ``patient-12_case-3``."""
+    return make_file_stem(f"{group_label.replace(' ', '-')}_case-{case_id}")
 
 
 def shorten_for_endings(stem: str, endings: Sequence[str], folder: Path) -> str:

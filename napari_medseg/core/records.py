@@ -1,6 +1,6 @@
 """The records of a project as frozen types; the terms are those of the database, the window and the docs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -30,8 +30,11 @@ class RunState(StrEnum):
 class Case:
     """One image with content hash, patient/slide/video group and geometry.
 
-    `shape`, `axes` and `spacing_mm` are those of the canonical image; `sources` are the files, in slice order. If
-    `held_out` is true, no run trains on the case.
+    `shape`, `axes` and `spacing_mm` are those of the canonical image. If `held_out` is true, no run trains on the case.
+
+    A case of a project names no one: `name` is such as ``patient 12 case 3``, and `group` is keyed (see
+    `core.grouping.keyed_groups`). `sources` (the files, in slice order), `file_name` and `series` (SeriesInstanceUID)
+    are identities: the window may show them, but nothing writes them outside the table of that name.
     """
 
     id: int
@@ -42,9 +45,11 @@ class Case:
     axes: str
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...] | None
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     held_out: bool
     created: str
+    file_name: str = field(default="", repr=False)
+    series: str = field(default="", repr=False)
 
     @property
     def spatial_axes(self) -> str:

@@ -119,8 +119,8 @@ class Dock(QWidget):
         """Ask for format and folder; then export the accepted cases of the current task."""
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
-        def write(suffix: str, folder: Path, with_images: bool, straighten: bool) -> None:
-            self.exporter.write(task.name, suffix, folder, with_images=with_images, straighten=straighten)
+        def write(suffix: str, folder: Path, with_images: bool, straighten: bool, names: str) -> None:
+            self.exporter.write(task.name, suffix, folder, with_images=with_images, straighten=straighten, names=names)
 
         start = self._workspace.project.folder / "exports"
         form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
 from napari_medseg.core.project.case_history import CaseHistory
@@ -87,9 +88,9 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
 
     A case that was removed from the list is on it again.
 
-    The groups are chosen by `workflow.hold_out.groups`. Each new group is assigned to training or hold-out by
-    `core.grouping.split` and keeps this assignment. Groups of the training samples of a live bundled model are never
-    held out. `force` adds images that modality, body part or view rule out.
+    The groups are chosen by `workflow.hold_out.groups` and keyed; names stay in the table `identities`. Each new group
+    is assigned to training or hold-out by `core.grouping.split` and keeps this assignment. Groups of the training samples
+    of a live bundled model are never held out. `force` adds images that modality, body part or view rule out.
 
     Raises
     ------
@@ -101,7 +102,8 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
         check_axes_fit_task(image, wanted) if force else check_image_fits_task(image, wanted)
     save_task_to_project(ws, wanted)
     with ws.project.transaction():
-        groups = choose_groups(ws, images)
+        noun = choose_group_noun(wanted)
+        groups = [ws.project.identities.key_group(group, noun) for group in choose_groups(ws, images)]
         pairs = list(zip(images, groups, strict=True))
         assign_sides(ws, [group for image, group in pairs if _find_image_case(ws, image, task) is None])
         added = [_find_image_case(ws, image, task) or _add_case(ws, image, task, group) for image, group in pairs]
@@ -120,25 +122,25 @@ def load_image(ws: Workspace, case: Case) -> Image:
     MedSegError
         If neither is available.
     """
-    reason = "its files are missing"
+    reason, problem = "its files are missing", ""
     sources = [Path(use_slashes(source)) for source in case.sources]
     if sources and all(source.exists() for source in sources):
         try:
             image = formats.read(sources[0]) if len(sources) == 1 else formats.read_series(sources)
         except MedSegError as error:
-            reason = str(error)
+            reason, problem = "its files cannot be read", f": {error}"
         else:
-            image = replace(image, name=case.name, group=case.group).adopt_content_hash(case.content_hash)
+            image = image.rename(case.name, case.group).adopt_content_hash(case.content_hash)
             if image.content_hash == case.content_hash:
                 return image
             reason = "its files have changed since"
     if get_image_copy_path(ws.project.folder, case.content_hash).exists():
-        logger.info("%s: %s; the project's copy is used", case.name, reason)
+        logger.info("%s: %s; the project's copy is used", case.name, reason)  # not the error, which names the file
         return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"
     raise MedSegError(
-        f"{case.name} cannot be shown: {reason} ({places}). Put the files back, or drop them again from their folder; "
-        "strokes and decisions are kept."
+        f"{case.name} cannot be shown: {reason} ({places}){problem}. Put the files back, or drop them again from "
+        "their folder; strokes and decisions are kept."
     )
 
 
@@ -193,8 +195,9 @@ def _add_case(ws: Workspace, image: Image, task: str, group: str) -> Case:
         sources=tuple(str(source.absolute()) for source in image.sources),
         held_out=False,
         created=now(),
+        series=image.series,
     )
-    return ws.project.get_record(Case, ws.project.insert(case).id)
+    return ws.project.insert(case)
 
 
 def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:

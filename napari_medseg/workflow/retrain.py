@@ -18,10 +18,11 @@ from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
-from napari_medseg.core.replay import read_replay_images, write_replay_images
+from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
+from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
@@ -136,7 +137,7 @@ def start_run(
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")
     rival = "" if beginning.baseline is None else beginning.baseline.id
     run = Run(run_id, task, rival, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
-    write_earlier_comparisons(folder, _count_earlier_comparisons(ws, run, _read_hold_out_groups(folder)))
+    write_earlier_comparisons(folder, _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder)))
     with ws.project.transaction():
         ws.project.insert(run)
         ws.project.add_run_items([RunItem(run_id, item.correction_id, item.group, item.role) for item in seen])
@@ -167,7 +168,7 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     rows.sort(key=lambda row: row.score_change)
     n_earlier = read_earlier_comparisons(folder)
     if n_earlier is None:  # the run is older than this file, or the file is damaged
-        n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(folder))
+        n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder))
     return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
 
 
@@ -211,16 +212,22 @@ def _count_earlier_comparisons(ws: Workspace, run: Run, groups: frozenset[str]) 
             break
         folder = get_run_folder(ws, other)
         if read_compared_cases(folder):
-            earlier.append(Comparison(_read_hold_out_groups(folder), other.base_model, _was_found_better(ws, other)))
+            earlier.append(
+                Comparison(_read_hold_out_groups(ws, folder), other.base_model, _was_found_better(ws, other))
+            )
     return count_earlier_comparisons(earlier, groups, run.base_model)
 
 
-def _read_hold_out_groups(folder: Path) -> frozenset[str]:
-    """Return the hold-out groups of a run; a time budget may have ended the comparison before the last of them."""
+def _read_hold_out_groups(ws: Workspace, folder: Path) -> frozenset[str]:
+    """Return the hold-out groups of a run; a time budget may have ended the comparison before the last of them.
+
+    Runs of older versions wrote clear names; they are keyed like those of the project.
+    """
     items = _read_snapshot_items(folder)
+    groups = {item.group for item in items if item.role is Role.HOLD_OUT}
     if not items:
-        return frozenset(event.group for event in read_compared_cases(folder))
-    return frozenset(item.group for item in items if item.role is Role.HOLD_OUT)
+        groups = {event.group for event in read_compared_cases(folder)}
+    return frozenset(ws.project.identities.find_group(group) or group for group in groups)
 
 
 def _read_snapshot_items(folder: Path) -> tuple[SnapshotItem, ...]:
@@ -254,7 +261,7 @@ def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot:
     if beginning.start is not None:
         write_start_plan(beginning.start, folder)
     elif beginning.base is not None:  # the new version also replays the images of its parent
-        write_replay_images(folder, read_replay_images(ws.registry.get_folder(beginning.base.id)))
+        write_replay_images(folder, read_user_images(ws, beginning.base))
     return folder
 
 

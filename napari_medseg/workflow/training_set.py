@@ -1,13 +1,13 @@
 """The snapshot of a training run: corrections with their roles, and replayed older images."""
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
@@ -48,16 +48,16 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         If there is no correction outside the hold-out.
     """
     pairs = _leave_out_copies(ws, list_current_corrections(ws, task))
-    learnt = (case.group for case, _ in pairs if not case.held_out)
-    validating = choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)
+    clear = ws.project.identities.read_groups()  # the choice is the same in every project of these images
+    learnt = {clear.get(case.group, case.group): case.group for case, _ in pairs if not case.held_out}
+    validating = {learnt[name] for name in choose_validation_groups(learnt, MIN_GROUPS_TO_VALIDATE_RETRAIN)}
     roles = [_get_role(case, validating) for case, _ in pairs]
     if Role.TRAIN not in roles:
         held = f" ({len(roles)} in the hold-out; copies of these are left out)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     held_out = [case for case, _ in pairs if case.held_out]
-    times = Counter(case.name for case, _ in pairs)
     items = [
-        _make_item(ws.project.folder, case, correction, role, is_unique=times[case.name] == 1)
+        _make_item(ws.project.folder, case, correction, role)
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
@@ -87,7 +87,10 @@ def _leave_out_held_out_groups(
     copies = [copy.item for copy in find_replayed_copies(ws.project.folder, replayed, held_out) if copy.is_copy]
     groups = {item.group for item in copies}
     if groups:
-        logger.warning("older images of %s are not replayed: the hold-out shows the same", ", ".join(sorted(groups)))
+        logger.warning(
+            "older images of %s are not replayed: the hold-out shows the same",
+            ", ".join(map(get_group_label, sorted(groups))),
+        )
     return [item for item in replayed if item.group not in groups]
 
 
@@ -97,9 +100,9 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
     return Role.VALIDATE if case.group in validating else Role.TRAIN
 
 
-def _make_item(folder: Path, case: Case, correction: Correction, role: Role, *, is_unique: bool) -> SnapshotItem:
+def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
     return SnapshotItem(
-        name=case.name if is_unique else f"{case.name} (case {case.id})",
+        name=case.name,
         image=str((folder / correction.image_file).absolute()),
         labels=str((folder / correction.labels_file).absolute()),
         group=case.group,

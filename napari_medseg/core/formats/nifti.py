@@ -32,7 +32,7 @@ _CHUNK_BYTES = 2**20
 _NIFTI1_MAX_LENGTH = 32767
 _FILE_ORDER = b"napari-medseg: voxels in file order"
 """Remark in files of this program whose codes are 0: rows and columns lie as in the source."""
-_REMARKS = ("descrip", "aux_file", "db_name", "intent_name")
+_REMARKS = ("descrip", "aux_file", "db_name", "intent_name", "data_type", "unused_str")
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 
@@ -63,7 +63,7 @@ def read_nifti(path: Path) -> Image:
     if to_mm != 1.0:
         raise MedSegError(f"{path.name} uses {header.get_xyzt_units()[0]}s; millimetres are expected. Convert it.")
     refuse_unusable(pixels, path.name)
-    return _make_image(path, pixels, layout, normal, header_bytes=_dump_header(header), coded=coded)
+    return _make_image(path, pixels, layout, normal, header_bytes=clear_header_texts(_dump_header(header)), coded=coded)
 
 
 def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
@@ -100,6 +100,15 @@ def write_nifti(path: Path, pixels: NDArray[Any], image: Image) -> None:
                 written.to_stream(packed)
         else:
             written.to_stream(file)
+
+
+def clear_header_texts(content: bytes) -> bytes:
+    """Return the bytes of a header, or none, without names and remarks: they may name the patient."""
+    if not content:
+        return content
+    header = _parse_header(content)
+    _clear_texts(header)
+    return _dump_header(header)
 
 
 def came_from_nifti(image: Image) -> bool:
@@ -170,6 +179,11 @@ def _dump_header(header: nib.Nifti1Header) -> bytes:
     return buffer.getvalue()[: int(header["sizeof_hdr"])]
 
 
+def _clear_texts(header: nib.Nifti1Header) -> None:
+    for remark in set(_REMARKS) & set(header.keys()):  # NIfTI-2 has fewer
+        header[remark] = _FILE_ORDER if header[remark] == _FILE_ORDER else b""
+
+
 def _parse_header(content: bytes) -> nib.Nifti1Header:
     kind = nib.Nifti1Header if len(content) == _NIFTI1_BYTES else nib.Nifti2Header
     return kind.from_fileobj(BytesIO(content))
@@ -187,8 +201,7 @@ def _build_with_source_header(
     fresh.set_data_dtype(values.dtype)
     fresh.set_slope_inter(1, 0)
     fresh["cal_min"] = fresh["cal_max"] = 0
-    for remark in set(_REMARKS) & set(fresh.keys()):  # NIfTI-2 has fewer
-        fresh[remark] = _FILE_ORDER if fresh[remark] == _FILE_ORDER else b""
+    _clear_texts(fresh)
     kind = nib.Nifti1Image if int(header["sizeof_hdr"]) == _NIFTI1_BYTES else nib.Nifti2Image
     # affine=None: nibabel then keeps qform and sform of the header without rounding them again.
     written = kind(values, None, fresh)

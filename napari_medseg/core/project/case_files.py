@@ -20,16 +20,20 @@ from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.image import Image, StorageLayout
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.core.tasks.body_regions import find_body_word
 
 
 class _Origin(BaseModel):
-    """Image metadata that a TIFF file cannot store; `affine` and `nifti_header` are bit-exact as hexadecimal text."""
+    """Image metadata that a TIFF file cannot store; `affine` and `nifti_header` are bit-exact as hexadecimal text.
+
+    It names no one: texts of headers are left out, and `series` is only read in files of older versions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     modality: str
     units: str
-    series: str
+    series: str = ""
     notes: tuple[str, ...] = ()
     permutation: tuple[int, ...] | None = None
     flips: tuple[bool, ...] = ()
@@ -96,7 +100,7 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         group=case.group,
         modality=origin.modality,
         units=origin.units,
-        series=origin.series,
+        series=case.series or origin.series,
         notes=origin.notes,
         acquisition=origin.acquisition,
         padding_value=origin.padding_value,
@@ -182,9 +186,8 @@ def _make_origin(image: Image) -> _Origin:
     origin = _Origin(
         modality=image.modality,
         units=image.units,
-        series=image.series,
         notes=image.notes,
-        acquisition=image.acquisition,
+        acquisition=replace(image.acquisition, body_part=find_body_word(image.acquisition.body_part)),
         padding_value=image.padding_value,
     )
     if image.storage is None:

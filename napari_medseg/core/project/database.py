@@ -17,6 +17,7 @@ from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
+from napari_medseg.core.project.identities import Identities, add_case_identity
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.lost_database import ensure_database_not_lost
 from napari_medseg.core.project.migrations import migrate
@@ -45,6 +46,7 @@ class Project:
         self.folder = folder
         self._lock = lock
         self._connection = connection
+        self.identities = Identities(folder / DATABASE, connection, self.transaction)
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
         watch_folder(
             folder,
@@ -134,15 +136,24 @@ class Project:
                 raise
 
     def insert(self, record: Record) -> Record:
-        """Write a new row and return the record with its id; a run has its own id, others must have id 0."""
+        """Write a new row and return the record with its id; a run has its own id, others must have id 0.
+
+        Name, sources and series of a case go into the table `identities`, and its group is keyed, also in the result.
+        """
         columns = encode_record(record)
         with self.transaction():
+            if isinstance(record, Case):
+                columns["group"] = self.identities.key_group(record.group)
             row_id = self._connection.execute(
                 f"INSERT INTO {TABLES[type(record)].write} ({', '.join(map(quote_column, columns))}) "
                 f"VALUES ({', '.join('?' * len(columns))})",
                 list(columns.values()),
             ).lastrowid
-        return record if isinstance(record, Run) else replace(record, id=int(row_id or 0))
+            if isinstance(record, Case):
+                add_case_identity(self._connection, int(row_id or 0), record)
+        if isinstance(record, Run):
+            return record
+        return self.get_record(type(record), int(row_id or 0))
 
     def read_records(self, kind: type[Record], column: str = "", value: str | int = "") -> list[Record]:
         """Read all records of a type in insertion order, or those whose `column` equals `value`."""
@@ -213,8 +224,9 @@ class Project:
 
     def add_run_items(self, items: Sequence[RunItem]) -> None:
         """Write which corrections a run uses."""
-        rows = [(item.run_id, item.correction_id, item.group, item.role) for item in items]
         with self.transaction():
+            key = self.identities.key_group
+            rows = [(item.run_id, item.correction_id, key(item.group), item.role) for item in items]
             self._connection.executemany("INSERT INTO run_items VALUES (?, ?, ?, ?)", rows)
 
     def read_run_items(self) -> list[RunItem]:
@@ -245,25 +257,15 @@ class Project:
         """Write on which side of the split a group is from now on; earlier decisions are kept as history."""
         with self.transaction():
             self._connection.execute(
-                'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', [group, held_out, now()]
+                'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)',
+                [self.identities.key_group(group), held_out, now()],
             )
 
     def set_case_groups(self, group_of: Mapping[int, str]) -> None:
         """Write the group of cases by their ids; earlier groups are kept as history."""
-        rows = [(case_id, group, now()) for case_id, group in group_of.items()]
         with self.transaction():
+            rows = [(case_id, self.identities.key_group(group), now()) for case_id, group in group_of.items()]
             self._connection.executemany('INSERT INTO case_groups (case_id, "group", created) VALUES (?, ?, ?)', rows)
-
-    def set_group_pattern(self, pattern: str) -> None:
-        """Write the pattern that names the groups of new cases from now on; empty: the rule of `core.grouping`."""
-        with self.transaction():
-            self._connection.execute("INSERT INTO group_patterns (pattern, created) VALUES (?, ?)", [pattern, now()])
-
-    def read_group_pattern(self) -> str:
-        """Return the current pattern; empty if there is none."""
-        with translate_sqlite_errors(self.folder / DATABASE):
-            found = self._connection.execute("SELECT pattern FROM group_patterns ORDER BY id DESC LIMIT 1").fetchone()
-        return str(found[0]) if found else ""
 
     def read_hold_out_groups(self) -> dict[str, bool]:
         """Return the current side of each group: True for hold-out."""

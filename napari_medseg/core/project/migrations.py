@@ -1,11 +1,21 @@
 """The schema of `project.sqlite` as an append-only list of migrations. Entry `n` migrates version `n` to `n + 1`."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.identity_migration import (
+    IDENTITIES_VERSION,
+    finish_identities,
+    get_backup_path,
+    move_identities,
+)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or a function for what SQL cannot do; both in the transaction of their migration."""
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     (
         """CREATE TABLE cases (
             id INTEGER PRIMARY KEY, task TEXT NOT NULL, name TEXT NOT NULL, "group" TEXT NOT NULL,
@@ -84,11 +94,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created TEXT NOT NULL)""",
         "CREATE INDEX removed_cases_by_case ON removed_cases (case_id, id)",
     ),
+    (
+        # Names, paths and ids leave all other tables: groups become keyed hashes.
+        move_identities,
+    ),
 )
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Migrate a database to this program's version, one transaction per step; a backup of the old one is kept.
+
+    The backup of a version with clear names in its tables is removed when the migration is complete.
 
     Raises
     ------
@@ -101,19 +117,22 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer napari-medseg (database version {version}; this program knows "
             f"{len(MIGRATIONS)}). Update napari-medseg, or open another project; nothing was changed."
         )
+    connection.execute("PRAGMA secure_delete = ON")
     if 0 < version < len(MIGRATIONS):
-        _back_up_database(connection, path.with_name(f"{path.stem}.before-version-{len(MIGRATIONS)}.sqlite"))
+        has_names = version < IDENTITIES_VERSION
+        _back_up_database(connection, get_backup_path(path, IDENTITIES_VERSION if has_names else len(MIGRATIONS)))
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in statements:
-                connection.execute(statement)
+            for step in statements:
+                step(connection) if callable(step) else connection.execute(step)
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
         except sqlite3.Error:
             if connection.in_transaction:  # SQLite itself rolls back on a full disk; a second time would hide that
                 connection.execute("ROLLBACK")
             raise
+    finish_identities(connection, path)
 
 
 def _back_up_database(connection: sqlite3.Connection, path: Path) -> None:

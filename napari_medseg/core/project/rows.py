@@ -25,7 +25,7 @@ class Table:
 
 
 TABLES: dict[type, Table] = {
-    Case: Table("cases", "cases_with_side", ("held_out",)),
+    Case: Table("cases", "cases_with_side", ("held_out", "name", "sources", "file_name", "series")),
     Prediction: Table("predictions", "predictions"),
     Review: Table("reviews", "reviews"),
     Correction: Table("corrections", "corrections"),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Protocol
 
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.quality.case_regressions import CaseRegression, find_regressions
 from napari_medseg.core.quality.confidence import (
     compute_change_interval,
@@ -228,7 +229,7 @@ def _apply_gate_rules(
 def _describe_regression(lost: CaseRegression, margin: float, *, is_noise_known: bool) -> str:
     if not is_noise_known:
         return f"Worse: a case loses more than {margin:g}"
-    who = f"the cases of {lost.name} lose on average" if lost.is_group else f"{lost.name} loses"
+    who = f"the cases of {get_group_label(lost.name)} lose on average" if lost.is_group else f"{lost.name} loses"
     return f"Worse: {who} more than {margin:g}, and the differences between the other cases do not explain it"
 
 

@@ -56,10 +56,23 @@ def find_body_region(body_part: str) -> str:
 
     Words that are written together, with a side or in another order are found: ``"CHESTABDPELVIS"``, ``"KNEE_LT"``.
     """
+    return _find_region_and_word(body_part)[0]
+
+
+def find_body_word(body_part: str) -> str:
+    """Return the word of `BODY_REGIONS` that is found in the body part of a header; empty if there is none.
+
+    It names the same region, and holds nothing else that a person may have typed there.
+    """
+    return _find_region_and_word(body_part)[1]
+
+
+def _find_region_and_word(body_part: str) -> tuple[str, str]:
     plain = unicodedata.normalize("NFKD", body_part).encode("ascii", "ignore").decode().upper()
     words = re.findall("[A-Z]+", plain)
     joined = "".join(words)
     for region, stems in BODY_REGIONS.items():
-        if any(stem in words or (len(stem) > SHORT_WORD and stem in joined) for stem in stems):
-            return region
-    return ""
+        found = (stem for stem in stems if stem in words or (len(stem) > SHORT_WORD and stem in joined))
+        if stem := next(found, ""):
+            return region, stem
+    return "", ""

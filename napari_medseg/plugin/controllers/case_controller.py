@@ -195,8 +195,8 @@ class CaseController(QObject):
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
                 before.remove_layers(self._viewer)
                 layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
-                if layer is None and image.name:
-                    shown.name = image.name  # napari numbers a second layer of the same name
+            if not borrowed:
+                shown.name = case.name  # not the file; and napari numbers a second layer of the same name
             layers.show_initial_slice(self._viewer, shown, current.labels_layer)
             on_failure.pop_all()
             self.current = current

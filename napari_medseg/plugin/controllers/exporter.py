@@ -25,12 +25,22 @@ class Exporter(QObject):
         self._worker: Worker | None = None
 
     def write(
-        self, task: str, suffix: str, folder: Path, *, with_images: bool = False, straighten: bool = False
+        self,
+        task: str,
+        suffix: str,
+        folder: Path,
+        *,
+        with_images: bool = False,
+        straighten: bool = False,
+        names: str = "group",
     ) -> None:
-        """Start the export; a notification shows the result or the error. `straighten` is for gantry tilt."""
+        """Start the export; a notification shows the result or the error.
+
+        `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`.
+        """
         with show_errors():
             accepted = export.list_accepted_rows(self._workspace, task)
-            namer = make_namer("stem", self._workspace.registry.user_dir)
+            namer = make_namer(names, self._workspace.registry.user_dir)
             write = partial(
                 export.export_corrections,
                 folder=folder,

@@ -32,12 +32,13 @@ class GroupEditor:
         """Ask for the group of a case; without a case, for the pattern that names the groups of all cases."""
         ws = self._workspace
         if case is None:
-            pattern = ws.project.read_group_pattern()
+            pattern = ws.project.identities.read_pattern()
             plan = partial(plan_groups_by_name, ws)
             form = make_groups_form(plan, self._change, pattern, "Pattern", PATTERN_TOOLTIP)
             FormDialog("Patients of all images", "Change patients", form, self._parent).show()
             return
-        form = make_groups_form(partial(plan_group, ws, [case]), self._change, case.group, "Patient", GROUP_TOOLTIP)
+        group = ws.project.identities.read_groups().get(case.group, case.group)
+        form = make_groups_form(partial(plan_group, ws, [case]), self._change, group, "Patient", GROUP_TOOLTIP)
         FormDialog(f"Patient of {case.name}", "Change patient", form, self._parent).show()
 
     def _change(self, plan: GroupPlan) -> None:

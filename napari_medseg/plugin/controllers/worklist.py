@@ -211,6 +211,7 @@ class Worklist(QObject):
             layers.remove(self._viewer, layer)
             show_problem(error)
             return
+        image = image.rename(case.name, case.group)  # from here on no file and no message names the patient
         self.importer.add_notes(describe_import(image, self.task))
         self._batch.append(case)
         self.image_loaded.emit(case, image)
@@ -288,6 +289,7 @@ class Worklist(QObject):
         selected = self._viewer.layers.selection.active
         if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
+            image = image.rename(case.name, case.group)
             self._update_case(case)
             # Without a source file, the case can be opened again only from a copy in the project.
             worker = Worker(_write_copy(self._workspace, image), self)

@@ -60,7 +60,7 @@ def _correct_xrays(driver: WindowDriver) -> None:
     driver.drop_files([SAMPLES / "xray" / "images" / f"{name}.jpg" for name in names])
     for index in range(len(names)):
         driver.wait_until("the next X-ray", lambda: _is_open(driver, names))
-        name = driver.current_case.case.name
+        name = driver.current_case.case.file_name
         stem = Path(name).stem
         driver.wait_until(f"the prediction of {name}", partial(_is_predicted, driver, stem))
         if index == 0:
@@ -132,16 +132,16 @@ def _accept_case(driver: WindowDriver, stem: str) -> None:
 
 def _is_open(driver: WindowDriver, stems: list[str]) -> bool:
     current = driver.dock.case_controller.current
-    return current is not None and Path(current.case.name).stem in stems
+    return current is not None and Path(current.case.file_name).stem in stems
 
 
 def _is_predicted(driver: WindowDriver, stem: str) -> bool:
     current = driver.dock.case_controller.current
-    return current is not None and Path(current.case.name).stem == stem and current.labels_layer is not None
+    return current is not None and Path(current.case.file_name).stem == stem and current.labels_layer is not None
 
 
 def _get_case_state(driver: WindowDriver, stem: str) -> str:
-    states = {Path(row.case.name).stem: row.state for row in driver.dock.worklist.rows}
+    states = {Path(row.case.file_name).stem: row.state for row in driver.dock.worklist.rows}
     return states.get(stem, "")
 
 

@@ -1,4 +1,4 @@
-"""The export form: format, folder, whether to write the images too, and what to do with a tilted series."""
+"""The export form: format, folder, names of files, whether to write images too, what to do with a tilted series."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,17 +8,21 @@ from magicgui.widgets import FunctionGui
 
 EXPORT_FORMATS = (("NIfTI", ".nii.gz"), ("TIFF", ".tif"), ("PNG (single slices only)", ".png"))
 
+EXPORT_NAMES = (("patient and case: patient-12_case-3", "group"), ("file of the image", "stem"))
+
 
 def make_export_form(
-    write: Callable[[str, Path, bool, bool], None], suffix: str, folder: Path, with_images: bool
+    write: Callable[[str, Path, bool, bool, str], None], suffix: str, folder: Path, with_images: bool
 ) -> FunctionGui:
     """Make the form.
 
-    It calls `write(suffix, folder, with_images, straighten)`; the other arguments are the initial values.
+    It calls `write(suffix, folder, with_images, straighten, names)`; the other arguments are the initial values.
     """
 
-    def export_labels(suffix: str, folder: Path, with_images: bool, straighten: bool = False) -> None:
-        write(suffix, folder, with_images, straighten)
+    def export_labels(
+        suffix: str, folder: Path, with_images: bool, straighten: bool = False, names: str = "group"
+    ) -> None:
+        write(suffix, folder, with_images, straighten, names)
 
     return magicgui(
         export_labels,
@@ -34,6 +38,11 @@ def make_export_form(
             "mode": "d",
             "value": folder,
             "tooltip": "For labels, provenance.json and measurements.csv; the folder is created if it does not exist",
+        },
+        names={
+            "label": "Names",
+            "choices": EXPORT_NAMES,
+            "tooltip": "What files are named after. Numbers name no one; the file of an image may hold a name",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
         straighten={

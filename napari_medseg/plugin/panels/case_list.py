@@ -8,6 +8,7 @@ from qtpy.QtCore import QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
 
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets import theme
@@ -95,7 +96,7 @@ class CaseList(QTreeWidget):
         colour = QColor(STATE_COLOURS[row.state]) if row.state in STATE_COLOURS else None  # `None`: that of the theme
         item.setData(1, Qt.ItemDataRole.ForegroundRole, colour)
         judge = "held out: used to evaluate models, never for training" if row.case.held_out else ""
-        item.setToolTip(0, "\n".join((row.case.name, f"group {row.case.group}", judge)).strip())
+        item.setToolTip(0, "\n".join((row.case.name, row.case.file_name, judge)).strip())
         item.setToolTip(3, judge)
         item.setToolTip(
             2, "Uncertainty of the model on this case. Cases with the highest uncertainty per minute of work come first"
@@ -111,7 +112,8 @@ class CaseList(QTreeWidget):
             return
         case = self._get_row(item).case
         menu = QMenu(self)
-        text = f"Use {case.group} for training" if case.held_out else f"Hold out {case.group} for evaluation"
+        label = get_group_label(case.group)
+        text = f"Use {label} for training" if case.held_out else f"Hold out {label} for evaluation"
         menu.addAction(text, lambda: self.hold_out_requested.emit(case.group, not case.held_out))
         menu.addAction(f"Patient of {case.name}...", lambda: self.groups_requested.emit(case))
         menu.addAction("Patients of all images...", lambda: self.groups_requested.emit(None))

@@ -270,4 +270,4 @@ class CasePanel(CollapsibleSection):
 
 def _describe_case(case: Case) -> str:
     held_out = "held out: used to evaluate models, never for training" if case.held_out else ""
-    return "\n".join(line for line in (case.name, f"group {case.group}", held_out, *case.sources[:1]) if line)
+    return "\n".join(line for line in (case.name, held_out, case.file_name, *case.sources[:1]) if line)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Correction
@@ -29,19 +30,24 @@ def find_used_cases(ws: Workspace) -> UsedCases:
 
 
 def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
-    """Assign new groups to training or hold-out, in the order of import; the others keep their side."""
+    """Assign new keyed groups to training or hold-out, in the order of import; the others keep their side.
+
+    They are chosen by their clear names, so that the choice is the same in every project of these images.
+    """
     sides = ws.project.read_hold_out_groups()
-    new = [group for group in dict.fromkeys(groups) if group not in sides]
-    if not new:
+    if not (new := [group for group in dict.fromkeys(groups) if group not in sides]):
         return
-    pretrained = find_pretrained_groups(ws) & set(new)
-    held_out = choose_hold_out_groups(new, sides | dict.fromkeys(pretrained, False), MIN_GROUPS)
-    for group in new:
-        ws.project.set_hold_out(group, group in held_out)
+    clear = ws.project.identities.read_groups()
+    known = {clear.get(group, group): side for group, side in sides.items()}
+    names = {clear.get(group, group): group for group in new}
+    pretrained = find_pretrained_groups(ws) & names.keys()
+    held_out = choose_hold_out_groups(names, known | dict.fromkeys(pretrained, False), MIN_GROUPS)
+    for name, group in names.items():
+        ws.project.set_hold_out(group, name in held_out)
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Add a whole group to the hold-out, or remove it.
+    """Add a whole keyed group to the hold-out, or remove it.
 
     Raises
     ------
@@ -51,21 +57,22 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
     """
     if ws.project.read_hold_out_groups().get(group, False) == held_out:
         return
-    if group in find_pretrained_groups(ws):
+    label = get_group_label(group)
+    if group in map(ws.project.identities.find_group, find_pretrained_groups(ws)):
         raise MedSegError(
-            f"the live model was trained on {group!r}, so it cannot be used for evaluation. Choose another group."
+            f"the live model was trained on {label}, so it cannot be used for evaluation. Choose another group."
         )
     runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
     if runs and held_out:
-        raise MedSegError(f"{group!r} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
+        raise MedSegError(f"{label} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
     if runs:
         raise MedSegError(
-            f"{group!r} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
+            f"{label} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
 
 
 def find_pretrained_groups(ws: Workspace) -> set[str]:
-    """Return the groups of the bundled samples that a live version was trained on."""
+    """Return the groups of the bundled samples that a live version was trained on, by their published names."""
     live = [ws.registry.find_live_card(task) for task in {card.task for card in ws.registry.list_versions()}]
     return find_replay_groups(ws.samples, [card for card in live if card is not None])

@@ -92,7 +92,7 @@ def export_corrections(
     with_images
         Whether to write the image beside its labels.
     namer
-        Names the files; by default after the image's file, and a DICOM series after a label of its patient.
+        Names the files; by default after the number of the case, such as ``patient-12_case-3``, which names no one.
     straighten
         Whether to write a series with gantry tilt on an upright grid, see `formats.gantry_tilt`.
 
@@ -112,7 +112,7 @@ def export_corrections(
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
     _check_exportable(items, suffix)
     earlier = read_provenance(folder)
-    namer = namer or ImageNamer()
+    namer = namer or ImageNamer("group")
     plans = plan_files(items, folder, suffix, with_images, namer, earlier)
     refuse_foreign_files(plans, earlier)
     return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten)
@@ -135,7 +135,8 @@ def _write_plans(
         if item.reviewed_mask is None:
             _remove_reviewed_file(plan, earlier)
         written += plan.files.values()
-        entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan))
+        sources = [_make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
+        entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan) | {"source_files": sources})
     if earlier.unfinished:
         remove_temporary_files(folder)
     entries = kept + entries
@@ -204,7 +205,6 @@ def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
         "image_file": files["image_file"].name if "image_file" in files else None,
         "reviewed_file": files["reviewed_file"].name if "reviewed_file" in files else None,
         "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
-        "source_files": [_make_file_entry(path) for path in image.sources],
         "content_sha256": item.case.content_hash,
         "model": correction.model,
         "who": correction.who,
@@ -235,9 +235,13 @@ def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
     }
 
 
-def _make_file_entry(path: Path) -> dict[str, str | None]:
-    """Return name and hash of a source file; no hash if it is missing and the copy in the project was exported."""
-    return {"name": path.name, "sha256": compute_file_sha256(path) if path.is_file() else None}
+def _make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
+    """Return the hash of a source file, and its name if the user names files so.
+
+    There is no hash if the file is missing and the copy in the project was exported.
+    """
+    name = {"name": path.name} if is_named else {}
+    return name | {"sha256": compute_file_sha256(path) if path.is_file() else None}
 
 
 def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:

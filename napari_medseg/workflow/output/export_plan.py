@@ -3,6 +3,7 @@
 No two cases share a name, a case keeps its name in later exports, and a file that no export wrote is never overwritten.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def plan_files(
     MedSegError
         If a DICOM file of a case is damaged.
     """
-    names = [namer.make_name(item.image) for item in items]
+    names = [namer.make_case_name(item.image, item.case) for item in items]
     stems = _make_file_stems(items, names, namer, earlier)
     endings = [f"_{what}{suffix}" for what in ("labels", "image", "reviewed")]
     plans = []
@@ -105,14 +106,19 @@ def _make_file_stems(
         rivals = owners[get_name_key(name.stem)] - {owner}
         if any(not rival.startswith(item.case.content_hash) for rival in rivals):
             choices[1] = f"{name.stem}_{digest}"
-        # An older export may have named a DICOM case after its patient.
-        is_kept = owner in known and (known[owner].startswith(name.stem) or not is_dicom_image(item.image))
-        if is_kept:
+        if owner in known and _may_keep(known[owner], name, item, namer):
             choices.insert(0, known[owner])
         stem = next(choice for choice in choices if owners[get_name_key(choice)] <= {owner})
         owners[get_name_key(stem)].add(owner)
         stems.append(stem)
     return stems
+
+
+def _may_keep(stem: str, name: ImageName, item: ExportItem, namer: ImageNamer) -> bool:
+    """Whether a case may keep the name of an earlier export. An export of an older version may have named a patient."""
+    if namer.naming == "group":
+        return re.match(rf"[a-z]+-[0-9]+_case-{item.case.id}(_|$)", stem) is not None
+    return stem.startswith(name.stem) or not is_dicom_image(item.image)
 
 
 def _format_owner(content_sha256: str, task: str) -> str:

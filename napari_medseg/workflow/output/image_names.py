@@ -1,4 +1,8 @@
-"""What the files of an image are named after: its own file, or the label of its DICOM group; no identity unasked."""
+"""What the files of an image are named after. No name of a patient unasked.
+
+A case of a project is named after its number, and its file only if the user asks for that. An image without a project
+is named after its file, and a DICOM series after a label of its patient.
+"""
 
 import secrets
 from dataclasses import dataclass, field
@@ -9,6 +13,7 @@ from napari_medseg.core.errors import look_up
 from napari_medseg.core.file_names import (
     NAMINGS,
     Naming,
+    make_case_stem,
     make_file_stem,
     make_group_label,
     make_series_stem,
@@ -21,7 +26,9 @@ from napari_medseg.core.formats.discovery import (
     TIFF_SUFFIXES,
     get_suffix,
 )
+from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
 
 _OTHER_FORMATS = (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES)
 
@@ -74,6 +81,25 @@ class ImageNamer:
         if self.naming == "stem" and len(image.sources) == 1:
             series = make_file_stem(_get_file_stem(image))
         return ImageName(series, series, group)
+
+    def make_case_name(self, image: Image, case: Case) -> ImageName:
+        """Return the name of a case of a project. Only its files can be named after an identity, and only on request.
+
+        Raises
+        ------
+        MedSegError
+            If a DICOM file is damaged.
+        """
+        own = make_case_stem(get_group_label(case.group), case.id)
+        if self.naming == "patient" and is_dicom_image(image):
+            identity = _read_identity(image)
+            if identity.patient_id:
+                own = make_file_stem(make_series_stem(identity.patient_id, identity.series_number), "series")
+        elif self.naming == "stem" and len(image.sources) == 1:
+            own = make_file_stem(_get_file_stem(image))
+        elif self.naming == "stem" and not image.sources:
+            own = make_file_stem(case.file_name)
+        return ImageName(own, case.name, case.group)
 
     def _make_label(self, image: Image) -> str:
         return make_group_label(image.group or image.series or image.content_hash, self.key)

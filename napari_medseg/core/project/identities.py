@@ -1,0 +1,142 @@
+"""The table `identities`: the only place of a project with clear names, and the key that keeps them out elsewhere.
+
+It holds the key of the project, the clear name of each group, the file name, paths and series UID of each case, and
+the patterns that people typed. Nothing exports it. All other tables and files know groups by their keyed hash
+(`core.grouping.keyed_groups`) and cases by their number.
+"""
+
+import json
+import secrets
+from contextlib import AbstractContextManager
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Protocol
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.keyed_groups import compute_group_digest, get_group_digest, make_keyed_group
+from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
+from napari_medseg.core.records import Case, now
+
+KEY_BYTES = 32
+KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
+"""Kinds of rows. The subject of a group is its keyed hash, that of a case its number."""
+
+CREATE_IDENTITIES = """CREATE TABLE identities (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL,
+    label TEXT NOT NULL DEFAULT '', sources TEXT NOT NULL DEFAULT '[]', series TEXT NOT NULL DEFAULT '',
+    created TEXT NOT NULL, UNIQUE (kind, subject))"""
+_GROUP_COLUMNS = "label || ' #' || subject"
+
+
+class _Transaction(Protocol):
+    def __call__(self) -> AbstractContextManager[None]: ...
+
+
+class Identities:
+    """The clear names of an open project; `Project.identities` makes it.
+
+    Parameters
+    ----------
+    path, connection, transaction
+        The database, its connection, and `Project.transaction`.
+    """
+
+    def __init__(self, path: Path, connection: Connection, transaction: _Transaction) -> None:
+        self._path = path
+        self._connection = connection
+        self._transaction = transaction
+
+    def key_group(self, group: str, noun: str = "patient") -> str:
+        """Return the keyed group of a clear one; the first time, it gets the next number of its noun.
+
+        A group that is keyed already is returned as it is.
+        """
+        with self._transaction():
+            if (known := self.find_group(group)) is not None:
+                return known
+            return add_group(self._connection, group, noun)
+
+    def find_group(self, group: str) -> str | None:
+        """Return the keyed group of a clear or keyed one; `None` if the project does not have it."""
+        with translate_sqlite_errors(self._path):
+            digests = (get_group_digest(group), compute_group_digest(group, read_key(self._connection)))
+            found = [_find_keyed(self._connection, digest) for digest in digests]
+        return group if found[0] == group else found[1]
+
+    def read_groups(self) -> dict[str, str]:
+        """Return the clear name of each group by its keyed one."""
+        with translate_sqlite_errors(self._path):
+            query = f"SELECT {_GROUP_COLUMNS}, value FROM identities WHERE kind = ? ORDER BY id"
+            return dict(self._connection.execute(query, [GROUP]).fetchall())
+
+    def set_pattern(self, pattern: str) -> None:
+        """Write the pattern that names the groups of new cases from now on; empty: the rule of `core.grouping`."""
+        with self._transaction():
+            ((number,),) = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM identities").fetchall()
+            insert_identity(self._connection, PATTERN, f"after row {number}", pattern)
+
+    def read_pattern(self) -> str:
+        """Return the current pattern; empty if there is none."""
+        with translate_sqlite_errors(self._path):
+            query = "SELECT value FROM identities WHERE kind = ? ORDER BY id DESC LIMIT 1"
+            found = self._connection.execute(query, [PATTERN]).fetchone()
+        return str(found[0]) if found else ""
+
+
+def add_case_identity(connection: Connection, case_id: int, case: Case) -> None:
+    """Write the file name, paths and series UID of a new case."""
+    insert_identity(connection, CASE, str(case_id), case.name, sources=case.sources, series=case.series)
+
+
+def add_group(connection: Connection, group: str, noun: str) -> str:
+    """Write a new group and return its keyed form."""
+    query = "SELECT count(*) FROM identities WHERE kind = ? AND label LIKE ?"
+    number = connection.execute(query, [GROUP, f"{noun} %"]).fetchone()[0] + 1
+    digest = compute_group_digest(group, read_key(connection))
+    insert_identity(connection, GROUP, digest, group, label=f"{noun} {number}")
+    return make_keyed_group(noun, number, digest)
+
+
+def add_key(connection: Connection) -> None:
+    """Write the random key of a new or migrated project."""
+    insert_identity(connection, KEY, "", secrets.token_hex(KEY_BYTES))
+
+
+def read_key(connection: Connection) -> bytes:
+    """Return the key of the project.
+
+    Raises
+    ------
+    MedSegError
+        If it is lost or damaged: groups of new images could not be compared with those of the cases.
+    """
+    found = connection.execute("SELECT value FROM identities WHERE kind = ?", [KEY]).fetchone()
+    try:
+        if found is not None and len(key := bytes.fromhex(found[0])) == KEY_BYTES:
+            return key
+    except (TypeError, ValueError):
+        pass
+    raise MedSegError("the key of the groups in the database is damaged. Restore the file from a backup.")
+
+
+def insert_identity(
+    connection: Connection,
+    kind: str,
+    subject: str,
+    value: str,
+    *,
+    label: str = "",
+    sources: tuple[str, ...] = (),
+    series: str = "",
+) -> None:
+    """Write one row."""
+    connection.execute(
+        "INSERT INTO identities (kind, subject, value, label, sources, series, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [kind, subject, value, label, json.dumps(sources), series, now()],
+    )
+
+
+def _find_keyed(connection: Connection, digest: str) -> str | None:
+    query = f"SELECT {_GROUP_COLUMNS} FROM identities WHERE kind = ? AND subject = ?"
+    found = connection.execute(query, [GROUP, digest]).fetchone()
+    return None if found is None else str(found[0])
