@@ -29,6 +29,7 @@ from napari_medseg.cli.options import (
     load_predictor,
     open_registry,
 )
+from napari_medseg.core.file_names import read_or_make_key
 from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks.bundled_tasks import Task
@@ -76,7 +77,7 @@ def evaluate(
     and F1. --values, --binarise and --ignore tell what the values of the references mean.
     """
     from training.evaluation.evaluate import evaluate_cases, find_cases
-    from training.evaluation.scores import Evaluation
+    from training.evaluation.scores import Evaluation, hide_groups
     from training.from_folders.mask_reading import make_label_reader
     from training.from_folders.mask_values import MaskEncoding
     from training.reports.case_figure import FigureSelection
@@ -95,7 +96,7 @@ def evaluate(
         scores.append(result.score)
         if output is not None:
             figures.add(result, chosen, position)
-    evaluation = Evaluation(name, task, tuple(scores))
+    evaluation = Evaluation(name, task, hide_groups(scores, read_or_make_key(models.user_dir), chosen))
     paths = [] if output is None else write_evaluation(evaluation, output, figures.list_figures())
     if as_json:
         _echo_json(evaluation)

@@ -96,6 +96,27 @@ def change(
         raise MedSegError("nothing was changed. Add --yes to change the groups in spite of this.")
 
 
+@app.command("remove-old-names")
+def remove_old_names(
+    as_json: JsonOption = False, project: ProjectOption = None, registry: RegistryOption = None
+) -> None:
+    """Remove the names of patients that older versions wrote into run folders, and backups of older databases.
+
+    See docs/privacy.md. Files that were exported are not changed.
+    """
+    from napari_medseg.workflow import names_in_old_runs
+
+    with open_workspace(project, registry) as ws:
+        changed = names_in_old_runs.remove_old_names(ws)
+    if as_json:
+        echo_json([str(path) for path in changed])
+        return
+    for path in changed:
+        echo(str(path))
+    if not changed:
+        echo("No names were found.")
+
+
 def _find_cases(ws: Workspace, words: str) -> list[Case]:
     """Return the cases with these names or numbers; raise `MedSegError` if one does not exist."""
     known = ws.project.read_records(Case)

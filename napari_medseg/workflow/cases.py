@@ -89,8 +89,8 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
     A case that was removed from the list is on it again.
 
     The groups are chosen by `workflow.hold_out.groups` and keyed; names stay in the table `identities`. Each new group
-    is assigned to training or hold-out by `core.grouping.split` and keeps this assignment. Groups of the training samples
-    of a live bundled model are never held out. `force` adds images that modality, body part or view rule out.
+    is assigned to training or hold-out by `core.grouping.split` and keeps this assignment. Groups of the training
+    samples of a live bundled model are never held out. `force` adds images that modality, body part or view rule out.
 
     Raises
     ------

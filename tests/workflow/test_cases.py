@@ -44,11 +44,11 @@ def test_one_after_the_other_enough_groups_to_judge_by_come_first_then_one_in_fi
 
 def test_sides_of_groups_that_come_together_do_not_depend_on_their_order(ws: Workspace, tmp_path: Path) -> None:
     images = [phantom(number, f"patient {number}") for number in range(6)]
-    held = {case.group for case in add_cases(ws, images, "lungs") if case.held_out}
+    held = {case.file_name for case in add_cases(ws, images, "lungs") if case.held_out}
     assert len(held) == 2
     with contextlib.closing(Project.create(tmp_path / "other")) as project:
         other = Workspace(project, ws.registry, ws.engine)
-        assert held == {case.group for case in add_cases(other, images[::-1], "lungs") if case.held_out}
+        assert held == {case.file_name for case in add_cases(other, images[::-1], "lungs") if case.held_out}
 
 
 def test_a_group_with_a_side_keeps_it_whatever_else_comes(ws: Workspace) -> None:
@@ -146,9 +146,9 @@ def test_copy_reads_back_as_the_original_and_as_the_trainer_sees_it(ws: Workspac
         path.unlink()
     image = load_image(ws, case)
     assert image.content_hash == original.content_hash
-    assert (image.units, image.modality, image.axes, image.group) == ("HU", "CT", original.axes, original.group)
+    assert (image.units, image.modality, image.axes, image.group) == ("HU", "CT", original.axes, case.group)
     assert image.spacing_mm == original.spacing_mm
-    assert (image.name, image.series, image.notes) == (original.name, original.series, original.notes)
+    assert (image.name, image.series, image.notes) == (case.name, original.series, original.notes)
     assert image.storage is not None
     assert original.storage is not None
     assert image.storage.affine is not None
@@ -175,7 +175,7 @@ def test_image_that_a_task_is_not_for_becomes_a_case_only_if_forced(ws: Workspac
         add_cases(ws, [side], "lungs")
     assert not ws.project.read_records(Case)
     (case,) = add_cases(ws, [side], "lungs", force=True)
-    assert case.name == "a"
+    assert (case.name, case.file_name) == ("patient 1 case 1", "a")
 
 
 def test_changed_or_missing_files_are_named(ws: Workspace, dropped: Callable[[int], Image]) -> None:

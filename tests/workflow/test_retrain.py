@@ -69,7 +69,8 @@ def test_snapshot_keeps_groups_on_their_side_and_replays_older_data(ws: Workspac
     snapshot, seen = build_snapshot(ws, "lungs")
     snapshot.check_split()
     groups = {role: {item.group for item in snapshot.filter_by_role(role)} for role in Role}
-    assert groups[Role.HOLD_OUT] == {"patient 1", "patient 5"}
+    clear = ws.project.identities.read_groups()
+    assert {clear[group] for group in groups[Role.HOLD_OUT]} == {"patient 1", "patient 5"}
     assert len(groups[Role.VALIDATE]) == 1
     assert len(groups[Role.TRAIN]) == 3
     assert len(snapshot.filter_by_role(Role.REPLAY)) == 16
@@ -107,7 +108,7 @@ def test_equal_names_are_told_apart_and_edited_planes_are_known(ws: Workspace) -
         draft.record_missed_changes(np.stack([phantom_labels() * (n in (1, 3)) for n in range(5)]))
         accept(ws, draft, draft.labels, stack)
     items = [item for item in build_snapshot(ws, "lungs")[0].items if item.source == "corrections"]
-    assert [item.name for item in items] == ["stack (case 1)", "stack (case 2)"]
+    assert [item.name for item in items] == ["patient 1 case 1", "patient 2 case 2"]
     assert [item.edited_planes for item in items] == [(1, 3), (1, 3)]
 
 
@@ -144,7 +145,7 @@ def test_better_candidate_goes_live_and_rolls_back(ws: Workspace) -> None:
     view = retrain.read_comparison(ws, run)
     assert view.verdict.decision is Decision.BETTER
     assert [round(row.score_change, 2) for row in view.rows] == [0.02, 0.05, 0.1, 0.15, 0.2], "the worst change on top"
-    assert [row.case.name for row in view.rows if row.case] == [f"slice {number}" for number in (2, 4, 1, 5, 3)]
+    assert [row.case.file_name for row in view.rows if row.case] == [f"slice {number}" for number in (2, 4, 1, 5, 3)]
     assert all((ws.project.folder / row.labels_file).is_file() for row in view.rows)
     card = retrain.promote(ws, run)
     assert card.id == "lungs-unet@2"

@@ -8,6 +8,7 @@ import pytest
 from workflow_phantoms import accepted, phantom, phantom_labels, predicted, write_version
 
 from napari_medseg.core import formats
+from napari_medseg.core.grouping.keyed_groups import is_keyed_group
 from napari_medseg.core.image import Image
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role
@@ -45,11 +46,16 @@ def test_what_its_parent_learnt_from_is_replayed_and_handed_on(
     with caplog.at_level(logging.WARNING):
         snapshot, _ = build_snapshot(ws, "lungs")
     own = [item for item in snapshot.items if item.source == f"learnt by {live.id}"]
-    assert [(item.name, item.role) for item in own] == [("c", Role.REPLAY)], "b is gone, a is held out"
-    assert "1 of 3 older images of lungs-unet@2 are missing and not replayed: ['b']" in caplog.text
+    assert [(item.name, item.role) for item in own] == [(f"image 3 of {live.id}", Role.REPLAY)], (
+        "b is gone, a is held out"
+    )
+    assert "1 of 3 older images of lungs-unet@2 are missing and not replayed" in caplog.text
     run = retrain.start_run(ws, "lungs", budget_s=1.0)
     run_control.cancel(ws, run)
-    assert read_replay_images(run_control.get_run_folder(ws, run)) == tuple(listed)
+    handed_on = read_replay_images(run_control.get_run_folder(ws, run))
+    assert [image.image for image in handed_on] == [image.image for image in listed]
+    assert all(is_keyed_group(image.group) for image in handed_on), "the clear groups of an older version stay there"
+    assert len({image.group for image in handed_on}) == 3
     ws.child_processes[run.id].wait()
 
 
@@ -66,10 +72,12 @@ def test_what_the_hold_out_shows_is_not_replayed_whatever_its_name(ws: Workspace
         accepted(ws, number, group)
         set_held_out(ws, group, held_out)
     snapshot, _ = build_snapshot(ws, "lungs")
-    assert [item.name for item in snapshot.filter_by_role(Role.REPLAY) if item.source != "bundled sample"] == ["other"]
+    assert [item.name for item in snapshot.filter_by_role(Role.REPLAY) if item.source != "bundled sample"] == [
+        "image 4 of lungs-unet@2"
+    ]
     (finding,) = [one for one in check_corrections(ws, "lungs") if one.finding.kind == "duplicate"]
-    assert (finding.case.name, finding.finding.blocking) == ("slice 21", False)
-    assert "the model was trained on it as copy" in finding.text
+    assert (finding.case.file_name, finding.finding.blocking) == ("slice 21", False)
+    assert "the model was trained on it as image 2 of lungs-unet@2" in finding.text
 
 
 def test_a_bundled_sample_that_was_saved_as_png_is_not_replayed_if_it_is_held_out(ws: Workspace) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, key_groups
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Score
 from napari_medseg.core.quality.instance_metrics import ObjectScores
 from napari_medseg.core.quality.metrics import compute_bootstrap_interval
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 Labels = NDArray[np.integer[Any]]
 
@@ -130,6 +132,12 @@ def exclude_absent_labels(scores: Sequence[CaseScore], absent: Sequence[str] | N
     if not scores or set(absent) >= set(scores[0].dice):
         return tuple(scores)
     return tuple(replace(score, absent=tuple(dict.fromkeys((*score.absent, *absent)))) for score in scores)
+
+
+def hide_groups(scores: Sequence[CaseScore], key: bytes, task: Task) -> tuple[CaseScore, ...]:
+    """Return the scores with keyed groups: a group read from a DICOM header is a PatientID."""
+    keyed = key_groups({score.group for score in scores if score.group}, key, choose_group_noun(task))
+    return tuple(replace(score, group=keyed.get(score.group, "")) for score in scores)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, key_groups
 from napari_medseg.core.grouping.split import (
     MIN_GROUPS_TO_VALIDATE_FIRST_MODEL,
     choose_hold_out_groups,
@@ -14,6 +15,7 @@ from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.quality.label_checks import Finding
 from napari_medseg.core.quality.label_set_checks import check_label_set
 from napari_medseg.core.snapshot import Role
+from napari_medseg.core.tasks.bundled_tasks import Task
 from training.from_folders import mask_pairing
 from training.from_folders.group_split import (
     GroupedImage,
@@ -75,6 +77,12 @@ class GroupSplit:
         if group in self.hold_out:
             return Role.HOLD_OUT
         return Role.VALIDATE if group in self.validate else Role.TRAIN
+
+    def hide_groups(self, key: bytes, task: Task) -> "GroupSplit":
+        """Return the same split with keyed groups, which name no patient."""
+        keyed = key_groups(self.group_of.values(), key, choose_group_noun(task))
+        hold_out, validate = (tuple(keyed[group] for group in side) for side in (self.hold_out, self.validate))
+        return GroupSplit(hold_out, validate, {name: keyed[group] for name, group in self.group_of.items()})
 
 
 def check_folder_data(data: FolderData) -> PairingResult:

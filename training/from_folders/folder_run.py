@@ -6,6 +6,7 @@ figures of the trained model on its card. `medseg train folders` and the benchma
 
 import csv
 import re
+import secrets
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import read_or_make_key
 from napari_medseg.core.model_card import CARD_FILE, DataSource, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
@@ -90,7 +92,7 @@ def fill_run(
     """
     from training.from_folders.base_model import make_run
 
-    base = prepare_model_recipe(data, cases, donors, run_dir, changes or NO_OVERRIDES)
+    base = prepare_model_recipe(data, cases, donors, run_dir, changes or NO_OVERRIDES, registry)
     start = StartPlan(
         card=base.card,
         weights_from=base.weights_from,
@@ -102,14 +104,25 @@ def fill_run(
 
 
 def prepare_model_recipe(
-    data: FolderData, cases: Sequence[FolderCase], donors: Sequence[Donor], run_dir: Path, changes: RecipeOverrides
+    data: FolderData,
+    cases: Sequence[FolderCase],
+    donors: Sequence[Donor],
+    run_dir: Path,
+    changes: RecipeOverrides,
+    registry: ModelRegistry | None = None,
 ) -> ModelRecipe:
-    """Write the labels into a run folder, and return the recipe of the model; parameters as in `fill_run`."""
+    """Write the labels into a run folder, and return the recipe of the model; parameters as in `fill_run`.
+
+    From here on groups are hashes with the user's key, which lies in the registry: a PatientID does not enter the run,
+    and a project can tell that a group is the one that it holds out. Without a registry the key is not kept.
+    """
     if (run_dir / RECIPE_FILE).exists():
         raise MedSegError(f"{run_dir} already contains a run. Choose another folder with --out.")
     chosen, split = choose_cases(data, cases)
     if nothing := [one.text for one in check_whole_set(data, cases) if one.kind == NOTHING_TO_LEARN]:
         raise MedSegError(f"there is nothing to learn: {nothing[0]}.")
+    key = secrets.token_bytes(32) if registry is None else read_or_make_key(registry.user_dir)
+    split = split.hide_groups(key, data.encoding.task)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
     sizes = _compute_data_stats(learnt, split)

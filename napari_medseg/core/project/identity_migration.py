@@ -1,7 +1,7 @@
 """Projects of older versions: clear names move from their tables and image files into the table `identities`.
 
 Groups are mapped one to one, so that the hold-out has the same cases afterwards. Pages of the database that held names
-are overwritten. What older versions wrote besides, such as run folders, is cleaned by `medseg privacy clean`.
+are overwritten. What older versions wrote besides, such as run folders, is cleaned by `medseg groups remove-old-names`.
 """
 
 import json

@@ -87,12 +87,12 @@ def decode_rows(connection: Connection, rows: Iterable[Sequence[Any]], decode: C
 
 
 def decode_text(path: Path, data: bytes) -> str:
-    """Decode a text; SQLite itself refuses the whole query for one wrong byte."""
+    """Decode a text; SQLite itself refuses the whole query for one wrong byte. The report has no text: it may name."""
     try:
         return data.decode()
     except UnicodeDecodeError:
         text = data.decode(errors="replace")
-        report_damage(f"{path} is damaged: the text {text[:60]!r} has wrong bytes. Restore the file from a backup.")
+        report_damage(f"{path} is damaged: a text of {len(text)} characters has wrong bytes. Restore a backup of it.")
         return text
 
 

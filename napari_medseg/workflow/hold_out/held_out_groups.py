@@ -47,7 +47,7 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Add a whole keyed group to the hold-out, or remove it.
+    """Add a whole group, keyed or by its clear name, to the hold-out, or remove it.
 
     Raises
     ------
@@ -55,6 +55,7 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         If the group was already used: a training group cannot be held out any more, and a hold-out group that was used
         for evaluation cannot be used for training.
     """
+    group = ws.project.identities.find_group(group) or group
     if ws.project.read_hold_out_groups().get(group, False) == held_out:
         return
     label = get_group_label(group)

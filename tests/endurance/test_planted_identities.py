@@ -1,0 +1,123 @@
+"""Nothing identifies a patient outside the table `identities`: planted names are searched in all bytes written."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted_identities import FOLDER, find_identities, find_in_text, plant_pictures, plant_series
+from workflow_phantoms import ONE_EPOCH, phantom_labels, real_version
+
+from napari_medseg.core import formats
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.project.database import Project
+from napari_medseg.core.records import Case, Run
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.predictor import Predictor
+from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.cases import add_cases, load_image
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
+from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.image_names import make_namer
+from napari_medseg.workflow.preferences import Preferences, write_preferences
+from napari_medseg.workflow.review import accept, open_review, record_prediction
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import Failed, Finished
+
+Medseg = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a user; what is written lies elsewhere."""
+    folder = tmp_path_factory.mktemp("of_the_user") / FOLDER
+    plant_series(folder / "series")
+    plant_pictures(folder / "pictures")
+    return folder
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    real_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    return tmp_path
+
+
+def open_workspace(written: Path) -> Workspace:
+    folder = written / "project"
+    project = Project.open(folder) if folder.exists() else Project.create(folder)
+    registry = ModelRegistry(written / "registry", written / "bundled")
+    return Workspace(project, registry, Engine(), samples=written / "bundled")
+
+
+def read_all(sources: Path) -> list[Image]:
+    return [formats.read(sources / "series"), *map(formats.read, sorted((sources / "pictures").iterdir()))]
+
+
+def predict_and_accept(ws: Workspace, predictor: Predictor, image: Image) -> Case:
+    (case,) = add_cases(ws, [image], "lungs", force=True)
+    write_image_copy(ws.project.folder, image)
+    image = load_image(ws, case)
+    result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
+    draft = open_review(ws, case, record_prediction(ws, case, result, "lungs-unet@1"))
+    draft.record([5, 6], 0, 1)
+    labels = np.broadcast_to(phantom_labels(), image.spatial_shape).copy()
+    accept(ws, draft, labels, image)
+    return case
+
+
+def train(ws: Workspace) -> Run:
+    run = retrain.start_run(ws, "lungs", budget_s=60.0, changes=ONE_EPOCH)
+    events, offset, began = [], 0, time.monotonic()
+    while not any(isinstance(event, Finished | Failed) for event in events):
+        assert time.monotonic() - began < 90
+        time.sleep(0.1)
+        new, offset = run_control.poll_run(ws, run, offset)
+        events += new
+    ws.child_processes[run.id].wait()
+    assert isinstance(events[-1], Finished), events[-1]
+    return run
+
+
+def test_no_identity_leaves_the_table(sources: Path, written: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    ws = open_workspace(written)
+    predictor = Predictor.load(written / "bundled" / "lungs-unet" / "1", "cpu")
+    cases = [predict_and_accept(ws, predictor, image) for image in read_all(sources)]
+    for number, case in enumerate(cases):
+        set_held_out(ws, case.group, number == 1)
+    for suffix in formats.WRITERS:
+        rows = list_accepted_rows(ws, "lungs")
+        rows = [row for row in rows if suffix != ".png" or row[0].axes == "YX"]
+        items = read_export_items(ws, rows)
+        namer = make_namer("group", ws.registry.user_dir)
+        export_corrections(items, written / f"exported{suffix}", suffix, True, namer, straighten=True)
+    run = train(ws)
+    retrain.promote(ws, run, "a test")
+    write_preferences(ws.registry, Preferences(export_suffix=".tif"))
+    ws.close()
+
+    assert find_identities(sources.parent), "the search finds what was planted"
+    assert find_identities(written) == []
+    assert find_in_text(caplog.text) == []
+    assert (written / run.folder / "report.html").exists() or (
+        written / "project" / run.folder / "report.html"
+    ).exists()
+    entries = json.loads((written / "exported.tif" / "provenance.json").read_text(encoding="utf-8"))["cases"]
+    assert {entry["labels_file"] for entry in entries} >= {"patient-1_case-1_labels.tif"}
+
+
+def test_the_same_patient_dropped_twice_is_one_group(sources: Path, written: Path) -> None:
+    ws = open_workspace(written)
+    first, second = (
+        add_cases(ws, [formats.read(sources / "series" / f"ZQFILE_{number}.dcm")], "lungs")[0] for number in (0, 1)
+    )
+    assert first.group == second.group
+    assert (first.name, second.name) == ("patient 1 case 1", "patient 1 case 2")
+    assert first.file_name == "ZQFILE_0", "the window can show it"
+    ws.close()
