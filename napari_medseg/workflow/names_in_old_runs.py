@@ -70,18 +70,20 @@ def _clean_run(ws: Workspace, run: Run) -> Path | None:
     new_names = {old: new for old, new in new_names.items() if old != new}
     if not new_names:
         return None
-    for path in sorted(folder.glob("*.json*")):
-        if path.name != NOTE_FILE:
-            _clean_json(path, new_names)
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _TEXT_SUFFIXES):
-        if path.name == LOG_FILE:
-            path.unlink()  # nothing needs it any more, and it may hold anything
-        else:
-            text = path.read_text(encoding="utf-8", errors="replace")
-            atomic_write_text(path, _replace_in_text(text, new_names, escape=html.escape))
+    _clean_files(folder, new_names)
     note = {"removed": now(), "snapshot_sha256_of_the_run": before.sha256, "snapshot_sha256_now": after.sha256}
     atomic_write_text(folder / NOTE_FILE, json.dumps(note, indent=2) + "\n")
     return folder
+
+
+def _clean_files(folder: Path, new_names: Mapping[str, str]) -> None:
+    for path in sorted(folder.glob("*.json*")):
+        if path.name != NOTE_FILE:
+            _clean_json(path, new_names)
+    (folder / LOG_FILE).unlink(missing_ok=True)  # nothing needs it any more, and it may hold anything
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _TEXT_SUFFIXES):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        atomic_write_text(path, _replace_in_text(text, new_names, escape=html.escape))
 
 
 def _rename_items(ws: Workspace, snapshot: Snapshot) -> Snapshot:

@@ -91,7 +91,7 @@ def plant_pictures(folder: Path) -> list[Path]:
 
 
 def _plant_nifti(folder: Path) -> Path:
-    volume = np.stack([_lungs(10 + n, hu=True) for n in range(3)], axis=-1).astype(np.int16)
+    volume = np.stack([_lungs(10 + n, hu=True).T for n in range(3)], axis=-1).astype(np.int16)
     image = nib.Nifti1Image(volume, np.diag([-0.7, -0.7, 5.0, 1.0]))
     image.header["descrip"] = image.header["aux_file"] = b"ZQNAME Erika"
     image.header["db_name"] = image.header["intent_name"] = b"ZQPID4711"
@@ -103,8 +103,10 @@ def _plant_nifti(folder: Path) -> Path:
 
 def _plant_tiff(folder: Path) -> Path:
     path = folder / "ZQFILE_a.tif"
-    tags = [(305, "s", 0, TEXT, True), (315, "s", 0, NAME, True), (33432, "s", 0, TEXT, True), (269, "s", 0, PID, True)]
-    tifffile.imwrite(path, _lungs(20), description=TEXT, datetime="1947:03:13 03:14:15", extratags=tags, metadata=None)
+    tags = [(315, "s", 0, NAME, True), (33432, "s", 0, TEXT, True), (269, "s", 0, PID, True)]
+    tifffile.imwrite(
+        path, _lungs(20), description=TEXT, software=TEXT, datetime="1947:03:13 03:14:15", extratags=tags, metadata=None
+    )
     return path
 
 
