@@ -49,10 +49,10 @@ def test_a_copy_of_a_hold_out_image_is_listed_and_a_finding_that_blocks_training
     code, out, _ = medseg("check", "--json", *where)
     answer = json.loads(out)
     found = [(one["name"], one["kind"], one["blocking"]) for one in answer["findings"]]
-    assert (code, found[-1]) == (0, ("slice 0 once more", "duplicate", False))
+    assert (code, found[-1]) == (0, ("patient 2 case 2", "duplicate", False))
     assert answer["hold_out_groups"] == 1 < answer["hold_out_groups_needed"]
     ws = Workspace.open(ws.project.folder, tmp_path / "registry")
     add_swapped_labels(ws, correction, repeated)
     ws.close()
     code, out, _ = medseg("check", *where)
-    assert (code, "STOP  slice 0 once more" in out) == (1, True)
+    assert (code, "STOP  patient 2 case 2" in out) == (1, True)

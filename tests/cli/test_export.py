@@ -22,4 +22,4 @@ def test_export_writes_labels_with_provenance(
     code, out, _ = medseg("export", "-o", tmp_path / "out", "--with-images", "--json", *place)
     assert code == 0
     names = sorted(Path(path).name for path in json.loads(out))
-    assert names == ["measurements.csv", "provenance.json", "slice 0_image.tif", "slice 0_labels.tif"]
+    assert names == ["measurements.csv", "patient-1_case-1_image.tif", "patient-1_case-1_labels.tif", "provenance.json"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workflow_phantoms import accepted, phantom
 
+from napari_medseg.core.grouping.keyed_groups import get_group_noun
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.records import Correction, Run, RunState
 from napari_medseg.core.snapshot import Role
@@ -33,7 +34,12 @@ def test_groups_are_previewed_changed_and_listed(medseg: Call, ws: Workspace, tm
     assert medseg("groups", "change", "--cases", "p0_0,p1_3", "--to", "twin", *where)[0] == 0
     listed = json.loads(medseg("groups", "list", "--json", *where)[1])
     assert listed["pattern"] == "{patient}_*"
-    assert [(row["group"], row["cases"]) for row in listed["groups"]] == [("p2", 3), ("p0", 2), ("p1", 2), ("twin", 2)]
+    assert listed["groups"][0]["cases"] == 3
+    assert {get_group_noun(row["group"]) for row in listed["groups"]} == {"patient"}
+    listed = json.loads(medseg("groups", "list", "--clear-names", "--json", *where)[1])["groups"]
+    assert sorted((row["clear_name"], row["cases"]) for row in listed) == [("p0", 2), ("p1", 2), ("p2", 3), ("twin", 2)]
+    plain, clear = (medseg("groups", "list", *more, *where)[1] for more in ((), ("--clear-names",)))
+    assert ("twin" in plain, "twin" in clear) == (False, True)
     code, _, err = medseg("groups", "change", "--pattern", "(", *where)
     assert (code, "is not a pattern" in err) == (1, True)
     code, _, err = medseg("groups", "change", "--cases", "nobody", "--to", "x", *where)
@@ -57,4 +63,4 @@ def test_a_change_that_affects_the_used_hold_out_needs_a_yes(medseg: Call, ws: W
     assert "Add --yes" in err
     assert medseg(*change, "--yes")[0] == 0
     listed = json.loads(medseg("groups", "list", "--json", *where)[1])["groups"]
-    assert listed == [{"group": "one", "cases": 2, "held_out": False}]
+    assert [(get_group_noun(row["group"]), row["cases"], row["held_out"]) for row in listed] == [("patient", 2, False)]

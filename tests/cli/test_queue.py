@@ -21,6 +21,9 @@ def test_undecided_cases_are_listed_with_their_uncertainty(medseg: Call, ws: Wor
     ws.close()
     entries = json.loads(medseg("queue", "--json", *place)[1])
     assert [(entry["name"], entry["state"], entry["uncertainty"]) for entry in entries] == [
-        ("slice 1", "predicted", 0.25)
+        ("patient 2 case 2", "predicted", 0.25)
     ]
-    assert "slice 1" in medseg("queue", *place)[1]
+    (entry,) = json.loads(medseg("queue", "--clear-names", "--json", *place)[1])
+    assert entry["file_name"] == "slice 1"
+    plain, clear = (medseg("queue", *more, *place)[1] for more in ((), ("--clear-names",)))
+    assert ("slice 1" in plain, "slice 1" in clear) == (False, True)

@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,14 @@ import pytest
 from planted_identities import FOLDER, find_identities, find_in_text, plant_pictures, plant_series
 from workflow_phantoms import ONE_EPOCH, phantom_labels, real_version
 
+from napari_medseg.cli.main import main
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Case, Run
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.inference.predictor import Predictor
@@ -28,9 +29,11 @@ from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.preferences import Preferences, write_preferences
 from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
+from training.from_folders.folder_data import FolderData, check_folder_data
+from training.from_folders.folder_run import fill_run
+from training.from_folders.mask_values import MaskEncoding
 from training.run_folder import Failed, Finished
-
-Medseg = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +123,30 @@ def test_the_same_patient_dropped_twice_is_one_group(sources: Path, written: Pat
     assert (first.name, second.name) == ("patient 1 case 1", "patient 1 case 2")
     assert first.file_name == "ZQFILE_0", "the window can show it"
     ws.close()
+
+
+def test_commands_without_a_project_write_nothing_from_a_header(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their files are named after the files of the user, as the user asked."""
+    registry, labels = tmp_path / "models", tmp_path / "labels"
+    real_version(registry / "lungs-unet" / "77", version=77)
+    ModelRegistry(registry, tmp_path / "none").promote("lungs-unet@77")
+    for path in (sources / "series").iterdir():
+        formats.write_labels(labels / f"{path.stem}.tif", phantom_labels(), formats.read(path))
+    out, series = tmp_path / "out", sources / "series"
+    own = ["--registry", str(registry), "--json"]
+    for command in (
+        ["predict", str(series), str(sources / "pictures"), "-o", str(out / "labels"), "--force", *own],
+        ["predict", str(series), "-o", str(out / "by_group"), "--names", "group", "--force", *own],
+        ["evaluate", "--images", str(series), "--labels", str(labels), "-o", str(out / "scores"), *own],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(command)
+        printed = capsys.readouterr()
+        assert not end.value.code, printed.err
+    data = FolderData("cells", series, labels, MaskEncoding(get_task("lungs")))
+    fill_run(data, check_folder_data(data).cases, [], out / "run", RecipeOverrides(weights="none"))
+    assert (out / "run" / "snapshot.json").exists()
+    assert find_identities(out, named_after_files=True) == []
+    assert not [mark for mark in find_in_text(printed.out) if mark not in ("zqfile", "zqfolder")]

@@ -67,7 +67,7 @@ def test_accepting_reads_no_list_of_cases_and_the_corrections_once(dock: Dock, q
     connection = dock._workspace.project._connection
     connection.set_trace_callback(asked.append)
     dock.review_panel.accept()
-    qtbot.waitUntil(lambda: dock.case_controller.current.case.name != "case1")
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.file_name != "case1")
     qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
     qtbot.wait(100)
     connection.set_trace_callback(None)
@@ -90,7 +90,7 @@ def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Doc
 
 def test_a_dropped_case_fills_the_sections(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    assert dock.case_panel._name.text() == "case1"
+    assert dock.case_panel._name.text() == "patient 1 case 1"
     assert dock.case_panel._status.text() == "1 / 2"
     assert not dock.case_panel._hint.isVisible()
     # 28 x 20 pixels of 0.5 x 0.5 mm
@@ -227,7 +227,7 @@ def test_progress_and_cancel_are_there_while_it_predicts(dock: Dock, qtbot: QtBo
 def test_accept_reject_and_the_states_in_the_list(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     dock.review_panel._accept.click()
-    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "case2")
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     dock.review_panel._reject.click()
     qtbot.waitUntil(lambda: dock.case_panel._list.topLevelItem(1).text(1) == "✗ rejected")
     assert dock.case_panel._list.topLevelItem(0).text(1) == "✓ accepted"
@@ -244,35 +244,40 @@ def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtb
     qtbot.waitUntil(lambda: not any(row.case.held_out for row in dock.worklist.rows))
 
 
+def read_groups(dock: Dock) -> list[str]:
+    clear = dock._workspace.project.identities.read_groups()
+    return [clear[row.case.group] for row in dock.worklist.rows]
+
+
 def test_groups_are_changed_in_a_form(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    assert [row.case.group for row in dock.worklist.rows] == ["case1", "case2"]
+    assert read_groups(dock) == ["case1", "case2"]
     dock.case_panel._list.groups_requested.emit(None)
     (dialog,) = dock.findChildren(FormDialog)
     dialog.form.text.value = "{patient}#"
     assert dialog.form.preview.value.startswith("1 patient: case (2); 0 held out; 2 of 2 cases change")
     dialog.submit_button.click()
-    qtbot.waitUntil(lambda: [row.case.group for row in dock.worklist.rows] == ["case", "case"])
+    qtbot.waitUntil(lambda: read_groups(dock) == ["case", "case"])
     dock.case_panel._list.groups_requested.emit(dock.worklist.rows[1].case)
-    dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == "Patient of case2")
+    dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == "Patient of patient 2 case 2")
     dialog.form.text.value = "another"
     dialog.submit_button.click()
-    qtbot.waitUntil(lambda: [row.case.group for row in dock.worklist.rows] == ["case", "another"])
+    qtbot.waitUntil(lambda: read_groups(dock) == ["case", "another"])
 
 
 def test_the_map_of_doubt_comes_and_goes(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     viewer = dock._viewer
     dock.labels_panel.toggle_uncertainty()
-    qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
+    qtbot.waitUntil(lambda: "unsure: patient 1 case 1" in viewer.layers)
     assert dock.labels_panel.is_uncertainty_shown
     assert viewer.layers.selection.active is dock.case_controller.current.labels_layer
     dock.labels_panel.toggle_uncertainty()
-    assert "unsure: case1" not in viewer.layers
+    assert "unsure: patient 1 case 1" not in viewer.layers
     dock.labels_panel.toggle_uncertainty()
-    qtbot.waitUntil(lambda: "unsure: case1" in viewer.layers)
+    qtbot.waitUntil(lambda: "unsure: patient 1 case 1" in viewer.layers)
     dock.case_controller.close_case()
-    assert "unsure: case1" not in viewer.layers
+    assert "unsure: patient 1 case 1" not in viewer.layers
     assert not dock.labels_panel.is_uncertainty_shown
 
 
@@ -283,7 +288,7 @@ def test_export_writes_what_reads_back_on_the_same_grid(dock: Dock, qtbot: QtBot
     dock.exporter.write("lungs", ".tif", tmp_path / "out")
     qtbot.waitUntil(lambda: "Exported 3 files" in told)
     image = formats.read(tmp_path / "in" / "case1.tif")
-    assert np.array_equal(formats.read_labels(tmp_path / "out" / "case1_labels.tif", image), labels)
+    assert np.array_equal(formats.read_labels(tmp_path / "out" / "patient-1_case-1_labels.tif", image), labels)
     assert (tmp_path / "out" / "provenance.json").exists()
     assert (tmp_path / "out" / "measurements.csv").exists()
 
@@ -306,12 +311,12 @@ def test_what_was_left_yesterday_is_offered(
     dock.case_controller.current.labels_layer.paint((2, 2), 1)
     dock.close_down()
     again = make_dock(open_workspace())
-    assert "Unfinished draft: case1" in again.prompt.text
+    assert "Unfinished draft: patient 1 case 1" in again.prompt.text
     again.prompt.press_answer("Continue it")
     qtbot.waitUntil(lambda: again.case_controller.current is not None)
     assert again.case_controller.current.labels_layer.data[2, 2] == 1
     again.review_panel._accept.click()
-    qtbot.waitUntil(lambda: again.case_panel._name.text() == "case2")
+    qtbot.waitUntil(lambda: again.case_panel._name.text() == "patient 2 case 2")
     again.close_down()
     third = make_dock(open_workspace())
     assert "1 cases are not reviewed yet" in third.prompt.text
@@ -423,7 +428,12 @@ def test_a_row_opens_its_case_with_both_labels(
     row = retrain.ComparisonRow(case, "", compared("case1", 0.8, 0.9))
     dock.retrain_panel.row_chosen.emit(run.run, row)
     viewer = dock._viewer
-    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers][2:] == ["old lungs-unet@1: case1", "new: case1"])
+    qtbot.waitUntil(
+        lambda: (
+            [layer.name for layer in viewer.layers][2:]
+            == ["old lungs-unet@1: patient 1 case 1", "new: patient 1 case 1"]
+        )
+    )
     assert dock.case_controller.current.case.id == case.id
     assert dock.case_controller.current.state == "accepted"
     assert np.allclose(viewer.layers[2].colormap.map(np.array([1])), 1.0), "the old one is white"
@@ -460,11 +470,13 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
     viewer.add_image(data, **arguments)
     dock = Dock(viewer, ws)
     qtbot.addWidget(dock)
-    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"])
-    assert dock.case_controller.current.case.name == "slice 1"
+    qtbot.waitUntil(
+        lambda: [layer.name for layer in viewer.layers] == ["patient 1 case 1", "lungs: patient 1 case 1 (predicted)"]
+    )
+    assert dock.case_controller.current.case.file_name == "slice 1"
     assert np.count_nonzero(viewer.layers[1].data == 1) == N_RIGHT
     np.testing.assert_array_equal(viewer.layers[0].data, data)
-    assert [case.name for case in ws.project.read_records(Case)] == ["slice 1"]
+    assert [case.file_name for case in ws.project.read_records(Case)] == ["slice 1"]
     dock.close_down()
 
 
@@ -476,15 +488,15 @@ def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: 
     accept_all(dock, qtbot)
     found = dock.retrain_panel.findings
     qtbot.waitUntil(lambda: found.isVisible() and len(found.rows) == 3)
-    assert [(row.case.name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
+    assert [(row.case.file_name, row.finding.kind) for row in found.rows if row.finding.kind != "unseen"] == [
         ("case1", "specks")
     ]
     assert found._title.text() == "Check before training: 3 findings"
     assert dock.retrain_panel._retrain.isEnabled()
     index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
-    assert dock.case_controller.current.case.name != "case1"
+    assert dock.case_controller.current.case.file_name != "case1"
     found._list.itemClicked.emit(found._list.item(index))
-    qtbot.waitUntil(lambda: dock.case_controller.current.case.name == "case1")
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.file_name == "case1")
 
 
 def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
@@ -500,5 +512,7 @@ def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: Qt
         held_out_groups.set_held_out(dock._workspace, row.case.group, row.case.group == first.group)
     dock.retrain_panel.refresh()
     findings = dock.retrain_panel.findings
-    qtbot.waitUntil(lambda: any("the same image as case1, which is held out" in row.text for row in findings.rows))
+    qtbot.waitUntil(
+        lambda: any("the same image as patient 1 case 1, which is held out" in row.text for row in findings.rows)
+    )
     assert findings.blocking_reason == ""

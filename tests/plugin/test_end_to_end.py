@@ -74,7 +74,7 @@ def test_from_a_dropped_slice_to_a_better_model_and_back(
     _promote_and_roll_back(widget)
     viewer.window.remove_dock_widget(widget)
     again = open_dock()
-    states = {row.case.name: row.state for row in again.dock.worklist.rows}
+    states = {row.case.file_name: row.state for row in again.dock.worklist.rows}
     assert states == dict.fromkeys(states, "accepted")
     assert len(states) == 1 + N_XRAYS
 
@@ -135,7 +135,7 @@ def _export_and_read_back(widget: MedSegWidget, qtbot: QtBot, folder: Path, corr
     widget.dock.exporter.write("lungs", ".nii.gz", folder)
     qtbot.waitUntil(lambda: (folder / "measurements.csv").exists(), timeout=ENGINE_MS)
     image = formats.read(CT / "dicom" / f"{SLICE}.dcm")
-    assert np.array_equal(formats.read_labels(folder / f"{SLICE}_labels.nii.gz", image), corrected)
+    assert np.array_equal(formats.read_labels(folder / "patient-1_case-1_labels.nii.gz", image), corrected)
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     assert len(provenance["cases"] if isinstance(provenance, dict) else provenance) == 1 + N_XRAYS
 
@@ -172,13 +172,13 @@ def _promote_and_roll_back(widget: MedSegWidget) -> None:
 
 def _labels(widget: MedSegWidget, name: str) -> Any:
     current = widget.dock.case_controller.current
-    shown = current is not None and Path(current.case.name).stem == name and current.labels_layer is not None
+    shown = current is not None and Path(current.case.file_name).stem == name and current.labels_layer is not None
     return current.labels_layer.data if shown else None
 
 
 def _open_name(widget: MedSegWidget) -> str:
     current = widget.dock.case_controller.current
-    return "" if current is None else Path(current.case.name).stem
+    return "" if current is None else Path(current.case.file_name).stem
 
 
 def _xray_names() -> list[str]:

@@ -62,7 +62,7 @@ def widget(viewer: Any, proxy: Any, ws: Workspace, choice: list[CloseChoice], qt
 
 def predicted(widget: MedSegWidget, name: str) -> bool:
     current = widget.dock.case_controller.current
-    return current is not None and current.case.name == name and current.labels_layer is not None
+    return current is not None and current.case.file_name == name and current.labels_layer is not None
 
 
 def test_a_file_dropped_on_the_canvas_is_predicted(
@@ -74,7 +74,7 @@ def test_a_file_dropped_on_the_canvas_is_predicted(
     qtbot.waitUntil(lambda: predicted(widget, "case2"))
     assert drop_on(widget.dock, write_phantom(tmp_path, 3))
     qtbot.waitUntil(lambda: predicted(widget, "case3"))
-    assert [layer.name for layer in viewer.layers] == ["case3", "lungs: case3 (predicted)"]
+    assert [layer.name for layer in viewer.layers] == ["patient 3 case 3", "lungs: patient 3 case 3 (predicted)"]
 
 
 def test_medical_files_open_with_our_reader_unless_the_user_chose_another(widget: MedSegWidget) -> None:
@@ -126,7 +126,7 @@ def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(
     viewer.close()
     assert widget.workspace is None
     ws = open_workspace()
-    assert [case.name for case in review.list_draft_cases(ws)] == ["case1"]
+    assert [case.file_name for case in review.list_draft_cases(ws)] == ["case1"]
 
 
 def click_x(viewer: Any) -> None:
@@ -197,7 +197,7 @@ def test_closing_the_dock_ends_its_work_and_it_can_be_opened_again(
     again = MedSegWidget(viewer, open_workspace())
     viewer.window.add_dock_widget(again, name=NAME)
     qtbot.waitUntil(lambda: predicted(again, "case1"))
-    assert [layer.name for layer in viewer.layers] == ["case1", "lungs: case1 (draft)"]
+    assert [layer.name for layer in viewer.layers] == ["patient 1 case 1", "lungs: patient 1 case 1 (draft)"]
     assert again.dock.case_controller.current.labels_layer.data[2, 2] == 1
     again.close_down()
 

@@ -84,8 +84,9 @@ class Identities:
 
 
 def add_case_identity(connection: Connection, case_id: int, case: Case) -> None:
-    """Write the file name, paths and series UID of a new case."""
-    insert_identity(connection, CASE, str(case_id), case.name, sources=case.sources, series=case.series)
+    """Write the file name, paths and series UID of a new case, or of one that is used for another task, too."""
+    value = case.file_name or case.name
+    insert_identity(connection, CASE, str(case_id), value, sources=case.sources, series=case.series)
 
 
 def add_group(connection: Connection, group: str, noun: str) -> str:

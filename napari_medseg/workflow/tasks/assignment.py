@@ -101,5 +101,4 @@ def list_names(cases: Sequence[Case]) -> str:
 
 
 def _copy_case(ws: Workspace, case: Case, task: str) -> Case:
-    copy = ws.project.insert(replace(case, id=0, task=task, created=now()))
-    return ws.project.get_record(Case, copy.id)
+    return ws.project.insert(replace(case, id=0, task=task, created=now()))

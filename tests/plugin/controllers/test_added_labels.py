@@ -37,7 +37,7 @@ def add_layer(dock: Dock, value: int = 2) -> Labels:
 def accept(dock: Dock, qtbot: QtBot, answer: str) -> np.ndarray:
     """Accept with an answer to the question and return the correction's labels."""
     dock.review_panel.accept()
-    assert "'case1 - Labels' with 3 labelled voxels" in dock.prompt.text
+    assert "'patient 1 case 1 - Labels' with 3 labelled voxels" in dock.prompt.text
     assert not dock.case_controller.is_busy, "nothing is accepted before the answer"
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.prompt.press_answer(answer)
@@ -53,7 +53,7 @@ def test_yes_merges_the_voxels_and_undo_takes_them_back(dock: Dock, qtbot: QtBot
     expected[[2, 2, 20], [2, 3, 10]] = 2
     assert np.array_equal(accepted, expected)
     assert not layer.visible, "it would lie over the next image"
-    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "case2")
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()  # merged already, so nothing is asked
 
@@ -79,7 +79,7 @@ def test_no_ignores_the_layer_now_and_later(dock: Dock, qtbot: QtBot) -> None:
     layer = add_layer(dock)
     assert np.array_equal(accept(dock, qtbot, "Ignore it"), phantom_labels())
     assert layer.visible
-    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "case2")
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     layer.data_setitem((np.array([3]), np.array([3])), 2)
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()

@@ -69,8 +69,8 @@ def test_a_case_that_always_fails_does_not_hold_up_the_others(
     predict = desk.ws.engine.predict
 
     def fail_on_first(image: object, *rest: object, **options: object) -> object:
-        if image.name == "slice 0":
-            desk.ws.engine.asked.append("slice 0")
+        if image.name == "patient 1 case 1":
+            desk.ws.engine.asked.append("patient 1 case 1")
             raise MedSegError("the prediction process ended")
         return predict(image, *rest, **options)
 
@@ -78,15 +78,15 @@ def test_a_case_that_always_fails_does_not_hold_up_the_others(
     for _ in range(10):
         desk.now_s += 1000
         desk.try_for(1)
-    assert desk.ws.engine.asked.count("slice 0") == MAX_ATTEMPTS
+    assert desk.ws.engine.asked.count("patient 1 case 1") == MAX_ATTEMPTS
     assert [row.state for row in cases.list_cases(desk.ws, "lungs")] == ["new", "predicted", "predicted"]
     assert list(told) == ["the prediction process ended"]
     desk.work.forget_failures()
-    assert desk.try_for(1) == ["slice 0"]
+    assert desk.try_for(1) == ["patient 1 case 1"]
 
 
 def test_a_case_without_its_image_is_left_alone(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
     desk = Desk(window, qtbot, 2)
     case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
-    assert desk.try_for(1) == ["slice 1"]
+    assert desk.try_for(1) == ["patient 2 case 2"]
     assert len(told) == 0

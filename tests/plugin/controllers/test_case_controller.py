@@ -47,7 +47,7 @@ def state_of(ws: Workspace, case: Case) -> str:
 
 def test_a_predicted_case_opens_with_its_labels_to_edit(opened: SimpleNamespace) -> None:
     current = opened.case_controller.current
-    assert [layer.name for layer in opened.viewer.layers] == ["slice 0", "lungs: slice 0 (predicted)"]
+    assert [layer.name for layer in opened.viewer.layers] == ["patient 1 case 1", "lungs: patient 1 case 1 (predicted)"]
     assert np.array_equal(current.labels_layer.data, phantom_labels())
     assert (current.state, current.is_edited) == ("predicted", False)
 
@@ -56,7 +56,7 @@ def test_a_stroke_makes_a_draft_that_the_layers_name_shows(opened: SimpleNamespa
     with qtbot.waitSignals([opened.case_controller.labels_changed, opened.case_controller.state_changed]):
         opened.case_controller.current.labels_layer.paint((2, 2), 1)
     assert opened.case_controller.current.state == "draft"
-    assert opened.viewer.layers[1].name == "lungs: slice 0 (draft)"
+    assert opened.viewer.layers[1].name == "lungs: patient 1 case 1 (draft)"
     assert state_of(opened.ws, opened.case) == "draft"
     opened.case_controller.undo()
     assert opened.case_controller.current.state == "predicted"
@@ -140,7 +140,7 @@ def test_another_case_takes_the_place_and_the_draft_waits(opened: SimpleNamespac
     other = phantom(1)
     case, _, _ = predicted(opened.ws, other)
     opened.case_controller.open(case, other)
-    assert [layer.name for layer in opened.viewer.layers] == ["slice 1", "lungs: slice 1 (predicted)"]
+    assert [layer.name for layer in opened.viewer.layers] == ["patient 2 case 2", "lungs: patient 2 case 2 (predicted)"]
     assert [waiting.id for waiting in review.list_draft_cases(opened.ws)] == [opened.case.id]
     opened.case_controller.open(opened.case, opened.image)
     assert opened.case_controller.current.state == "draft"
@@ -324,7 +324,7 @@ def test_a_case_whose_labels_cannot_be_read_leaves_the_open_one_as_it_is(opened:
     opened.case_controller.open(other, phantom(1))
     assert "is damaged" in told
     assert opened.case_controller.current.case.id == opened.case.id
-    assert [layer.name for layer in opened.viewer.layers] == ["slice 0", "lungs: slice 0 (predicted)"]
+    assert [layer.name for layer in opened.viewer.layers] == ["patient 1 case 1", "lungs: patient 1 case 1 (predicted)"]
     opened.case_controller.current.labels_layer.paint((2, 2), 1)
     assert opened.case_controller.current.state == "draft"
 

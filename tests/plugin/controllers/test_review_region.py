@@ -154,7 +154,7 @@ def test_an_area_off_the_image_is_refused_and_the_draft_stays(
     draw(dock, LEFT_HALF + 1000)
     assert button(dock).text() == "reviewed: nothing, the region is empty ▾"
     dock.review_panel.accept()
-    qtbot.waitUntil(lambda: "the reviewed area of case1 is empty" in told)
+    qtbot.waitUntil(lambda: "the reviewed area of patient 1 case 1 is empty" in told)
     qtbot.waitUntil(lambda: not dock.case_controller.is_busy)
     assert not dock._workspace.project.read_records(Correction)
     assert dock.case_controller.current.labels_layer.editable

@@ -27,12 +27,12 @@ def dock(ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tm
 
 
 def names(dock: Dock, task: str) -> list[str]:
-    return [row.case.name for row in cases.list_cases(dock._workspace, task)]
+    return [row.case.file_name for row in cases.list_cases(dock._workspace, task)]
 
 
 def get_open(dock: Dock) -> tuple[str, str]:
     case = dock.case_controller.current.case
-    return case.task, case.name
+    return case.task, case.file_name
 
 
 def settle(dock: Dock, qtbot: QtBot) -> None:
@@ -43,9 +43,11 @@ def test_the_open_image_is_used_for_another_task_and_undo_takes_it_back(dock: Do
     dock.task_assigner.use_open_image("covid")
     assert get_open(dock) == ("covid", "case1")
     assert names(dock, "covid") == ["case1"]
-    assert dock._viewer.layers[0].name == "case1", "napari would number it"
+    assert dock._viewer.layers[0].name.startswith("patient 1 case "), "napari would number it"
     assert names(dock, "lungs") == ["case1", "case2", "case3"]
-    assert dock.prompt.text.startswith("case1: now on the list of COVID-19 lesions (CT). Still on the list of Lungs")
+    assert dock.prompt.text.startswith(
+        "patient 1 case 1: now on the list of COVID-19 lesions (CT). Still on the list of Lungs"
+    )
     qtbot.waitUntil(lambda: dock.case_controller.current.saved_state == "predicted")
     assert dock.case_panel._model.currentData() == "covid-unet@1"
     dock.prompt.press_answer("Undo")
@@ -71,14 +73,14 @@ def test_a_whole_drop_moves_with_two_clicks_and_comes_back_with_two(dock: Dock, 
 def test_the_open_case_of_another_task_keeps_its_labels_keys_and_model(dock: Dock, qtbot: QtBot) -> None:
     dock.case_panel.task_selector.chosen.emit("covid")
     assert get_open(dock) == ("lungs", "case1")
-    assert dock.case_panel._name.text() == "case1 (Lungs (CT, X-ray))"
+    assert dock.case_panel._name.text() == "patient 1 case 1 (Lungs (CT, X-ray))"
     assert [button.text() for button in dock.labels_panel._buttons.buttons()] == ["1   right lung", "2   left lung"]
     layer = dock.case_controller.current.labels_layer
     layer.paint((2, 2), 1)
     dock.confirm_and_predict()
     dock.prompt.press_answer("Predict")
     settle(dock, qtbot)
-    (row,) = [row for row in cases.list_cases(dock._workspace, "lungs") if row.case.name == "case1"]
+    (row,) = [row for row in cases.list_cases(dock._workspace, "lungs") if row.case.file_name == "case1"]
     assert row.prediction.model == "lungs-unet@1"
     qtbot.waitUntil(dock.case_panel._use.isVisible)
     assert dock.case_panel._use.text() == "Use this image for COVID-19 lesions (CT)"
@@ -102,7 +104,7 @@ def test_removing_the_open_case_opens_the_next_one_and_undo_returns_to_it(dock: 
     settle(dock, qtbot)
     assert names(dock, "lungs") == ["case2", "case3"]
     assert get_open(dock) == ("lungs", "case2")
-    assert dock.prompt.text.startswith("case1: no longer on the list of Lungs")
+    assert dock.prompt.text.startswith("patient 1 case 1: no longer on the list of Lungs")
     dock.prompt.press_answer("Undo")
     settle(dock, qtbot)
     assert get_open(dock) == ("lungs", "case1")
@@ -115,7 +117,7 @@ def test_a_case_with_accepted_labels_stays_and_the_window_says_why(dock: Dock, q
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()
     dock.case_panel._list.remove_requested.emit(case)
-    assert "case1 stays on the list: its labels were accepted" in told
+    assert "patient 1 case 1 stays on the list: its labels were accepted" in told
     assert len(names(dock, "lungs")) == 3
 
 
@@ -133,16 +135,16 @@ def test_the_menu_lists_what_is_possible(dock: Dock, qtbot: QtBot) -> None:
     dock.show_list_commands()
     menus = dock.case_panel.task_selector.findChildren(QMenu)
     entries = [action.text() for action in menus[-1].actions() if action.text()]
-    assert entries[0] == "Use case1 for"
+    assert entries[0] == "Use patient 1 case 1 for"
     assert "COVID-19 lesions (CT)" in entries
     assert "Lungs (CT, X-ray)" not in entries[:4]
     assert "Use the 3 images of the last drop for" in entries
-    assert entries[-1] == "Remove case1 from the list of Lungs (CT, X-ray)"
+    assert entries[-1] == "Remove patient 1 case 1 from the list of Lungs (CT, X-ray)"
     menus[-1].actions()[1].trigger()
     menus[-1].close()
     assert get_open(dock)[0] != "lungs"
     sections = dock.task_assigner.list_commands()
-    assert sections[-1][1][0][0].startswith("Undo: use case1 for")
+    assert sections[-1][1][0][0].startswith("Undo: use patient 1 case 1 for")
 
 
 def test_an_image_that_is_listed_already_is_only_shown(dock: Dock, told: Texts) -> None:
@@ -150,5 +152,5 @@ def test_an_image_that_is_listed_already_is_only_shown(dock: Dock, told: Texts) 
     dock.prompt.press_answer("Keep")
     lungs = next(row.case for row in cases.list_cases(dock._workspace, "lungs"))
     dock.task_assigner.use_cases([lungs], "covid")
-    assert "case1: on the list of COVID-19 lesions (CT) already" in told
+    assert "patient 1 case 1: on the list of COVID-19 lesions (CT) already" in told
     assert names(dock, "covid") == ["case1"]

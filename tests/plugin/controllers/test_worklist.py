@@ -32,7 +32,7 @@ def names(window: SimpleNamespace) -> list[str]:
 def test_a_dropped_file_is_predicted_without_a_click(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
     drop(window, qtbot, tmp_path, 1)
     wait_for(window, qtbot, "predicted")
-    assert names(window) == ["case1", "lungs: case1 (predicted)"]
+    assert names(window) == ["patient 1 case 1", "lungs: patient 1 case 1 (predicted)"]
     assert np.count_nonzero(window.case_controller.current.labels_layer.data == 1) == N_RIGHT
 
 
@@ -41,7 +41,7 @@ def test_of_several_the_first_is_open_and_all_get_predicted(
 ) -> None:
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
-    assert window.case_controller.current.case.name == "case1"
+    assert window.case_controller.current.case.file_name == "case1"
     assert len(window.viewer.layers) == 2
     assert "3 images were added to the list" in told
 
@@ -51,7 +51,7 @@ def test_the_same_file_again_is_the_same_case(window: SimpleNamespace, qtbot: Qt
     wait_for(window, qtbot, "predicted", "predicted")
     drop(window, qtbot, tmp_path, 2)
     wait_for(window, qtbot, "predicted", "predicted")
-    assert window.case_controller.current.case.name == "case2"
+    assert window.case_controller.current.case.file_name == "case2"
     assert len(window.ws.engine.asked) == 2
 
 
@@ -74,7 +74,7 @@ def test_accepting_opens_the_next_until_all_are_done(
     wait_for(window, qtbot, "predicted", "predicted")
     window.case_controller.accept()
     wait_for(window, qtbot, "accepted", "predicted")
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")
     assert window.case_controller.current.labels_layer.editable
     window.case_controller.reject()
     wait_for(window, qtbot, "accepted", "rejected")
@@ -87,7 +87,7 @@ def test_accepting_reads_rows_and_no_list(window: SimpleNamespace, qtbot: QtBot,
     asked: list[str] = []
     window.ws.project._connection.set_trace_callback(asked.append)
     window.case_controller.accept()
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name != "case1")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name != "case1")
     wait_for(window, qtbot, "accepted", "predicted", "predicted")
     qtbot.waitUntil(lambda: not window.case_controller.is_busy)
     qtbot.wait(50)
@@ -114,7 +114,7 @@ def test_the_list_is_what_the_project_says_after_every_step(
     wait_for(window, qtbot, "draft", "predicted", "predicted")
     window.case_controller.accept()
     wait_for(window, qtbot, "accepted", "predicted", "predicted")
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")
     window.case_controller.reject()
     wait_for(window, qtbot, "accepted", "rejected", "predicted")
     group = window.worklist.rows[2].case.group
@@ -133,7 +133,7 @@ def test_next_and_previous_go_round(window: SimpleNamespace, qtbot: QtBot, tmp_p
         window.worklist.step(by)
         qtbot.waitUntil(lambda: getattr(window.case_controller.current, "case", None) not in (None, seen[-1]))
         seen.append(window.case_controller.current.case)
-    assert [case.name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
+    assert [case.file_name for case in seen] == ["case1", "case2", "case3", "case1", "case3"]
 
 
 def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_after_a_restart_stepping_begins_at_the_ends(window: SimpleNamespace, qt
     window.case_controller.close_case()
     window.worklist.step(1)
     qtbot.waitUntil(lambda: window.case_controller.current is not None)
-    assert window.case_controller.current.case.name == "case1"
+    assert window.case_controller.current.case.file_name == "case1"
     window.case_controller.close_case()
     window.worklist.step(-1)
     qtbot.waitUntil(lambda: window.case_controller.current is not None)
-    assert window.case_controller.current.case.name == "case2"
+    assert window.case_controller.current.case.file_name == "case2"
 
 
 def test_an_image_that_the_task_does_not_take_is_refused_and_the_window_stays(
@@ -170,7 +170,7 @@ def test_a_failed_prediction_is_one_message_and_the_case_stays_open(
     wait_for(window, qtbot, "new")
     qtbot.wait(50)
     assert len([text for text in told if "predict again" in text]) == 1
-    assert names(window) == ["case1"]
+    assert names(window) == ["patient 1 case 1"]
     window.ws.engine.error = None
     window.worklist.predict()
     wait_for(window, qtbot, "predicted")
@@ -200,9 +200,9 @@ def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: Simp
         data, arguments, _ = make_layer_data(phantom(number))
         window.viewer.add_image(data, **arguments)
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
-    qtbot.waitUntil(lambda: names(window) == ["slice 0", "lungs: slice 0 (predicted)"])
-    assert window.case_controller.current.case.name == "slice 0"
-    assert [row.case.name for row in window.worklist.rows] == ["slice 0", "slice 1", "slice 2"]
+    qtbot.waitUntil(lambda: names(window) == ["patient 1 case 1", "lungs: patient 1 case 1 (predicted)"])
+    assert window.case_controller.current.case.file_name == "slice 0"
+    assert [row.case.file_name for row in window.worklist.rows] == ["slice 0", "slice 1", "slice 2"]
     np.testing.assert_array_equal(window.viewer.layers[0].data, phantom(0).pixels)
 
 
@@ -223,16 +223,16 @@ def test_a_new_live_version_predicts_anew_what_nobody_touched(
     drop(window, qtbot, tmp_path, 1, 2, 3)
     wait_for(window, qtbot, "predicted", "predicted", "predicted")
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")
     window.case_controller.current.labels_layer.paint((2, 2), 1)
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case3")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case3")
     window.ws.registry.add(write_version(tmp_path / "made", 2))
     window.ws.registry.promote("lungs-unet@2")
     window.worklist.use_live_model()
     wait_for(window, qtbot, "predicted", "draft", "predicted")
     qtbot.waitUntil(lambda: len(window.ws.project.read_records(Prediction)) == 5)
-    models = {row.case.name: row.prediction.model for row in window.worklist.rows}
+    models = {row.case.file_name: row.prediction.model for row in window.worklist.rows}
     assert models == {"case1": "lungs-unet@2", "case2": "lungs-unet@1", "case3": "lungs-unet@2"}
 
 
@@ -244,7 +244,7 @@ def test_what_was_predicted_ahead_opens_at_once(
     wait_for(window, qtbot, "predicted", "predicted")
     window.ws.engine.gate = threading.Event() if held else None  # nothing more is asked of the engine
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")
     assert window.case_controller.current.labels_layer is not None
     assert len(window.ws.engine.asked) == 2
 
@@ -259,12 +259,12 @@ def test_a_case_that_cannot_be_opened_does_not_stop_the_way_through_the_list(
     file.write_bytes(b"damaged")
     window.worklist.step(1)
     qtbot.waitUntil(lambda: "is damaged" in told)
-    assert window.case_controller.current.case.name == "case1"
+    assert window.case_controller.current.case.file_name == "case1"
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case3")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case3")
     window.case_controller.accept()
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case1")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case1")
     assert len([text for text in told if "is damaged" in text]) == 1
     file.write_bytes(sound)
     window.worklist.step(1)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.name == "case2")
+    qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")

@@ -17,16 +17,31 @@ from PIL import Image as Picture
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key
+from napari_medseg.core.grouping.keyed_groups import compute_group_digest, make_keyed_group
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import get_task
-from napari_medseg.workflow.output.export import export_corrections
+from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
 
 LUNGS = get_task("lungs")
+BY_FILE = ImageNamer("stem", b"k")
 AFFINE = np.array([[-0.7, 0.05, 0, 31], [0, 0.8, 0, -12], [0, 0, 2.5, 1 / 3], [0, 0, 0, 1]])
+
+
+def export_corrections(
+    items: list[ExportItem],
+    folder: Path,
+    suffix: str,
+    with_images: bool,
+    namer: ImageNamer = BY_FILE,
+    *,
+    straighten: bool = False,
+) -> list[Path]:
+    """Export cases under the names of their files, which these tests tell apart."""
+    return export.export_corrections(items, folder, suffix, with_images, namer, straighten=straighten)
 
 
 def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> ExportItem:
@@ -37,8 +52,8 @@ def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> Exp
     case = Case(
         id=number,
         task="lungs",
-        name=image.name,
-        group=image.group,
+        name=f"patient 7 case {number}",
+        group=make_keyed_group("patient", 7, compute_group_digest(image.group, b"k")),
         content_hash=image.content_hash,
         axes=image.axes,
         shape=image.pixels.shape,
@@ -46,6 +61,7 @@ def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> Exp
         sources=tuple(str(path) for path in image.sources),
         held_out=False,
         created="2026-11-20T10:00:00.000+00:00",
+        file_name=image.name,
     )
     correction = Correction(
         id=number,
@@ -101,8 +117,8 @@ def test_provenance_says_where_labels_come_from(tmp_path: Path) -> None:
     (entry,) = content["cases"]
     assert content["program"].startswith("napari-medseg ")
     expected = {
-        "case": "scan",
-        "group": tmp_path.name,  # the file is only called "scan"
+        "case": "patient 7 case 1",
+        "group": one.case.group,
         "task": "lungs",
         "labels_file": "scan_labels.nii.gz",
         "labels_file_sha256": hashlib.sha256(paths[0].read_bytes()).hexdigest(),
@@ -128,10 +144,10 @@ def test_measurements_are_a_table(tmp_path: Path) -> None:
     with (tmp_path / "out" / "measurements.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["name"], row["voxels"], row["unit"]) for row in rows] == [
-        ("scan", "right lung", "54", "ml"),
-        ("scan", "left lung", "54", "ml"),
-        ("case_1", "right lung", "9", "px"),
-        ("case_1", "left lung", "9", "px"),
+        ("patient 7 case 1", "right lung", "54", "ml"),
+        ("patient 7 case 1", "left lung", "54", "ml"),
+        ("patient 7 case 2", "right lung", "9", "px"),
+        ("patient 7 case 2", "left lung", "9", "px"),
     ]
     assert float(rows[0]["value"]) == pytest.approx(54 * 0.7 * 0.8 * 2.5 / 1000, rel=1e-2)
 
@@ -156,7 +172,7 @@ def test_nothing_is_written_where_one_case_is_wrong(tmp_path: Path) -> None:
     out = tmp_path / "out"
     before = sorted(tmp_path.rglob("*"))
     for items, suffix, text in (
-        ([good, swapped], ".tif", "nothing was exported. scan: right lung and left lung are exchanged"),
+        ([good, swapped], ".tif", "nothing was exported. patient 7 case 1: right lung and left lung are exchanged"),
         ([good, changed], ".tif", "its file changed since it was labelled"),
         ([good, unknown], ".tif", "the values 3, 6 are no labels"),
         ([replace(good, labels=good.labels[1:])], ".tif", "belong to another image"),
@@ -233,11 +249,25 @@ def test_a_dicom_series_is_named_by_a_label_not_by_its_patient(tmp_path: Path, p
     written = b"".join(path.read_bytes() for path in out.iterdir()) + " ".join(p.name for p in out.iterdir()).encode()
     assert b"PAT77" not in written
     assert b"Doe" not in written
-    first, second = (path.name.removesuffix("_labels.nii.gz") for path in (paths[0], paths[2]))
-    assert first.endswith("_series-3")
-    assert second == first.replace("series-3", "series-4"), "one label for one patient"
+    names = [path.name.removesuffix("_labels.nii.gz") for path in (paths[0], paths[2])]
+    assert names == ["patient-7_case-1", "patient-7_case-2"]
     with (out / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        assert {row["group"] for row in csv.DictReader(file)} == {first.removesuffix("_series-3")}
+        assert {row["group"] for row in csv.DictReader(file)} == {items[0].case.group}
+    asked = export_corrections(items, tmp_path / "asked", ".tif", False, ImageNamer("patient", b"k"))
+    assert ("PAT77" in asked[0].name) == ("PAT77" in patient), "names of files on request"
+    assert "PAT77" not in (tmp_path / "asked" / "measurements.csv").read_text("utf-8").replace(asked[0].name, "")
+
+
+def test_an_export_names_no_file_and_no_patient_unless_it_is_asked_to(tmp_path: Path) -> None:
+    items = [item(picture(tmp_path, "Doe Jane.png"), 3), item(nifti(tmp_path, "Doe_1.nii.gz"), 4)]
+    paths = export.export_corrections(items, tmp_path / "out", ".tif", with_images=False)
+    assert [path.name for path in paths[:2]] == ["patient-7_case-3_labels.tif", "patient-7_case-4_labels.tif"]
+    entries = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))["cases"]
+    assert [list(entry["source_files"][0]) for entry in entries] == [["sha256"]] * 2
+    assert not [path for path in (tmp_path / "out").iterdir() if b"Doe" in path.read_bytes()]
+    moved = replace(items[0], case=replace(items[0].case, group=make_keyed_group("patient", 9, "0" * 16)))
+    again = export.export_corrections([moved], tmp_path / "out", ".tif", with_images=False)
+    assert again[0] == paths[0], "a case keeps its name when its group is changed"
 
 
 def test_a_patient_names_files_on_request_and_a_chosen_group_is_kept(tmp_path: Path) -> None:
