@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_medseg.core.atomic_io import atomic_write_text
@@ -26,8 +27,21 @@ MIN_LENGTH_IN_TEXT = 4
 """A shorter name is replaced only where it is a whole value: ``1`` occurs in any text."""
 
 _GOES_ON = (RunState.RUNNING, RunState.PAUSED)
-_NAMED_KEYS = frozenset({"name", "case", "group", "worst_case"})
+_CASE_KEYS = frozenset({"name", "case", "worst_case"})
 _TEXT_SUFFIXES = (".html", ".txt", ".csv")
+
+
+@dataclass(frozen=True)
+class _NewNames:
+    """The new names of cases and groups by their old ones; a case and its group may have had the same."""
+
+    cases: Mapping[str, str]
+    groups: Mapping[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Those of both, for running text."""
+        return {**self.groups, **self.cases}
 
 
 def remove_old_names(ws: Workspace) -> list[Path]:
@@ -64,26 +78,24 @@ def _clean_run(ws: Workspace, run: Run) -> Path | None:
         report_damage(f"{error} The names in this run folder stay.")
         return None
     after = _rename_items(ws, before)
-    new_names: dict[str, str] = {}
-    for old, new in zip(before.items, after.items, strict=True):
-        new_names |= {old.name: new.name, old.group: new.group}
-    new_names = {old: new for old, new in new_names.items() if old != new}
-    if not new_names:
+    pairs = [(old, new) for old, new in zip(before.items, after.items, strict=True) if old != new]
+    if not pairs:
         return None
-    _clean_files(folder, new_names)
+    names = _NewNames({old.name: new.name for old, new in pairs}, {old.group: new.group for old, new in pairs})
+    _clean_files(folder, names)
     note = {"removed": now(), "snapshot_sha256_of_the_run": before.sha256, "snapshot_sha256_now": after.sha256}
     atomic_write_text(folder / NOTE_FILE, json.dumps(note, indent=2) + "\n")
     return folder
 
 
-def _clean_files(folder: Path, new_names: Mapping[str, str]) -> None:
+def _clean_files(folder: Path, new: _NewNames) -> None:
     for path in sorted(folder.glob("*.json*")):
         if path.name != NOTE_FILE:
-            _clean_json(path, new_names)
+            _clean_json(path, new)
     (folder / LOG_FILE).unlink(missing_ok=True)  # nothing needs it any more, and it may hold anything
     for path in sorted(path for path in folder.iterdir() if path.suffix in _TEXT_SUFFIXES):
         text = path.read_text(encoding="utf-8", errors="replace")
-        atomic_write_text(path, _replace_in_text(text, new_names, escape=html.escape))
+        atomic_write_text(path, _replace_in_text(text, new.all, escape=html.escape))
 
 
 def _rename_items(ws: Workspace, snapshot: Snapshot) -> Snapshot:
@@ -104,11 +116,11 @@ def _rename_items(ws: Workspace, snapshot: Snapshot) -> Snapshot:
     return snapshot.model_copy(update={"items": tuple(items)})
 
 
-def _clean_json(path: Path, new_names: Mapping[str, str]) -> None:
+def _clean_json(path: Path, new: _NewNames) -> None:
     """Clean a file of JSON, or of one JSON value a line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.suffix == ".jsonl" else [path.read_text("utf-8")]
-        cleaned = [_replace_in_value(json.loads(line), new_names) for line in lines if line.strip()]
+        cleaned = [_replace_in_value(json.loads(line), new) for line in lines if line.strip()]
     except ValueError as error:
         report_damage(f"{path} is damaged and keeps the names that it may hold: {error}.")
         return
@@ -117,16 +129,18 @@ def _clean_json(path: Path, new_names: Mapping[str, str]) -> None:
     atomic_write_text(path, text + "\n")
 
 
-def _replace_in_value(value: object, new_names: Mapping[str, str], key: str = "") -> object:
+def _replace_in_value(value: object, new: _NewNames, key: str = "") -> object:
     match value:
         case dict():
-            return {name: _replace_in_value(one, new_names, str(name)) for name, one in value.items()}
+            return {name: _replace_in_value(one, new, str(name)) for name, one in value.items()}
         case list():
-            return [_replace_in_value(one, new_names, key) for one in value]
-        case str() if key in _NAMED_KEYS:
-            return new_names.get(value, value)
+            return [_replace_in_value(one, new, key) for one in value]
+        case str() if key in _CASE_KEYS:
+            return new.cases.get(value, value)
+        case str() if key == "group":
+            return new.groups.get(value, value)
         case str() if key in ("text", "message"):
-            return _replace_in_text(value, new_names, escape=str)
+            return _replace_in_text(value, new.all, escape=str)
     return value
 
 

@@ -38,7 +38,7 @@ def accepted_as(
 
 
 def found(ws: Workspace) -> list[tuple[str, str]]:
-    return [(one.case.name, one.finding.kind) for one in check_corrections(ws, "lungs")]
+    return [(one.case.file_name, one.finding.kind) for one in check_corrections(ws, "lungs")]
 
 
 def test_sound_corrections_have_no_findings(ws: Workspace) -> None:
@@ -83,8 +83,8 @@ def test_a_prediction_accepted_at_once_was_not_looked_at(ws: Workspace) -> None:
     changed[10, 6:26] = 0
     accepted_as(ws, phantom(2), changed, seconds=1.2)
     (one,) = check_corrections(ws, "lungs")
-    assert (one.case.name, one.finding.kind) == ("slice 0", "unseen")
-    assert "slice 0: accepted unchanged after 1.2 s" in one.text
+    assert (one.case.file_name, one.finding.kind) == ("slice 0", "unseen")
+    assert "patient 1 case 1: accepted unchanged after 1.2 s" in one.text
 
 
 def test_a_copy_of_a_hold_out_image_is_told_and_not_trained_on(ws: Workspace) -> None:
@@ -100,15 +100,15 @@ def test_a_copy_of_a_hold_out_image_is_told_and_not_trained_on(ws: Workspace) ->
     accepted_as(ws, brighter, labels)
     set_held_out(ws, "third", False)
     one, other = check_corrections(ws, "lungs")
-    assert (one.case.name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", False)
-    assert (other.case.name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
-    assert "the same image as slice 0, which is held out" in one.text
+    assert (one.case.file_name, one.finding.kind, one.finding.blocking) == ("again", "duplicate", False)
+    assert (other.case.file_name, other.finding.kind, other.finding.blocking) == ("brighter", "duplicate", False)
+    assert "the same image as patient 1 case 1, which is held out" in one.text
     with pytest.raises(MedSegError, match="no correction to learn from"):
         build_snapshot(ws, "lungs")
     accepted_as(ws, phantom(7), labels)
     set_held_out(ws, "patient 7", False)
     snapshot, seen = build_snapshot(ws, "lungs")
-    assert [item.name for item in snapshot.items if item.source == "corrections"] == ["slice 0", "slice 7"]
+    assert [item.name for item in snapshot.items if item.source == "corrections"] == ["patient 1 case 1", "patient 4 case 4"]
     assert len(seen) == 2
     set_held_out(ws, "another", True)
     set_held_out(ws, "third", True)
@@ -148,7 +148,7 @@ def test_labels_of_other_cases_are_told_and_let_nothing_be_called_better(ws: Wor
     mixed = [one for one in check_corrections(ws, "lungs") if one.finding.kind == "mixed"]
     assert len(mixed) >= 3
     assert all("fit this image better: mixed up?" in one.text for one in mixed)
-    assert describe_label_mixups(mixed).startswith("labels seem to be mixed up between cases (slice ")
+    assert describe_label_mixups(mixed).startswith("labels seem to be mixed up between cases (patient ")
     assert describe_label_mixups([]) == ""
     for number, image in enumerate(images):
         accepted_as(ws, image, sound[number])

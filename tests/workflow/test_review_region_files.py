@@ -125,7 +125,7 @@ def test_an_area_off_the_image_is_refused_and_nothing_is_lost(ws: Workspace) -> 
     draft = open_review(ws, case, prediction)
     draft.record([5], 0, 1)
     draft.save_review_region(ReviewRegion(outlines=(RegionOutline(corners=((100, 100), (100, 200), (200, 200))),)))
-    with pytest.raises(MedSegError, match=r"reviewed area of slice 0 is empty.*Draw the area on the image"):
+    with pytest.raises(MedSegError, match=r"reviewed area of patient 1 case 1 is empty.*Draw the area on the image"):
         accept(ws, draft, draft.labels, phantom(0))
     assert not ws.project.read_records(Correction)
     again = open_review(ws, case, prediction)

@@ -16,7 +16,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 
 def names(ws: Workspace, task: str) -> list[str]:
-    return [row.case.name for row in list_cases(ws, task)]
+    return [row.case.file_name for row in list_cases(ws, task)]
 
 
 def test_images_become_cases_of_another_task_and_stay_cases_of_their_own(ws: Workspace) -> None:
@@ -26,8 +26,8 @@ def test_images_become_cases_of_another_task_and_stay_cases_of_their_own(ws: Wor
     assert assigned.added == assigned.cases
     assert assigned.refused == ()
     for before, after in zip(lungs, assigned.cases, strict=True):
-        assert replace(after, id=before.id, task="lungs", created=before.created) == before, "group and side stay"
-    assert names(ws, "lungs") == names(ws, "covid") == [case.name for case in lungs]
+        assert replace(after, id=before.id, name=before.name, task="lungs", created=before.created) == before, "the rest stays"
+    assert names(ws, "lungs") == names(ws, "covid") == [case.file_name for case in lungs]
 
 
 def test_using_an_image_twice_adds_it_once(ws: Workspace) -> None:
@@ -43,9 +43,9 @@ def test_images_that_the_task_does_not_accept_are_left_out_or_refused(ws: Worksp
     (other,) = add_cases(ws, [volume], "lungs")
     assigned = use_for_task(ws, [first, other], "nuclei")
     assert (assigned.cases[0].task, assigned.refused) == ("nuclei", (other,))
-    with pytest.raises(MedSegError, match="volume has ZYX"):
+    with pytest.raises(MedSegError, match="patient 2 case 2 has ZYX"):
         use_for_task(ws, [other], "nuclei")
-    assert names(ws, "nuclei") == [first.name]
+    assert names(ws, "nuclei") == [first.file_name]
 
 
 def test_a_removed_case_is_on_no_list_and_comes_back_as_it_was(ws: Workspace) -> None:
@@ -69,11 +69,11 @@ def test_dropping_a_removed_image_again_brings_its_case_back(ws: Workspace) -> N
     (case,) = add_cases(ws, [phantom(1)], "lungs")
     remove_from_list(ws, [case])
     assert add_cases(ws, [phantom(1)], "lungs") == [case]
-    assert names(ws, "lungs") == [case.name]
+    assert names(ws, "lungs") == [case.file_name]
     remove_from_list(ws, [case])
     (covid,) = add_cases(ws, [phantom(1)], "covid")
     assert use_for_task(ws, [covid], "lungs").added == (case,)
-    assert names(ws, "lungs") == [case.name]
+    assert names(ws, "lungs") == [case.file_name]
 
 
 def test_a_case_with_accepted_labels_stays_even_if_it_was_rejected_later(ws: Workspace) -> None:

@@ -98,7 +98,7 @@ def test_a_label_that_is_in_use_is_neither_removed_nor_renamed(larynx: Workspace
     assert is_task_in_use(larynx, "larynx")
     task = larynx.tasks.get_task("larynx")
     colours = [label.colour for label in task.labels]
-    with pytest.raises(MedSegError, match=r"^label 2 'glottis' is used by the correction of frame 1\. It keeps"):
+    with pytest.raises(MedSegError, match=r"^label 2 'glottis' is used by the correction of video 1 case 1\. It keeps"):
         change_labels(larynx, replace_task_labels(task, ["vocal folds"], colours[:1]))
     with pytest.raises(MedSegError, match="label 1 'vocal folds' is used"):
         change_labels(larynx, replace_task_labels(task, ["folds", "glottis", "tool"], colours))
@@ -115,7 +115,7 @@ def test_a_label_of_a_model_or_of_a_draft_stays(larynx: Workspace) -> None:
     (case,) = add_cases(larynx, [frame(1)], "larynx")
     draft = open_review(larynx, case, None)
     draft.record([3], 0, 2)
-    with pytest.raises(MedSegError, match="is used by the draft of frame 1"):
+    with pytest.raises(MedSegError, match="is used by the draft of video 1 case 1"):
         change_labels(larynx, only_one)
     live_model(larynx)
     with pytest.raises(MedSegError, match="and the model larynx-unet@1"):
