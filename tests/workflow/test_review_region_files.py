@@ -204,7 +204,7 @@ def test_a_comparison_says_which_cases_were_judged_in_part(ws: Workspace) -> Non
         append_event(folder, Compared(item.name, item.source, 0.8, 0.9, {"right lung": 0.8}, {"right lung": 0.9}))
     run = ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.FINISHED, 1, None, "2025"))
     rows = retrain.read_comparison(ws, run).rows
-    assert {row.case.name: row.is_partly_reviewed for row in rows if row.case is not None} == {
+    assert {row.case.file_name: row.is_partly_reviewed for row in rows if row.case is not None} == {
         "slice 1": True,
         "slice 2": False,
     }

@@ -126,7 +126,9 @@ def plan_group(ws: Workspace, chosen: Sequence[Case], group: str) -> GroupPlan:
     cases = tuple(ws.project.read_records(Case))
     present = ws.project.identities.read_groups()
     labelled = {text: clear for keyed, clear in present.items() for text in (keyed, get_group_label(keyed))}
-    wanted = labelled.get(group.strip(), group.strip())
+    wanted = group.strip()
+    if wanted not in present.values():
+        wanted = labelled.get(wanted, wanted)
     ids = {case.id for case in chosen}
     group_of = {case.id: wanted if case.id in ids else present.get(case.group, case.group) for case in cases}
     return _make_plan(ws, cases, group_of, (), None)
