@@ -108,7 +108,8 @@ def test_a_copy_of_a_hold_out_image_is_told_and_not_trained_on(ws: Workspace) ->
     accepted_as(ws, phantom(7), labels)
     set_held_out(ws, "patient 7", False)
     snapshot, seen = build_snapshot(ws, "lungs")
-    assert [item.name for item in snapshot.items if item.source == "corrections"] == ["patient 1 case 1", "patient 4 case 4"]
+    learnt = [item.name for item in snapshot.items if item.source == "corrections"]
+    assert learnt == ["patient 1 case 1", "patient 4 case 4"]
     assert len(seen) == 2
     set_held_out(ws, "another", True)
     set_held_out(ws, "third", True)

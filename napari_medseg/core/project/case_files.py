@@ -26,7 +26,7 @@ from napari_medseg.core.tasks.body_regions import find_body_word
 class _Origin(BaseModel):
     """Image metadata that a TIFF file cannot store; `affine` and `nifti_header` are bit-exact as hexadecimal text.
 
-    It names no one: texts of headers are left out, and `series` is only read in files of older versions.
+    It names no one: free texts of headers are left out. `series` and `notes` are those of files of older versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -182,12 +182,18 @@ def _make_grid_image(case: Case, labels: NDArray[Any]) -> Image:
     return Image(pixels=labels, axes=case.spatial_axes, spacing_mm=case.spacing_mm, name=case.name)
 
 
+def keep_known_words(acquisition: Acquisition) -> Acquisition:
+    """Return what a header says in words that the program knows: others may be free text, or the UID of a device."""
+    is_uid = acquisition.sop_class.replace(".", "").isdecimal()
+    sop_class = "" if is_uid else acquisition.sop_class
+    return replace(acquisition, sop_class=sop_class, body_part=find_body_word(acquisition.body_part))
+
+
 def _make_origin(image: Image) -> _Origin:
     origin = _Origin(
         modality=image.modality,
         units=image.units,
-        notes=image.notes,
-        acquisition=replace(image.acquisition, body_part=find_body_word(image.acquisition.body_part)),
+        acquisition=keep_known_words(image.acquisition),
         padding_value=image.padding_value,
     )
     if image.storage is None:

@@ -6,11 +6,13 @@ are overwritten. What older versions wrote besides, such as run folders, is clea
 
 import json
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import report_damage
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.project.identities import (
     CASE,
@@ -19,7 +21,6 @@ from napari_medseg.core.project.identities import (
     add_group,
     add_key,
 )
-from napari_medseg.core.tasks.body_regions import find_body_word
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 
 IDENTITIES_VERSION = 8
@@ -111,21 +112,24 @@ def get_backup_path(path: Path, version: int) -> Path:
 
 def _clean_origin(connection: sqlite3.Connection, path: Path) -> None:
     """Move the series UID of an image copy into `identities`; clear the texts of its header."""
+    from napari_medseg.core.formats.decode_errors import translate_decode_errors
     from napari_medseg.core.formats.nifti import clear_header_texts
+    from napari_medseg.core.project.case_files import keep_known_words
 
     try:
-        origin: dict[str, Any] = json.loads(path.read_bytes())
-        series, header = str(origin["series"]), bytes.fromhex(origin.get("nifti_header", ""))
-        part = find_body_word(str(origin.get("acquisition", {}).get("body_part", "")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        report_damage(f"{path} is damaged and keeps the names that it may hold: {error}. Restore it from a backup.")
+        with translate_decode_errors(path, "the metadata of an image"):
+            origin: dict[str, Any] = json.loads(path.read_bytes())
+            series = str(origin["series"])
+            header = clear_header_texts(bytes.fromhex(origin.get("nifti_header", "")))
+            acquisition = keep_known_words(Acquisition(**origin.get("acquisition", {})))
+    except MedSegError as error:
+        report_damage(f"{error} It keeps the names that it may hold.")
         return
     connection.execute(
         f"UPDATE identities SET series = ? WHERE kind = '{CASE}' AND series = '' AND subject IN "
         "(SELECT CAST(id AS TEXT) FROM cases WHERE content_hash = ?)",
         [series, path.stem],
     )
-    origin |= {"series": "", "nifti_header": clear_header_texts(header).hex()}
-    if "acquisition" in origin:
-        origin["acquisition"] |= {"body_part": part}
+    origin |= {"series": "", "notes": [], "nifti_header": header.hex()}
+    origin |= {"acquisition": asdict(acquisition)}
     atomic_write_text(path, json.dumps(origin) + "\n")

@@ -26,7 +26,8 @@ def test_images_become_cases_of_another_task_and_stay_cases_of_their_own(ws: Wor
     assert assigned.added == assigned.cases
     assert assigned.refused == ()
     for before, after in zip(lungs, assigned.cases, strict=True):
-        assert replace(after, id=before.id, name=before.name, task="lungs", created=before.created) == before, "the rest stays"
+        same = replace(after, id=before.id, name=before.name, task="lungs", created=before.created)
+        assert same == before, "group and side stay"
     assert names(ws, "lungs") == names(ws, "covid") == [case.file_name for case in lungs]
 
 
