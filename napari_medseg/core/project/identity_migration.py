@@ -34,18 +34,13 @@ _GROUP_VIEW = """CREATE VIEW cases_with_group AS SELECT id, task, coalesce((SELE
     content_hash, axes, shape, spacing_mm, created FROM cases"""
 
 
-def _join_identity(column: str, default: str) -> str:
-    found = f"SELECT {column} FROM identities WHERE kind = '{CASE}' AND subject = CAST(cases_with_group.id AS TEXT)"
-    return f"coalesce(({found}), '{default}')"
-
-
-_SIDE_VIEW = f"""CREATE VIEW cases_with_side AS SELECT cases_with_group.*,
-    substr("group", 1, instr("group", ' #') - 1) || ' case ' || id AS name,
-    {_join_identity("sources", "[]")} AS sources, {_join_identity("value", "")} AS file_name,
-    {_join_identity("series", "")} AS series,
-    coalesce((SELECT held_out FROM hold_out
-    WHERE hold_out."group" = cases_with_group."group" ORDER BY hold_out.id DESC LIMIT 1), 0) AS held_out
-    FROM cases_with_group"""
+# The label is the group without its hash: rtrim takes the hexadecimal digits away, then the separator.
+_SIDE_VIEW = f"""CREATE VIEW cases_with_side AS SELECT c.*,
+    rtrim(rtrim(c."group", '0123456789abcdef'), ' #') || ' case ' || c.id AS name,
+    coalesce(i.sources, '[]') AS sources, coalesce(i.value, '') AS file_name, coalesce(i.series, '') AS series,
+    coalesce((SELECT held_out FROM hold_out WHERE hold_out."group" = c."group" ORDER BY hold_out.id DESC LIMIT 1), 0)
+    AS held_out
+    FROM cases_with_group AS c LEFT JOIN identities AS i ON i.kind = '{CASE}' AND i.subject = CAST(c.id AS TEXT)"""
 
 
 def move_identities(connection: sqlite3.Connection) -> None:
