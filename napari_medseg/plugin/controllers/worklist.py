@@ -211,12 +211,11 @@ class Worklist(QObject):
             layers.remove(self._viewer, layer)
             show_problem(error)
             return
-        image = image.rename(case.name, case.group)  # from here on no file and no message names the patient
         self.importer.add_notes(describe_import(image, self.task))
         self._batch.append(case)
         self.image_loaded.emit(case, image)
         if len(self._batch) == 1:
-            self.open(case, image, layer)
+            self.open(case, image.rename(case.name, case.group), layer)  # no message names the patient
         elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
             layers.remove(self._viewer, layer)
         self._update_case(case)
@@ -289,13 +288,12 @@ class Worklist(QObject):
         selected = self._viewer.layers.selection.active
         if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
             (case,) = cases.add_cases(self._workspace, [image], self.task.name)
-            image = image.rename(case.name, case.group)
             self._update_case(case)
             # Without a source file, the case can be opened again only from a copy in the project.
             worker = Worker(_write_copy(self._workspace, image), self)
             worker.failed.connect(show_problem)
             worker.start()
-            self._case_controller.open(case, image, selected)
+            self._case_controller.open(case, image.rename(case.name, case.group), selected)
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:
