@@ -259,7 +259,8 @@ def test_groups_are_changed_in_a_form(dock: Dock, qtbot: QtBot, tmp_path: Path) 
     dialog.submit_button.click()
     qtbot.waitUntil(lambda: read_groups(dock) == ["case", "case"])
     dock.case_panel._list.groups_requested.emit(dock.worklist.rows[1].case)
-    dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == "Patient of patient 2 case 2")
+    title = f"Patient of {dock.worklist.rows[1].case.name}"
+    dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == title)
     dialog.form.text.value = "another"
     dialog.submit_button.click()
     qtbot.waitUntil(lambda: read_groups(dock) == ["case", "another"])

@@ -43,7 +43,7 @@ def test_the_file_chooses_the_task_and_the_window_says_so(
         lambda: window.case_controller.current is not None and window.case_controller.current.saved_state == "predicted"
     )
     assert window.case_controller.current.case.task == "nuclei"
-    assert window.case_controller.current.labels_layer.name.startswith("nuclei: ad473063dab4bf4f")
+    assert window.case_controller.current.labels_layer.name.startswith("nuclei: slide 1 case 1")
     drop(window.worklist, qtbot, write_phantom(tmp_path / "in", 1))
     assert window.worklist.task.name == "lungs"
 

@@ -46,7 +46,7 @@ def test_the_open_image_is_used_for_another_task_and_undo_takes_it_back(dock: Do
     assert dock._viewer.layers[0].name.startswith("patient 1 case "), "napari would number it"
     assert names(dock, "lungs") == ["case1", "case2", "case3"]
     assert dock.prompt.text.startswith(
-        "patient 1 case 1: now on the list of COVID-19 lesions (CT). Still on the list of Lungs"
+        "patient 1 case 4: now on the list of COVID-19 lesions (CT). Still on the list of Lungs"
     )
     qtbot.waitUntil(lambda: dock.case_controller.current.saved_state == "predicted")
     assert dock.case_panel._model.currentData() == "covid-unet@1"
@@ -144,7 +144,7 @@ def test_the_menu_lists_what_is_possible(dock: Dock, qtbot: QtBot) -> None:
     menus[-1].close()
     assert get_open(dock)[0] != "lungs"
     sections = dock.task_assigner.list_commands()
-    assert sections[-1][1][0][0].startswith("Undo: use patient 1 case 1 for")
+    assert sections[-1][1][0][0].startswith("Undo: use patient 1 case 4 for")
 
 
 def test_an_image_that_is_listed_already_is_only_shown(dock: Dock, told: Texts) -> None:
@@ -152,5 +152,5 @@ def test_an_image_that_is_listed_already_is_only_shown(dock: Dock, told: Texts) 
     dock.prompt.press_answer("Keep")
     lungs = next(row.case for row in cases.list_cases(dock._workspace, "lungs"))
     dock.task_assigner.use_cases([lungs], "covid")
-    assert "patient 1 case 1: on the list of COVID-19 lesions (CT) already" in told
+    assert "patient 1 case 4: on the list of COVID-19 lesions (CT) already" in told
     assert names(dock, "covid") == ["case1"]

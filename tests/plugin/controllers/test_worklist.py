@@ -184,7 +184,7 @@ def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNa
     assert window.worklist.can_predict
     window.worklist.predict()
     wait_for(window, qtbot, "predicted")
-    assert names(window) == ["from a script", "lungs: from a script (predicted)"]
+    assert names(window) == ["from a script", "lungs: patient 1 case 1 (predicted)"]
     assert np.array_equal(window.viewer.layers[1].scale, layer.scale)
     case = window.case_controller.current.case
     window.case_controller.close_case()
@@ -192,7 +192,7 @@ def test_a_layer_of_other_code_is_predicted_when_it_is_selected(window: SimpleNa
     layer.name = "theirs"
     window.worklist.open(case)
     qtbot.waitUntil(lambda: window.case_controller.current is not None)
-    assert names(window) == ["theirs", "from a script", "lungs: from a script (predicted)"]
+    assert names(window) == ["theirs", "patient 1 case 1", "lungs: patient 1 case 1 (predicted)"]
 
 
 def test_layers_of_the_reader_become_cases_and_only_the_first_stays(window: SimpleNamespace, qtbot: QtBot) -> None:

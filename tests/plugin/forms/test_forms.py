@@ -113,7 +113,7 @@ def test_the_groups_form_shows_what_a_pattern_would_change_and_asks_where_it_mat
     def plan(text: str) -> GroupPlan:
         if text == "(":
             raise MedSegError("not a pattern")
-        return GroupPlan((), {}, {}, (), ("the hold-out was used before",) if text == "risky" else (), text)
+        return GroupPlan((), {}, {}, {}, (), ("the hold-out was used before",) if text == "risky" else (), text)
 
     form = make_groups_form(plan, changed.append, "{patient}_*", "Pattern", "")
     assert form.preview.value.startswith("0 patients")

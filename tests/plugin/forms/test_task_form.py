@@ -231,7 +231,7 @@ def test_a_label_in_use_is_not_removed_by_the_dialog(
     button.click()
     dialog.save_button.click()
     assert dialog.isVisible()
-    assert "label 2 'cartilage' is used by the correction of case1. It keeps its name" in dialog.problem
+    assert "label 2 'cartilage' is used by the correction of patient 1 case 1. It keeps its name" in dialog.problem
     assert len(ws.tasks.get_task("knee").labels) == 2
 
 
