@@ -1,0 +1,37 @@
+"""A reference whose label stands for several labels of the task is scored by their union."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.tasks.bundled_tasks import get_task
+from training.data.labelled_cases import LabelledCase
+from training.evaluation.evaluate import LoadedCase, score_labels
+from training.evaluation.scores import CaseScore, Evaluation
+
+LESIONS = get_task("covid")
+
+
+def score(reference: list[int], predicted: list[int], source: str, sets: dict[int, tuple[int, ...]]) -> CaseScore:
+    case = LabelledCase("one", Path("one.png"), Path("one.tif"), source=source, label_sets=sets)
+    image = Image(np.zeros((1, len(reference)), np.uint8), "YX")
+    loaded = LoadedCase(case, image, np.array([reference], np.uint8), None)
+    return score_labels(loaded, np.array([predicted], np.uint8), LESIONS, 3).score
+
+
+def test_a_set_is_found_if_any_of_its_labels_is_drawn() -> None:
+    found = score([1, 1, 0, 0], [1, 2, 0, 0], "any", {1: (1, 2)})
+    assert found.mean_dice == 1.0
+    assert found.miou == 1.0
+    assert [*found.dice][0] == "pleural effusion" or "ground-glass or consolidation" in found.dice
+
+
+def test_sources_with_classes_and_with_sets_have_their_own_figures_on_a_card() -> None:
+    scores = (score([1, 2, 0, 0], [1, 0, 0, 0], "classes", {}), score([1, 1, 0, 0], [2, 0, 0, 0], "any", {1: (1, 2)}))
+    summary = {(one.metric, one.dataset): one for one in Evaluation("m", "covid", scores).summarise()}
+    assert summary["Dice", "classes"].per_label == {"ground-glass": 1.0, "consolidation": 0.0}
+    assert summary["Dice", "any"].per_label == {"ground-glass or consolidation": pytest.approx(2 / 3)}
+    assert summary["Dice", "any"].mean == pytest.approx(2 / 3)
+    assert summary["Dice", "all"].mean == pytest.approx((0.5 + 2 / 3) / 2)
