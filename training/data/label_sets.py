@@ -20,17 +20,17 @@ MAX_CLASSES = 7
 
 
 def encode_label_set(classes: Iterable[int]) -> int:
-    """Return the code of a set of at least two classes.
+    """Return the code of a set of at least two foreground classes.
 
     Raises
     ------
     MedSegError
-        If the set has fewer than two classes, all seven, or one that is not from 0 to 6.
+        If the set has fewer than two classes, or one that is not from 1 to 6.
     """
     members = sorted(set(classes))
-    if len(members) < 2 or members[0] < 0 or members[-1] >= MAX_CLASSES or len(members) == MAX_CLASSES:
+    if len(members) < 2 or members[0] < 1 or members[-1] >= MAX_CLASSES:
         raise MedSegError(
-            f"the label set {members} is not valid. Name two to {MAX_CLASSES - 1} classes from 0 to {MAX_CLASSES - 1}."
+            f"the label set {members} is not valid. Name at least two classes from 1 to {MAX_CLASSES - 1}."
         )
     return FIRST_SET_CODE + sum(1 << member for member in members)
 

@@ -261,7 +261,7 @@ def _name_labels(case: LabelledCase, task: Task) -> dict[int, str]:
     sets = {} if task.instances else case.label_sets
     hidden = {member for members in sets.values() for member in members}
     merged = {
-        value: " or ".join(names.get(member, "background") for member in sorted(members))
+        value: " or ".join(names.get(member, str(member)) for member in sorted(members))
         for value, members in sets.items()
     }
     return {value: name for value, name in names.items() if value not in hidden} | merged
