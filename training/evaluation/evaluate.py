@@ -236,7 +236,7 @@ def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, t
 
 
 def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
-    """Add surface distances, precision, recall and accuracy to the scores of a case."""
+    """Add surface distances, precision, recall and accuracy of each label that the reference tells to a case's scores."""
     ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
     spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
     counted = np.ones(theirs.shape, bool) if evaluated.counted_mask is None else evaluated.counted_mask
@@ -244,6 +244,8 @@ def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
         name: {} for name in ("hd95", "mean_distance", "precision", "recall", "accuracy")
     }
     for label in task.labels:
+        if label.name not in evaluated.score.dice:
+            continue  # the reference only says that a pixel has one of several labels
         inside, wanted = ours == label.value, theirs == label.value
         if inside.any() and wanted.any():
             distances = compute_surface_distances(inside, wanted, spacing)

@@ -1,5 +1,6 @@
 """A reference whose label stands for several labels of the task is scored by their union."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import LoadedCase, score_labels
 from training.evaluation.scores import CaseScore, Evaluation
+from training.reports.evaluation_report import write_evaluation
 
 LESIONS = get_task("covid")
 
@@ -36,3 +38,13 @@ def test_sources_with_classes_and_with_sets_have_their_own_figures_on_a_card() -
     assert summary["Dice", "any"].per_label == {"ground-glass or consolidation": pytest.approx(2 / 3)}
     assert summary["Dice", "any"].mean == pytest.approx(2 / 3)
     assert summary["Dice", "all"].mean == pytest.approx((0.5 + 2 / 3) / 2)
+
+
+def test_the_evaluation_page_has_a_column_for_each_label_and_each_set(tmp_path: Path) -> None:
+    scores = (score([1, 2, 0, 0], [1, 0, 0, 0], "classes", {}), score([1, 1, 0, 0], [2, 0, 0, 0], "any", {1: (1, 2)}))
+    table, *_ = write_evaluation(Evaluation("m", "covid", scores), tmp_path, [])
+    rows = {row["source"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
+    assert float(rows["any"]["dice_ground-glass_or_consolidation"]) == pytest.approx(2 / 3)
+    assert rows["classes"]["dice_ground-glass_or_consolidation"] == ""
+    assert rows["any"]["dice_ground-glass"] == ""
+    assert float(rows["classes"]["dice_ground-glass"]) == 1.0
