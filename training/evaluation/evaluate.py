@@ -236,7 +236,7 @@ def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, t
 
 
 def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
-    """Add surface distances, precision, recall and accuracy of each label that the reference tells to a case's scores."""
+    """Add surface distances, precision, recall and accuracy of each label that the reference tells."""
     ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
     spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
     counted = np.ones(theirs.shape, bool) if evaluated.counted_mask is None else evaluated.counted_mask
