@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.core.quality.metrics import compute_dice_per_label
-from napari_medseg.core.snapshot import IGNORE_INDEX
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
 from napari_medseg.networks.precision import make_autocast
 from training.checkpoint import TrainingProgress, load_best, load_cycles
 from training.data.content_checks import find_classes
 from training.data.dataset import LabelledPlane
+from training.data.label_sets import compute_dice_per_value
 from training.run_folder import Considered, Event, Notice
 from training.run_setup import TrainingSetup, spread_indices
 
@@ -132,7 +131,8 @@ VALIDATION_BATCH_SIZE = 8
 def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str) -> float:
     """Return the mean Dice over planes and foreground classes, on the network's grid and without postprocessing.
 
-    Classes that occur in none of the planes do not count; if none occurs, all count.
+    Classes that occur in none of the planes do not count; if none occurs, all count. A label that stands for several
+    classes counts like a class.
     """
     occurring = find_classes(planes)
     device = next(network.parameters()).device
@@ -147,8 +147,8 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
                 logits = network(images)
             predicted, values = logits.argmax(dim=1).cpu().numpy(), occurring or range(1, logits.shape[1])
             for labels, plane in zip(predicted, batch, strict=True):
-                labels[plane.labels == IGNORE_INDEX] = IGNORE_INDEX
-                scores.append(statistics.fmean(compute_dice_per_label(labels, plane.labels, values).values()))
+                if told := compute_dice_per_value(labels, plane.labels, values, logits.shape[1]):
+                    scores.append(statistics.fmean(told.values()))
     return statistics.fmean(scores)
 
 

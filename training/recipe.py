@@ -23,6 +23,22 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class PasteSettings(_Settings):
+    """Which labelled regions are pasted from one image into another; see `training.augmentation.copy_paste`."""
+
+    share: float = Field(0.0, ge=0, le=1, description="share of new patches with a pasted region")
+    sources: tuple[str, ...] = Field((), description="sources of the pasted regions; empty: all")
+    onto: tuple[str, ...] = Field((), description="sources of the images that they are pasted onto; empty: all")
+    region: str = Field(
+        "labels",
+        pattern="^(labels|hull)$",
+        description="the labelled pixels, or their convex hull: both lungs with all that is between them",
+    )
+    place: str = Field(
+        "same", pattern="^(same|labels)$", description="at the same relative place, or fitted to the same labels"
+    )
+
+
 class DataSettings(_Settings):
     """How batches are sampled from the images."""
 
@@ -40,6 +56,7 @@ class DataSettings(_Settings):
     label_steps: tuple[PostprocessingStep, ...] = Field(
         (), description="steps of training.data.label_transforms; not applied to the hold-out"
     )
+    paste: PasteSettings = PasteSettings()
 
 
 class AugmentationSettings(_Settings):

@@ -32,6 +32,7 @@ FLAT_KEYS: dict[str, SettingPath] = {
     "window_overlap_px": ("data", "window_overlap_px"),
     "foreground_share": ("data", "foreground_share"),
     "label_steps": ("data", "label_steps"),
+    "paste": ("data", "paste"),
     "augmentation": ("augmentation", "preset"),
     "replay_augmentation": ("augmentation", "replay_preset"),
     "augmentation_strength": ("augmentation", "strength"),

@@ -231,6 +231,7 @@ def make_batches(
         recipe.run.seed,
         recipe.data.foreground_share,
         recipe.data.window_overlap_px if recipe.data.sampling == "windows" else None,
+        recipe.data.paste,
     )
 
 

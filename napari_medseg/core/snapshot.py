@@ -57,7 +57,8 @@ class SnapshotItem(BaseModel):
     region of interest (ROI) that the image is cropped to, if the model has one. If only a part was reviewed, the review
     region is the box `reviewed` of every plane, or the non-zero pixels of the file `reviewed_mask` (one plane or all
     planes, with its hash if known). Labels of `ignored_value` mark unlabelled pixels. A run trains and validates only
-    on reviewed, labelled pixels.
+    on reviewed, labelled pixels. `label_sets` names the values that stand for several classes of the network: the label
+    says that a pixel is one of them, and not which.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +77,7 @@ class SnapshotItem(BaseModel):
     reviewed_mask: str = ""
     reviewed_sha256: str = ""
     ignored_value: int | None = Field(None, ge=1)
+    label_sets: dict[int, tuple[int, ...]] = {}
 
     @field_validator("image", "labels", "field_labels", "reviewed_mask")
     @classmethod
@@ -111,6 +113,8 @@ class Snapshot(BaseModel):
             if item.is_partial:
                 part = (item.reviewed, Path(item.reviewed_mask).name, item.ignored_value)
                 digest.update("|".join(map(str, part)).encode())
+            if item.label_sets:
+                digest.update(str(sorted(item.label_sets.items())).encode())
         return digest.hexdigest()
 
     def filter_by_role(self, *roles: Role) -> list[SnapshotItem]:

@@ -15,6 +15,7 @@ from skimage import measure
 
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.model_card import PostprocessingStep
+from napari_medseg.inference.connected_parts import drop_parts_apart
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Spacing = tuple[float, ...] | None
@@ -215,6 +216,7 @@ def _relabel_from_neighbour(plane: Labels, neighbour: Labels, min_overlap: float
 POSTPROCESSING_STEPS: dict[str, Callable[..., None]] = {
     "largest_component_per_label": keep_largest_component_per_label,
     "dilate": dilate,
+    "drop_parts_apart": drop_parts_apart,
     "drop_small": drop_small_components,
     "fill_holes": fill_holes,
     "separate_touching_lungs": separate_touching_lungs,

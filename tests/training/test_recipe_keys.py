@@ -37,6 +37,7 @@ OTHER = {
     "sampling": "windows",
     "window_overlap_px": 11,
     "label_steps": [{"name": "dilate", "options": {"radius_px": 2}}],
+    "paste": {"share": 0.25, "region": "hull"},
     "schedule": "linear",
     "replay_share": 0.125,
     "distillation": 1.5,

@@ -175,6 +175,15 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "ct": _STRONG,
     "chest": replace(_STRONG, consolidation_share=0.2),
+    # Chests from the neck to the abdomen: whole bodies and images cropped to the lungs, in many grey windows.
+    "chest_wide": replace(
+        _STRONG,
+        scale=(0.45, 1.4),
+        consolidation_share=0.08,
+        zoom_to_labels_share=0.15,
+        window=0.1,
+        equalise_share=0.05,
+    ),
     "lesions": _LESIONS,
     # For few slices with lesions: elastic deformation and CutMix.
     "lesions_rich": replace(_LESIONS, elastic_px=4.0, window=0.1, clahe_share=0.1, smooth_share=0.1, cutmix_share=0.3),

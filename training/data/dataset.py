@@ -1,17 +1,20 @@
 """Labelled planes in memory, and the batches drawn from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.augmentation.copy_paste import PastePlane, paste_region
 from training.augmentation.patch_batch import PatchBatch, PatchSpec
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import choose_random_pixel, list_foreground_classes
+from training.recipe import PasteSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +44,15 @@ class LabelledPlane:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """The planes of one training or validation image; `weight` is its relative frequency of being drawn."""
+    """The planes of one training or validation image; `weight` is its relative frequency of being drawn.
+
+    `source` is the data source that it is from, for `PasteSettings`.
+    """
 
     name: str
     planes: tuple[LabelledPlane, ...]
     weight: float = 1.0
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class BatchSampler:
     window_overlap_px
         If it is a number, new patches are not random: they are windows with at least this overlap, each once per pass,
         in a different order in each pass. Image weights and `foreground_share` are then ignored.
+    paste
+        Which regions are pasted from one image into another before a random patch is cut.
     """
 
     train: Sequence[LabelledImage]
@@ -78,6 +87,7 @@ class BatchSampler:
     seed: int
     foreground_share: float = 0.0
     window_overlap_px: int | None = None
+    paste: PasteSettings = field(default_factory=PasteSettings)
 
     @property
     def n_replayed(self) -> int:
@@ -124,6 +134,8 @@ class BatchSampler:
     def _sample_new_patch(self, step: int, place: int, rng: np.random.Generator) -> PatchSpec:
         if self.window_overlap_px is not None:
             return self._cut_window(step, place, rng)
+        if self.paste.share and rng.random() < self.paste.share:
+            return self._sample_pasted_patch(rng)
         if self.foreground_share and self._images_by_class and rng.random() < self.foreground_share:
             return self._sample_class_patch(step * self.n_new + place, rng)
         return _sample_patch(self.train, self.augmenter, rng)
@@ -133,6 +145,28 @@ class BatchSampler:
         order = np.random.default_rng([self.seed, passes]).permutation(len(self.windows))
         plane, centre = self.windows[order[(step_of_pass * self.n_new + place) % len(order)]]
         return self.augmenter.sample_patch(plane.choose_view(rng), plane.labels, rng, centre)
+
+    def _sample_pasted_patch(self, rng: np.random.Generator) -> PatchSpec:
+        """Draw a plane and another one that its labelled region is pasted onto; if they do not fit, use the plane."""
+        guest, host = (_sample_plane(pool, rng) for pool in self._paste_pools)
+        own = _remove_padding(guest, rng)
+        pasted = paste_region(own, _remove_padding(host, rng), self.paste) or own
+        return self.augmenter.sample_patch(pasted.pixels, pasted.labels, rng)
+
+    @cached_property
+    def _paste_pools(self) -> tuple[Sequence[LabelledImage], Sequence[LabelledImage]]:
+        """Images whose regions are pasted, and images that they are pasted onto."""
+        guests, hosts = (
+            [image for image in self.train if not wanted or image.source in wanted]
+            for wanted in (self.paste.sources, self.paste.onto)
+        )
+        guests = [image for image in guests if any(list_foreground_classes(plane.labels) for plane in image.planes)]
+        if not guests or not hosts:
+            raise MedSegError(
+                f"nothing can be pasted: the sources {list(self.paste.sources)} have no labelled training image, "
+                f"or {list(self.paste.onto)} have no training image. Name other sources in data.paste."
+            )
+        return guests, hosts
 
     def _sample_class_patch(self, turn: int, rng: np.random.Generator) -> PatchSpec:
         classes = sorted(self._images_by_class)
@@ -151,17 +185,26 @@ class BatchSampler:
             present = [(plane, list_foreground_classes(plane.labels)) for plane in image.planes]
             for value in {value for _, classes in present for value in classes}:
                 planes = tuple(plane for plane, classes in present if value in classes)
-                found.setdefault(value, []).append(LabelledImage(image.name, planes, image.weight))
+                found.setdefault(value, []).append(replace(image, planes=planes))
         return found
 
 
 def _sample_patch(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> PatchSpec:
     """Draw a patch at a random place; in a partly reviewed plane, with a reviewed pixel as its centre."""
-    image = _sample_image(pool, rng)
-    plane = image.planes[int(rng.integers(len(image.planes)))]
+    plane = _sample_plane(pool, rng)
     looked_at = plane.labels != IGNORE_INDEX
     centre = None if looked_at.all() else choose_random_pixel(looked_at, rng)
     return augmenter.sample_patch(plane.choose_view(rng), plane.labels, rng, centre)
+
+
+def _sample_plane(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledPlane:
+    image = _sample_image(pool, rng)
+    return image.planes[int(rng.integers(len(image.planes)))]
+
+
+def _remove_padding(plane: LabelledPlane, rng: np.random.Generator) -> PastePlane:
+    rows, columns = plane.unpadded_shape or plane.labels.shape
+    return PastePlane(plane.choose_view(rng)[:, :rows, :columns], plane.labels[:rows, :columns])
 
 
 def _sample_image(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:

@@ -1,6 +1,7 @@
 """Pairs of images and reference labels, matched by file name."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_medseg.core import formats
@@ -15,6 +16,7 @@ class LabelledCase:
     """An image with reference labels, both as files.
 
     `reviewed_part` is set if only a part is reviewed; `labels_sha256` is the hash of the labels in a snapshot.
+    `label_sets` names the values that stand for several classes, see `training.data.label_sets`.
     """
 
     name: str
@@ -24,6 +26,7 @@ class LabelledCase:
     source: str = ""
     reviewed_part: ReviewedPart | None = None
     labels_sha256: str = ""
+    label_sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:

@@ -26,6 +26,7 @@ from napari_medseg.inference.roi import compute_roi_box, crop_image
 from training.data.dataset import LabelledImage, LabelledPlane
 from training.data.ignore_regions import get_reviewed_part
 from training.data.instance_targets import make_network_targets
+from training.data.label_sets import replace_by_sets
 from training.data.label_transforms import apply_label_steps
 
 MAX_PLANES_PER_IMAGE = 48
@@ -89,7 +90,7 @@ class SampleReader:
         picked = _take_planes(image, chosen)
         prepared = prepare(picked, self.card)
         on_network_grid = prepare_labels(
-            self._make_targets(_flatten_to_planes(labels)[chosen], _flatten_to_planes(unseen)[chosen]), prepared
+            self._make_targets(_flatten_to_planes(labels)[chosen], _flatten_to_planes(unseen)[chosen], item), prepared
         )
         key = int.from_bytes(hashlib.sha256(item.name.encode()).digest()[:4], "little")
         rng = np.random.default_rng([self.seed, key])
@@ -101,7 +102,7 @@ class SampleReader:
             LabelledPlane(tuple(stack[index] for stack in stacks), plane_labels, prepared.plane_shape)
             for index, plane_labels in enumerate(on_network_grid)
         )
-        return LabelledImage(item.name, planes, item.weight)
+        return LabelledImage(item.name, planes, item.weight, item.source)
 
     def _crop_to_roi(self, image: Image, item: SnapshotItem) -> tuple[Image, tuple[slice, slice]]:
         if self.card.field is None or not (item.field_labels or self.roi_model is not None):
@@ -114,13 +115,16 @@ class SampleReader:
         box = compute_roi_box(field, self.card.field.margin)
         return crop_image(image, box), box
 
-    def _make_targets(self, labels: NDArray[np.integer], unseen: NDArray[np.bool_]) -> NDArray[np.integer]:
+    def _make_targets(
+        self, labels: NDArray[np.integer], unseen: NDArray[np.bool_], item: SnapshotItem
+    ) -> NDArray[np.integer]:
         classes, n_classes = make_network_targets(labels, self.card), self.card.architecture.classes
         if self.label_steps and int(classes.max(initial=0)) >= n_classes:
             raise MedSegError(
                 f"the label steps make class {int(classes.max())}, but {self.card.id} has {n_classes} classes, "
                 "including background. Change the label steps, or train a network with more classes."
             )
+        classes = replace_by_sets(classes, labels, item.label_sets, n_classes, self.task.sides)
         return np.where(unseen, IGNORE_INDEX, classes) if unseen.any() else classes
 
 

@@ -120,8 +120,8 @@ def _choose_pixels(
     classes = labels[:height:PIXEL_STRIDE, :width:PIXEL_STRIDE]
     rows, columns = classes.shape
     by_pixel, truth = logits[:, :rows, :columns].reshape(len(logits), -1).T, classes.reshape(-1).astype(np.int64)
-    is_reviewed = truth != IGNORE_INDEX
-    by_pixel, truth = by_pixel[is_reviewed], truth[is_reviewed]
+    is_known = truth != IGNORE_INDEX if card.instances is not None else truth < len(logits)
+    by_pixel, truth = by_pixel[is_known], truth[is_known]  # not of ignored pixels, nor of labels for several classes
     truth = truth if card.instances is None else np.minimum(truth, 1)
     weights = _weight_pixels(by_pixel)
     return PixelSample(by_pixel[weights > 0], truth[weights > 0], weights[weights > 0])

@@ -169,6 +169,16 @@ def to_semantic_labels(labels: Labels, task: Task) -> Labels:
     return (labels > 0).astype(np.uint8) if task.instances else labels
 
 
+def merge_label_sets(predicted: Labels, case: LabelledCase, task: Task) -> Labels:
+    """Return predicted labels with the value of a set in place of its labels, as the reference of the case has them."""
+    if task.instances or not case.label_sets:
+        return predicted
+    merged = predicted.copy()
+    for value, members in case.label_sets.items():
+        merged[np.isin(predicted, list(members))] = value
+    return merged
+
+
 def score_labels(
     loaded: LoadedCase, predicted: Labels, task: Task, n_classes: int | None = None, seconds: float = 0.0
 ) -> EvaluatedCase:
@@ -187,7 +197,7 @@ def score_labels(
     seconds
         Duration of the prediction.
     """
-    reference = loaded.reference
+    reference, predicted = loaded.reference, merge_label_sets(predicted, loaded.case, task)
     counted = None if loaded.ignored_mask is None else ~loaded.ignored_mask
     if counted is not None:
         predicted, reference = (np.where(counted, labels, 0).astype(labels.dtype) for labels in (predicted, reference))
@@ -202,30 +212,31 @@ def score_labels(
 
 
 def _compute_overlap(case: LabelledCase, predicted: Labels, reference: Labels, task: Task, seconds: float) -> CaseScore:
-    values = [label.value for label in task.labels]
+    names = _name_labels(case, task)
+    values = list(names)
     ours, theirs = to_semantic_labels(predicted, task), to_semantic_labels(reference, task)
     per_label = compute_dice_per_label(ours, theirs, values)
     swapped = False
-    if task.sides is not None:
+    if task.sides is not None and not case.label_sets:
         exchanged = compute_dice_per_label(swap_sides(ours, task), theirs, values)
         swapped = sum(exchanged[side] for side in task.sides) > sum(per_label[side] for side in task.sides)
     return CaseScore(
         name=case.name,
         group=case.group,
         source=case.source,
-        dice={_get_label_name(task, value): figure for value, figure in per_label.items()},
+        dice={names[value]: figure for value, figure in per_label.items()},
         swapped=swapped,
         seconds=seconds,
         miou=compute_mean_iou(ours, theirs, task.n_classes),
         agreement=float(np.mean(ours == theirs)),
         foreground_dice=compute_dice(ours, theirs),
-        objects=compute_object_scores(predicted, reference) if task.instances else None,
-        in_reference=tuple(label.name for label in task.labels if (theirs == label.value).any()),
+        objects=compute_object_scores(predicted, reference) if task.instances and not case.label_sets else None,
+        in_reference=tuple(name for value, name in names.items() if (theirs == value).any()),
     )
 
 
 def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
-    """Add surface distances, precision, recall and accuracy to the scores of a case."""
+    """Add surface distances, precision, recall and accuracy of each label that the reference tells."""
     ours, theirs = to_semantic_labels(evaluated.predicted, task), to_semantic_labels(evaluated.reference, task)
     spacing = evaluated.image.spacing_mm or (1.0,) * theirs.ndim
     counted = np.ones(theirs.shape, bool) if evaluated.counted_mask is None else evaluated.counted_mask
@@ -233,6 +244,8 @@ def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
         name: {} for name in ("hd95", "mean_distance", "precision", "recall", "accuracy")
     }
     for label in task.labels:
+        if label.name not in evaluated.score.dice:
+            continue  # the reference only says that a pixel has one of several labels
         inside, wanted = ours == label.value, theirs == label.value
         if inside.any() and wanted.any():
             distances = compute_surface_distances(inside, wanted, spacing)
@@ -244,8 +257,16 @@ def add_full_metrics(evaluated: EvaluatedCase, task: Task) -> EvaluatedCase:
     return replace(evaluated, score=replace(evaluated.score, unit=unit, **columns))  # type: ignore[arg-type]
 
 
-def _get_label_name(task: Task, value: int) -> str:
-    return next(label.name for label in task.labels if label.value == value)
+def _name_labels(case: LabelledCase, task: Task) -> dict[int, str]:
+    """Return the name of each label that the reference of a case tells: a set has the names of all its labels."""
+    names = {label.value: label.name for label in task.labels}
+    sets = {} if task.instances else case.label_sets
+    hidden = {member for members in sets.values() for member in members}
+    merged = {
+        value: " or ".join(names.get(member, str(member)) for member in sorted(members))
+        for value, members in sets.items()
+    }
+    return {value: name for value, name in names.items() if value not in hidden} | merged
 
 
 def _find_group(stem: str, pattern: str) -> str:

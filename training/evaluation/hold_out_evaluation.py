@@ -24,6 +24,7 @@ from napari_medseg.inference.preprocess import PreparedImage, prepare_labels
 from napari_medseg.inference.roi import Box, compute_roi_box
 from training.data.ignore_regions import get_reviewed_part
 from training.data.instance_targets import make_network_targets
+from training.data.label_sets import replace_by_sets
 from training.data.label_transforms import apply_label_steps
 from training.data.labelled_cases import LabelledCase
 from training.data.sample_reader import check_label_values, check_labels_file
@@ -75,7 +76,9 @@ def read_evaluation_request(run_dir: Path) -> EvaluationRequest | None:
 def make_labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
     """Return the case of a snapshot's item."""
     files, part = (run_dir / item.image, run_dir / item.labels), get_reviewed_part(item, run_dir)
-    return LabelledCase(item.name, *files, item.group, item.source or "hold-out", part, item.labels_sha256)
+    return LabelledCase(
+        item.name, *files, item.group, item.source or "hold-out", part, item.labels_sha256, item.label_sets
+    )
 
 
 def load_hold_out_case(case: LabelledCase, task: Task) -> LoadedCase:
@@ -242,7 +245,9 @@ class HoldOutEvaluator:
         if result.roi is not None and card.field is not None:
             box = compute_roi_box(result.roi, card.field.margin)
         labels = apply_label_steps(_flatten_to_planes(_clear_ignored_value(loaded))[planes], self._label_steps)
-        targets = make_network_targets(labels[:, box[0], box[1]], card)
+        labels = labels[:, box[0], box[1]]
+        targets = make_network_targets(labels, card)
+        targets = replace_by_sets(targets, labels, loaded.case.label_sets, card.architecture.classes)
         if loaded.ignored_mask is not None:
             ignored = _flatten_to_planes(loaded.ignored_mask)[planes][:, box[0], box[1]]
             targets = np.where(ignored, IGNORE_INDEX, targets)

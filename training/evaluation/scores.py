@@ -114,7 +114,7 @@ def list_absent_labels(scores: Sequence[CaseScore]) -> tuple[str, ...]:
     if not scores or any(score.in_reference is None for score in scores):
         return ()
     found = {name for score in scores for name in score.in_reference or ()}
-    return tuple(name for name in scores[0].dice if name not in found)
+    return tuple(dict.fromkeys(name for score in scores for name in score.dice if name not in found))
 
 
 def exclude_absent_labels(scores: Sequence[CaseScore], absent: Sequence[str] | None = None) -> tuple[CaseScore, ...]:
@@ -129,7 +129,7 @@ def exclude_absent_labels(scores: Sequence[CaseScore], absent: Sequence[str] | N
         excluded.
     """
     absent = list_absent_labels(scores) if absent is None else absent
-    if not scores or set(absent) >= set(scores[0].dice):
+    if not scores or any(set(absent) >= set(score.dice) for score in scores):
         return tuple(scores)
     return tuple(replace(score, absent=tuple(dict.fromkeys((*score.absent, *absent)))) for score in scores)
 
@@ -167,22 +167,23 @@ class Evaluation:
         if len(parts) > 1:
             parts["all"] = list(self.scores)
         return [
-            _summarise_metric(metric, read, name, scores, labels_by)
+            _summarise_metric(metric, read, name, measured, labels_by)
             for metric, read in self._select_metrics().items()
             for name, scores in parts.items()
-            if set(list_absent_labels(scores)) < set(scores[0].dice)
+            if (measured := [score for score in scores if metric not in OBJECT_METRICS or score.objects is not None])
+            and set(list_absent_labels(measured)) < {label for score in measured for label in score.dice}
         ]
 
     def _select_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
         """Return the metrics that cards and tables show for this task."""
         metrics: dict[str, Callable[[CaseScore], float]] = {DICE: lambda score: score.mean_dice}
-        if self.scores and all(score.objects is not None for score in self.scores):
+        if any(score.objects is not None for score in self.scores):
             metrics |= {
                 AJI: lambda score: _get_object_scores(score).aji,
-                "PQ": lambda score: _get_object_scores(score).pq,
-                "F1 of objects": lambda score: _get_object_scores(score).f1,
+                PQ: lambda score: _get_object_scores(score).pq,
+                F1: lambda score: _get_object_scores(score).f1,
             }
-        elif self.scores and len(self.scores[0].dice) > 1:
+        elif any(len(score.dice) > 1 for score in self.scores):
             metrics |= {
                 "Dice of all labels as one": lambda score: score.foreground_dice,
                 "mean IoU with background": lambda score: score.miou,
@@ -191,7 +192,7 @@ class Evaluation:
 
 
 DICE = "Dice"
-AJI = "AJI"
+AJI, PQ, F1 = OBJECT_METRICS = ("AJI", "PQ", "F1 of objects")
 
 
 def _get_object_scores(score: CaseScore) -> ObjectScores:
@@ -207,7 +208,8 @@ def _summarise_metric(
     figures = [read(score) for score in scores]
     low, high = compute_bootstrap_interval(figures)
     uncounted = set.intersection(*(set(score.absent) for score in scores))
-    labels = [name for name in scores[0].dice if name not in uncounted] if metric == DICE else []
+    told = dict.fromkeys(name for score in scores for name in score.dice)
+    labels = [name for name in told if name not in uncounted] if metric == DICE else []
     return Score(
         dataset=name,
         metric=metric,
@@ -218,7 +220,9 @@ def _summarise_metric(
         ci_low=low,
         ci_high=high,
         per_label={
-            label: statistics.fmean(score.dice[label] for score in scores if label not in score.absent)
+            label: statistics.fmean(
+                score.dice[label] for score in scores if label in score.dice and label not in score.absent
+            )
             for label in labels
         },
         does_not_occur=list(nowhere),

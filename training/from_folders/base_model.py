@@ -130,6 +130,7 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
             weight=source.weight,
             field_labels=str(fields[case.name]) if fields else "",
             ignored_value=source.ignored_value,
+            label_sets=source.label_sets,
         )
 
 

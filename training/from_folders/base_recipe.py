@@ -29,8 +29,9 @@ class FolderSource(BaseModel):
     `field_labels`, a folder of labels, as the predictor does. `binarise` maps all values except 0 to label 1. The
     following steps change training labels only, never references: `drop_outside_air` removes pieces of labels at the
     image border that belong to no lung, `split_touching` numbers the objects of a binary mask, and `label_steps` names
-    further steps. `ignored_value` marks unlabelled pixels. `mask_orientation` and `same_voxels` tell how labels lie
-    that do not say so, see `core.formats.mask_placement`.
+    further steps. `ignored_value` marks unlabelled pixels. `label_sets` names the label values that stand for several
+    classes of the network, for example ``{"1": [1, 2]}`` for a lesion of one kind or the other.
+    `mask_orientation` and `same_voxels` tell how labels lie that do not say so, see `core.formats.mask_placement`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,7 @@ class FolderSource(BaseModel):
     split_touching: bool = False
     label_steps: tuple[PostprocessingStep, ...] = ()
     ignored_value: int | None = Field(None, ge=1)
+    label_sets: dict[int, tuple[int, ...]] = {}
     mask_orientation: MaskOrientation | None = None
     same_voxels: bool = False
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor
 
+from training.losses.label_sets import resolve_sets
 from training.losses.masking import fill_ignored, make_valid_mask, one_hot
 
 MAX_GAP_SIGMAS = 4.0
@@ -25,7 +26,7 @@ def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor
     values are in square pixels and can be in the hundreds: use a small weight, or `log_hausdorff_loss`. Parameters as
     in `training.losses.losses.cross_entropy`; the result is a scalar.
     """
-    true = one_hot(fill_ignored(target), logits.shape[1])
+    true = one_hot(fill_ignored(resolve_sets(logits, target)), logits.shape[1])
     counted = make_valid_mask(target)
     likely = torch.where(counted[:, None] > 0, torch.softmax(logits.float(), dim=1), true)
     value: Tensor = HausdorffDTLoss(alpha=power, include_background=False)(likely, true)
@@ -44,7 +45,7 @@ def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
     constant of their equation 4 is kept, so that the loss is 0 for a correct prediction and never negative; with a
     negative loss, a trainable weight would diverge. Parameters as in `training.losses.losses.cross_entropy`.
     """
-    true = one_hot(fill_ignored(target), logits.shape[1])[:, 1:]
+    true = one_hot(fill_ignored(resolve_sets(logits, target)), logits.shape[1])[:, 1:]
     counted = make_valid_mask(target)
     off = torch.softmax(logits.float(), dim=1)[:, 1:] - true
     total = (off * compute_signed_distances(true) * counted[:, None]).sum()

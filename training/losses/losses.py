@@ -3,7 +3,7 @@
 All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels
 with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Losses with
 `class_weights` average over pixels, weighted by the true class. The others compute each class separately, so that a
-small class counts as much as a large one.
+small class counts as much as a large one. A pixel may be labelled with several classes, see `training.data.label_sets`.
 """
 
 import functools
@@ -17,7 +17,14 @@ from torch import Tensor
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
-from training.losses.masking import make_valid_mask, one_hot, pixelwise_cross_entropy
+from training.losses.label_sets import (
+    find_set_codes,
+    make_members_mask,
+    make_overlap_maps,
+    pixelwise_cross_entropy,
+    resolve_sets,
+)
+from training.losses.masking import make_valid_mask
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SMOOTHING_PX = 1.0
@@ -110,7 +117,7 @@ def boundary_weighted_cross_entropy(
         connected component of a label is an object.
     """
     counted = make_valid_mask(target)
-    gaps = compute_gap_weights(target, sigma_px, int(core_class))
+    gaps = compute_gap_weights(resolve_sets(logits, target), sigma_px, int(core_class))
     weights = _compute_pixel_weights(target, class_weights) + strength * gaps * counted
     return (pixelwise_cross_entropy(logits, target) * weights).sum() / counted.sum().clamp(min=1.0)
 
@@ -168,11 +175,15 @@ def _list_options(name: str) -> list[str]:
 
 
 def _compute_pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Return the weight of each pixel (n, h, w): that of its class, 0 for ignored pixels."""
+    """Return the weight of each pixel (n, h, w): that of its class, the mean of a set; 0 for ignored pixels."""
     counted = make_valid_mask(target)
     if class_weights is None:
         return counted
-    return class_weights.to(counted)[target.masked_fill(target == IGNORE_INDEX, 0)] * counted
+    weights = class_weights.to(counted)
+    if not find_set_codes(target, len(weights)):
+        return weights[target.masked_fill(target == IGNORE_INDEX, 0)] * counted
+    members = make_members_mask(target, len(weights)).float()
+    return (members * weights.reshape(1, -1, 1, 1)).sum(dim=1) / members.sum(dim=1) * counted
 
 
 def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -183,24 +194,13 @@ def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor 
 def _compute_overlap_loss(logits: Tensor, target: Tensor, jaccard: bool) -> Tensor:
     """Return MONAI's Dice or Jaccard loss; the smoothing of the Jaccard is doubled, as MONAI doubles the overlap."""
     smoothing = 2.0 * SMOOTHING_PX if jaccard else SMOOTHING_PX
-    loss = DiceLoss(
-        include_background=False,
-        to_onehot_y=True,
-        softmax=True,
-        jaccard=jaccard,
-        smooth_nr=smoothing,
-        smooth_dr=smoothing,
-        batch=True,
-        ignore_index=IGNORE_INDEX,
-    )
-    value: Tensor = loss(logits.float(), target[:, None])
+    loss = DiceLoss(jaccard=jaccard, smooth_nr=smoothing, smooth_dr=smoothing, batch=True)
+    value: Tensor = loss(*make_overlap_maps(logits, target))
     return value
 
 
 def _compute_areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return overlap, predicted and true area of each foreground class over the batch, in pixels, (classes - 1,)."""
-    counted = make_valid_mask(target)[:, None]
-    likely = torch.softmax(logits.float(), dim=1)[:, 1:] * counted
-    true = one_hot(target, logits.shape[1])[:, 1:] * counted
+    """Return overlap, predicted and true area of each class and set over the batch, in pixels, (n,)."""
+    likely, true = make_overlap_maps(logits, target)
     over = (0, 2, 3)
     return (likely * true).sum(over), likely.sum(over), true.sum(over)

@@ -20,11 +20,6 @@ def one_hot(target: Tensor, n_classes: int) -> Tensor:
     return functional.one_hot(known, n_classes).movedim(-1, 1).float()
 
 
-def pixelwise_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of each pixel (n, h, w), 0 for ignored pixels; always computed in float32."""
-    return functional.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
-
-
 def fill_ignored(target: Tensor) -> Tensor:
     """Give ignored pixels (n, h, w) the class of the nearest valid pixel; background if a patch has no valid pixel.
 

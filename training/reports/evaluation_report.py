@@ -56,7 +56,7 @@ def describe_absent_labels(evaluation: Evaluation) -> str:
     names = evaluation.absent_labels
     if not names:
         return ""
-    if set(names) == set(evaluation.scores[0].dice):
+    if set(names) == {name for score in evaluation.scores for name in score.dice}:
         return "No label occurs in the references, so there are no scores."
     return f"{', '.join(names)}: does not occur in the references, so it has no score."
 
@@ -90,7 +90,7 @@ def _get_value(score: CaseScore, kind: str, label: str) -> float | str:
 
 
 def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
-    labels = list(evaluation.scores[0].dice) if evaluation.scores else []
+    labels = list(dict.fromkeys(name for score in evaluation.scores for name in score.dice))
     with_objects = any(score.objects is not None for score in evaluation.scores)
     objects = OBJECT_METRICS if with_objects else ()
     header = ["name", "group", "source", "mean_dice", "miou", "agreement", "foreground_dice", *objects]
@@ -99,7 +99,7 @@ def _build_table(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     for score in evaluation.scores:
         row: list[Any] = [score.name, score.group, score.source, score.mean_dice, score.miou, score.agreement]
         row += [score.foreground_dice]
-        row += [getattr(score.objects, figure) for figure in objects]
+        row += ["" if score.objects is None else getattr(score.objects, figure) for figure in objects]
         row += [_get_value(score, kind, name) for kind in LABEL_METRICS for name in labels]
         rows.append([*row, score.unit, int(score.swapped), round(score.seconds, 3)])
     return [*header, "unit", "swapped", "seconds"], rows

@@ -158,10 +158,10 @@ def _build_label_table(outcome: RunOutcome) -> html.Table | None:
     old, new = outcome.old, outcome.new
     if not new:
         return None
-    labels = [name for name in new[0].dice if any(name not in case.absent for case in new)]
+    labels = list(dict.fromkeys(name for case in new for name in case.dice if name not in case.absent))
     rows = [
         [
-            *_build_change_row(name, [one.dice[name] for one in old], [one.dice[name] for one in new]),
+            *_build_change_row(name, *([one.dice[name] for one in side if name in one.dice] for side in (old, new))),
             _mean_iou(new, [name]),
         ]
         for name in labels
@@ -169,7 +169,7 @@ def _build_label_table(outcome: RunOutcome) -> html.Table | None:
     if len(labels) > 1:
         means = _build_change_row("mean of labels", [one.mean_dice for one in old], [one.mean_dice for one in new])
         rows.append([*means, _mean_iou(new, labels)])
-    if new[0].objects is not None:
+    if all(case.objects is not None for case in new):
         rows.append(
             [
                 *_build_change_row(new[0].metric, [one.metric_value for one in old], [one.metric_value for one in new]),
@@ -189,7 +189,9 @@ def _build_change_row(name: str, old: Sequence[float], new: Sequence[float]) -> 
 
 
 def _mean_iou(cases: Sequence[CaseScore], labels: Sequence[str]) -> float:
-    return statistics.fmean(case.iou[name] for case in cases for name in labels if name not in case.absent)
+    return statistics.fmean(
+        case.iou[name] for case in cases for name in labels if name in case.iou and name not in case.absent
+    )
 
 
 def _draw_reliability(found: Reliability | None) -> svg_charts.Chart | None:

@@ -8,9 +8,10 @@ from training_phantoms import item, small_card
 
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.model_card import PostprocessingStep, RegionOfInterest
+from napari_medseg.core.model_card import InstanceSeparation, PostprocessingStep, RegionOfInterest
 from napari_medseg.core.snapshot import IGNORE_INDEX, Box, Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
+from training.data.label_sets import encode_label_set
 from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes
 
 LUNGS = TASKS["lungs"]
@@ -164,3 +165,28 @@ def test_steps_change_labels_and_must_not_make_classes_that_the_network_lacks(tm
     np.testing.assert_array_equal(binary.labels, plain.labels > 0)
     with pytest.raises(MedSegError, match="class 4"):
         reader(tmp_path, (PostprocessingStep(name="distance", options={"n_levels": 4}),)).read_image(one)
+
+
+def test_a_label_may_stand_for_several_classes(tmp_path: Path) -> None:
+    one = item(tmp_path, "a", Role.TRAIN, seed=1)
+    plain = reader(tmp_path).read_image(one, 0).planes[0].labels
+    tifffile.imwrite(tmp_path / one.labels, (plain > 0).astype(np.uint8))  # lung, without its side
+    lung = one.model_copy(update={"label_sets": {1: (1, 2)}})
+    coded = reader(tmp_path).read_image(lung, 0).planes[0].labels
+    assert set(np.unique(coded)) == {0, encode_label_set([1, 2])}
+    assert np.array_equal(coded > 0, plain > 0)
+
+
+def test_a_mask_without_instances_says_where_objects_are_and_not_their_borders(tmp_path: Path) -> None:
+    one = item(tmp_path, "a", Role.TRAIN)
+    blob = np.zeros((64, 64), np.uint8)
+    blob[10:30, 10:50] = 1  # touching nuclei
+    blob[40:50, 40:50] = 255  # ambiguous
+    tifffile.imwrite(tmp_path / one.labels, blob)
+    levels = InstanceSeparation(levels=[0.0, 0.3, 0.6])
+    card = small_card().model_copy(update={"task": "nuclei", "instances": levels})
+    card = card.model_copy(update={"architecture": card.architecture.model_copy(update={"classes": 4})})
+    mask = one.model_copy(update={"label_sets": {1: (1, 2, 3)}, "ignored_value": 255})
+    (plane,) = SampleReader(tmp_path, card, TASKS["nuclei"], seed=0).read_image(mask, 0).planes
+    assert set(np.unique(plane.labels)) == {0, encode_label_set([1, 2, 3]), IGNORE_INDEX}
+    assert np.array_equal(plane.labels == IGNORE_INDEX, blob == 255)
