@@ -16,7 +16,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 
 
 class Change(NamedTuple):
-    """Voxels of a box that get a value: `mask` is bool in the box, `new` one value, or one for each voxel of the box."""
+    """Voxels of a box that get a value: `mask` is bool in it, `new` one value, or one for each of its voxels."""
 
     box: Box
     mask: NDArray[np.bool_]
@@ -141,6 +141,20 @@ class Canvas:
         if n_kept:
             message += f"; {n_kept:,} voxels that a person set stay"
         return Edit(self.shape, voxel_runs, message)
+
+    def make_confirmation(self, message: str, box: Box, mask: NDArray[np.bool_]) -> Edit:
+        """Make an edit that changes no value: it says that the voxels are right, and the journal keeps that.
+
+        Raises
+        ------
+        MedSegError
+            If a person set all of them already.
+        """
+        confirmed = mask if self.protected is None else mask & ~self.protected[box]
+        runs = self._pack(box, confirmed, self.labels[box])
+        if not runs.size:
+            raise MedSegError("a person set all of these voxels already.")
+        return Edit(self.shape, runs, message)
 
     def _pack(self, box: Box, changed: NDArray[np.bool_], new: int | NDArray[Any]) -> NDArray[Any]:
         """Pack the changed voxels of a box into runs of equal old and new value."""

@@ -67,15 +67,16 @@ class Edit:
         start, runs = start[first:last], runs[first:last]
         (y, x), length = np.divmod(start, width), runs["length"].astype(np.int64)
         if not start.size:
-            return PlanePreview((slice(0, 0), slice(0, 0)), np.zeros((0, 0), np.bool_), np.zeros((0, 0), np.uint32))
+            nothing = np.zeros((0, 0), np.uint32)
+            return PlanePreview((slice(0, 0), slice(0, 0)), nothing.astype(np.bool_), nothing, nothing)
         box = (slice(int(y[0]), int(y[-1]) + 1), slice(int(x.min()), int((x + length).max())))
-        values = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint32)
-        mask = np.zeros(values.shape, np.bool_)
-        packed_start = (y - box[0].start) * values.shape[1] + x - box[1].start
-        indices = _expand_runs(packed_start, length)
+        shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
+        mask, old, new = np.zeros(shape, np.bool_), np.zeros(shape, np.uint32), np.zeros(shape, np.uint32)
+        indices = _expand_runs((y - box[0].start) * shape[1] + x - box[1].start, length)
         mask.reshape(-1)[indices] = True
-        values.reshape(-1)[indices] = np.repeat(runs["new"], length)
-        return PlanePreview(box, mask, values)
+        old.reshape(-1)[indices] = np.repeat(runs["old"], length)
+        new.reshape(-1)[indices] = np.repeat(runs["new"], length)
+        return PlanePreview(box, mask, old, new)
 
     def apply(self, labels: NDArray[Any]) -> None:
         """Write the new values into C-contiguous labels of the same shape.
@@ -108,11 +109,12 @@ class Edit:
 
 @dataclass(frozen=True, eq=False)
 class PlanePreview:
-    """The change on one slice: its box (y, x), the voxels that change, bool, and their new values, uint32."""
+    """The change on one slice: its box (y, x), the voxels that change, bool, their old and new values, uint32."""
 
     box: Box
     mask: NDArray[np.bool_]
-    values: NDArray[np.uint32]
+    old: NDArray[np.uint32]
+    new: NDArray[np.uint32]
 
 
 def _expand_runs(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:

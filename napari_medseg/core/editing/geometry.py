@@ -33,7 +33,7 @@ def join_boxes(boxes: Sequence[Box]) -> Box:
 
 
 def get_box_shape(box: Box) -> tuple[int, ...]:
-    """Number of voxels along each axis."""
+    """Return the number of voxels along each axis."""
     return tuple(side.stop - side.start for side in box)
 
 

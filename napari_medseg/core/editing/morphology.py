@@ -1,4 +1,4 @@
-"""Morphology of masks with distances in millimetres, fast enough for a whole lung: no distance transform of a volume."""
+"""Morphology of masks with distances in millimetres, without a distance transform: fast enough for a whole lung."""
 
 import math
 from collections import defaultdict
@@ -20,8 +20,8 @@ _ROUNDING = 1e-6
 def dilate_ball(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
     """Return all voxels whose distance to a true voxel is at most the radius; exact, within the array.
 
-    The ball is taken apart into rows: the mask is widened along x by each half-width that occurs, and the widened masks,
-    packed to bits, are shifted along y and z. Time grows with the square of the radius in voxels, not with its cube.
+    The ball is taken apart into rows: the mask is widened along x by each half-width that occurs, and the wider masks,
+    packed to bits, are shifted along y and z. Time grows with the square of the radius in voxels, not its cube.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def smooth_mask(mask: Mask, spacing_mm: Sequence[float], sigma_mm: float) -> Mas
 
 
 def count_smoothing_passes(spacing_mm: Sequence[float], sigma_mm: float) -> tuple[int, ...]:
-    """Number of passes of the filter (1, 2, 1) / 4 for each axis; each adds half a squared voxel to the variance."""
+    """Return the number of passes of (1, 2, 1) / 4 for each axis; each adds half a squared voxel to the variance."""
     finest = min(spacing_mm)
     return tuple(
         0 if math.isinf(mm) else max(round(2 * (sigma_mm / mm) ** 2), int(mm < 1.5 * finest)) for mm in spacing_mm
@@ -106,7 +106,10 @@ def _find_row_shifts(
 ) -> dict[int, list[tuple[int, int]]]:
     """Shifts along z and y of the rows of a ball, by the half-width of the row."""
     limit = radius * radius * (1 + _ROUNDING)
-    reach = [0 if math.isinf(mm) else min(int(radius / mm * (1 + _ROUNDING)), n - 1) for mm, n in zip(spacing, shape, strict=True)]
+    reach = [
+        0 if math.isinf(mm) else min(int(radius / mm * (1 + _ROUNDING)), n - 1)
+        for mm, n in zip(spacing, shape, strict=True)
+    ]
     shifts: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for z in range(-reach[0], reach[0] + 1):
         for y in range(-reach[1], reach[1] + 1):

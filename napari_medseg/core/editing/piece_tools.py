@@ -139,7 +139,9 @@ def fill_region(canvas: Canvas, seed: tuple[int, ...], value: int, *, is_planar:
     box, mask = flood(canvas.shape, index, lambda where: labels[where] == old, is_planar=is_planar)
     axes = range(len(box) - (2 if is_planar else len(box)), len(box))
     if old == 0 and any(box[axis].start == 0 or box[axis].stop == canvas.shape[axis] for axis in axes):
-        raise MedSegError("the background is not filled: it is open to the border of the image. Close the outline first.")
+        raise MedSegError(
+            "the background is not filled: it is open to the border of the image. Close the outline first."
+        )
     message = f"filled {format_size(canvas, int(np.count_nonzero(mask)), box)} with {canvas.name(value)}"
     return canvas.make_edit(message, [Change(box, mask, value)], f"this is {canvas.name(value)} already.")
 
@@ -153,7 +155,7 @@ def rank_labels(canvas: Canvas, piece: Piece) -> list[int]:
     others = [label.value for label in canvas.task.labels if label.value != piece.value]
     if canvas.probability is None or canvas.task.instances:
         return others
-    mean = {value: float(canvas.probability[(value, *piece.box)][piece.mask].mean()) for value in others}
+    mean = {value: float(canvas.probability[value][piece.box][piece.mask].mean()) for value in others}
     return sorted(others, key=lambda value: -mean[value])
 
 
