@@ -41,7 +41,7 @@ def threshold_piece(canvas: Canvas, piece: Piece, threshold: float) -> Edit:
     _check_threshold(canvas, threshold)
     name = canvas.name(piece.value)
     if threshold > NEUTRAL:
-        lost = piece.mask & ~reaches_threshold(canvas, piece.box, piece.value, threshold)
+        lost: NDArray[np.bool_] = piece.mask & ~reaches_threshold(canvas, piece.box, piece.value, threshold)
         n = int(np.count_nonzero(lost))
         if n == piece.n_voxels:
             raise MedSegError(f"nothing of {name} reaches {threshold:.2f}. Choose less, or delete the piece.")
@@ -50,7 +50,8 @@ def threshold_piece(canvas: Canvas, piece: Piece, threshold: float) -> Edit:
 
     def is_member(box: Box) -> NDArray[np.bool_]:
         labels = canvas.labels[box]
-        return (labels == piece.value) | ((labels == 0) & reaches_threshold(canvas, box, piece.value, threshold))
+        reached = reaches_threshold(canvas, box, piece.value, threshold)
+        return np.asarray((labels == piece.value) | ((labels == 0) & reached))
 
     first = np.unravel_index(int(piece.mask.argmax()), piece.mask.shape)
     seed = tuple(int(place) + side.start for place, side in zip(first, piece.box, strict=True))

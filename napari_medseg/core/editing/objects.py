@@ -252,4 +252,4 @@ def _fill_gap(canvas: Canvas, bridge: NDArray[np.bool_], labels: NDArray[Any], e
             f"{canvas.name(values[0])} and {canvas.name(values[1])} are {width:.0f} px apart, "
             "too far to be one object. Extend one to the other first."
         )
-    bridge[window] |= (labels[window] == 0) & (to_one + to_other <= width + 2)
+    bridge[window] |= (labels[window] == 0) & (to_one + to_other <= width + 1.5)

@@ -208,8 +208,8 @@ def _check_planes(canvas: Canvas, value: int, one_plane: int, other_plane: int) 
         raise MedSegError(f"there is no slice between {low} and {high}.")
     if high - low > MAX_APART:
         raise MedSegError(
-            f"slices {low} and {high} are {high - low} apart; over more than {MAX_APART}, interpolation makes masks worse. "
-            f"Draw slice {low + MAX_APART} first."
+            f"slices {low} and {high} are {high - low} apart; over more than {MAX_APART}, interpolation makes masks "
+            f"worse. Draw slice {low + MAX_APART} first."
         )
     return low, high
 
@@ -217,7 +217,7 @@ def _check_planes(canvas: Canvas, value: int, one_plane: int, other_plane: int) 
 def _group_overlapping(
     low: NDArray[np.bool_], high: NDArray[np.bool_]
 ) -> tuple[list[tuple[Box, NDArray[np.bool_], NDArray[np.bool_]]], int]:
-    """Group the pieces of two slices that overlap: box and both masks of each group, and the number of the others."""
+    """Group the pieces of two slices that overlap: box and both masks of each group; and count the others."""
     numbers = [ndimage.label(mask, _FULL) for mask in (low, high)]
     (below, n_below), (above, n_above) = numbers
     both = low & high
