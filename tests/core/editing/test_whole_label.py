@@ -41,8 +41,7 @@ def test_specks_of_a_slice() -> None:
 
 def test_specks_touching_another_label_are_found() -> None:
     labels = make_nuclei(50)
-    labels[10, 19] = 2  # right of nucleus 1, far from nucleus 2
-    labels[10, 20] = 1
+    labels[10, 19] = 2  # touches nucleus 1 and not nucleus 2
     canvas = Canvas(freeze(labels), NUCLEI)
     assert whole_label.remove_specks_in_plane(canvas, 5.0).n_voxels == 1
 
