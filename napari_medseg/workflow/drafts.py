@@ -1,7 +1,7 @@
 """A draft: the labels of an open review. Each stroke is written to the journal before it is applied."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,9 @@ from napari_medseg.core.project.review_region import (
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review
+
+if TYPE_CHECKING:  # the tools need SciPy, a draft does not
+    from napari_medseg.core.editing.edit import Edit
 
 
 class Draft:
@@ -133,6 +136,14 @@ class Draft:
         stroke = Stroke.from_voxels(StrokeKind.PAINT, indices, old, new)
         if stroke.voxel_runs.size:
             self._add_stroke(stroke)
+
+    def record_edit(self, edit: "Edit") -> None:
+        """Record and apply the edit of a tool as one manual stroke, with the errors of `record`.
+
+        It was made from these labels: an edit with other old values is stale and refused.
+        """
+        edit.check_is_current(self.labels)
+        self._add_stroke(edit.stroke)
 
     def undo(self) -> Stroke | None:
         """Undo the last stroke in journal and labels; return it, or `None`. Unlimited, also after a restart."""

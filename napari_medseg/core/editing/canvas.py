@@ -134,7 +134,7 @@ class Canvas:
         voxel_runs = np.concatenate(runs) if runs else np.empty(0, VOXEL_RUN_DTYPE)
         if not voxel_runs.size:
             if n_kept:
-                raise MedSegError(f"nothing changes: a person set all {n_kept:,} voxels. Paint them by hand.")
+                raise MedSegError(f"nothing changes: a person set all of it ({n_kept:,} voxels). Paint it by hand.")
             raise MedSegError(nothing or f"nothing changes: {message} is done already.")
         if len(runs) > 1:
             voxel_runs = voxel_runs[np.argsort(voxel_runs["start"], kind="stable")]
@@ -178,7 +178,13 @@ def _split_runs(
     """Split the runs of changed voxels so that each has one value."""
     inside, flat = changed.reshape(-1), values.reshape(-1)
     breaks = np.flatnonzero((flat[1:] != flat[:-1]) & inside[1:] & inside[:-1]) + 1
-    return (np.union1d(start, breaks), np.union1d(stop, breaks)) if breaks.size else (start, stop)
+    return (_merge(start, breaks), _merge(stop, breaks)) if breaks.size else (start, stop)
+
+
+def _merge(one: Indices, other: Indices) -> Indices:
+    """Merge two ascending arrays without repeats; faster than `numpy.union1d`, which does not know that they ascend."""
+    merged = np.sort(np.concatenate([one, other]), kind="stable")
+    return merged[np.concatenate(([True], merged[1:] != merged[:-1]))]
 
 
 def _check_shape(name: str, array: NDArray[Any] | None, shape: tuple[int, ...], spatial: slice) -> None:

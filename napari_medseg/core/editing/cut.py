@@ -20,7 +20,7 @@ from napari_medseg.core.editing.objects import find_free_numbers, find_pieces_on
 from napari_medseg.core.editing.pieces import Piece
 from napari_medseg.core.errors import MedSegError
 
-STEP_PX = 12.0
+STEP_PX = 24.0
 """Lines are taken apart into steps of this length, because each step reads the pixels of its own box only."""
 MIN_PART_PX = 4
 """Smaller parts are crumbs of an unsteady line; they stay with their neighbour. Tiny objects have no crumbs."""
@@ -134,7 +134,7 @@ def split_piece(piece: Piece, line: NDArray[np.float64]) -> NDArray[np.int64]:
 def _find_cut_links(line: NDArray[np.float64], shape: Sequence[int]) -> dict[tuple[int, int], NDArray[np.bool_]]:
     """Return for each direction which pixels the line parts from their neighbour in it, bool (y, x)."""
     is_cut = {step: np.zeros(shape, np.bool_) for step in _NEIGHBOURS}
-    for start, end in _iterate_steps(line):
+    for start, end in _list_steps_in(line, shape):
         low = np.maximum(np.floor(np.minimum(start, end)).astype(int) - 1, 0)
         high = np.minimum(np.ceil(np.maximum(start, end)).astype(int) + 2, shape)
         if (low >= high).any():
@@ -151,13 +151,23 @@ def _find_cut_links(line: NDArray[np.float64], shape: Sequence[int]) -> dict[tup
     return is_cut
 
 
-def _iterate_steps(line: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    steps = []
-    for start, end in itertools.pairwise(line):
-        n = max(1, int(np.ceil(np.hypot(*(end - start)) / STEP_PX)))
-        corners = [start + (end - start) * (step / n) for step in range(n + 1)]
-        steps += list(itertools.pairwise(corners))
-    return steps
+def _list_steps_in(line: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Return short steps of a line that pass a box from 0 to a shape, float64 (n, 2, 2)."""
+    segments = np.stack([line[:-1], line[1:]], axis=1)
+    segments = segments[_pass_box(segments, shape)]
+    counts = np.maximum(1, np.ceil(np.hypot(*(segments[:, 1] - segments[:, 0]).T) / STEP_PX)).astype(int)
+    owner = np.repeat(np.arange(len(segments)), counts)
+    place = np.arange(owner.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    start, way = segments[owner, 0], segments[owner, 1] - segments[owner, 0]
+    share = (np.stack([place, place + 1]) / counts[owner])[:, :, np.newaxis]
+    steps = np.stack([start + way * share[0], start + way * share[1]], axis=1)
+    return steps[_pass_box(steps, shape)]
+
+
+def _pass_box(segments: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether the surroundings of each segment (n, 2, 2) overlap a box from 0 to a shape."""
+    low, high = segments.min(axis=1), segments.max(axis=1)
+    return np.asarray(((high > -2) & (low < np.asarray(shape) + 1)).all(axis=1))
 
 
 def _find_pixels_beside(is_cut: dict[tuple[int, int], NDArray[np.bool_]]) -> NDArray[np.bool_]:
@@ -178,7 +188,8 @@ def _list_links(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Links (n, 2) between nodes, from pixels beside the line to all their neighbours: those kept, those cut."""
     kept, severed = [], []
-    for step in itertools.product((-1, 0, 1), repeat=3):
+    depth_steps = (-1, 0, 1) if mask.shape[0] > 1 else (0,)
+    for step in itertools.product(depth_steps, (-1, 0, 1), (-1, 0, 1)):
         there = tuple(place + move for place, move in zip(places, step, strict=True))
         exists = np.logical_and.reduce([(t >= 0) & (t < n) for t, n in zip(there, mask.shape, strict=True)])
         here, there = (tuple(axis[exists] for axis in ends) for ends in (places, there))

@@ -78,6 +78,10 @@ class Edit:
         new.reshape(-1)[indices] = np.repeat(runs["new"], length)
         return PlanePreview(box, mask, old, new)
 
+    def check_is_current(self, labels: NDArray[Any]) -> None:
+        """Raise `MedSegError` if the edit was made from other labels: of another shape, or changed since."""
+        self._check(labels, "old")
+
     def apply(self, labels: NDArray[Any]) -> None:
         """Write the new values into C-contiguous labels of the same shape.
 
@@ -93,18 +97,23 @@ class Edit:
         self._write(labels, "new", "old")
 
     def _write(self, labels: NDArray[Any], before: str, after: str) -> None:
-        if labels.shape != self.shape or not labels.flags.c_contiguous:
-            raise MedSegError(f"this edit is for labels of shape {self.shape}, not {labels.shape}. Use the tool again.")
+        self._check(labels, before)
         flat, runs = labels.reshape(-1), self.voxel_runs
         starts = runs["start"].astype(np.int64)
-        if not np.array_equal(flat[starts], runs[before]):  # one voxel per run: cheap, and finds a stale preview
-            raise MedSegError("the labels changed since this preview was made. Use the tool again.")
         if runs.size and self.n_voxels < MIN_MEAN_RUN * runs.size:
             flat[_expand_runs(starts, runs["length"].astype(np.int64))] = np.repeat(runs[after], runs["length"])
             return
         stops = (starts + runs["length"]).tolist()
         for start, stop, value in zip(starts.tolist(), stops, runs[after].tolist(), strict=True):
             flat[start:stop] = value
+
+    def _check(self, labels: NDArray[Any], before: str) -> None:
+        """Compare one voxel per run: cheap, and finds a stale preview."""
+        if labels.shape != self.shape or not labels.flags.c_contiguous:
+            raise MedSegError(f"this edit is for labels of shape {self.shape}, not {labels.shape}. Use the tool again.")
+        starts = self.voxel_runs["start"].astype(np.int64)
+        if not np.array_equal(labels.reshape(-1)[starts], self.voxel_runs[before]):
+            raise MedSegError("the labels changed since this preview was made. Use the tool again.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,8 +183,9 @@ def _make_outline_edit(
     gained = wanted & ~mask & (canvas.labels[box] == 0)
     lost = mask & ~wanted
     n_gained, n_lost = int(np.count_nonzero(gained)), int(np.count_nonzero(lost))
-    new = np.where(gained, canvas.labels.dtype.type(piece.value), canvas.labels.dtype.type(0))
     parts = [f"{sign}{n:,}" for sign, n in (("+", n_gained), ("−", n_lost)) if n]
     message = f"{verb}: {' '.join(parts)} {format_size(canvas, 0, piece.box).split()[-1]}"
+    changes = [Change(box, gained, piece.value)] if n_gained else []
+    changes += [Change(box, lost, 0)] if n_lost else []
     nothing = f"nothing changes: {canvas.name(piece.value)} has no room, or the step is below a voxel."
-    return canvas.make_edit(message, [Change(box, gained | lost, new)], nothing)
+    return canvas.make_edit(message, changes, nothing)

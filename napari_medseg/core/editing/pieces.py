@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_medseg.core.editing.geometry import Box, find_tight_box, get_box_shape, move_box, pad_box
 from napari_medseg.core.editing.runs import find_components
@@ -18,6 +19,8 @@ from napari_medseg.core.errors import MedSegError
 
 START_MARGINS = {2: (48, 48), 3: (12, 48, 48)}
 """Half the size of the first box, voxels; a nucleus or a lesion usually fits."""
+SMALL_BOX_VOXELS = 1 << 15
+"""In a small box a voxel-wise labelling is faster than runs."""
 Membership = Callable[[Box], NDArray[np.bool_]]
 """Which voxels of a box belong to the region that is looked for."""
 
@@ -116,27 +119,26 @@ def flood(
     margins = [0 if is_planar and len(shape) - axis > 2 else n for axis, n in enumerate(START_MARGINS[len(shape)])]
     box = pad_box(tuple(slice(place, place + 1) for place in seed), margins, shape)
     while True:
-        members = is_member(box)
-        components = find_components(members)
-        found = components.find_at(tuple(place - side.start for place, side in zip(seed, box, strict=True)))
-        local = components.find_box(found)
+        local, mask = _find_connected(is_member(box), tuple(p - side.start for p, side in zip(seed, box, strict=True)))
         larger = tuple(
             _grow_side(side, inner, length, grows=margin > 0)
             for side, inner, length, margin in zip(box, local, shape, margins, strict=True)
         )
         if larger == box:
             tight = tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(local, box, strict=True))
-            is_alone = components.n == 1
-            mask = members if is_alone else components.paint(np.arange(components.n) == found)
             return tight, mask[local]
         box = larger
 
 
-def make_piece(value: int, box: Box, mask: NDArray[np.bool_], *, is_planar: bool) -> Piece:
-    """Return voxels of a box, at least one, as a piece with the smallest box."""
-    tight = find_tight_box(mask)
-    moved = tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(tight, box, strict=True))
-    return Piece(value, moved, mask[tight], is_planar)
+def _find_connected(members: NDArray[np.bool_], seed: tuple[int, ...]) -> tuple[Box, NDArray[np.bool_]]:
+    """Return the box of the component with the seed, and its voxels, both relative to the array."""
+    if members.size <= SMALL_BOX_VOXELS:
+        numbers, _ = ndimage.label(members, np.ones((3,) * members.ndim))
+        mask: NDArray[np.bool_] = numbers == numbers[seed]
+        return find_tight_box(mask), mask
+    components = find_components(members)
+    found = components.find_at(seed)
+    return components.find_box(found), components.paint(np.arange(components.n) == found)
 
 
 def _find_piece(labels: NDArray[Any], seed: Sequence[int], *, is_planar: bool) -> Piece:

@@ -92,7 +92,10 @@ def find_components(mask: NDArray[Any], *, full: bool = True) -> Components:
     row = start // width
     plane, y = np.divmod(row, height)
     links = []
+    is_plane = mask.ndim == 2 or mask.shape[0] == 1
     for dz, dy in _EARLIER_ROWS_FULL if full else _EARLIER_ROWS_BY_FACES:
+        if dz and is_plane:
+            continue
         possible = (plane + dz >= 0) & (y + dy >= 0) & (y + dy < height)
         target = row + dz * height + dy
         offset = (target - row) * width
@@ -114,13 +117,14 @@ def find_runs(mask: NDArray[Any]) -> tuple[Indices, Indices]:
     """Return flat starts and stops of the runs of true voxels, or of equal labels above 0, along the last axis."""
     rows = np.ascontiguousarray(mask).reshape(-1, mask.shape[-1])
     width = rows.shape[1]
-    changes = np.ones((rows.shape[0], width + 1), np.bool_)
+    changes = np.empty((rows.shape[0], width + 1), np.bool_)
     np.not_equal(rows[:, 1:], rows[:, :-1], out=changes[:, 1:-1])
     if mask.dtype == np.bool_:
         changes[:, 0], changes[:, -1] = rows[:, 0], rows[:, -1]
         places = np.flatnonzero(changes)
         places -= places // (width + 1)  # a row of changes is longer by one than a row of voxels
         return places[::2], places[1::2]
+    changes[:, 0] = changes[:, -1] = True
     places = np.flatnonzero(changes)
     is_end = places % (width + 1) == width
     flat = places - places // (width + 1)

@@ -56,10 +56,9 @@ def _swap(canvas: Canvas, box: Box, one: int, other: int) -> Edit:
     if one == other or 0 in (one, other):
         raise MedSegError(f"{canvas.name(one)} and {canvas.name(other)} cannot be swapped. Choose two labels.")
     is_one, is_other = canvas.labels[box] == one, canvas.labels[box] == other
-    new = np.where(is_one, canvas.labels.dtype.type(other), canvas.labels.dtype.type(one))
     message = f"swapped {canvas.name(one)} and {canvas.name(other)}"
     nothing = f"there is neither {canvas.name(one)} nor {canvas.name(other)} here."
-    return canvas.make_edit(message, [Change(box, is_one | is_other, new)], nothing)
+    return canvas.make_edit(message, [Change(box, is_one, other), Change(box, is_other, one)], nothing)
 
 
 def _remove_specks(canvas: Canvas, box: Box, smallest: tuple[float, str], values: Sequence[int]) -> Edit:

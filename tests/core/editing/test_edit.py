@@ -98,7 +98,7 @@ def test_protected_voxels_stay_and_the_message_says_so() -> None:
     assert left[protected].all()
     assert edit.message.endswith("10 voxels that a person set stay")
     protected[:] = True
-    with pytest.raises(MedSegError, match="a person set all 60 voxels"):
+    with pytest.raises(MedSegError, match=r"a person set all of it \(60 voxels\)"):
         delete_piece(guarded, piece)
 
 

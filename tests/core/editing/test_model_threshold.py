@@ -39,7 +39,7 @@ def make_canvas(own: NDArray[np.float32], dtype: Any = np.float32, n_classes: in
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @pytest.mark.parametrize("n_classes", [2, 3, 4])
-@pytest.mark.parametrize("threshold", [0.2, 0.34, 0.66, 0.9])
+@pytest.mark.parametrize("threshold", [0.2, 0.34, 0.66, 0.88])
 def test_piece_follows_the_probability(dtype: Any, n_classes: int, threshold: float) -> None:
     own = make_cone()
     canvas = make_canvas(own, dtype, n_classes)
