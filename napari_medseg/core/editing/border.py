@@ -130,7 +130,7 @@ def _snap(
     band = zone & (distance < snap_px)
     if not band.any() or not (mask & ~band).any() or not (~mask & ~band).any():
         return None
-    channels = image.astype(np.float32).reshape(*mask.shape, -1)
+    channels = np.nan_to_num(image.astype(np.float32).reshape(*mask.shape, -1))
     gradient = np.sqrt(
         sum(ndimage.gaussian_gradient_magnitude(channels[..., n], 1.0) ** 2 for n in range(channels.shape[-1]))
     )

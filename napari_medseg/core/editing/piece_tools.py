@@ -155,8 +155,9 @@ def rank_labels(canvas: Canvas, piece: Piece) -> list[int]:
     others = [label.value for label in canvas.task.labels if label.value != piece.value]
     if canvas.probability is None or canvas.task.instances:
         return others
-    mean = {value: float(canvas.probability[value][piece.box][piece.mask].mean()) for value in others}
-    return sorted(others, key=lambda value: -mean[value])
+    known = [value for value in others if value < len(canvas.probability)]
+    mean = {value: float(canvas.probability[value][piece.box][piece.mask].mean()) for value in known}
+    return sorted(others, key=lambda value: -mean.get(value, -1.0))
 
 
 def get_piece_spacing(canvas: Canvas, piece: Piece) -> tuple[float, ...]:

@@ -84,6 +84,9 @@ def paint_similar(
     box, covered = rasterise_stroke(path, brush.radius_px, plane_box)
     centres = _place_dabs(path, canvas.shape, brush.radius_px)
     dabs = [_accept(canvas, canvas.image, plane_box, centre, brush) for centre in centres]
+    dabs = [dab for dab in dabs if np.isfinite(dab.reference).all()]
+    if not dabs:
+        raise MedSegError("the image has no values under the stroke. Draw where it was measured.")
     accepted = np.zeros(covered.shape[-2:], np.bool_)
     origin = [side.start for side in box[-2:]]
     for dab in dabs:

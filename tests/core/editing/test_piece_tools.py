@@ -41,6 +41,8 @@ def test_second_most_likely_label_is_offered_first() -> None:
     piece = find_piece(labels, (3, 3))
     assert piece_tools.rank_labels(canvas, piece) == [3, 2]
     assert piece_tools.rank_labels(Canvas(labels, LESIONS), piece) == [2, 3]
+    fewer = Canvas(labels, LESIONS, probability=probability[:3])  # a model without the third label
+    assert piece_tools.rank_labels(fewer, piece) == [2, 3]
 
 
 def test_delete_one_of_600_nuclei() -> None:

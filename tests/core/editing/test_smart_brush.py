@@ -116,6 +116,8 @@ def test_what_cannot_be_painted_is_refused() -> None:
         paint_similar(canvas, [(-40, 4)], brush)
     with pytest.raises(MedSegError, match="no label 9"):
         paint_similar(canvas, [(4, 4)], SmartBrush(5, 9))
+    with pytest.raises(MedSegError, match="no values under the stroke"):
+        paint_similar(make_canvas(np.full((80, 80), np.nan, np.float32)), [(4, 4)], brush)
     full = Canvas(np.ones((80, 80), np.uint8), LESIONS, image=make_image())
     with pytest.raises(MedSegError, match="have the label already"):
         paint_similar(full, [(40, 40)], brush)
