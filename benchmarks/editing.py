@@ -3,7 +3,7 @@
 The limits are 100 ms on a slice of 512 x 512, 200 ms on one of 3000 x 3000 (p99), and 1 s for a piece of the volume. A
 slice has nuclei at a pitch of 20 px, or one piece over half of the image; the volume has two lungs of 10 million voxels
 each. The time is that from the gesture to the `Edit`, with finding the piece; `apply` and `journal` are timed
-separately, for the largest edit. Beside the time on the clock is the time of the processor: the tools use one thread, so
+separately, for the largest edit. Beside the time on the clock is that of the processor: the tools use one thread, so
 that it tells what an idle machine needs. "!" marks a p99 above its limit in both, "~" on the clock only.
 
     python benchmarks/editing.py --repeats 40 --out editing.json
