@@ -44,7 +44,7 @@ def test_noise_neither_leaks_nor_leaves_pepper(noise: float) -> None:
     painted = apply(
         canvas, paint_similar(canvas, [(25, 25), (25, 55), (55, 55), (55, 25), (40, 40)], SmartBrush(10, 1))
     )
-    assert np.count_nonzero(painted[TISSUE]) >= 0.97 * 1600 * 0.98
+    assert np.count_nonzero(painted[TISSUE]) >= 0.99 * 1529  # what the path covers
     assert np.count_nonzero(painted) - np.count_nonzero(painted[TISSUE]) == 0
 
 
