@@ -1,7 +1,7 @@
 """A draft: the labels of an open review. Each stroke is written to the journal before it is applied."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,12 @@ from napari_medseg.core.project.review_region import (
     read_draft_region,
     write_draft_region,
 )
-from napari_medseg.core.project.strokes import Stroke, StrokeKind
+from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review
+
+if TYPE_CHECKING:  # the tools need SciPy, a draft does not
+    from napari_medseg.core.editing.edit import Edit
 
 
 class Draft:
@@ -134,6 +137,14 @@ class Draft:
         if stroke.voxel_runs.size:
             self._add_stroke(stroke)
 
+    def record_edit(self, edit: "Edit") -> None:
+        """Record and apply the edit of a tool as one manual stroke, with the errors of `record`.
+
+        It was made from these labels: an edit with other old values is stale and refused.
+        """
+        edit.check_is_current(self.labels)
+        self._add_stroke(edit.stroke)
+
     def undo(self) -> Stroke | None:
         """Undo the last stroke in journal and labels; return it, or `None`. Unlimited, also after a restart."""
         stroke = self._journal.undo() if self.can_undo else None
@@ -218,10 +229,27 @@ class Draft:
 
 def find_edited_voxels(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
     """Return flat indices, int64, sorted, shape (n,), of voxels that manual strokes changed after the last reset."""
-    touched: list[NDArray[np.int64]] = []
+    touched: list[NDArray[Any]] = []
     for stroke in strokes:
         if stroke.kind is StrokeKind.RESET:
             touched.clear()
         elif stroke.kind is not StrokeKind.PREDICTION:
-            touched.append(stroke.indices)
-    return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+            touched.append(stroke.voxel_runs)
+    runs = np.concatenate(touched) if touched else np.empty(0, VOXEL_RUN_DTYPE)
+    return _join_runs(runs["start"].astype(np.int64), runs["length"].astype(np.int64))
+
+
+def _join_runs(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the voxels of runs that may overlap, each once and sorted.
+
+    Runs are joined first: sorting the millions of voxels of an edited lung would take seconds.
+    """
+    if not start.size:
+        return np.empty(0, np.int64)
+    order = np.argsort(start, kind="stable")
+    start = start[order]
+    reach = np.maximum.accumulate(start + length[order])
+    first = np.flatnonzero(np.concatenate(([True], start[1:] > reach[:-1])))
+    start, stop = start[first], reach[np.append(first[1:], start.size) - 1]
+    ends = np.cumsum(stop - start)
+    return np.repeat(start - (ends - (stop - start)), stop - start) + np.arange(int(ends[-1]))

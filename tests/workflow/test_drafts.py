@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_medseg.core.editing.canvas import Canvas
+from napari_medseg.core.editing.piece_tools import delete_piece, grow_piece
+from napari_medseg.core.editing.pieces import find_piece
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState, now
-from napari_medseg.workflow.drafts import Draft
+from napari_medseg.core.tasks.bundled_tasks import TASKS
+from napari_medseg.workflow.drafts import Draft, find_edited_voxels
 
 SHAPE = (3, 8, 10)
 CASE = Case(1, "lungs", "stack", "patient 1", "c0", "ZYX", SHAPE, None, (), False, "2025")
@@ -53,6 +58,47 @@ def test_strokes_change_labels_and_are_undone_across_slices_and_restarts(tmp_pat
         assert draft.redo() is not None
         np.testing.assert_array_equal(draft.labels, state)
     assert draft.redo() is None
+
+
+def test_edit_of_a_tool_is_one_stroke_among_those_of_the_brush(tmp_path: Path) -> None:
+    start = np.zeros(SHAPE, np.uint8)
+    start[:, 2:5, 2:5] = 1
+    draft = open_draft(tmp_path, start)
+    paint(draft, [0, 1], 2)
+    canvas = Canvas(draft.labels, TASKS["lungs"])
+    grow, delete = (
+        tool(canvas, find_piece(draft.labels, (1, 3, 3))) for tool in (lambda c, p: grow_piece(c, p, 1.0), delete_piece)
+    )
+    draft.record_edit(grow)
+    grown = draft.labels.copy()
+    assert (grown == 1).sum() == 3 * 21
+    assert draft.changed_voxels == 2 + grow.n_voxels
+    with pytest.raises(MedSegError, match="changed since"):
+        draft.record_edit(grow)  # stale now: it is applied
+    draft.record_edit(delete)
+    draft.close()
+
+    draft = open_draft(tmp_path, start)  # after a restart
+    assert draft.edited_indices.size == 2 + grow.n_voxels + delete.n_voxels
+    assert draft.undo() is not None
+    np.testing.assert_array_equal(draft.labels, grown)
+    assert draft.undo() is not None
+    assert draft.undo() is not None
+    np.testing.assert_array_equal(draft.labels, start)
+    assert not draft.can_undo
+    draft.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_edited_voxels_of_overlapping_strokes_are_listed_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    touched = [rng.choice(240, rng.integers(0, 60), replace=False) for _ in range(8)]
+    strokes = [Stroke.from_voxels(StrokeKind.PAINT, indices, 0, 1) for indices in touched]
+    np.testing.assert_array_equal(find_edited_voxels(strokes), np.unique(np.concatenate(touched)))
+    prediction = Stroke.from_voxels(StrokeKind.PREDICTION, [239], 0, 1)
+    reset = Stroke.from_voxels(StrokeKind.RESET, touched[0], 1, 0)
+    assert not find_edited_voxels([*strokes, reset, prediction]).size
+    np.testing.assert_array_equal(find_edited_voxels([reset, strokes[3]]), np.sort(touched[3]))
 
 
 def test_painting_in_the_shared_array_first_and_recording_after_is_the_same(tmp_path: Path) -> None:

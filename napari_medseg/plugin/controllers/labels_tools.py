@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.editing.objects import find_free_numbers
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
@@ -78,15 +78,7 @@ def find_free_object_value(layer: Labels) -> int:
     MedSegError
         If the objects use all values of the layer's integer type.
     """
-    largest, limit = int(np.max(layer.data, initial=0)), int(np.iinfo(layer.data.dtype).max)
-    if largest < limit:
-        return largest + 1
-    used = np.unique(layer.data)
-    used = used[used > 0]
-    gaps = np.flatnonzero(used != np.arange(1, used.size + 1))
-    if used.size == limit:
-        raise MedSegError(f"{layer.name} holds {limit:,} objects, all that {layer.data.dtype} can number. Delete some.")
-    return int(gaps[0]) + 1
+    return find_free_numbers(np.asarray(layer.data))[0]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
 
 
-class Edit(NamedTuple):
+class ChangedVoxels(NamedTuple):
     """The change of one action: flat voxel indices, shape (n,), and the label values before and after."""
 
     indices: NDArray[np.int64]
@@ -120,7 +120,7 @@ class StrokeRecorder:
         return stroke
 
 
-def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
+def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> ChangedVoxels:
     """Merge the atoms of one napari undo item into one edit.
 
     Parameters
@@ -133,7 +133,7 @@ def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
 
     Returns
     -------
-    Edit
+    ChangedVoxels
         Each changed voxel once, with its value before the first and after the last atom.
     """
     parts = [
@@ -141,24 +141,24 @@ def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> Edit:
         for atom in atoms
     ]
     if not parts:
-        return Edit(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+        return ChangedVoxels(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
     indices, old, new = (np.concatenate(column) for column in zip(*parts, strict=True))
     unique, first = np.unique(indices, return_index=True)
     last = indices.size - 1 - np.unique(indices[::-1], return_index=True)[1]
     changed = old[first] != new[last]
-    return Edit(unique[changed], old[first][changed], new[last][changed])
+    return ChangedVoxels(unique[changed], old[first][changed], new[last][changed])
 
 
-def _read_masked_atom(atom: Any, shape: tuple[int, ...]) -> Edit:  # noqa: ANN401 - napari's own private type
+def _read_masked_atom(atom: Any, shape: tuple[int, ...]) -> ChangedVoxels:  # noqa: ANN401 - napari's own private type
     old, box, mask = np.asarray(atom.old_values), atom.slice_key, atom.mask
     inside = np.nonzero(np.ones(old.shape, bool) if mask is None else mask)
     where = tuple(axis + edge.start for axis, edge in zip(inside, box, strict=True))
     indices = np.ravel_multi_index(where, shape).astype(np.int64)
-    return Edit(indices, old.reshape(-1), np.full(indices.size, atom.new_value, old.dtype))
+    return ChangedVoxels(indices, old.reshape(-1), np.full(indices.size, atom.new_value, old.dtype))
 
 
-def _read_indexed_atom(atom: tuple[Any, Any, Any], shape: tuple[int, ...]) -> Edit:
+def _read_indexed_atom(atom: tuple[Any, Any, Any], shape: tuple[int, ...]) -> ChangedVoxels:
     where, old, new = atom
     indices = np.ravel_multi_index(tuple(np.asarray(axis).reshape(-1) for axis in where), shape).astype(np.int64)
     old = np.asarray(old).reshape(-1)
-    return Edit(indices, old, np.broadcast_to(np.asarray(new, old.dtype).reshape(-1), old.shape))
+    return ChangedVoxels(indices, old, np.broadcast_to(np.asarray(new, old.dtype).reshape(-1), old.shape))

@@ -42,7 +42,7 @@ def test_a_free_number_fits_into_the_type_of_the_layer(values: tuple[int, ...], 
 
 
 def test_a_layer_without_a_free_number_is_refused() -> None:
-    with pytest.raises(MedSegError, match="holds 255 objects, all that uint8 can number"):
+    with pytest.raises(MedSegError, match="there are 255 objects; uint8 can number 255"):
         labels_tools.find_free_object_value(make_layer(*range(1, 256)))
 
 

@@ -1,0 +1,74 @@
+"""Tools for whole labels: remove specks below a size, swap two labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.editing.geometry import Box, get_plane_box
+from napari_medseg.core.editing.runs import find_components
+from napari_medseg.core.errors import MedSegError
+
+
+def remove_specks(canvas: Canvas, min_volume_mm3: float, values: Sequence[int] = ()) -> Edit:
+    """Delete all pieces of a volume that are smaller than a volume.
+
+    Parameters
+    ----------
+    canvas
+        Labels (z, y, x).
+    min_volume_mm3
+        Smallest piece that stays, mm3.
+    values
+        Labels whose specks are removed; all of them if empty.
+
+    Raises
+    ------
+    MedSegError
+        If there are none.
+    """
+    if canvas.labels.ndim != 3:
+        raise MedSegError("a 2-D image has no volumes. Remove specks by their area.")
+    return _remove_specks(canvas, tuple(slice(0, n) for n in canvas.shape), (min_volume_mm3, "mm³"), values)
+
+
+def remove_specks_in_plane(
+    canvas: Canvas, min_area_mm2: float, values: Sequence[int] = (), plane: int | None = None
+) -> Edit:
+    """Like `remove_specks`, on one slice, or in a 2-D image, below an area in mm2."""
+    return _remove_specks(canvas, get_plane_box(canvas.shape, plane), (min_area_mm2, "mm²"), values)
+
+
+def swap_labels(canvas: Canvas, one: int, other: int) -> Edit:
+    """Swap two labels in the whole image, such as left and right lung."""
+    return _swap(canvas, tuple(slice(0, n) for n in canvas.shape), one, other)
+
+
+def swap_labels_in_plane(canvas: Canvas, one: int, other: int, plane: int | None = None) -> Edit:
+    """Swap two labels on one slice of a volume."""
+    return _swap(canvas, get_plane_box(canvas.shape, plane), one, other)
+
+
+def _swap(canvas: Canvas, box: Box, one: int, other: int) -> Edit:
+    canvas.check_value(one)
+    canvas.check_value(other)
+    if one == other or 0 in (one, other):
+        raise MedSegError(f"{canvas.name(one)} and {canvas.name(other)} cannot be swapped. Choose two labels.")
+    is_one, is_other = canvas.labels[box] == one, canvas.labels[box] == other
+    message = f"swapped {canvas.name(one)} and {canvas.name(other)}"
+    nothing = f"there is neither {canvas.name(one)} nor {canvas.name(other)} here."
+    return canvas.make_edit(message, [Change(box, is_one, other), Change(box, is_other, one)], nothing)
+
+
+def _remove_specks(canvas: Canvas, box: Box, smallest: tuple[float, str], values: Sequence[int]) -> Edit:
+    size_mm, unit = smallest
+    labels = canvas.labels[box]
+    wanted = labels if not values else np.where(np.isin(labels, list(values)), labels, 0)
+    components = find_components(wanted)
+    voxel_mm = float(np.prod(canvas.spacing if unit == "mm³" else canvas.spacing[-2:]))
+    is_speck = components.sizes * voxel_mm < size_mm
+    n_specks = int(np.count_nonzero(is_speck))
+    message = f"removed {n_specks:,} {'speck' if n_specks == 1 else 'specks'} below {size_mm:g} {unit}"
+    nothing = f"no piece is below {size_mm:g} {unit}."
+    return canvas.make_edit(message, [Change(box, components.paint(is_speck), 0)], nothing)
