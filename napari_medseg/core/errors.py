@@ -130,8 +130,8 @@ def explain(error: Exception) -> MedSegError | None:
         )
     if is_gpu_failure(error):
         return MedSegError(
-            f"the GPU failed: {get_reason(error)}. Choose the CPU (--device cpu; in the window: Preferences), or update "
-            "its driver. `medseg doctor` tests every device."
+            f"the GPU failed: {get_reason(error)}. Choose the CPU (--device cpu; in the window: Preferences), or "
+            "update the driver. `medseg doctor` tests every device."
         )
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""

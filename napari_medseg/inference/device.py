@@ -6,7 +6,7 @@ Engine, training and commands choose their device here.
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
@@ -57,12 +57,15 @@ class TorchBackend:
 TORCH = TorchBackend()
 
 
-def list_devices(backend: TorchBackend = TORCH) -> list[DeviceStatus]:
+def list_devices(backend: TorchBackend | None = None) -> list[DeviceStatus]:
     """Return all devices, the preferred ones first and the CPU last; those that cannot be used have a `problem`."""
-    return [*_list_gpus(backend), *_list_apple_gpu(backend), DeviceStatus("cpu", "CPU")]
+    backend = backend or TORCH
+    found, reason = _find_devices(backend)
+    hidden = _explain_no_gpu(reason, backend)
+    return [*([] if hidden is None else [hidden]), *(_test_device(device, backend) for device in found)]
 
 
-def choose_device(wanted: str | torch.device | None = None, backend: TorchBackend = TORCH) -> torch.device:
+def choose_device(wanted: str | torch.device | None = None, backend: TorchBackend | None = None) -> torch.device:
     """Return the device with a name, or the first one that computes: the GPUs in turn, then the CPU.
 
     Parameters
@@ -71,7 +74,7 @@ def choose_device(wanted: str | torch.device | None = None, backend: TorchBacken
         ``"cpu"``, ``"cuda"`` (the first GPU that computes), ``"cuda:1"`` or ``"mps"``; `None` or empty for the fastest
         one. A device that was chosen before is returned unchanged.
     backend
-        What torch says about the devices.
+        What torch says about the devices; by default `TORCH`.
 
     Raises
     ------
@@ -80,18 +83,13 @@ def choose_device(wanted: str | torch.device | None = None, backend: TorchBacken
     """
     if isinstance(wanted, torch.device):
         return wanted
-    name = (wanted or "").strip().lower()
-    if name == "cpu":
-        return CPU
-    devices = list_devices(backend)
-    usable = [device for device in devices if not device.problem]
-    if not name:
-        return torch.device(usable[0].name)
+    backend, name = backend or TORCH, (wanted or "").strip().lower()
     name = {"mps:0": "mps", "cpu:0": "cpu"}.get(name, name)
-    chosen = next((device for device in usable if device.name == name or device.kind == name), None)
-    if chosen is None:
-        raise MedSegError(_explain_missing(str(wanted), name, devices))
-    return torch.device(chosen.name)
+    for device in _find_devices(backend)[0]:
+        # Only devices in question are tested: each GPU that computes takes some hundred megabytes there.
+        if name in ("", device.name, device.kind) and not _test_device(device, backend).problem:
+            return torch.device(device.name)
+    raise MedSegError(_explain_missing(str(wanted), name, list_devices(backend)))
 
 
 def explain_cpu(devices: Sequence[DeviceStatus]) -> str:
@@ -124,47 +122,50 @@ def can_fall_back(error: BaseException, device: torch.device) -> bool:
     return device.type != "cpu" and (is_out_of_memory(error) or is_gpu_failure(error))
 
 
-def _list_gpus(backend: TorchBackend) -> list[DeviceStatus]:
-    if not backend.cuda_build:
-        problem = f"torch {backend.version} has no CUDA. Install one that has it, then restart: {CUDA_TORCH_COMMAND}"
-        return [DeviceStatus("cuda", f"CUDA: {gpu.name}", problem) for gpu in backend.query_driver()[:1]]
-    try:
-        n_gpus = backend.count_gpus()
-    except (RuntimeError, AssertionError, OSError) as error:
-        return [DeviceStatus("cuda", "CUDA", problem)] if (problem := _explain_no_gpu(error, backend)) else []
-    return [_test_device(f"cuda:{index}", backend) for index in range(n_gpus)]
+def _find_devices(backend: TorchBackend) -> tuple[list[DeviceStatus], str]:
+    """Return the devices that torch lists, untested, and why it lists no GPU of CUDA or ROCm."""
+    n_gpus, reason = 0, ""
+    if backend.cuda_build:
+        try:
+            n_gpus = backend.count_gpus()
+        except (RuntimeError, AssertionError, OSError) as error:
+            reason = get_reason(error)
+    gpus = [DeviceStatus(f"cuda:{index}", f"CUDA {index}") for index in range(n_gpus)]
+    apple = [DeviceStatus("mps", "GPU (Apple)")] if backend.has_mps() else []
+    return [*gpus, *apple, DeviceStatus("cpu", "CPU")], reason
 
 
-def _list_apple_gpu(backend: TorchBackend) -> list[DeviceStatus]:
-    return [_test_device("mps", backend)] if backend.has_mps() else []
-
-
-def _test_device(name: str, backend: TorchBackend) -> DeviceStatus:
+def _test_device(device: DeviceStatus, backend: TorchBackend) -> DeviceStatus:
     """Compute on a device: torch also lists GPUs that are too old, full, or lost by their driver."""
-    device = torch.device(name)
-    title = "GPU (Apple)" if device.type == "mps" else f"CUDA {device.index}"
+    chosen = torch.device(device.name)
     try:
-        if device.type == "cuda":
-            title = _make_gpu_title(backend.get_gpu_name(device.index), title)
-        backend.compute(device)
+        if chosen.type == "cuda":
+            device = replace(device, title=_make_gpu_title(backend.get_gpu_name(chosen.index), device.title))
+        if chosen.type != "cpu":
+            backend.compute(chosen)
     except (RuntimeError, AssertionError, OSError, TypeError) as error:
-        logger.warning("cannot compute on %s: %s", name, get_reason(error))
-        return DeviceStatus(name, title, _explain_no_computation(error, backend))
-    return DeviceStatus(name, title)
+        logger.warning("cannot compute on %s: %s", device.name, get_reason(error))
+        return replace(device, problem=_explain_no_computation(error, backend))
+    return device
 
 
-def _explain_no_gpu(error: Exception, backend: TorchBackend) -> str:
-    """Return why a torch with CUDA finds no GPU; empty if the computer has no driver, so most likely no such GPU."""
-    text, found = get_reason(error), [gpu.name for gpu in backend.query_driver()]
-    if "too old" in text or "insufficient" in text:
-        return (
+def _explain_no_gpu(reason: str, backend: TorchBackend) -> DeviceStatus | None:
+    """Return why torch lists no GPU; `None` if there is no driver either, so most likely no such GPU."""
+    if backend.cuda_build and not reason:
+        return None
+    gpus = ", ".join(gpu.name for gpu in backend.query_driver())
+    problem = f"torch cannot use it: {reason}. Restart the computer, or update the driver." if gpus else ""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("HIP_VISIBLE_DEVICES"))
+    if not backend.cuda_build and gpus:
+        problem = f"torch {backend.version} has no CUDA. Install one that has it, then restart: {CUDA_TORCH_COMMAND}"
+    elif "too old" in reason or "insufficient" in reason:
+        problem = (
             f"the NVIDIA driver is too old for torch {backend.version} (CUDA {backend.cuda_build}). Update the driver: "
             "https://www.nvidia.com/drivers"
         )
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("HIP_VISIBLE_DEVICES"))
-    if hidden is not None:
-        return f"CUDA_VISIBLE_DEVICES={hidden} hides the GPUs of this computer from the program. Unset it."
-    return f"{', '.join(found)} cannot be used: {text}. Restart the computer, or update the driver." if found else ""
+    elif backend.cuda_build and hidden is not None:
+        problem = f"CUDA_VISIBLE_DEVICES={hidden} hides the GPUs of this computer from the program. Unset it."
+    return DeviceStatus("cuda", f"CUDA: {gpus}" if gpus else "CUDA", problem) if problem else None
 
 
 def _explain_no_computation(error: Exception, backend: TorchBackend) -> str:

@@ -1,13 +1,18 @@
 """A computer with a GPU, on one without: torch keeps everything on the CPU, and networks of ours fail as GPUs do."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from napari_medseg.inference import device as devices
+from training.data import prefetch
 
 GPU = torch.device("cuda:0")
 
@@ -59,16 +64,23 @@ class _OnCpu(TorchFunctionMode):
         self, function: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         def stay(value: object) -> object:
-            return torch.device("cpu") if value in (GPU, str(GPU), "cuda") and not isinstance(value, Tensor) else value
+            is_gpu = isinstance(value, torch.device | str) and str(value).startswith("cuda")
+            return torch.device("cpu") if is_gpu else value
 
-        def map_all(values: tuple[Any, ...]) -> list[Any]:
-            return [value if isinstance(value, Tensor | list | tuple) else stay(value) for value in values]
+        if function is torch.device:
+            return torch.device(*args, **(kwargs or {}))
+        return function(*map(stay, args), **{name: stay(value) for name, value in (kwargs or {}).items()})
 
-        named = {
-            name: value if isinstance(value, Tensor | list | tuple) else stay(value)
-            for name, value in (kwargs or {}).items()
-        }
-        return function(*map_all(args), **named)
+
+class _PoolOnCpu(ThreadPoolExecutor):
+    """Torch keeps such a mode for one thread only."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def work() -> Any:
+            with _OnCpu():
+                return function(*args, **kwargs)
+
+        return super().submit(work)
 
 
 @contextmanager
@@ -76,36 +88,34 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within it, ``cuda:0`` is a device that computes, named ``Pretence 4090``."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Pretence 4090")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
+    backend = devices.TorchBackend(cuda_build="13.0", count_gpus=lambda: 1, has_mps=lambda: False)
+    monkeypatch.setattr(devices, "TORCH", replace(backend, get_gpu_name=torch.cuda.get_device_name, query_driver=list))
+    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", _PoolOnCpu)
     with _OnCpu():
         yield
 
 
-class FailsOnGpu(nn.Module):
-    """A network that the CPU computes, and that raises on a GPU: when moved there, or above a number of pixels.
+def fail_on_gpu(network: nn.Module, error: Callable[[], Exception], most_px: int = 0) -> nn.Module:
+    """Let a network raise on a GPU: when it is moved there (`most_px` -1), or above n * h * w pixels.
 
-    Parameters
-    ----------
-    inner
-        Computes what the CPU answers.
-    error
-        Makes the error.
-    most_px
-        Largest n * h * w that fits; -1 to raise already when the network is moved to the GPU.
+    On the CPU it computes as before; names of its weights stay the same.
     """
 
-    def __init__(self, inner: nn.Module, error: Callable[[], Exception], most_px: int = 0) -> None:
-        super().__init__()
-        self.inner, self.error, self.most_px, self.is_on_gpu = inner, error, most_px, False
+    class FailsOnGpu(type(network)):  # type: ignore[misc]
+        is_on_gpu = False
 
-    def to(self, *args: Any, **kwargs: Any) -> "FailsOnGpu":  # type: ignore[override]
-        device = kwargs.get("device", args[0] if args else None)
-        if device is not None:
-            self.is_on_gpu = str(device).startswith("cuda")  # the pretence maps `torch.device`, too
-            if self.is_on_gpu and self.most_px < 0:
-                raise self.error()
-        return super().to(*args, **kwargs)
+        def to(self, *args: Any, **kwargs: Any) -> nn.Module:
+            device = kwargs.get("device", args[0] if args else None)
+            if device is not None:
+                self.is_on_gpu = torch.device(device).type == "cuda"
+                if self.is_on_gpu and most_px < 0:
+                    raise error()
+            return super().to(*args, **kwargs)
 
-    def forward(self, planes: Tensor) -> Tensor:
-        if self.is_on_gpu and planes[:, 0].numel() > self.most_px:
-            raise self.error()
-        return self.inner(planes)
+        def forward(self, planes: Tensor) -> Tensor:
+            if self.is_on_gpu and planes[:, 0].numel() > most_px:
+                raise error()
+            return super().forward(planes)
+
+    network.__class__ = FailsOnGpu
+    return network

@@ -91,7 +91,10 @@ UNKNOWN = RuntimeError("CUDA unknown error - this may be due to an incorrectly s
         (computer("A", broken="cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "does not compute: cuDNN error"),
         (computer("A", broken="a convolution of ones gives 0.0 instead of 36"), "gives 0.0 instead of 36"),
         (computer("A", "B", broken="CUDA error"), "^$"),
-        (computer(count_gpus=fail(UNKNOWN), query_driver=lambda: RTX), "RTX 4070 cannot be used: CUDA unknown error"),
+        (
+            computer(count_gpus=fail(UNKNOWN), query_driver=lambda: RTX),
+            "RTX 4070: torch cannot use it: CUDA unknown error",
+        ),
     ],
     ids=["no cuda", "old driver", "no driver", "no gpu", "full", "old gpu", "cudnn", "wrong", "the second", "unknown"],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretend_gpu import FAULTS_OF_OURS, GPU, GPU_ERRORS, MEMORY_ERRORS, FailsOnGpu, pretend_gpu
+from pretend_gpu import FAULTS_OF_OURS, GPU, GPU_ERRORS, MEMORY_ERRORS, fail_on_gpu, pretend_gpu
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
@@ -201,7 +201,7 @@ def test_a_gpu_that_fails_hands_over_to_the_cpu_with_a_notice(
 ) -> None:
     image = Image(picture(256, 256), "YX")
     with pretend_gpu(monkeypatch):
-        predictor = Predictor(FailsOnGpu(ByBrightness(), error, most_px), make_card(), GPU)
+        predictor = Predictor(fail_on_gpu(ByBrightness(), error, most_px), make_card(), GPU)
         events, result = run(predictor, image)
     notices = [event.text for event in events if isinstance(event, PredictionNotice)]
     assert "Pretence 4090 cannot predict" in notices[-1]
@@ -214,7 +214,7 @@ def test_a_gpu_that_fails_hands_over_to_the_cpu_with_a_notice(
 def test_a_fault_of_ours_on_a_gpu_stays_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, error in FAULTS_OF_OURS.items():
         with pretend_gpu(monkeypatch), pytest.raises(type(error()), match=re.escape(str(error()))):
-            Predictor(FailsOnGpu(ByBrightness(), error), make_card(), GPU).predict_labels(Image(picture(64, 64), "YX"))
+            Predictor(fail_on_gpu(ByBrightness(), error), make_card(), GPU).predict_labels(Image(picture(64, 64), "YX"))
         assert name
 
 
