@@ -93,7 +93,7 @@ UNKNOWN = RuntimeError("CUDA unknown error - this may be due to an incorrectly s
         (computer("A", "B", broken="CUDA error"), "^$"),
         (
             computer(count_gpus=fail(UNKNOWN), query_driver=lambda: RTX),
-            "RTX 4070: torch cannot use it: CUDA unknown error",
+            "RTX 4070: torch cannot use it: CUDA unk",
         ),
     ],
     ids=["no cuda", "old driver", "no driver", "no gpu", "full", "old gpu", "cudnn", "wrong", "the second", "unknown"],
