@@ -65,6 +65,12 @@ def list_devices(backend: TorchBackend | None = None) -> list[DeviceStatus]:
     return [*([] if hidden is None else [hidden]), *(_test_device(device, backend) for device in found)]
 
 
+def name_devices(backend: TorchBackend | None = None) -> list[DeviceStatus]:
+    """Return the devices that torch lists, by name and untested: a test takes some hundred megabytes of each GPU."""
+    backend = backend or TORCH
+    return [_add_name(device, backend) for device in _find_devices(backend)[0]]
+
+
 def choose_device(wanted: str | torch.device | None = None, backend: TorchBackend | None = None) -> torch.device:
     """Return the device with a name, or the first one that computes: the GPUs in turn, then the CPU.
 
@@ -139,14 +145,19 @@ def _test_device(device: DeviceStatus, backend: TorchBackend) -> DeviceStatus:
     """Compute on a device: torch also lists GPUs that are too old, full, or lost by their driver."""
     chosen = torch.device(device.name)
     try:
-        if chosen.type == "cuda":
-            device = replace(device, title=_make_gpu_title(backend.get_gpu_name(chosen.index), device.title))
+        device = _add_name(device, backend)
         if chosen.type != "cpu":
             backend.compute(chosen)
     except (RuntimeError, AssertionError, OSError, TypeError) as error:
         logger.warning("cannot compute on %s: %s", device.name, get_reason(error))
         return replace(device, problem=_explain_no_computation(error, backend))
     return device
+
+
+def _add_name(device: DeviceStatus, backend: TorchBackend) -> DeviceStatus:
+    if device.kind != "cuda":
+        return device
+    return replace(device, title=_make_gpu_title(backend.get_gpu_name(torch.device(device.name).index), device.title))
 
 
 def _explain_no_gpu(reason: str, backend: TorchBackend) -> DeviceStatus | None:

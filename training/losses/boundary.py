@@ -37,7 +37,7 @@ def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Te
     return torch.log1p(hausdorff_loss(logits, target, power))
 
 
-class _HausdorffLoss(HausdorffDTLoss):
+class _HausdorffLoss(HausdorffDTLoss):  # type: ignore[misc]
     """MONAI's loss with distances that are float32 on the device: its own are float64, which Apple's GPUs lack."""
 
     @torch.no_grad()

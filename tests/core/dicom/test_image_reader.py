@@ -253,6 +253,7 @@ def test_jpeg_ls_needs_no_plugin_of_pydicom(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
 def test_jpeg_ls_in_colour_is_as_pydicom_reads_it(tmp_path: Path, photometric: str) -> None:
+    pytest.importorskip("jpeg_ls", reason="the extra highdicom is not installed")
     picture = noise((16, 16, 3)).astype(np.uint8)
     slice_ = compressed(JPEGLSLossless, bytes(imagecodecs.jpegls_encode(picture)))
     slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
