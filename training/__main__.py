@@ -152,7 +152,7 @@ def _run_on_device(
     yield _make_started(setup)
     control = resume(setup)
     if is_moved:
-        control.progress.device = str(device)
+        control.progress.device, control.progress.moved_from = str(device), setup.recipe.run.device
     events = _generate_events(setup, control, began_with)
     yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 

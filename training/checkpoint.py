@@ -47,8 +47,8 @@ class TrainingProgress:
         Number of batches skipped in a row, and how often the learning rate was lowered because of this.
     n_parts
         Number of parts in which a batch passes through the network; 0: as the recipe says.
-    device
-        Device that the run had to move to; empty: as the recipe says.
+    device, moved_from
+        Device that the run had to move to, and the recipe's device then; empty: as the recipe says.
     """
 
     epoch: int = 0
@@ -66,6 +66,7 @@ class TrainingProgress:
     n_lowered: int = 0
     n_parts: int = 0
     device: str = ""
+    moved_from: str = ""
 
 
 class TolerantWriter:

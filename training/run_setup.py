@@ -247,7 +247,9 @@ def choose_run_device(recipe: Recipe, run_dir: Path) -> tuple[torch.device, str]
     MedSegError
         If it cannot be used and nothing is trained yet.
     """
-    wanted = read_progress(run_dir).device or recipe.run.device
+    progress, wanted = read_progress(run_dir), recipe.run.device
+    if progress.device and progress.moved_from == wanted:  # else the user has named another one since
+        wanted = progress.device
     try:
         return choose_device(wanted), ""
     except MedSegError as error:

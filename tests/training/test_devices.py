@@ -17,6 +17,7 @@ from training.checkpoint import read_progress
 from training.learner import Learner
 from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import EpochEnded, Event, Failed, Finished, Notice, Started, append_event, read_events
+from training.run_setup import choose_run_device
 
 MakeRun = Callable[..., Path]
 BATCH = (torch.rand(4, 1, SIDE, SIDE) * 2 - 1, torch.randint(0, 3, (4, SIDE, SIDE)))
@@ -144,6 +145,17 @@ def test_a_run_that_moved_to_the_cpu_stays_there_after_a_pause(make_run: MakeRun
     assert main([str(run_dir)]) == 0
     assert {event.device for event, _ in read_events(run_dir) if isinstance(event, Started)} == {"cuda:0", "cpu"}
     assert [event.device for event, _ in read_events(run_dir) if isinstance(event, Started)].count("cuda:0") == 1
+
+
+def test_a_run_that_moved_returns_if_the_user_names_the_gpu(make_run: MakeRun, gpu: Gpu) -> None:
+    gpu(MEMORY_ERRORS["cuda"], 0)
+    run_dir = make_run(n_epochs=2)
+    for event in run(run_dir, time.monotonic()):
+        if isinstance(event, EpochEnded):
+            break
+    recipe = read_recipe(run_dir / "recipe.json")
+    assert choose_run_device(recipe, run_dir) == (torch.device("cpu"), "")
+    assert choose_run_device(update_recipe(recipe, {"device": "cuda:0"}), run_dir) == (GPU, "")
 
 
 def test_the_time_before_the_move_counts_against_the_budget(make_run: MakeRun, gpu: Gpu) -> None:

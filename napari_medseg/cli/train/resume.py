@@ -91,7 +91,7 @@ def _resume_project_run(
 
 
 def _set_device(run_dir: Path, device: str | None) -> None:
-    """Let a run go on on another device. A run that had to move to the CPU stays there, as its checkpoint says."""
+    """Let a run go on on another device, also one that had to move to the CPU."""
     if device is None:
         return
     ensure_no_trainer(run_dir)
