@@ -235,14 +235,11 @@ class AppleTensor(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN206
-        if function is torch.Tensor.cpu:
-            return args[0].as_subclass(torch.Tensor)
         made = super().__torch_function__(function, types, args, kwargs or {})
-        if any(isinstance(each, torch.Tensor) and each.dtype is torch.float64 for each in (*args, made)):
-            raise TypeError(
-                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
-            )
-        return made
+        with torch._C.DisableTorchFunctionSubclass():
+            if any(isinstance(each, torch.Tensor) and each.dtype is torch.float64 for each in (*args, made)):
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+            return made.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else made
 
 
 def test_the_stand_in_for_an_apple_gpu_refuses_what_monai_does() -> None:
