@@ -107,14 +107,10 @@ def read_setup(
 
     Parameters
     ----------
-    run_dir
-        Holds `recipe.json` and `snapshot.json`.
-    started
-        `time.monotonic()` when the run was requested.
-    rank_context
-        The processes that train together; by default only this process.
-    device
-        Training device; `None`: that of the recipe, or the fastest one.
+    run_dir, started
+        Holds `recipe.json` and `snapshot.json`; `time.monotonic()` when the run was requested.
+    rank_context, device
+        The processes that train together (by default only this one), and the device (by default that of the recipe).
 
     Raises
     ------

@@ -177,9 +177,7 @@ class Engine:
         """Predict one image. This blocks, so iterate in a worker thread; other requests wait.
 
         The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
-        `spatial_shape`.
-
-        `roi_folder` is the version that finds the region of interest first, for a model that predicts inside one.
+        `spatial_shape`. `roi_folder` is the version that finds the region of interest first, if the model needs one.
 
         Yields
         ------
