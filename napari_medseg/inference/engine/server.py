@@ -56,12 +56,12 @@ MAX_WARM_VERSIONS = 2
 """The live version and one version for comparison."""
 
 
-def main() -> None:
-    """Serve requests until stdin ends."""
+def main(device_name: str = "") -> None:
+    """Serve requests until stdin ends, on a device such as ``cuda:1`` or on the fastest one that computes."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.excepthook = _exit_on_uncaught_error
     replies = _reserve_stdout()
-    device, cpu_reason = choose_engine_device(" ".join(sys.argv[1:]))
+    device, cpu_reason = choose_engine_device(device_name)
     if device.type == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS)
     request_queue = RequestQueue(sys.stdin.buffer)
@@ -209,4 +209,4 @@ def _exit_on_uncaught_error(kind: type[BaseException], error: BaseException, tra
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
