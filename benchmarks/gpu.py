@@ -39,6 +39,8 @@ from gpu_figures import NO_TIME, Bench, Part, PartResult, Sizes, make_report, pr
 from gpu_processes import check_engine_and_retrain, check_retrain
 from rich.console import Console
 
+from napari_medseg.inference.device import choose_device
+
 LIMIT_S = 450.0
 PACKAGES = ("kornia", "monai", "numpy", "pydantic", "segmentation-models-pytorch", "timm", "torch", "torchvision")
 FULL = Sizes()
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] = PAR
     """Run the parts and report them; return 0 if all figures are within their limits, else 1."""
     options = _parse_arguments(arguments)
     began = time.monotonic()
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(options.device).type
     limit_s = options.limit_s or (LIMIT_S if device == "cuda" else math.inf)
     chosen = {name: part for name, part in parts.items() if not options.only or name in options.only}
     results = []

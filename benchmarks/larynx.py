@@ -24,6 +24,7 @@ from pathlib import Path
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import make_custom_task
+from napari_medseg.inference.device import choose_device
 from napari_medseg.inference.predictor import Predictor
 from training.data.labelled_cases import LabelledCase
 from training.evaluation.evaluate import evaluate_cases, make_predictor_source
@@ -34,7 +35,6 @@ from training.from_folders.mask_pairing import PairingResult
 from training.from_folders.mask_values import MaskEncoding
 from training.recipe_keys import merge_keys
 from training.run_folder import EVALUATION_REQUEST_FILE, Failed, read_events
-from training.run_setup import choose_training_device
 from training.start_plan import list_donors
 
 SEQUENCE_PATTERN = r"_(seq\d+)_"
@@ -154,7 +154,7 @@ def compute_mean_dice_per_label(
     run_dir: Path, frames: Sequence[tuple[str, Path, Path]], task: Task
 ) -> dict[str, float]:
     """Mean Dice of each label over the frames whose reference has it."""
-    predictor = Predictor.load(run_dir, str(choose_training_device()))
+    predictor = Predictor.load(run_dir, choose_device())
     cases = [LabelledCase(name, image, labels) for name, image, labels in frames]
     found: dict[str, list[float]] = {label.name: [] for label in task.labels}
     for judged in evaluate_cases(make_predictor_source(predictor), cases, task):
@@ -177,7 +177,7 @@ def write_results(points: Sequence[LearningCurvePoint], task: Task, options: arg
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
     lines = [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]
     effort = f"{options.steps} steps" if options.steps else f"{options.budget:.0f} s"
-    where = f"{effort} for each model on {choose_training_device()}"
+    where = f"{effort} for each model on {choose_device()}"
     title = f"Dice on {n_judged} frames of {options.hold_out}, never seen; {where}"
     note = "Each figure is the mean over the frames that show the label."
     (options.out / "larynx.md").write_text("\n".join([f"{title}. {note}", "", *lines, ""]), encoding="utf-8")

@@ -30,8 +30,8 @@ import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.batch_limits import BatchLimits
 from napari_medseg.inference.compiled_network import CompiledNetwork
-from napari_medseg.inference.device import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare
 from napari_medseg.networks import load_version

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
     CHECKPOINT_FILE,
@@ -36,7 +36,10 @@ from training.run_folder import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from training.distributed import RankContext
+    from training.run_control import RunControl
     from training.run_setup import TrainingSetup
 
 SINCE_OPTION = "--since"
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None, since: float | None = None) -> 
 
 
 def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None) -> Iterator[Event]:
-    """Train a run folder, from the beginning or from its checkpoint.
+    """Train a run folder, from the beginning or from its checkpoint; if its GPU fails, on the CPU from the checkpoint.
 
     Parameters
     ----------
@@ -102,17 +105,55 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     MedSegError
         If the folder is incomplete, the hold-out leaks into the training set, or there are no training images.
     """
+    from napari_medseg.inference.compiled_network import FAILURES
+    from napari_medseg.inference.device import CPU, can_fall_back, free_cached_memory
+    from training.checkpoint import read_progress
     from training.distributed import RankContext
-    from training.reports.tensorboard import record_events
-    from training.run_setup import read_setup
+    from training.run_setup import choose_run_device
     from training.start_builder import ensure_start_version
 
-    rank_context = rank_context or RankContext()
-    seed = read_recipe(run_dir / RECIPE_FILE).run.seed
-    began_with = ensure_start_version(run_dir, seed) if rank_context.is_main else ""
+    rank_context, recipe = rank_context or RankContext(), read_recipe(run_dir / RECIPE_FILE)
+    device, notice = choose_run_device(recipe, run_dir) if rank_context.device is None else (rank_context.device, "")
+    began_with = ensure_start_version(run_dir, recipe.run.seed) if rank_context.is_main else ""
     rank_context.wait()
-    setup = read_setup(run_dir, started, rank_context)
-    events = _generate_events(setup, began_with)
+    if notice:
+        yield Notice(notice)
+    carried_s = read_progress(run_dir).elapsed_s
+    try:
+        yield from _run_on_device(run_dir, started, rank_context, device, began_with)
+        return
+    except FAILURES as error:
+        if rank_context.size > 1 or not can_fall_back(error, device):
+            raise
+        logger.warning("the run moves from %s to the CPU", device, exc_info=True)
+        reason = "has too little memory" if is_out_of_memory(error) else f"failed ({get_reason(error)})"
+    free_cached_memory(device)  # here, because the error references the tensors
+    saved = read_progress(run_dir)
+    yield Notice(f"the GPU {reason}: the run goes on on the CPU from step {saved.step}, more slowly")
+    started += saved.elapsed_s - carried_s  # the time since that checkpoint counts as well
+    yield from _run_on_device(run_dir, started, rank_context, CPU, began_with, is_moved=True)
+
+
+def _run_on_device(
+    run_dir: Path,
+    started: float,
+    rank_context: "RankContext",
+    device: "torch.device",
+    began_with: str,
+    *,
+    is_moved: bool = False,
+) -> Iterator[Event]:
+    """Train a run folder on one device; `is_moved` if the run began on another one, which checkpoints remember."""
+    from training.reports.tensorboard import record_events
+    from training.run_control import resume
+    from training.run_setup import read_setup
+
+    setup = read_setup(run_dir, started, rank_context, device)
+    yield _make_started(setup)
+    control = resume(setup)
+    if is_moved:
+        control.progress.device, control.progress.moved_from = str(device), setup.recipe.run.device
+    events = _generate_events(setup, control, began_with)
     yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 
 
@@ -132,13 +173,8 @@ def _compute_waited_s(since: float | None) -> float:
     return waited_s if 0.0 <= waited_s <= MAX_START_S else 0.0
 
 
-def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]:
-    from training.evaluation.hold_out_comparison import finish_run, score_base
-    from training.evaluation.provenance import write_provenance
-    from training.loop import train
-    from training.run_control import resume
-
-    yield Started(
+def _make_started(setup: "TrainingSetup") -> Started:
+    return Started(
         n_train=len(setup.batches.train),
         n_replay=len(setup.batches.replay),
         n_validate=len(setup.split.validate),
@@ -147,7 +183,13 @@ def _generate_events(setup: "TrainingSetup", began_with: str) -> Iterator[Event]
         budget_s=setup.recipe.run.budget_s,
         time=time.time() - setup.time_budget.elapsed_s(),
     )
-    control = resume(setup)
+
+
+def _generate_events(setup: "TrainingSetup", control: "RunControl", began_with: str) -> Iterator[Event]:
+    from training.evaluation.hold_out_comparison import finish_run, score_base
+    from training.evaluation.provenance import write_provenance
+    from training.loop import train
+
     progress = control.progress
     if began_with and not progress.step:
         yield Notice(began_with)

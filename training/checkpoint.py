@@ -45,6 +45,10 @@ class TrainingProgress:
         Losses of the current epoch; `None` for a batch that was skipped because its loss was not finite.
     n_bad, n_lowered
         Number of batches skipped in a row, and how often the learning rate was lowered because of this.
+    n_parts
+        Number of parts in which a batch passes through the network; 0: as the recipe says.
+    device, moved_from
+        Device that the run had to move to, and the recipe's device then; empty: as the recipe says.
     """
 
     epoch: int = 0
@@ -60,6 +64,9 @@ class TrainingProgress:
     losses: list[float | None] = field(default_factory=list)
     n_bad: int = 0
     n_lowered: int = 0
+    n_parts: int = 0
+    device: str = ""
+    moved_from: str = ""
 
 
 class TolerantWriter:

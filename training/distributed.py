@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.inference.device import choose_device
 
 RANK_SEED_STRIDE = 7_368_787
 """Distance between the seeds of two processes, so that they draw different batches."""
@@ -83,7 +84,7 @@ def join_process_group() -> Iterator[RankContext]:
     Raises
     ------
     MedSegError
-        If there are more processes than GPUs on this machine.
+        If there are more processes than GPUs on this machine, or the GPU of this process does not compute.
     """
     if not distributed.is_available() or not distributed.is_torchelastic_launched():
         yield RankContext()
@@ -96,6 +97,7 @@ def join_process_group() -> Iterator[RankContext]:
                 f"torchrun started more processes than the {torch.cuda.device_count()} GPUs of this machine. "
                 "Lower --nproc-per-node."
             )
+        device = choose_device(str(device))
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PROCESS_GROUP_TIMEOUT)
     try:

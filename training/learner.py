@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_medseg.core.errors import is_out_of_memory
+from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.networks.lora import apply_lora, merge_lora
-from napari_medseg.networks.precision import make_autocast
+from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.losses.composite import CompositeLoss, build_loss
@@ -41,6 +43,9 @@ class Learner:
         Mixes the patches of a batch with each other, on the device.
     rank_context
         The processes that train together.
+    n_parts
+        Number of parts in which a batch passes through the network, at first `accumulate` of the recipe. It doubles if
+        memory runs out; the step stays the same.
     last_step_s
         Duration of the last step in seconds.
     """
@@ -54,6 +59,7 @@ class Learner:
     device: torch.device
     mixer: Mixer
     rank_context: RankContext
+    n_parts: int
     last_step_s: float = field(default=0.0)
 
     @classmethod
@@ -68,11 +74,12 @@ class Learner:
         """Make a learner whose network is a copy of the parent; `class_weights` (classes,) if the recipe has any."""
         rank_context = rank_context or RankContext()
         parent = parent.to(device=device).eval()
-        network, average = _make_trainable(parent, parent.state_dict(), recipe)
+        network, average = _make_trainable(parent, parent.state_dict(), recipe, device)
         loss = build_loss(recipe, class_weights).to(device)
         optimiser = build_optimiser(network, recipe, loss.parameters())
         mixer = replace(build_mixer(recipe), seed=recipe.run.seed + RANK_SEED_STRIDE * rank_context.rank)
-        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, rank_context)
+        n_parts = recipe.optimiser.accumulate
+        return cls(recipe, network, parent, average, optimiser, loss, device, mixer, rank_context, n_parts)
 
     @property
     def learning_rate(self) -> float:
@@ -81,7 +88,7 @@ class Learner:
 
     def restart_from(self, weights: Mapping[str, Tensor]) -> None:
         """Load other weights, with the names of the parent's, and reset the state of the optimiser."""
-        self.network, self.average = _make_trainable(self.parent, weights, self.recipe)
+        self.network, self.average = _make_trainable(self.parent, weights, self.recipe, self.device)
         self.optimiser = build_optimiser(self.network, self.recipe, self.loss.parameters())
 
     def step(
@@ -117,7 +124,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
         measured = [buffer.clone() for buffer in self.network.buffers()]
-        images = batch[0].to(self.device, memory_format=torch.channels_last)
+        images = batch[0].to(self.device, memory_format=choose_memory_format(self.device))
         images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
 
         def loss_of(logits: Tensor) -> Tensor:
@@ -127,8 +134,9 @@ class Learner:
                 loss = loss + self.recipe.fine_tuning.distillation * distance
             return loss
 
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = self.rank_context.average_scalar(self._compute_gradients(images, loss_of, step))
+        while (loss := self._compute_gradients_if_they_fit(images, loss_of, step)) is None:
+            _restore_buffers(self.network, measured)
+        loss = self.rank_context.average_scalar(loss)
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.rank_context.average_gradients(learning)
         # Gradients of loss weights are as large as the losses. Clipped together, the network would get almost none.
@@ -152,7 +160,7 @@ class Learner:
         """
         learning = [self.network, self.average] if self.average is not None else [self.network]
         self.rank_context.average([buffer for network in learning for buffer in network.buffers()])
-        kept = copy.deepcopy(self.parent).to(memory_format=torch.channels_last)
+        kept = copy.deepcopy(self.parent).to(memory_format=choose_memory_format(self.device))
         kept.load_state_dict(merge_lora(learning[-1]))
         share = self.recipe.fine_tuning.average_with_parent
         if share:
@@ -162,6 +170,20 @@ class Learner:
                     tensor.lerp_(old[name], share)
         return kept
 
+    def _compute_gradients_if_they_fit(
+        self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int
+    ) -> Tensor | None:
+        """Return the loss and store the gradients; if memory runs out, return `None` after doubling `n_parts`."""
+        self.optimiser.zero_grad(set_to_none=True)
+        try:
+            return self._compute_gradients(images, loss_of, step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or self.n_parts >= len(images):
+                raise
+        free_cached_memory(self.device)  # here, because the error references the tensors
+        self.n_parts = min(2 * self.n_parts, len(images))
+        return None
+
     def _compute_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
         """Return the loss of a batch and store its gradients in the parameters.
 
@@ -169,7 +191,7 @@ class Learner:
         pooled over the batch, such as Dice, is computed for the whole batch; then part by part for the gradients (Gao
         et al., Scaling deep contrastive learning batch size under memory limited setup, 2021).
         """
-        n_parts = self.recipe.optimiser.accumulate
+        n_parts = self.n_parts
         if n_parts == 1:
             loss = loss_of(self._compute_logits(images, step))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -198,7 +220,7 @@ class Learner:
     def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return the Kullback-Leibler divergence from the parent's prediction (Li & Hoiem, ECCV 2016)."""
         with torch.no_grad(), make_autocast(self.device, self.recipe.run.precision):
-            taught = self.parent(images)
+            taught = torch.cat([self.parent(part) for part in images.chunk(self.n_parts)])
         wanted = functional.log_softmax(taught.float(), dim=1)
         found = functional.log_softmax(logits.float(), dim=1)
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
@@ -227,7 +249,7 @@ class Learner:
 
 
 def _make_trainable(
-    parent: nn.Module, weights: Mapping[str, Tensor], recipe: Recipe
+    parent: nn.Module, weights: Mapping[str, Tensor], recipe: Recipe, device: torch.device
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return the network to train and its moving average; both start from `weights`."""
     network = copy.deepcopy(parent)
@@ -235,7 +257,7 @@ def _make_trainable(
     if recipe.fine_tuning.low_rank:
         apply_lora(network, recipe.fine_tuning.low_rank, recipe.run.seed)
     average = copy.deepcopy(network) if recipe.optimiser.ema_decay else None
-    return network.to(memory_format=torch.channels_last), average
+    return network.to(memory_format=choose_memory_format(device)), average
 
 
 def _restore_buffers(network: nn.Module, measured: Sequence[Tensor]) -> None:

@@ -13,13 +13,16 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from napari_medseg.core.errors import is_out_of_memory
 from napari_medseg.core.model_card import Architecture
+from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
-from napari_medseg.networks.precision import make_autocast
+from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.checkpoint import TrainingProgress, load_best, load_cycles
 from training.data.content_checks import find_classes
 from training.data.dataset import LabelledPlane
@@ -135,21 +138,33 @@ def validate(network: nn.Module, planes: Sequence[LabelledPlane], precision: str
     classes counts like a class.
     """
     occurring = find_classes(planes)
-    device = next(network.parameters()).device
     scores: list[float] = []
     for _, same_shape in groupby(sorted(planes, key=_get_shape), key=_get_shape):
         alike = list(same_shape)
         for first in range(0, len(alike), VALIDATION_BATCH_SIZE):
             batch = alike[first : first + VALIDATION_BATCH_SIZE]
             images = torch.from_numpy(np.stack([plane.views[0] for plane in batch])).float()
-            images = images.to(device, memory_format=torch.channels_last)
-            with make_autocast(device, precision):
-                logits = network(images)
-            predicted, values = logits.argmax(dim=1).cpu().numpy(), occurring or range(1, logits.shape[1])
+            predicted, n_classes = _compute_labels(network, images, precision)
+            values = occurring or range(1, n_classes)
             for labels, plane in zip(predicted, batch, strict=True):
-                if told := compute_dice_per_value(labels, plane.labels, values, logits.shape[1]):
+                if told := compute_dice_per_value(labels, plane.labels, values, n_classes):
                     scores.append(statistics.fmean(told.values()))
     return statistics.fmean(scores)
+
+
+def _compute_labels(network: nn.Module, images: Tensor, precision: str) -> tuple[NDArray[np.int64], int]:
+    """Return labels (n, h, w) of images (n, c, h, w) and the number of classes; in halves if memory runs out."""
+    device = next(network.parameters()).device
+    try:
+        with make_autocast(device, precision):
+            logits = network(images.to(device, memory_format=choose_memory_format(device)))
+        return logits.argmax(dim=1).cpu().numpy(), logits.shape[1]
+    except (RuntimeError, MemoryError) as error:
+        if len(images) == 1 or not is_out_of_memory(error):
+            raise
+    free_cached_memory(device)  # here, because the error references the tensors
+    halves = [_compute_labels(network, part, precision) for part in images.tensor_split(2)]
+    return np.concatenate([labels for labels, _ in halves]), halves[0][1]
 
 
 N_TIMED_PLANES = 3

@@ -124,6 +124,7 @@ class RunSettings(_Settings):
     version: int = Field(1, ge=1, description="version of the result")
     budget_s: float | None = Field(None, gt=0, description="seconds for the whole run, including the comparison")
     seed: int = 0
+    device: str = Field("", description="cpu, cuda, cuda:1 or mps; empty: the fastest one that computes")
     n_threads: int | None = Field(None, ge=1, description="CPU threads; None: all")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     checkpoint_every_s: float = Field(300.0, gt=0, description="seconds; a checkpoint is also written after each epoch")

@@ -21,6 +21,7 @@ FLAT_KEYS: dict[str, SettingPath] = {
     "version": ("run", "version"),
     "budget_s": ("run", "budget_s"),
     "seed": ("run", "seed"),
+    "device": ("run", "device"),
     "n_threads": ("run", "n_threads"),
     "precision": ("run", "precision"),
     "checkpoint_every_s": ("run", "checkpoint_every_s"),

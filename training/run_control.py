@@ -99,6 +99,8 @@ class RunControl:
         self._setup = self._run.make_stage_setup(progress.stage)
         load_checkpoint(self._run.run_dir, self._setup.learner)
         while True:
+            learner = self._setup.learner
+            progress.n_parts = learner.n_parts = max(learner.n_parts, progress.n_parts)
             yield self._setup
             self._save_cycle_weights(self._compute_stage_progress(), MIN_CYCLE_SHARE)
             command = self._get_command()
@@ -140,6 +142,9 @@ class RunControl:
         progress = self.progress
         progress.step, progress.n_bad = progress.step + 1, 0 if loss is not None else progress.n_bad + 1
         progress.losses.append(loss)
+        if (n_parts := self._setup.learner.n_parts) != progress.n_parts:
+            progress.n_parts = n_parts
+            self._notices.append(Notice(f"memory ran out: each batch is now computed in {n_parts} parts, more slowly"))
         if progress.n_bad >= MAX_BAD_BATCHES:
             self._restore_best_and_lower_rate()
 

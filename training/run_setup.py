@@ -14,12 +14,14 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
+from napari_medseg.inference.device import choose_device, describe_device
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
 from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
+from training.checkpoint import read_progress
 from training.data.class_sampling import compute_inverse_frequency_weights
 from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
@@ -28,7 +30,7 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
-from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
+from training.run_folder import CHECKPOINT_FILE, RECIPE_FILE, SNAPSHOT_FILE, WEIGHTS_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
 MAX_VALIDATION_PLANES = 24
@@ -98,17 +100,17 @@ class TrainingSetup:
         return starts_anew and not self.recipe.run.compare_with
 
 
-def read_setup(run_dir: Path, started: float, rank_context: RankContext | None = None) -> TrainingSetup:
+def read_setup(
+    run_dir: Path, started: float, rank_context: RankContext | None = None, device: torch.device | None = None
+) -> TrainingSetup:
     """Read a run folder.
 
     Parameters
     ----------
-    run_dir
-        Holds `recipe.json` and `snapshot.json`.
-    started
-        `time.monotonic()` when the run was requested.
-    rank_context
-        The processes that train together; by default only this process.
+    run_dir, started
+        Holds `recipe.json` and `snapshot.json`; `time.monotonic()` when the run was requested.
+    rank_context, device
+        The processes that train together (by default only this one), and the device (by default that of the recipe).
 
     Raises
     ------
@@ -134,9 +136,8 @@ def read_setup(run_dir: Path, started: float, rank_context: RankContext | None =
         largest = max(find_largest_label(item, run_dir) for item in (*split.train, *split.validate))
         network, base = expand_classes(network, base, largest + 1)
     rank_context = rank_context or RankContext()
-    device = rank_context.device or choose_training_device()
-
-    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), str(device))
+    device = device or rank_context.device or choose_device(recipe.run.device)
+    roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), device)
     reader = SampleReader(run_dir, base, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
 
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
@@ -235,11 +236,24 @@ def make_batches(
     )
 
 
-def choose_training_device() -> torch.device:
-    """Return CUDA, Apple's GPU, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def choose_run_device(recipe: Recipe, run_dir: Path) -> tuple[torch.device, str]:
+    """Return the device of a run, and a notice if that of its recipe cannot be used here.
+
+    Raises
+    ------
+    MedSegError
+        If it cannot be used and nothing is trained yet.
+    """
+    progress, wanted = read_progress(run_dir), recipe.run.device
+    if progress.device and progress.moved_from == wanted:  # else the user has named another one since
+        wanted = progress.device
+    try:
+        return choose_device(wanted), ""
+    except MedSegError as error:
+        if not any((run_dir / name).exists() for name in (CHECKPOINT_FILE, WEIGHTS_FILE)):
+            raise
+        device, reason = choose_device(), str(error)
+    return device, f"{reason} The run goes on on {describe_device(device)}."
 
 
 def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankContext) -> BatchSampler:

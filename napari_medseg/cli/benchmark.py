@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, make_progress_console
-from napari_medseg.cli.options import split_words
+from napari_medseg.cli.options import DeviceOption, split_words
+from napari_medseg.cli.train.run_options import check_device
 from napari_medseg.core.errors import MedSegError
 
 OutOption = Annotated[
@@ -39,14 +40,14 @@ def benchmark(
     backbones: BackbonesOption = "",
     changes: SetOption = None,
     at_once: AtOnceOption = 0,
+    device: DeviceOption = None,
 ) -> None:
     """Train and compare the networks or settings of a suite.
 
     Each row of the suite is trained and scored on the same data; the results are in table.csv, table.md and table.html.
     Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table.
     """
-    import torch
-
+    from napari_medseg.inference.device import list_devices
     from training.benchmark.runner import BenchmarkFolders, plan_suite_runs, run_rows
     from training.benchmark.suite import parse_setting, read_suite
     from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
@@ -57,10 +58,11 @@ def benchmark(
         .expand_grid(split_words(models), split_words(backbones))
         .select_rows(row or [])
     )
-    planned, n_gpus = (
-        plan_suite_runs(chosen, [parse_setting(text) for text in changes or ()], out),
-        torch.cuda.device_count(),
-    )
+    settings = [parse_setting(text) for text in changes or ()]
+    if (checked := check_device(device)) is not None:
+        settings.append({"recipe": {"run": {"device": checked}}})
+    planned = plan_suite_runs(chosen, settings, out)
+    n_gpus = 0 if checked else sum(one.kind == "cuda" and not one.problem for one in list_devices())
     where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), make_progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}

@@ -11,8 +11,9 @@ from typing import Annotated
 import psutil
 import typer
 
-from napari_medseg.cli import benchmark, check, demo, evaluate, export, groups, models, predict, queue, tasks
+from napari_medseg.cli import benchmark, check, demo, doctor, evaluate, export, groups, predict, queue, tasks
 from napari_medseg.cli.console import escape_unprintable
+from napari_medseg.cli.models import group as models
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="Correct medical segmentations, and retrain the models on the corrections.",
 )
 app.command(rich_help_panel="Try it")(demo.demo)
+app.command(rich_help_panel="Try it")(doctor.doctor)
 app.command(rich_help_panel="Image files")(predict.predict)
 app.command(rich_help_panel="Image files")(evaluate.evaluate)
 app.command(rich_help_panel="Project")(queue.queue)

@@ -36,7 +36,12 @@ OptionalTaskOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Model version, such as lungs-unet@3.", show_default="the live one")
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.", show_default="the fastest one")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="cpu, cuda, cuda:1 or mps; see medseg doctor.", show_default="the fastest one that computes"
+    ),
+]
 LabelFormatOption = Annotated[str, typer.Option("--suffix", help=f"File format: {', '.join(WRITERS)}.")]
 NamesOption = Annotated[
     str,

@@ -6,6 +6,7 @@ engine and trainer use `translate_errors`. Only a fault of this program keeps it
 
 import errno
 import logging
+import re
 import struct
 import traceback
 import zlib
@@ -39,6 +40,19 @@ _ADVICE = {
 }
 _OUT_OF_MEMORY_ON_WINDOWS = frozenset({8, 14, 1450, 1455})
 """Windows gives them as `OSError`: not enough memory, too few resources, paging file too small."""
+_OUT_OF_MEMORY_TEXTS = (
+    *("out of memory", "out_of_memory", "outofmemory", "not enough memory", "insufficient memory"),
+    *("can't allocate memory", "cannot allocate memory", "unable to allocate", "failed to allocate"),
+    *("memory allocation failed", "memoryallocation", "bad_alloc", "bad allocation"),
+    *("alloc_failed", "allocfailed", "invalid buffer size"),
+    "unable to find a valid cudnn algorithm",  # none of them fits into the memory that is left
+)
+"""What torch, CUDA, cuDNN, HIP, Metal and C++ write in a `RuntimeError` about a failed allocation, in lower case."""
+_GPU_FAILURE = re.compile(
+    r"CUDA (driver )?error|CUDA-capable|compiled with CUDA|NVIDIA driver|no kernel image|nvrtc|\bHIP error|\bhipError"
+    r"|(?i:cudnn|cublas|cusolver|cufft|miopen|rocblas|hipblas)|\bMPS\b|\bMPS(Graph|NDArray)|\bMetal\b"
+)
+"""How the libraries of GPUs begin their own errors. An error that only names a device, such as ``cuda:0``, is ours."""
 _DEFAULT_ADVICE = "Choose another folder, or free disk space."
 # Libraries whose own exceptions are about a file or its content, by the first part of their module; they are not
 # imported here, because most commands do without most of them.
@@ -110,9 +124,14 @@ def explain(error: Exception) -> MedSegError | None:
     kind = type(error).__name__
     if isinstance(error, MedSegError):
         return error
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _is_allocation_failure(error):
+    if is_out_of_memory(error):
         return MedSegError(
             "there is not enough memory. Close other programs and images, or use smaller ones, then try again."
+        )
+    if is_gpu_failure(error):
+        return MedSegError(
+            f"the GPU failed: {get_reason(error)}. Choose the CPU (--device cpu; in the window: Preferences), or "
+            "update the driver. `medseg doctor` tests every device."
         )
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
@@ -123,6 +142,22 @@ def explain(error: Exception) -> MedSegError | None:
     if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a failed allocation, of the computer or of a GPU; libraries report it under many names."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM or getattr(error, "winerror", None) in _OUT_OF_MEMORY_ON_WINDOWS
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS)
+
+
+def is_gpu_failure(error: BaseException) -> bool:
+    """Whether the GPU or its libraries cannot go on: driver, memory, a lost device, or an operation that they lack."""
+    if isinstance(error, OSError) or not isinstance(error, RuntimeError | TypeError | AssertionError):
+        return False  # a TypeError: Metal has no float64; an AssertionError: torch is built without CUDA
+    return type(error).__name__ == "AcceleratorError" or _GPU_FAILURE.search(str(error)) is not None
 
 
 def report_damage(message: str) -> None:
@@ -155,13 +190,6 @@ def translate_errors() -> Iterator[None]:
 
 def _is_caused_by_full_disk(error: Exception) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _is_allocation_failure(error: Exception) -> bool:
-    """Whether this is a failed allocation without a type of its own: by torch on the CPU, or by the system."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM or getattr(error, "winerror", None) in _OUT_OF_MEMORY_ON_WINDOWS
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _is_of_parser(error: Exception) -> bool:

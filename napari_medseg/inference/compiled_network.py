@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_medseg.core.errors import get_reason, is_out_of_memory
+from napari_medseg.inference.device import CPU, can_fall_back, free_cached_memory
+from napari_medseg.networks.precision import choose_autocast_dtype, choose_memory_format
+
+FAILURES = (RuntimeError, MemoryError, TypeError, AssertionError)
+"""What torch raises where a device fails; see `core.errors.is_gpu_failure`."""
+
 
 class CompiledNetwork:
     """A copy of a network on a device, for inference.
@@ -27,7 +34,8 @@ class CompiledNetwork:
         self._device = device
         self._dtype = dtype
         twin = fuse_conv_bn(network).to(device)
-        twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._memory_format = choose_memory_format(device)
+        twin.to(memory_format=self._memory_format)  # type: ignore[call-overload]
         self._network = twin
 
     def compute_logits(self, planes: NDArray[np.float32]) -> Tensor:
@@ -46,13 +54,33 @@ class CompiledNetwork:
         Raises
         ------
         torch.OutOfMemoryError
-            Where the device has too little memory; `device.is_out_of_memory` knows the other ways to say so.
+            Where the device has too little memory; `core.errors.is_out_of_memory` knows the other ways to say so.
         """
-        batch = torch.empty(planes.shape, memory_format=torch.channels_last)
+        batch = torch.empty(planes.shape, memory_format=self._memory_format)
         batch.numpy()[...] = planes
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
             answer: Tensor = self._network(batch.to(self._device))
             return answer.float().contiguous()
+
+
+def compile_network(network: nn.Module, device: torch.device, precision: str) -> tuple[CompiledNetwork, str]:
+    """Return a copy of a network on a device and an empty text; if a GPU fails, the copy on the CPU and the reason.
+
+    Parameters
+    ----------
+    network, device
+        As in `CompiledNetwork`.
+    precision
+        That of the model card.
+    """
+    try:
+        return CompiledNetwork(network, device, choose_autocast_dtype(device, precision)), ""
+    except FAILURES as error:
+        if not can_fall_back(error, device):
+            raise
+        reason = "its memory is too small for the model" if is_out_of_memory(error) else get_reason(error)
+    free_cached_memory(device)  # here, because the error references the tensors
+    return CompiledNetwork(network, CPU, choose_autocast_dtype(CPU, precision)), reason
 
 
 def fuse_conv_bn(network: nn.Module) -> nn.Module:

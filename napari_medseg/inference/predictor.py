@@ -1,6 +1,7 @@
 """Prediction of one image: whole planes in batches if they fit into memory, else blended tiles; on any device."""
 
 import logging
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.accumulator import LogitsObserver, PredictionAccumulator, RowBlender
-from napari_medseg.inference.compiled_network import CompiledNetwork
-from napari_medseg.inference.device import (
-    DEVICE_LIMITS,
-    BatchLimits,
-    choose_device,
-    describe_device,
-    free_cached_memory,
-    is_out_of_memory,
-)
+from napari_medseg.inference.batch_limits import DEVICE_LIMITS, BatchLimits, get_longest_side, reduce_limits
+from napari_medseg.inference.compiled_network import FAILURES, compile_network
+from napari_medseg.inference.device import CPU, can_fall_back, choose_device, describe_device, free_cached_memory
 from napari_medseg.inference.events import (
     PredictionEvent,
     PredictionNotice,
@@ -35,14 +30,11 @@ from napari_medseg.inference.events import (
 from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, prepare
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
-from napari_medseg.inference.tiling import ALIGNMENT_PX, TileSpan, compute_tile_spans
+from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
-from napari_medseg.networks.precision import choose_autocast_dtype
 
 logger = logging.getLogger(__name__)
-
-SMALLEST_TILE_PX = 128
 
 AnyLabels = NDArray[np.uint8 | np.uint16 | np.uint32]
 
@@ -57,18 +49,23 @@ class Predictor:
     card
         Preprocessing, postprocessing and precision.
     device
-        ``"cpu"``, ``"cuda"``, ``"mps"``; `None` for the fastest available one.
+        As in `choose_device`; `None` for the fastest one that computes.
     limits
         Batch and tile sizes; `None` for the defaults of the device.
     roi_predictor
         Predicts the region of interest (ROI) that the card names; `None` to predict in the whole image.
+
+    Notes
+    -----
+    If a GPU fails or its memory is too small, the CPU goes on, with a notice; `device` changes, and `fell_back_at` is
+    the `time.monotonic()` of that.
     """
 
     def __init__(
         self,
         network: nn.Module,
         card: ModelCard,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         limits: BatchLimits | None = None,
         roi_predictor: "Predictor | None" = None,
     ) -> None:
@@ -76,20 +73,23 @@ class Predictor:
         self.roi_predictor = roi_predictor if card.field is not None else None
         self.device = choose_device(device)
         self.limits = limits or DEVICE_LIMITS[self.device.type]
-        self._compiled_network = CompiledNetwork(
-            network, self.device, choose_autocast_dtype(self.device, card.precision)
-        )
+        self.fell_back_at: float | None = None
+        self._network = network
+        self._notices: list[PredictionNotice] = []
+        self._compiled_network, failure = compile_network(network, self.device, card.precision)
+        if failure:
+            self._notices.append(self._fall_back_to_cpu(failure))
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None, roi_folder: Path | None = None) -> "Predictor":
+    def load(
+        cls, folder: Path, device: str | torch.device | None = None, roi_folder: Path | None = None
+    ) -> "Predictor":
         """Load a version, and the version that predicts its region of interest.
 
         Parameters
         ----------
-        folder
-            Folder of the version.
-        device
-            As in the class.
+        folder, device
+            Folder of the version; device as in the class.
         roi_folder
             Folder of the version that predicts the region of interest; not read if the model needs none.
 
@@ -126,6 +126,8 @@ class Predictor:
         """
         options = options or PredictionOptions()
         timer = PredictionTimer()
+        yield from self._notices
+        self._notices.clear()
         roi = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
         cropped = image if box is None else crop_image(image, box)
@@ -147,23 +149,24 @@ class Predictor:
         self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
     ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
         """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
-        shape = _get_planes_shape(image)
+        shape, temperature = _get_planes_shape(image), self.card.calibration.applied_temperature
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
-        temperature = self.card.calibration.applied_temperature
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
-            shortage = False
+            is_full, failure = False, ""  # handled below: inside the block the error still references the tensors
             try:
                 yield from self._predict_planes(prepared, first, accumulator, timer)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+            except FAILURES as error:
+                is_full, failure = is_out_of_memory(error), get_reason(error)
+                if not is_full and not can_fall_back(error, self.device):
                     raise
-                shortage = True  # handled below: inside this block the error still references the tensors
-            if shortage:
+            if is_full:
                 yield self._reduce_batch_or_tile(prepared)
+            elif failure:
+                yield self._fall_back_to_cpu(failure)
             else:
                 first += len(prepared.planes)
         return accumulator
@@ -227,30 +230,27 @@ class Predictor:
             yield first + len(group)
 
     def _reduce_batch_or_tile(self, prepared: PreparedImage) -> PredictionNotice:
-        """Use fewer planes per batch, then tiles, then smaller tiles; the next image starts with these limits."""
+        """Use fewer planes per batch, then tiles, then smaller ones, then the CPU; the next image starts with them."""
         free_cached_memory(self.device)
         height, width = prepared.planes.shape[-2:]
-        limits = self.limits
-        at_once = len(prepared.planes)
-        if at_once > 1:
-            self.limits = replace(limits, batch_px=at_once // 2 * height * width)
-            return self._make_memory_notice(f"{at_once // 2} slices at once")
-        longest = limits.tile_px if height * width > limits.max_untiled_px else max(height, width)
-        tile = longest // 2 // ALIGNMENT_PX * ALIGNMENT_PX
-        if tile < SMALLEST_TILE_PX:
-            raise MedSegError(
-                f"{self.device_title} has too little memory for {self.card.id}, even in tiles of {longest} px. "
-                "Close other programs, or choose a smaller model."
-            )
-        self.limits = BatchLimits(
-            0, min(limits.max_untiled_px, height * width - 1), tile, min(limits.overlap_px, tile // 2)
+        smaller = reduce_limits(self.limits, len(prepared.planes), height, width)
+        if smaller is not None:
+            self.limits, words = smaller
+            return _make_notice(f"The memory of {self.device_title} ran out; going on with {words}.")
+        if self.device.type != "cpu":
+            return self._fall_back_to_cpu("its memory ran out, even with the smallest tiles")
+        raise MedSegError(
+            f"{self.device_title} has too little memory for {self.card.id}, even in tiles of "
+            f"{get_longest_side(self.limits, height, width)} px. Close other programs, or choose a smaller model."
         )
-        return self._make_memory_notice(f"tiles of {tile} px")
 
-    def _make_memory_notice(self, smaller: str) -> PredictionNotice:
-        text = f"The memory of {self.device_title} ran out; going on with {smaller}."
-        logger.info(text)
-        return PredictionNotice(text)
+    def _fall_back_to_cpu(self, reason: str) -> PredictionNotice:
+        """Go on with the CPU and its limits; return the notice."""
+        notice = _make_notice(f"{self.device_title} cannot predict ({reason}); the CPU goes on, more slowly.")
+        free_cached_memory(self.device)
+        self.device, self.limits, self.fell_back_at = CPU, DEVICE_LIMITS["cpu"], time.monotonic()
+        self._compiled_network, _ = compile_network(self._network, CPU, self.card.precision)
+        return notice
 
     def _postprocess(
         self,
@@ -282,9 +282,14 @@ class Predictor:
         )
 
 
-def load_roi_predictor(roi_folder: Path | None, device: str | None = None) -> Predictor | None:
+def load_roi_predictor(roi_folder: Path | None, device: str | torch.device | None = None) -> Predictor | None:
     """Load the version that predicts a region of interest; `None` if no folder is given."""
     return None if roi_folder is None else Predictor.load(roi_folder, device)
+
+
+def _make_notice(text: str) -> PredictionNotice:
+    logger.info(text)
+    return PredictionNotice(text)
 
 
 def _get_planes_shape(image: Image) -> tuple[int, int, int]:

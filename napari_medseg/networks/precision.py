@@ -1,4 +1,4 @@
-"""The precision in which a network computes on a device: one choice for prediction, training and validation."""
+"""The precision and the memory order of a network on a device: one choice for prediction, training and validation."""
 
 import os
 
@@ -25,6 +25,15 @@ def make_autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a network computes, in training as in prediction; see `choose_autocast_dtype`."""
     dtype = choose_autocast_dtype(device, precision)
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def choose_memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order of the pixels in memory: channels last, which CPUs and CUDA compute faster, but not on Metal.
+
+    There convolutions of channels-last tensors fail or are wrong in several versions of torch, and are slow in others:
+    https://github.com/pytorch/pytorch/issues/140902, 180984, 193349.
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def _cpu_has_bf16() -> bool:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks.architectures import build_network
-from napari_medseg.networks.precision import make_autocast
+from napari_medseg.networks.precision import choose_memory_format, make_autocast
 
 N_TIMED = 3
 MAX_TIMING_S = 10.0
@@ -102,12 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _time_steps(network: nn.Module, architecture: Architecture, size: StepSettings) -> float:
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    memory_format = choose_memory_format(torch.device(size.device))
+    network.to(memory_format=memory_format)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
     plane = (size.batch_size, size.side_px, size.side_px)
     labels = torch.randint(architecture.classes, plane, device=size.device)
     images = torch.randn(plane[0], architecture.in_channels, *plane[1:], device=size.device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=memory_format)
     _run_training_step(network, optimiser, (images, labels), size)  # warm-up: allocates memory and chooses kernels
     seconds: list[float] = []
     while len(seconds) < N_TIMED and sum(seconds) < MAX_TIMING_S:

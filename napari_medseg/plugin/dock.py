@@ -128,12 +128,14 @@ class Dock(QWidget):
 
     def show_preferences_form(self) -> None:
         """Show the preferences form; changes apply immediately and are stored."""
-        form = make_preferences_form(self._save_preferences, read_preferences(self._workspace.registry))
+        preferences, devices = read_preferences(self._workspace.registry), self._workspace.engine.devices
+        form = make_preferences_form(self._save_preferences, preferences, devices)
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
     def _save_preferences(self, preferences: Preferences) -> None:
         write_preferences(self._workspace.registry, preferences)
         self._apply_preferences(preferences)
+        self._workspace.engine.use_device(preferences.device)
         if preferences.read_medical_files:
             prefer_our_reader()
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
+from app_model.types import KeyBinding as AppModelKeyBinding
+from app_model.types import KeyCode, KeyMod
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
 
 HELP_SIZE_PX = (460, 600)
 N_LABEL_KEYS = 9
+UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
+REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+"""Ctrl, on macOS Cmd, as napari's own undo; the text "Ctrl-Z" would be the physical Ctrl key there."""
 NAPARI_KEYS = (
     ("P  E  F  L  Z", "paint, erase, fill, pick a label, move the view"),
     ("[  ]", "smaller, larger brush"),
     ("X", "swap the label with the background"),
     ("Left  Right", "previous slice, next slice"),
-    ("Ctrl+R", "fit the view"),
+    (KeyMod.CtrlCmd | KeyCode.KeyR, "fit the view"),
     ("Space (hold)", "move the view while held"),
 )
 
@@ -31,7 +36,7 @@ NAPARI_KEYS = (
 class KeyBinding:
     """A key, its description, and its action. The second part of a generator action runs when the key is released."""
 
-    key: str
+    key: str | int
     text: str
     action: Callable[[], Any]
 
@@ -54,8 +59,8 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
             dock.review_region.start_drawing,
         ),
         KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
-        KeyBinding("Ctrl-Z", "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
-        KeyBinding("Ctrl-Shift-Z", "redo", dock.case_controller.redo),
+        KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
+        KeyBinding(REDO_KEY, "redo", dock.case_controller.redo),
         KeyBinding("F1", "this page", dock.show_keys),
     ]
 
@@ -98,10 +103,16 @@ class KeyHelpDialog(QDialog):
         self.resize(*HELP_SIZE_PX)
 
 
+def get_key_title(key: str | int) -> str:
+    """Return a key as it is written on the keyboards of this system: Ctrl+Z, on macOS Cmd+Z."""
+    return key if isinstance(key, str) else AppModelKeyBinding.from_int(key).to_text()
+
+
 def build_help_html(keys: Sequence[KeyBinding]) -> str:
     """Return the list of keys as HTML for Qt rich text."""
-    ours = [(key.key, key.text) for key in keys]
-    values = {"sections": {"MedSeg": ours, "napari, on the labels layer": NAPARI_KEYS}}
+    ours = [(get_key_title(key.key), key.text) for key in keys]
+    theirs = [(get_key_title(key), text) for key, text in NAPARI_KEYS]
+    values = {"sections": {"MedSeg": ours, "napari, on the labels layer": theirs}}
     return render_html("napari_medseg.plugin", "key_help.html", values)
 
 

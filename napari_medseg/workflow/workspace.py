@@ -11,6 +11,7 @@ from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine, PredictionEngine
+from napari_medseg.workflow.preferences import read_preferences
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent
 APP_NAME = "napari-medseg"
@@ -69,7 +70,8 @@ class Workspace:
         """
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
-        return cls(project, ModelRegistry(registry_dir, BUNDLED_MODELS), Engine())
+        registry = ModelRegistry(registry_dir, BUNDLED_MODELS)
+        return cls(project, registry, Engine(device_name=read_preferences(registry).device))
 
     def close(self) -> None:
         """Stop the engine and close the project. A training run continues, because it needs neither."""

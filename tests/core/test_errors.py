@@ -1,10 +1,13 @@
-"""A name that a registry does not hold: the error lists the names that it does."""
+"""A name that a registry does not hold, and the many names of full memory and failed GPUs."""
 
+import errno
 import re
+from collections.abc import Callable
 
 import pytest
+from pretend_gpu import FAULTS_OF_OURS, GPU_ERRORS, MEMORY_ERRORS
 
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, explain, is_gpu_failure, is_out_of_memory, look_up
 
 COLOURS = {"red": "#FF0000", "blue": "#0000FF"}
 
@@ -24,3 +27,29 @@ def test_look_up_returns_the_entry() -> None:
 def test_look_up_lists_the_choices(options: dict[str, str], text: str) -> None:
     with pytest.raises(MedSegError, match=f"^{re.escape(text)}$"):
         look_up(COLOURS, "green", "colour", **options)
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS.values(), ids=MEMORY_ERRORS)
+def test_full_memory_is_recognised_under_all_its_names(error: Callable[[], Exception]) -> None:
+    assert is_out_of_memory(error())
+    assert "there is not enough memory" in str(explain(error()))
+
+
+@pytest.mark.parametrize("error", GPU_ERRORS.values(), ids=GPU_ERRORS)
+def test_a_failed_gpu_is_a_message_that_names_the_way_out(error: Callable[[], Exception]) -> None:
+    assert is_gpu_failure(error())
+    assert not is_out_of_memory(error())
+    assert re.search("the GPU failed: .*--device cpu.*medseg doctor", str(explain(error())))
+
+
+@pytest.mark.parametrize("error", FAULTS_OF_OURS.values(), ids=FAULTS_OF_OURS)
+def test_a_fault_of_ours_is_no_failure_of_a_device(error: Callable[[], Exception]) -> None:
+    assert not is_out_of_memory(error())
+    assert not is_gpu_failure(error())
+    assert explain(error()) is None
+
+
+def test_a_file_named_after_a_gpu_is_a_file() -> None:
+    error = OSError(errno.EACCES, "Permission denied", "CUDA error out of memory.png")
+    assert not is_out_of_memory(error)
+    assert not is_gpu_failure(error)

@@ -17,7 +17,7 @@ from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.metrics import compute_dice
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.inference.device import BatchLimits
+from napari_medseg.inference.batch_limits import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin.synthetic_lesions import draw_lesions
 

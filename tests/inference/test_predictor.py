@@ -1,15 +1,17 @@
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import FAULTS_OF_OURS, GPU, GPU_ERRORS, MEMORY_ERRORS, fail_on_gpu, pretend_gpu
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
-from napari_medseg.inference.device import BatchLimits
+from napari_medseg.inference.batch_limits import BatchLimits
 from napari_medseg.inference.events import PredictionNotice, PredictionOptions, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
@@ -163,9 +165,10 @@ def test_a_resampled_picture_is_labelled_on_its_own_grid() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        lambda: RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
-        lambda: RuntimeError("MPS backend out of memory"),
+        MEMORY_ERRORS["cuda"],
+        MEMORY_ERRORS["cudnn"],
+        MEMORY_ERRORS["allocator"],
+        MEMORY_ERRORS["mps buffer"],
     ],
 )
 def test_out_of_memory_is_answered_by_smaller_pieces_and_a_notice(error: Callable[[], Exception]) -> None:
@@ -189,6 +192,30 @@ def test_out_of_memory_at_the_smallest_tile_says_what_to_do() -> None:
     predictor = Predictor(Greedy(10, lambda: torch.OutOfMemoryError("out of memory")), make_card(), "cpu")
     with pytest.raises(MedSegError, match=r"too little memory for tiny@1.*smaller model"):
         predictor.predict_labels(Image(picture(512, 512), "YX"))
+
+
+@pytest.mark.parametrize("error", [*MEMORY_ERRORS.values(), *GPU_ERRORS.values()], ids=[*MEMORY_ERRORS, *GPU_ERRORS])
+@pytest.mark.parametrize("most_px", [-1, 0], ids=["the model does not fit", "no tile fits"])
+def test_a_gpu_that_fails_hands_over_to_the_cpu_with_a_notice(
+    error: Callable[[], Exception], most_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image(picture(256, 256), "YX")
+    with pretend_gpu(monkeypatch):
+        predictor = Predictor(fail_on_gpu(ByBrightness(), error, most_px), make_card(), GPU)
+        events, result = run(predictor, image)
+    notices = [event.text for event in events if isinstance(event, PredictionNotice)]
+    assert "Pretence 4090 cannot predict" in notices[-1]
+    assert "the CPU goes on" in notices[-1]
+    assert (result.device, predictor.device.type) == ("CPU", "cpu")
+    assert predictor.fell_back_at is not None
+    np.testing.assert_array_equal(result.labels, Predictor(ByBrightness(), make_card(), "cpu").predict_labels(image))
+
+
+def test_a_fault_of_ours_on_a_gpu_stays_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, error in FAULTS_OF_OURS.items():
+        with pretend_gpu(monkeypatch), pytest.raises(type(error()), match=re.escape(str(error()))):
+            Predictor(fail_on_gpu(ByBrightness(), error), make_card(), GPU).predict_labels(Image(picture(64, 64), "YX"))
+        assert name
 
 
 def test_another_error_of_the_network_is_not_swallowed() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, InstanceSeparation, ModelCard, Preprocessing
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
-from napari_medseg.inference.device import BatchLimits
+from napari_medseg.inference.batch_limits import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.watershed import CORE_DEPTH, separate_objects
 from training.data.instance_targets import compute_depth_classes

@@ -8,7 +8,22 @@ import torch
 
 import napari_medseg
 import training
-from napari_medseg.networks.precision import choose_autocast_dtype, make_autocast
+from napari_medseg.networks.precision import choose_autocast_dtype, choose_memory_format, make_autocast
+
+
+def test_apples_gpus_get_neither_channels_last_nor_bf16() -> None:
+    mps = torch.device("mps")
+    assert choose_memory_format(mps) == torch.contiguous_format
+    assert choose_autocast_dtype(mps, "bf16") is None
+    assert (
+        choose_memory_format(torch.device("cpu")) == choose_memory_format(torch.device("cuda:1")) == torch.channels_last
+    )
+
+
+def test_the_memory_order_is_chosen_in_one_place() -> None:
+    packages = [Path(package.__file__).parent for package in (napari_medseg, training)]
+    users = [path for folder in packages for path in folder.rglob("*.py") if "channels_last" in path.read_text("utf-8")]
+    assert [path.name for path in users] == ["precision.py"]
 
 
 def test_fp32_of_the_card_is_obeyed() -> None:

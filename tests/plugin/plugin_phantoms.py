@@ -20,6 +20,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
+from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.client import EngineState, PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress, PredictionResult
 from napari_medseg.workflow import run_control
@@ -111,11 +112,17 @@ class PhantomEngine:
     def __init__(self) -> None:
         self.state: EngineState = "stopped"
         self.device = "CPU"
+        self.devices: tuple[DeviceStatus, ...] = ()
+        self.cpu_reason = ""
+        self.device_name = ""
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.change: Callable[[NDArray[np.uint8]], None] = lambda labels: None
         self._n_cancels = 0
+
+    def use_device(self, name: str) -> None:
+        self.device_name = name
 
     def start(self) -> None:
         self.state = "ready"

@@ -1,7 +1,9 @@
 """Section, question, cards, keys, thumbnails, activity: each by itself."""
 
+import app_model.types
 import numpy as np
 import pytest
+from app_model.types import KeyCode, KeyMod, OperatingSystem
 from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
@@ -18,7 +20,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Calibration
-from napari_medseg.plugin.keymap import KeyBinding, KeyMap, build_help_html
+from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY, KeyBinding, KeyMap, build_help_html, get_key_title
 from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_card_html, summarise_card
@@ -191,6 +193,19 @@ def test_keys_are_bound_and_let_go() -> None:
     assert "hide" in build_help_html(keys.keys)
     keys.close()
     assert not viewer.keymap
+
+
+def test_undo_is_the_key_of_naparis_undo_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = {}
+    for system in (OperatingSystem.LINUX, OperatingSystem.WINDOWS, OperatingSystem.MACOS):
+        monkeypatch.setattr(app_model.types._constants, "_CURRENT", system)
+        viewer = ViewerModel()
+        KeyMap(viewer, [KeyBinding(UNDO_KEY, "undo", lambda: None), KeyBinding(REDO_KEY, "redo", lambda: None)])
+        theirs = KeyMod.CtrlCmd | KeyCode.KeyZ  # as napari.layers.labels._labels_key_bindings has it
+        assert {coerce_keybinding(theirs), coerce_keybinding(theirs | KeyMod.Shift)} == set(viewer.keymap)
+        titles[system.name] = [str(key) for key in viewer.keymap], get_key_title(UNDO_KEY)
+    assert titles["LINUX"] == titles["WINDOWS"] == (["Ctrl+Z", "Ctrl+Shift+Z"], "Ctrl+Z")
+    assert titles["MACOS"] == (["Meta+Z", "Shift+Meta+Z"], "Cmd+Z")
 
 
 def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:

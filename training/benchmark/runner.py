@@ -19,6 +19,8 @@ from training.from_folders.base_recipe import ModelRecipe
 from training.run_folder import COST_FILE, EVALUATION_FILE, MODEL_RECIPE_FILE, SUITE_LOG_FILE, Failed, read_events
 
 LOG_TAIL_CHARS = 400
+NOT_IN_HASH = {"recipe": {"run": {"device"}}}
+"""What the hash of a row leaves out: on another device it is the same row, which is not trained again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def plan_suite_runs(suite: Suite, changes: Sequence[dict[str, object]], out: Pat
     """Return the planned runs of a suite; raise `MedSegError` if a row is not a valid recipe."""
     planned = []
     for row, recipe in suite.build_recipes(changes):
-        digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:8]
+        settings = recipe.model_dump_json(exclude=NOT_IN_HASH)
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
         planned.append(PlannedRun(row, recipe, out / "runs" / f"{make_folder_name(row.name)}-{digest}"))
     return planned
 

@@ -28,7 +28,7 @@ from training.run_folder import (
     EpochEnded,
     read_events,
 )
-from training.run_setup import choose_training_device, split_by_role
+from training.run_setup import choose_run_device, split_by_role
 
 ImageScores = dict[str, Any]
 METRIC_TITLES = {
@@ -189,7 +189,7 @@ def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, lis
 def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:
     """Draw the figures of a row that was evaluated by an older program version, which did not store figures."""
     recipe, snapshot = read_recipe(one.run_dir / RECIPE_FILE), read_snapshot(one.run_dir / SNAPSHOT_FILE)
-    device = str(choose_training_device())
+    device, _ = choose_run_device(recipe, one.run_dir)
     predictor = Predictor.load(one.run_dir, device, recipe.find_roi_folder(one.run_dir))
     task, chosen = get_task(snapshot.task), choose_examples(split_by_role(snapshot).hold_out)
     return [

@@ -184,7 +184,7 @@ def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
 
 
 def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
-    return Predictor.load(folder, str(setup.learner.device), setup.recipe.find_roi_folder(setup.run_dir))
+    return Predictor.load(folder, setup.learner.device, setup.recipe.find_roi_folder(setup.run_dir))
 
 
 def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:

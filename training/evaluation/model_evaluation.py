@@ -35,7 +35,7 @@ from training.run_folder import EVALUATION_FILE, EXAMPLE_FIGURES_FILE, RECIPE_FI
 from training.run_setup import (
     MAX_VALIDATION_PLANES,
     choose_planes,
-    choose_training_device,
+    choose_run_device,
     split_by_role,
     spread_indices,
 )
@@ -77,7 +77,7 @@ def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
         raise MedSegError(
             f"the hold-out of {run_dir.name} is empty, so its version cannot be evaluated. Hold a group out."
         )
-    device = str(choose_training_device())
+    device, _ = choose_run_device(recipe, run_dir)
     predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     evaluator = HoldOutEvaluator(predictor, task, cases, recipe.data.label_steps, request)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from training.run_folder import COST_FILE, Finished, read_events
+from training.run_folder import COST_FILE, Finished, Started, read_events
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ def write_cost(run_dir: Path) -> RunCost:
     from napari_medseg.networks import load_version
 
     network, _ = load_version(run_dir)
-    on_gpu = torch.cuda.is_available()
+    devices = [event.device for event, _ in read_events(run_dir) if isinstance(event, Started)]
+    on_gpu = devices[-1].startswith("cuda")  # the last one: a run can move to the CPU
     cost = RunCost(
         seconds=max(event.seconds for event, _ in read_events(run_dir) if isinstance(event, Finished)),
-        peak_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _measure_peak_mb(),
+        peak_mb=torch.cuda.max_memory_allocated(devices[-1]) / 2**20 if on_gpu else _measure_peak_mb(),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+        device=torch.cuda.get_device_name(devices[-1]) if on_gpu else "cpu",
     )
     (run_dir / COST_FILE).write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
     return cost

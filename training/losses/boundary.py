@@ -29,13 +29,23 @@ def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor
     true = one_hot(fill_ignored(resolve_sets(logits, target)), logits.shape[1])
     counted = make_valid_mask(target)
     likely = torch.where(counted[:, None] > 0, torch.softmax(logits.float(), dim=1), true)
-    value: Tensor = HausdorffDTLoss(alpha=power, include_background=False)(likely, true)
+    value: Tensor = _HausdorffLoss(alpha=power, include_background=False)(likely, true)
     return value * counted.numel() / counted.sum().clamp(min=1.0)
 
 
 def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
     """Return the logarithm of one plus `hausdorff_loss`, which has the magnitude of the other losses; a scalar."""
     return torch.log1p(hausdorff_loss(logits, target, power))
+
+
+class _HausdorffLoss(HausdorffDTLoss):  # type: ignore[misc]
+    """MONAI's loss with distances that are float32 on the device: its own are float64, which Apple's GPUs lack."""
+
+    @torch.no_grad()
+    def distance_field(self, img: Tensor) -> Tensor:
+        """Return the distance to the border for masks (n, c, h, w); 0 for an image with an empty or a full mask."""
+        field: Tensor = super().distance_field(img.detach().cpu())
+        return field.to(img.device, img.dtype)
 
 
 def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from napari_medseg.cli.mask_options import (
     ValuesOption,
     parse_values,
 )
-from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry, split_words
+from napari_medseg.cli.options import DeviceOption, JsonOption, RegistryOption, open_registry, split_words
 from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.folder_task import choose_name_and_task
 from napari_medseg.cli.train.preview import write_run_preview
@@ -153,6 +153,7 @@ def train_on_folders(
     budget: BudgetOption = None,
     seed: SeedOption = 0,
     recipe: RecipeOption = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
@@ -171,14 +172,13 @@ def train_on_folders(
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
     known, folders = models.read_task_catalog(), (images, masks)
     name, made = choose_name_and_task(name, task, labels, folders, known, instances=instances)
-    placement = MaskPlacement(mask_orientation, same_voxels)
-    encoding = MaskEncoding(made, parse_values(values), binarise, ignore, placement)
+    encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)), joins_copies=join_copies)
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     if check:
         raise _end_check(data, pairs, skips=skip_mismatches)
-    overrides = read_run_overrides(recipe, epochs, budget, seed)
+    overrides = read_run_overrides(recipe, epochs, budget, seed, device)
     if preview is not None:
         _write_preview(data, pairs, _list_donors(models), overrides, preview)
     else:

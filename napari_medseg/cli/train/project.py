@@ -8,6 +8,7 @@ from napari_medseg.cli.check import format_findings
 from napari_medseg.cli.console import make_progress_console
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
+    DeviceOption,
     JsonOption,
     ProjectOption,
     RegistryOption,
@@ -44,6 +45,7 @@ def train_on_project(
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     recipe: RecipeOption = None,
+    device: DeviceOption = None,
     base: FromOption = "",
     promote: PromoteOption = False,
     reason: ReasonOption = "",
@@ -64,7 +66,7 @@ def train_on_project(
         console = make_progress_console(quiet=as_json)
         for line in format_findings(ws, task, findings):
             console.print(line, markup=False)
-        overrides = read_run_overrides(recipe, epochs, budget, seed)
+        overrides = read_run_overrides(recipe, epochs, budget, seed, device)
         budget_s = None if _sets_duration(overrides) else retrain.DEFAULT_BUDGET_S
         run = retrain.start_run(ws, task, budget_s, seed, base, overrides, get_start_time(context))
         follow_project_run(ws, run, as_json=as_json)

@@ -40,13 +40,24 @@ ReasonOption = Annotated[
 ]
 
 
-def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int) -> "RecipeOverrides":
+def check_device(device: str | None) -> str | None:
+    """Return the name of a device that computes; raise `MedSegError` with the choices for any other."""
+    if not device:
+        return None
+    from napari_medseg.inference.device import choose_device
+
+    return str(choose_device(device))
+
+
+def read_run_overrides(
+    recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int, device: str | None = None
+) -> "RecipeOverrides":
     """Read the settings of a recipe file; the options of the command line override them.
 
     Raises
     ------
     MedSegError
-        If the file cannot be read or names an unknown setting.
+        If the file cannot be read or names an unknown setting, or the device cannot be used.
     """
     from training.from_folders.default_recipe import RecipeOverrides, read_recipe_overrides
     from training.recipe_keys import merge_keys
@@ -55,6 +66,8 @@ def read_run_overrides(recipe: Path | None, epochs: int | None, budget_s: float 
     run: dict[str, Any] = {"seed": seed} if seed else {}
     if budget_s is not None:
         run["budget_s"] = budget_s
+    if (checked := check_device(device)) is not None:
+        run["device"] = checked
     schedule = {} if epochs is None else {"n_epochs": epochs, "patience": epochs}
     options = {group: settings for group, settings in (("run", run), ("schedule", schedule)) if settings}
     return overrides.model_copy(update={"recipe": merge_keys(overrides.recipe, options)})

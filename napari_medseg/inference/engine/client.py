@@ -17,6 +17,7 @@ from psygnal import Signal
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
+from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
 from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
 from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
@@ -45,6 +46,17 @@ class PredictionEngine(Protocol):
     @property
     def device(self) -> str:
         """Name of its device; empty until it was ready once."""
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        """Devices that can be chosen; empty until it was ready once."""
+
+    @property
+    def cpu_reason(self) -> str:
+        """Why it uses the CPU although it was to use the fastest or another device; else empty."""
+
+    def use_device(self, name: str) -> None:
+        """Predict on a device, such as ``cuda:1``; empty for the fastest one."""
 
     def start(self) -> None:
         """Start it in the background if it is not running."""
@@ -76,13 +88,17 @@ class Engine:
     ----------
     python
         Path of the Python interpreter.
+    device_name
+        Name of the device to use, such as ``cuda:1``; empty for the fastest one that computes.
     """
 
     state_changed = Signal(str)
     """Emitted with the new state, from any thread."""
 
-    def __init__(self, python: str = sys.executable) -> None:
+    def __init__(self, python: str = sys.executable, device_name: str = "") -> None:
         self._python = python
+        self._device_name = device_name
+        self._ready = ReadyReply(device="")
         self._process: EngineProcess | None = None
         self._state_lock = threading.RLock()
         self._request_lock = threading.Lock()
@@ -90,7 +106,6 @@ class Engine:
         self._cancel_timeout_s = CANCEL_SECONDS
         self._n_requests = 0
         self._state: EngineState = "stopped"
-        self._device = ""
 
     @property
     def state(self) -> EngineState:
@@ -100,7 +115,24 @@ class Engine:
     @property
     def device(self) -> str:
         """Name of its device, such as ``CPU`` or ``CUDA: ...``; empty until it was ready once."""
-        return self._device
+        return self._ready.device
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        """As in `PredictionEngine`."""
+        return self._ready.devices
+
+    @property
+    def cpu_reason(self) -> str:
+        """As in `PredictionEngine`."""
+        return self._ready.cpu_reason
+
+    def use_device(self, name: str) -> None:
+        """As in `PredictionEngine`; a running prediction is cancelled, and the process starts again."""
+        is_new, self._device_name = name != self._device_name, name
+        if is_new and self._process is not None:
+            self.close()
+            self.start()
 
     @property
     def pid(self) -> int | None:
@@ -111,7 +143,7 @@ class Engine:
         """Start the process if it is not running. Returns at once; `state` becomes ready after a few seconds."""
         with self._state_lock:
             if self._state in ("stopped", "crashed"):
-                self._process = EngineProcess(self._python, self._on_reply)
+                self._process = EngineProcess(self._python, self._on_reply, self._device_name)
                 self._set_state("starting")
 
     def close(self) -> None:
@@ -145,9 +177,7 @@ class Engine:
         """Predict one image. This blocks, so iterate in a worker thread; other requests wait.
 
         The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
-        `spatial_shape`.
-
-        `roi_folder` is the version that finds the region of interest first, for a model that predicts inside one.
+        `spatial_shape`. `roi_folder` is the version that finds the region of interest first, if the model needs one.
 
         Yields
         ------
@@ -249,7 +279,7 @@ class Engine:
             if process is not self._process:
                 return
             if isinstance(reply, ReadyReply):
-                self._device = reply.device
+                self._ready = reply
                 self._set_state("ready")
                 logger.info("engine %d is ready on %s", process.pid, reply.device)
             elif reply is None:

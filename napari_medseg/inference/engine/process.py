@@ -47,6 +47,8 @@ class EngineProcess:
         Path of the Python interpreter.
     on_reply
         Called in the reader thread for every reply, and finally with `None` when the process has ended.
+    device
+        Name of the device, such as ``cuda:1``; empty for the fastest one that computes.
 
     Attributes
     ----------
@@ -54,13 +56,15 @@ class EngineProcess:
         The process was killed; `on_reply` is called with `None` when it has ended. It accepts no more requests.
     """
 
-    def __init__(self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None]) -> None:
+    def __init__(
+        self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None], device: str = ""
+    ) -> None:
         self._on_reply = on_reply
         self.is_dying = False
         self._stderr_lines: deque[str] = deque(maxlen=N_STDERR_LINES)
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         try:
-            self._popen = _spawn(python)
+            self._popen = _spawn(python, device)
         except OSError as error:
             raise MedSegError(f"cannot start {python}: {get_reason(error)}. Install the program again.") from error
         stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
@@ -173,9 +177,9 @@ class EngineProcess:
                     logger.debug("engine: %s", text)
 
 
-def _spawn(python: str) -> subprocess.Popen[bytes]:
+def _spawn(python: str, device: str) -> subprocess.Popen[bytes]:
     # -P: a file in the user's folder with the name of a package must not shadow it. utf8: its stderr is read as UTF-8.
-    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server"]
+    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server", *([device] if device else [])]
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW

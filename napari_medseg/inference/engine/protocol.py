@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.events import PredictionNotice, PredictionProgress
 
 
@@ -59,10 +60,15 @@ class CancelRequest(_Message):
 
 
 class ReadyReply(_Message):
-    """Engine to window: torch is loaded, requests are accepted."""
+    """Engine to window: torch is loaded, requests are accepted.
+
+    `devices` are those that can be chosen; `cpu_reason` says why the CPU is used although another device was expected.
+    """
 
     kind: Literal["ready"] = "ready"
     device: str
+    devices: tuple[DeviceStatus, ...] = ()
+    cpu_reason: str = ""
 
 
 class EventReply(_Message):

@@ -1,4 +1,4 @@
-"""The engine process, which keeps networks loaded: ``python -P -m napari_medseg.inference.engine.server``.
+"""The engine process, which keeps networks loaded: ``python -P -m napari_medseg.inference.engine.server [DEVICE]``.
 
 It reads requests from stdin and writes replies to stdout (see `protocol`); arrays are in shared memory. It ends when
 stdin is closed, so it never runs longer than its window. After an unexpected error it ends with a traceback on stderr,
@@ -10,16 +10,26 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+import torch
+
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
-from napari_medseg.inference.device import choose_device, describe_device, free_cached_memory
+from napari_medseg.inference.device import (
+    choose_device,
+    describe_device,
+    explain_cpu,
+    free_cached_memory,
+    list_devices,
+    name_devices,
+)
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
@@ -40,16 +50,18 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 """On the CPU, the window has priority over the engine."""
 
+GPU_RETRY_S = 60.0
+
 MAX_WARM_VERSIONS = 2
 """The live version and one version for comparison."""
 
 
-def main() -> None:
-    """Serve requests until stdin ends."""
+def main(device_name: str = "") -> None:
+    """Serve requests until stdin ends, on a device such as ``cuda:1`` or on the fastest one that computes."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.excepthook = _exit_on_uncaught_error
     replies = _reserve_stdout()
-    device = choose_device()
+    device, cpu_reason = choose_engine_device(device_name)
     if device.type == "cpu" and hasattr(os, "nice"):
         os.nice(NICENESS)
     request_queue = RequestQueue(sys.stdin.buffer)
@@ -58,12 +70,23 @@ def main() -> None:
         replies.write(encode_message(message))
         replies.flush()
 
-    predictors = PredictorCache(str(device))
-    reply(ReadyReply(device=describe_device(device)))
+    predictors = PredictorCache(device)
+    reply(ReadyReply(device=describe_device(device), devices=tuple(name_devices()), cpu_reason=cpu_reason))
     while True:
         handle_request(request_queue.wait_for_request(), request_queue, predictors, reply)
         if request_queue.is_empty:
             free_cached_memory(device)  # a training on the same GPU needs it now, and the next request takes it again
+
+
+def choose_engine_device(wanted: str) -> tuple[torch.device, str]:
+    """Return the wanted device, or the fastest one if it cannot be used, and why that is the CPU, if it is."""
+    try:
+        device, reason = choose_device(wanted), ""
+    except MedSegError as error:  # it was chosen in another session, or on another computer
+        device, reason = choose_device(), str(error)
+    if device.type == "cpu" and wanted != "cpu":
+        reason = reason or explain_cpu(list_devices())
+    return device, reason
 
 
 class RequestQueue:
@@ -101,7 +124,7 @@ class RequestQueue:
 class PredictorCache:
     """Predictors by version; the most recently used ones stay loaded."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
         self._warm: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 
@@ -109,6 +132,8 @@ class PredictorCache:
         """Return the predictor of a version's folder; it is loaded again if the weights changed."""
         roi_predictor = None if roi_folder is None else self.get(roi_folder)
         key = (str(folder), read_card(folder / CARD_FILE).weights_sha256)
+        if key in self._warm and _may_return_to_gpu(self._warm[key]):
+            del self._warm[key]
         if key not in self._warm:
             while len(self._warm) >= MAX_WARM_VERSIONS:
                 self._warm.popitem(last=False)
@@ -117,6 +142,11 @@ class PredictorCache:
         predictor = self._warm[key]
         predictor.roi_predictor = roi_predictor
         return predictor
+
+
+def _may_return_to_gpu(predictor: Predictor) -> bool:
+    """Whether a predictor fell back to the CPU a while ago: a training may have had the memory of the GPU meanwhile."""
+    return predictor.fell_back_at is not None and time.monotonic() - predictor.fell_back_at > GPU_RETRY_S
 
 
 def handle_request(
@@ -179,4 +209,4 @@ def _exit_on_uncaught_error(kind: type[BaseException], error: BaseException, tra
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -19,6 +19,7 @@ from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import cases, review
@@ -27,9 +28,6 @@ from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari import Viewer
-
-UNDO_KEY = "Control-Z"
-REDO_KEY = "Control-Shift-Z"
 
 
 class CaseController(QObject):

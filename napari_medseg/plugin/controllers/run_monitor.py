@@ -6,8 +6,10 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
+from training.recipe_keys import find_keys, merge_keys
 
 POLL_MS = 400
 UNDECIDED_STATES = (RunState.RUNNING, RunState.FINISHED, RunState.CANCELLED)
@@ -61,7 +63,10 @@ class RunMonitor(QObject):
     def start(
         self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_OVERRIDES
     ) -> None:
-        """Start a run and follow it. Parameters and errors as in `retrain.start_run`."""
+        """Start a run on the preferred device and follow it. Parameters and errors as in `retrain.start_run`."""
+        device = read_preferences(self._workspace.registry).device
+        if device and not find_keys(changes.recipe, {("run", "device")}):
+            changes = changes.model_copy(update={"recipe": merge_keys(changes.recipe, {"run": {"device": device}})})
         self._follow(retrain.start_run(self._workspace, task, budget_s, seed, base, changes))
 
     def cancel(self) -> None:

@@ -1,20 +1,30 @@
 """The preferences form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
 
+from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
 from napari_medseg.workflow.preferences import Preferences
 
+FASTEST_DEVICE = ("the fastest one that computes", "")
 
-def make_preferences_form(save: Callable[[Preferences], None], preferences: Preferences) -> FunctionGui:
-    """Make the form with the current preferences; it calls `save` with the new ones."""
+
+def make_preferences_form(
+    save: Callable[[Preferences], None], preferences: Preferences, devices: Sequence[DeviceStatus] = ()
+) -> FunctionGui:
+    """Make the form with the current preferences and the devices; it calls `save` with the new ones."""
 
     def save_preferences(
-        predict_automatically: bool, budget_s: float, export_suffix: str, export_with_images: bool, read_files: bool
+        predict_automatically: bool,
+        budget_s: float,
+        export_suffix: str,
+        export_with_images: bool,
+        read_files: bool,
+        device: str,
     ) -> None:
         save(
             Preferences(
@@ -23,6 +33,7 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
                 export_suffix=export_suffix,
                 export_with_images=export_with_images,
                 read_medical_files=read_files,
+                device=device,
             )
         )
 
@@ -41,4 +52,17 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
             "value": preferences.read_medical_files,
             "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
         },
+        device={
+            "label": "Device",
+            "choices": _list_choices(devices, preferences.device),
+            "value": preferences.device,
+            "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
+        },
     )
+
+
+def _list_choices(devices: Sequence[DeviceStatus], chosen: str) -> list[tuple[str, str]]:
+    """Return the devices by title and name; a chosen one that this computer lacks stays until another is chosen."""
+    choices = [FASTEST_DEVICE, *((device.title, device.name) for device in devices)]
+    is_known = any(name == chosen for _, name in choices)
+    return choices if is_known else [*choices, (f"{chosen} (not found)", chosen)]

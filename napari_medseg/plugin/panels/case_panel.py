@@ -229,7 +229,8 @@ class CasePanel(CollapsibleSection):
         device = engine.device.split(":")[0].strip()
         state = words.get(engine.state, engine.state)
         self._engine.setText(f"{device} {state}".strip())
-        self._engine.setToolTip(f"The prediction process: {engine.device or 'device not known yet'}, {state}")
+        lines = [f"The prediction process: {engine.device or 'device not known yet'}, {state}", engine.cpu_reason]
+        self._engine.setToolTip("\n".join(filter(None, lines)))
 
     def _on_progress(self, progress: PredictionProgress) -> None:
         self._progress.setRange(0, max(1, progress.total))

@@ -9,6 +9,7 @@ from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.review_region import POLYGON_TOOL, RECTANGLE_TOOL, ReviewRegionController
+from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
@@ -82,7 +83,10 @@ class ReviewPanel(CollapsibleSection):
         changed = current is not None and current.is_edited
         nothing = why_not or ("" if changed else "Nothing was changed: these are the labels of the model")
         theme.set_enabled(
-            self._reset, not nothing, "Restore the labels that the model predicted; Ctrl+Z undoes it", nothing
+            self._reset,
+            not nothing,
+            f"Restore the labels that the model predicted; {get_key_title(UNDO_KEY)} undoes it",
+            nothing,
         )
         self.set_status(_describe_progress(current), STATUS_TOOLTIP)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import highdicom
 import imagecodecs
 import numpy as np
 import pytest
@@ -73,6 +72,7 @@ def test_highdicom_finds_the_same_pixels_at_the_same_places(tmp_path: Path, name
     words = ("PatientName", "PatientSex", "PatientBirthDate", "AccessionNumber", "StudyDate", "StudyTime", "StudyID")
     blank = dict.fromkeys((*words, "ReferringPhysicianName"), "")
     paths = write_series(tmp_path, noise(SHAPE), ORIENTATIONS[name], FrameOfReferenceUID="1.5", **blank)
+    highdicom = pytest.importorskip("highdicom", reason="the extra highdicom is not installed")
     volume = highdicom.get_volume_from_series([dcmread(path) for path in paths]).to_patient_orientation("HPL")
     image = formats.read(tmp_path)
     np.testing.assert_array_equal(image.pixels, volume.array)
@@ -253,6 +253,7 @@ def test_jpeg_ls_needs_no_plugin_of_pydicom(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
 def test_jpeg_ls_in_colour_is_as_pydicom_reads_it(tmp_path: Path, photometric: str) -> None:
+    pytest.importorskip("jpeg_ls", reason="the extra highdicom is not installed")
     picture = noise((16, 16, 3)).astype(np.uint8)
     slice_ = compressed(JPEGLSLossless, bytes(imagecodecs.jpegls_encode(picture)))
     slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage

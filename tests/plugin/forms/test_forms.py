@@ -7,15 +7,25 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.groups_form import make_groups_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.forms.retrain_form import RetrainOptions, make_retrain_form
+from napari_medseg.workflow import retrain
 from napari_medseg.workflow.hold_out.groups import GroupPlan
 from napari_medseg.workflow.preferences import PREFERENCES_FILE, Preferences, read_preferences, write_preferences
 from napari_medseg.workflow.workspace import Workspace
+from training.from_folders.default_recipe import RecipeOverrides
+
+CPU = DeviceStatus("cpu", "CPU")
+
+
+@pytest.fixture
+def dock(make_dock: Callable[[Workspace], Dock], ws: Workspace) -> Dock:
+    return make_dock(ws)
 
 
 def find_form(dock: Dock) -> FormDialog:
@@ -58,6 +68,36 @@ def test_preferences_survive_a_restart(open_workspace: Callable[[], Workspace], 
     form()
     expected = Preferences(predict_automatically=False, budget_s=300.0, export_suffix=".png")
     assert read_preferences(open_workspace().registry) == expected
+
+
+def test_the_device_is_chosen_by_name_and_a_missing_one_stays_until_then(ws: Workspace, qtbot: QtBot) -> None:
+    devices = [DeviceStatus("cuda:0", "CUDA 0: RTX 4070"), DeviceStatus("cuda:1", "CUDA 1: A2000"), CPU]
+    saved: list[Preferences] = []
+    form = make_preferences_form(saved.append, Preferences(), devices)
+    assert form.device.choices == ("", "cuda:0", "cuda:1", "cpu")
+    form.device.value = "cuda:1"
+    form()
+    assert make_preferences_form(saved.append, Preferences(device="cuda:7"), devices).device.value == "cuda:7"
+    assert saved[-1].device == "cuda:1"
+
+
+def test_the_chosen_device_reaches_engine_and_retraining(
+    dock: Dock, ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock._save_preferences(Preferences(device="cuda:1"))
+    assert ws.engine.device_name == "cuda:1"
+    asked: list[RecipeOverrides] = []
+    monkeypatch.setattr(retrain, "start_run", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(dock.run_monitor, "_follow", lambda run: None)
+    dock.run_monitor.start("lungs", 90.0)
+    dock.run_monitor.start("lungs", 90.0, changes=RecipeOverrides(recipe={"device": "cpu"}))
+    assert asked == [RecipeOverrides(recipe={"run": {"device": "cuda:1"}}), RecipeOverrides(recipe={"device": "cpu"})]
+
+
+def test_the_tooltip_says_why_it_is_the_cpu(dock: Dock, ws: Workspace) -> None:
+    ws.engine.cpu_reason = "CUDA: RTX 4070: torch 2.9.0+cpu has no CUDA."
+    dock.case_panel.refresh_predict()
+    assert "torch 2.9.0+cpu has no CUDA" in dock.case_panel._engine.toolTip()
 
 
 def test_damaged_preferences_mean_the_defaults(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:

@@ -117,3 +117,12 @@ def test_rows_share_the_gpus_that_a_scheduler_lent(monkeypatch: pytest.MonkeyPat
     assert [make_environment(slot, 3, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["2", "5", "2"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [make_environment(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0", "1"]
+
+
+def test_a_row_is_not_trained_again_on_another_device(places: BenchmarkFolders) -> None:
+    one, other = (
+        plan_suite_runs(toy_suite().select_rows(["Dice"]), changes, places.out)[0]
+        for changes in ([], [{"recipe": {"run": {"device": "cpu"}}}])
+    )
+    assert other.recipe.recipe.run.device == "cpu"
+    assert one.run_dir == other.run_dir

@@ -19,7 +19,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import InstanceSeparation, ModelCard, Preprocessing, RegionOfInterest, read_card
 from napari_medseg.core.snapshot import Box, Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.inference.device import BatchLimits
+from napari_medseg.inference.batch_limits import BatchLimits
 from napari_medseg.inference.predictor import Predictor
 from training.__main__ import main, run
 from training.data.sample_reader import SampleReader

@@ -230,6 +230,33 @@ def test_losses_work_on_half_precision_logits() -> None:
         assert np.isfinite(float(get_loss(name)(logits.bfloat16(), target)))
 
 
+class AppleTensor(torch.Tensor):
+    """Stands in for a tensor on an Apple GPU: it meets no float64; `cpu` returns an ordinary tensor."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN206
+        made = super().__torch_function__(function, types, args, kwargs or {})
+        with torch._C.DisableTorchFunctionSubclass():
+            if any(isinstance(each, torch.Tensor) and each.dtype is torch.float64 for each in (*args, made)):
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+            return made.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else made
+
+
+def test_the_stand_in_for_an_apple_gpu_refuses_what_monai_does() -> None:
+    likely, true = (torch.rand(1, 2, 8, 8).as_subclass(AppleTensor) for _ in range(2))
+    with pytest.raises(TypeError, match="float64"):
+        monai.losses.HausdorffDTLoss(include_background=False)(likely, true)
+
+
+@EVERY_LOSS
+def test_no_loss_needs_float64_on_the_device(name: str) -> None:
+    logits, target = blobs()
+    wanted = get_loss(name)(logits, target)
+    found = get_loss(name)(logits.as_subclass(AppleTensor).requires_grad_(), target)
+    found.backward()
+    assert float(found.detach().cpu()) == pytest.approx(float(wanted), rel=1e-5)
+
+
 def test_an_unknown_loss_or_option_lists_the_choices() -> None:
     with pytest.raises(MedSegError, match="cross_entropy_dice"):
         get_loss("hinge")

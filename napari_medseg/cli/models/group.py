@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from napari_medseg.cli import network_summary
 from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.models import network_summary
 from napari_medseg.cli.options import DEFAULT_TASK, JsonOption, RegistryOption, TaskOption, open_registry
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card

@@ -1,0 +1,1 @@
+"""`medseg models`: the commands about model versions and networks."""

@@ -1,0 +1,1 @@
+"""What `medseg doctor` finds out about this computer, without a window."""

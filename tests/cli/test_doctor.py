@@ -1,0 +1,40 @@
+"""`medseg doctor` prints what was found; `--json` too, and the exit code says whether a prediction works."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_medseg.workflow.diagnosis import trial_prediction
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_the_doctor_reports_and_predicts(medseg: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    places = ("--registry", tmp_path / "registry", "--project", tmp_path / "project", "--device", "cpu")
+    code, out, _ = medseg("doctor", *places)
+    assert code == 0
+    assert "cpu: model loaded in" in out
+    assert str(tmp_path) not in out
+    assert "project folder: ~" in out
+    assert str(tmp_path / "project") in medseg("doctor", "--paths", *places)[1]
+    report = json.loads(medseg("doctor", "--json", *places)[1])
+    assert report["healthy"]
+    assert report["trials"][0]["dice"] > 0.95
+    assert str(tmp_path) not in json.dumps(report)
+
+
+def test_the_exit_code_is_1_if_a_prediction_fails(
+    medseg: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_prediction, "SLICE", tmp_path / "missing.dcm")
+    places = ("--registry", tmp_path / "registry", "--project", tmp_path / "project")
+    code, out, _ = medseg("doctor", *places)
+    assert code == 1
+    assert "cpu: failed: " in out
+    code, out, _ = medseg("doctor", "--json", "--device", "cuda:9", *places)
+    assert code == 1
+    assert "no device 'cuda:9' here" in json.loads(out)["trials"][0]["problem"]
