@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, make_progress_console
-from napari_medseg.cli.options import split_words
+from napari_medseg.cli.options import MaxMemoryOption, split_words
 from napari_medseg.core.errors import MedSegError
 
 OutOption = Annotated[
@@ -39,6 +39,7 @@ def benchmark(
     backbones: BackbonesOption = "",
     changes: SetOption = None,
     at_once: AtOnceOption = 0,
+    max_memory: MaxMemoryOption = None,
 ) -> None:
     """Train and compare the networks or settings of a suite.
 

@@ -8,6 +8,7 @@ from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
+    MaxMemoryOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
@@ -24,6 +25,7 @@ def check(
     task: TaskOption = DEFAULT_TASK,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Check accepted labels before training.

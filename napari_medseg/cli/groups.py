@@ -7,7 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, open_workspace, split_words
+from napari_medseg.cli.options import (
+    JsonOption,
+    MaxMemoryOption,
+    ProjectOption,
+    RegistryOption,
+    open_workspace,
+    split_words,
+)
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import count_groups
 from napari_medseg.core.records import Case
@@ -53,6 +60,7 @@ def change(
     yes: Annotated[bool, typer.Option("--yes", help="Change them even if it affects earlier comparisons.")] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Change which cases are one patient.

@@ -9,6 +9,7 @@ from napari_medseg.cli.console import make_progress_console
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
+    MaxMemoryOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
@@ -49,6 +50,7 @@ def train_on_project(
     reason: ReasonOption = "",
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Retrain on the corrections of a project.

@@ -9,6 +9,7 @@ from napari_medseg.cli.console import make_progress_console
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
+    MaxMemoryOption,
     OptionalTaskOption,
     ProjectOption,
     RegistryOption,
@@ -40,6 +41,7 @@ def resume_run(
     reason: ReasonOption = "",
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Resume a paused, interrupted or prepared run.

@@ -6,9 +6,10 @@ reader computes from the header what the pixels will take, and asks here. Allowe
 - a quarter of the free memory. The other three quarters are for what else the program makes of an image: the layer, its
   labels, a prediction, and reading itself, which takes at most twice the pixels.
 - 200 times the size on disk. Images of patients shrink to a half or a tenth; only made-up files shrink more. Honest
-  exceptions are small or nearly empty: a label map, a black picture, a phantom. deflate shrinks them 1,000 to 1. So
-  this limit starts at `ALWAYS_PLAUSIBLE_BYTES`: a label map of 512 x 512 x 1,000 voxels of 16 bits still fits, and what
-  a forged file takes is harmless on any machine that can run the program.
+  exceptions are nearly empty: a label map, a black volume, a drawing. deflate shrinks them 1,000 to 1. So this limit
+  starts at `ALWAYS_PLAUSIBLE_BYTES`: a label map of 512 x 512 x 1,000 voxels of 16 bits (524 MB) and a drawing of
+  14,900 px square in colour (666 MB) still fit, and what a forged file takes is harmless on any machine that can run
+  the program.
 
 What a person allows, by `--max-memory` or in the preferences, replaces both.
 """
@@ -26,8 +27,10 @@ FREE_SHARE = 0.25
 """Share of the free memory that the pixels of one image may take."""
 MAX_RATIO = 200
 """Bytes in memory per byte on disk."""
-ALWAYS_PLAUSIBLE_BYTES = 512 * 2**20
+ALWAYS_PLAUSIBLE_BYTES = 640 * 2**20
 """Whatever the size on disk, so many bytes are no sign of a forged file."""
+MAX_MEMORY_OPTION = "--max-memory"
+"""Of the commands that read images, and of the processes that they start; there it is in bytes."""
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 
@@ -63,6 +66,11 @@ def allow_memory(n_bytes: int | None) -> Iterator[None]:
         yield
     finally:
         set_max_memory(before)
+
+
+def make_memory_arguments() -> list[str]:
+    """Return the words that tell another process of ours what a person allowed; none if nothing was set."""
+    return [] if _allowed_bytes is None else [MAX_MEMORY_OPTION, str(_allowed_bytes)]
 
 
 def parse_size(text: str) -> int:
@@ -119,7 +127,7 @@ def refuse_above_limit(n_bytes: int, disk_bytes: int, name: str, *, is_exact: bo
     amount = format_bytes(n_bytes) if is_exact else f"more than {format_bytes(n_bytes)}"
     raise MedSegError(
         f"{name} would take {amount} of memory; {format_bytes(limit.n_bytes)} are allowed ({limit.reason}). "
-        f"It is damaged, or larger than usual. If you trust it, allow more: --max-memory "
+        f"It is damaged, or larger than usual. If you trust it, allow more: {MAX_MEMORY_OPTION} "
         f"{_suggest(n_bytes if is_exact else 2 * n_bytes)} on the command line, or Preferences in the window. "
         "Otherwise export it again, or only a part of it."
     )

@@ -7,14 +7,19 @@ from magicgui.widgets import FunctionGui
 
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
-from napari_medseg.workflow.preferences import Preferences
+from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
 
 
 def make_preferences_form(save: Callable[[Preferences], None], preferences: Preferences) -> FunctionGui:
     """Make the form with the current preferences; it calls `save` with the new ones."""
 
     def save_preferences(
-        predict_automatically: bool, budget_s: float, export_suffix: str, export_with_images: bool, read_files: bool
+        predict_automatically: bool,
+        budget_s: float,
+        export_suffix: str,
+        export_with_images: bool,
+        read_files: bool,
+        max_memory_gb: float,
     ) -> None:
         save(
             Preferences(
@@ -23,6 +28,7 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
                 export_suffix=export_suffix,
                 export_with_images=export_with_images,
                 read_medical_files=read_files,
+                max_memory_gb=max_memory_gb,
             )
         )
 
@@ -40,5 +46,14 @@ def make_preferences_form(save: Callable[[Preferences], None], preferences: Pref
             "text": "open DICOM and NIfTI files with MedSeg",
             "value": preferences.read_medical_files,
             "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
+        },
+        max_memory_gb={
+            "label": "Largest image (GB)",
+            "value": preferences.max_memory_gb,
+            "min": 0.0,
+            "max": MAX_MEMORY_GB,
+            "step": 1.0,
+            "tooltip": "Memory that the pixels of one image may take; larger images are refused before they are read.\n"
+            "0: a quarter of the free memory, and 200 times the size of the file",
         },
     )
