@@ -1,5 +1,9 @@
 """PNG and JPEG: rotated by the EXIF orientation; PNG files of this program also carry the geometry."""
 
+import os
+import struct
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,10 @@ from napari_medseg.core.image import Image, cast_native
 
 _EXIF_ORIENTATION = 0x0112
 _PNG_START, _JPEG_START = b"\x89PNG", b"\xff\xd8\xff"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHECKSUM_BYTES = 4
+# Chunks about the pixels, and those of an animation.
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT")
 PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
@@ -39,7 +47,7 @@ def read_png_jpeg(path: Path) -> Image:
     _refuse_failed_checksum(path)
     with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-        turned = make_turned_storage(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), 2)
+        turned = make_turned_storage(_read_exif_orientation(path, picture), 2)
         n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
         is_plain = n_frames == 1 and _has_plain_samples(path)
         pixels = decode_plain_png(path) if is_plain or _has_channels_of_16_bits(path) else _decode_pixels(picture)
@@ -81,6 +89,39 @@ def open_picture(path: Path) -> Picture.Image:
         picture.close()
         raise
     return picture
+
+
+def _read_exif_orientation(path: Path, picture: Picture.Image) -> int:
+    """Return the EXIF Orientation, 1 to 8.
+
+    In a PNG it may follow the pixels, and Pillow decodes them all to find it: of a PNG it gets the other chunks only.
+    """
+    if picture.format != "PNG":
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    with PngImageFile(BytesIO(_drop_pixels(path))) as rest:
+        return int(rest.getexif().get(_EXIF_ORIENTATION, 1))
+
+
+def _drop_pixels(path: Path) -> bytes:
+    """Return a PNG with all chunks of a file but those of its pixels: it has one black pixel."""
+    kept = bytearray(_PNG_SIGNATURE + _make_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, PNG_GREY, 0, 0, 0)))
+    pixel = _make_chunk(b"IDAT", zlib.compress(bytes(2)))
+    with path.open("rb") as file:
+        file.seek(len(_PNG_SIGNATURE))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind not in _PIXEL_CHUNKS:
+                kept += head + file.read(length + _CHECKSUM_BYTES)
+                continue
+            if kind == b"IDAT":
+                kept += pixel
+                pixel = b""
+            file.seek(length + _CHECKSUM_BYTES, os.SEEK_CUR)
+    return bytes(kept)
+
+
+def _make_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def read_png_grid(path: Path) -> GridMetadata:
