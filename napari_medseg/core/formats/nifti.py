@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.decoded_size.bounded_stream import BoundedStream
-from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.decoded_size.limit import format_bytes, refuse_above_limit
 from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
@@ -32,6 +32,8 @@ from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_na
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _GZIP_LEVEL = 1  # as nibabel
+_DEFLATE_MAX_RATIO = 1100
+"""deflate shrinks zeros 1,032 to 1, and nothing more."""
 _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _NIFTI1_MAX_LENGTH = 32767
 _FILE_ORDER = b"napari-medseg: voxels in file order"
@@ -54,7 +56,7 @@ def read_nifti(path: Path) -> Image:
     with translate_decode_errors(path, "NIfTI"), BoundedStream(path, is_gzip=is_gzip) as stream:
         source = _find_kind(stream).from_stream(stream)
         shape, normal = _find_spatial_shape(source.shape, path.name)
-        refuse_above_limit(_compute_bytes(source), path.stat().st_size, path.name)
+        _refuse_by_size(_compute_bytes(source), path, is_gzip=is_gzip)
         values, colour = _read_values(source)
         stream.read_to_end()  # to where gzip keeps checksum and length; nibabel stops before them
         pixels = values.reshape((*shape, 3) if colour else shape)
@@ -158,6 +160,17 @@ def _find_kind(stream: BoundedStream) -> type[nib.Nifti1Image]:
     is_second = _NIFTI2_BYTES in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
     kind: type[nib.Nifti1Image] = nib.Nifti2Image if is_second else nib.Nifti1Image
     return kind
+
+
+def _refuse_by_size(n_bytes: int, path: Path, *, is_gzip: bool) -> None:
+    """Refuse a file before memory is allocated: one that would take too much, or that cannot hold so much."""
+    disk_bytes = path.stat().st_size
+    refuse_above_limit(n_bytes, disk_bytes, path.name)
+    if n_bytes > disk_bytes * (_DEFLATE_MAX_RATIO if is_gzip else 1):
+        raise MedSegError(
+            f"{path.name} is truncated: its header announces {format_bytes(n_bytes)}, but it has only "
+            f"{format_bytes(disk_bytes)} on disk. Copy or export it again."
+        )
 
 
 def _compute_bytes(source: nib.Nifti1Image) -> int:

@@ -18,7 +18,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tiff.axes import TiffAxes
 
 _BUFFER_BYTES = 8 * 2**20
-_START_BYTES = 2**16
+_START_BYTES = (2**10, 2**16)
 _RGB_SAMPLES = 3
 
 
@@ -44,13 +44,21 @@ def refuse_larger_codestreams(series: tifffile.TiffPageSeries, name: str) -> Non
     file = series.parent.filehandle
     for each in series.pages:
         for offset, count in zip(each.dataoffsets, each.databytecounts, strict=False) if each is not None else ():
-            file.seek(offset)
-            declared = read_declared_size(file.read(min(count, _START_BYTES)))
+            declared = _read_size_at(file, offset, count)
             if declared is not None and declared[0] * declared[1] > rows * columns:
                 raise MedSegError(
                     f"{name} holds a compressed part of {declared[0]} x {declared[1]} pixels, but its tags say "
                     f"{rows} x {columns}. It is damaged; copy or export it again."
                 )
+
+
+def _read_size_at(file: tifffile.FileHandle, offset: int, count: int) -> tuple[int, int] | None:
+    """Return the size that a part declares; mostly its first bytes are enough."""
+    for n_bytes in _START_BYTES:
+        file.seek(offset)
+        if (declared := read_declared_size(file.read(min(count, n_bytes)))) is not None or count <= n_bytes:
+            return declared
+    return None
 
 
 def read_samples(series: tifffile.TiffPageSeries, axes: TiffAxes) -> NDArray[Any]:
