@@ -17,7 +17,8 @@ from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, convert_to_native
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tiff.axes import TiffAxes
 
-_BUFFER_BYTES = 8 * 2**20
+_BUFFER_BYTES = 2**20
+"""Of the file at a time; about three times as much is in memory for it."""
 _START_BYTES = (2**10, 2**16)
 _RGB_SAMPLES = 3
 
