@@ -67,6 +67,8 @@ class BoundedStream(io.BufferedIOBase):
         """Return the next bytes: as many as there are, if `size` is negative."""
         content = bytearray()
         wanted = None if size is None or size < 0 else size
+        if wanted is not None and wanted > self._limit_bytes:
+            refuse_above_limit(wanted, self._disk_bytes, self._name)
         while wanted is None or len(content) < wanted:
             chunk = self._read_chunk(CHUNK_BYTES if wanted is None else wanted - len(content))
             if not chunk:
