@@ -1,7 +1,8 @@
 """`python -P -m training RUN_DIR`: train in a separate process; all input and output is in the run folder.
 
 The time budget counts from the start of the process. The window and the command line add `--since SECONDS`: it counts
-from the moment, in seconds since the Unix epoch, when the user asked for the run.
+from the moment, in seconds since the Unix epoch, when the user asked for the run. `--max-memory BYTES` is what the
+pixels of one image may take, if the user allowed more than usual.
 
 `PYTHONSAFEPATH=1 torchrun --nproc-per-node N -m training RUN_DIR` trains on N GPUs, or in N processes without any.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory, translate_errors
 from training.recipe import read_recipe
 from training.run_folder import (
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
     from training.run_setup import TrainingSetup
 
 SINCE_OPTION = "--since"
-USAGE = f"""usage: python -P -m training RUN_DIR [{SINCE_OPTION} SECONDS]
-RUN_DIR holds recipe.json and snapshot.json. The time budget counts from SECONDS since the Unix epoch.
+USAGE = f"""usage: python -P -m training RUN_DIR [{SINCE_OPTION} SECONDS] [{MAX_MEMORY_OPTION} BYTES]
+RUN_DIR holds recipe.json and snapshot.json. The time budget counts from SECONDS since the Unix epoch. The pixels of one
+image may take BYTES of memory.
 """
 MAX_START_S = 3600.0
 """A request that is older than this, or in the future, is a wrong clock and does not count."""
@@ -70,14 +73,14 @@ def main(arguments: Sequence[str] | None = None, since: float | None = None) -> 
         3 if it was paused. The same command resumes a paused run.
     """
     try:
-        run_dir, began_at = _read_arguments(list(sys.argv[1:] if arguments is None else arguments))
+        run_dir, began_at, max_memory = _read_arguments(list(sys.argv[1:] if arguments is None else arguments))
     except ValueError:
         sys.stderr.write(USAGE)
         return 2
     started = time.monotonic() - _compute_waited_s(since if began_at is None else began_at)
     logging.raiseExceptions = False  # a log on a full disk must not fill stderr with tracebacks
     try:
-        with translate_errors(), hold_trainer_lock(run_dir):
+        with translate_errors(), allow_memory(max_memory), hold_trainer_lock(run_dir):
             if any(isinstance(event, Finished) for event, _ in read_events(run_dir)):
                 logger.info("the run is already finished")
                 return 0
@@ -157,14 +160,18 @@ def _run_on_device(
     yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 
 
-def _read_arguments(words: list[str]) -> tuple[Path, float | None]:
-    """Return the run folder and the time of the request; raise `ValueError` for a wrong command line."""
-    match words:
-        case [folder] if Path(folder).is_dir():
-            return Path(folder).absolute(), None
-        case [folder, option, seconds] if option == SINCE_OPTION and Path(folder).is_dir():
-            return Path(folder).absolute(), float(seconds)
-    raise ValueError(words)
+def _read_arguments(words: list[str]) -> tuple[Path, float | None, int | None]:
+    """Return the run folder, the time of the request and the allowed memory; raise `ValueError` if they are wrong."""
+    folder, *rest = words or [""]
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    since, max_memory = options.pop(SINCE_OPTION, None), options.pop(MAX_MEMORY_OPTION, None)
+    if options or not folder or not Path(folder).is_dir():
+        raise ValueError(words)
+    return (
+        Path(folder).absolute(),
+        None if since is None else float(since),
+        None if max_memory is None else int(max_memory),
+    )
 
 
 def _compute_waited_s(since: float | None) -> float:

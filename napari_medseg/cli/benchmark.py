@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, make_progress_console
-from napari_medseg.cli.options import DeviceOption, split_words
+from napari_medseg.cli.options import DeviceOption, MaxMemoryOption, split_words
 from napari_medseg.cli.train.run_options import check_device
 from napari_medseg.core.errors import MedSegError
 
@@ -41,6 +41,7 @@ def benchmark(
     changes: SetOption = None,
     at_once: AtOnceOption = 0,
     device: DeviceOption = None,
+    max_memory: MaxMemoryOption = None,
 ) -> None:
     """Train and compare the networks or settings of a suite.
 

@@ -9,6 +9,7 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     ClearNamesOption,
     JsonOption,
+    MaxMemoryOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
@@ -27,6 +28,7 @@ def check(
     clear_names: ClearNamesOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Check accepted labels before training.

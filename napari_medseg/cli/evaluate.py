@@ -22,6 +22,7 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     DeviceOption,
     JsonOption,
+    MaxMemoryOption,
     ModelOption,
     RegistryOption,
     TaskOption,
@@ -69,6 +70,7 @@ def evaluate(
     same_voxels: SameVoxelsOption = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Score a model, or label files, against reference labels.

@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
     LabelFormatOption,
+    MaxMemoryOption,
     NamesOption,
     ProjectOption,
     RegistryOption,
@@ -30,6 +31,7 @@ def export(
     straighten: StraightenOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Write the accepted labels of a project.

@@ -10,6 +10,7 @@ from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
     ClearNamesOption,
     JsonOption,
+    MaxMemoryOption,
     ProjectOption,
     RegistryOption,
     open_workspace,
@@ -72,6 +73,7 @@ def change(
     yes: Annotated[bool, typer.Option("--yes", help="Change them even if it affects earlier comparisons.")] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Change which cases are one patient. Names are shown in clear here, as they are typed.

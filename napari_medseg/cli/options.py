@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import WRITERS
 from napari_medseg.core.model_card import ModelCard
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
 DEFAULT_TASK = "lungs"
+
+
+def _allow_memory(context: typer.Context, amount: str | None) -> str | None:
+    """Allow it until the command ends; the processes that it starts are told."""
+    if amount is not None:
+        try:
+            context.with_resource(allow_memory(parse_size(amount)))
+        except MedSegError as error:
+            raise typer.BadParameter(str(error)) from error
+    return amount
+
 
 ProjectOption = Annotated[
     Path | None,
@@ -62,6 +74,17 @@ ClearNamesOption = Annotated[
     bool,
     typer.Option("--clear-names", help="Also print file names, paths and groups in clear, from the project's table."),
 ]
+MaxMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        MAX_MEMORY_OPTION,
+        callback=_allow_memory,
+        metavar="AMOUNT",
+        help="Memory that the pixels of one image may take, such as 8GB; larger ones are refused unread.",
+        show_default="a quarter of the free memory, and 200 times the size of the file",
+    ),
+]
+"""For all commands that read images. Its callback does the work, so the commands do not use the value."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 

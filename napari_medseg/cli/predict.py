@@ -14,6 +14,7 @@ from napari_medseg.cli.options import (
     DeviceOption,
     JsonOption,
     LabelFormatOption,
+    MaxMemoryOption,
     ModelOption,
     NamesOption,
     RegistryOption,
@@ -56,6 +57,7 @@ def predict(
     names: NamesOption = "stem",
     straighten: StraightenOption = False,
     as_json: JsonOption = False,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Segment images and write the labels, and predictions.jsonl, which says whose they are.

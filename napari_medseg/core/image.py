@@ -6,6 +6,7 @@ that the conversion can be reversed exactly.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.acquisition import Acquisition
+from napari_medseg.core.decoded_size.slabs import iterate_slabs
 from napari_medseg.core.errors import MedSegError
 
 SPATIAL_AXES = "ZYX"
 GRID_TOLERANCE_MM = 1e-3
+Conversion = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,31 +206,54 @@ class Image:
         return replace(self, pixels=pixels)
 
 
-def cast_compact(values: NDArray[Any]) -> NDArray[Any]:
-    """Convert integer values to int16 if they fit, else int32; other values to float32. The shape is kept."""
-    if values.dtype.kind == "f":
-        if values.size and np.isfinite(values).all() and np.array_equal(values, np.rint(values)):
-            return cast_compact(values.astype(np.int64)) if np.abs(values).max() < 2**31 else values.astype(np.float32)
-        return values.astype(np.float32)
-    for dtype in (np.int16, np.int32):
-        limits = np.iinfo(dtype)
-        if values.size and values.min() >= limits.min and values.max() <= limits.max:
-            return values.astype(dtype)
-    return values.astype(np.float32)
+def cast_compact(values: NDArray[Any], convert: Conversion | None = None) -> NDArray[Any]:
+    """Convert integer values to int16 if they fit, else int32; other values to float32. The shape is kept.
+
+    Parameters
+    ----------
+    values
+        Any real numbers.
+    convert
+        What to apply to them first, to one slab after the other; its result may have another type.
+
+    Returns
+    -------
+    NDArray
+        `values` itself if its type is right already.
+    """
+    dtype = _find_compact_type(values, convert)
+    if dtype == values.dtype and convert is None:
+        return values
+    compact = np.empty_like(values, dtype=dtype, subok=False)
+    for slab in iterate_slabs(values):
+        compact[slab] = values[slab] if convert is None else convert(values[slab])
+    return compact
+
+
+def _find_compact_type(values: NDArray[Any], convert: Conversion | None) -> type[np.generic]:
+    low, high = np.inf, -np.inf
+    for index in iterate_slabs(values):
+        slab = values[index] if convert is None else convert(values[index])
+        if slab.dtype.kind == "f" and not (np.isfinite(slab).all() and np.array_equal(slab, np.rint(slab))):
+            return np.float32
+        low, high = min(low, slab.min()), max(high, slab.max())
+    limits = ((kind, np.iinfo(kind)) for kind in (np.int16, np.int32))
+    return next((kind for kind, limit in limits if limit.min <= low <= high <= limit.max), np.float32)
 
 
 def cast_native(values: NDArray[Any]) -> NDArray[Any]:
     """Convert to the native byte order: 64-bit integers to 16 or 32 bits, all floats to float32, bool to 0 and 255.
 
-    Float32 keeps seven digits, which is more than the precision of any scanner.
+    Float32 keeps seven digits, which is more than the precision of any scanner. Values that need no conversion are
+    returned as they are, not copied.
     """
     if values.dtype.kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind == "f":
-        return values.astype(np.float32)
+        return values.astype(np.float32, copy=False)
     if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
         return cast_compact(values)
-    return values.astype(values.dtype.newbyteorder("="))
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def select_measured(values: NDArray[Any], padding_value: float | None) -> NDArray[Any]:

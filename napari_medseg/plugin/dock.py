@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_medseg.core.decoded_size.limit import set_max_memory
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
@@ -142,6 +143,7 @@ class Dock(QWidget):
     def _apply_preferences(self, preferences: Preferences) -> None:
         self.case_panel.set_predicts_automatically(preferences.predict_automatically)
         self.retrain_panel.set_budget(preferences.budget_s)
+        set_max_memory(preferences.max_memory_bytes)
 
     def _make_sections(self) -> None:
         workspace, desk = self._workspace, self.case_controller

@@ -8,6 +8,7 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.lock import lock_shared_folder
 
 PREFERENCES_FILE = "preferences.json"
+MAX_MEMORY_GB = 4096.0
 
 
 class Preferences(BaseModel):
@@ -15,6 +16,8 @@ class Preferences(BaseModel):
 
     `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
     our reader if napari has no other preference. `device`, as ``cuda:1``, predicts and retrains; empty: the fastest.
+    `max_memory_gb` is what the pixels of one image may take, in units of
+    10^9 bytes; 0 means what `core.decoded_size.limit` computes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +28,12 @@ class Preferences(BaseModel):
     export_with_images: bool = False
     read_medical_files: bool = True
     device: str = ""
+    max_memory_gb: float = Field(0.0, ge=0, le=MAX_MEMORY_GB)
+
+    @property
+    def max_memory_bytes(self) -> int | None:
+        """What the pixels of one image may take; `None` if it is computed."""
+        return round(self.max_memory_gb * 1e9) or None
 
 
 def read_preferences(registry: ModelRegistry) -> Preferences:

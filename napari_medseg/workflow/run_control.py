@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from napari_medseg.core.atomic_io import atomic_write_text, remove_unfinished_files
+from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
@@ -230,7 +231,8 @@ def start_training(run_dir: Path, since: float | None = None) -> subprocess.Pope
     ensure_no_trainer(run_dir)
     asked = repr(time.time() if since is None else since)
     python = [sys.executable, "-P", "-X", "utf8"]  # what it prints is in the log, which is UTF-8
-    return start_detached([*python, "-m", "training", str(run_dir.absolute()), "--since", asked], run_dir)
+    told = ["--since", asked, *make_memory_arguments()]
+    return start_detached([*python, "-m", "training", str(run_dir.absolute()), *told], run_dir)
 
 
 def start_detached(command: Sequence[str], run_dir: Path) -> subprocess.Popen[bytes]:

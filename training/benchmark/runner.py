@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from training.benchmark.suite import Suite, SuiteRow, make_folder_name
 from training.from_folders.base_recipe import ModelRecipe
 from training.run_folder import COST_FILE, EVALUATION_FILE, MODEL_RECIPE_FILE, SUITE_LOG_FILE, Failed, read_events
@@ -115,7 +116,7 @@ def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, s
     recipe = one.run_dir / MODEL_RECIPE_FILE
     recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
     command = [sys.executable, "-P", "-X", "utf8", "-m", "training.from_folders.base_model", "--data", str(places.data)]
-    command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir)]
+    command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir), *make_memory_arguments()]
     log = one.run_dir / SUITE_LOG_FILE
     with log.open("ab") as file:
         ended = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)

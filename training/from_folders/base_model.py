@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.mask_placement import AS_STATED
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
@@ -83,11 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, help="folder with pretrained encoders or versions")
     parser.add_argument("--recipe", type=Path, required=True, help="JSON file such as training/recipes/lungs.json")
     parser.add_argument("--prepare", action="store_true", help="only make the run folder; train later")
+    parser.add_argument(
+        MAX_MEMORY_OPTION, dest="max_memory", type=int, help="bytes that the pixels of one image may take"
+    )
     parser.add_argument("run_dir", type=Path, help="a stopped run is resumed")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        with translate_errors():
+        with translate_errors(), allow_memory(options.max_memory):
             base = read_model_recipe(options.recipe)
             if not (options.run_dir / SNAPSHOT_FILE).exists():
                 make_run(base, options.data, options.weights, options.run_dir)

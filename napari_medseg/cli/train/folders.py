@@ -19,7 +19,14 @@ from napari_medseg.cli.mask_options import (
     ValuesOption,
     parse_values,
 )
-from napari_medseg.cli.options import DeviceOption, JsonOption, RegistryOption, open_registry, split_words
+from napari_medseg.cli.options import (
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    RegistryOption,
+    open_registry,
+    split_words,
+)
 from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.folder_task import choose_name_and_task
 from napari_medseg.cli.train.preview import write_run_preview
@@ -155,6 +162,7 @@ def train_on_folders(
     recipe: RecipeOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Train a model on folders of images and masks.

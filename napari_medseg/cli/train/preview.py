@@ -10,6 +10,7 @@ from napari_medseg.cli.console import echo
 from napari_medseg.cli.mask_options import MaskOrientationOption, SameVoxelsOption
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
+    MaxMemoryOption,
     OptionalTaskOption,
     ProjectOption,
     RegistryOption,
@@ -48,6 +49,7 @@ def preview_batch(
     same_voxels: SameVoxelsOption = False,
     task: OptionalTaskOption = None,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Draw what a network sees in training.

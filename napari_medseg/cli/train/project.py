@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     DeviceOption,
     JsonOption,
+    MaxMemoryOption,
     ProjectOption,
     RegistryOption,
     TaskOption,
@@ -51,6 +52,7 @@ def train_on_project(
     reason: ReasonOption = "",
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Retrain on the corrections of a project.

@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     DEFAULT_TASK,
     DeviceOption,
     JsonOption,
+    MaxMemoryOption,
     OptionalTaskOption,
     ProjectOption,
     RegistryOption,
@@ -48,6 +49,7 @@ def resume_run(
     device: DeviceOption = None,
     as_json: JsonOption = False,
     project: ProjectOption = None,
+    max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
 ) -> None:
     """Resume a paused, interrupted or prepared run.

@@ -11,6 +11,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.dicom.acquisition import read_acquisition, read_modality
 from napari_medseg.core.dicom.attributes import get_dicom_text, get_dicom_words
+from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_frames, refuse_large_inflation
 from napari_medseg.core.dicom.planes import DicomPlane, read_plane
 from napari_medseg.core.dicom.sop_classes import find_kind_without_image, get_sop_class_name
 from napari_medseg.core.errors import MedSegError
@@ -102,18 +103,21 @@ def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     NoImageError
         If it is a valid object without an image to label: a report, a segmentation, a dose, a directory.
     MedSegError
-        If the file is damaged in a known way, or is a tiled whole-slide image.
+        If the file is damaged in a known way, would take too much memory, or is a tiled whole-slide image.
     Exception
         Whatever pydicom raises for damaged files: call this function inside `translate_decode_errors`.
     """
+    refuse_large_inflation(path, file)
     dataset = dcmread(file, stop_before_pixels=True, force=not has_magic_word(file))
     if kind := find_kind_without_image(dataset):
         raise NoImageError(path.name, kind)
     if "Rows" not in dataset or "Columns" not in dataset:
         _refuse_without_image(path, dataset)
-    if "TotalPixelMatrixColumns" in dataset and int(dataset.get("NumberOfFrames") or 1) > 1:
+    if "TotalPixelMatrixColumns" in dataset and count_frames(dataset) > 1:
         raise MedSegError(f"{path.name} is a tiled whole-slide image. Export the region of interest as TIFF or PNG.")
-    return _make_header(path, dataset, _make_encoding(dataset, file))
+    encoding = _make_encoding(dataset, file)
+    refuse_large_frames(path, dataset, None if encoding.offset is None else encoding.file_version[0] - encoding.offset)
+    return _make_header(path, dataset, encoding)
 
 
 def get_file_version(file: BinaryIO) -> tuple[int, int]:
@@ -139,7 +143,7 @@ def _make_encoding(dataset: FileDataset, file: BinaryIO) -> PixelEncoding:
 
 
 def _make_header(path: Path, dataset: Dataset, encoding: PixelEncoding) -> DicomHeader:
-    planes = tuple(read_plane(path, dataset, frame) for frame in range(int(dataset.get("NumberOfFrames") or 1)))
+    planes = tuple(read_plane(path, dataset, frame) for frame in range(count_frames(dataset)))
     modality = read_modality(dataset)
     identity = get_dicom_text(dataset, "PatientID") or get_dicom_text(dataset, "PatientName")
     study = get_dicom_text(dataset, "StudyInstanceUID")

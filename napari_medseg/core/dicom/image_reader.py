@@ -1,10 +1,12 @@
 """DICOM slices and series: sorted by position along the slice normal, in HU, with affine, in radiological order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.dicom.frame_size import compute_pixel_bytes
 from napari_medseg.core.dicom.headers import DicomHeader, read_header
-from napari_medseg.core.dicom.pixels import DecodedPlane, read_planes
+from napari_medseg.core.dicom.pixels import DecodedFile, DecodedPlane, decode_file
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.dicom.stack_geometry import (
     compute_affine,
@@ -12,7 +14,7 @@ from napari_medseg.core.dicom.stack_geometry import (
     make_projection_storage,
     sort_planes,
 )
-from napari_medseg.core.dicom.voxel_values import combine_planes
+from napari_medseg.core.dicom.voxel_values import FileDecoder, PlaneMaker, combine_planes
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, get_suffix
@@ -20,14 +22,11 @@ from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
     compute_canonical_geometry,
     compute_shear_degrees,
-    reorient_to_canonical,
+    reorient_own_pixels,
 )
 from napari_medseg.core.image import Image
 
 _SHEAR_NOTE_DEGREES = 0.5
-
-PlanesReader = Callable[[Path], list[DecodedPlane]]
-"""Returns the decoded planes of a file, like `core.dicom.pixels.read_planes`."""
 
 
 def read_dicom(path: Path) -> Image:
@@ -52,15 +51,24 @@ def read_series(paths: Sequence[Path]) -> Image:
     Raises
     ------
     MedSegError
-        If no file is given, if the files belong to several series, or if slices have the same position.
+        If no file is given, if the files belong to several series or would take too much memory together, or if slices
+        have the same position.
     IrregularSlicesError
         If slices are missing or unevenly spaced. They do not form a volume, but each slice can be opened alone.
     """
     if not paths:
         raise MedSegError("no DICOM files were given; choose the files or the folder of one series.")
-    read = [_read_header_and_planes(path) for path in dict.fromkeys(paths)]
-    planes = {header.path: pixels for header, pixels in read}
-    return _build_series([header for header, _ in read], planes.__getitem__)
+    size = _SeriesSize()
+    headers: list[DicomHeader] = []
+    decoded: dict[Path, PlaneMaker] = {}
+    for path in dict.fromkeys(paths):
+        with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
+            header = read_header(path, file)
+            size.add(header)
+            size.refuse_above_limit(is_exact=False)
+            decoded[path] = _make_planes_readable(decode_file(header, file))
+        headers.append(header)
+    return _build_series(headers, decoded.pop)
 
 
 def read_series_with_headers(headers: Sequence[DicomHeader]) -> Image:
@@ -71,31 +79,57 @@ def read_series_with_headers(headers: Sequence[DicomHeader]) -> Image:
     MedSegError
         As `read_series`, or if a file changed since its header was read.
     """
+    size = _SeriesSize()
+    for header in headers:
+        size.add(header)
+    size.refuse_above_limit(is_exact=True)
     header_of = {header.path: header for header in headers}
 
-    def read_planes_of(path: Path) -> list[DecodedPlane]:
+    def decode(path: Path) -> PlaneMaker:
         with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
-            return read_planes(header_of[path], file)
+            return _make_planes_readable(decode_file(header_of[path], file))
 
-    return _build_series(list(headers), read_planes_of)
-
-
-def _read_header_and_planes(path: Path) -> tuple[DicomHeader, list[DecodedPlane]]:
-    with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
-        header = read_header(path, file)
-        return header, read_planes(header, file)
+    return _build_series(list(headers), decode)
 
 
-def _build_series(headers: list[DicomHeader], get_planes: PlanesReader) -> Image:
+class _SeriesSize:
+    """What the files of a series take together."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._pixel_bytes = self._disk_bytes = 0
+
+    def add(self, header: DicomHeader) -> None:
+        """Count a file."""
+        self._names.append(header.path.name)
+        self._pixel_bytes += compute_pixel_bytes(header.encoding.attributes)
+        self._disk_bytes += header.encoding.file_version[0]
+
+    def refuse_above_limit(self, *, is_exact: bool) -> None:
+        """Raise `MedSegError` if the files would take too much memory; `is_exact`: they are the whole series."""
+        n = len(self._names)
+        name = self._names[0] if n == 1 else f"{self._names[0]} with {n - 1} more files of its series"
+        refuse_above_limit(self._pixel_bytes, self._disk_bytes, name, is_exact=is_exact or n == 1)
+
+
+def _make_planes_readable(decoded: DecodedFile) -> PlaneMaker:
+    def compute_plane(frame: int) -> DecodedPlane:
+        with translate_decode_errors(decoded.header.path, "DICOM"):
+            return decoded.compute_plane(frame)
+
+    return compute_plane
+
+
+def _build_series(headers: list[DicomHeader], decode: FileDecoder) -> Image:
     first = headers[0]
     if len(headers) == 1:
         name = first.path.stem if get_suffix(first.path) in DICOM_SUFFIXES else first.path.name
-        return _build_image(headers, name, get_planes)
+        return _build_image(headers, name, decode)
     if len(group_by_series(headers)) > 1:
         names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
         raise MedSegError(f"the files belong to several series: {', '.join(names)}. Open one series at a time.")
     name = " ".join(part for part in (first.patient, first.description) if part)
-    return _build_image(_drop_duplicates(headers), name, get_planes)
+    return _build_image(_drop_duplicates(headers), name, decode)
 
 
 def _drop_duplicates(headers: list[DicomHeader]) -> list[DicomHeader]:
@@ -106,7 +140,7 @@ def _drop_duplicates(headers: list[DicomHeader]) -> list[DicomHeader]:
     return list(seen.values())
 
 
-def _build_image(headers: list[DicomHeader], name: str, get_planes: PlanesReader) -> Image:
+def _build_image(headers: list[DicomHeader], name: str, decode: FileDecoder) -> Image:
     first = headers[0]
     places = [(header, plane) for header in headers for plane in header.planes]
     layout: CanonicalGeometry | None = None
@@ -117,12 +151,12 @@ def _build_image(headers: list[DicomHeader], name: str, get_planes: PlanesReader
         layout = compute_canonical_geometry(
             affine, (len(places), *planes[0].shape), 0 if len(places) == 1 else None, name
         )
-    values = combine_planes(places, get_planes, name)
+    values = combine_planes(places, decode, name)
     refuse_unusable(values.pixels, name)
     n_spatial = 2 if len(places) == 1 else 3
     storage = layout.storage if layout else make_projection_storage(first, n_spatial)
     return Image(
-        pixels=reorient_to_canonical(values.pixels, storage),
+        pixels=reorient_own_pixels(values.pixels, storage),
         axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if values.units == "rgb" else ""),
         spacing_mm=layout.spacing_mm if layout else get_plane_spacing([plane for _, plane in places], storage),
         affine=layout.affine if layout else None,

@@ -12,6 +12,7 @@ from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
 
+from napari_medseg.core.dicom.frame_size import count_frames, refuse_larger_codestreams
 from napari_medseg.core.dicom.headers import DicomHeader, get_file_version, has_magic_word
 from napari_medseg.core.dicom.modality_transform import apply_modality_transform
 from napari_medseg.core.dicom.padding import find_padding
@@ -20,6 +21,7 @@ from napari_medseg.core.errors import MedSegError
 # Transfer syntaxes that pydicom's free plugins cannot decode, but imagecodecs can.
 _JPEG_LS_SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless)
 _IMAGECODECS_SYNTAXES = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, *_JPEG_LS_SYNTAXES)
+_PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +41,46 @@ class DecodedPlane:
     padding: NDArray[np.bool_] | None
 
 
-def read_planes(header: DicomHeader, file: BinaryIO) -> list[DecodedPlane]:
-    """Read the pixels of an open DICOM file from where its header ended, one item for each of `header.planes`.
+@dataclass(frozen=True, eq=False)
+class DecodedFile:
+    """The stored pixels of a file; its planes are computed one by one, so that they are not all in memory twice.
+
+    Parameters
+    ----------
+    header
+        Its header.
+    stored
+        Stored values, (frames, rows, columns) or (frames, rows, columns, 3).
+    padding
+        Where nothing was measured, bool (frames, rows, columns); `None` if all pixels were measured.
+    dataset
+        Attributes of the pixels.
+    """
+
+    header: DicomHeader
+    stored: NDArray[Any]
+    padding: NDArray[np.bool_] | None
+    dataset: Dataset
+
+    def compute_plane(self, frame: int) -> DecodedPlane:
+        """Return one frame in its physical unit; raise `MedSegError` if its rescale is invalid."""
+        stored, padding = self.stored[frame], None if self.padding is None else self.padding[frame]
+        if padding is not None and padding.any():
+            # Padding must not decide the type of the values: 63536 as HU needs 32 bits.
+            measured = stored[~padding]
+            stored = np.where(padding, measured[0] if measured.size else stored.dtype.type(0), stored)
+        else:
+            padding = None
+        return DecodedPlane(apply_modality_transform(stored, self.dataset, self.header, frame), padding)
+
+
+def decode_file(header: DicomHeader, file: BinaryIO) -> DecodedFile:
+    """Read the pixels of an open DICOM file from where its header ended.
 
     Raises
     ------
     MedSegError
-        As `decode_pixels`, if the file changed after its header was read, or if its rescale is invalid.
+        As `decode_pixels`, or if the file changed after its header was read.
     Exception
         Whatever decoders raise for damaged files: call this function inside `translate_decode_errors`.
     """
@@ -55,26 +90,12 @@ def read_planes(header: DicomHeader, file: BinaryIO) -> list[DecodedPlane]:
     stored = decode_pixels(dataset, header.path.name)
     is_grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
     padding = find_padding(stored, dataset) if is_grey else None
+    for keyword in _PIXEL_DATA:  # decoded: the bytes are not needed any more
+        if keyword in dataset:
+            delattr(dataset, keyword)
     if len(header.planes) == 1:
         stored, padding = stored[np.newaxis], None if padding is None else padding[np.newaxis]
-    return [
-        _make_plane(
-            stored[plane.frame], None if padding is None else padding[plane.frame], dataset, header, plane.frame
-        )
-        for plane in header.planes
-    ]
-
-
-def _make_plane(
-    stored: NDArray[Any], padding: NDArray[np.bool_] | None, dataset: Dataset, header: DicomHeader, frame: int
-) -> DecodedPlane:
-    if padding is not None and padding.any():
-        # Padding must not decide the type of the values: 63536 as HU needs 32 bits.
-        measured = stored[~padding]
-        stored = np.where(padding, measured[0] if measured.size else stored.dtype.type(0), stored)
-    else:
-        padding = None
-    return DecodedPlane(apply_modality_transform(stored, dataset, header, frame), padding)
+    return DecodedFile(header, stored, padding, dataset)
 
 
 def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
@@ -97,10 +118,11 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
     Raises
     ------
     MedSegError
-        If the transfer syntax is not supported, or the pixel data are missing or too short.
+        If the transfer syntax is not supported, or the pixel data are missing, too short or too large.
     """
-    if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
+    if not any(keyword in dataset for keyword in _PIXEL_DATA):
         raise MedSegError(f"{name} is truncated: it ends before its pixel data. Copy it again.")
+    refuse_larger_codestreams(dataset, name)
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     try:
         pixels: NDArray[Any] = (
@@ -119,7 +141,7 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
 
 def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:
     decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS_SYNTAXES else imagecodecs.jpeg_decode
-    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    n_frames = count_frames(dataset)
     frames = [decode(data) for data in generate_frames(dataset.PixelData, number_of_frames=n_frames)]
     expected = (int(dataset.Rows), int(dataset.Columns))
     if len(frames) != n_frames or any(frame.shape[:2] != expected for frame in frames):

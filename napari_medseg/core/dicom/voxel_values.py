@@ -18,6 +18,10 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.hounsfield import LOWEST_HU, looks_like_hu
 
 PlaceInFile = tuple[DicomHeader, DicomPlane]
+PlaneMaker = Callable[[int], DecodedPlane]
+"""Returns a frame of a file by its number, as `core.dicom.pixels.DecodedFile.compute_plane` does."""
+FileDecoder = Callable[[Path], PlaneMaker]
+"""Decodes a file; it is called once for each file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,7 @@ class VoxelValues:
     notes: tuple[str, ...]
 
 
-def combine_planes(
-    places: Sequence[PlaceInFile], get_planes: Callable[[Path], list[DecodedPlane]], name: str
-) -> VoxelValues:
+def combine_planes(places: Sequence[PlaceInFile], decode: FileDecoder, name: str) -> VoxelValues:
     """Stack planes in the given order.
 
     Raises
@@ -55,32 +57,52 @@ def combine_planes(
     MedSegError
         If only some of the planes are in HU.
     """
-    pixels, padding = _stack(places, get_planes)
+    pixels, padding = _stack(places, decode, name)
     header = places[0][0]
     if pixels.ndim == (4 if len(places) > 1 else 3):
         return VoxelValues(pixels, "rgb", header.modality, None, tuple(_describe_header(places)))
-    measured = pixels if padding is None else pixels[~padding]
-    units, modality, notes = _detect_units(places, measured, name)
+    units, modality, notes = _detect_units(places, pixels, padding, name)
     padding_value = None if padding is None else _fill_padding(pixels, padding, units)
     return VoxelValues(pixels, units, modality, padding_value, (*notes, *_describe_header(places)))
 
 
 def _stack(
-    places: Sequence[PlaceInFile], get_planes: Callable[[Path], list[DecodedPlane]]
+    places: Sequence[PlaceInFile], decode: FileDecoder, name: str
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    decoded: list[DecodedPlane] = []
+    """Fill one array, file by file, so that no more than one file is in memory beside it."""
+    by_file: dict[Path, list[int]] = {}
     for n, (_, plane) in enumerate(places):
-        if n == 0 or places[n - 1][1].path != plane.path:
-            of_file = get_planes(plane.path)
-        decoded.append(of_file[plane.frame])
-    pixels = np.stack([each.pixels for each in decoded]) if len(decoded) > 1 else decoded[0].pixels
-    if all(each.padding is None for each in decoded):
-        return pixels, None
-    padding = [np.zeros(each.pixels.shape, bool) if each.padding is None else each.padding for each in decoded]
-    return pixels, np.stack(padding) if len(padding) > 1 else padding[0]
+        by_file.setdefault(plane.path, []).append(n)
+    stack: NDArray[Any] | None = None
+    padding: NDArray[np.bool_] | None = None
+    for path, numbers in by_file.items():
+        make_plane = decode(path)
+        for n in numbers:
+            decoded = make_plane(places[n][1].frame)
+            if len(places) == 1:
+                return decoded.pixels, decoded.padding
+            stack = _put_plane(stack, n, decoded.pixels, len(places), name)
+            if decoded.padding is not None:
+                padding = np.zeros(stack.shape, bool) if padding is None else padding
+                padding[n] = decoded.padding
+    assert stack is not None
+    return stack, padding
 
 
-def _detect_units(places: Sequence[PlaceInFile], measured: NDArray[Any], name: str) -> tuple[str, str, list[str]]:
+def _put_plane(stack: NDArray[Any] | None, number: int, pixels: NDArray[Any], n_planes: int, name: str) -> NDArray[Any]:
+    """Put a plane into the stack, which is made with the first one, and gets a wider type where a plane needs it."""
+    if stack is None:
+        stack = np.empty((n_planes, *pixels.shape), pixels.dtype)
+    if pixels.shape != stack.shape[1:]:
+        raise MedSegError(f"{name} has planes of {pixels.shape} and {stack.shape[1:]} pixels. Open them one by one.")
+    stack = stack.astype(np.promote_types(stack.dtype, pixels.dtype), copy=False)
+    stack[number] = pixels
+    return stack
+
+
+def _detect_units(
+    places: Sequence[PlaceInFile], pixels: NDArray[Any], padding: NDArray[np.bool_] | None, name: str
+) -> tuple[str, str, list[str]]:
     """Return unit, modality, and remarks."""
     header = places[0][0]
     in_hu = [is_in_hu(each, plane.frame) for each, plane in places]
@@ -91,6 +113,7 @@ def _detect_units(places: Sequence[PlaceInFile], measured: NDArray[Any], name: s
         raise MedSegError(f"{name}: only {sum(in_hu)} of {len(in_hu)} slices are in HU, not {odd}. Export it again.")
     if header.acquisition.view == "localizer":
         return "grey", header.modality, []
+    measured = pixels if padding is None else pixels[~padding]
     if header.modality in SILENT_MODALITIES and looks_like_hu(measured):
         modality = header.modality or "no modality"
         return "HU", "CT", [f"The header gives {modality}; by its values it is a CT in HU."]

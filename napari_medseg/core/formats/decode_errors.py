@@ -1,9 +1,8 @@
 """Shared by all readers: damaged, malicious or unusable files are reported as readable errors."""
 
-import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL.Image import DecompressionBombError
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from tifffile import TiffFileError
 
+from napari_medseg.core.decoded_size.slabs import iterate_slabs
 from napari_medseg.core.errors import MedSegError
 
 # All exceptions that the decoders of five libraries raise for damaged input. MedSegError and KeyboardInterrupt are not
@@ -46,9 +46,6 @@ DECODE_ERRORS = (
     TiffFileError,
     DecompressionBombError,
 )
-_MAX_BYTES = 32 * 2**30
-_ALWAYS_ALLOWED_BYTES = 256 * 2**20
-_MAX_COMPRESSION_RATIO = 5000
 
 
 @contextmanager
@@ -84,22 +81,6 @@ def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def refuse_too_large(shape: Sequence[int], item_bytes: int, path: Path) -> None:
-    """Raise an error, before memory is allocated, if the size in a file header is implausible or too large.
-
-    Raises
-    ------
-    MedSegError
-        If the pixels need more than 32 GiB, or more than 5000 times the size of the file.
-    """
-    n_bytes = math.prod(int(length) for length in shape) * item_bytes
-    if n_bytes > min(_MAX_BYTES, max(_ALWAYS_ALLOWED_BYTES, path.stat().st_size * _MAX_COMPRESSION_RATIO)):
-        raise MedSegError(
-            f"{path.name} declares {' x '.join(map(str, shape))} pixels, {n_bytes / 2**30:,.0f} GiB. "
-            "The file is damaged or does not fit into memory. Export it again, or open a part of it."
-        )
-
-
 def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
     """Raise an error if no task can use these pixels.
 
@@ -112,8 +93,9 @@ def refuse_unusable(pixels: NDArray[Any], name: str) -> None:
         raise MedSegError(f"{name} has no pixels (its size is {pixels.shape}). Export it again.")
     if pixels.dtype.kind not in "buif":
         raise MedSegError(f"{name} holds values of type {pixels.dtype}; real numbers are expected. Convert it first.")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        bad = int(pixels.size - np.isfinite(pixels).sum())
+    if pixels.dtype.kind == "f" and (
+        bad := sum(int(np.count_nonzero(~np.isfinite(pixels[slab]))) for slab in iterate_slabs(pixels))
+    ):
         raise MedSegError(
             f"{name} holds {bad:,} values that are NaN or infinite; every pixel needs a number. "
             "Replace them (for CT by -1024, air) and open it again."

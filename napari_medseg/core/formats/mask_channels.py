@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.png_jpeg import PNG_GREY, decode_16_bit_png, read_png_type
+from napari_medseg.core.formats.png_jpeg import PNG_GREY, decode_plain_png, open_picture, read_png_type
 
 _CHANNEL_NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 _LOSSY_TOLERANCE = 16
@@ -37,7 +36,7 @@ def read_picture_channel(path: Path) -> MaskChannel | None:
     MedSegError
         If the file is damaged, or several channels hold different drawings.
     """
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         mode, is_lossy = picture.mode, picture.format == "JPEG"
         if mode == "P":
             return _choose_from_palette(np.asarray(picture), np.asarray(picture.convert("RGBA")), path.name)
@@ -47,7 +46,7 @@ def read_picture_channel(path: Path) -> MaskChannel | None:
         if mode not in ("LA", "PA", "La", "RGB", "RGBA", "RGBa"):
             return None
         has_16_bits = bits == 16 and colour_type != PNG_GREY
-        channels = decode_16_bit_png(path) if has_16_bits else np.asarray(picture.convert(_get_plain_mode(mode)))
+        channels = decode_plain_png(path) if has_16_bits else np.asarray(picture.convert(_get_plain_mode(mode)))
     return choose_mask_channel(channels, path.name, tolerance=_LOSSY_TOLERANCE if is_lossy else 0)
 
 

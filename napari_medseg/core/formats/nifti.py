@@ -1,17 +1,22 @@
 """NIfTI: reads any storage order; writes the storage order and the bit-identical matrix of the source."""
 
 import gzip
+import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.decoded_size.bounded_stream import BoundedStream
+from napari_medseg.core.decoded_size.limit import format_bytes, refuse_above_limit
+from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import is_sheared, straighten_affine
 from napari_medseg.core.formats.orientation import (
@@ -19,7 +24,7 @@ from napari_medseg.core.formats.orientation import (
     compute_canonical_geometry,
     compute_file_affine,
     make_identity_storage,
-    reorient_to_canonical,
+    reorient_own_pixels,
     reorient_to_file,
 )
 from napari_medseg.core.hounsfield import looks_like_hu
@@ -27,8 +32,9 @@ from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_na
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _GZIP_LEVEL = 1  # as nibabel
-_NIFTI1_BYTES = 348
-_CHUNK_BYTES = 2**20
+_DEFLATE_MAX_RATIO = 1100
+"""deflate shrinks zeros 1,032 to 1, and nothing more."""
+_NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _NIFTI1_MAX_LENGTH = 32767
 _FILE_ORDER = b"napari-medseg: voxels in file order"
 """Remark in files of this program whose codes are 0: rows and columns lie as in the source."""
@@ -43,15 +49,16 @@ def read_nifti(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged (the checksum of a `.nii.gz` fails), has more than three dimensions, or holds NaN.
+        If it is damaged (the checksum of a `.nii.gz` fails), would take too much memory, has more than three
+        dimensions, or holds NaN.
     """
-    with translate_decode_errors(path, "NIfTI"):
-        source = nib.load(path)
-        if not isinstance(source, nib.Nifti1Image):
-            raise MedSegError(f"{path.name} is {type(source).__name__}, not NIfTI. Convert it to .nii.gz.")
+    is_gzip = get_suffix(path) == ".nii.gz"
+    with translate_decode_errors(path, "NIfTI"), BoundedStream(path, is_gzip=is_gzip) as stream:
+        source = _find_kind(stream).from_stream(stream)
         shape, normal = _find_spatial_shape(source.shape, path.name)
-        refuse_too_large(shape, source.dataobj.dtype.itemsize, path)
-        values, colour = _read_values(path, source)
+        _refuse_by_size(_compute_bytes(source), path, is_gzip=is_gzip)
+        values, colour = _read_values(source)
+        stream.read_to_end()  # to where gzip keeps checksum and length; nibabel stops before them
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)
         if bytes(source.header["descrip"]).rstrip(b"\0") == _FILE_ORDER:
@@ -125,7 +132,7 @@ def _make_image(
     colour = pixels.ndim == 4
     if normal is not None:
         pixels = pixels.squeeze(axis=normal)
-    pixels = reorient_to_canonical(pixels, storage)
+    pixels = reorient_own_pixels(pixels, storage)
     is_hu = looks_like_hu(pixels)
     return Image(
         pixels=pixels,
@@ -155,22 +162,42 @@ def _find_spatial_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, i
     return (x, y, z), thin[-1] if thin else None
 
 
-def _read_values(path: Path, source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
-    raw = _read_compressed(path, type(source)) if get_suffix(path) == ".nii.gz" else np.asanyarray(source.dataobj)
+def _find_kind(stream: BoundedStream) -> type[nib.Nifti1Image]:
+    """Return the version of NIfTI by the length of the header, with which the file starts; then go back there."""
+    start = stream.read(4)
+    stream.seek(0)
+    is_second = _NIFTI2_BYTES in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+    kind: type[nib.Nifti1Image] = nib.Nifti2Image if is_second else nib.Nifti1Image
+    return kind
+
+
+def _refuse_by_size(n_bytes: int, path: Path, *, is_gzip: bool) -> None:
+    """Refuse a file before memory is allocated: one that would take too much, or that cannot hold so much."""
+    disk_bytes = path.stat().st_size
+    refuse_above_limit(n_bytes, disk_bytes, path.name)
+    if n_bytes > disk_bytes * (_DEFLATE_MAX_RATIO if is_gzip else 1):
+        raise MedSegError(
+            f"{path.name} is truncated: its header announces {format_bytes(n_bytes)}, but it has only "
+            f"{format_bytes(disk_bytes)} on disk. Copy or export it again."
+        )
+
+
+def _compute_bytes(source: nib.Nifti1Image) -> int:
+    """Bytes that the file takes in memory, by its header: what lies before the voxels, and the voxels in their type."""
+    return int(source.dataobj.offset) + math.prod(map(int, source.shape)) * int(source.dataobj.dtype.itemsize)
+
+
+def _read_values(source: nib.Nifti1Image) -> tuple[NDArray[Any], bool]:
+    raw = source.dataobj.get_unscaled()
     if raw.dtype in (_RGB, _RGBA):
         return np.stack([raw[channel] for channel in "RGB"], axis=-1), True
     if raw.dtype.kind not in "buif":
         raise ValueError(f"values of type {raw.dtype} are not supported")
+    raw = convert_to_native(raw)
+    slope, inter = np.asanyarray(source.dataobj.slope), np.asanyarray(source.dataobj.inter)
+    if (slope, inter) != (1, 0):
+        return cast_compact(raw, lambda slab: apply_read_scaling(slab, slope, inter)), False
     return (cast_native(raw) if raw.dtype.kind != "f" else cast_compact(raw)), False
-
-
-def _read_compressed(path: Path, kind: type[nib.Nifti1Image]) -> NDArray[Any]:
-    """Decompress to the end of the file, where gzip keeps checksum and length; nibabel stops before them."""
-    with gzip.open(path) as stream:
-        raw: NDArray[Any] = np.asanyarray(kind.from_stream(stream).dataobj)
-        while stream.read(_CHUNK_BYTES):
-            pass
-    return raw
 
 
 def _dump_header(header: nib.Nifti1Header) -> bytes:

@@ -7,6 +7,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
+from napari_medseg.core.decoded_size.slabs import flip_in_place
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import StorageLayout
 
@@ -103,9 +104,27 @@ def make_turned_storage(orientation: int, n_axes: int) -> StorageLayout:
 
 def reorient_to_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
     """Convert pixels from file order to canonical order; an RGB axis stays last."""
-    if pixels.ndim == len(storage.permutation):
-        return np.ascontiguousarray(storage.to_canonical(pixels))
-    return np.stack([storage.to_canonical(pixels[..., n]) for n in range(pixels.shape[-1])], axis=-1)
+    return np.ascontiguousarray(_view_as_canonical(pixels, storage))
+
+
+def reorient_own_pixels(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
+    """Convert pixels to canonical order in their own memory where it can be done; nobody else may hold them."""
+    unflipped = StorageLayout(storage.permutation, (False,) * len(storage.flips))
+    turned = _view_as_canonical(pixels, unflipped)
+    if not turned.flags.c_contiguous or not turned.flags.writeable:
+        return reorient_to_canonical(pixels, storage)
+    for axis, is_flipped in enumerate(storage.flips):
+        if is_flipped:
+            flip_in_place(turned, axis)
+    return turned
+
+
+def _view_as_canonical(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:
+    n_spatial = len(storage.permutation)
+    if pixels.ndim == n_spatial:
+        return storage.to_canonical(pixels)
+    whole = StorageLayout((*storage.permutation, n_spatial), (*storage.flips, False))  # an RGB axis stays last
+    return whole.to_canonical(pixels)
 
 
 def reorient_to_file(pixels: NDArray[Any], storage: StorageLayout) -> NDArray[Any]:

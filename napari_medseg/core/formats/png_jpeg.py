@@ -1,5 +1,9 @@
 """PNG and JPEG: rotated by the EXIF orientation; PNG files of this program also carry the geometry."""
 
+import os
+import struct
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +11,25 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from PIL.PngImagePlugin import PngInfo
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, iterate_slabs
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, parse_grid_json
-from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical
+from napari_medseg.core.formats.orientation import make_turned_storage, reorient_own_pixels
 from napari_medseg.core.image import Image, cast_native
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_START, _JPEG_START = b"\x89PNG", b"\xff\xd8\xff"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHECKSUM_BYTES = 4
+# Chunks about the pixels, and those of an animation.
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT")
 PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
@@ -29,19 +41,21 @@ def read_png_jpeg(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If the file is damaged (a checksum of a PNG fails), not a PNG or JPEG image, or has no pixels.
+        If the file is damaged (a checksum of a PNG fails), not a PNG or JPEG image, has no pixels, or would take too
+        much memory.
     """
     _refuse_failed_checksum(path)
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
-        turned = make_turned_storage(int(picture.getexif().get(_EXIF_ORIENTATION, 1)), 2)
-        pixels = decode_16_bit_png(path) if _has_channels_of_16_bits(path) else _decode_pixels(picture)
+        turned = make_turned_storage(_read_exif_orientation(path, picture), 2)
         n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
+        is_plain = n_frames == 1 and _has_plain_samples(path)
+        pixels = decode_plain_png(path) if is_plain or _has_channels_of_16_bits(path) else _decode_pixels(picture)
     refuse_unusable(pixels, path.name)
     pixels, units = reduce_to_grey(pixels)
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == 2 else turned
     image = Image(
-        pixels=reorient_to_canonical(pixels, storage),
+        pixels=reorient_own_pixels(pixels, storage),
         axes="YXC" if units == "rgb" else "YX",
         units=units,
         name=path.stem,
@@ -52,9 +66,67 @@ def read_png_jpeg(path: Path) -> Image:
     return apply_grid(image, grid)
 
 
+def open_picture(path: Path) -> Picture.Image:
+    """Open a PNG or JPEG, whose pixels are decoded later, if they do not take too much memory.
+
+    `PIL.Image.open` refuses pictures of more than 179 million pixels, however much memory there is. Other formats under
+    the name of a picture keep that limit.
+
+    Raises
+    ------
+    MedSegError
+        If the pixels would take too much memory.
+    Exception
+        Whatever Pillow raises for damaged files: call this function inside `translate_decode_errors`.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(_PNG_START))
+    kind = PngImageFile if start == _PNG_START else JpegImageFile if start.startswith(_JPEG_START) else None
+    picture = Picture.open(path) if kind is None else kind(path)
+    try:
+        refuse_above_limit(_compute_pixel_bytes(picture, path), path.stat().st_size, path.name)
+    except MedSegError:
+        picture.close()
+        raise
+    return picture
+
+
+def _read_exif_orientation(path: Path, picture: Picture.Image) -> int:
+    """Return the EXIF Orientation, 1 to 8.
+
+    In a PNG it may follow the pixels, and Pillow decodes them all to find it: of a PNG it gets the other chunks only.
+    """
+    if picture.format != "PNG":
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    with PngImageFile(BytesIO(_drop_pixels(path))) as rest:
+        return int(rest.getexif().get(_EXIF_ORIENTATION, 1))
+
+
+def _drop_pixels(path: Path) -> bytes:
+    """Return a PNG with all chunks of a file but those of its pixels: it has one black pixel."""
+    kept = bytearray(_PNG_SIGNATURE + _make_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, PNG_GREY, 0, 0, 0)))
+    pixel = _make_chunk(b"IDAT", zlib.compress(bytes(2)))
+    with path.open("rb") as file:
+        file.seek(len(_PNG_SIGNATURE))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind not in _PIXEL_CHUNKS:
+                kept += head + file.read(length + _CHECKSUM_BYTES)
+                continue
+            if kind == b"IDAT":
+                kept += pixel
+                pixel = b""
+            file.seek(length + _CHECKSUM_BYTES, os.SEEK_CUR)
+    return bytes(kept)
+
+
+def _make_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def read_png_grid(path: Path) -> GridMetadata:
     """Return the grid stored in a PNG file of this program; an empty grid for files of other programs."""
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
 
 
@@ -104,26 +176,43 @@ def reduce_to_grey(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
         return pixels, "grey"
     if pixels.shape[-1] in (2, 4):
         pixels = pixels[..., : pixels.shape[-1] - 1]
-    first = pixels[..., 0]
-    if pixels.shape[-1] == 1 or all(np.array_equal(first, pixels[..., n]) for n in range(1, pixels.shape[-1])):
-        return first, "grey"
+    if pixels.shape[-1] == 1 or all(_has_equal_channels(pixels[slab]) for slab in iterate_slabs(pixels)):
+        return pixels[..., 0], "grey"
     return pixels, "rgb"
 
 
+def _has_equal_channels(pixels: NDArray[Any]) -> bool:
+    return all(np.array_equal(pixels[..., 0], pixels[..., n]) for n in range(1, pixels.shape[-1]))
+
+
+def _compute_pixel_bytes(picture: Picture.Image, path: Path) -> int:
+    bits, _ = read_png_type(path)
+    bands = {"P": 3, "PA": 4}.get(picture.mode, len(picture.getbands()))  # a palette becomes RGB
+    return picture.width * picture.height * bands * (2 if bits == 16 or picture.mode.startswith("I") else 1)
+
+
 def _decode_pixels(picture: Picture.Image) -> NDArray[Any]:
-    if picture.mode in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"):
-        values = np.asarray(picture)
-        return cast_native(values)
-    if picture.mode == "1":
-        return cast_native(np.asarray(picture))
-    if picture.mode == "I":
-        return np.asarray(picture).astype(np.uint16)
-    return np.asarray(picture.convert("RGB"))
+    """Decode with Pillow; its pixels are copied some rows at a time, because it copies them twice on the way."""
+    step = max(1, SLAB_ITEMS // picture.width)
+    first = _convert_rows(picture, 0, 1)
+    pixels = np.empty((picture.height, *first.shape[1:]), first.dtype)
+    for row in range(0, picture.height, step):
+        pixels[row : row + step] = _convert_rows(picture, row, step)
+    return pixels
+
+
+def _convert_rows(picture: Picture.Image, row: int, count: int) -> NDArray[Any]:
+    rows = picture.crop((0, row, picture.width, min(row + count, picture.height)))
+    if rows.mode in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "1"):
+        return cast_native(np.asarray(rows))
+    if rows.mode == "I":
+        return np.asarray(rows).astype(np.uint16)
+    return np.asarray(rows.convert("RGB"))
 
 
 def _refuse_failed_checksum(path: Path) -> None:
     """Check the checksum of each PNG chunk: Pillow decodes pixels without looking at it. JPEG has none."""
-    with translate_decode_errors(path, "a picture"), Picture.open(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         picture.verify()
 
 
@@ -140,7 +229,16 @@ def _has_channels_of_16_bits(path: Path) -> bool:
     return bits == 16 and colour_type in _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS
 
 
-def decode_16_bit_png(path: Path) -> NDArray[Any]:
-    """Return the pixels (y, x, channels) of a PNG with several channels of 16 bits, which Pillow would reduce to 8."""
+def _has_plain_samples(path: Path) -> bool:
+    """Whether the file is a PNG of 8 or 16 bits without a palette, which needs no conversion."""
+    bits, colour_type = read_png_type(path)
+    return bits in (8, 16) and colour_type in (PNG_GREY, *_PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS)
+
+
+def decode_plain_png(path: Path) -> NDArray[Any]:
+    """Return the samples of a PNG of 8 or 16 bits without a palette, (y, x) or (y, x, channels).
+
+    Pillow reduces several channels of 16 bits to 8, and takes more than twice the memory.
+    """
     decoded: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
     return decoded

@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import refuse_too_large, refuse_unusable, translate_decode_errors
+from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, GridMetadata, apply_grid, make_grid_json, parse_grid_json
 from napari_medseg.core.formats.mask_channels import choose_mask_channel
-from napari_medseg.core.formats.orientation import make_turned_storage, reorient_to_canonical, reorient_to_file
+from napari_medseg.core.formats.orientation import make_turned_storage, reorient_own_pixels, reorient_to_file
 from napari_medseg.core.formats.png_jpeg import reduce_to_grey
 from napari_medseg.core.hounsfield import looks_like_hu
 from napari_medseg.core.image import Image, StorageLayout, cast_native
 from napari_medseg.core.tiff.axes import find_axes
 from napari_medseg.core.tiff.integrity import refuse_incomplete
 from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, keep_numbers, read_colours
+from napari_medseg.core.tiff.samples import compute_sample_bytes, read_samples, refuse_larger_codestreams
 from napari_medseg.core.tiff.spacing import read_spacing_zyx
 
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
@@ -49,8 +51,8 @@ def read_tiff(path: Path) -> Image:
     Raises
     ------
     MedSegError
-        If it is damaged or strips are missing, has channels or time points, has colours without an exact conversion
-        (CIELab, RGB of floats), or holds NaN.
+        If it is damaged, strips are missing, or it would take too much memory; if it has channels or time points, has
+        colours without an exact conversion (CIELab, RGB of floats), or holds NaN.
     """
     raster = _read_raster(path)
     with translate_decode_errors(path, "TIFF"):
@@ -132,8 +134,9 @@ def _read_raster(path: Path) -> _Raster:
         axes = find_axes(series.axes, series.shape, path.name)
         colours = read_colours(page, path.name)
         refuse_incomplete(path, series)
-        refuse_too_large(series.shape, series.dtype.itemsize, path)
-        values = axes.arrange(series.asarray().reshape(series.shape))
+        refuse_above_limit(compute_sample_bytes(series), path.stat().st_size, path.name)
+        refuse_larger_codestreams(series, path.name)
+        values = read_samples(series, axes)
         more = f"The file holds {len(tiff.series)} images; the first one of full size is shown."
         return _Raster(
             values,
@@ -164,7 +167,7 @@ def _make_image(path: Path, raster: _Raster, pixels: NDArray[Any], units: str) -
     if units == "grey" and looks_like_hu(pixels):
         units = "HU"
     image = Image(
-        pixels=reorient_to_canonical(pixels, storage),
+        pixels=reorient_own_pixels(pixels, storage),
         axes=("YX" if n_spatial == 2 else "ZYX") + ("C" if units == "rgb" else ""),
         spacing_mm=tuple(known) if len(known) == n_spatial else None,
         modality="CT" if units == "HU" else "",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from tifffile import PHOTOMETRIC
 
+from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS
 from napari_medseg.core.errors import MedSegError
 
 _N_COLOURS = {
@@ -104,7 +105,7 @@ def convert_to_grey_or_rgb(values: NDArray[Any], colours: Colours, name: str) ->
     Parameters
     ----------
     values
-        Samples, shape (..., y, x, samples).
+        Samples, shape (..., y, x, samples). Their memory is used again, so nobody else may need them.
     colours
         Their meaning.
     name
@@ -126,7 +127,7 @@ def convert_to_grey_or_rgb(values: NDArray[Any], colours: Colours, name: str) ->
             return _convert_grey(values, colours, name)
         case PHOTOMETRIC.PALETTE:
             assert colours.palette is not None
-            return np.moveaxis(colours.palette[:, values[..., 0].astype(np.uint8)], 0, -1)
+            return np.take(np.ascontiguousarray(colours.palette.T), values[..., 0], axis=0)
         case PHOTOMETRIC.SEPARATED:
             return _convert_with_pillow(_reduce_to_8_bits(values[..., :4]), "CMYK")
         case PHOTOMETRIC.YCBCR if not colours.is_rgb_already:
@@ -210,11 +211,17 @@ def _convert_grey(values: NDArray[Any], colours: Colours, name: str) -> NDArray[
     grey = _divide_by_alpha(values, colours, name)[..., :1]
     if colours.photometric == PHOTOMETRIC.MINISWHITE:
         grey = _invert(grey, colours.bits)
-    return grey * np.uint8(255 // (2**colours.bits - 1)) if colours.bits in (2, 4) else grey
+    if colours.bits in (2, 4):
+        grey *= np.uint8(255 // (2**colours.bits - 1))
+    return grey
 
 
 def _invert(grey: NDArray[Any], bits: int) -> NDArray[Any]:
-    return ~grey if grey.dtype.kind == "b" else grey.dtype.type(2**bits - 1) - grey
+    if grey.dtype.kind == "b":
+        np.logical_not(grey, out=grey)
+    else:
+        np.subtract(grey.dtype.type(2**bits - 1), grey, out=grey)
+    return grey
 
 
 def _divide_by_alpha(values: NDArray[Any], colours: Colours, name: str) -> NDArray[Any]:
@@ -233,14 +240,19 @@ def _divide_by_alpha(values: NDArray[Any], colours: Colours, name: str) -> NDArr
 
 
 def _reduce_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return (values >> 8 if values.dtype.itemsize == 2 else values).astype(np.uint8)
+    return (values >> 8 if values.dtype.itemsize == 2 else values).astype(np.uint8, copy=False)
 
 
 def _convert_with_pillow(values: NDArray[Any], mode: str, wanted: str = "RGB") -> NDArray[Any]:
-    """Convert uint8 (..., y, x, samples) from one mode of Pillow to another."""
-    flat = np.ascontiguousarray(values).reshape(-1, *values.shape[-2:])
-    picture = Picture.frombytes(mode, (flat.shape[1], flat.shape[0]), flat.tobytes()).convert(wanted)
-    return np.asarray(picture).reshape(*values.shape[:-1], -1).copy()
+    """Convert uint8 (..., y, x, samples) from one mode of Pillow to another, some rows at a time."""
+    rows = values.reshape(-1, *values.shape[-2:])
+    converted = np.empty((*rows.shape[:-1], len(Picture.new(wanted, (1, 1)).getbands())), np.uint8)
+    step = max(1, SLAB_ITEMS // rows[0].size)
+    for start in range(0, len(rows), step):
+        part = np.ascontiguousarray(rows[start : start + step])
+        picture = Picture.frombytes(mode, (part.shape[1], part.shape[0]), part.tobytes()).convert(wanted)
+        converted[start : start + step] = np.asarray(picture).reshape(*part.shape[:-1], -1)
+    return converted.reshape(*values.shape[:-1], -1)
 
 
 def _name(photometric: PHOTOMETRIC) -> str:

@@ -8,7 +8,7 @@ from magicgui.widgets import FunctionGui
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
-from napari_medseg.workflow.preferences import Preferences
+from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
 
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
@@ -25,6 +25,7 @@ def make_preferences_form(
         export_with_images: bool,
         read_files: bool,
         device: str,
+        max_memory_gb: float,
     ) -> None:
         save(
             Preferences(
@@ -34,6 +35,7 @@ def make_preferences_form(
                 export_with_images=export_with_images,
                 read_medical_files=read_files,
                 device=device,
+                max_memory_gb=max_memory_gb,
             )
         )
 
@@ -57,6 +59,15 @@ def make_preferences_form(
             "choices": _list_choices(devices, preferences.device),
             "value": preferences.device,
             "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
+        },
+        max_memory_gb={
+            "label": "Largest image (GB)",
+            "value": preferences.max_memory_gb,
+            "min": 0.0,
+            "max": MAX_MEMORY_GB,
+            "step": 1.0,
+            "tooltip": "Memory that the pixels of one image may take; larger images are refused before they are read.\n"
+            "0: a quarter of the free memory, and 200 times the size of the file",
         },
     )
 

@@ -65,9 +65,12 @@ def test_preferences_survive_a_restart(open_workspace: Callable[[], Workspace], 
     ws = open_workspace()
     form = make_preferences_form(lambda made: write_preferences(ws.registry, made), read_preferences(ws.registry))
     form.predict_automatically.value, form.budget_s.value, form.export_suffix.value = False, 300.0, ".png"
+    form.max_memory_gb.value = 8.0
     form()
-    expected = Preferences(predict_automatically=False, budget_s=300.0, export_suffix=".png")
+    expected = Preferences(predict_automatically=False, budget_s=300.0, export_suffix=".png", max_memory_gb=8.0)
     assert read_preferences(open_workspace().registry) == expected
+    assert expected.max_memory_bytes == 8 * 10**9
+    assert Preferences().max_memory_bytes is None
 
 
 def test_the_device_is_chosen_by_name_and_a_missing_one_stays_until_then(ws: Workspace, qtbot: QtBot) -> None:

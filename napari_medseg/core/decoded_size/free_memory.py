@@ -1,0 +1,32 @@
+"""How much memory this process may still take: that of the machine, or of the container that it runs in."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+
+_CGROUPS = Path("/sys/fs/cgroup")
+# Version 2 and 1 of Linux control groups, by which Docker and Kubernetes limit a container: limit, usage, and the part
+# of the usage that is only a cache of files.
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+
+
+def measure_free_bytes() -> int:
+    """Return the bytes that can be allocated without swapping."""
+    free = int(psutil.virtual_memory().available)
+    return min([free, *_measure_free_in_container(_CGROUPS)])
+
+
+def _measure_free_in_container(root: Path) -> list[int]:
+    """Return what the control group at `root` leaves free; nothing if there is none, or if it has no limit."""
+    free = []
+    for limit, usage, statistics, cache in _CGROUP_FILES:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": there is no limit
+            allowed, used = int((root / limit).read_text()), int((root / usage).read_text())
+            lines = (root / statistics).read_text().splitlines()
+            cached = next((int(line.split()[1]) for line in lines if line.startswith(f"{cache} ")), 0)
+            free.append(max(0, allowed - used + cached))
+    return free

@@ -1,0 +1,97 @@
+"""What the pixels of a DICOM file will take in memory, by its header, and that its frames hold no more than it says."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import Dataset
+from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from napari_medseg.core.decoded_size.bounded_stream import refuse_large_deflated
+from napari_medseg.core.decoded_size.codestreams import read_declared_size
+from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.errors import MedSegError
+
+_PALETTE_SAMPLES = 3
+_START_BYTES = 4096
+"""Where the transfer syntax is, if the file is deflated."""
+_PLANE_BYTES = 1024
+"""What the geometry of one plane takes, however small it is."""
+
+
+def count_frames(dataset: Dataset) -> int:
+    """Return the number of frames by the header; 1 if it does not say."""
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+def compute_pixel_bytes(dataset: Dataset) -> int:
+    """Return the bytes that all frames take once decoded, by the header."""
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+        samples = _PALETTE_SAMPLES
+    item_bytes = (int(dataset.get("BitsAllocated") or 8) + 7) // 8
+    frame_bytes = int(dataset.Rows) * int(dataset.Columns) * samples * item_bytes
+    return count_frames(dataset) * max(_PLANE_BYTES, frame_bytes)
+
+
+def refuse_large_frames(path: Path, dataset: Dataset, remaining_bytes: int | None) -> None:
+    """Refuse a file by its header, before its planes are listed.
+
+    Parameters
+    ----------
+    path, dataset
+        The file and its header.
+    remaining_bytes
+        Bytes of the file after its header; `None` if they are not known.
+
+    Raises
+    ------
+    MedSegError
+        If its frames would take too much memory, or if there are more frames than bytes.
+    """
+    refuse_above_limit(compute_pixel_bytes(dataset), path.stat().st_size, path.name)
+    n_frames = count_frames(dataset)
+    if n_frames > 1 and remaining_bytes is not None and n_frames > remaining_bytes:
+        raise MedSegError(
+            f"{path.name} declares {n_frames:,} frames, but has only {remaining_bytes:,} bytes of pixel data. "
+            "It is truncated or damaged; copy or export it again."
+        )
+
+
+def refuse_large_inflation(path: Path, file: BinaryIO) -> None:
+    """Refuse a deflated file that inflates to too much; afterwards the file position is 0 again.
+
+    In the deflated transfer syntax the header is deflated, too, so only inflating tells the size.
+    """
+    start = file.read(_START_BYTES)
+    file.seek(0)
+    if DeflatedExplicitVRLittleEndian.encode() not in start:
+        return
+    read_preamble(file, force=True)
+    _read_file_meta_info(file)  # pydicom's public function wants a path, and would open the file once more
+    refuse_large_deflated(file, path.stat().st_size, path.name)
+    file.seek(0)
+
+
+def refuse_larger_codestreams(dataset: Dataset, name: str) -> None:
+    """Refuse compressed frames that say themselves that they are larger than the header says.
+
+    Raises
+    ------
+    MedSegError
+        Names both sizes. A decoder would allocate the larger one.
+    """
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
+        return
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    content = DicomBytesIO(dataset.PixelData)
+    parse_basic_offsets(content)
+    for fragment in generate_fragments(content):
+        declared = read_declared_size(fragment)
+        if declared is not None and declared[0] * declared[1] > rows * columns:
+            raise MedSegError(
+                f"{name} holds a compressed frame of {declared[0]} x {declared[1]} pixels, but its header says "
+                f"{rows} x {columns}. It is damaged; copy or export it again."
+            )

@@ -1,0 +1,130 @@
+"""What a DICOM file will take is known from its header, whatever its transfer syntax, and of a series as a whole."""
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from dicom_files import AXIAL, dataset, noise, write_series
+from pydicom import dcmwrite
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+
+from napari_medseg.core import formats
+from napari_medseg.core.decoded_size import limit
+from napari_medseg.core.decoded_size.limit import allow_memory
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+
+MB = 10**6
+FLOOR_BYTES = 4 * MB
+
+
+@pytest.fixture(autouse=True)
+def low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A floor of 4 MB, so that small files show what large ones do."""
+    monkeypatch.setattr(limit, "ALWAYS_PLAUSIBLE_BYTES", FLOOR_BYTES)
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    dcmwrite(folder / "a.dcm", dataset(noise((8, 8)), (0, 0, 0), AXIAL, **changes), enforce_file_format=True)
+    return folder / "a.dcm"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"Rows": 60000, "Columns": 60000}, r"would take 7\.2 GB"),
+        ({"NumberOfFrames": 2_000_000}, r"would take 2\.05 GB"),
+        ({"Rows": 1, "Columns": 1, "NumberOfFrames": 2_000_000}, r"would take 2\.05 GB"),
+        ({"Rows": 1, "Columns": 1, "NumberOfFrames": 3000}, "declares 3,000 frames, but has only"),
+        ({"Rows": 2000, "Columns": 2000, "SamplesPerPixel": 3}, "would take 24 MB"),
+        ({"Rows": 2000, "Columns": 2000, "BitsAllocated": 64}, "would take 32 MB"),
+    ],
+)
+def test_a_header_that_announces_too_much_is_refused_at_once(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, **changes)
+    began = time.monotonic()
+    with pytest.raises(MedSegError, match=reason):
+        formats.read(path)
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_compressed_files_are_refused_by_their_header(syntax: str, tmp_path: Path) -> None:
+    slice_ = dataset(noise((8, 8)), (0, 0, 0), AXIAL)
+    slice_.file_meta.TransferSyntaxUID = syntax
+    slice_.PixelData, slice_.Rows, slice_.Columns = encapsulate([b"\0" * 40]), 50_000, 50_000
+    slice_["PixelData"].VR = "OB"
+    dcmwrite(tmp_path / "a.dcm", slice_, enforce_file_format=True)
+    with pytest.raises(MedSegError, match="would take 5 GB"):
+        formats.read(tmp_path / "a.dcm")
+
+
+def make_jpeg() -> bytes:
+    content = bytearray(imagecodecs.jpeg8_encode(np.zeros((64, 64), np.uint8)))
+    struct.pack_into(">HH", content, content.find(b"\xff\xc0") + 5, 65000, 65000)
+    return bytes(content)
+
+
+def make_jpeg_2000() -> bytes:
+    content = bytearray(imagecodecs.jpeg2k_encode(np.zeros((64, 64), np.uint8)))
+    size = content.find(b"\xff\x4f\xff\x51") + 8
+    struct.pack_into(">II", content, size, 60000, 60000)
+    struct.pack_into(">II", content, size + 16, 60000, 60000)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(("make", "syntax"), [(make_jpeg, JPEGBaseline8Bit), (make_jpeg_2000, JPEG2000Lossless)])
+def test_a_frame_that_is_larger_than_its_header_says_is_refused(
+    make: Callable[[], bytes], syntax: str, tmp_path: Path
+) -> None:
+    slice_ = dataset(np.zeros((64, 64), np.uint8), (0, 0, 0), AXIAL)
+    slice_.file_meta.TransferSyntaxUID = syntax
+    slice_.PixelData = encapsulate([make()])
+    slice_["PixelData"].VR = "OB"
+    dcmwrite(tmp_path / "a.dcm", slice_, enforce_file_format=True)
+    with pytest.raises(MedSegError, match=r"compressed frame of 6.000 x 6.000 pixels, but its header says 64 x 64"):
+        formats.read(tmp_path / "a.dcm")
+
+
+def test_a_deflated_file_is_inflated_below_the_limit(tmp_path: Path) -> None:
+    slice_ = dataset(noise((8, 8)), (0, 0, 0), AXIAL)
+    slice_.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    slice_.PixelData = bytes(40 * MB)
+    dcmwrite(tmp_path / "a.dcm", slice_, enforce_file_format=True)
+    assert (tmp_path / "a.dcm").stat().st_size < 10**5
+    tracemalloc.start()
+    with pytest.raises(MedSegError, match="would take more than"):
+        formats.read(tmp_path / "a.dcm")
+    assert tracemalloc.get_traced_memory()[1] < FLOOR_BYTES + 2 * MB
+    tracemalloc.stop()
+
+
+def test_a_series_counts_as_a_whole(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, noise((10, 64, 64)))  # 8 KB a slice
+    (source,) = formats.find_images(tmp_path)
+    with allow_memory(50_000):
+        formats.read(paths[0])
+        with pytest.raises(MedSegError, match=r"with 9 more files of its series would take 81\.9 KB"):
+            formats.read_source(source)
+        with pytest.raises(MedSegError, match="would take more than"):
+            formats.read_series(paths)
+    with allow_memory(100_000):
+        assert formats.read_source(source).pixels.shape == (10, 64, 64)
+
+
+def test_a_slice_that_is_refused_does_not_hide_the_others(tmp_path: Path) -> None:
+    write_series(tmp_path, noise((3, 16, 16)))
+    write(tmp_path, Rows=60000, Columns=60000)
+    found = list(formats.read_images([tmp_path]))
+    assert [one.pixels.shape for one in found if isinstance(one, Image)] == [(3, 16, 16)]
+    (refused,) = [one.text for one in found if isinstance(one, formats.ReadFailure)]
+    assert "would take 7.2 GB" in refused
