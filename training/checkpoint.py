@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
@@ -62,6 +63,9 @@ class TrainingProgress:
     n_lowered: int = 0
 
 
+_PROGRESS = TypeAdapter(TrainingProgress)
+
+
 class TolerantWriter:
     """Saves files in the middle of a run: training goes on without one that cannot be written, and says why, once.
 
@@ -107,7 +111,7 @@ def read_progress(run_dir: Path) -> TrainingProgress:
         return TrainingProgress()
     try:
         with safe_open(path, framework="pt") as file:
-            return TrainingProgress(**json.loads(file.metadata()["progress"]))
+            return _PROGRESS.validate_json(file.metadata()["progress"])
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise _make_resume_error(path, error) from error
 

@@ -18,6 +18,7 @@ from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import compute_tilt_degrees, is_sheared
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation
 from napari_medseg.core.image import Image
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import now
 
 PROVENANCE_FILE = "provenance.json"
@@ -65,7 +66,7 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.exists():
         return Provenance([], [])
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         cases = [entry for entry in content["cases"] if _is_owned(entry) and "image_file" in entry]
         unfinished = [entry for entry in content.get("unfinished", ()) if _is_owned(entry)]
         return Provenance([entry for entry in cases if (folder / entry["labels_file"]).exists()], unfinished)
