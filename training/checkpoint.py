@@ -131,14 +131,14 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
         tensors = _read_tensors(path)
         for part, module in _collect_modules(learner).items():
             module.load_state_dict(_select_prefix(tensors, f"{part}."))
-    except (SafetensorError, RuntimeError) as error:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _select_prefix(tensors, "optimiser.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+        groups = learner.optimiser.state_dict()["param_groups"]
+        learner.optimiser.load_state_dict({"state": state, "param_groups": groups})
+    except (SafetensorError, RuntimeError, ValueError, LookupError) as error:
         raise _make_resume_error(path, error) from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _select_prefix(tensors, "optimiser.").items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    groups = learner.optimiser.state_dict()["param_groups"]
-    learner.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_best(run_dir: Path, network: nn.Module) -> None:
@@ -188,7 +188,10 @@ def _select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a file as bytes. `load_file` maps it, and Windows replaces no file that a tensor of this process maps."""
-    return load(path.read_bytes())  # type: ignore[no-any-return]
+    try:
+        return load(path.read_bytes())  # type: ignore[no-any-return]
+    except SafetensorError as error:
+        raise _make_resume_error(path, error) from error
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

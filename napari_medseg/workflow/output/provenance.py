@@ -67,7 +67,7 @@ def read_provenance(folder: Path) -> Provenance:
         return Provenance([], [])
     try:
         content = parse_json(path.read_bytes())
-        cases = [entry for entry in content["cases"] if _is_owned(entry) and "image_file" in entry]
+        cases = [entry for entry in content["cases"] if _is_owned(entry) and _is_whole(entry)]
         unfinished = [entry for entry in content.get("unfinished", ()) if _is_owned(entry)]
         return Provenance([entry for entry in cases if (folder / entry["labels_file"]).exists()], unfinished)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -75,7 +75,18 @@ def read_provenance(folder: Path) -> Provenance:
 
 
 def _is_owned(entry: Entry) -> bool:
+    """Whether an entry says whose files it lists; raise `ValueError` if its texts are none."""
+    texts = [entry["stem"], entry["content_sha256"], *(entry.get(key) or "" for key in ("task", *FILE_KINDS))]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"an entry holds {texts} in place of texts")
     return bool(entry["stem"] and entry["content_sha256"])
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether an entry has what the table of measurements needs."""
+    keys = {"case", "group", "labels_file", "image_file"}
+    rows = entry.get("measurements")
+    return keys <= entry.keys() and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def write_provenance(folder: Path, cases: Sequence[Entry], unfinished: Sequence[Entry] = ()) -> Path:
