@@ -12,6 +12,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     what = "fail where a file is replaced or deleted that the process has open or mapped, as Windows does"
     parser.addoption("--refuse-held-files", action="store_true", help=what)
+    parser.addoption("--long", action="store_true", help="run tests/endurance for hours, see docs/reliability.md")
+    parser.addoption("--long-out", default="endurance-output", help="folder of the results of --long; it is continued")
+    parser.addoption("--endurance-seed", type=int, default=1, help="seed of all random numbers of tests/endurance")
 
 
 def pytest_configure(config: pytest.Config) -> None:

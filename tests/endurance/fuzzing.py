@@ -200,7 +200,8 @@ def _prepare_child() -> None:
     signal.signal(signal.SIGALRM, stop)
     logging.disable(logging.NOTSET)
     damage_logger.handlers, damage_logger.propagate = [_Reports()], False
-    logging.getLogger().handlers = [logging.NullHandler()]
+    for name in ("", "nibabel.global"):
+        logging.getLogger(name).handlers = [logging.NullHandler()]
     room = _read_memory("VmSize") + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

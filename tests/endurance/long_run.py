@@ -39,6 +39,8 @@ def run(names: list[str], n: int, seed: int, out: Path, seconds: float) -> list[
     share = max(n // 20, 1) if seconds != float("inf") else n
     for goal in range(share, n + share, share):
         for name, result in results.items():
+            if result.done >= min(goal, n) or time.monotonic() > until:
+                continue
             for _ in fuzz(families[name], min(goal, n), seed, result, until):
                 save(result, out / f"{name}.json")
             save(result, out / f"{name}.json")
