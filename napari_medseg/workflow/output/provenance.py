@@ -5,6 +5,7 @@ its own, and the same export can be repeated into the folder.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -75,10 +76,13 @@ def read_provenance(folder: Path) -> Provenance:
 
 
 def _is_owned(entry: Entry) -> bool:
-    """Whether an entry says whose files it lists; raise `ValueError` if its texts are none."""
+    """Whether an entry says whose files it lists; raise `ValueError` if its texts are none, or names lead elsewhere."""
     texts = [entry["stem"], entry["content_sha256"], *(entry.get(key) or "" for key in ("task", *FILE_KINDS))]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"an entry holds {texts} in place of texts")
+    names = [entry[key] for key in FILE_KINDS if entry.get(key)]
+    if elsewhere := [name for name in names if "\0" in name or name in (".", "..") or re.search(r"[/\\]", name)]:
+        raise ValueError(f"{elsewhere} are no names of files in this folder")  # an export replaces and removes them
     return bool(entry["stem"] and entry["content_sha256"])
 
 
