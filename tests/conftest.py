@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     what = "fail where a file is replaced or deleted that the process has open or mapped, as Windows does"
     parser.addoption("--refuse-held-files", action="store_true", help=what)
     parser.addoption("--long", action="store_true", help="run tests/endurance for hours, see docs/reliability.md")
+    parser.addoption("--minutes", type=float, default=0.0, help="with --long: the time of each part; 0 has no limit")
     parser.addoption("--long-out", default="endurance-output", help="folder of the results of --long; it is continued")
     parser.addoption("--endurance-seed", type=int, default=1, help="seed of all random numbers of tests/endurance")
 

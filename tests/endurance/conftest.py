@@ -17,6 +17,12 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
+def is_complete(request: pytest.FixtureRequest) -> bool:
+    """Whether everything is done, not only what fits into the time."""
+    return not (request.config.getoption("--long") and request.config.getoption("--minutes"))
+
+
+@pytest.fixture
 def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
     """Run a script of this folder in a process of its own; with `--long`, continue what an earlier call began."""
 
@@ -25,6 +31,8 @@ def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
         out = Path(request.config.getoption("--long-out")) if is_long else tmp_path
         command = [sys.executable, str(FOLDER / name), *map(str, words), "--out", str(out)]
         command += ["--seed", str(request.config.getoption("--endurance-seed"))]
+        if is_long and (minutes := request.config.getoption("--minutes")):
+            command += ["--minutes", str(minutes)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-4000:]}"
         return done.stdout

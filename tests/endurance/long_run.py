@@ -44,7 +44,8 @@ def run(names: list[str], n: int, seed: int, out: Path, seconds: float) -> list[
             for _ in fuzz(families[name], min(goal, n), seed, result, until):
                 save(result, out / f"{name}.json")
             save(result, out / f"{name}.json")
-        (out / "mutations.md").write_text(format_table(list(results.values())))
+        known = [load(out / f"{name}.json", name, seed) for name in families]
+        (out / "mutations.md").write_text(format_table([result for result in known if result.done]))
     return list(results.values())
 
 

@@ -19,11 +19,12 @@ N_SHORT, N_LONG = 60, 10_000
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("names", FAMILIES.values(), ids=FAMILIES)
 def test_damaged_files_are_read_reported_or_refused(
-    names: tuple[str, ...], run_script: Callable[..., str], is_long: bool
+    names: tuple[str, ...], run_script: Callable[..., str], is_long: bool, is_complete: bool
 ) -> None:
-    table = run_script("long_run.py", "--n", N_LONG if is_long else N_SHORT, "--families", *names)
+    n = N_LONG if is_long else N_SHORT
+    table = run_script("long_run.py", "--n", n, "--families", *names)
     for name in names:
-        assert f"| {name} | {N_LONG if is_long else N_SHORT:,} |" in table
+        assert f"| {name} | {n:,} |" in table or (f"| {name} |" in table and not is_complete)
 
 
 def test_the_same_number_makes_the_same_damage_and_each_kind_occurs() -> None:

@@ -80,7 +80,7 @@ def _is_owned(entry: Entry) -> bool:
     texts = [entry["stem"], entry["content_sha256"], *(entry.get(key) or "" for key in ("task", *FILE_KINDS))]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"an entry holds {texts} in place of texts")
-    names = [entry[key] for key in FILE_KINDS if entry.get(key)]
+    names = [entry[key] for key in ("stem", *FILE_KINDS) if entry.get(key)]
     if elsewhere := [name for name in names if "\0" in name or name in (".", "..") or re.search(r"[/\\]", name)]:
         raise ValueError(f"{elsewhere} are no names of files in this folder")  # an export replaces and removes them
     return bool(entry["stem"] and entry["content_sha256"])

@@ -386,6 +386,8 @@ def test_a_foreign_file_is_not_taken_for_what_was_reviewed(tmp_path: Path) -> No
         {"image_file": "a\0.tif"},
         {"reviewed_file": "..\\a.tif"},
         {"stem": ["a"]},
+        {"stem": "../a"},
+        {"stem": "a\0"},
         {"task": 3},
     ],
 )
