@@ -8,11 +8,11 @@ Results are written after every family part into `--out`, so a stopped run goes 
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,17 +23,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from fuzzing import Family, FamilyResult, fuzz, load, repeat, save  # noqa: E402
 
 
-def list_families() -> dict[str, Family]:
+def list_families(names: Sequence[str] = ()) -> dict[str, Family]:
+    """Return the families of these names, or all; torch is loaded only if it is needed."""
     from format_families import FORMATS
-    from own_families import OWN
-    from weight_families import WEIGHTS
 
-    return {family.name: family for family in (*FORMATS, *OWN, *WEIGHTS)}
+    families = {family.name: family for family in FORMATS}
+    if not names or not set(names) <= families.keys():
+        from own_families import OWN
+        from weight_families import WEIGHTS
+
+        families |= {family.name: family for family in (*OWN, *WEIGHTS)}
+    return {name: families[name] for name in families}
 
 
 def run(names: list[str], n: int, seed: int, out: Path, seconds: float) -> list[FamilyResult]:
     """Run families in turn, in slices, so that each has its share if the time ends."""
-    families = list_families()
+    families = list_families(names)
     until = time.monotonic() + seconds
     results = {name: load(out / f"{name}.json", name, seed) for name in names or families}
     share = max(n // 20, 1) if seconds != float("inf") else n
@@ -44,7 +49,7 @@ def run(names: list[str], n: int, seed: int, out: Path, seconds: float) -> list[
             for _ in fuzz(families[name], min(goal, n), seed, result, until):
                 save(result, out / f"{name}.json")
             save(result, out / f"{name}.json")
-        known = [load(out / f"{name}.json", name, seed) for name in families]
+        known = [load(path, path.stem, seed) for path in sorted(out.glob("*.json")) if "kills" not in path.name]
         (out / "mutations.md").write_text(format_table([result for result in known if result.done]))
     return list(results.values())
 
@@ -79,7 +84,6 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     results = run(options.families, options.n, options.seed, options.out, options.minutes * 60)
     sys.stdout.write(format_table(results))
-    (options.out / "mutations.json").write_text(json.dumps({one.family: one.outcomes for one in results}, indent=1))
     return int(any(result.faults for result in results))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("what", "n_short"), [("window", 3), ("trainer", 3)])
+@pytest.mark.parametrize(("what", "n_short"), [("window", 3), ("trainer", 2)])
 def test_nothing_is_lost_by_kills(
     what: str, n_short: int, run_script: Callable[..., str], is_long: bool, is_complete: bool
 ) -> None:
