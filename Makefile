@@ -1,11 +1,12 @@
-# make demo: the main job on bundled real data.   make test: the tests.   Each does its own set-up, once.
+# make demo: the main job on bundled real data.   make test: the tests.   make endurance: damaged files, kills, full disks,
+# for hours.   Each does its own set-up, once.
 PYTHON ?= python3
 export PYTHON
 
 HAS_DISPLAY := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)))
 XVFB := xvfb-run -a -s "-screen 0 1280x720x24"
 
-.PHONY: demo test lint setup
+.PHONY: demo test endurance lint setup
 
 demo:
 	@scripts/setup.sh all
@@ -18,6 +19,11 @@ endif
 test:
 	@scripts/setup.sh test
 	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+# Hours; stopped and started again, it goes on. make endurance ARGS="--minutes 30 --endurance-seed 2"
+endurance:
+	@scripts/setup.sh test
+	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest tests/endurance --long $(ARGS)
 
 lint:
 	@scripts/setup.sh dev

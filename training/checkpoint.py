@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
@@ -69,6 +70,9 @@ class TrainingProgress:
     moved_from: str = ""
 
 
+_PROGRESS = TypeAdapter(TrainingProgress)
+
+
 class TolerantWriter:
     """Saves files in the middle of a run: training goes on without one that cannot be written, and says why, once.
 
@@ -114,7 +118,7 @@ def read_progress(run_dir: Path) -> TrainingProgress:
         return TrainingProgress()
     try:
         with safe_open(path, framework="pt") as file:
-            return TrainingProgress(**json.loads(file.metadata()["progress"]))
+            return _PROGRESS.validate_json(file.metadata()["progress"])
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise _make_resume_error(path, error) from error
 
@@ -134,14 +138,14 @@ def load_checkpoint(run_dir: Path, learner: Learner) -> None:
         tensors = _read_tensors(path)
         for part, module in _collect_modules(learner).items():
             module.load_state_dict(_select_prefix(tensors, f"{part}."))
-    except (SafetensorError, RuntimeError) as error:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _select_prefix(tensors, "optimiser.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+        groups = learner.optimiser.state_dict()["param_groups"]
+        learner.optimiser.load_state_dict({"state": state, "param_groups": groups})
+    except (SafetensorError, RuntimeError, ValueError, LookupError) as error:
         raise _make_resume_error(path, error) from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _select_prefix(tensors, "optimiser.").items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    groups = learner.optimiser.state_dict()["param_groups"]
-    learner.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_best(run_dir: Path, network: nn.Module) -> None:
@@ -191,7 +195,10 @@ def _select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a file as bytes. `load_file` maps it, and Windows replaces no file that a tensor of this process maps."""
-    return load(path.read_bytes())  # type: ignore[no-any-return]
+    try:
+        return load(path.read_bytes())  # type: ignore[no-any-return]
+    except SafetensorError as error:
+        raise _make_resume_error(path, error) from error
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from napari_medseg.core.errors import is_out_of_memory
 from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.networks.lora import apply_lora, merge_lora
+from napari_medseg.networks.model_files import load_weights_strictly
 from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
 from training.distributed import RANK_SEED_STRIDE, RankContext
@@ -253,7 +254,7 @@ def _make_trainable(
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return the network to train and its moving average; both start from `weights`."""
     network = copy.deepcopy(parent)
-    network.load_state_dict(dict(weights))
+    load_weights_strictly(network, dict(weights), "the run")
     if recipe.fine_tuning.low_rank:
         apply_lora(network, recipe.fine_tuning.low_rank, recipe.run.seed)
     average = copy.deepcopy(network) if recipe.optimiser.ema_decay else None

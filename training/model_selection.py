@@ -22,6 +22,7 @@ from napari_medseg.core.model_card import Architecture
 from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
+from napari_medseg.networks.model_files import load_weights_strictly
 from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.checkpoint import TrainingProgress, load_best, load_cycles
 from training.data.content_checks import find_classes
@@ -109,7 +110,7 @@ def _build_candidates(setup: TrainingSetup, states: Sequence[Mapping[str, Tensor
 
 def _build_network(setup: TrainingSetup, architecture: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     network = build_network(architecture)
-    network.load_state_dict(dict(weights))
+    load_weights_strictly(network, dict(weights), "the run")
     return network.to(setup.learner.device).eval()
 
 

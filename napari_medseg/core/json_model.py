@@ -1,7 +1,8 @@
 """Read and validate this program's JSON files; any problem is reported as one readable error."""
 
+import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,6 +44,20 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
         raise MedSegError(f"{path} {complaint}: {get_reason(error)}. {advice}") from error
     except ValidationError as error:
         raise DamagedFileError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
+
+
+def parse_json(content: str | bytes) -> Any:  # noqa: ANN401 - what a file holds is known after it was checked
+    """Parse JSON that no model describes; names of files that are no text keep their escapes.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, not UTF-8, holds a number of too many digits, or is nested too deeply.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def format_validation_error(error: ValidationError) -> str:

@@ -75,8 +75,8 @@ def write_run_replay_images(run_dir: Path) -> None:
 def _make_replay_image(item: SnapshotItem, run_dir: Path) -> ReplayImage:
     return ReplayImage(
         name=item.name,
-        image=str(run_dir / item.image),
-        labels=str(run_dir / item.labels),
+        image=str((run_dir / item.image).resolve()),
+        labels=str((run_dir / item.labels).resolve()),
         group=item.group,
         labels_sha256=item.labels_sha256,
     )

@@ -5,6 +5,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -146,6 +147,32 @@ def read_snapshot(path: Path) -> Snapshot:
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:
     """Write a snapshot as indented JSON."""
     path.write_text(snapshot.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def make_paths_relative(snapshot: Snapshot, run_dir: Path, root: Path) -> Snapshot:
+    """Return the snapshot with paths inside `root`, such as a project, relative to the run folder.
+
+    So a run can go on after its project was moved. A path that would lead elsewhere, because the run folder is reached
+    through a link, stays as it is.
+
+    Parameters
+    ----------
+    snapshot
+        With absolute paths.
+    run_dir, root
+        Folder of the snapshot file, which exists, and the folder that is moved as a whole.
+    """
+
+    def shorten(path: str) -> str:
+        if not path or not Path(path).is_relative_to(root.absolute()):
+            return path
+        relative = Path(os.path.relpath(path, run_dir.absolute()))
+        leads_there = (run_dir / relative).exists() and os.path.samefile(run_dir / relative, path)
+        return relative.as_posix() if leads_there else path
+
+    names = ("image", "labels", "field_labels", "reviewed_mask")
+    items = [item.model_copy(update={name: shorten(getattr(item, name)) for name in names}) for item in snapshot.items]
+    return snapshot.model_copy(update={"items": tuple(items)})
 
 
 def round_robin(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:

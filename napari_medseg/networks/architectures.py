@@ -8,7 +8,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, get_reason, look_up
 from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import fcn_deeplab
 from napari_medseg.networks.ensemble import ENSEMBLE, build_ensemble
@@ -46,7 +46,22 @@ def build_network(architecture: Architecture) -> nn.Module:
         If the name, the encoder or an option is unknown; the text lists the choices or names the option.
     """
     _check_name(architecture.name)
-    return ARCHITECTURES[architecture.name](architecture)
+    try:
+        return ARCHITECTURES[architecture.name](architecture)
+    except _WRONG_OPTIONS as error:  # the networks check the numbers, but not the types, of what a card holds
+        encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+        advice = DILATION_ADVICE if "encoder_output_stride" in _list_parameters(architecture.name) else ""
+        raise MedSegError(
+            f"cannot build {architecture.name}{encoder} with options {architecture.options}: {get_reason(error)}. "
+            f"{advice}Correct the architecture in the card or the recipe."
+        ) from error
+
+
+_WRONG_OPTIONS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+
+def _list_parameters(name: str) -> set[str]:
+    return set(inspect.signature(_NETWORKS[name].__init__).parameters) if name in _NETWORKS else set()
 
 
 def parse_architecture(text: str, in_channels: int, classes: int) -> Architecture:
@@ -83,21 +98,14 @@ def _build_smp(network: type[nn.Module], architecture: Architecture) -> nn.Modul
     _check_encoder(encoder)
     choices = set(inspect.signature(network.__init__).parameters) - {"self", "kwargs"}
     options = _validate_options(architecture, choices)  # smp ignores unknown options
-    try:
-        return add_input_padding(network, MIN_SIDE_PX.get(architecture.name, 1))(
-            encoder_name=encoder,
-            encoder_weights=None,  # weights are loaded later; no download
-            in_channels=architecture.in_channels,
-            classes=architecture.classes,
-            **options,
-            **get_flexible_size_options(architecture),
-        )
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        advice = DILATION_ADVICE if "encoder_output_stride" in choices else ""
-        raise MedSegError(
-            f"cannot build {architecture.name} on {encoder} with options {options}: {error}. {advice}"
-            "Correct the architecture in the card or the recipe."
-        ) from error
+    return add_input_padding(network, MIN_SIDE_PX.get(architecture.name, 1))(
+        encoder_name=encoder,
+        encoder_weights=None,  # weights are loaded later; no download
+        in_channels=architecture.in_channels,
+        classes=architecture.classes,
+        **options,
+        **get_flexible_size_options(architecture),
+    )
 
 
 def _build_non_smp(network: type[nn.Module], architecture: Architecture) -> nn.Module:

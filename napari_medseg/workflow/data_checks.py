@@ -7,7 +7,6 @@ worker thread. The findings of a correction are cached in the project folder, be
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
+from napari_medseg.core.quality.array_archive import read_arrays
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.quality.label_set_checks import (
@@ -228,9 +228,9 @@ def _read_findings(path: Path) -> list[Finding] | None:
 
 def _read_measured(path: Path) -> tuple[EdgeThumbnail, LabelContent] | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            counts = {int(value): int(number) for value, number in kept["counts"]}
-            content = LabelContent(counts, int(kept["n_pixels"]), bool(kept["is_constant"]))
-            return EdgeThumbnail(kept["steepness"], kept["outline"]), content
-    except (OSError, ValueError, KeyError, BadZipFile):
+        kept = read_arrays(path)
+        counts = {int(value): int(number) for value, number in kept["counts"]}
+        content = LabelContent(counts, int(kept["n_pixels"]), bool(kept["is_constant"]))
+        return EdgeThumbnail(kept["steepness"], kept["outline"]), content
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -1,8 +1,10 @@
 """User preferences, stored beside the models in `preferences.json`."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.atomic_io import atomic_write_text, set_aside
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.lock import lock_shared_folder
@@ -49,10 +51,25 @@ def read_preferences(registry: ModelRegistry) -> Preferences:
 
 
 def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None:
-    """Write the preferences; raise `MedSegError` if the file cannot be written."""
+    """Write the preferences; a damaged file is kept under another name.
+
+    Raises
+    ------
+    MedSegError
+        If the file cannot be written, or the old one cannot be read.
+    """
     path = registry.user_dir / PREFERENCES_FILE
     try:
         with lock_shared_folder(registry.user_dir):
+            _set_damaged_file_aside(path)
             atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise MedSegError(f"the preferences cannot be written to {path}: {get_reason(error)}.") from error
+
+
+def _set_damaged_file_aside(path: Path) -> None:
+    if path.exists():
+        try:
+            Preferences.model_validate_json(path.read_bytes())
+        except ValidationError:
+            report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")

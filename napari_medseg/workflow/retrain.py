@@ -19,7 +19,7 @@ from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import write_replay_images
-from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
 from napari_medseg.workflow.hold_out.replayed import read_user_images
@@ -256,7 +256,7 @@ def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot:
     """Write all files that the training process reads to the run folder."""
     ensure_in_place(folder)
     folder.mkdir(parents=True)
-    write_snapshot(snapshot, folder / SNAPSHOT_FILE)
+    write_snapshot(make_paths_relative(snapshot, folder, ws.project.folder), folder / SNAPSHOT_FILE)
     write_recipe(beginning.recipe, folder / RECIPE_FILE)
     if beginning.start is not None:
         write_start_plan(beginning.start, folder)

@@ -15,6 +15,7 @@ import psutil
 from napari_medseg.core.atomic_io import atomic_write_text, remove_unfinished_files
 from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.workspace import Workspace
@@ -272,7 +273,7 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     if child is not None or not path.exists():
         return False
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_bytes())
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process. The start time changes if the clock is set.
         same = abs(process.create_time() - known["started"]) < 1.0 or str(run_dir.absolute()) in process.cmdline()

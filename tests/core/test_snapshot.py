@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
+from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 
 
 def item(name: str, group: str, role: Role, sha256: str = "") -> SnapshotItem:
@@ -77,3 +77,32 @@ def test_a_snapshot_of_windows_keeps_the_names_of_its_files_elsewhere(tmp_path: 
         "1_r.tif",
     ]
     assert tmp_path / there.labels == tmp_path / "labels" / "1.tif"
+
+
+def test_paths_inside_the_project_lead_from_the_run_folder_after_a_move(tmp_path: Path) -> None:
+    project, run_dir = tmp_path / "project", tmp_path / "project" / "runs" / "r1"
+    for folder in (run_dir, project / "images", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+    inside, outside = project / "images" / "a b.tif", tmp_path / "elsewhere" / "c.tif"
+    for path in (inside, outside):
+        path.touch()
+    items = (item("a", "p1", Role.TRAIN).model_copy(update={"image": str(inside), "labels": str(outside)}),)
+    absolute = Snapshot(task="lungs", items=items)
+    shorter = make_paths_relative(absolute, run_dir, project)
+    (one,) = shorter.items
+    assert (one.image, one.labels, one.reviewed_mask) == ("../../images/a b.tif", str(outside), "")
+    assert shorter.sha256 == absolute.sha256
+    moved = project.rename(tmp_path / "moved")
+    assert (moved / "runs" / "r1" / one.image).is_file()
+
+
+def test_paths_stay_absolute_where_the_run_folder_is_a_link(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (tmp_path / "other disk" / "deep").mkdir(parents=True)
+    project.mkdir()
+    (project / "a.tif").touch()
+    (project / "runs").symlink_to(tmp_path / "other disk" / "deep")
+    absolute = Snapshot(
+        task="lungs", items=(item("a", "p1", Role.TRAIN).model_copy(update={"image": str(project / "a.tif")}),)
+    )
+    assert make_paths_relative(absolute, project / "runs", project) == absolute

@@ -517,3 +517,50 @@ def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: Qt
         lambda: any("the same image as patient 1 case 1, which is held out" in row.text for row in findings.rows)
     )
     assert findings.blocking_reason == ""
+
+
+DAMAGED_FILES = (
+    "registry/live.json",
+    "registry/preferences.json",
+    "registry/tasks/larynx.json",
+    "project/tasks/knee.json",
+)
+DAMAGED_RUN_FILES = (
+    "events.jsonl",
+    "snapshot.json",
+    "recipe.json",
+    "process.json",
+    "card.json",
+    "doubt.txt",
+    "split.json",
+)
+
+
+DAMAGES = (b'{"a": "\xff"}\n{"event', b"\0" * 600, b"[" * 100_000, b"", b'{"tasks": 1e999}')
+
+
+def test_damaged_files_do_not_stop_a_project_from_opening(
+    open_workspace: Callable[[], Workspace],
+    make_dock: Callable[[Workspace], Dock],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    told: Texts,
+) -> None:
+    ws = open_workspace()
+    states = (RunState.RUNNING, RunState.PAUSED, RunState.FAILED, RunState.PROMOTED, RunState.FINISHED)
+    for state in states:
+        ws.project.insert(Run(state, "lungs", "lungs-unet@1", f"runs/{state}", state, 1, None, "2026"))
+    ws.project.insert(Run("r9", "knee", "", "runs/paused", RunState.PAUSED, 1, None, "2026"))
+    names = [*DAMAGED_FILES, "registry/lungs-unet/2/card.json"]
+    names += [f"project/runs/{state}/{name}" for state in states for name in DAMAGED_RUN_FILES]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(DAMAGES[number % len(DAMAGES)])
+    dock = make_dock(open_workspace())
+    dock.retrain_panel.refresh()
+    dock.run_monitor.poll()
+    assert dock.worklist.task.name == "lungs"
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == len(set(warned)), "named once each"
+    assert any("live.json" in text for text in warned)
+    assert "Traceback" not in caplog.text

@@ -1,6 +1,7 @@
 """A pytest plugin: this process may not replace, rename or delete a file that it has open or mapped, as on Windows.
 
-``pytest --refuse-held-files`` refuses this on Linux, which allows it: tests show what fails on Windows. The open
+Tests marked ``refuse_held_files`` refuse this on Linux, which allows it: they show what fails on Windows. The mark is
+on the folders and files that `tests/conftest.py` lists, and with ``pytest --refuse-held-files`` on all tests. The open
 files are those of ``/proc/self/fd``, the mapped ones those of ``/proc/self/maps``.
 """
 
@@ -55,9 +56,9 @@ def refuse_held_files() -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
-    """Refuse during each test; not while fixtures and pytest itself clean up."""
-    if not OPEN_FILES.is_dir():
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse during a marked test; not while fixtures and pytest itself clean up."""
+    if item.get_closest_marker("refuse_held_files") is None or not OPEN_FILES.is_dir():
         return (yield)
     with refuse_held_files():
         return (yield)

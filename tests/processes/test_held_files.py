@@ -73,3 +73,19 @@ def test_others_and_links_are_free(file: Path) -> None:
         link.unlink()
         with pytest.raises(FileNotFoundError):
             file.with_name("missing").unlink()
+
+
+@pytest.mark.refuse_held_files
+def test_a_marked_test_refuses(tmp_path: Path) -> None:
+    (tmp_path / "held").touch()
+    with (tmp_path / "held").open("rb"), pytest.raises(PermissionError, match="held is open"):
+        (tmp_path / "held").unlink()
+
+
+def test_other_tests_do_not(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--refuse-held-files"):
+        pytest.skip("all tests refuse")
+    (tmp_path / "held").touch()
+    with (tmp_path / "held").open("rb"):
+        (tmp_path / "held").unlink()
+    assert not (tmp_path / "held").exists()

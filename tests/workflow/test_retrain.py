@@ -337,11 +337,14 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
         set_held_out(ws, "patient 0", True)
 
 
-def test_damaged_files_of_a_run_cost_its_cases_only(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", [b'{"task": "\xff', b'{"pid":' * 100_000], ids=["bytes", "nesting"])
+def test_damaged_files_of_a_run_cost_its_cases_only(
+    ws: Workspace, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
     run = ended_run(ws, *[(0.5, 0.6)] * 5)
     folder = ws.project.folder / run.folder
     for name in ("snapshot.json", "doubt.txt", "earlier_comparisons.txt", "recipe.json", PROCESS_FILE):
-        (folder / name).write_bytes(b'{"task": "\xff')
+        (folder / name).write_bytes(damage)
     for _ in range(70):
         comparison = retrain.read_comparison(ws, run)
     assert len(comparison.rows) == 5

@@ -226,8 +226,8 @@ def test_a_trainer_before_its_lock_is_known_by_its_folder(tmp_path: Path) -> Non
     assert not run_control.is_alive(tmp_path, None)
 
 
-def test_a_real_run_pauses_and_goes_on_in_another_window(
-    open_workspace: Reopen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_real_run_pauses_and_goes_on_after_its_project_was_moved(
+    open_workspace: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     ws = open_workspace()
@@ -244,7 +244,9 @@ def test_a_real_run_pauses_and_goes_on_in_another_window(
     assert ws.child_processes[run.id].returncode == 3
     assert ws.project.get_record(Run, run.id).state is RunState.PAUSED
 
-    ws = open_workspace()
+    ws.close()
+    (tmp_path / "project").rename(tmp_path / "another disk")
+    ws = open_workspace("another disk")
     again = run_control.resume(ws, run_control.find_paused_run(ws))
     assert again.id == run.id
     events, offset = until(ws, again, EpochEnded, offset)

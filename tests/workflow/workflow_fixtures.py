@@ -15,15 +15,15 @@ from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
 
 @pytest.fixture
-def open_workspace(tmp_path: Path) -> Iterator[Callable[[], Workspace]]:
+def open_workspace(tmp_path: Path) -> Iterator[Callable[..., Workspace]]:
     """Opens the same project and registry again, as a restart does."""
     write_version(tmp_path / "bundled" / "lungs-unet" / "1")
     opened: list[Workspace] = []
 
-    def reopen() -> Workspace:
+    def reopen(name: str = "project") -> Workspace:
         for ws in opened:
             ws.close()
-        folder = tmp_path / "project"
+        folder = tmp_path / name
         project = Project.open(folder) if (folder / "project.sqlite").exists() else Project.create(folder)
         registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
         opened.append(Workspace(project, registry, Engine(), samples=PACKAGE_DIR / "samples"))

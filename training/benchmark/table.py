@@ -1,13 +1,12 @@
 """The result table of a suite: one line per row, read from the run folders, as CSV, Markdown and HTML."""
 
 import csv
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from napari_medseg.core.errors import MedSegError, report_damage, translate_errors
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
@@ -19,9 +18,8 @@ from training.evaluation.run_cost import read_cost
 from training.recipe import read_recipe
 from training.reports import html, svg_charts
 from training.reports.case_figure import CaseFigure, draw_case_figure, read_case_figures
-from training.reports.evaluation_report import CONVENTION
+from training.reports.evaluation_report import CONVENTION, read_image_scores
 from training.run_folder import (
-    EVALUATION_FILE,
     EXAMPLE_FIGURES_FILE,
     RECIPE_FILE,
     SNAPSHOT_FILE,
@@ -30,7 +28,7 @@ from training.run_folder import (
 )
 from training.run_setup import choose_run_device, split_by_role
 
-ImageScores = dict[str, Any]
+ImageScores = dict[str, float | str]
 METRIC_TITLES = {
     "mean_dice": "Dice",
     "foreground_dice": "Dice, labels as one",
@@ -53,11 +51,16 @@ class TableRow:
 
 
 def read_table_rows(planned: Sequence[PlannedRun], failures: Mapping[str, str]) -> list[TableRow]:
-    """Read the results of all completed rows; `failures` are messages by row name."""
+    """Read the results of all completed rows; `failures` are messages by row name. A damaged row is a failed one."""
     lines = []
     for one in planned:
-        done = one.is_done and one.row.name not in failures
-        lines.append(TableRow(one, _read_values(one.run_dir) if done else {}, failures.get(one.row.name, "")))
+        message, values = failures.get(one.row.name, ""), {}
+        try:
+            with translate_errors():
+                values = _read_values(one.run_dir) if one.is_done and not message else {}
+        except MedSegError as error:
+            message = str(error)
+        lines.append(TableRow(one, values, message))
     return lines
 
 
@@ -91,10 +94,9 @@ FiguresByRow = Mapping[str, Sequence[CaseFigure]]
 
 
 def _read_values(run_dir: Path) -> dict[str, html.Cell]:
-    content = json.loads((run_dir / EVALUATION_FILE).read_text(encoding="utf-8"))
-    cost = read_cost(run_dir)
+    images, cost = read_image_scores(run_dir), read_cost(run_dir)
     epochs = sum(isinstance(event, EpochEnded) for event, _ in read_events(run_dir))
-    values: dict[str, html.Cell] = {"images": len(content["images"]), **_compute_means(content["images"])}
+    values: dict[str, html.Cell] = {"images": len(images), **_compute_means(images)}
     values |= {"epochs": epochs, "seconds": round(cost.seconds), "memory MB": round(cost.peak_mb)}
     return values | {"parameters, millions": round(cost.parameters / 1e6, 2)}
 
@@ -104,17 +106,18 @@ def _compute_means(images: Sequence[ImageScores]) -> dict[str, html.Cell]:
     values: dict[str, html.Cell] = {
         title: _mean(images, column) for column, title in METRIC_TITLES.items() if column in images[0]
     }
-    sources = sorted({image["source"] for image in images})
+    sources = sorted({str(image["source"]) for image in images})
     for source in sources if len(sources) > 1 else ():
         values[f"Dice on {source}"] = _mean([image for image in images if image["source"] == source], "mean_dice")
     values["IoU, labels as one"] = statistics.fmean(_iou_from_dice(float(image["foreground_dice"])) for image in images)
     labels = [column.removeprefix("dice_") for column in images[0] if column.startswith("dice_")]
     for label in labels if len(labels) > 1 else ():
-        if not _is_absent(images, label):
+        counting = [image for image in images if image[f"dice_{label}"] != ""]
+        if counting and not _is_absent(counting, label):
             name = label.replace("_", " ")
             of_label = {"Dice": "dice", "IoU": "iou", "accuracy": "accuracy"}
-            values |= {f"{title} {name}": _mean(images, f"{key}_{label}") for title, key in of_label.items()}
-            values |= _compute_mean_hd95(images, [label], f"HD95 {name}")
+            values |= {f"{title} {name}": _mean(counting, f"{key}_{label}") for title, key in of_label.items()}
+            values |= _compute_mean_hd95(counting, [label], f"HD95 {name}")
     return values | _compute_mean_hd95(images, labels, "HD95")
 
 
@@ -183,7 +186,13 @@ def read_suite_figures(planned: Sequence[PlannedRun]) -> Iterator[tuple[str, lis
     for one in planned:
         if one.is_done:
             path = one.run_dir / EXAMPLE_FIGURES_FILE
-            yield one.row.name, read_case_figures(path) if path.exists() else _draw_row_figures(one)
+            try:
+                with translate_errors():
+                    figures = read_case_figures(path) if path.exists() else _draw_row_figures(one)
+            except MedSegError as error:  # the numbers of the row are shown without them
+                report_damage(f"the figures of {one.row.name} are left out: {error}")
+                continue
+            yield one.row.name, figures
 
 
 def _draw_row_figures(one: PlannedRun) -> list[CaseFigure]:

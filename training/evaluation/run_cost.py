@@ -1,18 +1,19 @@
 """Cost of a run: seconds, memory and parameters, in `cost.json`. Torch is imported only to count parameters."""
 
-import json
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from pydantic import BaseModel, ConfigDict
 
+from napari_medseg.core.json_model import read_json_model
 from training.run_folder import COST_FILE, Finished, Started, read_events
 
 
-@dataclass(frozen=True)
-class RunCost:
+class RunCost(BaseModel):
     """Cost of one run; `peak_mb` is the peak memory of its process, or on a GPU the peak memory of torch there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seconds: float
     peak_mb: float
@@ -35,13 +36,15 @@ def write_cost(run_dir: Path) -> RunCost:
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=torch.cuda.get_device_name(devices[-1]) if on_gpu else "cpu",
     )
-    (run_dir / COST_FILE).write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
+    (run_dir / COST_FILE).write_text(cost.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return cost
 
 
 def read_cost(run_dir: Path) -> RunCost:
-    """Read what `write_cost` wrote."""
-    return RunCost(**json.loads((run_dir / COST_FILE).read_text(encoding="utf-8")))
+    """Read what `write_cost` wrote; raise `MedSegError` if it is damaged."""
+    return read_json_model(
+        run_dir / COST_FILE, RunCost, "is not the cost of a run", f"Delete {run_dir} to train again."
+    )
 
 
 def _measure_peak_mb() -> float:

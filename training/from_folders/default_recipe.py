@@ -6,7 +6,6 @@ To change some settings, a user writes a small JSON or TOML file that names only
     recipe = {loss.terms = "focal_dice", schedule.n_epochs = 25}
 """
 
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.json_model import format_validation_error
+from napari_medseg.core.json_model import format_validation_error, parse_json
 from napari_medseg.core.model_card import (
     Architecture,
     InstanceSeparation,
@@ -120,7 +119,7 @@ def read_recipe_overrides(path: Path) -> RecipeOverrides:
     """Read a file of changes, JSON or TOML; raise `MedSegError` naming every unknown or wrong key."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
         return RecipeOverrides.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
         reason = format_validation_error(error) if isinstance(error, ValidationError) else str(error)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.image import Image, select_measured
+from napari_medseg.core.quality.array_archive import read_arrays
 from napari_medseg.core.tasks.bundled_tasks import Task
 from training.evaluation.scores import EvaluatedCase
 
@@ -56,10 +58,15 @@ def write_case_figures(figures: Sequence[CaseFigure], path: Path) -> None:
 
 
 def read_case_figures(path: Path) -> list[CaseFigure]:
-    """Read the figures that `write_case_figures` wrote."""
-    with np.load(path, allow_pickle=False) as file:
+    """Read the figures that `write_case_figures` wrote; raise `MedSegError` if the file is damaged."""
+    try:
+        file = read_arrays(path)
         pairs = enumerate(zip(file["names"], file["dices"], strict=True))
         return [CaseFigure(str(name), float(dice), file[f"rgb_{index}"]) for index, (name, dice) in pairs]
+    except (ValueError, TypeError, KeyError) as error:
+        raise MedSegError(
+            f"{path} is damaged ({get_reason(error)}). Delete it, then draw the figures again."
+        ) from error
 
 
 @dataclass(frozen=True)

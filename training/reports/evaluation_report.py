@@ -4,8 +4,11 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import Score
 from training.evaluation.scores import CaseScore, Evaluation
 from training.reports import html
@@ -41,6 +44,48 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
     paths[1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     paths[2].write_text(_build_page(evaluation, header, rows, case_figures), encoding="utf-8")
     return paths
+
+
+class _EvaluationFile(BaseModel):
+    """What is read again of `evaluation.json`: a row of each image, whose columns are those of `evaluation.csv`."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    images: list[dict[str, float | str]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_all_columns(self) -> Self:
+        columns = self.images[0].keys()
+        labels = [column.removeprefix("dice_") for column in columns if column.startswith("dice_")]
+        needed = {*_NUMBERS, *_TEXTS, *(f"{metric}_{label}" for metric in LABEL_METRICS for label in labels)}
+        if missing := sorted(needed - columns):
+            raise ValueError(f"the columns {missing} are missing")
+        for image in self.images:
+            if image.keys() != columns:
+                raise ValueError(f"the images have different columns: {sorted(image.keys() ^ columns)}")
+            if wrong := sorted(column for column in columns if not _is_plausible(column, image[column])):
+                raise ValueError(f"the columns {wrong} hold no number, or a number in place of text")
+        return self
+
+
+_TEXTS = ("name", "source", "unit")
+_NUMBERS = ("mean_dice", "foreground_dice")
+_MEASURES = frozenset((*_NUMBERS, "miou", "agreement", *OBJECT_METRICS))
+
+
+def _is_plausible(column: str, value: float | str) -> bool:
+    """Whether a column may hold the value; a label that does not count has an empty text in place of a number."""
+    is_number = isinstance(value, float)
+    if column in _MEASURES:
+        return is_number
+    of_label = column.startswith(tuple(f"{metric}_" for metric in LABEL_METRICS))
+    return (is_number or value == "") if of_label else (column not in _TEXTS or not is_number)
+
+
+def read_image_scores(folder: Path) -> list[dict[str, float | str]]:
+    """Read the row of each image of an evaluation; raise `MedSegError` if the file is missing or damaged."""
+    advice = f"Delete the folder {folder} to train and evaluate again."
+    return read_json_model(folder / EVALUATION_FILE, _EvaluationFile, "is not an evaluation", advice).images
 
 
 def choose_cases_to_show(scores: Sequence[CaseScore], n_each: int = N_SHOWN_EACH) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.json_model import parse_json
 
 GRID_KEY = "medseg"
 
@@ -53,7 +54,7 @@ def parse_grid_json(text: str) -> GridMetadata:
     """
     if not text.startswith('{"spacing_mm"'):
         return GridMetadata()
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = parse_json(text)
     spacing, affine = content["spacing_mm"], content["affine"]
     permutation = tuple(int(axis) for axis in content["permutation"])
     flips = tuple(bool(flip) for flip in content["flips"])

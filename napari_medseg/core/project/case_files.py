@@ -7,11 +7,11 @@ them. `core.formats` is imported only when it is needed, so that a project opens
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
@@ -41,6 +41,21 @@ class _Origin(BaseModel):
     nifti_header: str = ""
     acquisition: Acquisition = Acquisition()
     padding_value: float | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        order = self.permutation
+        if order is not None and (sorted(order) != list(range(len(order))) or len(self.flips) != len(order)):
+            raise ValueError(f"invalid order of axes {order} with flips {self.flips}")
+        if self.affine and len(bytes.fromhex(self.affine)) != _N_AFFINE_BYTES:
+            raise ValueError("the affine has a wrong length")
+        if len(bytes.fromhex(self.nifti_header)) not in _N_NIFTI_HEADER_BYTES:
+            raise ValueError("the NIfTI header has a wrong length")
+        return self
+
+
+_N_AFFINE_BYTES = 4 * 4 * 8
+_N_NIFTI_HEADER_BYTES = (0, 348, 540)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,18 @@ def _is_incomplete(data: bytes, position: int) -> bool:
         return True
     length, checksum = RECORD_HEADER.unpack_from(rest)
     body = rest[RECORD_HEADER.size :]
-    return length > len(body) and _decode_body(body, checksum) is None
+    return length > len(body) and _decode_body(body, checksum) is None and _may_begin(body, length)
+
+
+def _may_begin(body: bytes, length: int) -> bool:
+    """Whether bytes can be the beginning of a body of this length; otherwise they were damaged, not cut off."""
+    if body[0] == RecordKind.SECONDS:
+        return length == _SECONDS_BYTES
+    if body[0] != RecordKind.STROKE or len(body) < 1 + STROKE_HEADER.size:
+        return body[0] == RecordKind.STROKE
+    kind, model_bytes = STROKE_HEADER.unpack_from(body, 1)
+    run_bytes = length - 1 - STROKE_HEADER.size - model_bytes
+    return kind in StrokeKind.__members__.values() and run_bytes >= 0 and run_bytes % VOXEL_RUN_DTYPE.itemsize == 0
 
 
 def _explain_damage(data: bytes) -> Iterator[Record | LostRecords]:

@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from typing import Any, TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, Run, RunState
 from napari_medseg.core.snapshot import Role
 
@@ -102,7 +103,7 @@ def quote_column(column: str) -> str:
 
 
 def _decode_tuple(text: str) -> tuple[Any, ...] | None:
-    values = json.loads(text)
+    values = parse_json(text)
     return None if values is None else tuple(values)
 
 

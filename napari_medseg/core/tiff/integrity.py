@@ -39,6 +39,20 @@ class _TiffVersion:
     start: int
 
 
+def refuse_broken_chain(path: Path) -> None:
+    """Raise an error if pages are missing, or their links run in a circle, which tifffile would follow without end.
+
+    Call it before tifffile looks for the images of a file. It raises like `refuse_incomplete`.
+    """
+    with path.open("rb") as file:
+        _refuse_missing(path, _read_chain(file, path.stat().st_size)[1])
+
+
+def _refuse_missing(path: Path, missing: str | None) -> None:
+    if missing is not None:
+        raise MedSegError(f"{path.name} is truncated or damaged: {missing}. Copy or export it again.")
+
+
 def refuse_incomplete(path: Path, series: tifffile.TiffPageSeries) -> None:
     """Raise an error if pages, pixels or tag values are missing, or if the pages do not form one stack.
 
@@ -53,9 +67,7 @@ def refuse_incomplete(path: Path, series: tifffile.TiffPageSeries) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         pages, missing = _read_chain(file, size)
-        missing = missing or _find_missing_pixels(series, size)
-        if missing is not None:
-            raise MedSegError(f"{path.name} is truncated or damaged: {missing}. Copy or export it again.")
+        _refuse_missing(path, missing or _find_missing_pixels(series, size))
         difference = _find_difference(file, series, pages)
     if difference is not None:
         raise MedSegError(f"{path.name}: {difference}. Save the pages as separate files, or all in the same way.")
@@ -79,7 +91,9 @@ def _read_chain(file: BinaryIO, size: int) -> tuple[dict[int, _Tags], str | None
         pages[offset] = {tag[0]: (tag[1], tag[2], _decode_value(tag, kind)) for tag in tags}
         if any(_find_value_end(tag, kind) > size for tag in tags):
             return pages, f"tags of page {len(pages)} lie beyond the file"
-        (offset,) = kind.offset.unpack(file.read(kind.offset.size))
+        before, (offset,) = offset, kind.offset.unpack(file.read(kind.offset.size))
+        if offset in pages and offset != before:  # a last page that names itself is read as the last one
+            return pages, f"after page {len(pages)} its pages begin again, in a circle"
     return pages, None
 
 

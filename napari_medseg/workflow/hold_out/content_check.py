@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.project.case_files import read_image_copy
+from napari_medseg.core.quality.array_archive import read_arrays
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.shared_content import Likeness, SharedContent, find_shared_content
 from napari_medseg.core.records import Case
@@ -112,7 +113,7 @@ def _compare(folder: Path, ones: Mapping[int, Fingerprint], others: Mapping[int,
 
 def _read_comparisons(path: Path) -> dict[str, _Found]:
     try:
-        known = json.loads(path.read_bytes())
+        known = parse_json(path.read_bytes())
         return {
             str(one): {str(other): (str(pair[0]), float(pair[1])) for other, pair in against.items()}
             for one, against in known.items()
@@ -137,9 +138,9 @@ def _write_fingerprint(path: Path, fingerprint: Fingerprint) -> Fingerprint:
 
 def _read_fingerprint(path: Path) -> Fingerprint | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            digests = tuple(str(digest) for digest in kept["plane_digests"])
-            arrays = (kept[name] for name in ("planes", "points", "features", "overviews"))
-            return Fingerprint(str(kept["digest"]), digests, *arrays)
-    except (OSError, ValueError, KeyError, BadZipFile):
+        kept = read_arrays(path)
+        digests = tuple(str(digest) for digest in kept["plane_digests"])
+        arrays = (kept[name] for name in ("planes", "points", "features", "overviews"))
+        return Fingerprint(str(kept["digest"]), digests, *arrays)
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -246,7 +246,7 @@ def _make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
 
 def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
     text = io.StringIO()
-    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")  # what was read may be damaged
     table.writeheader()
     for entry in entries:
         of_case = {key: entry[key] for key in ("case", "group", "labels_file")}

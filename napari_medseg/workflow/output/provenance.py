@@ -5,6 +5,7 @@ its own, and the same export can be repeated into the folder.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import compute_tilt_degrees, is_sheared
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation
 from napari_medseg.core.image import Image
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import now
 
 PROVENANCE_FILE = "provenance.json"
@@ -65,8 +67,8 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.exists():
         return Provenance([], [])
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cases = [entry for entry in content["cases"] if _is_owned(entry) and "image_file" in entry]
+        content = parse_json(path.read_bytes())
+        cases = [entry for entry in content["cases"] if _is_owned(entry) and _is_whole(entry)]
         unfinished = [entry for entry in content.get("unfinished", ()) if _is_owned(entry)]
         return Provenance([entry for entry in cases if (folder / entry["labels_file"]).exists()], unfinished)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -74,7 +76,21 @@ def read_provenance(folder: Path) -> Provenance:
 
 
 def _is_owned(entry: Entry) -> bool:
+    """Whether an entry says whose files it lists; raise `ValueError` if its texts are none, or names lead elsewhere."""
+    texts = [entry["stem"], entry["content_sha256"], *(entry.get(key) or "" for key in ("task", *FILE_KINDS))]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"an entry holds {texts} in place of texts")
+    names = [entry[key] for key in ("stem", *FILE_KINDS) if entry.get(key)]
+    if elsewhere := [name for name in names if "\0" in name or name in (".", "..") or re.search(r"[/\\]", name)]:
+        raise ValueError(f"{elsewhere} are no names of files in this folder")  # an export replaces and removes them
     return bool(entry["stem"] and entry["content_sha256"])
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether an entry has what the table of measurements needs."""
+    keys = {"case", "group", "labels_file", "image_file"}
+    rows = entry.get("measurements")
+    return keys <= entry.keys() and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def write_provenance(folder: Path, cases: Sequence[Entry], unfinished: Sequence[Entry] = ()) -> Path:

@@ -134,6 +134,23 @@ def test_torn_last_record_is_cut_off_and_kept_beside(tmp_path: Path, n_bytes: in
     assert [stroke.indices.tolist() for stroke in StrokeJournal(path).applied_strokes] == [[1, 2, 3], [9]]
 
 
+@pytest.mark.parametrize("place", range(9))
+def test_a_damaged_last_undo_is_not_taken_for_one_that_was_cut_off(
+    tmp_path: Path, place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "1.journal"
+    journal = StrokeJournal(path)
+    journal.add(paint([1, 2, 3]))
+    before = path.stat().st_size
+    journal.undo()
+    journal.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: before + place] + b"\xc3\x28" + content[before + place :])
+    assert len(StrokeJournal(path).applied_strokes) <= 1
+    assert "1.journal" in caplog.text, "told"
+    assert path.with_name("1.journal.damaged-1").exists()
+
+
 def test_a_second_torn_record_does_not_overwrite_the_first(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
     for tail in (b"first", b"second", b"third"):

@@ -98,3 +98,19 @@ def test_a_part_of_an_ome_image_in_another_file_is_missed(tmp_path: Path) -> Non
     (tmp_path / "a.ome.tif").write_bytes(content)
     with pytest.raises(MedSegError, match="page 2 is missing"):
         formats.read(tmp_path / "a.ome.tif")
+
+
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_pages_in_a_circle_are_refused_at_once(tmp_path: Path, back_to: int) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([PIXELS] * 3), metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path) as tiff:
+        begins = [page.offset for page in tiff.pages]
+        n_tags = len(tiff.pages[2].tags)
+    content = bytearray(path.read_bytes())
+    end = begins[2] + 2 + 12 * n_tags
+    assert content[end : end + 4] == bytes(4)
+    content[end : end + 4] = begins[back_to].to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(MedSegError, match="after page 3 its pages begin again, in a circle"):
+        formats.read(path)

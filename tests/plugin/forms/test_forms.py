@@ -110,6 +110,17 @@ def test_damaged_preferences_mean_the_defaults(ws: Workspace, caplog: pytest.Log
     assert "default preferences" in caplog.text
 
 
+@pytest.mark.parametrize("damage", [b"\xff{", b"", b"[" * 100_000, b'{"budget_s": "fast"}', b'{"from": "elsewhere"}'])
+def test_damaged_preferences_are_set_aside_before_others_are_saved(ws: Workspace, damage: bytes) -> None:
+    path = ws.registry.user_dir / PREFERENCES_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(damage)
+    for budget_s in (300.0, 600.0):
+        write_preferences(ws.registry, Preferences(budget_s=budget_s))
+    assert read_preferences(ws.registry) == Preferences(budget_s=600.0)
+    assert [kept.read_bytes() for kept in path.parent.glob("preferences.json.*")] == [damage]
+
+
 def test_a_refused_value_is_shown_and_the_form_stays_open(tmp_path: Path, qtbot: QtBot) -> None:
     def refuse(*_values: object) -> None:
         raise MedSegError("the folder cannot be written")

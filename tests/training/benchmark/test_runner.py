@@ -1,4 +1,7 @@
 import csv
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from training.benchmark.runner import BenchmarkFolders, make_environment, plan_s
 from training.benchmark.suite import Suite, SuiteRow
 from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 from training.from_folders.base_recipe import FolderSource, ModelRecipe
+from training.reports.evaluation_report import LABEL_METRICS
+from training.run_folder import COST_FILE, EVALUATION_FILE, EXAMPLE_FIGURES_FILE
 
 N_IMAGES = 6
 
@@ -126,3 +131,49 @@ def test_a_row_is_not_trained_again_on_another_device(places: BenchmarkFolders) 
     )
     assert other.recipe.recipe.run.device == "cpu"
     assert one.run_dir == other.run_dir
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "text"),
+    [
+        (COST_FILE, b'{"seconds": 3}', "peak_mb: Field required"),
+        (COST_FILE, b'{"seconds": "long", "peak_mb": 1, "parameters": 1, "device": "cpu"}', "seconds: Input should be"),
+        (COST_FILE, b"\xff", "is not the cost of a run"),
+        (COST_FILE, b"[" * 100_000, "is not the cost of a run"),
+        (EVALUATION_FILE, b"{}", "images: Field required"),
+        (EVALUATION_FILE, b'{"images": []}', "images: "),
+        (EVALUATION_FILE, b'{"images": [{"name": "a"}]}', "'mean_dice'.* are missing"),
+        (EVALUATION_FILE, b'{"images": {"a": [' * 50_000, "is not an evaluation"),
+    ],
+)
+def test_a_damaged_result_costs_its_row_only(tmp_path: Path, name: str, damage: bytes, text: str) -> None:
+    planned = plan_suite_runs(toy_suite(), [], tmp_path)[:2]
+    for one in planned:
+        one.run_dir.mkdir(parents=True)
+        (one.run_dir / EVALUATION_FILE).write_text(json.dumps({"images": [one_image()]}))
+        (one.run_dir / COST_FILE).write_text(json.dumps({"seconds": 3, "peak_mb": 1, "parameters": 1, "device": "cpu"}))
+        (one.run_dir / EXAMPLE_FIGURES_FILE).write_bytes(b"PK")
+    (planned[0].run_dir / name).write_bytes(damage)
+    damaged, whole = read_table_rows(planned, {})
+    assert re.search(text, damaged.message)
+    assert damaged.values == {}
+    assert whole.message == ""
+    assert whole.values["Dice"] == 0.5
+    assert dict(read_suite_figures(planned)) == {}, "damaged figures are left out"
+
+
+def test_a_label_that_does_not_count_in_an_image_has_the_mean_of_the_others(tmp_path: Path) -> None:
+    (one,) = plan_suite_runs(toy_suite(), [], tmp_path)[:1]
+    one.run_dir.mkdir(parents=True)
+    (one.run_dir / COST_FILE).write_text(json.dumps({"seconds": 3, "peak_mb": 1, "parameters": 1, "device": "cpu"}))
+    nothing = {f"{metric}_left": "" for metric in LABEL_METRICS}
+    (one.run_dir / EVALUATION_FILE).write_text(json.dumps({"images": [one_image(), one_image() | nothing]}))
+    (row,) = read_table_rows([one], {})
+    assert row.message == ""
+    assert row.values["Dice left"] == 0.5
+
+
+def one_image() -> dict[str, object]:
+    numbers = dict.fromkeys(["mean_dice", "miou", "agreement", "foreground_dice", "seconds"], 0.5)
+    of_labels = {f"{metric}_{label}": 0.5 for metric in LABEL_METRICS for label in ("left", "right")}
+    return {"name": "a", "group": "a", "source": "s", "unit": "px", "swapped": 0, **numbers, **of_labels}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from training.evaluation.scores import CaseScore, EvaluatedCase
@@ -66,3 +67,13 @@ def test_figures_come_back_from_a_file(tmp_path: Path) -> None:
     for one, other in zip(found, figures, strict=True):
         assert isinstance(one, CaseFigure)
         np.testing.assert_array_equal(one.rgb, other.rgb)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"x" * 500])
+def test_damaged_figures_are_a_message(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "figures.npz").write_bytes(damage)
+    with pytest.raises(MedSegError, match=r"figures\.npz is damaged"):
+        read_case_figures(tmp_path / "figures.npz")
+    np.savez(tmp_path / "figures.npz", names=np.array(["a"]))
+    with pytest.raises(MedSegError, match="dices"):
+        read_case_figures(tmp_path / "figures.npz")

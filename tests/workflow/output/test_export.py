@@ -405,3 +405,40 @@ def test_a_foreign_file_is_not_taken_for_what_was_reviewed(tmp_path: Path) -> No
     with pytest.raises(MedSegError, match="was not made by an export"):
         export_corrections([replace(whole, reviewed_mask=whole.labels > 0)], out, ".nii.gz", with_images=False)
     assert (out / "scan_reviewed.nii.gz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measurements": None},
+        {"measurements": [3]},
+        {"labels_file": "../a.tif"},
+        {"reviewed_file": "/etc/hostname"},
+        {"image_file": "a\0.tif"},
+        {"reviewed_file": "..\\a.tif"},
+        {"stem": ["a"]},
+        {"stem": "../a"},
+        {"stem": "a\0"},
+        {"task": 3},
+    ],
+)
+def test_damaged_entries_are_left_out_or_refused_and_no_file_outside_is_touched(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    image = Image(noise((12, 16), 0).astype(np.uint8), "YX", (1.0, 1.0), name="a")
+    (tmp_path / "a.tif").write_bytes(b"of another program")
+    out = tmp_path / "out"
+    export_corrections([item(image)], out, ".tif", False)
+    content = json.loads((out / "provenance.json").read_text())
+    content["cases"][0] |= change
+    (out / "provenance.json").write_text(json.dumps(content))
+    other = item(replace(image, name="b", pixels=image.pixels[::-1].copy()), 2)
+    try:
+        export_corrections([other], out, ".tif", False)
+    except MedSegError as error:
+        text = str(error)
+    else:
+        text = ""
+    assert text == "" or "is not of an earlier export" in text
+    assert bool(text) is ("measurements" not in change)
+    assert (tmp_path / "a.tif").read_bytes() == b"of another program"

@@ -1,0 +1,38 @@
+"""Read the NumPy archives (`.npz`) that this program writes; whatever is damaged in one is a `ValueError`."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_COMPRESSION = 1200
+"""Deflate shrinks nothing further than to a thousandth; whatever claims more is damaged."""
+_DAMAGE = (OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, SyntaxError, MemoryError, TokenError)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an archive by name.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or cannot be read.
+    ValueError
+        If it is damaged; the text says how. Nothing larger than the file can hold is allocated.
+    """
+    content = path.read_bytes()  # from here on, `OSError` means a place that the file does not have
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            n_bytes = sum(entry.file_size for entry in archive.infolist())
+        if n_bytes > MAX_COMPRESSION * len(content):
+            raise ValueError(f"it claims to hold {n_bytes} bytes")
+        with np.load(BytesIO(content), allow_pickle=False) as kept:
+            return {name: np.asarray(kept[name]) for name in kept.files}
+    except (*_DAMAGE, BadZipFile, struct.error, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,57 @@
+"""Archives of arrays come back as they were written, and a damaged one is one kind of error."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.quality.array_archive import read_arrays
+
+
+def test_arrays_come_back(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", numbers=np.arange(5), text=np.array("größer"), empty=np.zeros((0, 3)))
+    found = read_arrays(tmp_path / "a.npz")
+    assert found.keys() == {"numbers", "text", "empty"}
+    np.testing.assert_array_equal(found["numbers"], np.arange(5))
+    assert str(found["text"]) == "größer"
+    with pytest.raises(FileNotFoundError):
+        read_arrays(tmp_path / "b.npz")
+
+
+def _write_header(path: Path, header: bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000,)}",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': '<f8', 'shape': (1,)}",
+        b"{'descr': (((",
+        b"[" * 900,
+    ],
+)
+def test_an_array_that_cannot_be_is_one_kind_of_error(tmp_path: Path, header: bytes) -> None:
+    _write_header(tmp_path / "a.npz", header)
+    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_every_cut_and_every_flipped_byte_is_one_kind_of_error(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, numbers=np.arange(200), text=np.array(["a", "b"]))
+    whole = buffer.getvalue()
+    path = tmp_path / "a.npz"
+    refused = []
+    for place in range(0, len(whole), 3):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                read_arrays(path)
+            except ValueError:
+                refused.append(place)
+    assert len(refused) > len(whole) / 3, "every cut, and most others"
