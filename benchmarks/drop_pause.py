@@ -10,23 +10,18 @@ import argparse
 import itertools
 import json
 import statistics
-import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pause_meter import Pause, PauseMeter
 from pydicom.uid import generate_uid
-from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtWidgets import QApplication
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
@@ -38,107 +33,7 @@ from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import Workspace
 
-TICK_MS = 2
-LATE_S = 0.03
-SAMPLE_S = 0.004
-SETTLE_S = 1.5
 STEPS = ("dropped", "predicted", "left for another case", "opened again", "accepted")
-DRAWING = ("vispy", "OpenGL", "backends/_qt.py")
-
-
-@dataclass(frozen=True)
-class Pause:
-    """The longest pause of one step, in milliseconds, and where the main thread was, in shares of what was seen."""
-
-    longest_ms: float
-    over_60_ms: int
-    seconds: float
-    where: dict[str, float]
-    deepest: dict[str, int]
-
-
-class PauseMeter:
-    """Milliseconds between two calls of a timer of the window, and where the main thread is while it is late."""
-
-    def __init__(self) -> None:
-        self._main = threading.main_thread().ident
-        self._last = time.perf_counter()
-        self._gaps: list[tuple[float, list[list[str]]]] = []
-        self._stacks: list[list[str]] = []
-        self._stopped = threading.Event()
-        self._timer = QTimer()
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self._tick)
-
-    def measure(self, begin: Callable[[], None], is_done: Callable[[], bool], limit_s: float = 600.0) -> Pause:
-        """Call `begin`, run the event loop until `is_done` and a while longer, and return the longest pause."""
-        self._gaps, self._stacks, self._last = [], [], time.perf_counter()
-        self._stopped.clear()
-        watcher = threading.Thread(target=self._watch, daemon=True)
-        watcher.start()
-        started = time.perf_counter()
-        self._timer.start(TICK_MS)
-        QTimer.singleShot(0, begin)
-        done_at: float | None = None
-        while done_at is None or time.perf_counter() < done_at + SETTLE_S:
-            QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
-            if done_at is None and is_done():
-                done_at = time.perf_counter()
-            if time.perf_counter() > started + limit_s:
-                raise TimeoutError(f"the step did not end within {limit_s:.0f} s")
-        self._timer.stop()
-        self._stopped.set()
-        watcher.join()
-        return self._summarise(done_at - started)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        stacks, self._stacks = self._stacks, []
-        self._gaps.append((now - self._last, stacks))
-        self._last = now
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(SAMPLE_S):
-            if time.perf_counter() - self._last > LATE_S and self._main is not None:
-                self._stacks.append(_read_stack(sys._current_frames()[self._main]))
-
-    def _summarise(self, seconds: float) -> Pause:
-        gap, stacks = max(self._gaps, key=lambda entry: entry[0])
-        kinds = Counter(map(_classify, stacks))
-        deepest = Counter(" < ".join(_shorten(line) for line in reversed(stack[-6:])) for stack in stacks)
-        return Pause(
-            round(gap * 1000, 1),
-            sum(length > 0.06 for length, _ in self._gaps),
-            round(seconds, 2),
-            {kind: round(count / len(stacks), 2) for kind, count in kinds.most_common()},
-            dict(deepest.most_common(4)),
-        )
-
-
-def _read_stack(frame: FrameType | None) -> list[str]:
-    """Return file, line and function from the outermost frame to the innermost one, without reading source files."""
-    stack = []
-    while frame is not None:
-        stack.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
-        frame = frame.f_back
-    return stack[::-1]
-
-
-def _classify(stack: list[str]) -> str:
-    """Say what the main thread did: draw, run napari on our behalf, or run this program itself."""
-    for line in reversed(stack):
-        if any(part in line for part in DRAWING):
-            return "drawing"
-        if "/napari/" in line:
-            return "napari"
-        if "napari_medseg" in line:
-            return "this program"
-    return "Qt"
-
-
-def _shorten(line: str) -> str:
-    path, _, rest = line.partition(":")
-    return "/".join(Path(path).parts[-2:]) + ":" + rest
 
 
 class StandInEngine:
@@ -149,10 +44,10 @@ class StandInEngine:
     def __init__(self) -> None:
         self.labels: NDArray[Any] | None = None
 
-    def start(self) -> None: ...
-    def close(self) -> None: ...
-    def cancel(self) -> None: ...
-    def cancel_gracefully(self) -> None: ...
+    def start(self) -> None:
+        """Nothing has to start."""
+
+    close = cancel = cancel_gracefully = start
 
     def predict(self, image: Image, *_: object, **__: object) -> Iterator[PredictionEvent]:
         """Yield the labels that were set, or a square in the image."""
@@ -309,7 +204,8 @@ def _print(name: str, steps: dict[str, list[Pause]]) -> None:
     for step, pauses in steps.items():
         middle = statistics.median(pause.longest_ms for pause in pauses)
         worst = max(pauses, key=lambda pause: pause.longest_ms)
-        print(f"  {step:<24}{middle:>8.0f} ms (worst {worst.longest_ms:.0f}), {worst.seconds} s; {worst.where}")
+        busy = statistics.median(pause.busy_ms for pause in pauses)
+        print(f"  {step:<24}{middle:>8.0f} ms (computing {busy:.0f} ms), {worst.seconds} s; {worst.where}")
         for stack, count in worst.deepest.items():
             print(f"      {count:>4} {stack}")
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure
 
+from napari_medseg.core.errors import MedSegError
+
 
 def count_object_pixels(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the numbers of the objects, ascending, and the pixels of each; 0 is background. Any shape."""
@@ -47,6 +49,25 @@ def count_pieces(labels: NDArray[Any]) -> NDArray[np.int64]:
     owners[pieces] = numbered
     counts: NDArray[np.int64] = np.bincount(owners[1:], minlength=n_objects + 1)[1:]
     return counts
+
+
+def find_free_number(labels: NDArray[Any], name: str) -> int:
+    """Return a number, 1 or more, that no object in the labels has.
+
+    Raises
+    ------
+    MedSegError
+        If the objects use all values of the integer type; the text has the `name` of the labels.
+    """
+    largest, limit = int(np.max(labels, initial=0)), int(np.iinfo(labels.dtype).max)
+    if largest < limit:
+        return largest + 1
+    used = np.unique(labels)
+    used = used[used > 0]
+    gaps = np.flatnonzero(used != np.arange(1, used.size + 1))
+    if used.size == limit:
+        raise MedSegError(f"{name} holds {limit:,} objects, all that {labels.dtype} can number. Delete some.")
+    return int(gaps[0]) + 1
 
 
 def has_dense_numbers(labels: NDArray[Any]) -> bool:
