@@ -1,5 +1,6 @@
 """Conversion between our records and napari layers. Only this file knows both."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,10 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
             return centre - width / 2, centre + width / 2
     if image.pixels.dtype == np.uint8:
         return 0.0, 255.0
-    step = max(1, image.pixels.size // PERCENTILE_SAMPLE_SIZE)
-    shown = select_measured(image.pixels.reshape(-1)[::step], image.padding_value)
+    # Every n-th voxel along each axis: `reshape` would copy all of a flipped volume.
+    step = math.ceil(max(1.0, image.pixels.size / PERCENTILE_SAMPLE_SIZE) ** (1 / image.pixels.ndim))
+    sample = image.pixels[(slice(None, None, step),) * image.pixels.ndim]
+    shown = select_measured(sample.reshape(-1), image.padding_value)
     low, high = np.nanpercentile(shown, CONTRAST_PERCENTILES)
     return float(low), float(high if high > low else low + 1)
 

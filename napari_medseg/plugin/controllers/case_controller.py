@@ -97,17 +97,19 @@ class CaseController(QObject):
             work.recorder.show_draft()
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
-            current.close_edit_session()
             current.lock()
-            shown = partial(self._show_start, current, prediction)
-            self._preparer.run(current.case, prediction, labels, shown, self.close_case)
+            show = partial(self._show_start, current, prediction)
+            self._preparer.run(current.case, prediction, labels, show, self.close_case)
             return
         current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
 
     def _show_start(self, current: OpenCase, prediction: Prediction | None, prepared: PreparedLabels) -> None:
         if current is self.current:
-            self._start_edit_session(current, prepared)
+            with ExitStack() as on_failure:
+                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+                self._start_edit_session(current, prepared)
+                on_failure.pop_all()
             current.set_prediction(prediction, self._workspace.project.folder)
             self._on_labels_changed()
 
@@ -164,22 +166,19 @@ class CaseController(QObject):
         if image is not None:
             self._show_case(case, image, layer)
         else:
-            self._work.run(
-                open_case.load_image(self._workspace, case),
-                lambda loaded: self._show_case(case, loaded, None),
-                lambda: self.open_failed.emit(case),
-            )
+            load, failed = open_case.load_image(self._workspace, case), partial(self.open_failed.emit, case)
+            self._work.run(load, lambda loaded: self._show_case(case, loaded, None), failed)
 
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
         with show_errors():
             row = cases.get_case_row(self._workspace, case)
-            if row.prediction is None and row.review is None:
-                self._show_prepared(row, image, layer, None)
-                return
             show = partial(self._show_prepared, row, image, layer)
-            borrowed = layer is not None and layers.is_foreign_image(layer)
-            self._preparer.run(case, row.prediction, None, show, partial(self._give_up, case, layer, borrowed))
+            if row.prediction is None and row.review is None:
+                show(None)
+            else:
+                borrowed = layer is not None and layers.is_foreign_image(layer)
+                self._preparer.run(case, row.prediction, None, show, partial(self._give_up, case, layer, borrowed))
 
     def _give_up(self, case: Case, layer: ImageLayer | None, borrowed: bool) -> None:
         if layer is not None:
@@ -289,7 +288,7 @@ class CaseController(QObject):
 
     def _on_removed(self, event: Event) -> None:
         current = self.current
-        # The user deleted one of our layers. The draft is on disk and is restored when the case is opened again.
+        # The user deleted one of our layers. The draft is on disk; it is restored when the case is opened again.
         if current is None or event.value not in (current.labels_layer, current.image_layer):
             return
         if event.value is current.image_layer:

@@ -101,11 +101,13 @@ class LabelsPreparer:
             failing.callback(on_failure)
             start = begin_review(self._workspace, case, prediction)
             task = self._workspace.tasks.get_task(case.task)
-            if math.prod(case.spatial_shape) > MAX_VOXELS_AT_ONCE:
-                self._work.run(_iterate_prepared(start, task, labels), then, on_failure)
-            else:
-                then(prepare_labels(start, task, labels))
+            is_large = math.prod(case.spatial_shape) > MAX_VOXELS_AT_ONCE
+            prepared = None if is_large else prepare_labels(start, task, labels)
             failing.pop_all()
+        if prepared is None:
+            self._work.run(_iterate_prepared(start, task, labels), then, on_failure)
+        else:
+            then(prepared)
 
 
 @dataclass(eq=False)
@@ -158,7 +160,8 @@ class OpenCase:
             work.draft.close()
 
     def lock(self) -> None:
-        """Make labels read-only whose strokes nothing records."""
+        """Close the edit session, and make the labels read-only, because nothing records their strokes."""
+        self.close_edit_session()
         if self.labels_layer is not None:
             self.labels_layer.editable = False
 
