@@ -25,15 +25,7 @@ from napari_medseg.core.atomic_io import (
 )
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.model_card import (
-    CARD_FILE,
-    WEIGHTS_FILE,
-    WORST_CASE_FILE,
-    CardReader,
-    ModelCard,
-    read_card,
-    write_card,
-)
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, CardReader, ModelCard, write_card
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -171,7 +163,7 @@ class ModelRegistry:
         MedSegError
             If the weights do not match the card, or the folder cannot be written to.
         """
-        card = read_card(folder / CARD_FILE)
+        card = CardReader().read(folder / CARD_FILE)
         _check_version_folder(card, folder)
         with lock_shared_folder(self.user_dir):
             card = self._copy_version(card, folder, reason)

@@ -51,7 +51,7 @@ def get_tools(layer: Labels) -> dict[str, Any]:
     return {**tools, "mode": "pan_zoom" if layer.mode == TRANSFORM_MODE else layer.mode}
 
 
-def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: int) -> None:
+def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: int = 1) -> None:
     """Apply tools that were last used in the same task, as returned by `get_tools`, as far as this layer has them.
 
     `free_number` is a number that no object has, as of `find_free_number`; it is selected in an instance task.
