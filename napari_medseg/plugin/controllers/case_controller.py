@@ -89,7 +89,7 @@ class CaseController(QObject):
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
         current = self.current
-        if current is None:
+        if current is None or self._work.must_finish:  # labels that are being saved are final
             return
         work = current.edit_session
         if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
