@@ -12,11 +12,14 @@ import psutil
 import typer
 
 from napari_medseg.cli import benchmark, check, demo, doctor, evaluate, export, groups, predict, queue, tasks
-from napari_medseg.cli.console import escape_unprintable
+from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.models import group as models
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
+
+PAUSING_COMMANDS = (["train"], ["benchmark"], ["demo"])
+"""Commands that save what they have when they are interrupted, which may take longer."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,9 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if translated is not None:
         typer.echo(format_notice(given, translated), err=True)
         arguments = translated
+    if arguments is None and given[:1] not in PAUSING_COMMANDS:
+        end_soon_after_interrupt()
     try:
         with translate_errors():
             app(args=None if arguments is None else list(arguments), prog_name="medseg", obj=began_at)
     except MedSegError as error:
         typer.echo(f"medseg: {error}", err=True)
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED and arguments is None:
+            exit_at_once()
+        raise

@@ -224,3 +224,22 @@ def read_card(path: Path) -> ModelCard:
 def write_card(card: ModelCard, path: Path) -> None:
     """Write a card as indented JSON."""
     path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class CardReader:
+    """Reads cards, each once until its file changes: the window asks for all of them at every change of case."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int], ModelCard]] = {}
+
+    def read(self, path: Path) -> ModelCard:
+        """Return the card of a file; raises like `read_card`."""
+        try:
+            status = path.stat()
+        except OSError:
+            return read_card(path)  # which says what is wrong
+        state = (status.st_mtime_ns, status.st_size)
+        known = self._known.get(path)
+        if known is None or known[0] != state:
+            known = self._known[path] = (state, read_card(path))
+        return known[1]

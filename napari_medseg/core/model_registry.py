@@ -25,7 +25,7 @@ from napari_medseg.core.atomic_io import (
 )
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, ModelCard, read_card, write_card
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, CardReader, ModelCard, write_card
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -76,6 +76,7 @@ class ModelRegistry:
     def __init__(self, user_dir: Path, bundled_dir: Path) -> None:
         self.user_dir = user_dir
         self.bundled_dir = bundled_dir
+        self._cards = CardReader()
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
@@ -162,7 +163,7 @@ class ModelRegistry:
         MedSegError
             If the weights do not match the card, or the folder cannot be written to.
         """
-        card = read_card(folder / CARD_FILE)
+        card = CardReader().read(folder / CARD_FILE)
         _check_version_folder(card, folder)
         with lock_shared_folder(self.user_dir):
             card = self._copy_version(card, folder, reason)
@@ -236,7 +237,7 @@ class ModelRegistry:
         for root in (self.bundled_dir, self.user_dir):
             for path in sorted(root.glob(f"[!.]*/*/{CARD_FILE}")):
                 try:
-                    card = read_card(path)
+                    card = self._cards.read(path)
                 except MedSegError as error:
                     report_damage(f"{path.parent} is ignored: {error}")
                     continue

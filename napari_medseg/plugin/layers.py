@@ -1,19 +1,20 @@
 """Conversion between our records and napari layers. Only this file knows both."""
 
-from colorsys import hsv_to_rgb
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
-from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image, select_measured
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
+from napari_medseg.plugin.label_colours import make_colormap
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
 METADATA_KEY = "medseg"
 LABEL_TASK_KEY = "labelled as"
 LABEL_OPACITY = 0.45
-UNKNOWN_LABEL_COLOUR = "#FF00FF"
 CONTOUR_PX = 2
-N_COLOURS = 24
-# Hues from orange to blue, ordered so that neighbours differ. Purple is excluded: invisible on stained tissue.
-HUES = tuple(0.06 + 0.48 * (7 * number % N_COLOURS) / N_COLOURS for number in range(N_COLOURS))
-OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
 CONTRAST_PERCENTILES = (0.5, 99.5)
 PERCENTILE_SAMPLE_SIZE = 200_000
 UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown white
@@ -64,8 +60,10 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
             return centre - width / 2, centre + width / 2
     if image.pixels.dtype == np.uint8:
         return 0.0, 255.0
-    step = max(1, image.pixels.size // PERCENTILE_SAMPLE_SIZE)
-    shown = select_measured(image.pixels.reshape(-1)[::step], image.padding_value)
+    # Every n-th voxel along each axis: `reshape` would copy all of a flipped volume.
+    step = math.ceil(max(1.0, image.pixels.size / PERCENTILE_SAMPLE_SIZE) ** (1 / image.pixels.ndim))
+    sample = image.pixels[(slice(None, None, step),) * image.pixels.ndim]
+    shown = select_measured(sample.reshape(-1), image.padding_value)
     low, high = np.nanpercentile(shown, CONTRAST_PERCENTILES)
     return float(low), float(high if high > low else low + 1)
 
@@ -73,6 +71,15 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
 def add_image(viewer: "Viewer", image: Image, case: Case, task: Task) -> ImageLayer:
     """Add a layer with the image of a case."""
     return attach_case(viewer.add_image(image.pixels, **make_image_arguments(image, task, case)), image, case, task)
+
+
+def show_image(
+    viewer: "Viewer", image: Image, case: Case, task: Task, existing: ImageLayer | None = None
+) -> ImageLayer:
+    """Show the image of a case: in an existing layer that shows it already, else in a new one."""
+    if existing is not None:
+        return attach_case(existing, image, case, task)
+    return add_image(viewer, image, case, task)
 
 
 def attach_case(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
@@ -149,22 +156,11 @@ def get_image(layer: Layer | None) -> Image | None:
     )
 
 
-def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
-    """Return the fixed label colours of a task. Unknown label values are shown in magenta.
-
-    In an instance task, the objects get cyclic colours so that neighbours can be distinguished.
-    """
-    if task.instances:
-        return CyclicLabelColormap(colors=[(0.0, 0.0, 0.0, 0.0), *OBJECT_COLOURS])
-    fixed: dict[int | None, str] = {0: "transparent", None: UNKNOWN_LABEL_COLOUR}
-    return DirectLabelColormap(color_dict=fixed | {label.value: label.colour for label in task.labels})
-
-
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
-    """Add an editable copy of integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
+    """Add a layer that edits these integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
     task: Task = beside.metadata[METADATA_KEY][LABEL_TASK_KEY]
     return viewer.add_labels(
-        labels.copy(),
+        labels,
         **get_spatial_arguments(beside),
         name=f"{task.name}: {case.name}",
         opacity=LABEL_OPACITY,
@@ -228,15 +224,19 @@ def remove(viewer: "Viewer", *layers: Layer | None) -> None:
             viewer.layers.remove(layer)
 
 
-def show_initial_slice(viewer: "Viewer", image_layer: ImageLayer, labels_layer: Labels | None = None) -> None:
-    """Show the slice of a volume with the most labelled voxels, or the middle slice if there are no labels."""
-    if image_layer.ndim < len("ZYX"):
-        return
-    index = image_layer.data.shape[0] // 2
-    if labels_layer is not None:
-        counts = [int(np.count_nonzero(plane)) for plane in labels_layer.data]
-        index = int(np.argmax(counts)) if any(counts) else index
-    _show_slice(viewer, image_layer, index)
+def find_fullest_plane(labels: NDArray[Any]) -> int | None:
+    """Return the index of the plane of a volume with the most labelled voxels; `None` if there are none, or no planes.
+
+    This looks at every voxel, so it belongs in a worker thread for a large volume.
+    """
+    counts = [int(np.count_nonzero(plane)) for plane in labels] if labels.ndim == len("ZYX") else []
+    return int(np.argmax(counts)) if any(counts) else None
+
+
+def show_initial_slice(viewer: "Viewer", image_layer: ImageLayer, fullest_plane: int | None = None) -> None:
+    """Show the plane of a volume with the most labelled voxels, or the middle one if there are no labels."""
+    if image_layer.ndim == len("ZYX"):
+        _show_slice(viewer, image_layer, image_layer.data.shape[0] // 2 if fullest_plane is None else fullest_plane)
 
 
 def get_display_unit(image: Image) -> str:

@@ -26,7 +26,7 @@ class Draft:
     """The labels of an open review.
 
     `labels` is an integer array with the spatial shape of the image. `record`, `undo`, `redo`, `reset` and `merge`
-    change it in place.
+    change it in place, or replace it by one of a wider type if a new value needs that.
 
     Parameters
     ----------
@@ -206,6 +206,7 @@ class Draft:
         self, stroke: Stroke, before: NDArray[np.uint32], after: NDArray[np.uint32], below: Sequence[Stroke]
     ) -> None:
         """Apply a stroke from `before` to `after`, update the count of changed voxels; `below` holds older strokes."""
+        self._widen(max(int(before.max(initial=0)), int(after.max(initial=0))))
         indices, labels, predicted = stroke.indices, self.labels.reshape(-1), self._predicted.reshape(-1)
         self._edited = None
         if stroke.kind is StrokeKind.PREDICTION:
@@ -218,6 +219,12 @@ class Draft:
         model_says = predicted[indices]
         self._n_changed += int(np.count_nonzero(after != model_says)) - int(np.count_nonzero(before != model_says))
         labels[indices] = after
+
+    def _widen(self, largest: int) -> None:
+        """Use a wider integer type if a label value does not fit, such as the number of another 65,536th object."""
+        if largest > np.iinfo(self.labels.dtype).max:
+            wider = np.min_scalar_type(largest)
+            self.labels, self._predicted = self.labels.astype(wider), self._predicted.astype(wider)
 
     def _check_shape(self, labels: NDArray[Any]) -> None:
         if labels.shape != self.labels.shape:

@@ -30,13 +30,13 @@ def merge_labels(labels: NDArray[Any], drawn: NDArray[Any], task: Task) -> NDArr
     Raises
     ------
     MedSegError
-        If the shapes differ, or `drawn` has values that are no labels of the task or do not fit into the integer type.
+        If the shapes differ, or `drawn` has values that are no labels of the task.
     """
     if labels.shape != drawn.shape:
         raise MedSegError(f"the drawn labels have shape {drawn.shape}, but the image has {labels.shape}.")
     where = drawn != 0
     values = _number_objects(labels, drawn) if task.instances else drawn
-    allowed = np.iinfo(labels.dtype).max if task.instances else task.largest_value
+    allowed = task.largest_value
     wrong = np.unique(values[where & ((values < 0) | (values > allowed))])
     if wrong.size:
         listed = ", ".join(str(value) for value in wrong[:MAX_VALUES_LISTED])
@@ -45,7 +45,8 @@ def merge_labels(labels: NDArray[Any], drawn: NDArray[Any], task: Task) -> NDArr
             f"the drawn labels have the value {listed}, which {task.title} does not know. Its labels are: {names}. "
             "Change the values, or ignore the layer."
         )
-    return np.where(where, values, labels).astype(labels.dtype)
+    merged = np.where(where, values, labels)
+    return merged.astype(np.promote_types(labels.dtype, np.min_scalar_type(int(merged.max(initial=0)))))
 
 
 def _number_objects(labels: NDArray[Any], drawn: NDArray[Any]) -> NDArray[np.int64]:

@@ -4,29 +4,36 @@ The iterator from `predict` and `write_accepted_files` only access files and may
 functions in the main thread.
 """
 
-import getpass
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import StoredLabels, read_case_labels, write_case_labels, write_image_copy
-from napari_medseg.core.project.review_region import ReviewRegion, read_review_region, write_review_region
-from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
+from napari_medseg.core.project.case_files import StoredLabels, write_case_labels, write_image_copy
+from napari_medseg.core.project.review_region import ReviewRegion, write_review_region
+from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
+from napari_medseg.workflow.draft_opening import begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WrittenPrediction(PredictionResult):
+    """The result of a prediction whose labels are written already; `roi_file` is empty without a region of interest."""
+
+    stored: StoredLabels
+    roi_file: str
 
 
 @dataclass(frozen=True)
@@ -73,20 +80,19 @@ def predict(
 
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
     """Write the database row of a prediction, and its label file if `predict` did not write it."""
-    stored = write_case_labels(ws.project.folder, case, "prediction", result.labels)
-    roi_file = "" if result.roi is None else write_case_labels(ws.project.folder, case, "field", result.roi).file
-    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if roi_file else None
+    written = result if isinstance(result, WrittenPrediction) else _write_result(ws.project.folder, case, result)
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(model)) if written.roi_file else None
     return ws.project.insert(
         Prediction(
             id=0,
             case_id=case.id,
             model=model,
-            labels_file=stored.file,
-            sha256=stored.sha256,
+            labels_file=written.stored.file,
+            sha256=written.stored.sha256,
             seconds=result.seconds,
             uncertainty=result.uncertainty,
             created=now(),
-            field_file=roi_file,
+            field_file=written.roi_file,
             field_model="" if roi_model is None else roi_model.id,
         )
     )
@@ -99,23 +105,7 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None, labels
     `prediction`; a draft with edits is not changed until `merge_prediction`. `labels` are the labels of `prediction`
     if they are in memory; then its file is not read again.
     """
-    waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
-    review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
-    first = ws.project.get_record(Prediction, review.prediction_id) if review.prediction_id is not None else None
-    draft = _make_draft(ws, case, review, first, labels if prediction == first else None)
-    corrections = ws.project.read_records(Correction, "case_id", case.id)
-    if corrections:
-        draft.set_initial_review_region(read_review_region(ws.project.folder, case, corrections[-1]))
-    if not waiting and corrections:
-        draft.carry_over(_read_paintable_labels(ws, case, corrections[-1]))
-    elif (
-        prediction is not None
-        and prediction != first
-        and not draft.edited_indices.size
-        and prediction.model != draft.model
-    ):
-        draft.merge(_read_paintable_labels(ws, case, prediction), prediction.model)
-    return draft
+    return load_draft(begin_review(ws, case, prediction), labels)
 
 
 def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") -> NDArray[Any]:
@@ -217,45 +207,16 @@ def list_draft_cases(ws: Workspace) -> list[Case]:
 
 def _write_predicted_labels(events: Iterator[PredictionEvent], folder: Path, case: Case) -> Iterator[PredictionEvent]:
     for event in events:
-        if isinstance(event, PredictionResult):
-            write_case_labels(folder, case, "prediction", event.labels)
-            if event.roi is not None:
-                write_case_labels(folder, case, "field", event.roi)
-        yield event
+        yield _write_result(folder, case, event) if isinstance(event, PredictionResult) else event
 
 
-def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
-    return ws.project.insert(
-        Review(
-            id=0,
-            case_id=case.id,
-            prediction_id=None if prediction is None else prediction.id,
-            state=ReviewState.OPEN,
-            seconds=0.0,
-            changed_voxels=0,
-            who=_get_user_name(),
-            opened=now(),
-            closed=None,
-        )
+def _write_result(folder: Path, case: Case, result: PredictionResult) -> WrittenPrediction:
+    """Write and hash the labels of a result; this takes half a second for a large image."""
+    return WrittenPrediction(
+        **{part.name: getattr(result, part.name) for part in fields(result)},
+        stored=write_case_labels(folder, case, "prediction", result.labels),
+        roi_file="" if result.roi is None else write_case_labels(folder, case, "field", result.roi).file,
     )
-
-
-def _get_user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have a number and no name
-        return "unknown"
-
-
-def _make_draft(
-    ws: Workspace, case: Case, review: Review, prediction: Prediction | None, labels: NDArray[Any] | None
-) -> Draft:
-    journal = StrokeJournal(get_journal_path(ws.project.folder, review.id))
-    if prediction is None:
-        return Draft(review, case, journal, np.zeros(case.spatial_shape, _get_label_dtype(ws, case)), "")
-    if labels is None:
-        labels = read_case_labels(ws.project.folder, case, prediction)
-    return Draft(review, case, journal, _make_paintable(ws, case, labels), prediction.model)
 
 
 def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
@@ -265,20 +226,6 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
             f"{model} was made for other labels than those of the task {case.task!r} in this project. Choose another "
             "model, or train one here."
         )
-
-
-def _read_paintable_labels(ws: Workspace, case: Case, record: Prediction | Correction) -> NDArray[Any]:
-    return _make_paintable(ws, case, read_case_labels(ws.project.folder, case, record))
-
-
-def _make_paintable(ws: Workspace, case: Case, labels: NDArray[Any]) -> NDArray[Any]:
-    """Copy labels to the smallest unsigned integer type that holds their values and all labels of the task."""
-    smallest = np.min_scalar_type(int(labels.max(initial=0)))
-    return labels.astype(np.promote_types(smallest, _get_label_dtype(ws, case)))
-
-
-def _get_label_dtype(ws: Workspace, case: Case) -> np.dtype[Any]:
-    return np.min_scalar_type(ws.tasks.get_task(case.task).largest_value)
 
 
 def _make_closed_review(draft: Draft, state: ReviewState) -> Review:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -56,3 +58,22 @@ def test_a_process_without_a_console_has_no_streams(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stderr", None)
     escape_unprintable()
     assert sys.stdout is sys.stderr is None, "nothing is put in their place"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to a whole console")
+def test_ctrl_c_ends_a_command_that_is_inside_one_long_call_of_a_library() -> None:
+    script = """
+import hashlib, sys
+from napari_medseg.cli.console import end_soon_after_interrupt
+end_soon_after_interrupt()
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "medseg: interrupted\n")

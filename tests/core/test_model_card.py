@@ -9,6 +9,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import (
     Architecture,
     Calibration,
+    CardReader,
     Lineage,
     ModelCard,
     PostprocessingStep,
@@ -46,6 +47,17 @@ def test_a_card_comes_back_from_its_file(tmp_path: Path) -> None:
     write_card(CARD, tmp_path / "card.json")
     assert read_card(tmp_path / "card.json") == CARD
     assert CARD.id == "lungs-unet@3"
+
+
+def test_a_card_is_read_once_until_its_file_changes(tmp_path: Path) -> None:
+    path, reader = tmp_path / "card.json", CardReader()
+    write_card(CARD, path)
+    assert reader.read(path) is reader.read(path)
+    write_card(CARD.model_copy(update={"version": 12}), path)
+    assert reader.read(path).version == 12
+    path.unlink()
+    with pytest.raises(MedSegError):
+        reader.read(path)
 
 
 def test_the_temperature_of_an_older_card_is_not_applied(tmp_path: Path) -> None:

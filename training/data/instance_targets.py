@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.quality.object_counts import iterate_objects
 
 
 def make_network_targets(labels: NDArray[np.integer[Any]], card: ModelCard) -> NDArray[np.integer[Any]]:
@@ -49,12 +50,9 @@ def compute_depth_classes(objects: NDArray[np.integer[Any]], levels: Sequence[fl
         (y, x) uint8; 0 outside objects.
     """
     classes = np.zeros(objects.shape, np.uint8)
-    for index, box in enumerate(ndimage.find_objects(objects)):
-        if box is None:
-            continue
-        inside = np.pad(objects[box] == index + 1, 1)  # the image border counts as an object border
-        depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
-        inside = inside[1:-1, 1:-1]
+    for box, inside in iterate_objects(objects):
+        # The image border counts as an object border.
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
         steps = np.searchsorted(levels, depth[inside] / depth.max(), side="right")
         classes[box][inside] = np.maximum(steps, 1)
     return classes

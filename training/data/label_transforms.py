@@ -87,7 +87,7 @@ def compute_distance_classes(labels: Labels, n_levels: int = 2) -> Labels:
 
 
 def split_touching(labels: Labels) -> Labels:
-    """Give numbers to the objects of a mask (y, x), uint16; a watershed separates touching objects at narrow places.
+    """Give numbers to the objects of a mask (y, x), uint16 or uint32; a watershed separates them at narrow places.
 
     The result is an estimate, accurate enough for training if the mask does not separate the objects.
     """
@@ -96,7 +96,8 @@ def split_touching(labels: Labels) -> Labels:
     tops = peak_local_max(depth, min_distance=OBJECT_RADIUS_PX, labels=ndimage.label(mask)[0], exclude_border=False)
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
-    objects: NDArray[np.uint16] = watershed(-depth, markers, mask=mask).astype(np.uint16)
+    dtype = np.uint16 if len(tops) < 2**16 else np.uint32
+    objects: Labels = watershed(-depth, markers, mask=mask).astype(dtype)
     return objects
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, MedSegError
 from napari_medseg.core.file_names import use_slashes
-from napari_medseg.core.formats.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.mask_placement import (
     AS_STATED,
@@ -20,9 +19,11 @@ from napari_medseg.core.formats.mask_placement import (
     get_row_storage,
     place_mask,
 )
-from napari_medseg.core.formats.polygons import APERIO_SUFFIX, AnnotatedObject, rasterise_labels, read_aperio
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.outlines.aperio import APERIO_SUFFIX, read_aperio
+from napari_medseg.core.outlines.coco import COCO_SUFFIX, CocoImage, read_coco
+from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_labels
 from training.data.labelled_cases import get_stem
 from training.from_folders.name_matching import get_image_key, normalise_name
 

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_medseg.core.quality.object_counts import count_pieces, iterate_objects
+
 MIN_AREA_PX = 40
 """Smaller objects have too few pixels for the detection of a waist."""
 WAIST_SHARE = 0.6
@@ -18,12 +20,7 @@ MIN_MERGED_SHARE = 0.015
 
 def count_fragmented_objects(labels: NDArray[Any]) -> int:
     """Count objects, integer (y, x) or (z, y, x), whose pixels are not connected (by faces, edges or corners)."""
-    whole = np.ones((3,) * labels.ndim)
-    return sum(
-        ndimage.label(labels[box] == index + 1, structure=whole)[1] > 1
-        for index, box in enumerate(ndimage.find_objects(labels))
-        if box is not None
-    )
+    return int(np.count_nonzero(count_pieces(labels) > 1))
 
 
 def count_merged_objects(labels: NDArray[Any]) -> int:
@@ -37,10 +34,9 @@ def count_merged_objects(labels: NDArray[Any]) -> int:
     planes = labels.reshape(-1, *labels.shape[-2:])
     n_joined = n_objects = 0
     for plane in planes:
-        for index, box in enumerate(ndimage.find_objects(plane)):
-            if box is not None:
-                n_objects += 1
-                n_joined += _has_waist(plane[box] == index + 1)
+        for _, inside in iterate_objects(plane):
+            n_objects += 1
+            n_joined += _has_waist(inside)
     return n_joined if n_joined >= max(2.0, MIN_MERGED_SHARE * n_objects) else 0
 
 

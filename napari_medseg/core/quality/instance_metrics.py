@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.quality.object_counts import renumber_consecutively
 
 MATCH_ABOVE_IOU = 0.5
 """Above this IoU, an object can match at most one other object."""
@@ -57,13 +58,12 @@ def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> 
             f"objects of shape {prediction.shape} cannot be compared with {reference.shape}; "
             "both must belong to the same image."
         )
-    ours, theirs = _relabel_consecutively(prediction), _relabel_consecutively(reference)
-    n_ours, n_theirs = int(ours.max(initial=0)), int(theirs.max(initial=0))
+    (ours, n_ours), (theirs, n_theirs) = renumber_consecutively(prediction), renumber_consecutively(reference)
     if not n_ours or not n_theirs:
         same = float(n_ours == n_theirs)
         return ObjectScores(same, same, same, same, n_ours, n_theirs)
     both = (ours > 0) & (theirs > 0)
-    pairs, overlap = np.unique(theirs[both] * (n_ours + 1) + ours[both], return_counts=True)
+    pairs, overlap = np.unique(theirs[both].astype(np.int64) * (n_ours + 1) + ours[both], return_counts=True)
     their_number, our_number = np.divmod(pairs, n_ours + 1)
     our_area, their_area = np.bincount(ours.ravel()), np.bincount(theirs.ravel())
     union = our_area[our_number] + their_area[their_number] - overlap
@@ -78,14 +78,6 @@ def compute_object_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> 
     invented = our_area[1:].sum() - our_area[used_ours].sum()
     aji = float(overlap[best].sum() / (union[best].sum() + missed + invented))
     return ObjectScores(aji, dq * sq, dq, sq, n_ours, n_theirs)
-
-
-def _relabel_consecutively(objects: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the objects renumbered from 1 without gaps."""
-    values, numbers = np.unique(objects, return_inverse=True)
-    numbers = numbers.reshape(objects.shape).astype(np.int64)
-    compact: NDArray[np.int64] = numbers if values.size and values[0] == 0 else numbers + 1
-    return compact
 
 
 def _find_best_pairs(their_number: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
+from napari_medseg.core.quality.object_counts import count_object_pixels
 from napari_medseg.core.tasks.bundled_tasks import Label, Task
 
 _FULL_SHARE = 0.99
@@ -110,7 +111,7 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
         return [Finding("empty", "nothing is labelled", blocking=False)]
     name = task.labels[0].name
     findings = []
-    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+    _, areas = count_object_pixels(labels)
     if int(areas.max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
     if n_tiny := int(np.count_nonzero(areas <= _TINY_PX)):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.object_counts import count_object_pixels
 from napari_medseg.core.tasks.bundled_tasks import Label, Task, get_task
 
 Unit = Literal["ml", "mm2", "px"]
@@ -79,7 +80,7 @@ def measure_labels(
     size, unit = _get_voxel_size(image)
     if task.instances:
         voxels = int(np.count_nonzero(labels))
-        n_objects = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+        n_objects = len(count_object_pixels(labels)[0])
         return [Measurement(task.labels[0], voxels, voxels * size, unit, count=n_objects)]
     measurements = []
     for label in task.labels:

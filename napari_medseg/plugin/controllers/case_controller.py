@@ -1,6 +1,6 @@
 """Controller of the open case: its image and labels in the viewer, and its draft on disk."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
+from napari_medseg.plugin.controllers import labels_tools, open_case
+from napari_medseg.plugin.controllers.open_case import EditSession, LabelsPreparer, OpenCase, PreparedLabels
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
-from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import cases, review
-from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ class CaseController(QObject):
         self.current: OpenCase | None = None
         self._work = SingleWork(self)
         self._work.ended.connect(self.state_changed)
+        self._preparer = LabelsPreparer(workspace, self._work)
         self._shown_state = ""
         self._tools: dict[str, dict[str, Any]] = {}  # of each task: a label of one task means nothing in another
         viewer.layers.events.removed.connect(self._on_removed)
@@ -90,7 +89,7 @@ class CaseController(QObject):
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
         current = self.current
-        if current is None:
+        if current is None or self._work.must_finish:  # labels that are being saved are final
             return
         work = current.edit_session
         if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
@@ -98,13 +97,21 @@ class CaseController(QObject):
             work.recorder.show_draft()
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
-            with ExitStack() as on_failure:
-                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
-                current.close_edit_session()
-                self._start_edit_session(current, review.open_review(self._workspace, current.case, prediction, labels))
-                on_failure.pop_all()
+            current.lock()
+            show = partial(self._show_start, current, prediction)
+            self._preparer.run(current.case, prediction, labels, show, self.close_case)
+            return
         current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
+
+    def _show_start(self, current: OpenCase, prediction: Prediction | None, prepared: PreparedLabels) -> None:
+        if current is self.current:
+            with ExitStack() as on_failure:
+                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+                self._start_edit_session(current, prepared)
+                on_failure.pop_all()
+            current.set_prediction(prediction, self._workspace.project.folder)
+            self._on_labels_changed()
 
     def restart_review(self) -> None:
         """Start a review of the open case from its accepted labels, else its prediction, else empty labels."""
@@ -121,7 +128,7 @@ class CaseController(QObject):
             labels = layers.copy_labels(work.layer)
             self._remember_tools(current)
             work.layer.editable = False
-            writing = _write_accepted(self._workspace, current, labels, work.draft.review_region)
+            writing = open_case.write_accepted(self._workspace, current, labels, work.draft.review_region)
             self._work.run(
                 writing, lambda done: self._record_accepted(current, labels, done), current.unlock, must_finish=True
             )
@@ -159,43 +166,54 @@ class CaseController(QObject):
         if image is not None:
             self._show_case(case, image, layer)
         else:
-            self._work.run(
-                _load_image(self._workspace, case),
-                lambda loaded: self._show_case(case, loaded, None),
-                lambda: self.open_failed.emit(case),
-            )
+            load, failed = open_case.load_image(self._workspace, case), partial(self.open_failed.emit, case)
+            self._work.run(load, lambda loaded: self._show_case(case, loaded, None), failed)
 
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
+        """Show a case whose image is read, with its draft if it has one."""
+        with show_errors():
+            row = cases.get_case_row(self._workspace, case)
+            show = partial(self._show_prepared, row, image, layer)
+            if row.prediction is None and row.review is None:
+                show(None)
+            else:
+                borrowed = layer is not None and layers.is_foreign_image(layer)
+                self._preparer.run(case, row.prediction, None, show, partial(self._give_up, case, layer, borrowed))
+
+    def _give_up(self, case: Case, layer: ImageLayer | None, borrowed: bool) -> None:
+        if layer is not None:
+            layers.detach_case(layer) if borrowed else layers.remove(self._viewer, layer)
+        self.open_failed.emit(case)
+
+    def _show_prepared(
+        self, row: CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
+    ) -> None:
         """Open a case completely or not at all. After an error its layers are removed, and the next case can open."""
+        case = row.case
+        if prepared is not None and cases.get_case_row(self._workspace, case).prediction != row.prediction:
+            self._show_case(case, image, layer)  # predicted while the labels were prepared
+            return
         borrowed = layer is not None and layers.is_foreign_image(layer)
         with show_errors(), ExitStack() as on_failure:
-            on_failure.callback(self.open_failed.emit, case)
-            if layer is not None:
-                on_failure.callback(layers.detach_case if borrowed else partial(layers.remove, self._viewer), layer)
-            row, task = cases.get_case_row(self._workspace, case), self._workspace.tasks.get_task(case.task)
-            draft = None
-            if row.prediction is not None or row.review is not None:
-                draft = review.open_review(self._workspace, case, row.prediction)
-                on_failure.callback(draft.close)
+            on_failure.callback(self._give_up, case, layer, borrowed)
+            task = self._workspace.tasks.get_task(case.task)
+            if prepared is not None:
+                on_failure.callback(prepared.draft.close)
             before = self.current
             on_failure.callback(self._abandon_opening, before, list(self._viewer.layers))
             if before is not None:
                 self._leave(before, image)
-            shown = (
-                layers.add_image(self._viewer, image, case, task)
-                if layer is None
-                else layers.attach_case(layer, image, case, task)
-            )
+            shown = layers.show_image(self._viewer, image, case, task, layer)
             current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
-            if draft is not None:
-                self._start_edit_session(current, draft)
+            if prepared is not None:
+                self._start_edit_session(current, prepared)
                 current.set_prediction(row.prediction, self._workspace.project.folder)
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
                 before.remove_layers(self._viewer)
                 layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
             if not borrowed:
                 shown.name = case.name  # not the file; and napari numbers a second layer of the same name
-            layers.show_initial_slice(self._viewer, shown, current.labels_layer)
+            layers.show_initial_slice(self._viewer, shown, None if prepared is None else prepared.fullest_plane)
             on_failure.pop_all()
             self.current = current
             self._on_labels_changed()
@@ -216,19 +234,20 @@ class CaseController(QObject):
             before.remove_layers(self._viewer)
         self.opened.emit()
 
-    def _start_edit_session(self, current: OpenCase, draft: Draft) -> None:
+    def _start_edit_session(self, current: OpenCase, prepared: PreparedLabels) -> None:
         task = self._workspace.tasks.get_task(current.case.task)
         if (layer := current.labels_layer) is None:
-            layer = layers.add_labels(self._viewer, draft.labels, current.image_layer, current.case)
-            labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task)
-            layer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
-            layer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
+            layer = layers.add_labels(self._viewer, prepared.shown, current.image_layer, current.case)
+            labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task, prepared.free_number)
+            labels_tools.bind_history_keys(layer, self.undo, self.redo)
         else:
-            labels_tools.replace_labels(layer, draft.labels)
+            layer.data = prepared.shown
             layer.editable = True
-            labels_tools.select_free_object(layer, task)
+            if task.instances and layer.selected_label:
+                layer.selected_label = prepared.free_number
         current.labels_layer = layer
-        current.edit_session = EditSession(draft, layer, StrokeRecorder(layer, draft, self._on_labels_changed))
+        recorder = StrokeRecorder(layer, prepared.draft, self._on_labels_changed)
+        current.edit_session = EditSession(prepared.draft, layer, recorder)
         self._shown_state = ""
 
     def _remember_tools(self, current: OpenCase) -> None:
@@ -269,7 +288,7 @@ class CaseController(QObject):
 
     def _on_removed(self, event: Event) -> None:
         current = self.current
-        # The user deleted one of our layers. The draft is on disk and is restored when the case is opened again.
+        # The user deleted one of our layers. The draft is on disk; it is restored when the case is opened again.
         if current is None or event.value not in (current.labels_layer, current.image_layer):
             return
         if event.value is current.image_layer:
@@ -278,14 +297,3 @@ class CaseController(QObject):
             current.close_edit_session()
             current.labels_layer = None
             self._on_labels_changed()
-
-
-def _load_image(workspace: Workspace, case: Case) -> Generator[Image]:
-    yield cases.load_image(workspace, case)
-
-
-def _write_accepted(
-    workspace: Workspace, current: OpenCase, labels: NDArray[Any], region: ReviewRegion
-) -> Generator[review.AcceptedFiles]:
-    task = workspace.tasks.get_task(current.case.task)
-    yield review.write_accepted_files(workspace.project.folder, task, current.case, labels, current.image, region)

@@ -59,6 +59,17 @@ class ImageImporter(QObject):
         for worker in self._workers:
             worker.stop()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether files are being read."""
+        return bool(self._workers)
+
+    def cancel(self) -> None:
+        """Stop reading at once; images that were read stay. The thread ends after its file."""
+        for worker in list(self._workers):
+            worker.stop()
+            self._on_ended(worker)
+
     def watch_drops(self, widgets: Sequence[QWidget]) -> None:
         """Handle drops of image files on these widgets before napari asks which reader to use."""
         for widget in widgets:
@@ -133,8 +144,9 @@ class ImageImporter(QObject):
                 self.progressed.emit(item)
 
     def _on_ended(self, worker: Worker) -> None:
-        self._workers.remove(worker)
-        self._finish()
+        if worker in self._workers:  # not if it was cancelled
+            self._workers.remove(worker)
+            self._finish()
 
     def _finish(self) -> None:
         if self._notes:

@@ -1,6 +1,6 @@
 """Helpers for the labels layer: active tool, appearance, and measurements."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,15 @@ TOOL_ATTRIBUTES = (
     "preserve_labels",
     "selected_label",
 )
+UNDO_KEY = "Control-Z"
+REDO_KEY = "Control-Shift-Z"
 TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
+
+
+def bind_history_keys(layer: Labels, undo: Callable[[], None], redo: Callable[[], None]) -> None:
+    """Let the keys of undo and redo on this layer use our journal instead of napari's history of one slice."""
+    layer.bind_key(UNDO_KEY, lambda _: undo(), overwrite=True)
+    layer.bind_key(REDO_KEY, lambda _: redo(), overwrite=True)
 
 
 def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
@@ -43,22 +51,25 @@ def get_tools(layer: Labels) -> dict[str, Any]:
     return {**tools, "mode": "pan_zoom" if layer.mode == TRANSFORM_MODE else layer.mode}
 
 
-def apply_tools(layer: Labels, tools: dict[str, Any], task: Task) -> None:
-    """Apply tools that were last used in the same task, as returned by `get_tools`, as far as this layer has them."""
+def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: int = 1) -> None:
+    """Apply tools that were last used in the same task, as returned by `get_tools`, as far as this layer has them.
+
+    `free_number` is a number that no object has, as of `find_free_numbers`; it is selected in an instance task.
+    """
     for name in TOOL_ATTRIBUTES:
         if name in tools and name != "selected_label":
             setattr(layer, name, tools[name])
     layer.n_edit_dimensions = min(layer.n_edit_dimensions, layer.ndim)
-    select_initial_label(layer, task, tools.get("selected_label"))
+    select_initial_label(layer, task, tools.get("selected_label"), free_number)
 
 
-def select_initial_label(layer: Labels, task: Task, wanted: int | None = None) -> None:
-    """Select `wanted` if it is a label of the task, else its first label; in an instance task, a number that is free.
+def select_initial_label(layer: Labels, task: Task, wanted: int | None = None, free_number: int = 1) -> None:
+    """Select `wanted` if it is a label of the task, else its first label; in an instance task, `free_number`.
 
     A number of another image would join a new object to one that has this number here.
     """
     if task.instances:
-        layer.selected_label = find_free_object_value(layer)
+        layer.selected_label = free_number
     else:
         values = [label.value for label in task.labels]
         layer.selected_label = wanted if wanted in (0, *values) else values[0]
@@ -71,14 +82,15 @@ def select_free_object(layer: Labels, task: Task) -> None:
 
 
 def find_free_object_value(layer: Labels) -> int:
-    """Return a label value, 1 or more, that no object of the layer uses.
+    """Return a label value, 1 or more, that no object of the layer uses; raises like `find_free_numbers`.
 
-    Raises
-    ------
-    MedSegError
-        If the objects use all values of the layer's integer type.
+    A layer of 16 bits whose numbers are all used becomes one of 32 bits.
     """
-    return find_free_numbers(np.asarray(layer.data))[0]
+    labels = np.asarray(layer.data)
+    limit = np.iinfo(np.uint16).max
+    if labels.dtype == np.uint16 and labels.max(initial=0) == limit and np.count_nonzero(np.unique(labels)) == limit:
+        layer.data = labels = labels.astype(np.uint32)
+    return find_free_numbers(labels)[0]
 
 
 @contextmanager
@@ -110,6 +122,9 @@ def measure_layer(layer: Labels, current: OpenCase, task: Task) -> Generator[lis
 
 
 def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:
-    """Copy labels of the same shape into the array of the layer and refresh it."""
-    layer.data[...] = labels
-    layer.refresh()
+    """Copy labels of the same shape into the array of the layer and refresh it; wider labels become its array."""
+    if labels.dtype.itemsize > layer.data.dtype.itemsize:
+        layer.data = labels.copy()
+    else:
+        layer.data[...] = labels
+        layer.refresh()

@@ -1,5 +1,8 @@
 """The state of the open case, shared by its controller and the panels."""
 
+import math
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,16 +11,27 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_medseg.core.editing.objects import find_free_numbers
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_roi_labels
+from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.worker import SingleWork
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.draft_opening import ReviewStart, begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+
+MAX_VOXELS_AT_ONCE = 1 << 22
+"""Labels of more voxels are prepared in a thread; below, the thread would cost more than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +41,73 @@ class EditSession:
     draft: Draft
     layer: Labels
     recorder: StrokeRecorder
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedLabels:
+    """All that the editing of labels needs and that takes time for a large image; made in a worker thread.
+
+    Parameters
+    ----------
+    draft
+        The draft on disk.
+    shown
+        The layer's own copy of its labels.
+    fullest_plane
+        Plane of a volume with the most labels, which is shown first; `None` without labels.
+    free_number
+        In an instance task a number that no object has, else 0.
+    """
+
+    draft: Draft
+    shown: NDArray[Any]
+    fullest_plane: int | None
+    free_number: int
+
+
+def prepare_labels(start: ReviewStart, task: Task, labels: NDArray[Any] | None = None) -> PreparedLabels:
+    """Load the draft of a review and what its layer needs; `labels` and errors as of `load_draft`."""
+    draft = load_draft(start, labels)
+    free = find_free_numbers(draft.labels)[0] if task.instances else 0
+    return PreparedLabels(draft, draft.labels.copy(), layers.find_fullest_plane(draft.labels), free)
+
+
+class LabelsPreparer:
+    """Opens reviews: at once if their labels are small, else in a thread.
+
+    Parameters
+    ----------
+    workspace, work
+        The project, and what runs the thread.
+    """
+
+    def __init__(self, workspace: Workspace, work: SingleWork) -> None:
+        self._workspace = workspace
+        self._work = work
+
+    def run(
+        self,
+        case: Case,
+        prediction: Prediction | None,
+        labels: NDArray[Any] | None,
+        then: Callable[[PreparedLabels], None],
+        on_failure: Callable[[], None],
+    ) -> None:
+        """Open the review of a case and call `then` with its labels, or `on_failure` after an error.
+
+        `labels` are those of `prediction` if they are in memory.
+        """
+        with ExitStack() as failing:
+            failing.callback(on_failure)
+            start = begin_review(self._workspace, case, prediction)
+            task = self._workspace.tasks.get_task(case.task)
+            is_large = math.prod(case.spatial_shape) > MAX_VOXELS_AT_ONCE
+            prepared = None if is_large else prepare_labels(start, task, labels)
+            failing.pop_all()
+        if prepared is None:
+            self._work.run(_iterate_prepared(start, task, labels), then, on_failure)
+        else:
+            then(prepared)
 
 
 @dataclass(eq=False)
@@ -78,6 +159,12 @@ class OpenCase:
                 work.recorder.close()
             work.draft.close()
 
+    def lock(self) -> None:
+        """Close the edit session, and make the labels read-only, because nothing records their strokes."""
+        self.close_edit_session()
+        if self.labels_layer is not None:
+            self.labels_layer.editable = False
+
     def unlock(self) -> None:
         """Make labels that were not accepted editable again."""
         if self.edit_session is not None:
@@ -113,3 +200,20 @@ class OpenCase:
     def state(self) -> str:
         """State in the case list: new, predicted, draft, accepted or rejected."""
         return "draft" if self.is_edited else self.saved_state
+
+
+def _iterate_prepared(start: ReviewStart, task: Task, labels: NDArray[Any] | None) -> Generator[PreparedLabels]:
+    yield prepare_labels(start, task, labels)
+
+
+def load_image(workspace: Workspace, case: Case) -> Generator[Image]:
+    """Yield the image of a case, in a thread."""
+    yield cases.load_image(workspace, case)
+
+
+def write_accepted(
+    workspace: Workspace, current: OpenCase, labels: NDArray[Any], region: ReviewRegion
+) -> Generator[review.AcceptedFiles]:
+    """Yield the files of an accepted review, in a thread."""
+    task = workspace.tasks.get_task(current.case.task)
+    yield review.write_accepted_files(workspace.project.folder, task, current.case, labels, current.image, region)

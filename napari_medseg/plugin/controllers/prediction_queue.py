@@ -77,11 +77,8 @@ class PredictionQueue(QObject):
         elif running is None:
             self._start(request)
         elif request.urgent:
-            self._waiting, self._cancelled = request, True
-            if running.urgent:
-                self._workspace.engine.cancel()
-            else:
-                self._workspace.engine.cancel_gracefully()
+            self._waiting = request
+            self._interrupt(gracefully=not running.urgent)
             self.changed.emit()
 
     def cancel(self) -> None:
@@ -91,26 +88,35 @@ class PredictionQueue(QObject):
             self._interrupt()
 
     def close(self) -> None:
-        """Stop all predictions and wait at most one second for the thread."""
+        """Stop all predictions and wait at most half a second for the thread."""
         self._waiting = None
-        if self._worker is not None:
+        if (worker := self._worker) is not None:
             self._interrupt()
-            self._worker.stop()
-            self._worker.wait(timeout_s=1.0)
+            worker.wait(timeout_s=0.5)
 
     def _start(self, request: PredictionRequest) -> None:
         self._running, self._waiting, self._cancelled = request, None, False
         self._is_read, self._has_outcome = request.image is not None, False
-        self._worker = Worker(_predict_case(self._workspace, request), self)
-        self._worker.yielded.connect(self._on_item)
-        self._worker.failed.connect(self._on_failed)
-        self._worker.ended.connect(self._on_ended)
-        self._worker.start()
+        worker = self._worker = Worker(_predict_case(self._workspace, request), self)
+        worker.yielded.connect(self._on_item)
+        worker.failed.connect(self._on_failed)
+        worker.ended.connect(lambda: self._on_ended(worker))
+        worker.start()
         self.changed.emit()
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, *, gracefully: bool = False) -> None:
+        """Cancel at once, whatever the thread does: reading the image, or writing the labels of a large result.
+
+        The engine stops or is killed. The thread ends by itself at its next item, and nothing of it is delivered.
+        """
         self._cancelled = True
-        self._workspace.engine.cancel()
+        if gracefully:
+            self._workspace.engine.cancel_gracefully()
+        else:
+            self._workspace.engine.cancel()
+        if (worker := self._worker) is not None:
+            worker.stop()
+            self._on_ended(worker)
 
     def _on_item(self, item: object) -> None:
         request = self._running
@@ -144,7 +150,9 @@ class PredictionQueue(QObject):
         if not isinstance(error, PredictionCancelled):
             (self.failed if self._is_read else self.read_failed).emit(self._running, str(error))
 
-    def _on_ended(self) -> None:
+    def _on_ended(self, worker: Worker) -> None:
+        if worker is not self._worker:
+            return
         if not self._cancelled:
             self._on_failed(MedSegError(""))  # no result and no reason: a bug, which napari has shown
         waiting, self._running, self._worker = self._waiting, None, None

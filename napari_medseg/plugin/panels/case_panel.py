@@ -170,7 +170,7 @@ class CasePanel(CollapsibleSection):
         self._auto.setToolTip("Predict new images automatically, and predict the next case while you correct this one")
         self._auto.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._progress = QProgressBar()
-        self._cancel = theme.make_button("Cancel", "Stop this prediction; its partial result is discarded")
+        self._cancel = theme.make_button("Cancel", "Stop reading, or this prediction; its partial result is discarded")
         self._pages = QStackedWidget()
         self._pages.addWidget(make_row(self._predict, self._auto))
         self._pages.addWidget(make_row(self._progress, self._cancel))
@@ -193,7 +193,7 @@ class CasePanel(CollapsibleSection):
         self._model.activated.connect(self._on_model)
         self._info.clicked.connect(self.show_card)
         self._predict.clicked.connect(self.predict_requested)
-        self._cancel.clicked.connect(self._predictions.cancel)
+        self._cancel.clicked.connect(self._on_cancel)
         self._auto.toggled.connect(self._worklist.set_predicts_automatically)
         self._worklist.changed.connect(self.refresh)
         self._worklist.task_changed.connect(self._on_task_changed)
@@ -201,7 +201,9 @@ class CasePanel(CollapsibleSection):
             lambda case, image: self._list.set_thumbnail(case.id, make_thumbnail(image))
         )
         self._worklist.importer.progressed.connect(self._on_reading)
+        self._worklist.importer.began.connect(self.refresh_predict)
         self._worklist.importer.finished.connect(self.refresh)
+        self._worklist.importer.finished.connect(self.refresh_predict)
         self._predictions.changed.connect(self.refresh_predict)
         self._predictions.progressed.connect(self._on_progress)
         self._poll = QTimer(self)
@@ -210,11 +212,12 @@ class CasePanel(CollapsibleSection):
 
     def refresh_predict(self, _event: object = None) -> None:
         """Show the progress of a prediction, and whether one can be started."""
-        busy = self._predictions.has_urgent_request
+        is_reading = self._worklist.importer.is_reading
+        busy = self._predictions.has_urgent_request or is_reading
         if busy and self._pages.currentIndex() == 0:
             self._progress.setRange(0, 1)
             self._progress.setValue(0)
-            self._progress.setFormat("waiting for the engine")
+            self._progress.setFormat("reading" if is_reading else "waiting for the engine")
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
         if not self._worklist.open_case_model:
@@ -237,6 +240,10 @@ class CasePanel(CollapsibleSection):
         self._progress.setValue(progress.done)
         left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
         self._progress.setFormat(f"{progress.text}{left}")
+
+    def _on_cancel(self) -> None:
+        self._worklist.importer.cancel()
+        self._predictions.cancel()
 
     def _on_reading(self, reading: ReadProgress) -> None:
         if self._case_controller.current is None or reading.total > 1:

@@ -113,6 +113,11 @@ class SingleWork(QObject):
         """Whether a result is awaited."""
         return self._worker is not None
 
+    @property
+    def must_finish(self) -> bool:
+        """Whether the work under way must finish, such as the saving of labels."""
+        return self._worker is not None and self._must_finish
+
     def call_when_free(self, call: Callable[[], None]) -> None:
         """Stop the work and call `call`; if the work must finish, `call` waits for its end."""
         if self._worker is not None and self._must_finish:

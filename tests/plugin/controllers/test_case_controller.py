@@ -17,8 +17,7 @@ from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.controllers import case_controller as desk_module
-from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -169,7 +168,7 @@ def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ende
     case, _, _ = predicted(window.ws, phantom(5))
     case_files.write_image_copy(window.ws.project.folder, phantom(5))
     finish = threading.Event()
-    read = desk_module._load_image
+    read = open_case.load_image
 
     def read_slowly(ws: Workspace, case: Case) -> Generator[Image]:
         try:
@@ -177,7 +176,7 @@ def test_a_case_that_was_read_can_be_accepted_before_the_reading_thread_has_ende
         finally:
             finish.wait()
 
-    monkeypatch.setattr(desk_module, "_load_image", read_slowly)
+    monkeypatch.setattr(open_case, "load_image", read_slowly)
     try:
         window.case_controller.open(case)
         qtbot.waitUntil(lambda: window.case_controller.current is not None)
@@ -373,7 +372,7 @@ def test_a_prediction_that_cannot_be_shown_closes_the_case_and_loses_no_stroke(
     def refuse(*_: object) -> None:
         raise MedSegError("cannot")
 
-    monkeypatch.setattr(review, "open_review", refuse)
+    monkeypatch.setattr(open_case, "load_draft", refuse)
     with pytest.raises(MedSegError):
         opened.case_controller.show_prediction(prediction)
     monkeypatch.undo()
@@ -382,3 +381,49 @@ def test_a_prediction_that_cannot_be_shown_closes_the_case_and_loses_no_stroke(
     opened.case_controller.open(opened.case, opened.image)
     assert opened.case_controller.current.state == "draft"
     assert opened.case_controller.current.labels_layer.data[1, 1] == 1
+
+
+def test_labels_of_a_large_case_are_loaded_in_a_thread(
+    window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    load = open_case.load_draft
+
+    def load_and_note(*arguments: object) -> object:
+        threads.append(threading.current_thread())
+        return load(*arguments)
+
+    monkeypatch.setattr(open_case, "load_draft", load_and_note)
+    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    window.worklist.set_predicts_automatically(False)
+    desk, image = window.case_controller, phantom(n_slices=3)
+    case, prediction, labels = predicted(window.ws, image)
+    desk.open(case, image)
+    qtbot.waitUntil(lambda: desk.current is not None and desk.current.edit_session is not None)
+    assert np.array_equal(desk.current.labels_layer.data, labels)
+    assert desk.current.labels_layer.data is not desk.current.edit_session.draft.labels
+    desk.show_prediction(prediction, labels)
+    assert not desk.current.labels_layer.editable, "nothing records strokes until the draft is loaded"
+    qtbot.waitUntil(lambda: desk.current.edit_session is not None)
+    desk.current.labels_layer.paint((1, 2, 2), 1)
+    assert desk.current.state == "draft"
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+def test_a_draft_of_16_bits_becomes_wider_with_a_larger_number(window: SimpleNamespace) -> None:
+    window.worklist.set_predicts_automatically(False)
+    desk = window.case_controller
+    (slide,) = cases.add_cases(window.ws, [colour_image()], "nuclei")
+    desk.open(slide, colour_image())
+    few, many = np.zeros((48, 64), np.uint32), np.zeros((48, 64), np.uint32)
+    few[2:4, 2:4], many[8:9, 8:9] = 1, 70_000
+    for labels in (few, many):
+        result = PredictionResult(labels, 0.1, None, 1.0, "CPU")
+        prediction = review.record_prediction(window.ws, slide, result, "lungs-unet@1")
+        desk.show_prediction(prediction, labels)
+        assert desk.current.labels_layer.data.max() == labels.max()
+        desk.current.labels_layer.paint((20, 20), 2)  # so that the next prediction is merged
+    assert desk.current.labels_layer.data[20, 20] == 2
+    desk.undo()
+    assert desk.current.labels_layer.data.dtype == desk.current.edit_session.draft.labels.dtype == np.uint32

@@ -1,3 +1,5 @@
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,30 @@ def test_other_layers_are_no_arrivals_and_existing_ones_are_adopted(qtbot: QtBot
     images = heard(arrivals)
     arrivals.import_existing_layers()
     assert [layer for _, layer in images] == [ours]
+
+
+def test_cancel_does_not_wait_for_the_file_that_is_being_read(
+    tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_slowly(_paths: object) -> Generator[Image]:
+        yield phantom(0)
+        reading.set()
+        go_on.wait()
+        yield phantom(1)
+
+    monkeypatch.setattr(image_importer, "read_images", read_slowly)
+    importer = ImageImporter(ViewerModel())
+    heard: list[str] = []
+    importer.image_imported.connect(lambda image, _layer: heard.append(image.name))
+    importer.finished.connect(lambda: heard.append("finished"))
+    importer.read([tmp_path])
+    assert reading.wait(60)
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    importer.cancel()
+    assert not importer.is_reading
+    go_on.set()
+    qtbot.wait(50)
+    assert heard == [phantom(0).name, "finished"]
+    importer.close()

@@ -32,7 +32,7 @@ def test_a_label_is_kept_only_if_the_task_has_it(task: object, wanted: int | Non
 @pytest.mark.parametrize("wanted", [None, 0, 2, 537])
 def test_an_object_gets_a_fresh_number_whatever_was_selected_before(wanted: int | None) -> None:
     layer = make_layer(1, 537, 40, dtype=np.uint32)
-    labels_tools.select_initial_label(layer, NUCLEI, wanted)
+    labels_tools.select_initial_label(layer, NUCLEI, wanted, labels_tools.find_free_object_value(layer))
     assert layer.selected_label == 538
 
 
@@ -51,3 +51,9 @@ def test_tools_that_a_plane_does_not_have_are_left_behind() -> None:
     volume.n_edit_dimensions, volume.mode, volume.brush_size = 3, "transform", 30
     labels_tools.apply_tools(plane, labels_tools.get_tools(volume), LUNGS)
     assert (plane.n_edit_dimensions, plane.mode, plane.brush_size) == (2, "pan_zoom", 30)
+
+
+def test_a_layer_of_16_bits_becomes_wider_when_all_its_numbers_are_used() -> None:
+    layer = Labels(np.arange(2**16, dtype=np.uint16).reshape(256, 256))
+    assert labels_tools.find_free_object_value(layer) == 2**16
+    assert layer.data.dtype == np.uint32

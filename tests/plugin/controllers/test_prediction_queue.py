@@ -135,3 +135,26 @@ def test_a_bug_is_a_failure_too_and_ends_the_request(
     parts.prediction_queue.predict(request(parts, 0))
     qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
     assert failures == [""], "its traceback is shown by napari"
+
+
+def test_cancel_does_not_wait_for_an_image_that_is_being_read(
+    parts: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_slowly(*_: object) -> object:
+        reading.set()
+        go_on.wait()
+        return parts.images[0]
+
+    monkeypatch.setattr(cases, "load_image", read_slowly)
+    parts.prediction_queue.predict(PredictionRequest(parts.cases[0], "lungs-unet@1"))
+    assert reading.wait(60)
+    parts.prediction_queue.cancel()
+    assert parts.prediction_queue.running_request is None
+    parts.prediction_queue.predict(request(parts, 1))
+    qtbot.waitUntil(lambda: parts.prediction_queue.running_request is None)
+    go_on.set()
+    qtbot.wait(50)
+    assert parts.engine.asked == ["slice 1"]
+    assert [case_id for case_id, _ in parts.heard] == [parts.cases[1].id]

@@ -1,14 +1,18 @@
 """Outlines of other programs become labels: every pixel counted."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.draw import polygon
 
-from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.coco import decode_run_lengths, read_coco
-from napari_medseg.core.formats.polygons import rasterise_labels, read_aperio
+from napari_medseg.core.errors import GridMismatchError, MedSegError
+from napari_medseg.core.outlines import objects, pixel_runs
+from napari_medseg.core.outlines.aperio import read_aperio
+from napari_medseg.core.outlines.coco import parse_run_lengths, read_coco
+from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_labels
 
 
 def square(y: float, x: float, side: float) -> list[float]:
@@ -55,7 +59,8 @@ def test_polygons_have_as_many_pixels_as_their_area_and_later_ones_lie_on_top(tm
 
 def test_runs_go_down_the_columns_and_may_be_compressed(tmp_path: Path) -> None:
     # Two columns of three rows; the object is the middle of the first.
-    np.testing.assert_array_equal(decode_run_lengths([1, 1, 4], (3, 2)), [[0, 0], [1, 0], [0, 0]])
+    small = AnnotatedObject("cell", run_lengths=parse_run_lengths([1, 1, 4], (3, 2)))
+    np.testing.assert_array_equal(rasterise_labels([small], (3, 2), None), [[0, 0], [1, 0], [0, 0]])
     counts = [5, 3, 37, 3, 2352]
     expected = np.zeros((40, 60), bool)
     expected[5:8, 0] = expected[5:8, 1] = True
@@ -67,7 +72,7 @@ def test_runs_go_down_the_columns_and_may_be_compressed(tmp_path: Path) -> None:
         ],
     )
     for outline in read_coco(path).images[0].objects:
-        np.testing.assert_array_equal(outline.mask, expected)
+        np.testing.assert_array_equal(rasterise_labels([outline], (40, 60), None), expected)
 
 
 def compressed(counts: list[int]) -> str:
@@ -89,7 +94,10 @@ def compressed(counts: list[int]) -> str:
         ({"size": [40, 60], "counts": [5, 3]}, "annotation 0 is damaged: the runs cover 8 pixels of 2400"),
         ({"size": [40, 60], "counts": "~~"}, "is damaged: '~' is not a valid character"),
         ({"size": [0, 60], "counts": [0]}, "holds no COCO annotations"),
+        ({"size": [40, 60], "counts": "o" * 100_000}, "a run length has too many characters"),
+        ({"size": [10**9, 10**9], "counts": [10**18]}, "an image of 1000000000 x 1000000000 pixels is too large"),
         ([[1.0, 2.0, 3.0]], "annotation 0 is damaged"),
+        ([[1.0, 2.0, float("nan"), 4.0, 5.0, 6.0]], "annotation 0 is damaged: a corner is not a finite number"),
     ],
 )
 def test_damaged_masks_are_named(tmp_path: Path, segmentation: object, said: str) -> None:
@@ -102,6 +110,66 @@ def test_an_annotation_of_no_picture_is_named(tmp_path: Path) -> None:
     path = coco(tmp_path, [{"image_id": 9, "category_id": 5, "segmentation": []}])
     with pytest.raises(MedSegError, match="annotation 0 refers to an image"):
         read_coco(path)
+
+
+def test_masks_of_a_huge_picture_take_no_memory_until_they_are_drawn(tmp_path: Path) -> None:
+    side = 16_000
+    mask = {"size": [side, side], "counts": compressed([0, side * side])}
+    path = coco(tmp_path, [{"image_id": 7, "category_id": 5, "segmentation": mask}] * 50)
+    tracemalloc.start()
+    found = read_coco(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
+    with pytest.raises(GridMismatchError, match="16000 x 16000 pixels, but the image has 60 x 40"):
+        rasterise_labels(found.images[0].objects, (40, 60), None)
+
+
+def test_objects_are_drawn_where_they_lie_and_not_on_pictures_of_their_own() -> None:
+    corners = np.array([[0, 0], [0, 8], [8, 8], [8, 0]], float)
+    places = [np.array([y, x], float) for y in range(0, 2000, 40) for x in range(0, 2000, 40)]
+    tracemalloc.start()
+    labels = rasterise_labels([AnnotatedObject("cell", (corners + place,)) for place in places], (2000, 2000), None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(np.bincount(labels.ravel())[1:], [64] * 2500)
+    assert peak < 6 * labels.nbytes  # pixel indices of 1,000 objects at a time
+
+
+def test_polygons_cover_the_pixels_that_point_in_polygon_covers() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        ring = rng.integers(-10, 60, (rng.integers(3, 9), 2)) + rng.random(2)  # also outside, and crossing themselves
+        expected = np.zeros((40, 48), bool)
+        expected[polygon(ring[:, 0] - 0.5, ring[:, 1] - 0.5, shape=expected.shape)] = True
+        np.testing.assert_array_equal(rasterise_labels([AnnotatedObject("", (ring,))], (40, 48), None) > 0, expected)
+
+
+def test_a_border_of_very_many_crossings_is_drawn_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    zigzag = np.array([[500.0 * (n % 2), n] for n in range(101)] + [[600, 100], [600, 0]])
+    at_once = rasterise_labels([AnnotatedObject("", (zigzag,))], (600, 100), None)
+    monkeypatch.setattr(pixel_runs, "MAX_CROSSINGS_AT_ONCE", 1000)
+    monkeypatch.setattr(pixel_runs, "MAX_PIXELS_AT_ONCE", 1000)
+    np.testing.assert_array_equal(rasterise_labels([AnnotatedObject("", (zigzag,))], (600, 100), None), at_once)
+
+
+@pytest.mark.parametrize("as_masks", [False, True])
+def test_holes_and_later_objects_keep_their_order_across_portions(
+    monkeypatch: pytest.MonkeyPatch, as_masks: bool
+) -> None:
+    def make(begin: int, end: int, *, is_hole: bool = False) -> AnnotatedObject:
+        """An object over whole columns."""
+        if as_masks:
+            lengths = parse_run_lengths([4 * begin, 4 * (end - begin), 4 * (10 - end)], (4, 10))
+            return AnnotatedObject("cell", run_lengths=lengths, is_hole=is_hole)
+        ring = np.array([[0, begin], [4, begin], [4, end], [0, end]], float)
+        return AnnotatedObject("cell", (ring,), is_hole=is_hole)
+
+    outlines = [make(0, 8), make(2, 4), make(3, 6, is_hole=True), make(5, 7)]
+    for size in (1, 2, 100):
+        monkeypatch.setattr(objects, "MAX_OBJECTS_AT_ONCE", size)
+        labels = rasterise_labels(outlines, (4, 10), None)
+        np.testing.assert_array_equal(labels, [[1, 1, 2, 0, 0, 3, 3, 1, 0, 0]] * 4)
 
 
 def region(points: list[tuple[float, float]], negative: int = 0) -> str:

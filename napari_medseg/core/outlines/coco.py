@@ -9,15 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.polygons import AnnotatedObject
 from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.outlines.objects import AnnotatedObject, RunLengths, make_ring
 
 COCO_SUFFIX = ".json"
-MAX_PIXELS = 1 << 28
+MAX_PIXELS = 1 << 40
+_MAX_SHIFT = 60
 _BITS, _SIGN, _MORE, _FIRST_CHARACTER = 5, 0x10, 0x20, 48
 
 
@@ -93,8 +93,8 @@ def read_coco(path: Path) -> CocoFile:
     return CocoFile(pictures, tuple(names[number] for number in sorted(names)))
 
 
-def decode_run_lengths(counts: list[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask, bool (height, width), of run lengths; the first run is background.
+def parse_run_lengths(counts: list[int] | str, shape: tuple[int, int]) -> RunLengths:
+    """Return the run lengths of a mask of (height, width); the first run is background. No mask is expanded.
 
     Raises
     ------
@@ -102,12 +102,12 @@ def decode_run_lengths(counts: list[int] | str, shape: tuple[int, int]) -> NDArr
         If the runs do not cover the image exactly, or a character is not valid.
     """
     runs = _decompress_run_lengths(counts) if isinstance(counts, str) else counts
-    if shape[0] * shape[1] > MAX_PIXELS:
+    n_pixels = shape[0] * shape[1]
+    if n_pixels > MAX_PIXELS:
         raise ValueError(f"an image of {shape[1]} x {shape[0]} pixels is too large")
-    if any(run < 0 for run in runs) or sum(runs) != shape[0] * shape[1]:
-        raise ValueError(f"the runs cover {sum(runs)} pixels of {shape[0] * shape[1]}")
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, runs).reshape(shape[1], shape[0]).T
+    if any(run < 0 for run in runs) or sum(runs) != n_pixels:
+        raise ValueError(f"the runs cover {sum(runs)} pixels of {n_pixels}")
+    return RunLengths(shape, np.array(runs, np.int64))
 
 
 def _make_image(picture: _ImageEntry, outlines: list[AnnotatedObject]) -> CocoImage:
@@ -120,9 +120,9 @@ def _make_object(annotation: _Annotation, name: str, where: str) -> AnnotatedObj
     drawn = annotation.segmentation
     try:
         if isinstance(drawn, list):
-            rings = tuple(np.array(ring, np.float64).reshape(-1, 2)[:, ::-1] for ring in drawn)
+            rings = tuple(make_ring(ring)[:, ::-1] for ring in drawn)
             return AnnotatedObject(name, rings)
-        return AnnotatedObject(name, mask=decode_run_lengths(drawn.counts, drawn.size))
+        return AnnotatedObject(name, run_lengths=parse_run_lengths(drawn.counts, drawn.size))
     except ValueError as error:
         raise MedSegError(f"{where} is damaged: {error}. Export it again.") from error
 
@@ -136,6 +136,8 @@ def _decompress_run_lengths(text: str) -> list[int]:
             raise ValueError(f"{character!r} is not a valid character of a run length")
         number |= (code & (_MORE - 1)) << shift
         shift += _BITS
+        if shift > _MAX_SHIFT:
+            raise ValueError("a run length has too many characters")
         if code & _MORE:
             continue
         if code & _SIGN:

@@ -1,0 +1,1 @@
+"""Outlines of other programs (COCO, Aperio XML) and how they become labels."""

@@ -1,0 +1,139 @@
+"""Opening of the draft of a review, in two halves.
+
+`begin_review` uses the database, so it belongs in the main thread, and is quick. `load_draft` reads, converts and
+copies the labels, which takes a second for a large volume; it only uses files and may run in a worker thread.
+"""
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.project.review_region import read_review_region
+from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ReviewStart:
+    """An open review, and what its labels are made of.
+
+    Parameters
+    ----------
+    folder, case, review
+        Project folder, case, and its open review.
+    first
+        Prediction with which the review began; `None` if it began with empty labels.
+    newest
+        Prediction to update a draft without edits to.
+    correction
+        Newest correction of the case.
+    is_new
+        Whether the review begins now: then it starts from the correction.
+    is_of_instances
+        Whether labels are object numbers.
+    label_dtype
+        Smallest type that the labels have.
+    """
+
+    folder: Path
+    case: Case
+    review: Review
+    first: Prediction | None
+    newest: Prediction | None
+    correction: Correction | None
+    is_new: bool
+    is_of_instances: bool
+    label_dtype: np.dtype[Any]
+
+
+def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> ReviewStart:
+    """Find the open review of a case, or insert one; call this in the main thread."""
+    waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
+    review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
+    corrections = ws.project.read_records(Correction, "case_id", case.id)
+    task = ws.tasks.get_task(case.task)
+    return ReviewStart(
+        folder=ws.project.folder,
+        case=case,
+        review=review,
+        first=None if review.prediction_id is None else ws.project.get_record(Prediction, review.prediction_id),
+        newest=prediction,
+        correction=corrections[-1] if corrections else None,
+        is_new=not waiting,
+        is_of_instances=task.instances,
+        label_dtype=np.dtype(np.uint16) if task.instances else np.min_scalar_type(task.largest_value),
+    )
+
+
+def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
+    """Make the draft of a review from its files; call this in any thread.
+
+    `labels` are the labels of `start.newest` if they are in memory; then its file is not read again.
+
+    Raises
+    ------
+    MedSegError
+        If a label file or the journal is missing or damaged.
+    """
+    draft = _make_draft(start, labels if start.newest == start.first else None)
+    newest, correction = start.newest, start.correction
+    if correction is not None:
+        draft.set_initial_review_region(read_review_region(start.folder, start.case, correction))
+    if start.is_new and correction is not None:
+        draft.carry_over(_read_paintable_labels(start, correction))
+    elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
+        draft.merge(_read_paintable_labels(start, newest), newest.model)
+    return draft
+
+
+def _make_draft(start: ReviewStart, labels: NDArray[Any] | None) -> Draft:
+    journal = StrokeJournal(get_journal_path(start.folder, start.review.id))
+    if start.first is None:
+        return Draft(start.review, start.case, journal, np.zeros(start.case.spatial_shape, start.label_dtype), "")
+    if labels is None:
+        labels = read_case_labels(start.folder, start.case, start.first)
+    return Draft(start.review, start.case, journal, _make_paintable(start, labels), start.first.model)
+
+
+def _read_paintable_labels(start: ReviewStart, record: Prediction | Correction) -> NDArray[Any]:
+    return _make_paintable(start, read_case_labels(start.folder, start.case, record))
+
+
+def _make_paintable(start: ReviewStart, labels: NDArray[Any]) -> NDArray[Any]:
+    """Copy labels to the smallest unsigned integer type that holds their values and all labels of the task.
+
+    Object numbers get 16 bits while half of those are free, as napari draws them twenty times as fast as 32 bits. A
+    draft that needs more later becomes wider by itself.
+    """
+    smallest = np.min_scalar_type(int(labels.max(initial=0)) * (2 if start.is_of_instances else 1))
+    return labels.astype(np.promote_types(smallest, start.label_dtype))
+
+
+def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
+    return ws.project.insert(
+        Review(
+            id=0,
+            case_id=case.id,
+            prediction_id=None if prediction is None else prediction.id,
+            state=ReviewState.OPEN,
+            seconds=0.0,
+            changed_voxels=0,
+            who=_get_user_name(),
+            opened=now(),
+            closed=None,
+        )
+    )
+
+
+def _get_user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have a number and no name
+        return "unknown"
