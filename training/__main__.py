@@ -102,13 +102,13 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     MedSegError
         If the folder is incomplete, the hold-out leaks into the training set, or there are no training images.
     """
+    seed = read_recipe(run_dir / RECIPE_FILE).run.seed  # first: a folder without a recipe fails before the slow imports
     from training.distributed import RankContext
     from training.reports.tensorboard import record_events
     from training.run_setup import read_setup
     from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()
-    seed = read_recipe(run_dir / RECIPE_FILE).run.seed
     began_with = ensure_start_version(run_dir, seed) if rank_context.is_main else ""
     rank_context.wait()
     setup = read_setup(run_dir, started, rank_context)

@@ -1,5 +1,7 @@
 """A workspace on real files: a project, a registry with one version, and real CT slices of the samples."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
+from napari_medseg.core.records import Run
 from napari_medseg.inference.engine.client import Engine
+from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
 
@@ -49,3 +53,23 @@ def dropped(tmp_path: Path) -> Callable[[int], Image]:
         return formats.read(path)
 
     return write
+
+
+@pytest.fixture
+def train_here(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Run]], Run]:
+    """Starts a run, whose own process does nothing, and trains it to its end in this process, which has torch already.
+
+    A process of its own needs ten seconds for its imports. `test_run_control` and `test_retrain` have real ones.
+    """
+
+    def train(start: Callable[[], Run]) -> Run:
+        from training.__main__ import main
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", shutil.which("true"))
+            run = start()
+            ws.child_processes[run.id].wait()
+        assert main([str(run_control.get_run_folder(ws, run))]) == 0
+        return run
+
+    return train
