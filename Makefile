@@ -17,7 +17,7 @@ endif
 
 test:
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint:
 	@scripts/setup.sh dev

@@ -30,6 +30,7 @@ from training.run_folder import (
     Paused,
     append_event,
     get_events_offset,
+    pause_on_signals,
 )
 
 Reopen = Callable[[], Workspace]
@@ -253,11 +254,12 @@ def test_a_real_run_pauses_and_goes_on_in_another_window(
         ws.child_processes[run.id].wait()
     assert again.id == run.id
     folder = run_control.get_run_folder(ws, run)
-    for event in train(folder, time.monotonic()):
-        append_event(folder, event)
-        if isinstance(event, EpochEnded):
-            assert event.epoch == stood.epoch + 1
-            run_control.cancel(ws, again)
+    with pause_on_signals(folder):  # forgets the pause, as the process of a run does
+        for event in train(folder, time.monotonic()):
+            append_event(folder, event)
+            if isinstance(event, EpochEnded):
+                assert event.epoch == stood.epoch + 1
+                run_control.cancel(ws, again)
     events, _ = until(ws, again, Finished, offset)
     assert sum(isinstance(event, EpochEnded) for event in events) == 1
     assert ws.project.get_record(Run, run.id).state is RunState.CANCELLED

@@ -30,7 +30,8 @@ class LightPredictor:
         for number in range(len(planes)):
             yield PredictionProgress(number, len(planes), f"slice {number + 1} of {len(planes)}", 1.0)
             time.sleep(SLICE_S)
-        yield PredictionResult((image.pixels > 0).astype(np.uint8), 0.1, None, 1.0, "CPU")
+        doubt = np.zeros(image.spatial_shape, np.uint8) if options.with_uncertainty_map else None
+        yield PredictionResult((image.pixels > 0).astype(np.uint8), 0.1, doubt, 1.0, "CPU")
 
 
 def write_light_python(folder: Path) -> str:
