@@ -63,6 +63,7 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     assert written.loss.terms == "focal_dice"
     assert written.run.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
     assert (folder / "start.json").is_file()
+    assert "Finished" in (folder / "log.txt").read_text(encoding="utf-8")
     assert not read_snapshot(folder / "snapshot.json").filter_by_role(Role.REPLAY)
     events = [event for event, _ in read_events(folder)]
     assert sum(isinstance(event, EpochEnded) for event in events) == 2
