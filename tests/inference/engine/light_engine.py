@@ -26,9 +26,10 @@ class LightPredictor:
         return cls()
 
     def predict(self, image: Image, options: PredictionOptions) -> Iterator[PredictionEvent]:
-        planes = np.atleast_3d(image.pixels.astype(np.float32))
-        for number in range(len(planes)):
-            yield PredictionProgress(number, len(planes), f"slice {number + 1} of {len(planes)}", 1.0)
+        image.pixels.astype(np.float32)  # pixels that are no numbers are a fault of this program, as for a network
+        n_slices = image.spatial_shape[0] if len(image.spatial_shape) == 3 else 1
+        for number in range(n_slices):
+            yield PredictionProgress(number, n_slices, f"slice {number + 1} of {n_slices}", 1.0)
             time.sleep(SLICE_S)
         doubt = np.zeros(image.spatial_shape, np.uint8) if options.with_uncertainty_map else None
         yield PredictionResult((image.pixels > 0).astype(np.uint8), 0.1, doubt, 1.0, "CPU")
