@@ -71,7 +71,7 @@ def test_a_run_learns_compares_and_leaves_a_version(make_run: MakeRun, base_vers
 
 
 def test_same_seed_same_weights_other_seed_others(make_run: MakeRun) -> None:
-    runs = [make_run(name, seed=seed, n_epochs=1, steps_per_epoch=2) for name, seed in (("a", 5), ("b", 5), ("c", 6))]
+    runs = [make_run("a", seed=5), make_run("b", seed=5), make_run("c", seed=6)]
     for run_dir in runs:
         assert main([str(run_dir)]) == 0
     first, again, other = (compute_file_sha256(run_dir / "model.safetensors") for run_dir in runs)
@@ -79,8 +79,7 @@ def test_same_seed_same_weights_other_seed_others(make_run: MakeRun) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_result(make_run: MakeRun) -> None:
-    recipe = {"n_epochs": 4, "steps_per_epoch": 2, "ema_decay": 0.5}
-    whole, killed = make_run("whole", **recipe), make_run("killed", **recipe)
+    whole, killed = make_run("whole", n_epochs=4, ema_decay=0.5), make_run("killed", n_epochs=4, ema_decay=0.5)
     assert main([str(whole)]) == 0
     for event in run(killed, time.monotonic()):
         append_event(killed, event)
