@@ -1,4 +1,4 @@
-"""The whole run, in the process of the test and in its own."""
+"""The whole run, in the process of the test; `test_run_folder` and `tests/cli/train` have runs of their own process."""
 
 import itertools
 import time
