@@ -18,7 +18,7 @@ endif
 
 test:
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # Hours; stopped and started again, it goes on. make endurance ARGS="--minutes 30 --endurance-seed 2"
 endurance:

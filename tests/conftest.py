@@ -1,5 +1,11 @@
-"""What every test may lean on: where the real images are, and that no process outlives the test run."""
+"""What every test may lean on: where the real images are, and that no process outlives the test run.
 
+Files of tests go to memory where there is enough of it, and a run ends with the tests that took long.
+"""
+
+import os
+import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import held_files
@@ -8,6 +14,9 @@ from leftover_processes import Watcher
 
 TESTS = Path(__file__).resolve().parent
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+MEMORY_FOLDER = Path("/dev/shm")
+N_FREE_BYTES = 4 * 2**30
+SLOW_S = 5.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(Watcher().stop)
     config.pluginmanager.register(held_files)
+    if is_memory_roomy():  # a commit of SQLite takes 0.2 ms there, not 20 ms as on a disk: no test pulls the plug
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
+
+
+def is_memory_roomy() -> bool:
+    """Whether the files of all tests fit into memory, and can be executed there."""
+    if not MEMORY_FOLDER.is_dir() or os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(MEMORY_FOLDER).free > N_FREE_BYTES
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "shared" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests over `SLOW_S`, fixtures included; nothing fails, because machines differ."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for report in (one for reports in terminalreporter.stats.values() for one in reports):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid] += report.duration
+    slow = sorted(((spent, name) for name, spent in seconds.items() if spent > SLOW_S), reverse=True)
+    if slow:
+        terminalreporter.section(f"{len(slow)} of {len(seconds)} tests took over {SLOW_S:.0f} s (see CONTRIBUTING.md)")
+        for spent, name in slow:
+            terminalreporter.write_line(f"{spent:6.1f} s  {name}")

@@ -108,6 +108,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     MedSegError
         If the folder is incomplete, the hold-out leaks into the training set, or there are no training images.
     """
+    recipe = read_recipe(run_dir / RECIPE_FILE)  # first: a folder without a recipe fails before the slow imports
     from napari_medseg.inference.compiled_network import FAILURES
     from napari_medseg.inference.device import CPU, can_fall_back, free_cached_memory
     from training.checkpoint import read_progress
@@ -115,7 +116,7 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     from training.run_setup import choose_run_device
     from training.start_builder import ensure_start_version
 
-    rank_context, recipe = rank_context or RankContext(), read_recipe(run_dir / RECIPE_FILE)
+    rank_context = rank_context or RankContext()
     device, notice = choose_run_device(recipe, run_dir) if rank_context.device is None else (rank_context.device, "")
     began_with = ensure_start_version(run_dir, recipe.run.seed) if rank_context.is_main else ""
     rank_context.wait()

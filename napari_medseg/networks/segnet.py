@@ -2,6 +2,7 @@
 
 import itertools
 
+import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,7 +39,11 @@ class SegNet(nn.Module):
         super().__init__()
         if encoder_name not in ENCODERS:
             raise MedSegError(f"unknown encoder {encoder_name!r}; SegNet needs one of {ENCODERS}")
-        self.encoder = get_encoder(encoder_name, in_channels=in_channels, weights=None)
+        device = torch.get_default_device()
+        with torch.device("meta"):  # without weights: smp draws 120 million more for a classifier, and drops them
+            self.encoder = get_encoder(encoder_name, in_channels=in_channels, weights=None)
+        self.encoder.to_empty(device=device)
+        _initialise(self.encoder.features, in_channels)
         stages = _get_stage_widths(self.encoder.features)
         outputs = [stage[0] for stage in stages]  # a decoder stage ends with the width that the next stage needs
         above = [outputs[0], *(stage[-1] for stage in stages[:-1])]
@@ -60,6 +65,16 @@ class SegNet(nn.Module):
             features = stage(functional.max_unpool2d(features, indices.pop(), POOL))
         logits: Tensor = self.head(features)
         return logits
+
+
+def _initialise(layers: nn.Sequential, in_channels: int) -> None:
+    """Draw the weights of an encoder as torchvision does, and of a first layer that smp replaced as smp does."""
+    for number, layer in enumerate(layers):
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.reset_parameters()
+        if isinstance(layer, nn.Conv2d) and (number > 0 or in_channels == 3):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def _get_stage_widths(layers: nn.Sequential) -> list[list[int]]:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workflow_fixtures import dropped, open_workspace, ws
+from workflow_fixtures import checked_samples, dropped, open_workspace, ws
 from workflow_phantoms import real_version
 
 from napari_medseg.cli.main import main
 from napari_medseg.core.model_registry import ModelRegistry
 
-__all__ = ["dropped", "medseg", "open_workspace", "ws"]
+__all__ = ["checked_samples", "dropped", "medseg", "open_workspace", "ws"]
 
 
 @pytest.fixture

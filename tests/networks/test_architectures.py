@@ -48,10 +48,9 @@ def test_every_smp_architecture_is_listed() -> None:
     assert {"unet", "unetplusplus", "fpn", "pspnet", "deeplabv3plus", "segformer"} <= set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("in_channels", [1, 3])
 @pytest.mark.parametrize("text", [text for system in REFERENCES.values() for text in system])
-def test_every_network_of_the_reference_systems_learns(text: str, in_channels: int) -> None:
-    network = step(text, in_channels)
+def test_every_network_of_the_reference_systems_learns(text: str) -> None:
+    network = step(text, in_channels=1)
     idle = {name for name, parameter in network.named_parameters() if parameter.grad is None}
     if text.startswith("pspnet"):  # smp's looks at the encoder's first three halvings
         assert {name.split(".")[1] for name in idle} == {"layer3", "layer4"}

@@ -82,14 +82,22 @@ def test_more_channels_take_the_colours_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoder", ["resnet18", "densenet121", "mit_b0", "mobileone_s0", "xception", "vgg11", "tu-convnext_atto"]
+    "text",
+    [
+        "unet:resnet18",
+        "unet:densenet121",
+        "unet:mit_b0",
+        "unet:mobileone_s0",
+        "unet:xception",
+        "segnet:vgg11",
+        "unet:tu-convnext_atto",
+    ],
 )
 @pytest.mark.parametrize("channels", [1, 4])
-def test_encoders_of_all_kinds_are_fitted_in_their_first_layer(encoder: str, channels: int) -> None:
+def test_encoders_of_all_kinds_are_fitted_in_their_first_layer(text: str, channels: int) -> None:
     torch.manual_seed(0)
-    rgb = build_network(parse_architecture(f"unet:{encoder}", 3, 2)).eval()
-    other = build_network(parse_architecture(f"unet:{encoder}", channels, 2)).eval()
-    load_encoder_state(other, encoder_state(rgb), encoder)
+    rgb, other = (build_network(parse_architecture(text, given, 2)).eval() for given in (3, channels))
+    load_encoder_state(other, encoder_state(rgb), parse_architecture(text, 3, 2).encoder)
     plane = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
         answers = [

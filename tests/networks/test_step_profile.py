@@ -1,4 +1,6 @@
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -18,9 +20,27 @@ def test_a_step_takes_time_and_at_least_the_memory_of_its_activations() -> None:
     assert 0 < small.seconds < large.seconds
 
 
-def test_a_step_that_fails_says_why() -> None:
-    with pytest.raises(MedSegError, match=r"unknown architecture 'nope'.*Use fewer or smaller planes"):
-        measure_step_cost(WIDE.model_copy(update={"name": "nope"}), StepSettings())
+@pytest.mark.parametrize(
+    ("process", "said"),
+    [
+        ("echo first >&2; echo 'no memory today' >&2; exit 1", "failed: no memory today. Use fewer or smaller planes"),
+        ("exit 1", "no reason given"),
+        ("kill -9 $$", r"ended from outside \(-9\), maybe because memory ran out"),
+    ],
+)
+def test_a_step_that_fails_says_why(process: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{process}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(MedSegError, match=said):
+        measure_step_cost(WIDE, StepSettings())
+
+
+def test_an_unknown_network_is_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    order = {"architecture": WIDE.model_dump() | {"name": "nope"}, "size": {}}
+    assert main([json.dumps(order)]) == 1
+    assert "unknown architecture 'nope'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_an_error_of_torch_is_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:

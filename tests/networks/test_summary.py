@@ -1,9 +1,11 @@
+import sys
+from pathlib import Path
+
 import pytest
-import torch
 from torch import Tensor, nn
 
 from napari_medseg.networks import build_network, parse_architecture
-from napari_medseg.networks.step_profile import StepSettings
+from napari_medseg.networks.step_profile import StepCost, StepSettings
 from napari_medseg.networks.summary import LayerRow, list_layers, summarise_network
 
 
@@ -62,13 +64,17 @@ def test_the_parts_of_a_network_add_up_to_the_whole(text: str) -> None:
     assert not any(module._forward_hooks for module in network.modules())
 
 
-def test_a_summary_holds_all_of_it() -> None:
-    torch.manual_seed(0)
+def test_a_summary_holds_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = StepCost(seconds=0.25, peak_bytes=7_000_000)
+    python = tmp_path / "python"  # `test_step_profile` measures a real step
+    python.write_text(f"#!/bin/sh\necho '{cost.model_dump_json()}'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     architecture = parse_architecture("conv_unet", 1, 2).model_copy(update={"options": {"widths": [4, 8]}})
     size = StepSettings(side_px=64)
     found = summarise_network(build_network(architecture), architecture, size, 2)
     assert found.rows[0].kind == "ConvUNet"
     assert {"encoder", "encoder.levels", "decoder", "head"} <= {row.path for row in found.rows}
     assert found.receptive_field.side_px == 5 + 1 + 2 * 4 + 4  # two convolutions, a pooling, two twice as wide, two
-    assert found.step.seconds > 0
+    assert found.step == cost
     assert found.step_size == size

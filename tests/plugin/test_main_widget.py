@@ -98,23 +98,23 @@ def test_an_unusable_drop_is_one_message_and_nothing_changes(
     assert list(viewer.layers) == [mine]
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_all_sections_are_in_view_at_1280_by_720(
-    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path, theme: str
+def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    viewer.theme = theme
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
     area = widget.dock.findChild(QScrollArea)
     qtbot.waitUntil(lambda: area.viewport().height() > 600)
     improve = widget.dock.retrain_panel
-    for page in (improve._hint_page, improve.progress):
-        improve._pages.show_page(page)
-        qtbot.wait(50)
-        content = area.widget()
-        assert content.minimumSizeHint().width() <= area.viewport().width()
-        assert content.sizeHint().height() <= area.viewport().height()
-    assert widget.width() <= 360
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        for page in (improve._hint_page, improve.progress):
+            improve._pages.show_page(page)
+            qtbot.wait(50)
+            content = area.widget()
+            assert content.minimumSizeHint().width() <= area.viewport().width(), theme
+            assert content.sizeHint().height() <= area.viewport().height(), theme
+        assert widget.width() <= 360, theme
 
 
 def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(

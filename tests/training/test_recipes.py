@@ -1,7 +1,7 @@
 """Every recipe of the repository learns one step from phantoms and makes a version that the predictor opens."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from torchvision.models.resnet import Bottleneck, ResNet
 from training_phantoms import SIDE, phantom
 
 import training
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import build_network
+from napari_medseg.networks import build_network, fcn_deeplab
 from napari_medseg.networks.architectures import get_default_encoder
 from training.__main__ import main as train
 from training.benchmark.suite import read_suite
@@ -32,8 +33,11 @@ from training.recipe_keys import merge_keys
 
 HERE = Path(training.__file__).parent
 SMALL_SIDE = {"min_side_px": SIDE, "max_side_px": SIDE}
+SMALL_WIDTHS = [8, 8, 16]
+SMALLEST_NETWORK = {"name": "conv_unet", "encoder": "", "options": {"widths": SMALL_WIDTHS}}
 SMALL_ENCODERS = {"resnet101": "resnet18", "resnet50": "resnet18", "tu-xception71": "mobilenet_v2", "vgg16_bn": "vgg11"}
-SMALL_WIDTHS = {"conv_unet": [8, 8, 16], "inception_unet": [8, 8, 16]}
+FIXED_ENCODER = ("fcn", "deeplabv3_tv")
+"""They have no encoder below ResNet-50; `small_resnets` makes it one."""
 BUNDLED = {path.stem: read_model_recipe(path) for path in sorted((HERE / "recipes").glob("*.json"))}
 ROWS = {
     f"{path.stem}: {row.name}": recipe
@@ -58,58 +62,82 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def small_resnets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give FCN and torchvision's DeepLabV3 a ResNet of one block a stage."""
+
+    def build(*, weights: None, replace_stride_with_dilation: list[bool]) -> ResNet:
+        return ResNet(Bottleneck, [1, 1, 1, 1], replace_stride_with_dilation=replace_stride_with_dilation)
+
+    monkeypatch.setitem(fcn_deeplab.ENCODERS, "resnet50", build)
+
+
 def shrink_network(network: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the same kind of network small; `fcn` and `deeplabv3_tv` have no encoder below ResNet-50."""
-    if network["name"] in SMALL_WIDTHS:
-        return {"options": {"widths": SMALL_WIDTHS[network["name"]]}}
+    """What makes the same kind of network small."""
+    if network["name"] in ("conv_unet", "inception_unet"):
+        return {"options": {"widths": SMALL_WIDTHS}}
     encoder = network.get("encoder") or get_default_encoder(network["name"])
-    small = "resnet50" if network["name"] in ("fcn", "deeplabv3_tv") else SMALL_ENCODERS.get(encoder, encoder)
+    small = "resnet50" if network["name"] in FIXED_ENCODER else SMALL_ENCODERS.get(encoder, encoder)
     return {"encoder": small}
 
 
-def list_different_in_small() -> dict[str, ModelRecipe]:
-    """One recipe of several that differ in the size of the encoder or in texts alone."""
-    different: dict[str, ModelRecipe] = {}
-    names: dict[int, str] = {}
-    for name, base in (BUNDLED | ROWS).items():
-        small = in_small(base)
-        parts = (small.card.task, small.card.architecture, small.card.preprocessing, small.recipe)
-        different.setdefault("|".join(map(repr, parts)), base)
-        names[id(base)] = name
-    return {names[id(base)]: base for base in different.values()}
-
-
-def in_small(base: ModelRecipe) -> ModelRecipe:
+def in_small(base: ModelRecipe, network: Mapping[str, Any] = SMALLEST_NETWORK) -> ModelRecipe:
     """The same recipe on three phantoms: two patches a step, as many steps as it has cycles, every stage kept."""
-    task = get_task(base.card.task)
-    network = base.card.architecture
-    in_colour = network.in_channels == 3
-    numbers = base.card.preprocessing.model_copy(update={"min_side_px": SIDE, "max_side_px": SIDE})
-    recipe = base.recipe
+    task, recipe = get_task(base.card.task), base.recipe
     changes = {"n_epochs": 1, "steps_per_epoch": recipe.n_members, "batch_size": 2, "patch_px": SIDE}
     changes |= {"window_overlap_px": min(recipe.data.window_overlap_px, SIDE // 4), "precision": "fp32", "n_threads": 1}
     changes["stages"] = tuple(merge_keys(stage, {"n_epochs": 1}) for stage in recipe.stages)
+    is_grey = base.card.architecture.in_channels != 3 or task.name == "covid"
     source = FolderSource(
         name="phantoms",
-        images="colour" if in_colour and task.name != "covid" else "grey",
+        images="grey" if is_grey else "colour",
         labels="binary" if task.name == "instruments" else "labels",
         group="^(.*)$",
         hold_out=("p2",),
     )
+    parts = {
+        "preprocessing": base.card.preprocessing.model_copy(update=SMALL_SIDE),
+        "architecture": base.card.architecture.model_copy(update=dict(network)),
+    }
     return base.model_copy(
         update={
-            "card": base.card.model_copy(
-                update={
-                    "preprocessing": numbers,
-                    "architecture": network.model_copy(update=shrink_network(network.model_dump())),
-                }
-            ),
+            "card": base.card.model_copy(update=parts),
             "encoder_weights": "none",
             "parent": "",
             "sources": (source,),
             "recipe": update_recipe(recipe, changes),
         }
     )
+
+
+def describe_run(base: ModelRecipe) -> object:
+    """All that makes one small run differ from another, whatever its network and its name."""
+    small = in_small(base)
+    run = small.recipe.run.model_copy(update={"name": "", "version": 1})
+    recipe = small.recipe.model_copy(update={"run": run})
+    return small.card.architecture, small.card.preprocessing, small.card.instances, small.card.task, recipe
+
+
+def describe_network(base: ModelRecipe) -> object:
+    """What makes one small network differ from another, whatever the task and how it is trained."""
+    return base.card.architecture.name, shrink_network(base.card.architecture.model_dump())
+
+
+def choose_different(describe: Callable[[ModelRecipe], object]) -> dict[str, ModelRecipe]:
+    """The first recipe of each description, by its name."""
+    first = {repr(describe(base)): name for name, base in reversed((BUNDLED | ROWS).items())}
+    return {name: base for name, base in (BUNDLED | ROWS).items() if name in first.values()}
+
+
+def learn_and_predict(small: ModelRecipe, data: Path, run_dir: Path) -> None:
+    make_run(small, data, data, run_dir)
+    assert train([str(run_dir)]) == 0
+    snapshot = read_snapshot(run_dir / "snapshot.json")
+    (case,) = [make_labelled_case(item, run_dir) for item in snapshot.items if item.role == "hold_out"]
+    roi_folder = read_recipe(run_dir / "recipe.json").find_roi_folder(run_dir)
+    judged = evaluate_case(Predictor.load(run_dir, "cpu", roi_folder), case, get_task(small.card.task))
+    assert judged.predicted.shape == judged.reference.shape
+    assert 0 <= judged.score.mean_dice <= 1
 
 
 @pytest.mark.parametrize("base", [*BUNDLED.values(), *ROWS.values()], ids=[*BUNDLED, *ROWS])
@@ -119,20 +147,30 @@ def test_the_network_of_a_recipe_can_be_built(base: ModelRecipe) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) > 1_000_000
 
 
-DIFFERENT = list_different_in_small()
+RUNS = choose_different(describe_run)
+OWN = sorted((HERE / "recipes" / "own").glob("*.toml"))
+IN_OWN = {read_recipe_overrides(path).architecture["name"] for path in OWN}
+"""Architectures that the recipes for own images train below."""
+NETWORKS = {
+    name: base
+    for name, base in choose_different(describe_network).items()
+    if base.card.architecture.name not in {*IN_OWN, SMALLEST_NETWORK["name"]}
+}
 
 
-@pytest.mark.parametrize("base", DIFFERENT.values(), ids=DIFFERENT)
+@pytest.mark.parametrize("base", RUNS.values(), ids=RUNS)
 def test_a_recipe_learns_a_step_and_makes_a_version_that_opens(base: ModelRecipe, data: Path, tmp_path: Path) -> None:
-    small = in_small(base)
-    make_run(small, data, data, tmp_path)
-    assert train([str(tmp_path)]) == 0
-    snapshot = read_snapshot(tmp_path / "snapshot.json")
-    (case,) = [make_labelled_case(item, tmp_path) for item in snapshot.items if item.role == "hold_out"]
-    roi_folder = read_recipe(tmp_path / "recipe.json").find_roi_folder(tmp_path)
-    judged = evaluate_case(Predictor.load(tmp_path, "cpu", roi_folder), case, get_task(base.card.task))
-    assert judged.predicted.shape == judged.reference.shape
-    assert 0 <= judged.score.mean_dice <= 1
+    learn_and_predict(in_small(base), data, tmp_path)
+
+
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize("base", NETWORKS.values(), ids=NETWORKS)
+def test_a_network_of_the_recipes_learns_a_step_and_makes_a_version_that_opens(
+    base: ModelRecipe, data: Path, tmp_path: Path
+) -> None:
+    small = in_small(base, shrink_network(base.card.architecture.model_dump()))
+    plain = update_recipe(small.recipe, {"stages": (), "augmentation": "none", "loss": "dice", "keep": "last"})
+    learn_and_predict(small.model_copy(update={"recipe": plain}), data, tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted((HERE / "suites").glob("*.toml")), ids=lambda path: path.stem)
@@ -144,7 +182,8 @@ def test_later_stages_learn_more_slowly_at_either_size(path: Path) -> None:
             assert all(later < earlier for earlier, later in itertools.pairwise(rates)), row.name
 
 
-@pytest.mark.parametrize("path", sorted((HERE / "recipes" / "own").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
 def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path, tmp_path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 30
     changes = read_recipe_overrides(path)

@@ -1,8 +1,6 @@
-"""The whole run, in the process of the test and in its own."""
+"""The whole run, in the process of the test; `test_run_folder` and `tests/cli/train` have runs of their own process."""
 
 import itertools
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,15 +140,6 @@ def test_a_resumed_run_reserves_time_for_its_last_validation(make_run: MakeRun) 
     assert progress.epoch == 1
     assert setup.time_budget.reserved_s == pytest.approx(FINAL_WORK_S + 1.5 * progress.validation_s)
     assert progress.validation_s > 0
-
-
-def test_a_run_in_its_own_process_ends_well(make_run: MakeRun) -> None:
-    run_dir = make_run(n_epochs=1)
-    command = [sys.executable, "-P", "-m", "training", str(run_dir)]
-    done = subprocess.run(command, cwd=run_dir, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert isinstance(events_of(run_dir)[-1], Finished)
-    assert "Finished" in (run_dir / "log.txt").read_text()
 
 
 def test_weights_that_explode_leave_the_old_version(make_run: MakeRun, base_version: Path) -> None:

@@ -15,9 +15,10 @@ from held_files import OPEN_FILES, refuse_held_files
 
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from training import run_folder
+from training import run_control, run_folder
 from training.__main__ import main, run
-from training.checkpoint import read_progress
+from training.checkpoint import TrainingProgress, read_progress
+from training.learner import Learner
 from training.run_folder import (
     CANCEL_FILE,
     CHECKPOINT_FILE,
@@ -108,12 +109,13 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun)
     whole, paused = make_run("whole", **recipe), make_run("paused", checkpoint_every_steps=2, **recipe)
     assert main([str(whole)]) == 0
     command = [sys.executable, "-P", "-m", "training", str(paused)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=paused, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (paused / CHECKPOINT_FILE).exists():
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 3
+    assert "Paused" in (paused / "log.txt").read_text()
     last = events_of(paused)[-1]
     assert isinstance(last, Paused)
     assert last.step % 16 > 0, "it did not wait for the end of an epoch"
@@ -124,24 +126,27 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun)
     assert [event.train_loss for event in epochs[0]] == [event.train_loss for event in epochs[1]]
 
 
-def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(make_run: MakeRun) -> None:
+class Killed(BaseException):
+    """Nothing handles it, as nothing handles SIGKILL; `tests/endurance` kills real processes."""
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = {"n_epochs": 2, "steps_per_epoch": 6}
     whole, killed = make_run("whole", **recipe), make_run("killed", checkpoint_every_steps=2, **recipe)
     assert main([str(whole)]) == 0
-    program = (
-        "import os, sys, pathlib\n"
-        "from training import run_control\n"
-        "save = run_control.save_checkpoint\n"
-        "def save_then_die(run_dir, learner, progress):\n"
-        "    save(run_dir, learner, progress)\n"
-        "    if progress.step == 4:\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "run_control.save_checkpoint = save_then_die\n"
-        "from training.__main__ import main\n"
-        "main([sys.argv[1]])\n"
-    )
-    dead = subprocess.run([sys.executable, "-P", "-c", program, str(killed)], check=False, capture_output=True)
-    assert dead.returncode == -9
+    save = run_control.save_checkpoint
+
+    def save_then_die(run_dir: Path, learner: Learner, progress: TrainingProgress) -> None:
+        save(run_dir, learner, progress)
+        if progress.step == 4:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_control, "save_checkpoint", save_then_die)
+        with pytest.raises(Killed):
+            main([str(killed)])
     assert (read_progress(killed).epoch, read_progress(killed).step) == (0, 4)
     assert main([str(killed)]) == 0
     assert compute_file_sha256(whole / "model.safetensors") == compute_file_sha256(killed / "model.safetensors")

@@ -1,5 +1,5 @@
 """The workspace that all tests of the workflow share."""
 
-from workflow_fixtures import dropped, open_workspace, ws
+from workflow_fixtures import checked_samples, dropped, open_workspace, train_here, ws
 
-__all__ = ["dropped", "open_workspace", "ws"]
+__all__ = ["checked_samples", "dropped", "open_workspace", "train_here", "ws"]

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted, real_version, write_version
+from light_engine import write_light_python
+from workflow_phantoms import SHAPE, phantom, phantom_labels, predicted, write_version
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, Review, ReviewState
+from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases, list_cases, list_current_corrections, load_image
 from napari_medseg.workflow.review import (
@@ -321,7 +323,7 @@ def test_a_large_volume_is_accepted_whole(ws: Workspace) -> None:
 
 
 def test_engine_predicts_in_a_worker_and_the_main_thread_only_writes_the_row(ws: Workspace, tmp_path: Path) -> None:
-    real_version(tmp_path / "bundled" / "lungs-unet" / "1")
+    ws.engine = Engine(write_light_python(tmp_path))
     image = phantom(0)
     case = add_cases(ws, [image], "lungs")[0]
     events = predict(ws, case, image, with_uncertainty_map=True)

@@ -1,6 +1,7 @@
 """A run between its start and its end: paused, taken up again, given up."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.run_control import start_detached
 from napari_medseg.workflow.workspace import Workspace
+from training.__main__ import run as train
 from training.run_folder import (
     CHECKPOINT_FILE,
     PROCESS_FILE,
@@ -28,6 +30,7 @@ from training.run_folder import (
     Paused,
     append_event,
     get_events_offset,
+    pause_on_signals,
 )
 
 Reopen = Callable[[], Workspace]
@@ -247,11 +250,19 @@ def test_a_real_run_pauses_and_goes_on_after_its_project_was_moved(
     ws.close()
     (tmp_path / "project").rename(tmp_path / "another disk")
     ws = open_workspace("another disk")
-    again = run_control.resume(ws, run_control.find_paused_run(ws))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", shutil.which("true"))  # its process ends at once; it is trained here
+        again = run_control.resume(ws, run_control.find_paused_run(ws))
+        ws.child_processes[run.id].wait()
     assert again.id == run.id
-    events, offset = until(ws, again, EpochEnded, offset)
-    assert next(event for event in events if isinstance(event, EpochEnded)).epoch == stood.epoch + 1
-    run_control.cancel(ws, again)
+    folder = run_control.get_run_folder(ws, run)
+    with pause_on_signals(folder):  # forgets the pause, as the process of a run does
+        for event in train(folder, time.monotonic()):
+            append_event(folder, event)
+            if isinstance(event, EpochEnded):
+                assert event.epoch == stood.epoch + 1
+                run_control.cancel(ws, again)
     events, _ = until(ws, again, Finished, offset)
+    assert sum(isinstance(event, EpochEnded) for event in events) == 1
     assert ws.project.get_record(Run, run.id).state is RunState.CANCELLED
     assert retrain.keep_old(ws, again).id == "lungs-unet@2"

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,13 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def test_an_architecture_is_summarised_as_a_table(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(os.environ, "COLUMNS", "160")
+    python = tmp_path / "python"  # the next test measures a real step
+    python.write_text('#!/bin/sh\necho \'{"seconds": 0.25, "peak_bytes": 7000000}\'\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     size = ("--side", "64", "--channels", "1", "--depth", "2", "--device", "cpu", "--precision", "fp32")
     code, out, _ = run(capsys, "conv_unet", *size)
     assert code == 0

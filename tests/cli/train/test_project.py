@@ -63,6 +63,7 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     assert written.loss.terms == "focal_dice"
     assert written.run.compare_with == str(tmp_path / "registry" / "lungs-unet" / "77")
     assert (folder / "start.json").is_file()
+    assert "Finished" in (folder / "log.txt").read_text(encoding="utf-8")
     assert not read_snapshot(folder / "snapshot.json").filter_by_role(Role.REPLAY)
     events = [event for event, _ in read_events(folder)]
     assert sum(isinstance(event, EpochEnded) for event in events) == 2
@@ -75,15 +76,22 @@ def test_a_recipe_with_another_network_is_trained_on_corrections_and_compared_wi
     assert card.lineage.began_with == "random weights, as asked for"
 
 
-def test_a_run_from_another_version_for_some_epochs(medseg: Call, place: tuple[object, ...], tmp_path: Path) -> None:
+def test_a_run_from_another_version_for_some_epochs_is_not_promoted_without_proof(
+    medseg: Call, place: tuple[object, ...], tmp_path: Path
+) -> None:
     code, _, err = medseg("train", "project", "--from", "lungs-unet@999", *place)
     assert (code, "'lungs-unet@76', 'lungs-unet@77'" in err) == (1, True), err
     recipe = tmp_path / "small.json"
     recipe.write_text(json.dumps({"recipe": SMALL}))
-    code, _, err = medseg(
-        "train", "project", "--from", "lungs-unet@76", "--epochs", 1, "--recipe", recipe, "--json", *place
-    )
-    assert code == 0, err
+    how = ("--from", "lungs-unet@76", "--epochs", 1, "--recipe", recipe, "--promote", "--json")
+    code, out, err = medseg("train", "project", *how, *place)
+    assert code == 1, err
+    assert "is not promoted" in err
+    answer = json.loads(out)
+    assert (answer["model"], answer["live"]) == ("lungs-unet@78", "lungs-unet@77")
+    assert answer["verdict"]["decision"] != "better", "one hold-out case proves nothing"
+    listed = json.loads(medseg("models", "list", "--json", *place[2:])[1])
+    assert next(entry["model"] for entry in listed if entry["model"].startswith("lungs-")) == "lungs-unet@78"
     folder = only_run(tmp_path / "project")
     written = read_recipe(folder / "recipe.json")
     assert Path(written.run.base).name == "76"
@@ -106,23 +114,3 @@ def test_a_reason_without_a_promotion_is_wrong_usage(medseg: Call, place: tuple[
     assert (code, out) == (2, "")
     assert "--reason is only used with --promote" in err
     assert not (tmp_path / "project" / "runs").is_dir() or not list((tmp_path / "project" / "runs").iterdir())
-
-
-def test_train_runs_compares_and_keeps_the_old_one_without_proof(
-    medseg: Call, ws: Workspace, tmp_path: Path, registry: Path
-) -> None:
-    for number in range(2):
-        accepted(ws, number)
-    ws.close()
-    place = ("--project", ws.project.folder, "--registry", registry)
-    recipe = tmp_path / "small.json"
-    recipe.write_text(json.dumps({"recipe": SMALL}))
-    code, out, err = medseg("train", "project", "--epochs", 1, "--recipe", recipe, "--promote", "--json", *place)
-    answer = json.loads(out)
-    assert answer["model"] == "lungs-unet@78"
-    assert answer["live"] == "lungs-unet@77"
-    assert answer["verdict"]["decision"] != "better", "one hold-out case proves nothing"
-    assert code == 1
-    assert "is not promoted" in err
-    listed = json.loads(medseg("models", "list", "--json", "--registry", registry)[1])
-    assert next(entry["model"] for entry in listed if entry["model"].startswith("lungs-")) == "lungs-unet@78"

@@ -1,19 +1,18 @@
 """`medseg train resume`: paused and prepared runs go on to the same result, and the command that does it is printed."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image as Picture
 from workflow_phantoms import accepted, phantom, phantom_labels, real_version
 
+from napari_medseg.core.model_card import read_card
 from napari_medseg.workflow.workspace import Workspace
+from training.__main__ import main as train
 from training.run_folder import CANCEL_FILE, PAUSE_FILE, EpochEnded, Paused, read_events
 
 Call = Callable[..., tuple[int, str, str]]
@@ -41,32 +40,41 @@ def wish_after_an_epoch(runs_dir: Path, wish: str) -> threading.Thread:
     return thread
 
 
-def test_a_run_on_folders_is_resumed_by_its_folder(medseg: Call, tmp_path: Path) -> None:
+def test_a_prepared_run_is_paused_resumed_trained_elsewhere_and_evaluated(medseg: Call, tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
-    for number in range(6):
+    for number in range(5):
         Picture.fromarray(phantom(number).pixels).save(tmp_path / "images" / f"p{number}.png")
-        Picture.fromarray(phantom_labels().astype(np.uint8)).save(tmp_path / "masks" / f"p{number}.png")
-    changes = {
-        "recipe": {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64},
-        "preprocessing": {"min_side_px": 64, "max_side_px": 64},
-    }
+        Picture.fromarray(phantom_labels()).save(tmp_path / "masks" / f"p{number}.png")
+    changes = {"recipe": SMALL, "preprocessing": {"min_side_px": 64, "max_side_px": 64}}
     (tmp_path / "small.json").write_text(json.dumps(changes))
     run_dir = tmp_path / "runs" / "one"
-    where = ("--images", tmp_path / "images", "--masks", tmp_path / "masks", "--registry", tmp_path / "registry")
-    what = ("--labels", "dark,darker", "--recipe", tmp_path / "small.json", "--epochs", 3, "--out", run_dir)
+    own = ("--images", tmp_path / "images", "--masks", tmp_path / "masks", "--labels", "dark,darker")
+    how = ("--epochs", 3, "--recipe", tmp_path / "small.json", "--registry", tmp_path / "registry", "-o", run_dir)
+    code, out, err = medseg("train", "folders", *own, *how, "--prepare", "--json")
+    assert code == 0, err
+    prepared = json.loads(out)
+    assert prepared["folder"] == str(run_dir)
+    assert prepared["train"].endswith(f"-m training {run_dir}")
+    assert prepared["judge"] == f"medseg train resume {run_dir}"
+    assert not list(read_events(run_dir))
+
     wish = wish_after_an_epoch(tmp_path / "runs", PAUSE_FILE)
-    code, out, err = medseg("train", "folders", *where, *what)
+    code, out, err = medseg("train", "resume", run_dir)
     wish.join()
     assert code == 3, err
     assert f"medseg train resume {run_dir}" in out
     (stood,) = (event for event, _ in read_events(run_dir) if isinstance(event, Paused))
     assert stood.epoch < 3
+    assert train([str(run_dir)]) == 0  # what the printed command does, elsewhere
+    assert (run_dir / "evaluation.html").is_file(), "evaluated in the pass that compares it"
     code, out, err = medseg("train", "resume", run_dir)
     assert code == 0, err
-    assert (run_dir / "model.safetensors").exists()
     assert "To use it in the window" in out
-    assert "is finished" in medseg("train", "resume", run_dir)[2]
+    assert read_card(run_dir / "card.json").hold_out[0].n_images == 1
+    assert (run_dir / "model.safetensors").exists()
+    assert (run_dir / "older.json").is_file(), "what its descendants replay"
+    assert "is finished and evaluated" in medseg("train", "resume", run_dir)[2]
     assert "is no run folder" in medseg("train", "resume", tmp_path)[2]
 
 
@@ -95,34 +103,6 @@ def test_a_projects_run_is_resumed_by_its_task(medseg: Call, tmp_path: Path) -> 
     assert code == 0, err
     assert json.loads(out)["model"] == "lungs-unet@78"
     assert json.loads(out)["live"] == "lungs-unet@77"
-
-
-def test_a_prepared_run_is_trained_elsewhere_and_evaluated_by_resuming(medseg: Call, tmp_path: Path) -> None:
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
-    for number in range(5):
-        Picture.fromarray(phantom(number).pixels).save(tmp_path / "images" / f"p{number}.png")
-        Picture.fromarray(phantom_labels()).save(tmp_path / "masks" / f"p{number}.png")
-    changes = {"recipe": SMALL, "preprocessing": {"min_side_px": 64, "max_side_px": 64}}
-    (tmp_path / "small.json").write_text(json.dumps(changes))
-    run_dir = tmp_path / "run"
-    own = ("--images", tmp_path / "images", "--masks", tmp_path / "masks", "--labels", "dark,darker")
-    how = ("--epochs", 1, "--recipe", tmp_path / "small.json", "--registry", tmp_path / "registry", "-o", run_dir)
-    code, out, err = medseg("train", "folders", *own, *how, "--prepare", "--json")
-    assert code == 0, err
-    prepared = json.loads(out)
-    assert prepared["folder"] == str(run_dir)
-    assert prepared["train"].endswith(f"-m training {run_dir}")
-    assert prepared["judge"] == f"medseg train resume {run_dir}"
-    assert not list(read_events(run_dir))
-    subprocess.run([sys.executable, "-P", "-m", "training", str(run_dir)], check=True, timeout=200)
-    assert (run_dir / "evaluation.html").is_file(), "evaluated in the pass that compares it"
-    code, out, err = medseg("train", "resume", run_dir, "--json")
-    assert code == 0, err
-    answer = json.loads(out)
-    assert answer["hold_out"][0]["n_images"] == 1
-    assert (run_dir / "older.json").is_file(), "what its descendants replay"
-    assert "is finished and evaluated" in medseg("train", "resume", run_dir)[2]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from light_engine import write_light_python
 
 import napari_medseg
 from napari_medseg.core import formats
@@ -52,6 +53,20 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     running = Engine()
+    running.start()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def light_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Starts an engine that predicts without torch: for tests of the process, not of what it answers."""
+    return write_light_python(tmp_path_factory.mktemp("light"))
+
+
+@pytest.fixture(scope="module")
+def light_engine(light_python: str) -> Iterator[Engine]:
+    running = Engine(light_python)
     running.start()
     yield running
     running.close()
@@ -134,8 +149,8 @@ def test_a_model_that_predicts_inside_a_roi_gets_it_in_the_engine_too(engine: En
     assert "lungs: 1 slice" in [event.text for event in events if isinstance(event, PredictionProgress)]
 
 
-def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
-    engine, states = Engine(), list[str]()
+def test_starting_does_not_wait_and_states_are_told(light_python: str, version: Path) -> None:
+    engine, states = Engine(light_python), list[str]()
     engine.state_changed.connect(states.append)
     began = time.monotonic()
     engine.start()
@@ -155,32 +170,32 @@ def test_starting_does_not_wait_and_states_are_told(version: Path) -> None:
 
 
 @needs_linux
-def test_a_killed_engine_is_restarted_with_a_message_and_nothing_is_lost(engine: Engine, version: Path) -> None:
-    image = noise(60, 256, 256)
+def test_a_killed_engine_is_restarted_with_a_message_and_nothing_is_lost(light_engine: Engine, version: Path) -> None:
+    image = noise(60, 64, 64)
     before = image.pixels.copy()
-    events = engine.predict(image, version)
+    events = light_engine.predict(image, version)
     while not (isinstance(event := next(events), PredictionProgress) and event.done > 0):
         pass
-    assert engine.state == "busy"
-    assert engine.pid is not None
+    assert light_engine.state == "busy"
+    assert light_engine.pid is not None
     assert segments()
-    killed = engine.pid
+    killed = light_engine.pid
     os.kill(killed, signal.SIGKILL)
     with pytest.raises(MedSegError, match=r"killed, perhaps because memory ran out.*restarted.*predict again"):
         list(events)
     assert not segments()
     np.testing.assert_array_equal(image.pixels, before)
-    assert engine.state in ("starting", "ready")
-    assert engine.pid != killed
-    assert last(engine.predict(image.replace_pixels(image.pixels[:2]), version)).labels.shape == (2, 256, 256)
+    assert light_engine.state in ("starting", "ready")
+    assert light_engine.pid != killed
+    assert last(light_engine.predict(image.replace_pixels(image.pixels[:2]), version)).labels.shape == (2, 64, 64)
 
 
-def test_an_engine_killed_while_idle_comes_back(engine: Engine) -> None:
-    wait_until(lambda: engine.state == "ready")
-    assert engine.pid is not None
-    killed = engine.pid
+def test_an_engine_killed_while_idle_comes_back(light_engine: Engine) -> None:
+    wait_until(lambda: light_engine.state == "ready")
+    assert light_engine.pid is not None
+    killed = light_engine.pid
     os.kill(killed, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-    wait_until(lambda: engine.pid != killed and engine.state == "ready")
+    wait_until(lambda: light_engine.pid != killed and light_engine.state == "ready")
 
 
 def cancelled_after(stop: Callable[[], None], events: Iterator[object]) -> float:
@@ -217,24 +232,24 @@ def test_a_prediction_that_gives_way_leaves_the_engine_warm(engine: Engine, vers
 
 
 @needs_linux
-def test_an_engine_that_does_not_obey_is_replaced(engine: Engine, version: Path) -> None:
-    wait_until(lambda: engine.state == "ready")
-    events = engine.predict(noise(80, 384, 384), version)
+def test_an_engine_that_does_not_obey_is_replaced(light_engine: Engine, version: Path) -> None:
+    wait_until(lambda: light_engine.state == "ready")
+    events = light_engine.predict(noise(80, 64, 64), version)
     next(events)
-    stuck = engine.pid
+    stuck = light_engine.pid
     assert stuck is not None
     os.kill(stuck, signal.SIGSTOP)
     began = time.monotonic()
-    engine.cancel()
+    light_engine.cancel()
     with pytest.raises(PredictionCancelled):
         list(events)
     assert time.monotonic() - began < 0.5
-    wait_until(lambda: engine.pid != stuck and engine.state == "ready")
+    wait_until(lambda: light_engine.pid != stuck and light_engine.state == "ready")
     assert not is_alive(stuck)
 
 
-def test_cancel_reaches_those_that_wait_and_a_starting_engine(version: Path) -> None:
-    engine = Engine()
+def test_cancel_reaches_those_that_wait_and_a_starting_engine(light_python: str, version: Path) -> None:
+    engine = Engine(light_python)
     try:
         events = engine.predict(noise(64, 64), version)
         next(events)
@@ -249,19 +264,19 @@ def test_cancel_reaches_those_that_wait_and_a_starting_engine(version: Path) -> 
         engine.close()
 
 
-def test_a_forgotten_prediction_frees_the_engine(engine: Engine, version: Path) -> None:
-    events = engine.predict(noise(80, 384, 384), version)
+def test_a_forgotten_prediction_frees_the_engine(light_engine: Engine, version: Path) -> None:
+    events = light_engine.predict(noise(80, 64, 64), version)
     next(events), next(events)
     events.close()  # type: ignore[attr-defined]
     assert not segments()
-    assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
+    assert last(light_engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
 
 
-def test_two_threads_take_turns(engine: Engine, version: Path) -> None:
+def test_two_threads_take_turns(light_engine: Engine, version: Path) -> None:
     images = [noise(4, 96, 96), noise(3, 64, 64)]
     results: dict[int, PredictionResult] = {}
     threads = [
-        threading.Thread(target=lambda n=n: results.__setitem__(n, last(engine.predict(images[n], version))))
+        threading.Thread(target=lambda n=n: results.__setitem__(n, last(light_engine.predict(images[n], version))))
         for n in range(2)
     ]
     for thread in threads:
@@ -289,11 +304,11 @@ def test_what_a_person_can_act_on_comes_back_as_words_and_the_engine_lives(
     assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
 
 
-def test_a_bug_in_the_engine_is_told_by_its_last_words(engine: Engine, version: Path) -> None:
+def test_a_bug_in_the_engine_is_told_by_its_last_words(light_engine: Engine, version: Path) -> None:
     broken = Image(np.full((64, 64), "text"), "YX", units="HU")
     with pytest.raises(MedSegError, match=r"ended unexpectedly \(ValueError: .*restarted"):
-        last(engine.predict(broken, version))
-    assert last(engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
+        last(light_engine.predict(broken, version))
+    assert last(light_engine.predict(noise(64, 64), version)).labels.shape == (64, 64)
 
 
 def test_an_engine_that_cannot_start_says_why_and_does_not_try_for_ever(tmp_path: Path, version: Path) -> None:
@@ -313,35 +328,40 @@ def test_an_engine_that_cannot_start_says_why_and_does_not_try_for_ever(tmp_path
 
 
 WINDOW = """
-import sys, warnings
+import sys
 from pathlib import Path
 import numpy as np
 from napari_medseg.core.image import Image
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.events import PredictionProgress
 
-engine = Engine()
+engine = Engine(sys.argv[1])
 engine.start()
-image = Image(np.zeros((int(sys.argv[2]), 256, 256), np.int16), "ZYX", units="HU")
-for event in engine.predict(image, Path(sys.argv[1])):
+image = Image(np.zeros((int(sys.argv[3]), 64, 64), np.int16), "ZYX", units="HU")
+for event in engine.predict(image, Path(sys.argv[2])):
     if isinstance(event, PredictionProgress) and event.done > 0:
         print(engine.pid, flush=True)
 assert "torch" not in sys.modules, "the window has torch"
 """
 
 
-def test_a_window_that_ends_takes_the_engine_along_and_has_no_torch(version: Path) -> None:
+def test_a_window_that_ends_takes_the_engine_along_and_has_no_torch(light_python: str, version: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(WINDOW), str(version), "2"], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(WINDOW), light_python, str(version), "2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
     wait_until(lambda: not is_alive(int(done.stdout.split()[0])), 5)
 
 
 @needs_linux
-def test_a_window_that_is_killed_leaves_neither_engine_nor_shared_memory(version: Path) -> None:
+def test_a_window_that_is_killed_leaves_neither_engine_nor_shared_memory(light_python: str, version: Path) -> None:
     window = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WINDOW), str(version), "300"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(WINDOW), light_python, str(version), "300"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert window.stdout is not None
     engine_pid = int(window.stdout.readline())

@@ -1,7 +1,7 @@
 """Labels are added to a task that is in use: what was labelled keeps its meaning, the model grows with the next run."""
 
 import json
-import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.project.case_files import read_case_labels
-from napari_medseg.core.records import Case, Correction, now
+from napari_medseg.core.records import Case, Correction, Run, now
 from napari_medseg.core.tasks.catalog import read_task
 from napari_medseg.core.tasks.custom_task import append_task_labels, make_custom_task, replace_task_labels
 from napari_medseg.networks import build_network, save_version
@@ -24,7 +24,7 @@ from napari_medseg.workflow.tasks import custom_tasks
 from napari_medseg.workflow.tasks.custom_tasks import add_task, read_task_file_times
 from napari_medseg.workflow.tasks.relabel_task import change_labels, is_task_in_use
 from napari_medseg.workflow.workspace import Workspace
-from training.run_folder import Failed, Finished
+from training.run_folder import Finished
 
 
 def frame(number: int) -> Image:
@@ -124,24 +124,16 @@ def test_a_label_of_a_model_or_of_a_draft_stays(larynx: Workspace) -> None:
 
 
 def test_the_model_of_before_still_predicts_and_the_next_one_knows_the_label(
-    larynx: Workspace, monkeypatch: pytest.MonkeyPatch
+    larynx: Workspace, train_here: Callable[[Callable[[], Run]], Run]
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     live_model(larynx)
     cases = [drawn(larynx, number) for number in range(3)]
     extended(larynx)
     predict(larynx, cases[0], frame(0))  # is not refused
     for number in range(3, 8):
         drawn(larynx, number, largest=3)
-    run = retrain.start_run(larynx, "larynx", None, changes=ONE_EPOCH)
-    offset, began = 0, time.monotonic()
-    last = None
-    while not isinstance(last, Finished):
-        assert time.monotonic() - began < 240
-        time.sleep(0.1)
-        events, offset = run_control.poll_run(larynx, run, offset)
-        last = events[-1] if events else last
-        assert not isinstance(last, Failed), last
+    run = train_here(lambda: retrain.start_run(larynx, "larynx", None, changes=ONE_EPOCH))
+    assert isinstance(run_control.poll_run(larynx, run)[0][-1], Finished)
     card = retrain.keep_old(larynx, run)
     assert card.architecture.classes == 4
     assert card.own_task == larynx.tasks.get_task("larynx")
