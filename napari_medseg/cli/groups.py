@@ -106,7 +106,7 @@ def remove_old_names(
 
     See docs/privacy.md. Files that were exported are not changed.
     """
-    from napari_medseg.workflow import names_in_old_runs
+    from napari_medseg.workflow.output import names_in_old_runs
 
     with open_workspace(project, registry) as ws:
         changed = names_in_old_runs.remove_old_names(ws)

@@ -178,8 +178,8 @@ def train_on_folders(
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
-    known, folders = models.read_task_catalog(), (images, masks)
-    name, made = choose_name_and_task(name, task, labels, folders, known, instances=instances)
+    catalog = models.read_task_catalog()
+    name, made = choose_name_and_task(name, task, labels, (images, masks), catalog, instances=instances)
     encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
     data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)), joins_copies=join_copies)
     pairs = check_folder_data(data)
@@ -193,9 +193,8 @@ def train_on_folders(
         run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         _fill_run(data, pairs, run_dir, overrides, models, console)
         if prepare:
-            _echo_prepared(run_dir.absolute(), as_json=as_json)
-        else:
-            train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
+            return _echo_prepared(run_dir.absolute(), as_json=as_json)
+        train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
 
 
 def _fill_run(

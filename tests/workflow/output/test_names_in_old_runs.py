@@ -10,7 +10,7 @@ from napari_medseg.core.records import Case, Run, RunState
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, read_snapshot, write_snapshot
 from napari_medseg.workflow import retrain
-from napari_medseg.workflow.names_in_old_runs import NOTE_FILE, remove_old_names
+from napari_medseg.workflow.output.names_in_old_runs import NOTE_FILE, remove_old_names
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Compared, Notice, append_event
