@@ -22,7 +22,7 @@ STORED: dict[str, dict[str, Any]] = {
 
 
 def make_noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+    return np.random.default_rng(0).integers(0, 255, shape, dtype)
 
 
 @pytest.mark.parametrize("stored", STORED)
@@ -37,8 +37,17 @@ def test_separate_planes_are_read_as_interleaved_ones(
     np.testing.assert_array_equal(formats.read(path).pixels, pixels)
 
 
-@pytest.mark.parametrize("stored", STORED)
-@pytest.mark.parametrize("lies", ["interleaved", "separate", "pages"])
+@pytest.mark.parametrize(
+    ("stored", "lies"),
+    [
+        ("plain", "interleaved"),
+        ("plain", "separate"),
+        ("tiled", "interleaved"),
+        ("compressed", "pages"),
+        ("compressed tiles with a predictor", "separate"),
+        ("big-endian", "pages"),
+    ],
+)
 def test_reading_takes_little_more_than_the_pixels(stored: str, lies: str, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     if lies == "pages":
@@ -48,7 +57,6 @@ def test_reading_takes_little_more_than_the_pixels(stored: str, lies: str, tmp_p
         pixels = np.moveaxis(pixels, -1, 0) if lies == "separate" else pixels
         planes = {"planarconfig": "separate"} if lies == "separate" else {}
         tifffile.imwrite(path, pixels, photometric="rgb", **planes, **STORED[stored])
-    formats.read(path)  # imports and caches do not count
     tracemalloc.start()
     image = formats.read(path)
     peak = tracemalloc.get_traced_memory()[1]
