@@ -84,6 +84,7 @@ def test_a_failure_says_that_its_checkpoint_is_kept(tmp_path: Path) -> None:
     assert second.message == f"{first.message} Then continue the run: its checkpoint is kept."
 
 
+@pytest.mark.renames_open_folders
 def test_a_trainer_does_not_write_where_its_folder_was(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()

@@ -224,6 +224,7 @@ def test_edits_that_no_stroke_told_of_are_accepted_and_counted(ws: Workspace) ->
 
 
 @pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.renames_open_folders
 def test_a_renamed_project_refuses_to_save_and_keeps_the_draft(
     open_workspace: Reopen, tmp_path: Path, replaced: bool
 ) -> None:
@@ -256,6 +257,7 @@ def test_a_renamed_project_refuses_to_save_and_keeps_the_draft(
     assert labels.ravel()[[5, 6]].tolist() == [1, 1], "also the stroke that was made meanwhile"
 
 
+@pytest.mark.renames_open_folders
 def test_the_first_stroke_in_a_renamed_project_is_refused_not_lost(ws: Workspace, tmp_path: Path) -> None:
     image = phantom(0)
     case, prediction = predicted(ws, image)
