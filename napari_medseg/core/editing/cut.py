@@ -16,7 +16,7 @@ from scipy.sparse import csgraph
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.geometry import read_line
-from napari_medseg.core.editing.objects import find_free_numbers, find_pieces_on_line
+from napari_medseg.core.editing.objects import MAX_NAMED, find_free_numbers, find_pieces_on_line
 from napari_medseg.core.editing.pieces import Piece
 from napari_medseg.core.errors import MedSegError
 
@@ -75,6 +75,8 @@ def _cut(canvas: Canvas, line: ArrayLike, plane: int | None, *, in_volume: bool)
         values = np.array([0, *new], canvas.labels.dtype)[parts]
         changes.append(Change(piece.box, parts > 1, values))
         texts.append(f"{canvas.name(piece.value)} into {', '.join(map(str, new[:-1]))} and {new[-1]}")
+    if len(texts) > MAX_NAMED:
+        return canvas.make_edit(f"split {len(texts)} objects, the new numbers end at {new[-1]}", changes)
     return canvas.make_edit(f"split {'; '.join(texts)}", changes)
 
 

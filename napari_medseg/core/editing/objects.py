@@ -28,6 +28,8 @@ MAX_GAP_PX = 4
 """Objects that are farther apart are not joined: they would be one number in two places."""
 MAX_SLANTED_GAP_PX = 6 * MAX_GAP_PX
 """A line that crosses a gap at a small angle is longer than the gap is wide."""
+MAX_NAMED = 4
+"""A message that names more objects is too long for one line."""
 _FULL = np.ones((3, 3), np.bool_)
 
 
@@ -183,6 +185,7 @@ def _join(canvas: Canvas, line: ArrayLike, plane: int | None, *, in_volume: bool
         changes.append(Change(box, bridge[box[-2:]].reshape(get_box_shape(box)), value))
     names = [canvas.name(value), *dict.fromkeys(f"{piece.value}" for piece in pieces if piece.value != value)]
     text = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"pieces of {names[0]}"
+    text = f"{len(names)} objects" if len(names) > MAX_NAMED else text
     return canvas.make_edit(f"joined {text} into {value}", changes, f"{canvas.name(value)} is one object already.")
 
 

@@ -87,6 +87,14 @@ def test_one_of_two_pieces_with_the_same_number_is_cut() -> None:
     assert np.bincount(cut.ravel())[7:].tolist() == [104 + 32, 32]
 
 
+def test_message_about_many_objects_fits_on_one_line() -> None:
+    canvas = Canvas(freeze(make_nuclei(150)), NUCLEI)
+    _, x = get_centre(3)
+    edit = cut_objects(canvas, [(0, x + 0.5), (131, x + 0.5)])
+    assert edit.message == "split 6 objects, the new numbers end at 156"
+    assert np.unique(apply(canvas, edit)).size == 157
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_number_of_the_new_part_is_free_when_the_largest_is_in_use(dtype: type) -> None:
     labels = make_nuclei(200).astype(dtype)
