@@ -45,7 +45,6 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
-    from training.from_folders.base_recipe import ModelRecipe
     from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_data import FolderData
     from training.from_folders.mask_pairing import PairingResult
@@ -190,29 +189,31 @@ def train_on_folders(
     if preview is not None:
         _write_preview(data, pairs, _list_donors(models), overrides, preview)
     else:
-        run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        _fill_run(data, pairs, run_dir, overrides, models, console)
+        run_dir = _fill_run(data, pairs, out, overrides, models, console)
         if prepare:
-            return _echo_prepared(run_dir.absolute(), as_json=as_json)
-        train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
+            _echo_prepared(run_dir.absolute(), as_json=as_json)
+        else:
+            train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
 
 
 def _fill_run(
     data: "FolderData",
     pairs: "PairingResult",
-    run_dir: Path,
+    out: Path | None,
     overrides: "RecipeOverrides",
     models: ModelRegistry,
     console: Console,
-) -> None:
-    """Fill a run folder; print the patients, the size of the run, and what it starts from."""
+) -> Path:
+    """Fill a run folder, `out` or a new one; print the patients, the size of the run, and what it starts from."""
     from training.from_folders.folder_data import describe_split
     from training.from_folders.folder_run import fill_run
 
+    run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     base = fill_run(data, pairs.cases, _list_donors(models), run_dir, overrides, models)
     start = base.card.lineage.began_with
     console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
+    return run_dir
 
 
 def _list_donors(models: ModelRegistry) -> "list[Donor]":
@@ -227,12 +228,6 @@ def _end_check(data: "FolderData", pairs: "PairingResult", *, skips: bool) -> ty
         echo(describe_split(data, pairs.cases))
     echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
     return typer.Exit(0 if pairs.can_train(skips=skips) else 1)
-
-
-def _print_plan(split: str, base: "ModelRecipe", n_images: int, console: Console) -> None:
-    """Print the patients, and how the model is trained."""
-    start, n_epochs = base.card.lineage.began_with, base.recipe.schedule.n_epochs
-    console.print(f"{split}\n{n_images} images, {n_epochs} epochs, starts from {start}", markup=False, soft_wrap=True)
 
 
 def _find_conflict(n_modes: int, *, has_labels: bool, has_task: bool) -> str:
