@@ -15,9 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
-
-import torch
+from typing import TYPE_CHECKING, BinaryIO
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
@@ -44,6 +42,9 @@ from napari_medseg.inference.engine.protocol import (
 from napari_medseg.inference.engine.shared_memory import SharedArray, write_result
 from napari_medseg.inference.events import PredictionOptions, PredictionResult
 from napari_medseg.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def main(device_name: str = "") -> None:
             free_cached_memory(device)  # a training on the same GPU needs it now, and the next request takes it again
 
 
-def choose_engine_device(wanted: str) -> tuple[torch.device, str]:
+def choose_engine_device(wanted: str) -> "tuple[torch.device, str]":
     """Return the wanted device, or the fastest one if it cannot be used, and why that is the CPU, if it is."""
     try:
         device, reason = choose_device(wanted), ""
@@ -124,7 +125,7 @@ class RequestQueue:
 class PredictorCache:
     """Predictors by version; the most recently used ones stay loaded."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: "torch.device") -> None:
         self._device = device
         self._warm: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 

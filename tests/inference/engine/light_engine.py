@@ -21,6 +21,8 @@ SLICE_S = 0.02
 class LightPredictor:
     """Finds the voxels above 0, slice by slice, and takes its time."""
 
+    fell_back_at = None
+
     @classmethod
     def load(cls, folder: Path, device: str) -> "LightPredictor":
         return cls()
@@ -47,8 +49,10 @@ def write_light_python(folder: Path) -> str:
 
 def serve() -> None:
     """Serve requests as the engine does, with stand-ins for the two modules that load torch."""
-    device = SimpleNamespace(choose_device=lambda: SimpleNamespace(type="cpu"), describe_device=lambda _: "CPU")
+    device = SimpleNamespace(choose_device=lambda _: SimpleNamespace(type="cpu"), describe_device=lambda _: "CPU")
     device.free_cached_memory = lambda _: None
+    device.list_devices = device.name_devices = list
+    device.explain_cpu = lambda _: ""
     for name, parts in (("device", vars(device)), ("predictor", {"Predictor": LightPredictor})):
         module = sys.modules[f"napari_medseg.inference.{name}"] = ModuleType(name)
         vars(module).update(parts)
