@@ -227,7 +227,7 @@ class Worklist(QObject):
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self.task, book)
         if task.name != self.task.name:
-            show_info(f"By its look: task set to {task.title}. If this is wrong, press U for another task.")
+            show_info(f"By its look: task set to {task.title}. If this is wrong, press U to choose another one.")
             self._switch_task(task)
 
     def _switch_task(self, task: Task) -> None:
