@@ -26,7 +26,7 @@ from napari_medseg.inference.predictor import Predictor, load_roi_predictor
 from napari_medseg.networks import load_version
 from training.evaluation.evaluate import load_case, score_labels
 from training.evaluation.hold_out_evaluation import make_labelled_case
-from training.evaluation.scores import CaseScore
+from training.evaluation.scores import CaseScore, exclude_absent_labels
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 
@@ -50,7 +50,8 @@ def main() -> None:
     predictor = _load(options.version or options.run_dir, roi_folder, options.fill_holes)
     for source, rows in _measure(predictor, options.run_dir, options.role).items():
         _print(predictor, source, "all", rows)
-        for group in sorted({row.score.group for row in rows}):
+        groups = sorted({row.score.group for row in rows})
+        for group in groups if len(groups) < len(rows) else ():
             _print(predictor, source, group, [row for row in rows if row.score.group == group])
     if options.without_lung is not None:
         print(json.dumps(_count_false_lung(predictor, options.without_lung, options.planes)), flush=True)
@@ -83,7 +84,8 @@ def _measure(predictor: Predictor, run_dir: Path, role: Role) -> dict[str, list[
     for item in snapshot.filter_by_role(role):
         loaded = load_case(make_labelled_case(item, run_dir))
         predicted = predictor.predict_labels(loaded.image)
-        score = score_labels(loaded, predicted, snapshot.task_definition).score
+        n_classes = predictor.card.architecture.classes
+        score = score_labels(loaded, predicted, snapshot.task_definition, n_classes).score
         dome = _find_domes(loaded.reference)
         shares = [float((labels > 0).mean()) for labels in (loaded.reference, predicted)]
         rows[item.source].append(Row(score, *shares, int(dome.sum()), int((dome & (predicted > 0)).sum())))
@@ -91,7 +93,7 @@ def _measure(predictor: Predictor, run_dir: Path, role: Role) -> dict[str, list[
 
 
 def _print(predictor: Predictor, source: str, group: str, rows: list[Row]) -> None:
-    dice = [row.score.mean_dice for row in rows]
+    dice = [score.mean_dice for score in exclude_absent_labels([row.score for row in rows])]
     low, high = compute_bootstrap_interval(dice)
     line: dict[str, object] = {"model": predictor.card.id, "source": source, "group": group, "n": len(rows)}
     line |= {"dice": _mean(dice), "interval": [round(low, 4), round(high, 4)], "worst": round(min(dice), 3)}
