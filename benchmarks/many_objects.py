@@ -1,7 +1,7 @@
 """Processor time of everything that handles numbered objects, for 100,000 nuclei on a picture of 8,000 px square.
 
-The time must follow the pixels of the objects, not objects x picture: each outline, mask and check works in the bounding
-box of its object, or in one pass over the picture.
+The time must follow the pixels of the objects, not objects x picture: each outline, mask and check works in the
+bounding box of its object, or in one pass over the picture.
 
     python benchmarks/many_objects.py
 """
@@ -70,7 +70,7 @@ def make_outlines() -> list[AnnotatedObject]:
     angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
     circle = RADIUS_PX * np.stack([np.sin(angles), np.cos(angles)], axis=1)
     centres = np.arange(CELL_PX / 2, SIDE_PX, CELL_PX)
-    return [AnnotatedObject("nucleus", (circle + (y, x),)) for y in centres for x in centres]
+    return [AnnotatedObject("nucleus", (circle + np.array([y, x]),)) for y in centres for x in centres]
 
 
 def make_masks() -> list[AnnotatedObject]:
