@@ -1,8 +1,7 @@
-"""The OpenGL canvas: what is built once at the start, and textures that are freed in the correct context."""
+"""Workaround for a crash when layers are removed: free their textures in the correct OpenGL context."""
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.utils.events import Event
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QWidget
@@ -39,16 +38,3 @@ class CanvasContext:
     def _on_removing(self, _event: Event) -> None:
         for canvas in self._canvases:
             canvas.makeCurrent()
-
-
-def build_layers_once(viewer: "Viewer") -> None:
-    """Add and remove an image and labels in an empty window, at its start.
-
-    napari builds the visuals, controls and shaders of a kind of layer at the first one, which takes about a second
-    each; otherwise the window would stand still for that at the first drop.
-    """
-    if not viewer.layers:
-        blank = np.zeros((2, 2), np.uint8)
-        viewer.add_image(blank, contrast_limits=(0, 1))
-        viewer.add_labels(blank)
-        viewer.layers.clear()

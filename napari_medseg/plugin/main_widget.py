@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.gl_context import CanvasContext, build_layers_once
+from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
@@ -200,18 +200,17 @@ class MedSegWidget(QWidget):
         window.installEventFilter(self)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
-        QTimer.singleShot(0, self._warm_up)
+        QTimer.singleShot(0, self._exempt_from_garbage_collection)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
 
-    def _warm_up(self) -> None:
-        """Build what the first drop needs, and exempt all that lives as long as the window from garbage collection.
+    def _exempt_from_garbage_collection(self) -> None:
+        """Exempt all that exists after the start, and lives as long as the window, from garbage collection.
 
         napari collects garbage at each removal of a layer, so at each change of case; that took half a second.
         """
         if self._window is not None:
-            build_layers_once(self._viewer)
             gc.collect()
             gc.freeze()
 
