@@ -30,11 +30,11 @@ def test_the_doctor_reports_and_predicts(medseg: Call, tmp_path: Path, monkeypat
 def test_the_exit_code_is_1_if_a_prediction_fails(
     medseg: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_prediction, "SLICE", tmp_path / "missing.dcm")
     places = ("--registry", tmp_path / "registry", "--project", tmp_path / "project")
-    code, out, _ = medseg("doctor", *places)
-    assert code == 1
-    assert "cpu: failed: " in out
     code, out, _ = medseg("doctor", "--json", "--device", "cuda:9", *places)
     assert code == 1
     assert "no device 'cuda:9' here" in json.loads(out)["trials"][0]["problem"]
+    monkeypatch.setattr(trial_prediction, "SLICE", tmp_path / "missing.dcm")
+    code, out, _ = medseg("doctor", *places)
+    assert code == 1
+    assert "cpu: failed: " in out

@@ -58,6 +58,7 @@ OTHER = {
     "checkpoint_every_steps": 10,
     "tensorboard": True,
     "seed": 13,
+    "device": "cuda:1",
     "n_threads": 1,
 }
 """Every flat key, with another value than its default."""
