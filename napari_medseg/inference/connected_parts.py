@@ -25,7 +25,7 @@ def drop_parts_apart(labels: Labels, spacing_mm: tuple[float, ...] | None, min_s
     """
     if labels.ndim != 3 or spacing_mm is None or not labels.any():
         return
-    box = ndimage.find_objects(labels > 0)[0]
+    box = ndimage.find_objects((labels > 0).view(np.uint8))[0]
     view = labels[box]
     parts, n_parts = ndimage.label(view > 0, structure=np.ones((3, 3, 3)))
     if n_parts < 2:

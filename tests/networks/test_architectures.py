@@ -99,7 +99,7 @@ def test_a_built_network_maps_channels_to_classes_on_the_same_plane() -> None:
         ({"name": "conv_unet", "encoder": "", "options": {"widths": [8]}}, "at least two"),
         ({"name": "inception_unet", "encoder": "", "options": {"widths": [8, 10]}}, "multiple of 4"),
         ({"name": "conv_unet", "encoder": "", "options": {"widths": 3.5}}, "cannot build conv_unet with options"),
-        ({"name": "conv_unet", "encoder": "", "options": {"widths": ["a", "b"]}}, "Correct the architecture"),
+        ({"name": "conv_unet", "encoder": "", "options": {"widths": "ab"}}, "Correct the architecture"),
         ({"name": "conv_unet", "encoder": "", "options": {"widths": [8, 2**70]}}, "Correct the architecture"),
     ],
 )
