@@ -35,8 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         is not changed. Also if the project or run that holds the file was renamed while it is open.
     """
     ensure_in_place(path)
-    # The end of the name must stay: libraries choose format and compression by it. The rest would make it too long.
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name[-TEMPORARY_TAIL:]}")
+    temporary = make_temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,6 +54,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a failed clean-up must not hide the error above
             temporary.unlink(missing_ok=True)
+
+
+def make_temporary_path(path: Path) -> Path:
+    """Return a free name beside `path` for a file that is not complete yet.
+
+    The end of the name stays: libraries choose format and compression by it. The rest would make it too long.
+    """
+    return path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name[-TEMPORARY_TAIL:]}")
 
 
 def _explain_failed_write(error: Exception, path: Path) -> MedSegError | None:

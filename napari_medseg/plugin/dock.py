@@ -16,7 +16,6 @@ from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.exporter import Exporter
 from napari_medseg.plugin.controllers.group_editor import GroupEditor
 from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -29,6 +28,7 @@ from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
+from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
@@ -88,6 +88,7 @@ class Dock(QWidget):
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
+        self.exporter.close_down()
         self.prediction_queue.close()
         self.worklist.close()
         self.review_region.close()
@@ -154,7 +155,8 @@ class Dock(QWidget):
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
-        self.exporter = Exporter(workspace, self)
+        self.exporter = ExportProgress(workspace)
+        self.review_panel.add(self.exporter)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)

@@ -193,6 +193,12 @@ def reject(ws: Workspace, draft: Draft) -> None:
     draft.close()
 
 
+def reject_unopened(ws: Workspace, case: Case) -> None:
+    """Reject a case whose labels are not loaded: there may be none yet, or their layer was removed."""
+    start = begin_review(ws, case, None)
+    ws.project.close_review(replace(start.review, state=ReviewState.REJECTED, closed=now()))
+
+
 def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
     """Restore the prediction and return the labels; `undo` restores the edits."""
     return draft.reset()

@@ -67,7 +67,7 @@ class AddedLabels:
             text,
             [
                 ("Merge", partial(self._merge, layer, current, then)),
-                ("Ignore it", partial(self._ignore, layer, then)),
+                ("Ignore it", partial(self._ignore, layer, current, then)),
                 ("Cancel", lambda: None),
             ],
         )
@@ -87,7 +87,11 @@ class AddedLabels:
 
     def _merge(self, layer: Labels, current: OpenCase, then: Callable[[], None]) -> None:
         work = current.edit_session
-        if current is not self._case_controller.current or work is None:
+        if (
+            current is not self._case_controller.current
+            or work is None
+            or self._case_controller.work.refuse_while_busy()
+        ):
             return
         with show_errors():
             drawn = sample_on_grid(layer, self._get_new_voxels(layer), current.image_layer)
@@ -99,9 +103,10 @@ class AddedLabels:
             layer.visible = False  # it would lie over the next image
             self.call_when_settled(then)
 
-    def _ignore(self, layer: Labels, then: Callable[[], None]) -> None:
+    def _ignore(self, layer: Labels, current: OpenCase, then: Callable[[], None]) -> None:
         self._ignored[layer] = True
-        self.call_when_settled(then)
+        if current is self._case_controller.current:  # the question was about this case, not about one opened since
+            self.call_when_settled(then)
 
 
 def sample_on_grid(layer: Labels, values: NDArray[Any], image_layer: ImageLayer) -> NDArray[Any]:

@@ -17,9 +17,9 @@ from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.controllers.open_case import EditSession, LabelsPreparer, OpenCase, PreparedLabels
+from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDecision
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
@@ -35,7 +35,7 @@ class CaseController(QObject):
     -----
     `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
     when the state of a case changed. `decided` carries a case that was accepted or rejected, `open_failed` one that
-    could not be opened.
+    could not be opened. `work` tells what cannot be done while a case is read or saved.
     """
 
     opened = Signal()
@@ -49,9 +49,12 @@ class CaseController(QObject):
         self._viewer = viewer
         self._workspace = workspace
         self.current: OpenCase | None = None
-        self._work = SingleWork(self)
-        self._work.ended.connect(self.state_changed)
-        self._preparer = LabelsPreparer(workspace, self._work)
+        self.work = CaseWork(self)
+        self.work.ended.connect(self.state_changed)
+        self._preparer = LabelsPreparer(workspace, self.work)
+        self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
+        self._decision.state_changed.connect(self.state_changed)
+        self._decision.decided.connect(self.decided)
         self._shown_state = ""
         self._tools: dict[str, dict[str, Any]] = {}  # of each task: a label of one task means nothing in another
         viewer.layers.events.removed.connect(self._on_removed)
@@ -59,18 +62,18 @@ class CaseController(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether an image is being read or labels are being saved."""
-        return self._work.is_running
+        return self.work.is_running
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case; the current case stays open until the image is read, and until its labels are accepted.
 
         Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
         """
-        self._work.call_when_free(partial(self._open, case, image, layer))
+        self.work.call_when_free(partial(self._open, case, image, layer))
 
     def close_case(self) -> None:
-        """Save and close the open case and remove its layers."""
-        self._work.stop()
+        """Save and close the open case and remove its layers. Labels that are being accepted are still recorded."""
+        self.work.stop()
         if (current := self.current) is not None:
             current.close_edit_session()
             self.current = None
@@ -78,9 +81,14 @@ class CaseController(QObject):
             self.opened.emit()
 
     def close(self) -> None:
-        """Save the draft and disconnect from the viewer. The layers stay; the next dock takes them over."""
+        """Save the draft and disconnect from the viewer. The layers stay; the next dock takes them over.
+
+        It waits for labels that are being accepted, and records them.
+        """
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._work.stop()
+        self.blockSignals(True)  # no next case opens
+        self.work.finish()
+        self.work.stop()
         if (current := self.current) is not None:
             current.close_edit_session()
             layers.release_layers(current.image_layer, current.labels_layer)
@@ -89,7 +97,7 @@ class CaseController(QObject):
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
         current = self.current
-        if current is None or self._work.must_finish:  # labels that are being saved are final
+        if current is None or self.work.must_finish:  # labels that are being saved are final
             return
         work = current.edit_session
         if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
@@ -97,21 +105,24 @@ class CaseController(QObject):
             work.recorder.show_draft()
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
-            current.lock()
-            show = partial(self._show_start, current, prediction)
-            self._preparer.run(current.case, prediction, labels, show, self.close_case)
+            if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
+                current.lock()
+                show = partial(self._show_start, current, prediction)
+                self._preparer.run(current.case, prediction, labels, show, self.close_case)
             return
         current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
 
     def _show_start(self, current: OpenCase, prediction: Prediction | None, prepared: PreparedLabels) -> None:
-        if current is self.current:
-            with ExitStack() as on_failure:
-                on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
-                self._start_edit_session(current, prepared)
-                on_failure.pop_all()
-            current.set_prediction(prediction, self._workspace.project.folder)
-            self._on_labels_changed()
+        if current is not self.current:
+            prepared.draft.close()
+            return
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+            self._start_edit_session(current, prepared)
+            on_failure.pop_all()
+        current.set_prediction(prediction, self._workspace.project.folder)
+        self._on_labels_changed()
 
     def restart_review(self) -> None:
         """Start a review of the open case from its accepted labels, else its prediction, else empty labels."""
@@ -120,34 +131,20 @@ class CaseController(QObject):
                 self.show_prediction(cases.get_case_row(self._workspace, self.current.case).prediction)
 
     def accept(self) -> None:
-        """Save the labels as a correction; then `decided` is emitted. If a check refuses them, nothing changes."""
-        if (current := self.current) is None or (work := current.edit_session) is None:
-            return
-        with show_errors():
-            work.recorder.record_external_changes()
-            labels = layers.copy_labels(work.layer)
-            self._remember_tools(current)
-            work.layer.editable = False
-            writing = open_case.write_accepted(self._workspace, current, labels, work.draft.review_region)
-            self._work.run(
-                writing, lambda done: self._record_accepted(current, labels, done), current.unlock, must_finish=True
-            )
-            self.state_changed.emit()
+        """Save the labels as a correction; then `decided` is emitted. See `ReviewDecision.accept`."""
+        self._decision.accept(self.current)
 
     def reject(self) -> None:
-        """Close the review without a correction."""
-        with show_errors():
-            if self.current is not None and self.current.edit_session is None:
-                self.show_prediction(None)
-            if (current := self.current) is not None and (work := current.edit_session) is not None:
-                work.recorder.record_external_changes()
-                self._remember_tools(current)
-                review.reject(self._workspace, work.draft)
-                self._finish_review(current, "rejected")
+        """Close the review without a correction; then `decided` is emitted."""
+        self._decision.reject(self.current)
 
     def reset(self) -> None:
         """Restore the prediction; undo restores the edits."""
-        if self.current is not None and (work := self.current.edit_session) is not None:
+        if (
+            self.current is not None
+            and (work := self.current.edit_session) is not None
+            and not self.work.refuse_while_saving()
+        ):
             with show_errors():
                 review.reset(self._workspace, work.draft)
                 work.recorder.show_draft()
@@ -163,11 +160,12 @@ class CaseController(QObject):
     def _open(self, case: Case, image: Image | None, layer: ImageLayer | None) -> None:
         if self.current is not None and self.current.case.id == case.id:
             return
+        self.work.opens_case = True
         if image is not None:
             self._show_case(case, image, layer)
         else:
             load, failed = open_case.load_image(self._workspace, case), partial(self.open_failed.emit, case)
-            self._work.run(load, lambda loaded: self._show_case(case, loaded, None), failed)
+            self.work.run(load, lambda loaded: self._show_case(case, loaded, None), failed)
 
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
@@ -255,7 +253,8 @@ class CaseController(QObject):
             self._tools[current.case.task] = labels_tools.get_tools(current.edit_session.layer)
 
     def _step_in_journal(self, step: Callable[[StrokeRecorder], Stroke | None]) -> None:
-        if (current := self.current) is not None and current.edit_session is not None:
+        current = self.current
+        if current is not None and current.edit_session is not None and not self.work.refuse_while_saving():
             with show_errors():
                 if (stroke := step(current.edit_session.recorder)) is not None:
                     layers.show_voxels(self._viewer, current.image_layer, stroke.indices)
@@ -268,23 +267,6 @@ class CaseController(QObject):
                 layers.show_state(current.labels_layer, current.case, current.state)
             self.state_changed.emit()
         self.labels_changed.emit()
-
-    def _record_accepted(self, current: OpenCase, labels: NDArray[Any], accepted: review.AcceptedFiles) -> None:
-        if current.edit_session is None:
-            return
-        with show_errors():
-            review.record_correction(self._workspace, current.edit_session.draft, labels, accepted)
-            self._finish_review(current, "accepted")
-
-    def _finish_review(self, current: OpenCase, state: str) -> None:
-        """Close the edit session; the case stays visible until another one is opened."""
-        if (work := current.edit_session) is not None:
-            work.recorder.close()
-            work.layer.editable = False
-            layers.show_state(work.layer, current.case, state)
-        current.edit_session, current.saved_state = None, state
-        self.state_changed.emit()
-        self.decided.emit(current.case)
 
     def _on_removed(self, event: Event) -> None:
         current = self.current

@@ -126,6 +126,9 @@ class OpenCase:
         Exists after the first prediction or blank start; it stays visible when the review is closed.
     edit_session
         `None` if no review is open.
+    accepted_session
+        The session whose labels are being saved as a correction. Its draft stays open until the correction is recorded,
+        also if the case is closed before.
     roi_file
         File with the labels of the region of interest, such as the lungs for lesions; `None` if there is none.
     """
@@ -137,6 +140,7 @@ class OpenCase:
     borrowed: bool = False
     labels_layer: Labels | None = None
     edit_session: EditSession | None = None
+    accepted_session: EditSession | None = None
     roi_file: Path | None = None
     _roi_labels: NDArray[Any] | None = None
 
@@ -157,7 +161,8 @@ class OpenCase:
         if work is not None:
             with show_errors():
                 work.recorder.close()
-            work.draft.close()
+            if work is not self.accepted_session:
+                work.draft.close()
 
     def lock(self) -> None:
         """Close the edit session, and make the labels read-only, because nothing records their strokes."""
@@ -165,10 +170,27 @@ class OpenCase:
         if self.labels_layer is not None:
             self.labels_layer.editable = False
 
+    def begin_saving(self, work: EditSession) -> None:
+        """Make the labels of a session read-only while they are saved as a correction."""
+        self.accepted_session = work
+        work.layer.editable = False
+
     def unlock(self) -> None:
-        """Make labels that were not accepted editable again."""
-        if self.edit_session is not None:
-            self.edit_session.layer.editable = True
+        """Make labels that were not accepted editable again; if their case was closed meanwhile, close the draft."""
+        work, self.accepted_session = self.accepted_session, None
+        if work is not None and work is self.edit_session:
+            work.layer.editable = True
+        elif work is not None:
+            work.draft.close()
+
+    def finish_review(self, state: str) -> None:
+        """Close the edit session of an accepted or rejected case; its layers stay visible."""
+        self.accepted_session = None
+        if (work := self.edit_session) is not None:
+            work.recorder.close()
+            work.layer.editable = False
+            layers.show_state(work.layer, self.case, state)
+        self.edit_session, self.saved_state = None, state
 
     def remove_layers(self, viewer: "Viewer") -> None:
         """Remove the layers of the case; a borrowed image layer stays."""

@@ -83,8 +83,7 @@ class TaskAssigner:
         """Remove cases from the list of their task; if one of them is open, the next case of the list opens."""
         current = self._case_controller.current
         is_open = current is not None and current.case.id in [case.id for case in chosen]
-        if is_open and self._case_controller.is_busy:
-            show_info("The labels are being saved. Remove the case in a moment.")
+        if is_open and self._case_controller.work.refuse_while_busy():
             return
         with show_errors():
             assignment.remove_from_list(self._workspace, chosen)

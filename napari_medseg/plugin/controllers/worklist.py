@@ -165,8 +165,7 @@ class Worklist(QObject):
 
     def step(self, by: int) -> None:
         """Go to the next (`by` = 1) or previous (-1) case in the list; the list wraps around."""
-        all_cases = [row.case for row in self.rows]
-        if all_cases:
+        if all_cases := [row.case for row in self.rows]:
             ids = [case.id for case in all_cases]
             here = self._failed_at or self._get_open_case()  # not before the case that could not be opened
             place = ids.index(here.id) if here is not None and here.id in ids else -max(0, by)
@@ -272,7 +271,8 @@ class Worklist(QObject):
     def _on_decided(self, case: Case) -> None:
         with show_errors():
             self._update_case(case)
-            self.open_next(case)
+            if not self._case_controller.work.has_call_waiting:  # the user has chosen the next case already
+                self.open_next(case)
 
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case

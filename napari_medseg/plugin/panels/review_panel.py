@@ -60,6 +60,7 @@ class ReviewPanel(CollapsibleSection):
         case_controller.opened.connect(self._on_opened)
         case_controller.labels_changed.connect(self.refresh)
         case_controller.state_changed.connect(self.refresh)
+        case_controller.work.began.connect(self.refresh)
         review_region.changed.connect(self.refresh)
         self._tick = QTimer(self)
         self._tick.timeout.connect(self._on_tick)
@@ -69,7 +70,7 @@ class ReviewPanel(CollapsibleSection):
     def refresh(self) -> None:
         """Update the buttons and the status line."""
         current = self._case_controller.current
-        why_not = _get_review_blocker(current, self._case_controller.is_busy)
+        why_not = _get_review_blocker(current, self._case_controller.work.busy_reason)
         again = "Already accepted; change a label or the review region to accept it again" * (
             _is_accepted_unchanged(current)
         )
@@ -92,18 +93,22 @@ class ReviewPanel(CollapsibleSection):
 
     def accept(self) -> None:
         """Accept the case if the button is enabled; ask before about labels layers that the user added."""
-        if self._accept.isEnabled():
+        if not self._is_refused() and self._accept.isEnabled():
             self._added_labels.call_when_settled(self._accept_labels)
 
     def reject(self) -> None:
         """Reject the case if the button is enabled."""
-        if self._reject.isEnabled():
+        if not self._is_refused() and self._reject.isEnabled():
             with show_errors():
                 self._write_seconds()
             self._case_controller.reject()
 
+    def _is_refused(self) -> bool:
+        """Tell a user who pressed a key why the button is grey, if that passes by itself."""
+        return self._case_controller.current is not None and self._case_controller.work.refuse_while_busy()
+
     def _accept_labels(self) -> None:
-        if self._accept.isEnabled():
+        if not self._is_refused() and self._accept.isEnabled():
             with show_errors():
                 self._write_seconds()
             self._case_controller.accept()
@@ -143,11 +148,11 @@ class ReviewPanel(CollapsibleSection):
             self._unwritten_s = 0.0
 
 
-def _get_review_blocker(current: OpenCase | None, busy: bool) -> str:
+def _get_review_blocker(current: OpenCase | None, busy_reason: str) -> str:
     if current is None:
         return "Open a case first: drop an image"
-    if busy:
-        return "The labels are being saved"
+    if busy_reason:
+        return busy_reason
     if current.edit_session is None and current.saved_state in ("accepted", "rejected"):
         return f"This case is {current.saved_state}; choose a label to edit it again"
     return "" if current.labels_layer is not None else "There are no labels yet: predict, or choose a label and paint"

@@ -1,6 +1,7 @@
 """Runs long work in a thread and delivers its results to the main thread."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -31,12 +32,13 @@ class Worker(QObject):
     yielded = Signal(object)
     failed = Signal(object)
     ended = Signal()
-    _posted = Signal(str, object)
+    _posted = Signal()
 
     def __init__(self, work: Generator[Any], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._work = work
         self._stopped = False
+        self._outbox: deque[tuple[str, object]] = deque()
         self._posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._thread = threading.Thread(target=self._run, name="medseg-worker", daemon=True)
 
@@ -59,6 +61,12 @@ class Worker(QObject):
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def finish(self) -> None:
+        """Block until the thread has ended, and deliver at once what it made, not in the next turn of the event loop."""
+        self._thread.join()
+        while self._outbox:
+            self._deliver()
+
     def _run(self) -> None:
         failure: object = CRASHED
         try:
@@ -79,12 +87,16 @@ class Worker(QObject):
                 self._post("ended", None)
 
     def _post(self, what: str, item: object) -> None:
+        self._outbox.append((what, item))
         try:
-            self._posted.emit(what, item)
+            self._posted.emit()
         except RuntimeError:  # the window and this object were deleted
             self._stopped = True
 
-    def _deliver(self, what: str, item: object) -> None:
+    def _deliver(self) -> None:
+        if not self._outbox:  # delivered by `finish`
+            return
+        what, item = self._outbox.popleft()
         if what == "ended":
             self.ended.emit()
             self.deleteLater()  # many strokes create thousands of workers
@@ -97,9 +109,10 @@ class SingleWork(QObject):
 
     Notes
     -----
-    `ended` is emitted when the thread has ended.
+    `began` is emitted when a thread was started, `ended` when it has ended.
     """
 
+    began = Signal()
     ended = Signal()
 
     def __init__(self, parent: QObject) -> None:
@@ -118,6 +131,11 @@ class SingleWork(QObject):
         """Whether the work under way must finish, such as the saving of labels."""
         return self._worker is not None and self._must_finish
 
+    @property
+    def has_call_waiting(self) -> bool:
+        """Whether a call waits for the end of work that must finish."""
+        return self._waiting is not None
+
     def call_when_free(self, call: Callable[[], None]) -> None:
         """Stop the work and call `call`; if the work must finish, `call` waits for its end."""
         if self._worker is not None and self._must_finish:
@@ -134,7 +152,11 @@ class SingleWork(QObject):
         *,
         must_finish: bool = False,
     ) -> None:
-        """Run `work`, which yields one item; then call `then` with it, or show the error and call `on_failure`."""
+        """Run `work`, which yields one item; then call `then` with it, or show the error and call `on_failure`.
+
+        Other work is stopped. Do not call it during work that must finish: that would be delivered, too.
+        """
+        self.stop()
         worker = Worker(work, self)
         self._must_finish = must_finish
 
@@ -161,10 +183,17 @@ class SingleWork(QObject):
         worker.failed.connect(failed)
         worker.ended.connect(ended)
         self._worker = worker.start()
+        self.began.emit()
+
+    def finish(self) -> None:
+        """Block until work that must finish has ended, and deliver its result; drop the call that waits for it."""
+        self._waiting = None
+        if self._worker is not None and self._must_finish:
+            self._worker.finish()
 
     def stop(self) -> None:
-        """Deliver nothing of the work that is under way, and drop the call that waits for its end."""
+        """Deliver nothing of the work that is under way unless it must finish; drop the call that waits for its end."""
         self._waiting = None
-        if self._worker is not None:
+        if self._worker is not None and not self._must_finish:
             self._worker.stop()
             self._worker = None

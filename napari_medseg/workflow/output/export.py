@@ -4,9 +4,8 @@ All cases are checked before the first file is written. Each label file is read 
 is written.
 """
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
@@ -28,7 +27,9 @@ from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
 from napari_medseg.workflow.output.image_names import ImageNamer
+from napari_medseg.workflow.output.measurement_table import MEASUREMENTS_FILE, write_measurements
 from napari_medseg.workflow.output.provenance import (
+    PROVENANCE_FILE,
     Entry,
     Provenance,
     describe_grid,
@@ -37,13 +38,14 @@ from napari_medseg.workflow.output.provenance import (
     remove_temporary_files,
     write_provenance,
 )
-from napari_medseg.workflow.workspace import Workspace
-
-MEASUREMENTS_FILE = "measurements.csv"
-_COLUMNS = (
-    *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
-    *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share"),
+from napari_medseg.workflow.output.staged_files import (
+    ExportCancelled,
+    describe_cancelled,
+    is_never_cancelled,
+    raise_if_cancelled,
+    stage_files,
 )
+from napari_medseg.workflow.workspace import Workspace
 
 
 def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
@@ -52,21 +54,30 @@ def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction,
     return [(case, correction, roi_files.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
 
 
-def read_export_items(ws: Workspace, rows: Sequence[tuple[Case, Correction, str]]) -> list[ExportItem]:
-    """Read the images and labels to export. It only reads files, so it may run in a worker thread."""
-    folder = ws.project.folder
-    return [
-        ExportItem(
-            case,
-            ws.tasks.get_task(case.task),
-            correction,
-            read_case_labels(folder, case, correction),
-            load_image(ws, case),
-            read_roi_labels(folder / roi_file, case) if roi_file else None,
-            read_reviewed_pixels(folder, case, correction),
+def read_export_items(
+    ws: Workspace,
+    rows: Sequence[tuple[Case, Correction, str]],
+    is_cancelled: Callable[[], bool] = is_never_cancelled,
+) -> list[ExportItem]:
+    """Read the images and labels to export. It only reads files, so it may run in a worker thread.
+
+    Raises `ExportCancelled` soon after `is_cancelled` has become true.
+    """
+    folder, items = ws.project.folder, []
+    for case, correction, roi_file in rows:
+        raise_if_cancelled(is_cancelled)
+        items.append(
+            ExportItem(
+                case,
+                ws.tasks.get_task(case.task),
+                correction,
+                read_case_labels(folder, case, correction),
+                load_image(ws, case),
+                read_roi_labels(folder / roi_file, case) if roi_file else None,
+                read_reviewed_pixels(folder, case, correction),
+            )
         )
-        for case, correction, roi_file in rows
-    ]
+    return items
 
 
 def export_corrections(
@@ -77,6 +88,7 @@ def export_corrections(
     namer: ImageNamer | None = None,
     *,
     straighten: bool = False,
+    is_cancelled: Callable[[], bool] = is_never_cancelled,
 ) -> list[Path]:
     """Write accepted labels for other programs.
 
@@ -95,6 +107,8 @@ def export_corrections(
         Names the files; by default after the number of the case, such as ``patient-12_case-3``, which names no one.
     straighten
         Whether to write a series with gantry tilt on an upright grid, see `formats.gantry_tilt`.
+    is_cancelled
+        Asked before and after each file. The files of a case appear together when all are written.
 
     Returns
     -------
@@ -107,46 +121,72 @@ def export_corrections(
     MedSegError
         If there is nothing to export, an image file has changed since it was labelled, a check finds a blocking error
         in labels (swapped sides, unknown values), or the format cannot store them. Then nothing is written.
+    ExportCancelled
+        If `is_cancelled` became true. Complete cases stay, are listed as after any export, and are named in the text;
+        of the others nothing is left, and their files of an earlier export are unchanged.
     """
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
-    _check_exportable(items, suffix)
+    _check_exportable(items, suffix, is_cancelled)
     earlier = read_provenance(folder)
     namer = namer or ImageNamer("group")
     plans = plan_files(items, folder, suffix, with_images, namer, earlier)
     refuse_foreign_files(plans, earlier)
-    return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten)
+    return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten, is_cancelled=is_cancelled)
 
 
 def _write_plans(
-    plans: Sequence[ExportPlan], folder: Path, earlier: Provenance, naming: str, *, straighten: bool
+    plans: Sequence[ExportPlan],
+    folder: Path,
+    earlier: Provenance,
+    naming: str,
+    *,
+    straighten: bool,
+    is_cancelled: Callable[[], bool],
 ) -> list[Path]:
     """Write all files; until the end they are listed as unfinished, so that an interrupted export can be repeated."""
+    is_new = not folder.exists()
     begun = [make_unfinished_entry(plan.stem, plan.owner, plan.files) for plan in plans]
-    replaced = {entry["labels_file"] for entry in begun}
-    kept = [entry for entry in earlier.cases if entry["labels_file"] not in replaced]
-    left = [entry for entry in earlier.unfinished if entry.get("labels_file") not in replaced]
-    write_provenance(folder, kept, [*left, *begun])
+    kept = earlier.without(begun)
+    write_provenance(folder, kept.cases, [*kept.unfinished, *begun])
     written: list[Path] = []
     entries: list[Entry] = []
-    for plan in plans:
-        item = _straighten(plan.item) if straighten else plan.item
-        _write_item_files(item, plan.files)
-        if item.reviewed_mask is None:
-            _remove_reviewed_file(plan, earlier)
-        written += plan.files.values()
-        sources = [_make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
-        entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan) | {"source_files": sources})
+    with contextlib.suppress(ExportCancelled):
+        for plan in plans:
+            item = _straighten(plan.item) if straighten else plan.item
+            with stage_files(plan.files) as staged:
+                _write_item_files(item, staged, is_cancelled)
+            if item.reviewed_mask is None:
+                _remove_reviewed_file(plan, earlier)
+            written += plan.files.values()
+            sources = [_make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
+            entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan) | {"source_files": sources})
     if earlier.unfinished:
         remove_temporary_files(folder)
-    entries = kept + entries
-    return [*written, write_provenance(folder, entries, left), _write_measurements(folder, entries)]
+    kept = earlier.without(entries)
+    lists = _write_lists(folder, kept.cases + entries, kept.unfinished, is_new=is_new)
+    if len(entries) < len(plans):
+        raise ExportCancelled(describe_cancelled([entry["stem"] for entry in entries], len(plans), folder))
+    return [*written, *lists]
 
 
-def _check_exportable(items: Sequence[ExportItem], suffix: str) -> None:
+def _write_lists(folder: Path, entries: list[Entry], left: list[Entry], *, is_new: bool) -> list[Path]:
+    """Write provenance and measurements; if nothing is listed, leave neither them nor a folder that is new."""
+    if entries or left:
+        return [write_provenance(folder, entries, left), write_measurements(folder, entries)]
+    for name in (PROVENANCE_FILE, MEASUREMENTS_FILE):
+        (folder / name).unlink(missing_ok=True)
+    if is_new:
+        with contextlib.suppress(OSError):  # not if another program has put a file there
+            folder.rmdir()
+    return []
+
+
+def _check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
     look_up(formats.WRITERS, suffix, problem=f"labels cannot be exported as {suffix!r}")
     problems = []
     for item in items:
+        raise_if_cancelled(is_cancelled)
         if item.image.adopt_content_hash(item.case.content_hash).content_hash != item.case.content_hash:
             problems.append(f"{item.case.name}: its file changed since it was labelled")
             continue
@@ -177,12 +217,15 @@ def _remove_reviewed_file(plan: ExportPlan, earlier: Provenance) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_item_files(item: ExportItem, files: Mapping[str, Path]) -> None:
+def _write_item_files(item: ExportItem, files: Mapping[str, Path], is_cancelled: Callable[[], bool]) -> None:
+    raise_if_cancelled(is_cancelled)
     _write_and_read_back(files["labels_file"], item.labels, item.image)
+    raise_if_cancelled(is_cancelled)
     if item.reviewed_mask is not None:
         _write_and_read_back(files["reviewed_file"], item.reviewed_mask.astype(np.uint8), item.image)
     if "image_file" in files:
         formats.write_image(files["image_file"], item.image)
+    raise_if_cancelled(is_cancelled)
 
 
 def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
@@ -242,16 +285,3 @@ def _make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
     """
     name = {"name": path.name} if is_named else {}
     return name | {"sha256": compute_file_sha256(path) if path.is_file() else None}
-
-
-def _write_measurements(folder: Path, entries: list[dict[str, Any]]) -> Path:
-    text = io.StringIO()
-    table = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")  # what was read may be damaged
-    table.writeheader()
-    for entry in entries:
-        of_case = {key: entry[key] for key in ("case", "group", "labels_file")}
-        of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # older exports have no review regions
-        table.writerows(of_case | measurement for measurement in entry["measurements"])
-    path = folder / MEASUREMENTS_FILE
-    atomic_write_text(path, text.getvalue())
-    return path

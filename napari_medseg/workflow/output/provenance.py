@@ -49,6 +49,14 @@ class Provenance:
         """All entries."""
         return [*self.cases, *self.unfinished]
 
+    def without(self, replaced: Sequence[Entry]) -> "Provenance":
+        """Return the entries whose label file is not that of one of `replaced`."""
+        names = {entry["labels_file"] for entry in replaced}
+        return Provenance(
+            [entry for entry in self.cases if entry["labels_file"] not in names],
+            [entry for entry in self.unfinished if entry.get("labels_file") not in names],
+        )
+
     def lists(self, path: Path) -> bool:
         """Whether an export wrote, or was going to write, a file of this name."""
         names = {get_name_key(entry[kind]) for entry in self.known for kind in FILE_KINDS if entry.get(kind)}

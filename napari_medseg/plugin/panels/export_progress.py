@@ -1,0 +1,112 @@
+"""The running export of accepted cases: it works in a thread, and its row has a button that cancels it."""
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from pathlib import Path
+
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.output import export
+from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.image_names import make_namer
+from napari_medseg.workflow.output.staged_files import ExportCancelled
+from napari_medseg.workflow.workspace import Workspace
+
+CLOSING_S = 0.5
+
+
+class ExportProgress(QWidget):
+    """Writes the accepted cases of a task to a folder, one export at a time; hidden while none runs."""
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._worker: Worker | None = None
+        self._cancelled = threading.Event()
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 0)
+        self.cancel_button = theme.make_button(
+            "Cancel", "Stop this export: cases that are complete stay, the one that is being written is dropped"
+        )
+        self.cancel_button.clicked.connect(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(make_row(self._bar, self.cancel_button))
+        self.hide()
+
+    def write(
+        self,
+        task: str,
+        suffix: str,
+        folder: Path,
+        *,
+        with_images: bool = False,
+        straighten: bool = False,
+        names: str = "group",
+    ) -> None:
+        """Start the export; a notification shows the result or the error.
+
+        `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`.
+        """
+        with show_errors():
+            if self._worker is not None:
+                raise MedSegError(
+                    "another export is still being written. Cancel it, or export again when it has ended."
+                )
+            accepted = export.list_accepted_rows(self._workspace, task)
+            self._cancelled = threading.Event()
+            write = partial(
+                export.export_corrections,
+                folder=folder,
+                suffix=suffix,
+                with_images=with_images,
+                namer=make_namer(names, self._workspace.registry.user_dir),
+                straighten=straighten,
+                is_cancelled=self._cancelled.is_set,
+            )
+            self._start(_write_items(self._workspace, accepted, write, self._cancelled.is_set), folder, len(accepted))
+
+    def cancel(self) -> None:
+        """Cancel the export. The window never waits for the file that is being written; the thread drops it."""
+        self._cancelled.set()
+        self.hide()
+
+    def close_down(self) -> None:
+        """Cancel the export and wait at most half a second for its thread."""
+        self.cancel()
+        if self._worker is not None:
+            self._worker.wait(CLOSING_S)
+
+    def _start(self, work: Generator[list[Path]], folder: Path, n_cases: int) -> None:
+        self._worker = Worker(work, self)
+        self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
+        self._worker.failed.connect(_show_end)
+        self._worker.ended.connect(self._on_ended)
+        self._bar.setFormat(f"exporting {n_cases} case{'s' * (n_cases != 1)}")
+        self.show()
+        self._worker.start()
+
+    def _on_ended(self) -> None:
+        self._worker = None
+        self.hide()
+
+
+def _show_end(error: MedSegError) -> None:
+    show_info(str(error)) if isinstance(error, ExportCancelled) else show_problem(error)
+
+
+def _write_items(
+    workspace: Workspace,
+    accepted: Sequence[tuple[Case, Correction, str]],
+    write: Callable[[list[ExportItem]], list[Path]],
+    is_cancelled: Callable[[], bool],
+) -> Generator[list[Path]]:
+    yield write(export.read_export_items(workspace, accepted, is_cancelled))
