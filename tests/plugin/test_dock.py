@@ -294,6 +294,35 @@ def test_export_writes_what_reads_back_on_the_same_grid(dock: Dock, qtbot: QtBot
     assert (tmp_path / "out" / "measurements.csv").exists()
 
 
+def test_a_running_export_is_cancelled_at_once_and_leaves_nothing_half(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    accept_all(dock, qtbot)
+    begun, goes_on, write = threading.Event(), threading.Event(), formats.write_labels
+
+    def write_slowly(*arguments: Any) -> None:
+        begun.set()
+        goes_on.wait(60)
+        write(*arguments)
+
+    monkeypatch.setattr(formats, "write_labels", write_slowly)
+    try:
+        dock.exporter.write("lungs", ".tif", tmp_path / "out")
+        assert dock.exporter.isVisible()
+        assert begun.wait(60)
+        dock.exporter.cancel_button.click()
+        assert not dock.exporter.isVisible()
+        dock.exporter.write("lungs", ".tif", tmp_path / "out")
+        assert "another export is still being written" in told
+    finally:
+        goes_on.set()
+    qtbot.waitUntil(lambda: "The export was cancelled" in told)
+    assert not (tmp_path / "out").exists()
+    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    qtbot.waitUntil(lambda: "Exported 3 files" in told)
+
+
 def test_an_export_that_is_refused_says_why(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
     dock.exporter.write("lungs", ".tif", tmp_path / "out")
     qtbot.waitUntil(lambda: "nothing is accepted yet" in told)

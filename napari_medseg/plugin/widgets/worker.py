@@ -62,7 +62,7 @@ class Worker(QObject):
         return not self._thread.is_alive()
 
     def finish(self) -> None:
-        """Block until the thread has ended, and deliver at once what it made, not in the next turn of the event loop."""
+        """Block until the thread has ended; deliver what it made now, not in the next turn of the event loop."""
         self._thread.join()
         while self._outbox:
             self._deliver()

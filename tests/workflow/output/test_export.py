@@ -4,8 +4,10 @@ import csv
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +27,7 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
+from napari_medseg.workflow.output.staged_files import ExportCancelled
 
 LUNGS = get_task("lungs")
 BY_FILE = ImageNamer("stem", b"k")
@@ -39,9 +42,12 @@ def export_corrections(
     namer: ImageNamer = BY_FILE,
     *,
     straighten: bool = False,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Path]:
     """Export cases under the names of their files, which these tests tell apart."""
-    return export.export_corrections(items, folder, suffix, with_images, namer, straighten=straighten)
+    return export.export_corrections(
+        items, folder, suffix, with_images, namer, straighten=straighten, is_cancelled=is_cancelled
+    )
 
 
 def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> ExportItem:
@@ -321,6 +327,71 @@ def test_an_interrupted_export_can_be_repeated(tmp_path: Path, monkeypatch: pyte
     content = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     assert [entry["labels_file"] for entry in content["cases"]] == ["x0_labels.tif", "x1_labels.tif"]
     assert "unfinished" not in content
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii.gz", ".png"])
+@pytest.mark.parametrize("has_earlier", [False, True])
+def test_a_cancelled_export_leaves_whole_cases_only(tmp_path: Path, suffix: str, has_earlier: bool) -> None:
+    items = [item(picture(tmp_path, f"x{n}.png", n), n) for n in range(2)]
+    new = [replace(each, labels=np.where(each.labels == 1, 0, each.labels)) for each in items]
+    export_corrections(items, tmp_path / "before", suffix, with_images=True)
+    export_corrections(new, tmp_path / "after", suffix, with_images=True)
+    before, after = read_folder(tmp_path / "before"), read_folder(tmp_path / "after")
+    n_complete = []
+    for limit in range(100):
+        out, asked = tmp_path / f"out-{limit}", []
+        if has_earlier:
+            export_corrections(items, out, suffix, with_images=True)
+
+        def is_cancelled(asked: list[int] = asked, limit: int = limit) -> bool:
+            asked.append(1)
+            return len(asked) > limit
+
+        try:
+            export_corrections(new, out, suffix, with_images=True, is_cancelled=is_cancelled)
+        except ExportCancelled as error:
+            text = str(error)
+        else:
+            break
+        found = read_folder(out) if out.exists() else {}
+        complete = [n for n in range(2) if f"x{n}" in text]
+        n_complete.append(len(complete))
+        listed = complete if not has_earlier else [0, 1]
+        kinds = [f"_{kind}{suffix}" for kind in ("labels", "image")]
+        wanted = {f"x{n}{kind}": (after if n in complete else before)[f"x{n}{kind}"] for n in listed for kind in kinds}
+        assert {name: found[name] for name in found if name.startswith("x")} == wanted
+        assert found.keys() - wanted.keys() == ({"provenance.json", "measurements.csv"} if listed else set())
+        if listed:
+            content = json.loads(found["provenance.json"])
+            assert sorted(entry["stem"] for entry in content["cases"]) == [f"x{n}" for n in listed]
+            assert "unfinished" not in content
+        export_corrections(new, out, suffix, with_images=True)
+        assert {name: data for name, data in read_folder(out).items() if name != "provenance.json"} == {
+            name: data for name, data in after.items() if name != "provenance.json"
+        }
+    assert n_complete == sorted(n_complete)
+    assert set(n_complete) == {0, 1}
+
+
+def test_a_cancelled_export_reads_no_further_image(tmp_path: Path) -> None:
+    with pytest.raises(ExportCancelled, match="before anything was written"):
+        export.read_export_items(SimpleNamespace(project=SimpleNamespace(folder=tmp_path)), [(None, None, "")], lambda: True)
+
+
+def test_an_error_of_a_file_names_it_and_leaves_no_part_of_the_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk(path: Path, _image: Image) -> None:
+        raise MedSegError(f"cannot write {path}: the disk is full")
+
+    monkeypatch.setattr(formats, "write_image", fill_disk)
+    with pytest.raises(MedSegError, match=r"cannot write .*out.x0_image\.tif: the disk is full"):
+        export_corrections([item(picture(tmp_path, "x0.png"))], tmp_path / "out", ".tif", with_images=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["provenance.json"]
 
 
 def test_an_interrupted_export_of_an_older_version_can_be_repeated(tmp_path: Path) -> None:

@@ -1,0 +1,208 @@
+"""Accepting and rejecting: whatever is pressed meanwhile, a decision that began is recorded, or it is refused."""
+
+import threading
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from plugin_phantoms import Texts, phantom, phantom_labels
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.project import case_files
+from napari_medseg.core.records import Case, Correction, Review, ReviewState
+from napari_medseg.inference.events import PredictionResult
+from napari_medseg.plugin.controllers import open_case
+from napari_medseg.plugin.controllers.added_labels import AddedLabels
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.workspace import Workspace
+
+
+def predicted(ws: Workspace, image: Image) -> Case:
+    (case,) = cases.add_cases(ws, [image], "lungs")
+    review.record_prediction(ws, case, PredictionResult(phantom_labels(), 0.1, None, 1.0, "CPU"), "lungs-unet@1")
+    case_files.write_image_copy(ws.project.folder, image)
+    return case
+
+
+def hold_back(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
+    """Let the work in a thread wait until the returned event is set."""
+    goes_on, work = threading.Event(), getattr(open_case, name)
+
+    def wait_and_work(*arguments: object) -> Generator[Any]:
+        assert goes_on.wait(60)
+        yield from work(*arguments)
+
+    monkeypatch.setattr(open_case, name, wait_and_work)
+    return goes_on
+
+
+@pytest.fixture
+def edited(window: SimpleNamespace) -> SimpleNamespace:
+    """An edited case on the desk, and two more cases in the list."""
+    window.worklist.set_predicts_automatically(False)
+    window.cases = [predicted(window.ws, phantom(number)) for number in range(3)]
+    window.worklist.reload_cases()
+    window.desk = window.case_controller
+    window.desk.open(window.cases[0], phantom(0))
+    window.layer = window.desk.current.labels_layer
+    window.layer.paint((2, 2), 1)
+    window.seen = window.layer.data.copy()
+    window.assigner = TaskAssigner(window.ws, window.worklist, window.desk, lambda _text, _answers: None)
+    return window
+
+
+def check_recorded(window: SimpleNamespace) -> None:
+    (correction,) = window.ws.project.read_records(Correction)
+    assert np.array_equal(
+        case_files.read_case_labels(window.ws.project.folder, window.cases[0], correction), window.seen
+    )
+    (closed,) = window.ws.project.read_records(Review, "case_id", window.cases[0].id)
+    assert (closed.state, closed.changed_voxels) == (ReviewState.ACCEPTED, correction.changed_voxels)
+    assert next(row.state for row in window.worklist.rows if row.case.id == window.cases[0].id) == "accepted"
+
+
+def show_another_prediction(window: SimpleNamespace) -> None:
+    labels = np.zeros_like(phantom_labels())
+    result = PredictionResult(labels, 0.1, None, 1.0, "CPU")
+    window.desk.show_prediction(review.record_prediction(window.ws, window.cases[0], result, "lungs-unet@1"), labels)
+
+
+PRESSED: dict[str, Callable[[SimpleNamespace], object]] = {
+    "nothing": lambda window: None,
+    "accept": lambda window: window.desk.accept(),
+    "reject": lambda window: window.desk.reject(),
+    "reset": lambda window: window.desk.reset(),
+    "undo": lambda window: window.desk.undo(),
+    "undo, redo": lambda window: (window.desk.undo(), window.desk.redo()),
+    "predict": show_another_prediction,
+    "edit again": lambda window: window.desk.restart_review(),
+    "previous": lambda window: window.worklist.step(-1),
+    "another task": lambda window: window.worklist.choose_task("nuclei"),
+    "remove from the list": lambda window: window.assigner.remove_open_case(),
+    "close the case": lambda window: window.desk.close_case(),
+    "delete the labels layer": lambda window: window.viewer.layers.remove(window.layer),
+    "delete the image layer": lambda window: window.viewer.layers.remove(window.desk.current.image_layer),
+    "delete all layers": lambda window: window.viewer.layers.clear(),
+    "next, delete all layers": lambda window: (window.worklist.step(1), window.viewer.layers.clear()),
+}
+
+
+@pytest.mark.parametrize("pressed", PRESSED)
+def test_an_accept_that_began_is_recorded_whatever_is_pressed_while_files_are_written(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, pressed: str
+) -> None:
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    try:
+        PRESSED[pressed](edited)
+        assert edited.desk.is_busy
+    finally:
+        goes_on.set()
+    qtbot.waitUntil(lambda: bool(edited.ws.project.read_records(Correction)))
+    edited.worklist.choose_task("lungs")
+    check_recorded(edited)
+    qtbot.waitUntil(lambda: not edited.desk.is_busy and edited.desk.current is not None)
+    assert edited.desk.current.case.id != edited.cases[0].id or pressed == "another task"
+
+
+def test_the_case_that_was_chosen_while_labels_were_saved_opens(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    edited.worklist.open(edited.cases[2])
+    goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id != edited.cases[0].id)
+    assert edited.desk.current.case.id == edited.cases[2].id
+    check_recorded(edited)
+
+
+def test_closing_waits_for_the_accept_that_began(ws: Workspace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, opened = CaseController(ViewerModel(), ws), []
+    case = predicted(ws, phantom(0))
+    desk.open(case, phantom(0))
+    desk.decided.connect(opened.append)
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    desk.accept()
+    threading.Timer(0.1, goes_on.set).start()
+    desk.close()
+    assert len(ws.project.read_records(Correction)) == 1
+    assert not opened, "no next case opens in a window that closes"
+
+
+@pytest.mark.parametrize("decide", ["accept", "reject"])
+def test_a_decision_while_the_next_case_is_read_is_refused_and_the_draft_stays(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts, decide: str
+) -> None:
+    goes_on = hold_back(monkeypatch, "load_image")
+    edited.desk.open(edited.cases[1])
+    try:
+        getattr(edited.desk, decide)()
+        assert "being read" in told
+        edited.desk.undo()
+        edited.desk.redo()
+    finally:
+        goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[1].id)
+    assert [case.id for case in review.list_draft_cases(edited.ws)] == [edited.cases[0].id]
+    edited.desk.open(edited.cases[0], phantom(0))
+    assert np.array_equal(edited.desk.current.labels_layer.data, edited.seen)
+    with qtbot.waitSignal(edited.desk.decided):
+        edited.desk.accept()
+    check_recorded(edited)
+
+
+def test_a_prediction_that_arrives_while_the_next_case_is_read_does_not_stop_that(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited.desk.undo()
+    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    goes_on = hold_back(monkeypatch, "load_image")
+    edited.desk.open(edited.cases[1])
+    show_another_prediction(edited)
+    goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[1].id)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_an_accept_that_cannot_be_recorded_leaves_the_draft(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts, closes: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MedSegError("the disk is full")
+
+    monkeypatch.setattr(review, "record_correction", refuse)
+    edited.desk.accept()
+    if closes:
+        edited.desk.close_case()
+    qtbot.waitUntil(lambda: "the disk is full" in told)
+    monkeypatch.undo()
+    if closes:
+        edited.desk.open(edited.cases[0], phantom(0))
+    assert np.array_equal(edited.desk.current.labels_layer.data, edited.seen)
+    assert edited.desk.current.labels_layer.editable
+    with qtbot.waitSignal(edited.desk.decided):
+        edited.desk.accept()
+    check_recorded(edited)
+
+
+@pytest.mark.parametrize("answer", ["Ignore it", "Merge"])
+def test_an_answer_about_added_labels_decides_no_other_case(edited: SimpleNamespace, answer: str) -> None:
+    asked: list[tuple[str, list[tuple[str, Callable[[], None]]]]] = []
+    settled: list[bool] = []
+    added = AddedLabels(
+        edited.viewer, edited.desk, lambda: edited.worklist.task, lambda *question: asked.append(question)
+    )
+    edited.viewer.add_labels(np.ones_like(edited.seen), name="mine")
+    added.call_when_settled(lambda: settled.append(True))
+    edited.desk.open(edited.cases[1], phantom(1))
+    dict(asked[0][1])[answer]()
+    assert not settled
+    assert not edited.desk.current.is_edited
