@@ -33,9 +33,7 @@ class ReviewStart:
     newest
         Prediction to update a draft without edits to.
     correction
-        Newest correction of the case.
-    is_new
-        Whether the review begins now: then it starts from the correction.
+        Newest correction of the case; a review of an accepted case starts from it.
     is_of_instances
         Whether labels are object numbers.
     label_dtype
@@ -48,7 +46,6 @@ class ReviewStart:
     first: Prediction | None
     newest: Prediction | None
     correction: Correction | None
-    is_new: bool
     is_of_instances: bool
     label_dtype: np.dtype[Any]
 
@@ -66,7 +63,6 @@ def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Re
         first=None if review.prediction_id is None else ws.project.get_record(Prediction, review.prediction_id),
         newest=prediction,
         correction=corrections[-1] if corrections else None,
-        is_new=not waiting,
         is_of_instances=task.instances,
         label_dtype=np.dtype(np.uint16) if task.instances else np.min_scalar_type(task.largest_value),
     )
@@ -86,7 +82,8 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
     newest, correction = start.newest, start.correction
     if correction is not None:
         draft.set_initial_review_region(read_review_region(start.folder, start.case, correction))
-    if start.is_new and correction is not None:
+    if correction is not None and correction.review_id < start.review.id and not draft.has_records:
+        # The journal decides, not the row of the review: an opening that was interrupted is done again.
         draft.carry_over(_read_paintable_labels(start, correction))
     elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)

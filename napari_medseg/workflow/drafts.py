@@ -62,6 +62,11 @@ class Draft:
         return merged[-1] if merged else self._start_model
 
     @property
+    def has_records(self) -> bool:
+        """Whether anything was ever recorded in this review."""
+        return not self._journal.is_empty
+
+    @property
     def can_undo(self) -> bool:
         """Whether a stroke of this review can be undone; labels carried over from a correction cannot."""
         done = self._journal.applied_strokes

@@ -10,11 +10,11 @@ import pydicom.data
 import tifffile
 from dicom_files import write_enhanced, write_series
 from fuzzing import Family
+from napari_medseg.core.formats.coco import read_coco
+from napari_medseg.core.formats.polygons import rasterise_labels, read_aperio
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
-from napari_medseg.core.formats.coco import read_coco
-from napari_medseg.core.formats.polygons import rasterise_labels, read_aperio
 from napari_medseg.core.image import Image
 
 PYDICOM_FILES = Path(pydicom.data.__file__).parent / "test_files"

@@ -22,6 +22,7 @@ from napari_medseg.core.records import Correction, Review, ReviewState
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases, list_cases, list_current_corrections, load_image
+from napari_medseg.workflow.draft_opening import begin_review
 from napari_medseg.workflow.review import (
     accept,
     list_draft_cases,
@@ -171,6 +172,20 @@ def test_accepted_case_opens_again_with_what_was_accepted(ws: Workspace) -> None
     assert list_current_corrections(ws, "lungs") == [(case, second)]
     assert (ws.project.folder / first.labels_file).read_bytes() == before
     assert len(ws.project.read_records(Correction)) == 2
+
+
+def test_an_opening_that_was_interrupted_starts_from_what_was_accepted(ws: Workspace) -> None:
+    image = phantom(0)
+    case, prediction = predicted(ws, image)
+    draft = open_review(ws, case, prediction)
+    draft.record([0], 0, 1)
+    accept(ws, draft, draft.labels, image)
+    begin_review(ws, case, prediction)  # then the window ends, before its thread has loaded the draft
+    draft = open_review(ws, case, prediction)
+    assert draft.labels.ravel()[0] == 1
+    draft.reset()
+    draft.close()
+    assert open_review(ws, case, prediction).labels.ravel()[0] == 0, "it starts from it once"
 
 
 def test_rejected_case_gives_no_correction_until_it_is_accepted(ws: Workspace) -> None:

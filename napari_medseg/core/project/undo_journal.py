@@ -66,14 +66,19 @@ class StrokeJournal:
         self._file: FileIO | None = None
         self._size = self._restore_from_file() if path.exists() else 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever recorded."""
+        return self._size == 0
+
     def add(self, stroke: Stroke) -> None:
         """Write a stroke; strokes that were undone before can no longer be redone.
 
         Raises
         ------
         MedSegError
-            If the journal cannot be written, such as on a full disk, or its project was renamed while it is open; it
-            is then unchanged.
+            If the journal cannot be written, such as on a full disk, its project was renamed while it is open, or
+            something else wrote to it; it is then unchanged.
         """
         self._append(_encode_stroke(stroke))
         self.applied_strokes.append(stroke)
@@ -144,8 +149,13 @@ class StrokeJournal:
         if self._file is None:  # an open file goes along with a renamed project, so strokes stay in their journal
             ensure_in_place(self.path)
             self._file = FileIO(self.path, "ab")
-        if os.fstat(self._file.fileno()).st_size > self._size:  # the rest of a failed write, see below
-            self._file.truncate(self._size)
+        if os.fstat(self._file.fileno()).st_size > self._size:
+            if self._has_foreign_records():
+                raise MedSegError(
+                    f"the last change is not saved: {self.path.name} was written to by another window. "
+                    "Open the case again, and repeat the change."
+                )
+            self._file.truncate(self._size)  # the rest of a failed write, see below
         try:
             view = memoryview(data)
             while view:
@@ -155,6 +165,14 @@ class StrokeJournal:
                 self._file.truncate(self._size)
             raise
         self._size += len(data)
+
+    def _has_foreign_records(self) -> bool:
+        """Whether whole records follow those of this journal; a failed write leaves a part of one."""
+        with self.path.open("rb") as file:
+            file.seek(self._size)
+            rest = file.read()
+        content = read_journal(MAGIC * bool(self._size) + rest)
+        return content is not None and any(isinstance(record, Record) for record in content.records)
 
     def _sync_in_background(self) -> None:
         try:

@@ -50,6 +50,7 @@ class CaseController(QObject):
         self._workspace = workspace
         self.current: OpenCase | None = None
         self.work = CaseWork(self)
+        self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
         self._preparer = LabelsPreparer(workspace, self.work)
         self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
@@ -107,6 +108,7 @@ class CaseController(QObject):
         else:
             if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
                 current.lock()
+                self.work.opens_case = False
                 show = partial(self._show_start, current, prediction)
                 self._preparer.run(current.case, prediction, labels, show, self.close_case)
             return
@@ -119,16 +121,27 @@ class CaseController(QObject):
             return
         with ExitStack() as on_failure:
             on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
+            current.close_edit_session()  # two drafts on one journal would overwrite each other
             self._start_edit_session(current, prepared)
             on_failure.pop_all()
         current.set_prediction(prediction, self._workspace.project.folder)
         self._on_labels_changed()
 
     def restart_review(self) -> None:
-        """Start a review of the open case from its accepted labels, else its prediction, else empty labels."""
-        if self.current is not None:
-            with show_errors():
-                self.show_prediction(cases.get_case_row(self._workspace, self.current.case).prediction)
+        """Start a review of the open case from its accepted labels, else its prediction, else empty labels.
+
+        When this returns, the labels can be edited, unless labels are being saved or another case is being opened.
+        """
+        if (current := self.current) is None:
+            return
+        if self.work.must_finish or self.work.is_opening:
+            self.work.refuse_while_busy()
+            return
+        self.work.stop()
+        with show_errors():
+            prediction = cases.get_case_row(self._workspace, current.case).prediction
+            current.lock()
+            self._show_start(current, prediction, self._preparer.prepare(current.case, prediction))
 
     def accept(self) -> None:
         """Save the labels as a correction; then `decided` is emitted. See `ReviewDecision.accept`."""

@@ -1,6 +1,7 @@
 """The state of the open case, shared by its controller and the panels."""
 
 import math
+import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -84,6 +85,13 @@ class LabelsPreparer:
     def __init__(self, workspace: Workspace, work: SingleWork) -> None:
         self._workspace = workspace
         self._work = work
+        self._lock = threading.Lock()  # a draft may be loaded again while a thread, whose result is dropped, loads it
+
+    def prepare(self, case: Case, prediction: Prediction | None) -> PreparedLabels:
+        """Open the review of a case at once, however large its labels are; a person waits for it."""
+        start, task = begin_review(self._workspace, case, prediction), self._workspace.tasks.get_task(case.task)
+        with self._lock:
+            return prepare_labels(start, task)
 
     def run(
         self,
@@ -105,9 +113,17 @@ class LabelsPreparer:
             prepared = None if is_large else prepare_labels(start, task, labels)
             failing.pop_all()
         if prepared is None:
-            self._work.run(_iterate_prepared(start, task, labels), then, on_failure)
+            self._work.run(self._iterate_prepared(start, task, labels), then, on_failure)
         else:
             then(prepared)
+
+    def _iterate_prepared(
+        self, start: ReviewStart, task: Task, labels: NDArray[Any] | None
+    ) -> Generator[PreparedLabels]:
+        with self._lock:
+            prepared = prepare_labels(start, task, labels)
+        prepared.draft.close()  # nobody may take it; the first stroke opens its journal again
+        yield prepared
 
 
 @dataclass(eq=False)
@@ -222,10 +238,6 @@ class OpenCase:
     def state(self) -> str:
         """State in the case list: new, predicted, draft, accepted or rejected."""
         return "draft" if self.is_edited else self.saved_state
-
-
-def _iterate_prepared(start: ReviewStart, task: Task, labels: NDArray[Any] | None) -> Generator[PreparedLabels]:
-    yield prepare_labels(start, task, labels)
 
 
 def load_image(workspace: Workspace, case: Case) -> Generator[Image]:

@@ -55,6 +55,17 @@ def test_voxel_painted_twice_in_a_stroke_keeps_its_first_old_and_last_new_value(
     assert stroke.new.tolist() == [1, 3, 1]
 
 
+def test_two_journals_on_one_file_cannot_overwrite_each_other(tmp_path: Path) -> None:
+    first, second = StrokeJournal(tmp_path / "1.journal"), StrokeJournal(tmp_path / "1.journal")
+    first.add(paint(1))
+    with pytest.raises(MedSegError, match="written to by another window"):
+        second.add(paint(2))
+    first.add(paint(3))
+    first.close()
+    second.close()
+    assert [stroke.indices.tolist() for stroke in StrokeJournal(tmp_path / "1.journal").applied_strokes] == [[1], [3]]
+
+
 def test_a_large_fill_is_a_small_record(tmp_path: Path) -> None:
     journal = StrokeJournal(tmp_path / "1.journal")
     journal.add(paint(np.arange(10_000_000)))

@@ -411,6 +411,31 @@ def test_labels_of_a_large_case_are_loaded_in_a_thread(
     assert threading.main_thread() not in threads
 
 
+def test_a_review_that_is_started_again_and_again_has_one_recorder(
+    window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    window.worklist.set_predicts_automatically(False)
+    desk, image = window.case_controller, phantom(n_slices=3)
+    case, prediction, labels = predicted(window.ws, image)
+    desk.open(case, image)
+    qtbot.waitUntil(lambda: desk.current is not None and desk.current.edit_session is not None)
+    desk.show_prediction(prediction, labels)
+    desk.show_prediction(prediction, labels)
+    desk.restart_review()
+    assert desk.current.edit_session is not None, "a person who asks for a review can edit at once"
+    session = desk.current.edit_session
+    desk.current.labels_layer.paint((1, 2, 2), 1)
+    qtbot.wait(300)
+    assert desk.current.edit_session is session
+    desk.current.labels_layer.paint((1, 9, 9), 1)
+    shown = desk.current.labels_layer.data.copy()
+    desk.close_case()
+    draft = review.open_review(window.ws, case, prediction)
+    assert np.array_equal(draft.labels, shown)
+    draft.close()
+
+
 def test_a_draft_of_16_bits_becomes_wider_with_a_larger_number(window: SimpleNamespace) -> None:
     window.worklist.set_predicts_automatically(False)
     desk = window.case_controller
