@@ -195,7 +195,7 @@ class Image:
                 return False
         return True
 
-    def rename(self, name: str, group: str) -> "Image":
+    def give_name(self, name: str, group: str) -> "Image":
         """Return this image under another name and group; its hash is not computed again."""
         same = replace(self, name=name, group=group)
         same.__dict__.update({key: value for key, value in self.__dict__.items() if key.endswith("content_hash")})

@@ -130,7 +130,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
         except MedSegError as error:
             reason, problem = "its files cannot be read", f": {error}"
         else:
-            image = image.rename(case.name, case.group).adopt_content_hash(case.content_hash)
+            image = image.give_name(case.name, case.group).adopt_content_hash(case.content_hash)
             if image.content_hash == case.content_hash:
                 return image
             reason = "its files have changed since"

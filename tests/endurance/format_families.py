@@ -10,12 +10,13 @@ import pydicom.data
 import tifffile
 from dicom_files import write_enhanced, write_series
 from fuzzing import Family
-from napari_medseg.core.formats.coco import read_coco
-from napari_medseg.core.formats.polygons import rasterise_labels, read_aperio
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
+from napari_medseg.core.outlines.aperio import read_aperio
+from napari_medseg.core.outlines.coco import read_coco
+from napari_medseg.core.outlines.objects import rasterise_labels
 
 PYDICOM_FILES = Path(pydicom.data.__file__).parent / "test_files"
 DICOM_FILES = (
@@ -138,7 +139,7 @@ def read_outlines(folder: Path, target: Path) -> Hashable:
         objects = read_aperio(path)
         return rasterise_labels(objects, SHAPE, None).tobytes()
     found = read_coco(path)
-    return tuple(rasterise_labels(one.objects, one.shape or SHAPE, None).tobytes() for one in found.images)
+    return tuple(rasterise_labels(one.objects, SHAPE, None).tobytes() for one in found.images)
 
 
 FORMATS = (

@@ -136,7 +136,7 @@ def use_database(folder: Path, target: Path) -> Hashable:
         for kind in (Case, Prediction, Review, Correction, Run):
             ws.project.read_records(kind)
         ws.project.read_hold_out_groups()
-        ws.project.read_group_pattern()
+        ws.project.identities.read_pattern()
         ws.project.read_run_items()
         find_last_task(ws)
         rows = list_cases(ws)

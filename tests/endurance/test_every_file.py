@@ -17,6 +17,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.image_names import ImageNamer
 from napari_medseg.workflow.review import accept, open_review
 
 DICOM = sorted(path for path in PYDICOM_FILES.rglob("*") if path.is_file() and path.suffix != ".md")
@@ -65,7 +66,9 @@ def test_labels_of_a_volume_come_back_in_all_48_orders(tmp_path: Path) -> None:
         accept(ws, draft, draft.labels, image)
         expected[path.stem] = path
     items = read_export_items(ws, list_accepted_rows(ws, "lungs"))
-    written = [path for path in export_corrections(items, tmp_path / "out", ".nii.gz", False) if ".nii" in path.name]
+    by_file = ImageNamer("stem", b"k")
+    paths = export_corrections(items, tmp_path / "out", ".nii.gz", False, by_file)
+    written = [path for path in paths if ".nii" in path.name]
     assert len(written) == len(ORDERS) == 48
     for path in written:
         found = nib.load(path)

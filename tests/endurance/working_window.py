@@ -68,8 +68,8 @@ def work(folder: Path, pipe: int, first: int) -> None:
     rng = np.random.default_rng(first)
     for number in range(first, first + 1000):
         dock.worklist.importer.read([write_phantom(folder / "in", number)])
-        wait(lambda number=number: any(row.case.name == f"case{number}" for row in dock.worklist.rows))
-        case = next(row.case for row in dock.worklist.rows if row.case.name == f"case{number}")
+        wait(lambda number=number: any(row.case.file_name == f"case{number}" for row in dock.worklist.rows))
+        case = next(row.case for row in dock.worklist.rows if row.case.file_name == f"case{number}")
         dock.worklist.open(case)
         wait(lambda case=case: is_ready(case.name))
         current = dock.case_controller.current

@@ -214,7 +214,7 @@ class Worklist(QObject):
         self._batch.append(case)
         self.image_loaded.emit(case, image)
         if len(self._batch) == 1:
-            self.open(case, image.rename(case.name, case.group), layer)  # no message names the patient
+            self.open(case, image.give_name(case.name, case.group), layer)  # no message names the patient
         elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
             layers.remove(self._viewer, layer)
         self._update_case(case)
@@ -293,7 +293,7 @@ class Worklist(QObject):
             worker = Worker(_write_copy(self._workspace, image), self)
             worker.failed.connect(show_problem)
             worker.start()
-            self._case_controller.open(case, image.rename(case.name, case.group), selected)
+            self._case_controller.open(case, image.give_name(case.name, case.group), selected)
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:
