@@ -213,6 +213,9 @@ class ReviewRegionController(QObject):
     def _on_removed(self, event: Event) -> None:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
-            self._set_region(WHOLE_IMAGE)
+            if self._case_controller.work.refuse_while_saving():
+                QTimer.singleShot(0, self._show_draft_region)  # later, because napari has not finished its change yet
+            else:
+                self._set_region(WHOLE_IMAGE)
         elif self._case is not None and event.value in (self._case.labels_layer, self._case.image_layer):
             self._remove_layer()

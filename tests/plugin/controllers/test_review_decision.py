@@ -84,6 +84,7 @@ PRESSED: dict[str, Callable[[SimpleNamespace], object]] = {
     "predict": show_another_prediction,
     "edit again": lambda window: window.desk.restart_review(),
     "previous": lambda window: window.worklist.step(-1),
+    "use for another task": lambda window: window.assigner.use_open_image("covid"),
     "another task": lambda window: window.worklist.choose_task("nuclei"),
     "remove from the list": lambda window: window.assigner.remove_open_case(),
     "close the case": lambda window: window.desk.close_case(),

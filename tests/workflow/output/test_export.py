@@ -378,10 +378,9 @@ def test_a_cancelled_export_leaves_whole_cases_only(tmp_path: Path, suffix: str,
 
 
 def test_a_cancelled_export_reads_no_further_image(tmp_path: Path) -> None:
+    ws = SimpleNamespace(project=SimpleNamespace(folder=tmp_path))
     with pytest.raises(ExportCancelled, match="before anything was written"):
-        export.read_export_items(
-            SimpleNamespace(project=SimpleNamespace(folder=tmp_path)), [(None, None, "")], lambda: True
-        )
+        export.read_export_items(ws, [(None, None, "")], lambda: True)
 
 
 def test_an_error_of_a_file_names_it_and_leaves_no_part_of_the_case(
