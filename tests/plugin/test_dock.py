@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Run, RunState
-from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
@@ -233,6 +233,33 @@ def test_accept_reject_and_the_states_in_the_list(dock: Dock, qtbot: QtBot, tmp_
     assert dock.case_panel._list.topLevelItem(0).text(1) == "✓ accepted"
     assert not dock.review_panel._accept.isEnabled()
     assert dock.review_panel._export.isEnabled()
+
+
+def test_accept_and_reject_are_grey_while_the_next_case_is_read_and_their_keys_say_why(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    goes_on, read = threading.Event(), open_case.load_image
+
+    def read_slowly(*arguments: Any) -> Generator[Any]:
+        goes_on.wait(60)
+        yield from read(*arguments)
+
+    monkeypatch.setattr(open_case, "load_image", read_slowly)
+    first, other = (row.case for row in dock.worklist.rows)
+    assert dock.case_controller.current.case.id == first.id
+    assert dock.review_panel._accept.isEnabled()
+    dock.case_controller.open(other)
+    try:
+        assert not dock.review_panel._accept.isEnabled()
+        assert not dock.review_panel._reject.isEnabled()
+        dock.review_panel.accept()
+        assert "being read" in told
+    finally:
+        goes_on.set()
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.id == other.id)
+    qtbot.waitUntil(dock.review_panel._accept.isEnabled)
+    assert [row.is_decided for row in dock.worklist.rows] == [False, False]
 
 
 def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ class ReviewPanel(CollapsibleSection):
         case_controller.opened.connect(self._on_opened)
         case_controller.labels_changed.connect(self.refresh)
         case_controller.state_changed.connect(self.refresh)
-        case_controller.work.began.connect(self.refresh)
         review_region.changed.connect(self.refresh)
         self._tick = QTimer(self)
         self._tick.timeout.connect(self._on_tick)
