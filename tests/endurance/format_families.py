@@ -16,9 +16,6 @@ from PIL import Image as Picture
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.outlines.aperio import read_aperio
-from napari_medseg.core.outlines.coco import read_coco
-from napari_medseg.core.outlines.objects import rasterise_labels
 
 PYDICOM_FILES = Path(pydicom.data.__file__).parent / "test_files"
 DICOM_FILES = (
