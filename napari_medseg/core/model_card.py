@@ -34,7 +34,7 @@ class Architecture(_Frozen):
 
     name: str
     encoder: str = ""
-    in_channels: int = Field(ge=1)
+    in_channels: int = Field(ge=1, le=1024, description="at most as many: the first layer grows with it")
     classes: int = Field(ge=2, description="labels and background")
     options: dict[str, Scalar | list[int]] = {}
 
@@ -49,7 +49,7 @@ class Preprocessing(_Frozen):
     mean: float = 0.5
     std: float = Field(0.5, gt=0)
     steps: list[Literal["equalise", "clahe", "smooth"]] = Field([], description="of grey values, in order")
-    min_side_px: int = Field(256, ge=32, description="planes with a shorter long side are enlarged to it")
+    min_side_px: int = Field(256, ge=32, le=8192, description="planes with a shorter long side are enlarged to it")
     max_side_px: int = Field(512, ge=32, description="planes with a longer long side are reduced to it")
 
 

@@ -16,6 +16,10 @@ from napari_medseg.core.atomic_io import replace_file
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 from napari_medseg.networks.architectures import build_network
+from napari_medseg.networks.meta_network import build_on_meta, can_assign, limit_growth
+
+_ALIGNMENT = 64
+"""Bytes, of memory that PyTorch allocates on a CPU."""
 
 
 def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -27,15 +31,13 @@ def load_version(folder: Path) -> tuple[nn.Module, ModelCard]:
         If the card or the weights are missing, damaged, or do not belong together.
     """
     card = read_card(folder / CARD_FILE)
-    network = build_network(card.architecture)
     data = _read_bytes(folder / WEIGHTS_FILE)
     if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
         raise MedSegError(
             f"the weights of {card.id} are damaged: SHA-256 {found[:12]}, but its card says "
             f"{card.weights_sha256[:12] or 'none'}. Install the model again or roll back to another version."
         )
-    load_weights_strictly(network, _parse_weights(data, folder / WEIGHTS_FILE), card.id)
-    return network.eval(), card
+    return _build_with_weights(card, _parse_weights(data, folder / WEIGHTS_FILE)).eval(), card
 
 
 def save_version(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard:
@@ -93,8 +95,36 @@ def load_weights_strictly(module: nn.Module, weights: dict[str, Tensor], source:
     MedSegError
         If a key is missing, too many, or of another shape.
     """
+    _load_strictly(module, dict(weights), source, assign=False)
+
+
+def _build_with_weights(card: ModelCard, weights: dict[str, Tensor]) -> nn.Module:
+    """Build the network of a card; names and shapes are compared with the weights before any memory is taken."""
+    with limit_growth(weights, card.id):
+        plan = build_on_meta(lambda: build_network(card.architecture))
+        if plan is not None:
+            is_whole = can_assign(plan)
+            _load_strictly(plan, _convert_as_in(plan, weights), card.id, assign=True)
+            if is_whole:
+                return plan
+        network = build_network(card.architecture)
+    load_weights_strictly(network, weights, card.id)
+    return network
+
+
+def _convert_as_in(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in the types of a network, aligned as PyTorch aligns them: a CPU may round otherwise if not."""
+    types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    typed = {name: tensor.to(types.get(name, tensor.dtype)) for name, tensor in weights.items()}
+    return {name: tensor.clone() if tensor.data_ptr() % _ALIGNMENT else tensor for name, tensor in typed.items()}
+
+
+def _load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str, *, assign: bool) -> None:
     try:
-        module.load_state_dict(dict(weights))  # strict by default; some encoders have no `strict` option and drop keys
+        if assign:
+            module.load_state_dict(weights, assign=True)
+        else:
+            module.load_state_dict(weights)  # strict by default; some encoders have no more options and drop keys
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise MedSegError(

@@ -51,6 +51,12 @@ class Draft:
         self._edited: NDArray[np.int64] | None = None
         self._initial_review_region = WHOLE_IMAGE
         self._review_region = read_draft_region(get_draft_region_path(journal.path))
+        for stroke in (*journal.applied_strokes, *journal.undone_strokes):
+            if self._lies_outside(stroke):
+                raise MedSegError(
+                    f"{journal.path} holds a stroke outside of {case.name}. It is damaged, or is of another image. "
+                    "Move it away; the prediction is not affected."
+                )
         for place, stroke in enumerate(journal.applied_strokes):
             before = self.labels.reshape(-1)[stroke.indices]  # not `old`: a stroke before it may be lost
             self._apply_stroke(stroke, before, stroke.new, journal.applied_strokes[:place])
@@ -199,13 +205,20 @@ class Draft:
         self._add_stroke(Stroke.from_voxels(kind, indices, before[indices], after[indices]))
 
     def _add_stroke(self, stroke: Stroke) -> None:
-        runs = stroke.voxel_runs
-        if runs.size and int(runs["start"][-1]) + int(runs["length"][-1]) > self.labels.size:
+        if self._lies_outside(stroke):
             raise MedSegError(
                 f"a stroke lies outside {self.case.name}. Open the case again; the draft was not changed."
             )
         self._journal.add(stroke)
         self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
+
+    def _lies_outside(self, stroke: Stroke) -> bool:
+        """Whether runs of a stroke leave the labels, or name more voxels than there are; needs no memory for them."""
+        runs, size = stroke.voxel_runs, self.labels.size
+        if not runs.size:
+            return False
+        is_beyond = (runs["start"] > size) | (runs["start"] + runs["length"] > size)
+        return bool(is_beyond.any()) or int(runs["length"].sum(dtype=np.uint64)) > size
 
     def _apply_stroke(
         self, stroke: Stroke, before: NDArray[np.uint32], after: NDArray[np.uint32], below: Sequence[Stroke]

@@ -9,7 +9,7 @@ from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.piece_tools import delete_piece, grow_piece
 from napari_medseg.core.editing.pieces import find_piece
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import Stroke, StrokeKind
+from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS
@@ -236,3 +236,17 @@ def test_a_lost_stroke_is_not_counted_as_changed(tmp_path: Path) -> None:
         np.testing.assert_array_equal(draft.labels.ravel(), expected)
         assert draft.changed_voxels == np.count_nonzero(draft.labels != prediction())
         draft.close()
+
+
+@pytest.mark.parametrize("runs", [[(0, 2**32 - 1)], [(2**64 - 1, 1)], [(0, 200)] * 2, [(300, 1)]])
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_journal_whose_stroke_leaves_the_image_is_refused(
+    runs: list[tuple[int, int]], is_undone: bool, tmp_path: Path
+) -> None:
+    journal = StrokeJournal(tmp_path / "1.journal")
+    journal.add(Stroke(StrokeKind.PAINT, np.array([(*run, 0, 1) for run in runs], VOXEL_RUN_DTYPE)))
+    if is_undone:
+        journal.undo()
+    journal.close()
+    with pytest.raises(MedSegError, match="a stroke outside of stack"):
+        open_draft(tmp_path)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.frame_size import compute_pixel_bytes
 from napari_medseg.core.dicom.headers import DicomHeader, read_header
 from napari_medseg.core.dicom.pixels import DecodedFile, DecodedPlane, decode_file
@@ -62,7 +63,7 @@ def read_series(paths: Sequence[Path]) -> Image:
     headers: list[DicomHeader] = []
     decoded: dict[Path, PlaneMaker] = {}
     for path in dict.fromkeys(paths):
-        with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
+        with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
             header = read_header(path, file)
             size.add(header)
             size.refuse_above_limit(is_exact=False)
@@ -86,7 +87,7 @@ def read_series_with_headers(headers: Sequence[DicomHeader]) -> Image:
     header_of = {header.path: header for header in headers}
 
     def decode(path: Path) -> PlaneMaker:
-        with translate_decode_errors(path, "DICOM"), path.open("rb") as file:
+        with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
             return _make_planes_readable(decode_file(header_of[path], file))
 
     return _build_series(list(headers), decode)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
 from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
@@ -190,7 +191,7 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
     is_named_dicom = get_suffix(path) in DICOM_SUFFIXES
     with translate_decode_errors(path, "DICOM"):
         try:
-            file = path.open("rb")
+            file = SizedFile(path)
         except OSError:
             if is_named_dicom:
                 raise

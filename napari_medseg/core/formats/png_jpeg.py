@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, iterate_slabs
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
@@ -106,12 +107,14 @@ def _drop_pixels(path: Path) -> bytes:
     """Return a PNG with all chunks of a file but those of its pixels: it has one black pixel."""
     kept = bytearray(_PNG_SIGNATURE + _make_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, PNG_GREY, 0, 0, 0)))
     pixel = _make_chunk(b"IDAT", zlib.compress(bytes(2)))
-    with path.open("rb") as file:
+    with SizedFile(path) as file:
         file.seek(len(_PNG_SIGNATURE))
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
             if kind not in _PIXEL_CHUNKS:
                 kept += head + file.read(length + _CHECKSUM_BYTES)
+                if kind == b"IEND":  # what follows is no part of the picture
+                    break
                 continue
             if kind == b"IDAT":
                 kept += pixel

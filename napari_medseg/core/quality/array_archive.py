@@ -1,12 +1,13 @@
 """Read the NumPy archives (`.npz`) that this program writes; whatever is damaged in one is a `ValueError`."""
 
+import math
 import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,21 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with ZipFile(BytesIO(content)) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())
-        if n_bytes > MAX_COMPRESSION * len(content):
-            raise ValueError(f"it claims to hold {n_bytes} bytes")
+            if n_bytes > MAX_COMPRESSION * len(content):
+                raise ValueError(f"it claims to hold {n_bytes} bytes")
+            for entry in archive.infolist():
+                _refuse_larger_array(archive, entry)
         with np.load(BytesIO(content), allow_pickle=False) as kept:
             return {name: np.asarray(kept[name]) for name in kept.files}
     except (*_DAMAGE, BadZipFile, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
+
+
+def _refuse_larger_array(archive: ZipFile, entry: ZipInfo) -> None:
+    """Compare the size of an array by its header with that of its entry: NumPy allocates the first one."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read_header[version](file)
+    if (n_bytes := math.prod(shape) * dtype.itemsize) > entry.file_size:
+        raise ValueError(f"{entry.filename} claims {n_bytes} bytes, and has {entry.file_size}")

@@ -24,9 +24,12 @@ _RGB_SAMPLES = 3
 
 
 def compute_sample_bytes(series: tifffile.TiffPageSeries) -> int:
-    """Return the bytes that a series takes once decoded; of a palette, as RGB."""
-    samples = _RGB_SAMPLES if series.keyframe.photometric == PHOTOMETRIC.PALETTE else 1
-    return math.prod(map(int, series.shape)) * samples * int(series.dtype.itemsize)
+    """Return the bytes that a series takes once decoded, or one of its tiles if it is larger; of a palette, as RGB."""
+    page = series.keyframe
+    samples = _RGB_SAMPLES if page.photometric == PHOTOMETRIC.PALETTE else 1
+    # A tile is decoded whole, also where it reaches beyond the image.
+    tile = page.tilelength * page.tilewidth * page.tiledepth * page.samplesperpixel if page.is_tiled else 0
+    return max(math.prod(map(int, series.shape)), tile) * samples * int(series.dtype.itemsize)
 
 
 def refuse_larger_codestreams(series: tifffile.TiffPageSeries, name: str) -> None:

@@ -1,6 +1,7 @@
 """PNG and JPEG in all their kinds."""
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -185,3 +186,14 @@ def test_an_animation_is_told(tmp_path: Path) -> None:
     frames = [Picture.fromarray(values((5, 6)) // n) for n in (1, 2, 3)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     assert "animation of 3 frames" in formats.read(tmp_path / "a.png").notes[0]
+
+
+@pytest.mark.parametrize("kind", [b"abcd", b"IDAT"])
+def test_what_follows_a_picture_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.png"
+    Picture.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(path)
+    path.write_bytes(path.read_bytes() + struct.pack(">I4s", 0xFFFFFF00, kind) + b"rest")
+    tracemalloc.start()
+    assert formats.read(path).pixels.shape == (6, 8)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()

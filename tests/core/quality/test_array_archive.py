@@ -1,6 +1,7 @@
 """Archives of arrays come back as they were written, and a damaged one is one kind of error."""
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -55,3 +56,17 @@ def test_every_cut_and_every_flipped_byte_is_one_kind_of_error(tmp_path: Path) -
             except ValueError:
                 refused.append(place)
     assert len(refused) > len(whole) / 3, "every cut, and most others"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [b"'|u1', 'fortran_order': False, 'shape': (60000000,)", b"'|V60000000', 'fortran_order': False, 'shape': (1,)"],
+)
+def test_an_array_larger_than_its_entry_takes_no_memory(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.npz"
+    _write_header(path, b"{'descr': " + kind + b"}")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="claims"):
+        read_arrays(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()

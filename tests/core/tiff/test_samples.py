@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
 
 AIM = 1.3
 TILE = (128, 128)
@@ -62,3 +63,14 @@ def test_reading_takes_little_more_than_the_pixels(stored: str, lies: str, tmp_p
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < AIM * image.pixels.nbytes
+
+
+def test_a_tile_larger_than_the_image_counts(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, make_noise(40, 48), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tags = tiff.pages.first.tags
+        for name in ("TileWidth", "TileLength"):
+            tags[name].overwrite(60_000, dtype="I")
+    with pytest.raises(MedSegError, match=r"would take 3\.6 GB"):
+        formats.read(path)
