@@ -109,14 +109,17 @@ def remove_old_names(
     from napari_medseg.workflow.output import names_in_old_runs
 
     with open_workspace(project, registry) as ws:
-        changed = names_in_old_runs.remove_old_names(ws)
+        done = names_in_old_runs.remove_old_names(ws)
     if as_json:
-        echo_json([str(path) for path in changed])
-        return
-    for path in changed:
-        echo(str(path))
-    if not changed:
-        echo("No names were found.")
+        echo_json([str(path) for path in done.changed])
+    else:
+        for path in done.changed:
+            echo(str(path))
+        if not done.changed and not done.problems:
+            echo("No names were found.")
+    if done.problems:
+        problems = "\n".join(done.problems)
+        raise MedSegError(f"names may stay in these files; mend the cause and run the command again:\n{problems}")
 
 
 def _find_cases(ws: Workspace, words: str) -> list[Case]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
+from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, SnapshotItem, read_snapshot, round_robin
@@ -42,7 +43,7 @@ def write_replay_images(folder: Path, images: Sequence[ReplayImage]) -> None:
     """Write the list into the folder of a version; write nothing if it is empty."""
     if images:
         text = _ReplayImagesFile(tuple(images)).model_dump_json(indent=2)
-        (folder / REPLAY_IMAGES_FILE).write_text(text + "\n", encoding="utf-8")
+        atomic_write_text(folder / REPLAY_IMAGES_FILE, text + "\n")
 
 
 def read_replay_images(folder: Path) -> tuple[ReplayImage, ...]:

@@ -136,6 +136,7 @@ def test_commands_without_a_project_write_nothing_from_a_header(
         formats.write_labels(labels / f"{path.stem}.tif", phantom_labels(), formats.read(path))
     out, series = tmp_path / "out", sources / "series"
     own = ["--registry", str(registry), "--json"]
+    printed = ""
     for command in (
         ["predict", str(series), str(sources / "pictures"), "-o", str(out / "labels"), "--force", *own],
         ["predict", str(series), "-o", str(out / "by_group"), "--names", "group", "--force", *own],
@@ -143,10 +144,11 @@ def test_commands_without_a_project_write_nothing_from_a_header(
     ):
         with pytest.raises(SystemExit) as end:
             main(command)
-        printed = capsys.readouterr()
-        assert not end.value.code, printed.err
+        output = capsys.readouterr()
+        assert not end.value.code, output.err
+        printed += output.out + output.err
     data = FolderData("cells", series, labels, MaskEncoding(get_task("lungs")))
     fill_run(data, check_folder_data(data).cases, [], out / "run", RecipeOverrides(weights="none"))
     assert (out / "run" / "snapshot.json").exists()
     assert find_identities(out, named_after_files=True) == []
-    assert not [mark for mark in find_in_text(printed.out) if mark not in ("zqfile", "zqfolder")]
+    assert not [mark for mark in find_in_text(printed) if mark not in ("zqfile", "zqfolder")]
