@@ -112,10 +112,9 @@ def write_frames(path: Path, frames: list[bytes | list[bytes]], syntax: str, *, 
 
 
 @pytest.mark.parametrize("has_offsets", [True, False])
-@pytest.mark.parametrize("cut", [2, 4, 20, 158])
+@pytest.mark.parametrize("cut", [2, 4, 20])
 def test_the_fragments_of_a_frame_are_one_code_stream(cut: int, has_offsets: bool, tmp_path: Path) -> None:
     jpeg = make_jpeg()
-    cut += cut % 2
     jpeg += b"\0" * (len(jpeg) % 2)
     assert jpeg.find(b"\xff\xc0") > 4
     path = write_frames(tmp_path / "a.dcm", [[jpeg[:cut], jpeg[cut:]]], JPEGBaseline8Bit, has_offsets=has_offsets)
@@ -127,7 +126,7 @@ def test_a_frame_in_fragments_opens(tmp_path: Path) -> None:
     jpeg = bytes(imagecodecs.jpeg8_encode(np.full((64, 64), 9, np.uint8)))
     jpeg += b"\0" * (len(jpeg) % 2)
     path = write_frames(tmp_path / "a.dcm", [[jpeg[:100], jpeg[100:]]], JPEGBaseline8Bit)
-    assert (formats.read(path).pixels == 9).all()
+    assert (formats.read(path).pixels == 9 - 1024).all()  # the intercept
 
 
 def test_components_of_a_frame_count(tmp_path: Path) -> None:

@@ -88,17 +88,7 @@ def a_tiff_with_a_tile_beyond_the_image(folder: Path) -> Path:
     tifffile.imwrite(path, np.zeros((4096, 4096), np.uint8), compression="zlib", tile=(4096, 4096))
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         for name in ("ImageWidth", "ImageLength"):
-            tiff.pages[0].tags[name].overwrite(16)
-    return path
-
-
-def a_tiff_with_many_tiles_beyond_the_image(folder: Path) -> Path:
-    path = folder / "a.tif"
-    pixels = np.zeros((8, 1024, 1024), np.uint8)
-    tifffile.imwrite(path, pixels, compression="zlib", tile=(1024, 1024), planarconfig="separate", photometric="rgb")
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
-        for name in ("ImageWidth", "ImageLength"):
-            tiff.pages[0].tags[name].overwrite(16)
+            tiff.pages.first.tags[name].overwrite(16)
     return path
 
 
@@ -112,17 +102,16 @@ def a_tiff_with_a_larger_jpeg(folder: Path) -> Path:
 
 def a_tiff_whose_jpeg_says_its_size_late(folder: Path) -> Path:
     path = a_tiff_with_a_larger_jpeg(folder)
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0].aspage()
-        start, length, where = page.dataoffsets[0], page.databytecounts[0], page.tags["StripByteCounts"].valueoffset
-    content = path.read_bytes()
     comments = (b"\xff\xfe" + struct.pack(">H", 65535) + bytes(65533)) * 2
-    jpeg = content[start : start + length]
+    end = path.stat().st_size
     with tifffile.TiffFile(path, mode="r+b") as tiff:
-        assert len(tiff.pages[0].aspage().dataoffsets) == 1 and where
-        tiff.pages[0].tags["StripByteCounts"].overwrite(length + len(comments))
-        tiff.pages[0].tags["StripOffsets"].overwrite(len(content))
-    path.write_bytes(path.read_bytes().ljust(len(content), b"\0")[: len(content)] + jpeg[:2] + comments + jpeg[2:])
+        page = tiff.pages.first
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+        page.tags["StripOffsets"].overwrite(end)
+        page.tags["StripByteCounts"].overwrite(length + len(comments))
+    content = path.read_bytes()
+    jpeg = content[start : start + length]
+    path.write_bytes(content + jpeg[:2] + comments + jpeg[2:])
     return path
 
 
@@ -147,7 +136,6 @@ FORGED = [
     a_gzip_with_a_large_extension,
     a_deflated_tiff,
     a_tiff_with_a_tile_beyond_the_image,
-    a_tiff_with_many_tiles_beyond_the_image,
     a_tiff_with_a_larger_jpeg,
     a_tiff_whose_jpeg_says_its_size_late,
     a_png_header,
@@ -186,19 +174,13 @@ def test_masks_are_refused_alike(write: Callable[[Path], Path], tmp_path: Path) 
 def test_a_strip_inflates_no_further_than_its_rows(tmp_path: Path) -> None:
     path = a_deflated_tiff(tmp_path)
     with tifffile.TiffFile(path, mode="r+b") as tiff:
-        tiff.pages[0].tags["ImageLength"].overwrite(1)
+        tiff.pages.first.tags["ImageLength"].overwrite(1)
 
     def read() -> None:
         with contextlib.suppress(MedSegError):
             formats.read(path)
 
     assert measure_peak(read) < FLOOR_BYTES
-
-
-def test_tiles_of_separate_planes_are_put_in_place_by_threads(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 100, 130)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", tile=(32, 48), photometric="rgb")
-    np.testing.assert_array_equal(formats.read(tmp_path / "a.tif").pixels, np.moveaxis(pixels, 0, -1))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".nii", ".nii.gz"])
@@ -209,7 +191,7 @@ def test_labels_of_a_known_size_are_read_however_empty_and_whatever_memory_is_fr
     labels[3, 4, 5] = 7
     formats.write_labels(path, labels, Image(labels, "ZYX", (1.0, 1.0, 1.0)))
     monkeypatch.setattr(limit, "measure_free_bytes", lambda: 0)
-    with pytest.raises(MedSegError, match="would take 10.5 MB"):
+    with pytest.raises(MedSegError, match=r"would take 10\.5 MB"):
         formats.read_labels(path)
     read = formats.read_labels(path, expected_shape=labels.shape)
     assert read.sum() == 7
