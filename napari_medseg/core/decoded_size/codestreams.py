@@ -1,4 +1,5 @@
-"""Rows, columns and samples that a compressed frame declares itself: JPEG, JPEG-LS, JPEG 2000 and PNG.
+"""Rows, columns and samples that a compressed frame declares itself: JPEG, JPEG-LS, JPEG 2000, PNG and
+WebP.
 
 DICOM and TIFF keep such frames, and state the size once more. A decoder allocates what the frame says, so both must
 agree before it is called.
@@ -19,6 +20,8 @@ _J2K_SIZE = struct.Struct(">IIII16xH")
 _PNG_SIZE = struct.Struct(">IIBB")
 _PNG_SAMPLES = {2: 3, 3: 3, 4: 2, 6: 4}
 _BOX = struct.Struct(">I4s")
+_WEBP_SAMPLES = 3
+"""At least: the fourth is alpha."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class DeclaredSize:
 
 def is_known_codestream(frame: bytes) -> bool:
     """Whether a frame starts as one of the formats whose size is read here."""
-    return frame.startswith((_JPEG_START, _PNG_START, _J2K_START, _JP2_START))
+    return frame.startswith((_JPEG_START, _PNG_START, _J2K_START, _JP2_START)) or _is_webp(frame)
 
 
 def read_declared_size(frame: bytes) -> DeclaredSize | None:
@@ -58,6 +61,8 @@ def read_declared_size(frame: bytes) -> DeclaredSize | None:
         if frame.startswith(_PNG_START):
             columns, rows, _, colour_type = _PNG_SIZE.unpack_from(frame, 16)
             return DeclaredSize(rows, columns, _PNG_SAMPLES.get(colour_type, 1))
+        if _is_webp(frame):
+            return _read_webp_size(frame)
         start = _find_codestream(frame) if frame.startswith(_JP2_START) else 0
         if frame.startswith(_J2K_START, start):
             x, y, x_offset, y_offset, components = _J2K_SIZE.unpack_from(frame, start + 8)
@@ -96,3 +101,22 @@ def _find_codestream(frame: bytes) -> int:
         if length < header:  # 0: the last box
             raise IndexError
         place += length
+
+
+def _is_webp(frame: bytes) -> bool:
+    return frame.startswith(b"RIFF") and frame[8:12] == b"WEBP"
+
+
+def _read_webp_size(frame: bytes) -> DeclaredSize | None:
+    """Read the first chunk of a WebP file: extended, lossless or lossy (RFC 9649)."""
+    kind = frame[12:16]
+    if kind == b"VP8X":
+        columns, rows = (int.from_bytes(frame[place : place + 3], "little") + 1 for place in (24, 27))
+    elif kind == b"VP8L":
+        bits = struct.unpack_from("<I", frame, 21)[0]
+        columns, rows = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8 ":
+        columns, rows = (length & 0x3FFF for length in struct.unpack_from("<HH", frame, 26))
+    else:
+        return None
+    return DeclaredSize(rows, columns, _WEBP_SAMPLES)

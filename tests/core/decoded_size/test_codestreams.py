@@ -36,8 +36,11 @@ def test_declared_size(frame: bytes) -> None:
         imagecodecs.jpeg2k_encode(np.zeros((24, 40, 3), np.uint8), codecformat="J2K"),
         imagecodecs.jpeg2k_encode(np.zeros((24, 40, 3), np.uint8), codecformat="JP2"),
         imagecodecs.png_encode(np.zeros((24, 40, 3), np.uint8)),
+        imagecodecs.webp_encode(np.zeros((24, 40, 3), np.uint8), lossless=True),
+        imagecodecs.webp_encode(np.zeros((24, 40, 3), np.uint8), lossless=False, level=50),
+        b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + struct.pack("<HBHB", 39, 0, 23, 0),
     ],
-    ids=["JPEG", "JPEG 2000", "JPEG 2000 in a file", "PNG"],
+    ids=["JPEG", "JPEG 2000", "JPEG 2000 in a file", "PNG", "WebP lossless", "WebP lossy", "WebP extended"],
 )
 def test_values_per_pixel_count(frame: bytes) -> None:
     size = read_declared_size(bytes(frame))
