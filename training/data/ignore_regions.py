@@ -53,7 +53,7 @@ class ReviewedPart:
                 f"the reviewed mask {path.name} of {image.name} changed after the snapshot was frozen. "
                 "Restore the file, or make a new run."
             )
-        mask = formats.read_labels(path, None) > 0
+        mask = formats.read_labels(path, None, expected_shape=labels.shape) > 0
         if mask.shape not in (labels.shape, labels.shape[-2:]):
             raise MedSegError(
                 f"the reviewed mask {path.name} of shape {mask.shape} does not fit {image.name} of shape "

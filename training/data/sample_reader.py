@@ -108,7 +108,7 @@ class SampleReader:
         if self.card.field is None or not (item.field_labels or self.roi_model is not None):
             return image, (slice(None), slice(None))
         field = (
-            formats.read_labels(self.root / item.field_labels, image)
+            formats.read_labels(self.root / item.field_labels, image, expected_shape=image.spatial_shape)
             if item.field_labels or self.roi_model is None
             else self.roi_model.predict_labels(image)
         )
@@ -139,7 +139,8 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
     labels_path = root / item.labels
     check_labels_file(item.name, labels_path, item.labels_sha256)
     image = formats.read(root / item.image)
-    labels = formats.read_labels(labels_path, image)
+    # Labels of a project have the size of their image; empty ones shrink far more than a foreign file may.
+    labels = formats.read_labels(labels_path, image, expected_shape=image.spatial_shape)
     part = get_reviewed_part(item, root)
     unseen = np.zeros(labels.shape, bool) if part is None else part.compute_ignore_mask(labels, image)
     if item.ignored_value is not None:

@@ -28,6 +28,8 @@ class BoundedStream(io.BufferedIOBase):
         The file.
     is_gzip
         Whether it is inflated. Checksum and length of gzip are checked at the end of the stream.
+    expected_bytes
+        What the pixels take at most, if that is known otherwise, see `compute_limit`.
 
     Raises
     ------
@@ -35,11 +37,11 @@ class BoundedStream(io.BufferedIOBase):
         From `read`, `readinto`, `seek` and `read_to_end`, once more bytes were read than the image may take.
     """
 
-    def __init__(self, path: Path, *, is_gzip: bool) -> None:
+    def __init__(self, path: Path, *, is_gzip: bool, expected_bytes: int | None = None) -> None:
         self._name, self._disk_bytes = path.name, path.stat().st_size
         self._file: Any = gzip.GzipFile(path) if is_gzip else path.open("rb")
-        self._limit_bytes = compute_limit(self._disk_bytes).n_bytes + _SLACK_BYTES
-        self._is_gzip = is_gzip
+        self._limit_bytes = compute_limit(self._disk_bytes, expected_bytes).n_bytes + _SLACK_BYTES
+        self._is_gzip, self._expected_bytes = is_gzip, expected_bytes
 
     def readable(self) -> bool:
         """Return True."""
@@ -68,7 +70,7 @@ class BoundedStream(io.BufferedIOBase):
         content = bytearray()
         wanted = None if size is None or size < 0 else size
         if wanted is not None and wanted > self._limit_bytes:
-            refuse_above_limit(wanted, self._disk_bytes, self._name)
+            self._refuse(wanted, is_exact=True)
         while wanted is None or len(content) < wanted:
             chunk = self._read_chunk(CHUNK_BYTES if wanted is None else wanted - len(content))
             if not chunk:
@@ -98,8 +100,13 @@ class BoundedStream(io.BufferedIOBase):
     def _read_chunk(self, wanted: int) -> bytes:
         chunk: bytes = self._file.read(min(wanted, CHUNK_BYTES))
         if self._is_gzip and self.tell() > self._limit_bytes:
-            refuse_above_limit(self.tell(), self._disk_bytes, self._name, is_exact=False)
+            self._refuse(self.tell(), is_exact=False)
         return chunk
+
+    def _refuse(self, n_bytes: int, *, is_exact: bool) -> None:
+        refuse_above_limit(
+            n_bytes, self._disk_bytes, self._name, is_exact=is_exact, expected_bytes=self._expected_bytes
+        )
 
 
 def refuse_large_deflated(file: BinaryIO, disk_bytes: int, name: str) -> None:

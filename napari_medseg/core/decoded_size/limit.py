@@ -11,7 +11,8 @@ reader computes from the header what the pixels will take, and asks here. Allowe
   14,900 px square in colour (666 MB) still fit, and what a forged file takes is harmless on any machine that can run
   the program.
 
-What a person allows, by `--max-memory` or in the preferences, replaces both.
+What a person allows, by `--max-memory` or in the preferences, replaces both. So does a size that is known otherwise: a
+file of a project belongs to an image whose shape the database knows.
 """
 
 import contextlib
@@ -29,8 +30,13 @@ MAX_RATIO = 200
 """Bytes in memory per byte on disk."""
 ALWAYS_PLAUSIBLE_BYTES = 640 * 2**20
 """Whatever the size on disk, so many bytes are no sign of a forged file."""
+DEFLATE_MAX_RATIO = 1032
+"""Bytes that deflate makes of one byte at most (https://zlib.net/zlib_tech.html): what claims more is damaged."""
+LABEL_BYTES = 4
+"""Of the largest type of labels."""
 MAX_MEMORY_OPTION = "--max-memory"
 """Of the commands that read images, and of the processes that they start; there it is in bytes."""
+_AS_EXPECTED = "what the image that it belongs to needs"
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 
@@ -88,8 +94,18 @@ def parse_size(text: str) -> int:
     return n_bytes
 
 
-def compute_limit(disk_bytes: int) -> SizeLimit:
-    """Return the bytes that the pixels of an image may take, which has this size on disk."""
+def compute_limit(disk_bytes: int, expected_bytes: int | None = None) -> SizeLimit:
+    """Return the bytes that the pixels of an image may take.
+
+    Parameters
+    ----------
+    disk_bytes
+        Its size on disk.
+    expected_bytes
+        What it takes at most, if that is known otherwise: then nothing else counts. `None` if only the file says it.
+    """
+    if expected_bytes is not None:
+        return SizeLimit(expected_bytes, _AS_EXPECTED)
     if _allowed_bytes is not None:
         return SizeLimit(_allowed_bytes, "as you set it")
     free = measure_free_bytes()
@@ -102,7 +118,9 @@ def compute_limit(disk_bytes: int) -> SizeLimit:
     return min(by_memory, by_ratio, key=lambda limit: limit.n_bytes)
 
 
-def refuse_above_limit(n_bytes: int, disk_bytes: int, name: str, *, is_exact: bool = True) -> None:
+def refuse_above_limit(
+    n_bytes: int, disk_bytes: int, name: str, *, is_exact: bool = True, expected_bytes: int | None = None
+) -> None:
     """Refuse an image that would take too much memory. All readers ask here before they decode.
 
     Parameters
@@ -115,18 +133,23 @@ def refuse_above_limit(n_bytes: int, disk_bytes: int, name: str, *, is_exact: bo
         Name of the file or series.
     is_exact
         Whether `n_bytes` is all that it takes; otherwise it takes at least as much.
+    expected_bytes
+        As of `compute_limit`.
 
     Raises
     ------
     MedSegError
         Says what the image would take, what is allowed and why, and how to allow more.
     """
-    limit = compute_limit(disk_bytes)
+    limit = compute_limit(disk_bytes, expected_bytes)
     if n_bytes <= limit.n_bytes:
         return
     amount = format_bytes(n_bytes) if is_exact else f"more than {format_bytes(n_bytes)}"
+    found = f"{name} would take {amount} of memory; {format_bytes(limit.n_bytes)} are allowed ({limit.reason}). "
+    if expected_bytes is not None:
+        raise MedSegError(found + "It is damaged, or belongs to another image. Restore it from a backup.")
     raise MedSegError(
-        f"{name} would take {amount} of memory; {format_bytes(limit.n_bytes)} are allowed ({limit.reason}). "
+        f"{found}"
         f"It is damaged, or larger than usual. If you trust it, allow more: {MAX_MEMORY_OPTION} "
         f"{_suggest(n_bytes if is_exact else 2 * n_bytes)} on the command line, or Preferences in the window. "
         "Otherwise export it again, or only a part of it."

@@ -1,22 +1,20 @@
 """What the pixels of a DICOM file will take in memory, by its header, and that its frames hold no more than it says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset
-from pydicom.encaps import generate_fragments, parse_basic_offsets
-from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.encaps import generate_frames
+from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from napari_medseg.core.decoded_size.bounded_stream import refuse_large_deflated
-from napari_medseg.core.decoded_size.codestreams import read_declared_size
+from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 
 _PALETTE_SAMPLES = 3
-_START_BYTES = 4096
-"""Where the transfer syntax is, if the file is deflated."""
 _PLANE_BYTES = 1024
 """What the geometry of one plane takes, however small it is."""
 
@@ -65,13 +63,12 @@ def refuse_large_inflation(path: Path, file: BinaryIO) -> None:
 
     In the deflated transfer syntax the header is deflated, too, so only inflating tells the size.
     """
-    start = file.read(_START_BYTES)
-    file.seek(0)
-    if DeflatedExplicitVRLittleEndian.encode() not in start:
-        return
     read_preamble(file, force=True)
-    _read_file_meta_info(file)  # pydicom's public function wants a path, and would open the file once more
-    refuse_large_deflated(file, path.stat().st_size, path.name)
+    # As `dcmread`, to where it inflates; pydicom's public function wants a path, and would open the file once more.
+    file_meta = _read_file_meta_info(file)
+    _read_command_set_elements(file)
+    if file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        refuse_large_deflated(file, path.stat().st_size, path.name)
     file.seek(0)
 
 
@@ -85,13 +82,20 @@ def refuse_larger_codestreams(dataset: Dataset, name: str) -> None:
     """
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
         return
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    content = DicomBytesIO(dataset.PixelData)
-    parse_basic_offsets(content)
-    for fragment in generate_fragments(content):
-        declared = read_declared_size(fragment)
-        if declared is not None and declared[0] * declared[1] > rows * columns:
+    allowed = DeclaredSize(int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1))
+    for frame in _generate_frames(dataset):
+        declared = read_declared_size(frame)
+        if declared is not None and declared.n_values > allowed.n_values:
             raise MedSegError(
-                f"{name} holds a compressed frame of {declared[0]} x {declared[1]} pixels, but its header says "
-                f"{rows} x {columns}. It is damaged; copy or export it again."
+                f"{name} holds a compressed frame of {declared} pixels, but its header says {allowed}. It is damaged; "
+                "copy or export it again."
             )
+
+
+def _generate_frames(dataset: Dataset) -> Iterator[bytes]:
+    """Yield the frames as decoders get them, each joined from its fragments; they use either table of offsets."""
+    n_frames = count_frames(dataset)
+    yield from generate_frames(dataset.PixelData, number_of_frames=n_frames)
+    offsets, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    if offsets and lengths:
+        yield from generate_frames(dataset.PixelData, number_of_frames=n_frames, extended_offsets=(offsets, lengths))

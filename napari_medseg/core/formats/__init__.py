@@ -53,6 +53,7 @@ __all__ = [
     "read_mask",
     "read_series",
     "read_source",
+    "read_tiff",
     "search_images",
     "write_image",
     "write_labels",

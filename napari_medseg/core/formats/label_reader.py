@@ -5,6 +5,7 @@ Other files lie as their image is shown, or as it is stored; the size decides wh
 """
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
+from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.discovery import (
     JPEG_SUFFIXES,
@@ -37,7 +39,13 @@ _NIFTI1_BYTES = 348
 logger = logging.getLogger(__name__)
 
 
-def read_labels(path: Path, image: Image | None = None, placement: MaskPlacement = AS_STATED) -> NDArray[Any]:
+def read_labels(
+    path: Path,
+    image: Image | None = None,
+    placement: MaskPlacement = AS_STATED,
+    *,
+    expected_shape: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
     """Read labels in canonical order.
 
     Parameters
@@ -48,6 +56,9 @@ def read_labels(path: Path, image: Image | None = None, placement: MaskPlacement
         The image that they belong to.
     placement
         How labels lie that do not say so.
+    expected_shape
+        Shape that labels of this program must have. Such a file is read however small it is on disk, or however little
+        memory is free: empty labels shrink a thousandfold. Larger ones are refused. `None` for files of other programs.
 
     Returns
     -------
@@ -61,16 +72,20 @@ def read_labels(path: Path, image: Image | None = None, placement: MaskPlacement
     """
     if get_suffix(path) not in WRITERS:
         raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(WRITERS))}. Convert them.")
-    placed = read_mask(path, image, placement)
+    expected = None if expected_shape is None else math.prod(expected_shape) * LABEL_BYTES
+    placed = read_mask(path, image, placement, expected_bytes=expected)
     for note in placed.notes:
         logger.warning("%s: %s", path.name, note)
     return cast_to_labels(placed.pixels, path.name)
 
 
-def read_mask(path: Path, image: Image | None, placement: MaskPlacement = AS_STATED) -> PlacedMask:
+def read_mask(
+    path: Path, image: Image | None, placement: MaskPlacement = AS_STATED, *, expected_bytes: int | None = None
+) -> PlacedMask:
     """Read a mask in canonical order. Values are not changed: fractions and JPEG values are allowed.
 
-    Parameters are those of `read_labels`; the file may also be JPEG.
+    Parameters are those of `read_labels`; the file may also be JPEG. `expected_bytes` is what it takes at most, if that
+    is known (of TIFF and NIfTI).
 
     Raises
     ------
@@ -82,8 +97,9 @@ def read_mask(path: Path, image: Image | None, placement: MaskPlacement = AS_STA
         known = ", ".join(sorted({*WRITERS, *JPEG_SUFFIXES}))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
     if suffix in NIFTI_SUFFIXES:
-        return _read_nifti_mask(path, image, placement)
-    found, notes, is_stated = _read_tiff_mask(path) if suffix in TIFF_SUFFIXES else _read_picture_mask(path)
+        return _read_nifti_mask(path, image, placement, expected_bytes)
+    is_tiff = suffix in TIFF_SUFFIXES
+    found, notes, is_stated = _read_tiff_mask(path, expected_bytes) if is_tiff else _read_picture_mask(path)
     if image is None:
         return PlacedMask(found.pixels, notes)
     if placement.same_voxels and found.storage is not None:
@@ -124,17 +140,19 @@ def _read_picture_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
     return plain, channel.notes, is_stated
 
 
-def _read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
+def _read_tiff_mask(path: Path, expected_bytes: int | None) -> tuple[Image, tuple[str, ...], bool]:
     """Return a TIFF mask as an image, remarks, and whether the file states how it lies."""
-    found, notes = read_tiff_mask(path)
+    found, notes = read_tiff_mask(path, expected_bytes)
     is_turned = found.storage is not None and not _is_identity(found.storage)
     return found, notes, is_turned or read_tiff_grid(path).storage is not None
 
 
-def _read_nifti_mask(path: Path, image: Image | None, placement: MaskPlacement) -> PlacedMask:
+def _read_nifti_mask(
+    path: Path, image: Image | None, placement: MaskPlacement, expected_bytes: int | None
+) -> PlacedMask:
     """Read a NIfTI mask: by its matrix, or in file order if the file or its image has none."""
     notes: tuple[str, ...] = ()
-    found = read_nifti(path)
+    found = read_nifti(path, expected_bytes)
     if found.axes.endswith("C"):
         channel = choose_mask_channel(found.pixels, path.name)
         found, notes = replace(found, pixels=channel.values, axes=found.spatial_axes, units="grey"), channel.notes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.decoded_size.bounded_stream import BoundedStream
-from napari_medseg.core.decoded_size.limit import format_bytes, refuse_above_limit
+from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, format_bytes, refuse_above_limit
 from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
@@ -32,10 +32,10 @@ from napari_medseg.core.image import Image, StorageLayout, cast_compact, cast_na
 
 _NO_ORIENTATION = "The file has no orientation (qform and sform code 0); right and left follow nibabel's default."
 _GZIP_LEVEL = 1  # as nibabel
-_DEFLATE_MAX_RATIO = 1100
-"""deflate shrinks zeros 1,032 to 1, and nothing more."""
 _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _NIFTI1_MAX_LENGTH = 32767
+_MAX_HEADER_BYTES = 2**20
+"""Room for the extensions of a header, beside the voxels of an expected size."""
 _FILE_ORDER = b"napari-medseg: voxels in file order"
 """Remark in files of this program whose codes are 0: rows and columns lie as in the source."""
 _REMARKS = ("descrip", "aux_file", "db_name", "intent_name", "data_type", "unused_str")
@@ -43,8 +43,8 @@ _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 
 
-def read_nifti(path: Path) -> Image:
-    """Read a volume or a plane.
+def read_nifti(path: Path, expected_bytes: int | None = None) -> Image:
+    """Read a volume or a plane; `expected_bytes` is what it takes at most, if that is known (see `compute_limit`).
 
     Raises
     ------
@@ -52,11 +52,10 @@ def read_nifti(path: Path) -> Image:
         If it is damaged (the checksum of a `.nii.gz` fails), would take too much memory, has more than three
         dimensions, or holds NaN.
     """
-    is_gzip = get_suffix(path) == ".nii.gz"
-    with translate_decode_errors(path, "NIfTI"), BoundedStream(path, is_gzip=is_gzip) as stream:
+    with translate_decode_errors(path, "NIfTI"), _open(path, expected_bytes) as stream:
         source = _find_kind(stream).from_stream(stream)
         shape, normal = _find_spatial_shape(source.shape, path.name)
-        _refuse_by_size(_compute_bytes(source), path, is_gzip=is_gzip)
+        _refuse_by_size(_compute_bytes(source), path, expected_bytes)
         values, colour = _read_values(source)
         stream.read_to_end()  # to where gzip keeps checksum and length; nibabel stops before them
         pixels = values.reshape((*shape, 3) if colour else shape)
@@ -171,11 +170,21 @@ def _find_kind(stream: BoundedStream) -> type[nib.Nifti1Image]:
     return kind
 
 
-def _refuse_by_size(n_bytes: int, path: Path, *, is_gzip: bool) -> None:
+def _is_gzip(path: Path) -> bool:
+    return get_suffix(path) == ".nii.gz"
+
+
+def _open(path: Path, expected_bytes: int | None) -> BoundedStream:
+    room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
+    return BoundedStream(path, is_gzip=_is_gzip(path), expected_bytes=room)
+
+
+def _refuse_by_size(n_bytes: int, path: Path, expected_bytes: int | None) -> None:
     """Refuse a file before memory is allocated: one that would take too much, or that cannot hold so much."""
     disk_bytes = path.stat().st_size
-    refuse_above_limit(n_bytes, disk_bytes, path.name)
-    if n_bytes > disk_bytes * (_DEFLATE_MAX_RATIO if is_gzip else 1):
+    room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
+    refuse_above_limit(n_bytes, disk_bytes, path.name, expected_bytes=room)
+    if n_bytes > disk_bytes * (DEFLATE_MAX_RATIO if _is_gzip(path) else 1):
         raise MedSegError(
             f"{path.name} is truncated: its header announces {format_bytes(n_bytes)}, but it has only "
             f"{format_bytes(disk_bytes)} on disk. Copy or export it again."

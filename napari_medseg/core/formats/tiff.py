@@ -42,11 +42,12 @@ class _Raster:
     """Whether it was written by ImageJ or tifffile, which store what they are given, whatever they say about white."""
 
 
-def read_tiff(path: Path) -> Image:
+def read_tiff(path: Path, expected_bytes: int | None = None) -> Image:
     """Read a plane or a stack of pages as grey or RGB.
 
     The first image of full size is read; a pyramid is read at its full size. Its colours are converted by the tags, its
-    Orientation is applied. Alpha is dropped.
+    Orientation is applied. Alpha is dropped. `expected_bytes` is what it takes at most, if that is known (see
+    `compute_limit`).
 
     Raises
     ------
@@ -54,25 +55,25 @@ def read_tiff(path: Path) -> Image:
         If it is damaged, strips are missing, or it would take too much memory; if it has channels or time points, has
         colours without an exact conversion (CIELab, RGB of floats), or holds NaN.
     """
-    raster = _read_raster(path)
+    raster = _read_raster(path, expected_bytes)
     with translate_decode_errors(path, "TIFF"):
         pixels, units = reduce_to_grey(convert_to_grey_or_rgb(raster.values, raster.colours, path.name))
     return _make_image(path, raster, pixels, units)
 
 
-def read_tiff_mask(path: Path) -> tuple[Image, tuple[str, ...]]:
+def read_tiff_mask(path: Path, expected_bytes: int | None = None) -> tuple[Image, tuple[str, ...]]:
     """Read a TIFF as a mask, one number per pixel, with remarks about how it was read.
 
     It is the channel that holds the labels, see `mask_channels`. Palette indices and values of 2 and 4 bits are kept.
     Where 0 is white, values are kept as stored, as ImageJ and tifffile write masks; only of a page of 1 bit by another
-    program, white is the drawing.
+    program, white is the drawing. `expected_bytes` is as of `read_tiff`.
 
     Raises
     ------
     MedSegError
         As `read_tiff`; also if two channels show different drawings.
     """
-    raster = _read_raster(path)
+    raster = _read_raster(path, expected_bytes)
     values, colours, notes = raster.values, raster.colours, raster.notes
     if not colours.has_numbers and not colours.is_rgb_already and colours.photometric != PHOTOMETRIC.RGB:
         values = convert_to_grey_or_rgb(values, colours, path.name)
@@ -125,7 +126,7 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageL
         tifffile.imwrite(temporary, lying, metadata=metadata, **options)
 
 
-def _read_raster(path: Path) -> _Raster:
+def _read_raster(path: Path, expected_bytes: int | None) -> _Raster:
     with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         refuse_broken_chain(path)
         series = _find_main_series(tiff)
@@ -135,7 +136,8 @@ def _read_raster(path: Path) -> _Raster:
         axes = find_axes(series.axes, series.shape, path.name)
         colours = read_colours(page, path.name)
         refuse_incomplete(path, series)
-        refuse_above_limit(compute_sample_bytes(series), path.stat().st_size, path.name)
+        disk_bytes = path.stat().st_size
+        refuse_above_limit(compute_sample_bytes(series), disk_bytes, path.name, expected_bytes=expected_bytes)
         refuse_larger_codestreams(series, path.name)
         values = read_samples(series, axes)
         more = f"The file holds {len(tiff.series)} images; the first one of full size is shown."

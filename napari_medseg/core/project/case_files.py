@@ -5,6 +5,7 @@ them. `core.formats` is imported only when it is needed, so that a project opens
 """
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +55,7 @@ class _Origin(BaseModel):
         return self
 
 
+_MAX_VALUE_BYTES = 8
 _N_AFFINE_BYTES = 4 * 4 * 8
 _N_NIFTI_HEADER_BYTES = (0, 348, 540)
 
@@ -100,7 +102,8 @@ def read_image_copy(folder: Path, case: Case) -> Image:
     complaint = f"belongs to the project's copy of {case.name} and is damaged"
     origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Restore the files from a backup.")
     try:
-        image = formats.read(path)
+        # The row knows the size; how far the file shrank and how much memory is free say nothing about damage.
+        image = formats.read_tiff(path, math.prod(case.shape) * _MAX_VALUE_BYTES)
         # TIFF returns a stack of one slice as a plane.
         image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
     except (OSError, ValueError, MedSegError) as error:
@@ -184,7 +187,7 @@ def read_labels_on_case_grid(path: Path, case: Case) -> NDArray[Any]:
     """
     from napari_medseg.core import formats
 
-    labels = formats.read_labels(path, None)
+    labels = formats.read_labels(path, None, expected_shape=case.spatial_shape)
     if labels.size != np.prod(case.spatial_shape):
         raise MedSegError(
             f"{path} has shape {labels.shape}, but {case.name} has {case.spatial_shape}. Restore the right file "

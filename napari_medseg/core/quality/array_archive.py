@@ -12,8 +12,9 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_COMPRESSION = 1200
-"""Deflate shrinks nothing further than to a thousandth; whatever claims more is damaged."""
+from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, refuse_above_limit
+from napari_medseg.core.errors import MedSegError
+
 _DAMAGE = (OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, SyntaxError, MemoryError, TokenError)
 
 
@@ -31,13 +32,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with ZipFile(BytesIO(content)) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())
-            if n_bytes > MAX_COMPRESSION * len(content):
+            if n_bytes > DEFLATE_MAX_RATIO * len(content):
                 raise ValueError(f"it claims to hold {n_bytes} bytes")
             for entry in archive.infolist():
                 _refuse_larger_array(archive, entry)
+        refuse_above_limit(n_bytes, len(content), path.name)
         with np.load(BytesIO(content), allow_pickle=False) as kept:
             return {name: np.asarray(kept[name]) for name in kept.files}
-    except (*_DAMAGE, BadZipFile, struct.error, zlib.error) as error:
+    except (*_DAMAGE, MedSegError, BadZipFile, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
 
 

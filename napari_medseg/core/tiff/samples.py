@@ -5,6 +5,7 @@ an interleaved copy would be a second array.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,32 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC
 
-from napari_medseg.core.decoded_size.codestreams import read_declared_size
+from napari_medseg.core.decoded_size.codestreams import DeclaredSize, is_known_codestream, read_declared_size
 from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, convert_to_native
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tiff.axes import TiffAxes
 
 _BUFFER_BYTES = 2**20
 """Of the file at a time; about three times as much is in memory for it."""
-_START_BYTES = (2**10, 2**16)
+_START_BYTES = 2**10
 _RGB_SAMPLES = 3
 
 
 def compute_sample_bytes(series: tifffile.TiffPageSeries) -> int:
-    """Return the bytes that a series takes once decoded, or one of its tiles if it is larger; of a palette, as RGB."""
+    """Return the bytes that a series takes once decoded; of a palette, as RGB.
+
+    A tile is decoded whole, also where it reaches beyond the image, and several at once, so they count where they take
+    more. A strip ends with the image.
+    """
     page = series.keyframe
     samples = _RGB_SAMPLES if page.photometric == PHOTOMETRIC.PALETTE else 1
-    # A tile is decoded whole, also where it reaches beyond the image.
-    tile = page.tilelength * page.tilewidth * page.tiledepth * page.samplesperpixel if page.is_tiled else 0
-    return max(math.prod(map(int, series.shape)), tile) * samples * int(series.dtype.itemsize)
+    n_values = math.prod(map(int, series.shape)) * samples
+    if page.is_tiled:
+        n_at_once = min(
+            tifffile.TIFF.MAXWORKERS, sum(len(each.dataoffsets) for each in series.pages if each is not None)
+        )
+        n_values = max(n_values, math.prod(map(int, page.chunks)) * n_at_once)
+    return n_values * int(series.dtype.itemsize)
 
 
 def refuse_larger_codestreams(series: tifffile.TiffPageSeries, name: str) -> None:
@@ -45,24 +54,27 @@ def refuse_larger_codestreams(series: tifffile.TiffPageSeries, name: str) -> Non
         return
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     rows = min(rows, page.imagelength) if not page.is_tiled else rows
+    allowed = DeclaredSize(rows, columns, page.samplesperpixel)
     file = series.parent.filehandle
     for each in series.pages:
         for offset, count in zip(each.dataoffsets, each.databytecounts, strict=False) if each is not None else ():
             declared = _read_size_at(file, offset, count)
-            if declared is not None and declared[0] * declared[1] > rows * columns:
+            if declared is not None and declared.n_values > allowed.n_values:
                 raise MedSegError(
-                    f"{name} holds a compressed part of {declared[0]} x {declared[1]} pixels, but its tags say "
-                    f"{rows} x {columns}. It is damaged; copy or export it again."
+                    f"{name} holds a compressed part of {declared} pixels, but its tags say {allowed}. It is damaged; "
+                    "copy or export it again."
                 )
 
 
-def _read_size_at(file: tifffile.FileHandle, offset: int, count: int) -> tuple[int, int] | None:
-    """Return the size that a part declares; mostly its first bytes are enough."""
-    for n_bytes in _START_BYTES:
-        file.seek(offset)
-        if (declared := read_declared_size(file.read(min(count, n_bytes)))) is not None or count <= n_bytes:
-            return declared
-    return None
+def _read_size_at(file: tifffile.FileHandle, offset: int, count: int) -> DeclaredSize | None:
+    """Return the size that a part declares; mostly its first bytes are enough, but what comes before has no limit."""
+    file.seek(offset)
+    start = file.read(min(count, _START_BYTES))
+    declared = read_declared_size(start)
+    if declared is not None or count <= _START_BYTES or not is_known_codestream(start):
+        return declared
+    file.seek(offset)
+    return read_declared_size(file.read(min(count, file.size - offset)))
 
 
 def read_samples(series: tifffile.TiffPageSeries, axes: TiffAxes) -> NDArray[Any]:
@@ -101,8 +113,15 @@ def _decode_planes(series: tifffile.TiffPageSeries, planes: NDArray[Any]) -> Non
     page_shape = planes.shape[:-3]
     for number, page in enumerate(series.pages):
         of_page = planes[np.unravel_index(number, page_shape)] if page_shape else planes
-        for part, (sample, _, row, column, _), _ in page.segments(buffersize=_BUFFER_BYTES):
-            target = of_page[sample, row:, column:]
-            if part is not None:
-                values = part[0, : target.shape[0], : target.shape[1], 0]
-                target[: values.shape[0], : values.shape[1]] = values
+        place = partial(_place_part, of_page)
+        for _ in page.segments(buffersize=_BUFFER_BYTES, func=place):  # each thread keeps only the part that it decodes
+            pass
+
+
+def _place_part(planes: NDArray[Any], decoded: tuple[Any, ...]) -> None:
+    """Put one decoded tile or strip, as `TiffPage.segments` gives it, into (samples, y, x)."""
+    part, (sample, _, row, column, _), _ = decoded
+    target = planes[sample, row:, column:]
+    if part is not None:
+        values = part[0, : target.shape[0], : target.shape[1], 0]
+        target[: values.shape[0], : values.shape[1]] = values

@@ -230,7 +230,7 @@ def _write_item_files(item: ExportItem, files: Mapping[str, Path], is_cancelled:
 
 def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
     formats.write_labels(path, labels, image)
-    if not np.array_equal(formats.read_labels(path, image), labels):
+    if not np.array_equal(formats.read_labels(path, image, expected_shape=image.spatial_shape), labels):
         raise MedSegError(
             f"{path} differs from the data that was written. The disk may be damaged; export to another disk."
         )

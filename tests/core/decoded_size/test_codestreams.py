@@ -1,10 +1,12 @@
 """The size that compressed frames declare themselves."""
 
+import struct
+
 import imagecodecs
 import numpy as np
 import pytest
 
-from napari_medseg.core.decoded_size.codestreams import read_declared_size
+from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size
 
 PIXELS = np.zeros((24, 40), np.uint8)
 
@@ -22,9 +24,39 @@ PIXELS = np.zeros((24, 40), np.uint8)
     ids=["JPEG", "JPEG lossless", "JPEG-LS", "JPEG 2000", "JPEG 2000 in a file", "PNG"],
 )
 def test_declared_size(frame: bytes) -> None:
-    assert read_declared_size(bytes(frame)) == (24, 40)
+    assert read_declared_size(bytes(frame)) == DeclaredSize(24, 40)
     for length in range(0, 40):
         read_declared_size(bytes(frame[:length]))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        imagecodecs.jpeg8_encode(np.zeros((24, 40, 3), np.uint8)),
+        imagecodecs.jpeg2k_encode(np.zeros((24, 40, 3), np.uint8), codecformat="J2K"),
+        imagecodecs.jpeg2k_encode(np.zeros((24, 40, 3), np.uint8), codecformat="JP2"),
+        imagecodecs.png_encode(np.zeros((24, 40, 3), np.uint8)),
+        imagecodecs.webp_encode(np.zeros((24, 40, 3), np.uint8), lossless=True),
+        imagecodecs.webp_encode(np.zeros((24, 40, 3), np.uint8), lossless=False, level=50),
+        b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + struct.pack("<HBHB", 39, 0, 23, 0),
+    ],
+    ids=["JPEG", "JPEG 2000", "JPEG 2000 in a file", "PNG", "WebP lossless", "WebP lossy", "WebP extended"],
+)
+def test_values_per_pixel_count(frame: bytes) -> None:
+    size = read_declared_size(bytes(frame))
+    assert size is not None
+    assert (size.rows, size.columns, size.samples) == (24, 40, 3)
+    assert str(size) == "24 x 40 x 3"
+
+
+def test_the_size_is_found_behind_bytes_that_decoders_skip() -> None:
+    jpeg = bytes(imagecodecs.jpeg8_encode(PIXELS))
+    assert read_declared_size(jpeg[:2] + b"abc" + jpeg[2:]) == DeclaredSize(24, 40)
+    jp2 = bytes(imagecodecs.jpeg2k_encode(PIXELS, codecformat="JP2"))
+    decoy = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">IIII16xH", 1, 1, 0, 0, 1)
+    box = struct.pack(">I4s", 8 + len(decoy), b"free") + decoy
+    place = jp2.find(b"jp2c") - 4
+    assert read_declared_size(jp2[:place] + box + jp2[place:]) == DeclaredSize(24, 40)
 
 
 @pytest.mark.parametrize("frame", [b"", b"\0" * 40, b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0" * 9, b"\x89PNG"])

@@ -18,6 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBa
 from napari_medseg.core import formats
 from napari_medseg.core.decoded_size import limit
 from napari_medseg.core.decoded_size.limit import allow_memory
+from napari_medseg.core.dicom.identity import read_series_identity
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 
@@ -82,6 +83,58 @@ def make_jpeg_2000() -> bytes:
     return bytes(content)
 
 
+def make_jpeg_2000_with_components() -> bytes:
+    content = bytearray(imagecodecs.jpeg2k_encode(np.zeros((64, 64), np.uint8)))
+    struct.pack_into(">H", content, content.find(b"\xff\x4f\xff\x51") + 40, 16000)
+    return bytes(content)
+
+
+def write_frames(path: Path, frames: list[bytes | list[bytes]], syntax: str, *, has_offsets: bool = True) -> Path:
+    """Write compressed frames, each of them whole or as a list of fragments."""
+    slice_ = dataset(np.zeros((64, 64), np.uint8), (0, 0, 0), AXIAL)
+    slice_.file_meta.TransferSyntaxUID = syntax
+    items = [[frame] if isinstance(frame, bytes) else frame for frame in frames]
+    offsets, place = [], 0
+    for fragments in items:
+        offsets.append(place)
+        place += sum(8 + len(fragment) for fragment in fragments)
+    table = struct.pack(f"<{len(offsets)}I", *offsets) if has_offsets else b""
+    parts = [table, *(fragment for fragments in items for fragment in fragments)]
+    item = b"\xfe\xff\x00\xe0"
+    slice_.PixelData = b"".join(item + struct.pack("<I", len(part)) + part for part in parts)
+    slice_.PixelData += b"\xfe\xff\xdd\xe0" + bytes(4)
+    slice_["PixelData"].VR = "OB"
+    slice_["PixelData"].is_undefined_length = True
+    if len(frames) > 1:
+        slice_.NumberOfFrames = len(frames)
+    dcmwrite(path, slice_, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize("has_offsets", [True, False])
+@pytest.mark.parametrize("cut", [2, 4, 20])
+def test_the_fragments_of_a_frame_are_one_code_stream(cut: int, has_offsets: bool, tmp_path: Path) -> None:
+    jpeg = make_jpeg()
+    jpeg += b"\0" * (len(jpeg) % 2)
+    assert jpeg.find(b"\xff\xc0") > 4
+    path = write_frames(tmp_path / "a.dcm", [[jpeg[:cut], jpeg[cut:]]], JPEGBaseline8Bit, has_offsets=has_offsets)
+    with pytest.raises(MedSegError, match="compressed frame of 65000 x 65000 pixels, but its header says 64 x 64"):
+        formats.read(path)
+
+
+def test_a_frame_in_fragments_opens(tmp_path: Path) -> None:
+    jpeg = bytes(imagecodecs.jpeg8_encode(np.full((64, 64), 9, np.uint8)))
+    jpeg += b"\0" * (len(jpeg) % 2)
+    path = write_frames(tmp_path / "a.dcm", [[jpeg[:100], jpeg[100:]]], JPEGBaseline8Bit)
+    assert (formats.read(path).pixels == 9 - 1024).all()  # the intercept
+
+
+def test_components_of_a_frame_count(tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "a.dcm", [make_jpeg_2000_with_components()], JPEG2000Lossless)
+    with pytest.raises(MedSegError, match="compressed frame of 64 x 64 x 16000 pixels, but its header says 64 x 64"):
+        formats.read(path)
+
+
 @pytest.mark.parametrize(("make", "syntax"), [(make_jpeg, JPEGBaseline8Bit), (make_jpeg_2000, JPEG2000Lossless)])
 def test_a_frame_that_is_larger_than_its_header_says_is_refused(
     make: Callable[[], bytes], syntax: str, tmp_path: Path
@@ -106,6 +159,25 @@ def test_a_deflated_file_is_inflated_below_the_limit(tmp_path: Path) -> None:
         formats.read(tmp_path / "a.dcm")
     assert tracemalloc.get_traced_memory()[1] < FLOOR_BYTES + 2 * MB
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("read", [formats.read, read_series_identity])
+def test_a_long_file_meta_does_not_hide_that_a_file_is_deflated(read: Callable[[Path], object], tmp_path: Path) -> None:
+    slice_ = dataset(noise((8, 8)), (0, 0, 0), AXIAL)
+    slice_.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    slice_.file_meta.FileMetaInformationVersion = bytes(5000)  # lies before the transfer syntax
+    slice_.PixelData = bytes(40 * MB)
+    dcmwrite(tmp_path / "a.dcm", slice_, enforce_file_format=True)
+    tracemalloc.start()
+    with pytest.raises(MedSegError, match="would take more than"):
+        read(tmp_path / "a.dcm")
+    assert tracemalloc.get_traced_memory()[1] < FLOOR_BYTES + 2 * MB
+    tracemalloc.stop()
+
+
+def test_a_file_that_only_mentions_the_deflated_syntax_is_not_inflated(tmp_path: Path) -> None:
+    path = write(tmp_path, ImageComments=f"converted from {DeflatedExplicitVRLittleEndian}")
+    assert formats.read(path).pixels.shape == (8, 8)
 
 
 def test_a_series_counts_as_a_whole(tmp_path: Path) -> None:

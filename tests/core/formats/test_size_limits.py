@@ -1,5 +1,6 @@
 """A small file that would take much memory is refused before it takes it; honest files open, however large they are."""
 
+import contextlib
 import gzip
 import struct
 import tracemalloc
@@ -17,6 +18,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.decoded_size import limit
 from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
 
 MB = 10**6
 FLOOR_BYTES = 4 * MB
@@ -81,12 +83,36 @@ def a_deflated_tiff(folder: Path) -> Path:
     return folder / "a.tif"
 
 
+def a_tiff_with_a_tile_beyond_the_image(folder: Path) -> Path:
+    path = folder / "a.tif"
+    tifffile.imwrite(path, np.zeros((4096, 4096), np.uint8), compression="zlib", tile=(4096, 4096))
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for name in ("ImageWidth", "ImageLength"):
+            tiff.pages.first.tags[name].overwrite(16)
+    return path
+
+
 def a_tiff_with_a_larger_jpeg(folder: Path) -> Path:
     tifffile.imwrite(folder / "a.tif", np.zeros((64, 64), np.uint8), compression="jpeg")
     content = bytearray((folder / "a.tif").read_bytes())
     struct.pack_into(">HH", content, content.find(b"\xff\xc0") + 5, 65000, 65000)
     (folder / "a.tif").write_bytes(content)
     return folder / "a.tif"
+
+
+def a_tiff_whose_jpeg_says_its_size_late(folder: Path) -> Path:
+    path = a_tiff_with_a_larger_jpeg(folder)
+    comments = (b"\xff\xfe" + struct.pack(">H", 65535) + bytes(65533)) * 2
+    end = path.stat().st_size
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        page = tiff.pages.first
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+        page.tags["StripOffsets"].overwrite(end)
+        page.tags["StripByteCounts"].overwrite(length + len(comments))
+    content = path.read_bytes()
+    jpeg = content[start : start + length]
+    path.write_bytes(content + jpeg[:2] + comments + jpeg[2:])
+    return path
 
 
 def a_png_header(folder: Path) -> Path:
@@ -109,7 +135,9 @@ FORGED = [
     a_gzip_with_a_gap_before_the_voxels,
     a_gzip_with_a_large_extension,
     a_deflated_tiff,
+    a_tiff_with_a_tile_beyond_the_image,
     a_tiff_with_a_larger_jpeg,
+    a_tiff_whose_jpeg_says_its_size_late,
     a_png_header,
     a_jpeg_header,
 ]
@@ -141,6 +169,34 @@ def test_masks_are_refused_alike(write: Callable[[Path], Path], tmp_path: Path) 
     path = write(tmp_path)
     with pytest.raises(MedSegError, match=r"would take|holds a compressed part of 65000 x 65000"):
         formats.read_mask(path, None)
+
+
+def test_a_strip_inflates_no_further_than_its_rows(tmp_path: Path) -> None:
+    path = a_deflated_tiff(tmp_path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["ImageLength"].overwrite(1)
+
+    def read() -> None:
+        with contextlib.suppress(MedSegError):
+            formats.read(path)
+
+    assert measure_peak(read) < FLOOR_BYTES
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii", ".nii.gz"])
+def test_labels_of_a_known_size_are_read_however_empty_and_whatever_memory_is_free(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, labels = tmp_path / f"a{suffix}", np.zeros((40, 512, 512), np.uint8)
+    labels[3, 4, 5] = 7
+    formats.write_labels(path, labels, Image(labels, "ZYX", (1.0, 1.0, 1.0)))
+    monkeypatch.setattr(limit, "measure_free_bytes", lambda: 0)
+    with pytest.raises(MedSegError, match=r"would take 10\.5 MB"):
+        formats.read_labels(path)
+    read = formats.read_labels(path, expected_shape=labels.shape)
+    assert read.sum() == 7
+    with pytest.raises(MedSegError, match=r"would take .* \(what the image .*Restore it from a backup"):
+        formats.read_labels(path, expected_shape=(5, 512, 512))
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])

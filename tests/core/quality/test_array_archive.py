@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.quality.array_archive import read_arrays
 
 
@@ -19,6 +20,13 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert str(found["text"]) == "größer"
     with pytest.raises(FileNotFoundError):
         read_arrays(tmp_path / "b.npz")
+
+
+def test_an_archive_that_would_take_too_much_memory_is_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", zeros=np.zeros(10**6, np.uint8))
+    with allow_memory(10**5), pytest.raises(ValueError, match=r"would take 1 MB of memory; 100 KB are allowed"):
+        read_arrays(tmp_path / "a.npz")
+    assert read_arrays(tmp_path / "a.npz")["zeros"].size == 10**6
 
 
 def _write_header(path: Path, header: bytes, compression: int = zipfile.ZIP_STORED) -> None:
