@@ -102,7 +102,8 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def fail_on_gpu(network: nn.Module, error: Callable[[], Exception], most_px: int | Callable[[], int] = 0) -> nn.Module:
     """Let a network raise on a GPU: when it is moved there (`most_px` -1), or above n * h * w pixels.
 
-    `most_px` may be a function, for a GPU that fails later. On the CPU it computes as before; names of its weights stay the same.
+    `most_px` may be a function, for a GPU that fails later. On the CPU it computes as before; names of its weights
+    stay the same.
     """
 
     get_most_px = most_px if callable(most_px) else lambda: most_px

@@ -19,6 +19,7 @@ from training_phantoms import SIDE, small_card, small_recipe
 
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_card import Architecture
 from napari_medseg.networks import ARCHITECTURES, build_network
 from training.__main__ import main, run
 from training.checkpoint import choose_run_device, read_progress
@@ -187,9 +188,7 @@ def test_parts_have_two_images_for_batch_normalisation_then_the_cpu_starts_as_th
 
 @pytest.mark.parametrize("name", ["deeplabv3plus", "pan", "upernet"])
 def test_a_pooled_branch_never_sees_a_single_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = small_card()
-    options = {"encoder": "resnet18"}
-    built = build_network(card.architecture.model_copy(update={"name": name, "options": options}))
+    built = build_network(Architecture(name=name, backbone="resnet18", in_channels=1, classes=3))
     with pretend_gpu(monkeypatch):
         network = fail_on_gpu(built, GPU_MEMORY_ERRORS["cuda"], 2 * PATCH_PX)
         learner = Learner.from_parent(network, small_recipe(freeze_batch_norm=False), GPU)
