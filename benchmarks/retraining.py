@@ -14,7 +14,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ from training.from_folders.base_model import make_run
 from training.from_folders.base_recipe import ModelRecipe, read_model_recipe
 from training.loop import train
 from training.recipe import Recipe, make_fine_tuning_recipe, read_recipe, update_recipe, write_recipe
-from training.run_control import resume
-from training.run_folder import EVENTS_FILE, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER, append_event
-from training.run_setup import read_setup
+from training.run_control import RunControl, resume
+from training.run_folder import EVENTS_FILE, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER, Event, append_event
+from training.run_setup import TrainingSetup, read_setup
 
 PACKAGE = Path(napari_medseg.__file__).parent
 SAMPLES = PACKAGE / "samples"
@@ -191,12 +191,15 @@ def retrain(run_dir: Path, recipe: Recipe, domain: Domain, items: Sequence[Snaps
     setup = read_setup(run_dir, began)
     setup.time_budget.started = read = time.monotonic()
     control = resume(setup)
-    old = score_base(setup)
-    for event in train(control):
-        append_event(run_dir, event)
-    for event in finish_run(setup, control.progress, old):
+    for event in _train_and_compare(setup, control):
         append_event(run_dir, event)
     return read - began, time.monotonic() - read
+
+
+def _train_and_compare(setup: TrainingSetup, control: RunControl) -> Iterator[Event]:
+    old = yield from score_base(setup)
+    yield from train(control)
+    yield from finish_run(setup, control.progress, old)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

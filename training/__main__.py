@@ -49,6 +49,7 @@ USAGE = f"""usage: python -P -m training RUN_DIR [{SINCE_OPTION} SECONDS] [{MAX_
 RUN_DIR holds recipe.json and snapshot.json. The time budget counts from SECONDS since the Unix epoch. The pixels of one
 image may take BYTES of memory.
 """
+LATER = "if it is paused and continued, it tries the GPU again"
 MAX_START_S = 3600.0
 """A request that is older than this, or in the future, is a wrong clock and does not count."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -111,9 +112,8 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
     recipe = read_recipe(run_dir / RECIPE_FILE)  # first: a folder without a recipe fails before the slow imports
     from napari_medseg.inference.compiled_network import FAILURES
     from napari_medseg.inference.device import CPU, can_fall_back, free_cached_memory
-    from training.checkpoint import read_progress
+    from training.checkpoint import choose_run_device, read_progress
     from training.distributed import RankContext
-    from training.run_setup import choose_run_device
     from training.start_builder import ensure_start_version
 
     rank_context = rank_context or RankContext()
@@ -133,9 +133,9 @@ def run(run_dir: Path, started: float, rank_context: "RankContext | None" = None
         reason = "has too little memory" if is_out_of_memory(error) else f"failed ({get_reason(error)})"
     free_cached_memory(device)  # here, because the error references the tensors
     saved = read_progress(run_dir)
-    yield Notice(f"the GPU {reason}: the run goes on on the CPU from step {saved.step}, more slowly")
+    yield Notice(f"the GPU {reason}: the run goes on on the CPU from step {saved.step}, more slowly; {LATER}")
     started += saved.elapsed_s - carried_s  # the time since that checkpoint counts as well
-    yield from _run_on_device(run_dir, started, rank_context, CPU, began_with, is_moved=True)
+    yield from _run_on_device(run_dir, started, rank_context, CPU, began_with)
 
 
 def _run_on_device(
@@ -144,10 +144,8 @@ def _run_on_device(
     rank_context: "RankContext",
     device: "torch.device",
     began_with: str,
-    *,
-    is_moved: bool = False,
 ) -> Iterator[Event]:
-    """Train a run folder on one device; `is_moved` if the run began on another one, which checkpoints remember."""
+    """Train a run folder on one device, which checkpoints remember; on another one in parts as the recipe says."""
     from training.reports.tensorboard import record_events
     from training.run_control import resume
     from training.run_setup import read_setup
@@ -155,8 +153,9 @@ def _run_on_device(
     setup = read_setup(run_dir, started, rank_context, device)
     yield _make_started(setup)
     control = resume(setup)
-    if is_moved:
-        control.progress.device, control.progress.moved_from = str(device), setup.recipe.run.device
+    if control.progress.device != str(device):
+        control.progress.n_parts = 0
+    control.progress.device = str(device)
     events = _generate_events(setup, control, began_with)
     yield from record_events(events, run_dir) if setup.recipe.run.tensorboard and setup.rank_context.is_main else events
 
@@ -207,12 +206,13 @@ def _generate_events(setup: "TrainingSetup", control: "RunControl", began_with: 
         yield from train(control)
         return
     write_provenance(setup)
-    old = score_base(setup)
+    yield from map(Notice, setup.notices)
+    old = yield from score_base(setup)
     if setup.split.notice:
         yield Notice(setup.split.notice)
-    if len(old) < len(setup.split.hold_out):
+    if len(old.scores) < len(setup.split.hold_out):
         yield Notice(
-            f"within the time budget, {len(old)} of {len(setup.split.hold_out)} hold-out cases can be compared"
+            f"within the time budget, {len(old.scores)} of {len(setup.split.hold_out)} hold-out cases can be compared"
         )
     if text := _explain_short_budget(setup, is_new=not progress.step):
         yield Notice(text)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 from napari_medseg.core.atomic_io import atomic_write, remove_file
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.inference.device import choose_device, describe_device
 from training.learner import Learner
-from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN
+from training.recipe import Recipe
+from training.run_folder import BEST_FILE, CHECKPOINT_FILE, CYCLE_PATTERN, WEIGHTS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +51,8 @@ class TrainingProgress:
         Number of batches skipped in a row, and how often the learning rate was lowered because of this.
     n_parts
         Number of parts in which a batch passes through the network; 0: as the recipe says.
-    device, moved_from
-        Device that the run had to move to, and the recipe's device then; empty: as the recipe says.
+    device
+        Device that trained up to here; empty in checkpoints of older versions that did not move.
     """
 
     epoch: int = 0
@@ -67,7 +70,6 @@ class TrainingProgress:
     n_lowered: int = 0
     n_parts: int = 0
     device: str = ""
-    moved_from: str = ""
 
 
 _PROGRESS = TypeAdapter(TrainingProgress)
@@ -175,6 +177,34 @@ def delete_checkpoints(run_dir: Path) -> None:
             remove_file(path)
         except OSError:  # the run is finished all the same
             logger.warning("cannot delete %s", path, exc_info=True)
+
+
+def choose_run_device(recipe: Recipe, run_dir: Path) -> tuple[torch.device, str]:
+    """Return the device of a run, and a notice if its recipe's cannot be used here or its checkpoint is of another one.
+
+    A run that moved to the CPU tries the device of its recipe again, since a GPU is full or lost for a while only.
+
+    Raises
+    ------
+    MedSegError
+        If it cannot be used and nothing is trained yet.
+    """
+    trained_on = read_progress(run_dir).device
+    try:
+        device = choose_device(recipe.run.device)
+        return device, _explain_change(trained_on, device) if trained_on not in ("", str(device)) else ""
+    except MedSegError as error:
+        if not any((run_dir / name).exists() for name in (CHECKPOINT_FILE, WEIGHTS_FILE)):
+            raise
+        device, reason = choose_device(), str(error)
+    return device, f"{reason} The run goes on on {describe_device(device)}."
+
+
+def _explain_change(trained_on: str, device: torch.device) -> str:
+    return (
+        f"the last checkpoint is from {trained_on}, the run goes on on {device}: the result can differ in the last "
+        "digits from a run on one device. To stay on one, name it (run.device in recipe.json)"
+    )
 
 
 def _collect_modules(learner: Learner) -> dict[str, nn.Module]:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_medseg.core.errors import is_out_of_memory
-from napari_medseg.inference.device import free_cached_memory
+from napari_medseg.inference.device import CPU, free_cached_memory, is_full
 from napari_medseg.networks.lora import apply_lora, merge_lora
 from napari_medseg.networks.model_files import load_weights_strictly
 from napari_medseg.networks.precision import choose_memory_format, make_autocast
@@ -46,7 +45,7 @@ class Learner:
         The processes that train together.
     n_parts
         Number of parts in which a batch passes through the network, at first `accumulate` of the recipe. It doubles if
-        memory runs out; the step stays the same.
+        memory runs out; the step stays the same. Parts have two images at least where batch normalisation is trained.
     last_step_s
         Duration of the last step in seconds.
     """
@@ -124,6 +123,7 @@ class Learner:
         self._set_train_mode()
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
+        self.n_parts = min(self.n_parts, self._count_most_parts(len(batch[0])))
         measured = [buffer.clone() for buffer in self.network.buffers()]
         images = batch[0].to(self.device, memory_format=choose_memory_format(self.device))
         images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
@@ -171,6 +171,15 @@ class Learner:
                     tensor.lerp_(old[name], share)
         return kept
 
+    def free_memory(self) -> None:
+        """Give the memory of the device back at the end of the training: no further step is possible."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
+        for module in (self.network, self.parent, self.average, self.loss):
+            if module is not None:
+                module.to(CPU)
+        free_cached_memory(self.device)
+
     def _compute_gradients_if_they_fit(
         self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int
     ) -> Tensor | None:
@@ -179,11 +188,21 @@ class Learner:
         try:
             return self._compute_gradients(images, loss_of, step)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or self.n_parts >= len(images):
+            if not is_full(self.device, error) or self.n_parts >= self._count_most_parts(len(images)):
                 raise
         free_cached_memory(self.device)  # here, because the error references the tensors
-        self.n_parts = min(2 * self.n_parts, len(images))
+        self.n_parts = min(2 * self.n_parts, self._count_most_parts(len(images)))
         return None
+
+    def _count_most_parts(self, n_images: int) -> int:
+        """Return the largest number of parts of a batch, never less than the recipe's; see `_set_train_mode`.
+
+        Batch normalisation in training needs two images: a pooled branch (DeepLab, PAN, UPerNet) has one value of each.
+        """
+        trains_batch_norm = any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in self.network.modules()
+        )
+        return max(self.recipe.optimiser.accumulate, n_images // 2 if trains_batch_norm else n_images)
 
     def _compute_gradients(self, images: Tensor, loss_of: Callable[[Tensor], Tensor], step: int) -> Tensor:
         """Return the loss of a batch and store its gradients in the parameters.

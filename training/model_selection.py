@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from napari_medseg.core.errors import is_out_of_memory
 from napari_medseg.core.model_card import Architecture
-from napari_medseg.inference.device import free_cached_memory
+from napari_medseg.inference.device import free_cached_memory, is_full
 from napari_medseg.networks import build_network
 from napari_medseg.networks.ensemble import make_ensemble_architecture, merge_member_weights
 from napari_medseg.networks.model_files import load_weights_strictly
@@ -161,7 +160,7 @@ def _compute_labels(network: nn.Module, images: Tensor, precision: str) -> tuple
             logits = network(images.to(device, memory_format=choose_memory_format(device)))
         return logits.argmax(dim=1).cpu().numpy(), logits.shape[1]
     except (RuntimeError, MemoryError) as error:
-        if len(images) == 1 or not is_out_of_memory(error):
+        if len(images) == 1 or not is_full(device, error):
             raise
     free_cached_memory(device)  # here, because the error references the tensors
     halves = [_compute_labels(network, part, precision) for part in images.tensor_split(2)]

@@ -108,6 +108,8 @@ class RunControl:
                 self._save_progress(is_required=True)
             is_last = progress.stage + 1 >= len(self._run.recipe.stages)
             if is_last or command is not RunCommand.CONTINUE or self._has_diverged():
+                for unused in (self._run.learner, learner):  # the final evaluation needs the memory
+                    unused.free_memory()
                 return
             self._begin_next_stage()
 

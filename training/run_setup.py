@@ -14,14 +14,13 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
-from napari_medseg.inference.device import choose_device, describe_device
+from napari_medseg.inference.device import choose_device
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
 from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
-from training.checkpoint import read_progress
 from training.data.class_sampling import compute_inverse_frequency_weights
 from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
@@ -30,7 +29,7 @@ from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
 from training.recipe import Recipe, read_recipe
-from training.run_folder import CHECKPOINT_FILE, RECIPE_FILE, SNAPSHOT_FILE, WEIGHTS_FILE
+from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
 from training.schedule import Stage, TimeBudget, get_schedule, make_stages
 
 MAX_VALIDATION_PLANES = 24
@@ -52,7 +51,10 @@ class SnapshotSplit:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A run that is ready to start. `base` is the card of the version it starts from; `stage` is the current stage."""
+    """A run that is ready to start. `base` is the card of the version it starts from; `stage` is the current stage.
+
+    `notices` are those of the model that finds the region of interest.
+    """
 
     run_dir: Path
     recipe: Recipe
@@ -66,6 +68,7 @@ class TrainingSetup:
     time_budget: TimeBudget = field(compare=False)
     stage: Stage
     rank_context: RankContext
+    notices: tuple[str, ...] = ()
 
     def sample_batch(self, step: int) -> PatchBatch:
         """Draw the batch of a step, counted over the whole run, and move it to the training device."""
@@ -156,8 +159,9 @@ def read_setup(
         )
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
     clock, stage = TimeBudget(started, recipe.run.budget_s), make_stages(recipe)[0]
+    planes, told = tuple(validation), tuple(reader.notices)
     return TrainingSetup(
-        run_dir, recipe, snapshot, split, task, base, learner, batches, tuple(validation), clock, stage, rank_context
+        run_dir, recipe, snapshot, split, task, base, learner, batches, planes, clock, stage, rank_context, told
     )
 
 
@@ -234,26 +238,6 @@ def make_batches(
         recipe.data.window_overlap_px if recipe.data.sampling == "windows" else None,
         recipe.data.paste,
     )
-
-
-def choose_run_device(recipe: Recipe, run_dir: Path) -> tuple[torch.device, str]:
-    """Return the device of a run, and a notice if that of its recipe cannot be used here.
-
-    Raises
-    ------
-    MedSegError
-        If it cannot be used and nothing is trained yet.
-    """
-    progress, wanted = read_progress(run_dir), recipe.run.device
-    if progress.device and progress.moved_from == wanted:  # else the user has named another one since
-        wanted = progress.device
-    try:
-        return choose_device(wanted), ""
-    except MedSegError as error:
-        if not any((run_dir / name).exists() for name in (CHECKPOINT_FILE, WEIGHTS_FILE)):
-            raise
-        device, reason = choose_device(), str(error)
-    return device, f"{reason} The run goes on on {describe_device(device)}."
 
 
 def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankContext) -> BatchSampler:

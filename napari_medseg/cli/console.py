@@ -36,6 +36,11 @@ def echo(text: str = "") -> None:
     typer.echo(make_printable(text))
 
 
+def echo_notice(text: str) -> None:
+    """Print a notice on stderr, beside a result that is read by a program."""
+    typer.echo(f"medseg: note: {make_printable(text)}", err=True)
+
+
 def echo_json(content: Any) -> None:  # noqa: ANN401 -- whatever JSON can hold
     """Print one JSON document; only an output in Unicode gets characters beyond ASCII, others get JSON's escapes."""
     is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")

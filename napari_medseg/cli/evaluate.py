@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
 from napari_medseg.cli.mask_options import (
     BinariseOption,
     IgnoreOption,
@@ -125,7 +125,8 @@ def _choose_source(
         read_predicted = make_label_reader(MaskEncoding(task, placement=placement))
         return predictions.name, make_folder_source(predictions, read_predicted), None
     card = choose_model_card(models, task.name, model)
-    return card.id, make_predictor_source(load_predictor(models, card.id, device)), card.architecture.classes
+    predictor = load_predictor(models, card.id, device)
+    return card.id, make_predictor_source(predictor, echo_notice), card.architecture.classes
 
 
 def _echo_json(evaluation: "Evaluation") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import track
 
-from napari_medseg.cli.console import echo, echo_json, make_progress_console
+from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     DeviceOption,
@@ -124,7 +124,7 @@ class _Settings:
 
 
 def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, Any]:
-    from napari_medseg.inference.events import PredictionResult
+    from napari_medseg.inference.events import get_result
 
     predictor, task, out = settings.predictor, settings.task, settings.out
     out.refuse_existing(source.paths)
@@ -132,7 +132,7 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
     _check_fit(image, task, settings.force)
     entry = out.claim(image, source.paths, settings.namer.make_name(image).stem)
     target = out.get_path(entry)
-    result = next(event for event in predictor.predict(image) if isinstance(event, PredictionResult))
+    result = get_result(predictor.predict(image), echo_notice)
     grid, labels = image, result.labels
     if settings.straighten and is_sheared(image.affine) and len(image.spatial_axes) == 3:
         grid, (labels,) = straighten_series(image, [labels])
@@ -177,6 +177,6 @@ def _echo_result(written: Sequence[dict[str, Any]], skipped: Sequence[str], erro
         for remark in entry["remarks"]:
             echo(f"  {remark}")
     for note in skipped:
-        typer.echo(f"medseg: note: {note}", err=True)
+        echo_notice(note)
     for error in errors:
         typer.echo(f"medseg: {error}", err=True)

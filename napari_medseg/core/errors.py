@@ -49,10 +49,13 @@ _OUT_OF_MEMORY_TEXTS = (
 )
 """What torch, CUDA, cuDNN, HIP, Metal and C++ write in a `RuntimeError` about a failed allocation, in lower case."""
 _GPU_FAILURE = re.compile(
-    r"CUDA (driver )?error|CUDA-capable|compiled with CUDA|NVIDIA driver|no kernel image|nvrtc|\bHIP error|\bhipError"
+    r"(CUDA|HIP) out of memory|kIOGPU|Invalid buffer size"
+    r"|CUDA (driver )?error|CUDA-capable|compiled with CUDA|NVIDIA driver|no kernel image|nvrtc|\bHIP error|\bhipError"
     r"|(?i:cudnn|cublas|cusolver|cufft|miopen|rocblas|hipblas)|\bMPS\b|\bMPS(Graph|NDArray)|\bMetal\b"
 )
-"""How the libraries of GPUs begin their own errors. An error that only names a device, such as ``cuda:0``, is ours."""
+"""What the libraries of GPUs write in their own errors. An error that only names a device, such as ``cuda:0``, is ours.
+
+Only Metal has an invalid buffer size. The memory of the computer has other texts (``DefaultCPUAllocator``)."""
 _DEFAULT_ADVICE = "Choose another folder, or free disk space."
 # Libraries whose own exceptions are about a file or its content, by the first part of their module; they are not
 # imported here, because most commands do without most of them.
@@ -125,8 +128,9 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, MedSegError):
         return error
     if is_out_of_memory(error):
+        place = "on the GPU" if is_gpu_failure(error) else "in this computer"
         return MedSegError(
-            "there is not enough memory. Close other programs and images, or use smaller ones, then try again."
+            f"there is not enough memory {place}. Close other programs and images, or use smaller ones, then try again."
         )
     if is_gpu_failure(error):
         return MedSegError(
@@ -157,7 +161,8 @@ def is_gpu_failure(error: BaseException) -> bool:
     """Whether the GPU or its libraries cannot go on: driver, memory, a lost device, or an operation that they lack."""
     if isinstance(error, OSError) or not isinstance(error, RuntimeError | TypeError | AssertionError):
         return False  # a TypeError: Metal has no float64; an AssertionError: torch is built without CUDA
-    return type(error).__name__ == "AcceleratorError" or _GPU_FAILURE.search(str(error)) is not None
+    is_of_device = type(error).__name__ in ("AcceleratorError", "OutOfMemoryError")  # the CPU has other ones
+    return is_of_device or _GPU_FAILURE.search(str(error)) is not None
 
 
 def report_damage(message: str) -> None:

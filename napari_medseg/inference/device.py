@@ -124,8 +124,13 @@ def free_cached_memory(device: torch.device) -> None:
 
 
 def can_fall_back(error: BaseException, device: torch.device) -> bool:
-    """Whether the CPU can take over from a device that failed with this error."""
-    return device.type != "cpu" and (is_out_of_memory(error) or is_gpu_failure(error))
+    """Whether the CPU can take over from a device that failed with this error; not if the computer's memory is full."""
+    return device.type != "cpu" and is_gpu_failure(error)
+
+
+def is_full(device: torch.device, error: BaseException) -> bool:
+    """Whether an error says that the memory of a device is full. That of the computer counts for the CPU only."""
+    return is_out_of_memory(error) and (device.type == "cpu" or can_fall_back(error, device))
 
 
 def _find_devices(backend: TorchBackend) -> tuple[list[DeviceStatus], str]:

@@ -4,6 +4,7 @@ No torch here, because the window uses these types too.
 """
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,16 @@ class PredictionResult:
 
 
 PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult
+
+
+def get_result(events: Iterable[PredictionEvent], tell: Callable[[str], object]) -> PredictionResult:
+    """Run a prediction and return its result; `tell` takes the text of each notice, such as that of a failed GPU."""
+    for event in events:
+        if isinstance(event, PredictionNotice):
+            tell(event.text)
+        elif isinstance(event, PredictionResult):
+            return event
+    raise AssertionError("a prediction ends with its result")
 
 
 class PredictionTimer:

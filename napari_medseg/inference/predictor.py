@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from napari_medseg.inference.events import (
     PredictionProgress,
     PredictionResult,
     PredictionTimer,
+    get_result,
 )
 from napari_medseg.inference.postprocess import apply_postprocessing_step
-from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, prepare
+from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, get_planes_shape, prepare
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
@@ -107,9 +108,9 @@ class Predictor:
         """Name of the device to show."""
         return describe_device(self.device)
 
-    def predict_labels(self, image: Image) -> AnyLabels:
-        """Predict and return the labels only, of `image.spatial_shape`; types and errors as of `predict`."""
-        return next(event.labels for event in self.predict(image) if isinstance(event, PredictionResult))
+    def predict_labels(self, image: Image, tell: Callable[[str], object] = logger.debug) -> AnyLabels:
+        """Predict and return the labels only, as of `predict`; `tell` takes the notices, which are also logged."""
+        return get_result(self.predict(image), tell).labels
 
     def predict(
         self, image: Image, options: PredictionOptions | None = None, observer: LogitsObserver | None = None
@@ -149,22 +150,23 @@ class Predictor:
         self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
     ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
         """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
-        shape, temperature = _get_planes_shape(image), self.card.calibration.applied_temperature
+        shape, temperature = get_planes_shape(image), self.card.calibration.applied_temperature
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         first = 0
         while first < shape[0]:
             prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
-            is_full, failure = False, ""  # handled below: inside the block the error still references the tensors
+            is_full, is_of_gpu, failure = False, False, ""  # handled below: in the block the error keeps the tensors
             try:
                 yield from self._predict_planes(prepared, first, accumulator, timer)
             except FAILURES as error:
-                is_full, failure = is_out_of_memory(error), get_reason(error)
-                if not is_full and not can_fall_back(error, self.device):
+                is_full, is_of_gpu = is_out_of_memory(error), can_fall_back(error, self.device)
+                failure = get_reason(error)
+                if not is_full and not is_of_gpu:
                     raise
             if is_full:
-                yield self._reduce_batch_or_tile(prepared)
+                yield self._reduce_batch_or_tile(prepared, is_of_gpu)
             elif failure:
                 yield self._fall_back_to_cpu(failure)
             else:
@@ -173,7 +175,7 @@ class Predictor:
 
     def _count_planes_per_batch(self, image: Image) -> int:
         """Return the number of planes per batch; at least 1, also for very large planes."""
-        _, *native = _get_planes_shape(image)
+        _, *native = get_planes_shape(image)
         height, width = compute_plane_shape((native[0], native[1]), self.card.preprocessing)
         return max(1, self.limits.batch_px // (height * width))
 
@@ -229,18 +231,19 @@ class Predictor:
                 bands.add_tile(logits, column.start, down * torch.from_numpy(column.weights).to(self.device))
             yield first + len(group)
 
-    def _reduce_batch_or_tile(self, prepared: PreparedImage) -> PredictionNotice:
-        """Use fewer planes per batch, then tiles, then smaller ones, then the CPU; the next image starts with them."""
+    def _reduce_batch_or_tile(self, prepared: PreparedImage, is_of_gpu: bool) -> PredictionNotice:
+        """Use fewer planes per batch, then tiles, then smaller ones, also for the next image; for a GPU the CPU."""
         free_cached_memory(self.device)
         height, width = prepared.planes.shape[-2:]
+        owner = self.device_title if is_of_gpu else "this computer"
         smaller = reduce_limits(self.limits, len(prepared.planes), height, width)
         if smaller is not None:
             self.limits, words = smaller
-            return _make_notice(f"The memory of {self.device_title} ran out; going on with {words}.")
-        if self.device.type != "cpu":
+            return _make_notice(f"The memory of {owner} ran out; going on with {words}.")
+        if is_of_gpu:
             return self._fall_back_to_cpu("its memory ran out, even with the smallest tiles")
         raise MedSegError(
-            f"{self.device_title} has too little memory for {self.card.id}, even in tiles of "
+            f"{owner} has too little memory for {self.card.id}, even in tiles of "
             f"{get_longest_side(self.limits, height, width)} px. Close other programs, or choose a smaller model."
         )
 
@@ -290,11 +293,3 @@ def load_roi_predictor(roi_folder: Path | None, device: str | torch.device | Non
 def _make_notice(text: str) -> PredictionNotice:
     logger.info(text)
     return PredictionNotice(text)
-
-
-def _get_planes_shape(image: Image) -> tuple[int, int, int]:
-    """Return (n, y, x) of the image's planes; n is 1 for a single plane."""
-    depth, height, width = (1, *image.spatial_shape)[-3:]
-    if 0 in (depth, height, width):
-        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {image.pixels.shape}). Open another file.")
-    return depth, height, width

@@ -117,6 +117,14 @@ def normalise_plane(
     return result
 
 
+def get_planes_shape(image: Image) -> tuple[int, int, int]:
+    """Return (n, y, x) of the image's planes; n is 1 for a single plane."""
+    depth, height, width = (1, *image.spatial_shape)[-3:]
+    if 0 in (depth, height, width):
+        raise MedSegError(f"{image.name or 'the image'} has no pixels (shape {image.pixels.shape}). Open another file.")
+    return depth, height, width
+
+
 def compute_plane_shape(native: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
     """Return (h, w) after resampling: the longer side is limited to [min_side_px, max_side_px]; aspect is kept."""
     longer = max(native)

@@ -1,15 +1,17 @@
 """Runs `medseg` in this process, on the workspace of the tests of the workflow."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pretend_gpu import GPU_ERRORS, fail_on_gpu, pretend_gpu
 from workflow_fixtures import checked_samples, dropped, open_workspace, ws
 from workflow_phantoms import real_version
 
 from napari_medseg.cli.main import main
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.networks import ARCHITECTURES
 
 __all__ = ["checked_samples", "dropped", "medseg", "open_workspace", "ws"]
 
@@ -27,6 +29,16 @@ def medseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return int(end.value.code or 0), captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def lost_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Makes this computer one with a GPU ``cuda``, named ``Pretence 4090``, that fails when a network computes."""
+    build = ARCHITECTURES["conv_unet"]
+    lost = lambda card: fail_on_gpu(build(card), GPU_ERRORS["lost"])  # noqa: E731
+    monkeypatch.setitem(ARCHITECTURES, "conv_unet", lost)
+    with pretend_gpu(monkeypatch):
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image as Picture
 
 from napari_medseg.core import formats
@@ -53,3 +54,12 @@ def test_masks_of_references_are_read_with_the_options_of_training(
     assert list(answer["summary"][0]["per_label"]) == ["left lung"]
     code, out, _ = medseg(*command, "--values", "7,9", "--mask-orientation", "stored")
     assert json.loads(out)["summary"][0]["per_label"] == {"right lung": 1.0}
+
+
+@pytest.mark.usefixtures("lost_gpu")
+def test_a_gpu_that_fails_is_a_notice_beside_the_json(medseg: Call, registry: Path) -> None:
+    places = ("--images", CT / "dicom", "--labels", CT / "labels", "--only", "A0001_z010")
+    code, out, err = medseg("evaluate", *places, "--registry", registry, "--device", "cuda", "--json")
+    assert code == 0
+    assert len(json.loads(out)["images"]) == 1
+    assert "medseg: note: CUDA: Pretence 4090 cannot predict (CUDA error: unspecified launch failure)" in err

@@ -137,3 +137,13 @@ def test_wrong_choices_are_one_line_on_stderr(medseg: Call, registry: Path, tmp_
         assert said in err
         assert err.startswith("medseg: ")
         assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("lost_gpu")
+def test_a_gpu_that_fails_is_a_notice_beside_the_json(medseg: Call, registry: Path, tmp_path: Path) -> None:
+    formats.write_image(tmp_path / "in" / "a.tif", phantom(1))
+    command = ("predict", tmp_path / "in", "-o", tmp_path / "out", "--registry", registry, "--device", "cuda", "--json")
+    code, out, err = medseg(*command)
+    assert code == 0
+    assert json.loads(out)["device"] == "CPU"
+    assert "medseg: note: CUDA: Pretence 4090 cannot predict (CUDA error: unspecified launch failure)" in err

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from pretend_gpu import FAULTS_OF_OURS, GPU_ERRORS, MEMORY_ERRORS
+from pretend_gpu import COMPUTER_MEMORY_ERRORS, FAULTS_OF_OURS, GPU_ERRORS, GPU_MEMORY_ERRORS, MEMORY_ERRORS
 
 from napari_medseg.core.errors import MedSegError, explain, is_gpu_failure, is_out_of_memory, look_up
 
@@ -33,6 +33,15 @@ def test_look_up_lists_the_choices(options: dict[str, str], text: str) -> None:
 def test_full_memory_is_recognised_under_all_its_names(error: Callable[[], Exception]) -> None:
     assert is_out_of_memory(error())
     assert "there is not enough memory" in str(explain(error()))
+
+
+def test_the_memory_of_a_gpu_is_told_from_that_of_the_computer() -> None:
+    for error in GPU_MEMORY_ERRORS.values():
+        assert is_gpu_failure(error()), error()
+        assert "not enough memory on the GPU" in str(explain(error()))
+    for error in COMPUTER_MEMORY_ERRORS.values():
+        assert not is_gpu_failure(error()), error()
+        assert "not enough memory in this computer" in str(explain(error()))
 
 
 @pytest.mark.parametrize("error", GPU_ERRORS.values(), ids=GPU_ERRORS)

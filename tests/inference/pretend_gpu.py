@@ -16,7 +16,7 @@ from training.data import prefetch
 
 GPU = torch.device("cuda:0")
 
-MEMORY_ERRORS: dict[str, Callable[[], Exception]] = {
+GPU_MEMORY_ERRORS: dict[str, Callable[[], Exception]] = {
     "cuda": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     "cudnn": lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     "cublas": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -29,12 +29,16 @@ MEMORY_ERRORS: dict[str, Callable[[], Exception]] = {
     "mps buffer": lambda: RuntimeError("Invalid buffer size: 9.75 GB"),
     "mps": lambda: RuntimeError("MPS backend out of memory (MPS allocated: 5 GB, max allowed: 9 GB)"),
     "metal": lambda: RuntimeError("Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)"),
+}
+COMPUTER_MEMORY_ERRORS: dict[str, Callable[[], Exception]] = {
     "allocator": lambda: RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
     "windows": lambda: RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"),
     "c++": lambda: RuntimeError("std::bad_alloc"),
     "c++ on windows": lambda: RuntimeError("bad allocation"),
     "python": MemoryError,
+    "numpy": lambda: MemoryError("Unable to allocate 2.00 GiB for an array with shape (1, 512, 1024, 1024)"),
 }
+MEMORY_ERRORS = GPU_MEMORY_ERRORS | COMPUTER_MEMORY_ERRORS
 GPU_ERRORS: dict[str, Callable[[], Exception]] = {
     "lost": lambda: RuntimeError("CUDA error: unspecified launch failure"),
     "old": lambda: RuntimeError("CUDA error: no kernel image is available for execution on the device"),
@@ -95,11 +99,14 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def fail_on_gpu(network: nn.Module, error: Callable[[], Exception], most_px: int = 0) -> nn.Module:
+def fail_on_gpu(network: nn.Module, error: Callable[[], Exception], most_px: int | Callable[[], int] = 0) -> nn.Module:
     """Let a network raise on a GPU: when it is moved there (`most_px` -1), or above n * h * w pixels.
 
-    On the CPU it computes as before; names of its weights stay the same.
+    `most_px` may be a function, for a GPU that fails later. On the CPU it computes as before; names of its weights
+    stay the same.
     """
+
+    get_most_px = most_px if callable(most_px) else lambda: most_px
 
     class FailsOnGpu(type(network)):  # type: ignore[misc]
         is_on_gpu = False
@@ -108,12 +115,12 @@ def fail_on_gpu(network: nn.Module, error: Callable[[], Exception], most_px: int
             device = kwargs.get("device", args[0] if args else None)
             if device is not None:
                 self.is_on_gpu = torch.device(device).type == "cuda"
-                if self.is_on_gpu and most_px < 0:
+                if self.is_on_gpu and get_most_px() < 0:
                     raise error()
             return super().to(*args, **kwargs)
 
         def forward(self, planes: Tensor) -> Tensor:
-            if self.is_on_gpu and planes[:, 0].numel() > most_px:
+            if self.is_on_gpu and planes[:, 0].numel() > get_most_px():
                 raise error()
             return super().forward(planes)
 

@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretend_gpu import FAULTS_OF_OURS, GPU, GPU_ERRORS, MEMORY_ERRORS, fail_on_gpu, pretend_gpu
+from pretend_gpu import (
+    COMPUTER_MEMORY_ERRORS,
+    FAULTS_OF_OURS,
+    GPU,
+    GPU_ERRORS,
+    GPU_MEMORY_ERRORS,
+    MEMORY_ERRORS,
+    fail_on_gpu,
+    pretend_gpu,
+)
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
@@ -194,7 +203,9 @@ def test_out_of_memory_at_the_smallest_tile_says_what_to_do() -> None:
         predictor.predict_labels(Image(picture(512, 512), "YX"))
 
 
-@pytest.mark.parametrize("error", [*MEMORY_ERRORS.values(), *GPU_ERRORS.values()], ids=[*MEMORY_ERRORS, *GPU_ERRORS])
+@pytest.mark.parametrize(
+    "error", [*GPU_MEMORY_ERRORS.values(), *GPU_ERRORS.values()], ids=[*GPU_MEMORY_ERRORS, *GPU_ERRORS]
+)
 @pytest.mark.parametrize("most_px", [-1, 0], ids=["the model does not fit", "no tile fits"])
 def test_a_gpu_that_fails_hands_over_to_the_cpu_with_a_notice(
     error: Callable[[], Exception], most_px: int, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +220,21 @@ def test_a_gpu_that_fails_hands_over_to_the_cpu_with_a_notice(
     assert (result.device, predictor.device.type) == ("CPU", "cpu")
     assert predictor.fell_back_at is not None
     np.testing.assert_array_equal(result.labels, Predictor(ByBrightness(), make_card(), "cpu").predict_labels(image))
+
+
+@pytest.mark.parametrize("error", COMPUTER_MEMORY_ERRORS.values(), ids=COMPUTER_MEMORY_ERRORS)
+def test_full_memory_of_the_computer_is_no_reason_to_leave_the_gpu(
+    error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, told = Image(picture(256, 256), "YX"), []
+    with pretend_gpu(monkeypatch):
+        predictor = Predictor(fail_on_gpu(ByBrightness(), error, 128 * 128), make_card(), GPU)
+        predictor.predict_labels(image, told.append)
+        assert predictor.device == GPU
+        assert all("The memory of this computer ran out; going on with" in text for text in told)
+        with pytest.raises(MedSegError, match="this computer has too little memory"):
+            Predictor(fail_on_gpu(ByBrightness(), error), make_card(), GPU).predict_labels(image)
+    assert told
 
 
 def test_a_fault_of_ours_on_a_gpu_stays_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite
+from training.checkpoint import choose_run_device
 from training.evaluation.evaluate import evaluate_case
 from training.evaluation.hold_out_evaluation import choose_examples, make_labelled_case
 from training.evaluation.run_cost import read_cost
@@ -26,7 +27,7 @@ from training.run_folder import (
     EpochEnded,
     read_events,
 )
-from training.run_setup import choose_run_device, split_by_role
+from training.run_setup import split_by_role
 
 ImageScores = dict[str, float | str]
 METRIC_TITLES = {

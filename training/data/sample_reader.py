@@ -6,7 +6,7 @@ model then also learns from windows that people use to export images.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class SampleReader:
         Predictor of the region of interest, used for items without labels of that region.
     label_steps
         Steps applied to the labels first; see `training.data.label_transforms`.
+    notices
+        What the predictor of the region of interest tells the user.
     """
 
     root: Path
@@ -60,6 +62,7 @@ class SampleReader:
     seed: int
     roi_model: Predictor | None = None
     label_steps: tuple[PostprocessingStep, ...] = ()
+    notices: list[str] = field(default_factory=list)
 
     def read_image(self, item: SnapshotItem, n_windows: int = 0) -> LabelledImage:
         """Read and prepare one item.
@@ -110,7 +113,7 @@ class SampleReader:
         field = (
             formats.read_labels(self.root / item.field_labels, image, expected_shape=image.spatial_shape)
             if item.field_labels or self.roi_model is None
-            else self.roi_model.predict_labels(image)
+            else self.roi_model.predict_labels(image, self.notices.append)
         )
         box = compute_roi_box(field, self.card.field.margin)
         return crop_image(image, box), box

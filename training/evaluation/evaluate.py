@@ -3,6 +3,7 @@
 Every image is scored as a whole on its original grid, after postprocessing, as a user gets it.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
 from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
+
+logger = logging.getLogger(__name__)
 
 LabelSource = Callable[[Image, str], Labels]
 """A function that returns the labels of an image, given the image and the name of its case."""
@@ -91,10 +94,15 @@ def evaluate_case(predictor: Predictor, case: LabelledCase, task: Task) -> Evalu
     return evaluate_loaded_case(predictor, load_case(case), task)
 
 
-def evaluate_loaded_case(predictor: Predictor, loaded: LoadedCase, task: Task) -> EvaluatedCase:
-    """Predict one case and compute the overlap metrics, without surface distances, which are slower to compute."""
+def evaluate_loaded_case(
+    predictor: Predictor, loaded: LoadedCase, task: Task, tell: Callable[[str], object] = logger.debug
+) -> EvaluatedCase:
+    """Predict one case and compute the overlap metrics, without surface distances, which are slower to compute.
+
+    `tell` takes the notices of the prediction, such as that of a failed GPU.
+    """
     began = time.monotonic()
-    predicted = predictor.predict_labels(loaded.image)
+    predicted = predictor.predict_labels(loaded.image, tell)
     return score_labels(loaded, predicted, task, predictor.card.architecture.classes, time.monotonic() - began)
 
 
@@ -103,9 +111,9 @@ def score_empty_prediction(loaded: LoadedCase, task: Task) -> EvaluatedCase:
     return score_labels(loaded, np.zeros(loaded.image.spatial_shape, np.uint8), task)
 
 
-def make_predictor_source(predictor: Predictor) -> LabelSource:
-    """Return a source that predicts labels with a model."""
-    return lambda image, _: predictor.predict_labels(image)
+def make_predictor_source(predictor: Predictor, tell: Callable[[str], object] = logger.debug) -> LabelSource:
+    """Return a source that predicts labels with a model; `tell` takes the notices of the predictions."""
+    return lambda image, _: predictor.predict_labels(image, tell)
 
 
 def make_folder_source(folder: Path, read_labels: LabelReader = formats.read_labels) -> LabelSource:

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from napari_medseg.core.model_card import (
@@ -19,8 +20,9 @@ from napari_medseg.core.model_card import (
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import now
 from napari_medseg.core.snapshot import Role, round_robin
+from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.inference.predictor import Predictor
-from napari_medseg.networks import save_version
+from napari_medseg.networks import load_version, save_version
 from napari_medseg.networks.ensemble import ENSEMBLE, N_MEMBERS
 from training.checkpoint import TrainingProgress, delete_checkpoints
 from training.data.labelled_cases import LabelledCase
@@ -57,7 +59,27 @@ CORRECTIONS = "corrections"
 logger = logging.getLogger(__name__)
 
 
-def score_base(setup: TrainingSetup) -> list[CaseScore]:
+@dataclass
+class BaseScores:
+    """Scores of the version that a run starts from, in the order of the comparison.
+
+    Parameters
+    ----------
+    scores
+        Without the labels that occur in no reference.
+    devices
+        By name of the case, the devices that predicted it: of the model, and of that of the region of interest. Empty
+        for a first model, which is compared with an empty prediction.
+    device
+        Device for the new version: the CPU if a GPU failed.
+    """
+
+    scores: list[CaseScore]
+    devices: dict[str, list[torch.device]]
+    device: torch.device
+
+
+def score_base(setup: TrainingSetup) -> Generator[Notice, None, BaseScores]:
     """Evaluate the version that the run starts from on the hold-out, before training.
 
     The duration predicts how long the evaluation of the new version will take, of the whole hold-out if a full
@@ -71,29 +93,33 @@ def score_base(setup: TrainingSetup) -> list[CaseScore]:
     is_full = read_evaluation_request(setup.run_dir) is not None
     began = clock.elapsed_s()
     scores: list[CaseScore] = []
+    devices: dict[str, list[torch.device]] = {}
+    notices: list[str] = []
     for case in cases:
         if len(scores) >= MIN_COMPARED_CASES and clock.elapsed_s() - began > limit_s:
             break
         loaded = load_hold_out_case(case, setup.task)
         if not setup.is_first_model or clock.budget_s is not None:  # of a first model, for its time alone
-            evaluated = evaluate_loaded_case(predictor, loaded, setup.task)
+            evaluated = evaluate_loaded_case(predictor, loaded, setup.task, notices.append)
             if is_full and clock.budget_s is not None:
                 add_full_metrics(evaluated, setup.task)  # likewise
         if setup.is_first_model:
             evaluated = score_empty_prediction(loaded, setup.task)
+        else:
+            devices[case.name] = _list_devices(predictor)
         scores.append(evaluated.score)
     spent_s = clock.elapsed_s() - began
     expected_s = spent_s * len(cases) / len(scores) if is_full and scores else spent_s
     clock.reserve_for_evaluation(TIME_RESERVE_FACTOR * setup.recipe.n_members * expected_s)
     logger.info("%d of %d hold-out cases took %.1f s before training", len(scores), len(cases), spent_s)
-    return list(exclude_absent_labels(scores))
+    yield from map(Notice, notices)
+    return BaseScores(list(exclude_absent_labels(scores)), devices, predictor.device)
 
 
-def finish_run(
-    setup: TrainingSetup, progress: TrainingProgress, old: Sequence[CaseScore]
-) -> Generator[Event, None, bool]:
+def finish_run(setup: TrainingSetup, progress: TrainingProgress, base: BaseScores) -> Generator[Event, None, bool]:
     """Write the best version, compare it with the old one case by case, and write card and report.
 
+    Where a GPU fails meanwhile, the old version is scored again on the device that the new one is scored on.
     If the run folder requests a full evaluation, it is done in the same pass over the hold-out.
 
     Returns
@@ -105,11 +131,14 @@ def finish_run(
     card = save_version(network, _build_card(setup, architecture), setup.run_dir)
     if not progress.best_epoch:
         yield Notice("no epoch was better than the version that the run started from; the result keeps its weights")
-    predictor, cases = _load_predictor(setup, setup.run_dir), _list_hold_out_cases(setup)
+    free_cached_memory(setup.learner.device)
+    predictor, cases = _load_predictor(setup, setup.run_dir, base.device), _list_hold_out_cases(setup)
     request = read_evaluation_request(setup.run_dir)
     evaluator = HoldOutEvaluator(predictor, setup.task, cases, setup.recipe.data.label_steps, request)
-    if not (yield from _compare_cases(setup, evaluator, cases, old)):
+    comparison = _Comparison(setup, predictor, evaluator, base)
+    if not (yield from comparison.compare_cases(cases)):
         return False
+    old = base.scores
     new = exclude_absent_labels(evaluator.scores[: len(old)], list_absent_labels(old))
     card = write_hold_out_results(evaluator, card, _choose_temperature(setup, network, card, request), setup.run_dir)
     reliability = measure_reliability(setup, network, card, evaluator)
@@ -141,30 +170,58 @@ def measure_reliability(
     return Reliability(bins, errors[0], errors[1], words, n_images) if bins else None
 
 
-def _compare_cases(
-    setup: TrainingSetup, evaluator: HoldOutEvaluator, cases: Sequence[LabelledCase], old: Sequence[CaseScore]
-) -> Generator[Event, None, bool]:
-    """Evaluate the cases on which the old version was evaluated, and all others if a full evaluation is requested.
+@dataclass
+class _Comparison:
+    """The new version on the cases of the old one; `base.scores` change where the old one is scored again."""
 
-    A budget can end the comparison early, unless a full evaluation is requested. Return False if a pause is requested.
-    """
-    by_name, nowhere = {case.name: case for case in cases}, list_absent_labels(old)
-    for before in old:
-        if is_paused(setup.run_dir):
-            return False
-        n_compared, is_full = len(evaluator.scores), evaluator.request is not None
-        if not is_full and n_compared >= MIN_COMPARED_CASES and setup.time_budget.is_exhausted():
-            # another process used the CPU since the start
-            yield Notice(f"the time budget is used up: {n_compared} of {len(old)} hold-out cases were compared")
-            return True
-        after = exclude_absent_labels([evaluator.evaluate(by_name.pop(before.name))], nowhere)[0]
-        figures = (before.metric_value, after.metric_value, before.dice, after.dice)
-        yield Compared(before.name, before.source, *figures, before.group, before.metric)
-    for case in by_name.values() if evaluator.request is not None else ():
-        if is_paused(setup.run_dir):
-            return False
-        evaluator.evaluate(case)
-    return True
+    setup: TrainingSetup
+    predictor: Predictor
+    evaluator: HoldOutEvaluator
+    base: BaseScores
+    _old: Predictor | None = field(default=None, init=False)
+
+    def compare_cases(self, cases: Sequence[LabelledCase]) -> Generator[Event, None, bool]:
+        """Evaluate the cases of the old version, and all others if a full evaluation is requested.
+
+        A budget can end the comparison early, unless a full evaluation is requested. Return False if a pause is
+        requested.
+        """
+        setup, evaluator, old = self.setup, self.evaluator, self.base.scores
+        by_name, nowhere = {case.name: case for case in cases}, list_absent_labels(old)
+        for position, before in enumerate(old):
+            if is_paused(setup.run_dir):
+                return False
+            n_compared, is_full = len(evaluator.scores), evaluator.request is not None
+            if not is_full and n_compared >= MIN_COMPARED_CASES and setup.time_budget.is_exhausted():
+                # another process used the CPU since the start
+                yield Notice(f"the time budget is used up: {n_compared} of {len(old)} hold-out cases were compared")
+                return True
+            case = by_name.pop(before.name)
+            after = exclude_absent_labels([evaluator.evaluate(case)], nowhere)[0]
+            yield from map(Notice, evaluator.take_notices())
+            if self.base.devices.get(case.name, now_on := _list_devices(self.predictor)) != now_on:
+                before = exclude_absent_labels([(yield from self._score_old_again(case))], nowhere)[0]
+                old[position] = before
+            figures = (before.metric_value, after.metric_value, before.dice, after.dice)
+            yield Compared(before.name, before.source, *figures, before.group, before.metric)
+        for case in by_name.values() if evaluator.request is not None else ():
+            if is_paused(setup.run_dir):
+                return False
+            evaluator.evaluate(case)
+            yield from map(Notice, evaluator.take_notices())
+        return True
+
+    def _score_old_again(self, case: LabelledCase) -> Generator[Event, None, CaseScore]:
+        """Score the old version on the devices of the new one, which fell back to the CPU meanwhile."""
+        if self._old is None or self._old.device != self.predictor.device:
+            yield Notice(f"the device changed: the old version is scored again on {self.predictor.device_title}, too")
+            network, card = load_version(self.setup.base_folder)
+            self._old = Predictor(network, card, self.predictor.device, roi_predictor=self.predictor.roi_predictor)
+        notices: list[str] = []
+        loaded = load_hold_out_case(case, self.setup.task)
+        score = evaluate_loaded_case(self._old, loaded, self.setup.task, notices.append).score
+        yield from map(Notice, notices)
+        return score
 
 
 def _choose_temperature(
@@ -183,8 +240,12 @@ def _list_hold_out_cases(setup: TrainingSetup) -> list[LabelledCase]:
     return [make_labelled_case(item, setup.run_dir) for item in round_robin(setup.split.hold_out)]
 
 
-def _load_predictor(setup: TrainingSetup, folder: Path) -> Predictor:
-    return Predictor.load(folder, setup.learner.device, setup.recipe.find_roi_folder(setup.run_dir))
+def _load_predictor(setup: TrainingSetup, folder: Path, device: torch.device | None = None) -> Predictor:
+    return Predictor.load(folder, device or setup.learner.device, setup.recipe.find_roi_folder(setup.run_dir))
+
+
+def _list_devices(predictor: Predictor) -> list[torch.device]:
+    return [one.device for one in (predictor, predictor.roi_predictor) if one is not None]
 
 
 def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:

@@ -18,7 +18,7 @@ from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import Calibration, ModelCard, PostprocessingStep
 from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.events import PredictionResult, get_result
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import PreparedImage, prepare_labels
 from napari_medseg.inference.roi import Box, compute_roi_box
@@ -156,6 +156,7 @@ class HoldOutEvaluator:
         self._positions = {case.name: position for position, case in enumerate(cases)}
         self._plan = CalibrationPlan.spread_over(len(cases))
         self._samples: list[PixelSample] = []
+        self._notices: list[str] = []
 
     @property
     def evaluation(self) -> Evaluation:
@@ -191,8 +192,7 @@ class HoldOutEvaluator:
         loaded, position = load_hold_out_case(case, self._task), self._positions[case.name]
         sampler = PixelSampler(self._predictor.card, self._choose_planes(loaded, position))
         began = time.monotonic()
-        events = self._predictor.predict(loaded.image, observer=sampler)
-        result = next(event for event in events if isinstance(event, PredictionResult))
+        result = get_result(self._predictor.predict(loaded.image, observer=sampler), self._notices.append)
         n_classes, seconds = self._predictor.card.architecture.classes, time.monotonic() - began
         evaluated = score_labels(loaded, result.labels, self._task, n_classes, seconds)
         if self.request is not None:
@@ -207,6 +207,11 @@ class HoldOutEvaluator:
             self._blank_figure = draw_case_figure(blank_out_image(evaluated), self._task)
         self.scores.append(evaluated.score)
         return evaluated.score
+
+    def take_notices(self) -> list[str]:
+        """Return what the predictions have told the user since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
 
     def update_card(self, card: ModelCard, temperature: float) -> ModelCard:
         """Return a card with the scores so far, the temperature, and its calibration error on the hold-out."""

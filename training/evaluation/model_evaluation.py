@@ -19,6 +19,7 @@ from napari_medseg.core.model_card import CARD_FILE, WORST_CASE_FILE, ModelCard,
 from napari_medseg.core.snapshot import SnapshotItem, read_snapshot
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import load_version
+from training.checkpoint import choose_run_device
 from training.data.dataset import LabelledPlane
 from training.data.sample_reader import SampleReader
 from training.evaluation.calibration import fit_temperature, sample_pixels
@@ -35,7 +36,6 @@ from training.run_folder import EVALUATION_FILE, EXAMPLE_FIGURES_FILE, RECIPE_FI
 from training.run_setup import (
     MAX_VALIDATION_PLANES,
     choose_planes,
-    choose_run_device,
     split_by_role,
     spread_indices,
 )
@@ -77,7 +77,9 @@ def evaluate_hold_out(run_dir: Path, request: EvaluationRequest) -> ModelCard:
         raise MedSegError(
             f"the hold-out of {run_dir.name} is empty, so its version cannot be evaluated. Hold a group out."
         )
-    device, _ = choose_run_device(recipe, run_dir)
+    device, notice = choose_run_device(recipe, run_dir)
+    if notice:
+        logger.warning("%s", notice)
     predictor = Predictor.load(run_dir, device, recipe.find_roi_folder(run_dir))
     cases = [make_labelled_case(item, run_dir) for item in split.hold_out]
     evaluator = HoldOutEvaluator(predictor, task, cases, recipe.data.label_steps, request)
