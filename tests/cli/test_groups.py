@@ -64,3 +64,18 @@ def test_a_change_that_affects_the_used_hold_out_needs_a_yes(medseg: Call, ws: W
     assert medseg(*change, "--yes")[0] == 0
     listed = json.loads(medseg("groups", "list", "--json", *where)[1])["groups"]
     assert [(get_group_noun(row["group"]), row["cases"], row["held_out"]) for row in listed] == [("patient", 2, False)]
+
+
+def test_files_that_may_keep_old_names_are_named_and_fail_the_command(
+    medseg: Call, ws: Workspace, tmp_path: Path
+) -> None:
+    where = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    backup, broken = ws.project.folder / "project.before-version-6.sqlite", ws.project.folder / "runs" / "r1"
+    backup.write_bytes(b"")
+    broken.mkdir(parents=True)
+    (broken / "snapshot.json").write_text("{", encoding="utf-8")
+    ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.FINISHED, 1, None, "2025"))
+    ws.close()
+    code, out, err = medseg("groups", "remove-old-names", "--json", *where)
+    assert (code, json.loads(out)) == (1, [str(backup)])
+    assert str(broken) in err
