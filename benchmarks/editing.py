@@ -122,6 +122,17 @@ def list_nuclei_tools(side: int) -> Iterator[tuple[str, Tool]]:
     yield "remove specks of all nuclei", lambda: whole_label.remove_specks_in_plane(canvas, 30.0)
 
 
+def list_piece_tools(canvas: Canvas, piece: Callable[[], Piece]) -> Iterator[tuple[str, Tool]]:
+    """Tools that take a piece as it is; finding it is a part of their time."""
+    yield "rename", lambda: piece_tools.relabel_piece(canvas, piece(), 2)
+    yield "delete", lambda: piece_tools.delete_piece(canvas, piece())
+    yield "keep only it", lambda: piece_tools.keep_only_piece(canvas, piece())
+    yield "fill holes", lambda: piece_tools.fill_piece_holes(canvas, piece())
+    yield "smooth, 1 mm", lambda: piece_tools.smooth_piece(canvas, piece(), 1.0)
+    yield "grow, 2 mm", lambda: piece_tools.grow_piece(canvas, piece(), 2.0)
+    yield "shrink, 2 mm", lambda: piece_tools.shrink_piece(canvas, piece(), 2.0)
+
+
 def list_slice_tools(side: int) -> Iterator[tuple[str, Tool]]:
     """Tools on one piece over half of the slice: the largest that there is."""
     y, x = np.ogrid[:side, :side]
@@ -141,13 +152,7 @@ def list_slice_tools(side: int) -> Iterator[tuple[str, Tool]]:
     def piece() -> Piece:
         return find_piece(labels, middle)
 
-    yield "rename", lambda: piece_tools.relabel_piece(canvas, piece(), 2)
-    yield "delete", lambda: piece_tools.delete_piece(canvas, piece())
-    yield "keep only it", lambda: piece_tools.keep_only_piece(canvas, piece())
-    yield "fill holes", lambda: piece_tools.fill_piece_holes(canvas, piece())
-    yield "smooth, 1 mm", lambda: piece_tools.smooth_piece(canvas, piece(), 1.0)
-    yield "grow, 2 mm", lambda: piece_tools.grow_piece(canvas, piece(), 2.0)
-    yield "shrink, 2 mm", lambda: piece_tools.shrink_piece(canvas, piece(), 2.0)
+    yield from list_piece_tools(canvas, piece)
     yield "threshold of the piece, growing", lambda: threshold_piece(canvas, piece(), 0.4)
     yield "threshold of the piece, shrinking", lambda: threshold_piece(canvas, piece(), 0.6)
     yield "threshold of the label", lambda: threshold_label_in_plane(canvas, 1, 0.4)
@@ -195,13 +200,7 @@ def list_volume_tools() -> Iterator[tuple[str, Tool]]:
 
     yield "find the piece on its slice", lambda: find_piece_in_plane(labels, seed)
     yield "find the piece", piece
-    yield "rename", lambda: piece_tools.relabel_piece(canvas, piece(), 2)
-    yield "delete", lambda: piece_tools.delete_piece(canvas, piece())
-    yield "keep only it", lambda: piece_tools.keep_only_piece(canvas, piece())
-    yield "fill holes", lambda: piece_tools.fill_piece_holes(canvas, piece())
-    yield "smooth, 1 mm", lambda: piece_tools.smooth_piece(canvas, piece(), 1.0)
-    yield "grow, 2 mm", lambda: piece_tools.grow_piece(canvas, piece(), 2.0)
-    yield "shrink, 2 mm", lambda: piece_tools.shrink_piece(canvas, piece(), 2.0)
+    yield from list_piece_tools(canvas, piece)
     yield "grow, 5 mm", lambda: piece_tools.grow_piece(canvas, piece(), 5.0)
     yield "threshold of the piece, growing", lambda: threshold_piece(canvas, piece(), 0.45)
     yield "threshold of the piece, shrinking", lambda: threshold_piece(canvas, piece(), 0.6)
