@@ -68,7 +68,10 @@ from napari_medseg.cli.console import end_soon_after_interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 end_soon_after_interrupt()
 print("ready", flush=True)
-hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+try:
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+except KeyboardInterrupt:  # the signal came before the call
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
