@@ -1,10 +1,13 @@
 """The model card: all data to rebuild, preprocess, evaluate and trace a model, as JSON without unknown keys."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_medseg.core.atomic_io import compute_file_sha256, sync_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task, get_task
@@ -224,6 +227,29 @@ def read_card(path: Path) -> ModelCard:
 def write_card(card: ModelCard, path: Path) -> None:
     """Write a card as indented JSON."""
     path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def check_version_folder(card: ModelCard, folder: Path) -> None:
+    """Raise `MedSegError` if the weights in a folder are not those of `card`, or nothing describes its task."""
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
+    if compute_file_sha256(weights) != card.weights_sha256:
+        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
+    if card.task not in TASKS and card.own_task is None:
+        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
+
+
+def copy_version(card: ModelCard, folder: Path, target: Path, more_files: Sequence[str] = ()) -> None:
+    """Copy the weights in a folder, the worst case and `more_files` where they exist, and write `card` beside them."""
+    target.mkdir(parents=True)
+    shutil.copyfile(folder / WEIGHTS_FILE, target / WEIGHTS_FILE)
+    for name in (WORST_CASE_FILE, *more_files):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, target / name)
+    write_card(card, target / CARD_FILE)
+    for name in (WEIGHTS_FILE, CARD_FILE):
+        sync_file(target / name)
 
 
 class CardReader:

@@ -15,21 +15,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import (
-    atomic_write_text,
-    compute_file_sha256,
-    replace_file,
-    set_aside,
-    sync_file,
-    sync_folder,
-)
+from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, CardReader, ModelCard, write_card
+from napari_medseg.core.model_card import CARD_FILE, CardReader, ModelCard, check_version_folder, copy_version
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
-from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
 
 logger = logging.getLogger(__name__)
@@ -106,6 +98,20 @@ class ModelRegistry:
         roi_model = self.find_roi_model(card)
         return None if roi_model is None else self.get_folder(roi_model.id)
 
+    def keep_copy(self, model: str) -> Path:
+        """Return a folder of a version that an update of the program does not remove; raises like `add`.
+
+        A bundled version is copied into the user's folder first; the copy takes its place once it has left the program.
+        """
+        version = self._get_version(model)
+        if not version.folder.is_relative_to(self.bundled_dir):
+            return version.folder
+        with lock_shared_folder(self.user_dir):
+            kept = self.user_dir / version.card.name / str(version.card.version)
+            if not kept.exists():
+                self._copy_version(self._cards.read(version.folder / CARD_FILE), version.folder)
+        return kept
+
     @property
     def tasks_dir(self) -> Path:
         """Folder of the custom tasks."""
@@ -135,7 +141,10 @@ class ModelRegistry:
         for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
-            report_damage(f"{model} was live but is missing in {self.user_dir}; the previous version is used.")
+            report_damage(
+                f"{model} was live but is missing in {self.user_dir} and in this program. The version before it is "
+                "used; choose another in the list of models or with `medseg models promote`."
+            )
         bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
         return bundled[0] if bundled else None
 
@@ -164,28 +173,22 @@ class ModelRegistry:
             If the weights do not match the card, or the folder cannot be written to.
         """
         card = CardReader().read(folder / CARD_FILE)
-        _check_version_folder(card, folder)
+        check_version_folder(card, folder)
         with lock_shared_folder(self.user_dir):
-            card = self._copy_version(card, folder, reason)
+            card = card.model_copy(update={"version": self.find_next_version(card.name)}).add_promotion_reason(reason)
+            self._copy_version(card, folder)
         logger.info("added %s to %s", card.id, self.user_dir)
         return card
 
-    def _copy_version(self, card: ModelCard, folder: Path, reason: str) -> ModelCard:
+    def _copy_version(self, card: ModelCard, folder: Path) -> None:
+        """Copy a version into the user's folder, under the number of `card`; the lock is held."""
         for left in self.user_dir.glob(f".{'[0-9a-f]' * 8}"):  # of a process that was killed here
             shutil.rmtree(left, ignore_errors=True)
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
-            beside.mkdir(parents=True)
-            shutil.copyfile(folder / WEIGHTS_FILE, beside / WEIGHTS_FILE)
-            for name in (WORST_CASE_FILE, REPLAY_IMAGES_FILE):
-                if (folder / name).exists():
-                    shutil.copyfile(folder / name, beside / name)
-            card = card.model_copy(update={"version": self.find_next_version(card.name)}).add_promotion_reason(reason)
+            copy_version(card, folder, beside, (REPLAY_IMAGES_FILE,))
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)
-            write_card(card, beside / CARD_FILE)
-            for name in (WEIGHTS_FILE, CARD_FILE):
-                sync_file(beside / name)
             replace_file(beside, target)
             sync_folder(target.parent)
         except OSError as error:
@@ -194,7 +197,6 @@ class ModelRegistry:
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        return card
 
     def find_next_version(self, name: str) -> int:
         """Return the next version number of a family; numbers are never used twice."""
@@ -209,6 +211,7 @@ class ModelRegistry:
             if self.get_live_id(card.task) == model:
                 return card
             self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
+        self.keep_copy(model)
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
@@ -230,7 +233,7 @@ class ModelRegistry:
         return self.get_live_card(task)
 
     def _read_versions(self) -> list[_Version]:
-        """Read every valid version; a user's version replaces a bundled one with the same id."""
+        """Read every valid version; a user's other version of the same id replaces a bundled one, a copy does not."""
         found: dict[str, _Version] = {}
         changes = [change for history in self._read_live_file().tasks.values() for change in history]
         reasons = {change.model: change.reason for change in changes if change.reason}
@@ -241,6 +244,11 @@ class ModelRegistry:
                 except MedSegError as error:
                     report_damage(f"{path.parent} is ignored: {error}")
                     continue
+                if (bundled := found.get(card.id)) is not None:
+                    if bundled.card.weights_sha256 == card.weights_sha256:
+                        continue
+                    advice = f"To use that too: medseg models add {bundled.folder}"
+                    report_damage(f"your own {card.id} hides the one that came with the program. {advice}")
                 found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
         return list(found.values())
 
@@ -286,13 +294,3 @@ class ModelRegistry:
                 read_json_model(path, _LiveFile, "cannot be read", "Ask for permission, or move the file away.")
             except DamagedFileError:
                 report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
-
-
-def _check_version_folder(card: ModelCard, folder: Path) -> None:
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
-    if compute_file_sha256(weights) != card.weights_sha256:
-        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
-    if card.task not in TASKS and card.own_task is None:
-        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
