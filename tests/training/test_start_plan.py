@@ -1,6 +1,7 @@
 """What a network starts from, as it is decided before there is a network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,11 @@ def test_a_recipe_of_a_base_model_names_its_start(bundled: ModelRegistry, tmp_pa
     parent = plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@1", "encoder_weights": "imagenet"})
     assert (parent.source, Path(parent.weights_from)) == (StartSource.VERSION, bundled.get_folder("lungs-unet@1"))
     assert parent.card.lineage == Lineage(parent="lungs-unet@1")
+    kept = tmp_path / "lungs-unet" / "2"
+    shutil.copytree(bundled.get_folder("lungs-unet@1"), kept)
+    assert plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@2"}).weights_from == str(kept)
+    with pytest.raises(MedSegError, match="Put its folder at lungs-unet/99 in "):
+        plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@99"})
     folder = str(bundled.get_folder("lungs-unet@3"))
     assert plan_base_model(new_card(), **nothing | {"weights_from": folder}).card.lineage.began_with == "lungs-unet@3"
     unnamed = plan_base_model(new_card(), **nothing)
