@@ -21,7 +21,7 @@ WORST_CASE_FILE = "worst_case.png"
 IMAGENET_WEIGHTS, RANDOM_WEIGHTS = "imagenet", "none"
 WEIGHT_SOURCES_TEXT = (
     f'"{IMAGENET_WEIGHTS}", a safetensors file with weights of this encoder, a version with this encoder (such as '
-    f'lungs-unet@3), or "{RANDOM_WEIGHTS}" for random weights'
+    f'lungs-unet@4), or "{RANDOM_WEIGHTS}" for random weights'
 )
 """The possible start weights of an encoder, as in recipes."""
 
@@ -173,7 +173,7 @@ class ModelCard(_Frozen):
 
     @property
     def id(self) -> str:
-        """Name and version, such as ``lungs-unet@3``."""
+        """Name and version, such as ``lungs-unet@4``."""
         return f"{self.name}@{self.version}"
 
     def add_promotion_reason(self, reason: str) -> "ModelCard":

@@ -76,7 +76,7 @@ class ModelRegistry:
         return sorted(cards, key=lambda card: (not card.is_of_default_family, card.name, -card.version))
 
     def get_card(self, model: str) -> ModelCard:
-        """Return the card of a version such as ``lungs-unet@3``, with the reason given at its promotion.
+        """Return the card of a version such as ``lungs-unet@4``, with the reason given at its promotion.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class ModelRegistry:
         return bundled[0] if bundled else None
 
     def get_live_id(self, task: str) -> str:
-        """Return the id of the live version such as ``lungs-unet@3``; empty if there is none."""
+        """Return the id of the live version such as ``lungs-unet@4``; empty if there is none."""
         card = self.find_live_card(task)
         return "" if card is None else card.id
 

@@ -47,7 +47,7 @@ def new_card() -> ModelCard:
 
 def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donors: list[Donor]) -> None:
     for kind, expected in (
-        ("grey", "lungs-unet@3"),
+        ("grey", "lungs-unet@4"),
         ("endoscopy", "instruments-unet@1"),
         ("histology", "nuclei-unet@1"),
     ):
@@ -127,8 +127,8 @@ def test_a_recipe_of_a_base_model_names_its_start(bundled: ModelRegistry, tmp_pa
     assert plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@2"}).weights_from == str(kept)
     with pytest.raises(MedSegError, match="Put its folder at lungs-unet/99 in "):
         plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@99"})
-    folder = str(bundled.get_folder("lungs-unet@3"))
-    assert plan_base_model(new_card(), **nothing | {"weights_from": folder}).card.lineage.began_with == "lungs-unet@3"
+    folder = str(bundled.get_folder("lungs-unet@4"))
+    assert plan_base_model(new_card(), **nothing | {"weights_from": folder}).card.lineage.began_with == "lungs-unet@4"
     unnamed = plan_base_model(new_card(), **nothing)
     assert unnamed.source is StartSource.RANDOM
     assert unnamed.card.weaknesses[-1].endswith("as the recipe names neither parent nor encoder_weights")
