@@ -19,7 +19,7 @@ from types import FrameType
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from napari_medseg.core.atomic_io import remove_unfinished_files
+from napari_medseg.core.atomic_io import MAX_READ_BYTES, remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
@@ -182,6 +182,9 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
     """
     path = run_dir / EVENTS_FILE
     if not path.is_file():
+        return
+    if path.stat().st_size > MAX_READ_BYTES:
+        report_damage(f"{path} is damaged: it has {path.stat().st_size:,} bytes. It is not read.")
         return
     with path.open("rb") as file:
         file.seek(offset)

@@ -1,19 +1,26 @@
-"""Atomic file writing that survives a power failure: the file is synced, renamed, then its folder is synced."""
+"""Files of this program, written whole or not at all, and read whole.
+
+Writing survives a power failure: the file is synced, renamed, then its folder is synced.
+"""
 
 import contextlib
 import errno
 import hashlib
 import itertools
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from napari_medseg.core.errors import MedSegError, explain, format_os_error
 from napari_medseg.core.open_folders import ensure_in_place
 
 CHUNK_BYTES = 1 << 20
+MAX_READ_BYTES = 2**29
+"""Of a file that is read whole: many times what a snapshot of 100,000 images takes."""
 TEMPORARY_PREFIX = ".writing-"
 TEMPORARY_TAIL = 24
 """Characters of a file's name that its temporary file keeps."""
@@ -91,6 +98,34 @@ def atomic_write_text(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def read_file(path: Path, max_bytes: int = MAX_READ_BYTES) -> bytes:
+    """Return the content of a file of this program.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no file but a pipe or a device, which have no end, or is larger than `max_bytes`.
+    """
+    with _open_file(path, max_bytes) as file:
+        return file.read()
+
+
+def _open_file(path: Path, max_bytes: int | None) -> BinaryIO:
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 -- the caller closes it
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and (max_bytes is None or status.st_size <= max_bytes):
+        return file
+    file.close()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path.name} is a pipe or a device, not a file")
+    raise OSError(f"{path.name} has {status.st_size:,} bytes; at most {max_bytes:,} are expected")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe is opened, too, and not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def set_aside(path: Path) -> Path:
     """Rename a damaged file to a free name beside it, such as ``live.json.damaged-1``, and return the new path.
 
@@ -164,10 +199,10 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def compute_file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+def compute_file_sha256(path: Path, max_bytes: int | None = None) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits; raises `OSError` as `read_file`."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with _open_file(path, max_bytes) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

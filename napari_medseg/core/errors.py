@@ -63,6 +63,9 @@ _FILE_LIBRARIES = frozenset(
     {"gzip", "imagecodecs", "json", "lzma", "nibabel", "PIL", "pydantic", "pydantic_core", "pydicom", "safetensors"}
     | {"safetensors_rust", "sqlite3", "tifffile", "tomllib", "xml", "zipfile"}
 )
+_OWN_PACKAGES = ("napari_medseg", "training")
+_FAILED_LOAD_TEXTS = ("shared object", "DLL load failed", "dlopen(", "undefined symbol", "version `")
+"""What Linux, Windows and macOS write about a binary file of a library that they cannot load."""
 _FAULTS_OF_OUR_OWN = frozenset({"IntegrityError", "InterfaceError", "ProgrammingError", "PydanticUserError"})
 
 
@@ -142,6 +145,11 @@ def explain(error: Exception) -> MedSegError | None:
         return MedSegError(f"{place}{format_os_error(error)}")
     if any(text in str(error) for text in _FULL_DISK_TEXTS) or _is_caused_by_full_disk(error):
         return MedSegError(f"the disk is full: {get_reason(error)}. {_FREE_SPACE}")
+    if _is_failed_installation(error):
+        return MedSegError(
+            f"a library cannot be loaded: {get_reason(error)}. Close other programs if memory is short; otherwise "
+            "install napari-medseg again, as docs/install.md says."
+        )
     is_of_file = _is_of_file_library(type(error)) or _is_of_parser(error)
     if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
@@ -191,6 +199,13 @@ def translate_errors() -> Iterator[None]:
             raise
         logger.debug("shown as a message", exc_info=error)
         raise explained from error
+
+
+def _is_failed_installation(error: Exception) -> bool:
+    """Whether a library of others is missing, or one of its binary files cannot be loaded."""
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").partition(".")[0] not in _OWN_PACKAGES
+    return isinstance(error, ImportError) and any(text in str(error) for text in _FAILED_LOAD_TEXTS)
 
 
 def _is_caused_by_full_disk(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, replace_file
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, read_file, replace_file
 from napari_medseg.core.errors import MedSegError, format_os_error
 
 Naming = Literal["stem", "group", "patient"]
@@ -134,7 +134,7 @@ def read_or_make_key(folder: Path) -> bytes:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(_KEY_BYTES))
             replace_file(beside, path)
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise MedSegError(
             f"the key that keeps PatientIDs out of file names cannot be used: {path}: {format_os_error(error)}"

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError, get_reason
 
 MAX_ERRORS_LISTED = 20
@@ -39,7 +40,7 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
         names the file and the keys. It is a `DamagedFileError` if the file could be read.
     """
     try:
-        return model.model_validate_json(path.read_bytes())  # bytes: invalid UTF-8 becomes a validation error, too
+        return model.model_validate_json(read_file(path))  # bytes: invalid UTF-8 becomes a validation error, too
     except OSError as error:
         raise MedSegError(f"{path} {complaint}: {get_reason(error)}. {advice}") from error
     except ValidationError as error:

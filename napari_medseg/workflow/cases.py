@@ -13,7 +13,8 @@ from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, read_image_copy
 from napari_medseg.core.project.case_history import CaseHistory
-from napari_medseg.core.project.undo_journal import get_journal_path, has_manual_strokes
+from napari_medseg.core.project.journal_records import has_manual_strokes
+from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task

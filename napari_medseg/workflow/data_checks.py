@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
+from napari_medseg.core.atomic_io import atomic_write, atomic_write_text, read_file
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.array_archive import read_arrays
@@ -221,7 +221,7 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
 
 def _read_findings(path: Path) -> list[Finding] | None:
     try:
-        return _FINDINGS.validate_json(path.read_bytes())
+        return _FINDINGS.validate_json(read_file(path))
     except (OSError, ValidationError):
         return None
 

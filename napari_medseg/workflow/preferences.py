@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_medseg.core.atomic_io import atomic_write_text, set_aside
+from napari_medseg.core.atomic_io import atomic_write_text, read_file, set_aside
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.lock import lock_shared_folder
@@ -42,7 +42,7 @@ def read_preferences(registry: ModelRegistry) -> Preferences:
     """Read the preferences. If the file is missing or damaged, use the defaults; a damaged file is reported."""
     path = registry.user_dir / PREFERENCES_FILE
     try:
-        return Preferences.model_validate_json(path.read_bytes())
+        return Preferences.model_validate_json(read_file(path))
     except FileNotFoundError:
         return Preferences()
     except (OSError, ValidationError) as error:
@@ -70,6 +70,6 @@ def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None
 def _set_damaged_file_aside(path: Path) -> None:
     if path.exists():
         try:
-            Preferences.model_validate_json(path.read_bytes())
+            Preferences.model_validate_json(read_file(path))
         except ValidationError:
             report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from napari_medseg.core.atomic_io import atomic_write_text, remove_unfinished_files
+from napari_medseg.core.atomic_io import atomic_write_text, read_file, remove_unfinished_files
 from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import parse_json
@@ -209,7 +209,7 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
 
 
 NICENESS = 10
-N_LOG_LINES = 5
+N_LOG_LINES, LOG_TAIL_BYTES = 5, 2**16
 
 
 def start_training(run_dir: Path, since: float | None = None) -> subprocess.Popen[bytes]:
@@ -273,7 +273,7 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     if child is not None or not path.exists():
         return False
     try:
-        known = parse_json(path.read_bytes())
+        known = parse_json(read_file(path))
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process. The start time changes if the clock is set.
         same = abs(process.create_time() - known["started"]) < 1.0 or str(run_dir.absolute()) in process.cmdline()
@@ -285,6 +285,10 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
 def read_log_tail(run_dir: Path) -> str:
     """Return the last lines of the log of a run, for a message."""
     path = run_dir / LOG_FILE
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    if not path.is_file():
+        return "it has no log"
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        text = file.read().decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-N_LOG_LINES:]) or "its log is empty"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
@@ -119,5 +119,9 @@ def _find_edited_planes(folder: Path, case: Case, correction: Correction) -> tup
     path = get_journal_path(folder, correction.review_id)
     if not case.axes.startswith("Z") or not path.exists():
         return ()
-    edited = find_edited_voxels(StrokeJournal(path).applied_strokes)
+    try:
+        edited = find_edited_voxels(StrokeJournal(path).applied_strokes)
+    except MedSegError as error:  # the labels are whole; only which of their slices were edited is not known
+        report_damage(f"{case.name} is trained on like a case without strokes: {error}")
+        return ()
     return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))

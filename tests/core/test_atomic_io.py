@@ -12,7 +12,7 @@ import pytest
 import napari_medseg
 import training
 from napari_medseg.core import atomic_io
-from napari_medseg.core.atomic_io import atomic_write_text, remove_file, replace_file
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, read_file, remove_file, replace_file
 from napari_medseg.core.errors import MedSegError
 
 Hold = Callable[[int, int], list[int]]
@@ -91,3 +91,21 @@ def test_files_are_renamed_in_one_place() -> None:
         for path in Path(str(package.__file__)).parent.rglob("*.py"):
             found = re.findall(r"os\.(?:replace|rename)\(|\.rename\(|shutil\.move\(", path.read_text(encoding="utf-8"))
             assert not found or path.name == "atomic_io.py", f"{path}: use atomic_io.replace_file"
+
+
+def test_a_file_is_read_whole_unless_it_is_far_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"{}")
+    assert read_file(tmp_path / "a.json", max_bytes=2) == b"{}"
+    for read in (read_file, compute_file_sha256):
+        with pytest.raises(OSError, match=r"a\.json has 2 bytes; at most 1 are expected"):
+            read(tmp_path / "a.json", max_bytes=1)
+        with pytest.raises(IsADirectoryError):
+            read(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    for read in (read_file, compute_file_sha256):
+        with pytest.raises(OSError, match="is a pipe or a device"):
+            read(tmp_path / "a.json")

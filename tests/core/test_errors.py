@@ -62,3 +62,20 @@ def test_a_file_named_after_a_gpu_is_a_file() -> None:
     error = OSError(errno.EACCES, "Permission denied", "CUDA error out of memory.png")
     assert not is_out_of_memory(error)
     assert not is_gpu_failure(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        ImportError("DLL load failed while importing _C: The specified module could not be found."),
+        ModuleNotFoundError("No module named 'torch'", name="torch"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_a_message(error: ImportError) -> None:
+    assert re.search(r"a library cannot be loaded: .*install napari-medseg again", str(explain(error)))
+
+
+def test_a_wrong_import_of_ours_is_a_fault_of_ours() -> None:
+    assert explain(ImportError("cannot import name 'Image' from 'napari_medseg.core.image'")) is None
+    assert explain(ModuleNotFoundError("No module named 'training.loss'", name="training.loss")) is None

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import format_validation_error
 from training.from_folders.base_recipe import ModelRecipe
@@ -98,7 +99,7 @@ class Suite(BaseModel):
 def read_suite(path: Path) -> Suite:
     """Read a suite; raise `MedSegError` naming every unknown or wrong key, or two rows of one name."""
     try:
-        suite = Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        suite = Suite.model_validate(tomllib.loads(read_file(path).decode()))
     except ValidationError as error:
         reason = format_validation_error(error)
         raise MedSegError(f"{path.name} is not a valid suite: {reason}. See training/suites.") from error

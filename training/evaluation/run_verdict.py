@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import report_damage
 from napari_medseg.core.quality.promotion_gate import Verdict, decide_promotion
 from training.run_folder import EARLIER_COMPARISONS_FILE, LABEL_PROBLEM_FILE, Compared, read_events
@@ -23,8 +24,8 @@ def read_earlier_comparisons(run_dir: Path) -> int | None:
     if not path.exists():
         return None
     try:
-        return int(path.read_bytes())
-    except ValueError:
+        return int(read_file(path))
+    except (OSError, ValueError):
         report_damage(f"{path} is damaged: it holds no number. The earlier comparisons are counted again.")
         return None
 
@@ -32,5 +33,5 @@ def read_earlier_comparisons(run_dir: Path) -> int | None:
 def read_verdict(run_dir: Path, n_earlier: int) -> Verdict:
     """Decide about the candidate of a run, after so many earlier comparisons on its hold-out."""
     doubt = run_dir / LABEL_PROBLEM_FILE
-    why = doubt.read_text(encoding="utf-8", errors="replace") if doubt.exists() else ""
+    why = doubt.read_text(encoding="utf-8", errors="replace") if doubt.is_file() else ""
     return decide_promotion(read_compared_cases(run_dir), label_problem=why, n_earlier=n_earlier)

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import format_validation_error, parse_json
 from napari_medseg.core.model_card import (
@@ -118,7 +119,7 @@ class DataStats(BaseModel):
 def read_recipe_overrides(path: Path) -> RecipeOverrides:
     """Read a file of changes, JSON or TOML; raise `MedSegError` naming every unknown or wrong key."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode()
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
         return RecipeOverrides.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:

@@ -5,14 +5,23 @@ DICOM and TIFF keep such frames, and state the size once more. A decoder allocat
 agree before it is called.
 """
 
+import re
 import struct
 from dataclasses import dataclass
+
+from napari_medseg.core.errors import MedSegError
 
 _JPEG_START, _J2K_START, _PNG_START = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x89PNG"
 _JP2_START = b"\x00\x00\x00\x0cjP"
 # Markers SOF of JPEG (C4, C8 and CC are others) and of JPEG-LS, and those without a length.
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_SCAN_MARKER, _END_MARKER = 0xDA, 0xD9
+# What ends the compressed data of a scan: a marker, but no stuffed byte and no restart.
+_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+MAX_SCANS = 100
+"""Of one JPEG. Encoders write 1 to 20; each one costs a pass over all pixels, however small it is in the file."""
+MIN_SCAN_BYTES = 10
 # Rows, columns and components from the length of a SOF segment on.
 _JPEG_SIZE = struct.Struct(">HHB")
 # Size, offset, size and offset of tiles, and components (Csiz) of a SIZ segment.
@@ -70,6 +79,42 @@ def read_declared_size(frame: bytes) -> DeclaredSize | None:
     except (struct.error, IndexError):  # it ends too early: the decoder says so
         return None
     return None
+
+
+def refuse_many_scans(frame: bytes, name: str) -> None:
+    """Refuse a JPEG of more than `MAX_SCANS` scans; other formats, and damaged starts, pass.
+
+    Raises
+    ------
+    MedSegError
+        Names the number of scans.
+    """
+    n_scans = _count_scans(frame) if frame.startswith(_JPEG_START) else 0
+    if n_scans > MAX_SCANS:
+        raise MedSegError(
+            f"{name} holds a JPEG of {n_scans:,} scans, each a pass over all its pixels; at most {MAX_SCANS} are read. "
+            "It is damaged, or made to keep programs busy. Export it again."
+        )
+
+
+def _count_scans(frame: bytes) -> int:
+    """Count the scans of the first picture in a JPEG; what its segments hold, such as a thumbnail, does not count."""
+    n_scans, place = 0, 2
+    while (place := frame.find(b"\xff", place)) >= 0 and place + 4 <= len(frame):
+        marker = frame[place + 1]
+        if marker == _END_MARKER:
+            break
+        if marker == 0xFF:  # padding
+            place += 1
+        elif marker == 0 or marker in _MARKERS_WITHOUT_LENGTH:
+            place += 2
+        else:
+            place += 2 + max(2, struct.unpack_from(">H", frame, place + 2)[0])
+        if marker == _SCAN_MARKER:
+            n_scans += 1
+            found = _AFTER_SCAN.search(frame, place)
+            place = found.start() if found else len(frame)
+    return n_scans
 
 
 def _read_jpeg_size(frame: bytes) -> DeclaredSize | None:

@@ -1,20 +1,23 @@
 """What the pixels of a DICOM file will take in memory, by its header, and that its frames hold no more than it says."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import imagecodecs
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from napari_medseg.core.decoded_size.bounded_stream import refuse_large_deflated
-from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size
+from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size, refuse_many_scans
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 
 _PALETTE_SAMPLES = 3
+_RLE_HEADER_BYTES, _RLE_PADDING_BYTES = 64, 1024
 _PLANE_BYTES = 1024
 """What the geometry of one plane takes, however small it is."""
 
@@ -73,17 +76,21 @@ def refuse_large_inflation(path: Path, file: BinaryIO) -> None:
 
 
 def refuse_larger_codestreams(dataset: Dataset, name: str) -> None:
-    """Refuse compressed frames that say themselves that they are larger than the header says.
+    """Refuse compressed frames that are larger than the header says: a decoder would allocate what they are.
 
     Raises
     ------
     MedSegError
-        Names both sizes. A decoder would allocate the larger one.
+        Names both sizes; also if a JPEG has too many scans.
     """
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
         return
     allowed = DeclaredSize(int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1))
     for frame in _generate_frames(dataset):
+        if dataset.file_meta.TransferSyntaxUID == RLELossless:
+            _refuse_larger_rle(frame, allowed, name)
+            continue
+        refuse_many_scans(frame, name)
         declared = read_declared_size(frame)
         if declared is not None and declared.n_values > allowed.n_values:
             raise MedSegError(
@@ -99,3 +106,22 @@ def _generate_frames(dataset: Dataset) -> Iterator[bytes]:
     offsets, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
     if offsets and lengths:
         yield from generate_frames(dataset.PixelData, number_of_frames=n_frames, extended_offsets=(offsets, lengths))
+
+
+def _refuse_larger_rle(frame: bytes, allowed: DeclaredSize, name: str) -> None:
+    """Refuse a frame of which a segment (one byte of each value) is longer than the frame has pixels.
+
+    A segment does not say how long it is: it is decoded into memory of the size that it may have.
+    """
+    n_segments, *offsets = struct.unpack_from("<16L", frame) if len(frame) >= _RLE_HEADER_BYTES else (0,)
+    ends = [*offsets[1:n_segments], len(frame)]
+    room = bytearray(allowed.rows * allowed.columns + _RLE_PADDING_BYTES)
+    for start, end in zip(offsets[:n_segments], ends, strict=False):
+        try:
+            imagecodecs.packbits_decode(frame[start:end], out=room)
+        except imagecodecs.PackbitsError as error:
+            if "OUTPUT_TOO_SMALL" in str(error):  # other faults are told by the decoder
+                raise MedSegError(
+                    f"{name} holds a frame in RLE that is larger than the {allowed} pixels in its header. "
+                    "It is damaged; copy or export it again."
+                ) from error

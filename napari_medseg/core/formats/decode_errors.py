@@ -1,5 +1,6 @@
 """Shared by all readers: damaged, malicious or unusable files are reported as readable errors."""
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -62,8 +63,10 @@ def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
     Raises
     ------
     MedSegError
-        Names the file, the reason and what to do.
+        Names the file, the reason and what to do; also if it is a pipe or a device, which may be read without end.
     """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise MedSegError(f"{path.name} is neither a file nor a folder. Choose a file.")
     try:
         yield
     except FileNotFoundError as error:
@@ -75,7 +78,7 @@ def translate_decode_errors(path: Path, kind: str) -> Iterator[None]:
     except MemoryError as error:
         raise MedSegError(f"{path.name} does not fit into memory. Open a part of it, or close other images.") from error
     except DECODE_ERRORS as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).replace(str(path), path.name).split())[:200] or type(error).__name__
         raise MedSegError(
             f"{path.name} cannot be read as {kind}: {reason}. It may be truncated or damaged; copy or export it again."
         ) from error

@@ -15,6 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.decoded_size.codestreams import refuse_many_scans
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, iterate_slabs
@@ -29,6 +30,8 @@ _EXIF_ORIENTATION = 0x0112
 _PNG_START, _JPEG_START = b"\x89PNG", b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHECKSUM_BYTES = 4
+# Formats that are read under the name of a picture. Pillow knows more, and starts Ghostscript for EPS.
+_OTHER_FORMATS = ("BMP", "GIF", "JPEG2000", "PPM", "TIFF", "WEBP")
 # Chunks about the pixels, and those of an animation.
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT")
 PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
@@ -76,16 +79,18 @@ def open_picture(path: Path) -> Picture.Image:
     Raises
     ------
     MedSegError
-        If the pixels would take too much memory.
+        If the pixels would take too much memory, or a JPEG has so many scans that decoding would take minutes.
     Exception
         Whatever Pillow raises for damaged files: call this function inside `translate_decode_errors`.
     """
     with path.open("rb") as file:
         start = file.read(len(_PNG_START))
     kind = PngImageFile if start == _PNG_START else JpegImageFile if start.startswith(_JPEG_START) else None
-    picture = Picture.open(path) if kind is None else kind(path)
+    picture = Picture.open(path, formats=_OTHER_FORMATS) if kind is None else kind(path)
     try:
         refuse_above_limit(_compute_pixel_bytes(picture, path), path.stat().st_size, path.name)
+        if kind is JpegImageFile:
+            refuse_many_scans(path.read_bytes(), path.name)
     except MedSegError:
         picture.close()
         raise

@@ -21,6 +21,7 @@ from napari_medseg.core.hounsfield import looks_like_hu
 from napari_medseg.core.image import Image, StorageLayout, cast_native
 from napari_medseg.core.tiff.axes import find_axes
 from napari_medseg.core.tiff.integrity import refuse_broken_chain, refuse_incomplete
+from napari_medseg.core.tiff.ome import refuse_unsafe_ome
 from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, keep_numbers, read_colours
 from napari_medseg.core.tiff.samples import compute_sample_bytes, read_samples, refuse_larger_codestreams
 from napari_medseg.core.tiff.spacing import read_spacing_zyx
@@ -129,6 +130,7 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageL
 def _read_raster(path: Path, expected_bytes: int | None) -> _Raster:
     with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         refuse_broken_chain(path)
+        refuse_unsafe_ome(path, tiff)
         series = _find_main_series(tiff)
         page = series.keyframe
         if 0 in series.shape:

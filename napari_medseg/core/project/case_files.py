@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.decoded_size.limit import LABEL_BYTES
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.image import Image, StorageLayout
 from napari_medseg.core.json_model import read_json_model
@@ -57,6 +58,7 @@ class _Origin(BaseModel):
 
 _MAX_VALUE_BYTES = 8
 _N_AFFINE_BYTES = 4 * 4 * 8
+_TIFF_HEAD_BYTES = 2**24  # of tags, for each slice
 _N_NIFTI_HEADER_BYTES = (0, 348, 540)
 
 
@@ -163,11 +165,27 @@ def read_case_labels(folder: Path, case: Case, record: Prediction | Correction) 
         If the file is missing or was changed.
     """
     path = folder / record.labels_file
-    if not path.exists():
-        raise MedSegError(f"{path} with labels of {case.name} is missing. Restore it from a backup.")
-    if compute_file_sha256(path) != record.sha256:
-        raise MedSegError(f"{path} with labels of {case.name} is damaged. Restore it from a backup.")
+    ensure_labels_intact(path, record.sha256, case, f"with labels of {case.name}")
     return read_labels_on_case_grid(path, case)
+
+
+def ensure_labels_intact(path: Path, sha256: str, case: Case, content: str) -> None:
+    """Refuse a label file of the project that is missing or changed; `content` says what it holds, as ``"with ..."``.
+
+    Raises
+    ------
+    MedSegError
+        Names the file and what is wrong. One that is far larger than labels of the case can be is not read.
+    """
+    if not path.exists():
+        raise MedSegError(f"{path} {content} is missing. Restore it from a backup.")
+    max_bytes = 2 * math.prod(case.spatial_shape) * LABEL_BYTES + _TIFF_HEAD_BYTES
+    try:
+        is_intact = compute_file_sha256(path, max_bytes) == sha256
+    except OSError as error:
+        raise MedSegError(f"{path} {content} cannot be read: {get_reason(error)}. Restore it from a backup.") from error
+    if not is_intact:
+        raise MedSegError(f"{path} {content} is damaged. Restore it from a backup.")
 
 
 def read_roi_labels(path: Path, case: Case) -> NDArray[Any] | None:

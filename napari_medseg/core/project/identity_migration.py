@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.acquisition import Acquisition
-from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.atomic_io import atomic_write_text, read_file
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.project.identities import (
@@ -113,7 +113,7 @@ def _clean_origin(connection: sqlite3.Connection, path: Path) -> None:
 
     try:
         with translate_decode_errors(path, "the metadata of an image"):
-            origin: dict[str, Any] = json.loads(path.read_bytes())
+            origin: dict[str, Any] = json.loads(read_file(path))
             series = str(origin["series"])
             header = clear_header_texts(bytes.fromhex(origin.get("nifti_header", "")))
             acquisition = keep_known_words(Acquisition(**origin.get("acquisition", {})))

@@ -4,20 +4,26 @@ A record is its body's length and CRC-32, and the body: a kind and a payload. Af
 the next bytes that are a complete record with the right checksum.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.atomic_io import read_file
+from napari_medseg.core.errors import get_reason, report_damage
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, StrokeKind
 
 MAGIC = b"medseg journal 2\n"
 RECORD_HEADER = struct.Struct("<II")
 STROKE_HEADER = struct.Struct("<BH")
 SECONDS_FORMAT = struct.Struct("<d")
+MANUAL_STROKE_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
+MAX_JOURNAL_BYTES = 2**32
 FIRST_SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 12, 1 << 20
 
 
@@ -180,3 +186,42 @@ def _find_candidates(data: bytes, start: int, n_bytes: int) -> list[int]:
     is_seconds = (kind == RecordKind.SECONDS) & (length == _SECONDS_BYTES)
     fits = length <= len(data) - start - RECORD_HEADER.size - np.arange(n)
     return [start + int(place) for place in np.flatnonzero((is_stroke | is_step | is_seconds) & fits)]
+
+
+def has_manual_strokes(path: Path) -> bool:
+    """Whether a journal has strokes of a person, except carried-over ones; reads only the record headers if it can.
+
+    A journal that cannot be read is reported, and may have some.
+    """
+    if not path.exists():
+        return False
+    try:
+        return _find_manual_stroke(path)
+    except OSError as error:
+        report_damage(f"the strokes in {path} cannot be read: {get_reason(error)}. All other cases open.")
+        return True
+
+
+def _find_manual_stroke(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        raise OSError("it is not a file")
+    with path.open("rb") as file:
+        file.seek(len(MAGIC))
+        while len(head := file.read(RECORD_HEADER.size)) == RECORD_HEADER.size:
+            length, _ = RECORD_HEADER.unpack(head)
+            start = file.read(2)
+            if len(start) > 1 and start[0] == RecordKind.STROKE and start[1] in MANUAL_STROKE_KINDS:
+                return True
+            file.seek(length - len(start), os.SEEK_CUR)
+        is_whole = not head and file.tell() == path.stat().st_size
+    return not is_whole and _has_manual_records(read_file(path, MAX_JOURNAL_BYTES))
+
+
+def _has_manual_records(data: bytes) -> bool:
+    """Like `has_manual_strokes`, for a damaged journal; a lost record may be a stroke."""
+    content = read_journal(data)
+    return content is not None and any(
+        isinstance(record, LostRecords)
+        or (record.kind is RecordKind.STROKE and record.payload[0] in MANUAL_STROKE_KINDS)
+        for record in content.records
+    )

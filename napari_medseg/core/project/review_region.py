@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, set_aside
+from napari_medseg.core.atomic_io import atomic_write_text, set_aside
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.project.case_files import StoredLabels, read_labels_on_case_grid, write_case_labels
+from napari_medseg.core.project.case_files import (
+    StoredLabels,
+    ensure_labels_intact,
+    read_labels_on_case_grid,
+    write_case_labels,
+)
 from napari_medseg.core.records import Case, Correction
 
 MAX_SHARE_PIXELS = 250_000
@@ -191,10 +196,7 @@ def read_reviewed_pixels(folder: Path, case: Case, correction: Correction) -> ND
     if not correction.reviewed_file:
         return None
     path = folder / correction.reviewed_file
-    if not path.exists() or compute_file_sha256(path) != correction.reviewed_sha256:
-        raise MedSegError(
-            f"{path} holds the reviewed area of {case.name} and is missing or damaged. Restore it from a backup."
-        )
+    ensure_labels_intact(path, correction.reviewed_sha256, case, f"with the reviewed area of {case.name}")
     return read_labels_on_case_grid(path, case) > 0
 
 

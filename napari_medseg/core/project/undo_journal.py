@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_medseg.core.atomic_io import atomic_write, reserve_damaged_path, sync_file, sync_folder
+from napari_medseg.core.atomic_io import atomic_write, read_file, reserve_damaged_path, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason, report_damage
 from napari_medseg.core.open_folders import ensure_in_place
 from napari_medseg.core.project.journal_records import (
     MAGIC,
-    RECORD_HEADER,
+    MAX_JOURNAL_BYTES,
     SECONDS_FORMAT,
     STROKE_HEADER,
     JournalContent,
@@ -38,7 +38,6 @@ from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKi
 logger = logging.getLogger(__name__)
 
 SYNC_AFTER_S = 0.5
-MANUAL_STROKE_KINDS = (StrokeKind.PAINT, StrokeKind.RESET)
 
 
 class StrokeJournal:
@@ -52,7 +51,7 @@ class StrokeJournal:
     Raises
     ------
     MedSegError
-        If the file is not a journal, or is damaged and the folder cannot be written to.
+        If the file cannot be read, is not a journal, or is damaged and the folder cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,7 +181,10 @@ class StrokeJournal:
 
     def _restore_from_file(self) -> int:
         """Read the intact records, and set aside what is damaged or incomplete. Return the size of the file then."""
-        data = self.path.read_bytes()
+        try:
+            data = read_file(self.path, MAX_JOURNAL_BYTES)
+        except OSError as error:
+            raise MedSegError(f"cannot read the strokes in {self.path}: {format_os_error(error)}") from error
         content = read_journal(data)
         if content is None:
             raise MedSegError(f"{self.path} is not a journal of strokes. Move it away; the prediction is not affected.")
@@ -258,32 +260,6 @@ class StrokeJournal:
 def get_journal_path(project_folder: Path, review_id: int) -> Path:
     """Return the path of the journal of a review; the file exists if anything was recorded."""
     return project_folder / "journal" / f"{review_id}.journal"
-
-
-def has_manual_strokes(path: Path) -> bool:
-    """Whether a journal has strokes of a person, except carried-over ones; reads only the record headers if it can."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        file.seek(len(MAGIC))
-        while len(head := file.read(RECORD_HEADER.size)) == RECORD_HEADER.size:
-            length, _ = RECORD_HEADER.unpack(head)
-            start = file.read(2)
-            if len(start) > 1 and start[0] == RecordKind.STROKE and start[1] in MANUAL_STROKE_KINDS:
-                return True
-            file.seek(length - len(start), os.SEEK_CUR)
-        is_whole = not head and file.tell() == path.stat().st_size
-    return not is_whole and _has_manual_records(path.read_bytes())
-
-
-def _has_manual_records(data: bytes) -> bool:
-    """Like `has_manual_strokes`, for a damaged journal; a lost record may be a stroke."""
-    content = read_journal(data)
-    return content is not None and any(
-        isinstance(record, LostRecords)
-        or (record.kind is RecordKind.STROKE and record.payload[0] in MANUAL_STROKE_KINDS)
-        for record in content.records
-    )
 
 
 def _encode_stroke(stroke: Stroke) -> bytes:

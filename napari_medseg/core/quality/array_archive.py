@@ -12,6 +12,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 
@@ -28,7 +29,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     ValueError
         If it is damaged; the text says how. Nothing larger than the file can hold is allocated.
     """
-    content = path.read_bytes()  # from here on, `OSError` means a place that the file does not have
+    content = read_file(path)  # from here on, `OSError` means a place that the file does not have
     try:
         with ZipFile(BytesIO(content)) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())

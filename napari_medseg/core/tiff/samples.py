@@ -13,7 +13,13 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC
 
-from napari_medseg.core.decoded_size.codestreams import DeclaredSize, is_known_codestream, read_declared_size
+from napari_medseg.core.decoded_size.codestreams import (
+    MIN_SCAN_BYTES,
+    DeclaredSize,
+    is_known_codestream,
+    read_declared_size,
+    refuse_many_scans,
+)
 from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, convert_to_native
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tiff.axes import TiffAxes
@@ -21,6 +27,8 @@ from napari_medseg.core.tiff.axes import TiffAxes
 _BUFFER_BYTES = 2**20
 """Of the file at a time; about three times as much is in memory for it."""
 _START_BYTES = 2**10
+_HARMLESS_PASSES = 10**9
+"""Values that all scans of a JPEG visit together; so many take about a second."""
 _RGB_SAMPLES = 3
 
 
@@ -64,6 +72,9 @@ def refuse_larger_codestreams(series: tifffile.TiffPageSeries, name: str) -> Non
                     f"{name} holds a compressed part of {declared} pixels, but its tags say {allowed}. It is damaged; "
                     "copy or export it again."
                 )
+            if declared is not None and count // MIN_SCAN_BYTES * declared.n_values > _HARMLESS_PASSES:
+                file.seek(offset)
+                refuse_many_scans(file.read(min(count, file.size - offset)), name)
 
 
 def _read_size_at(file: tifffile.FileHandle, offset: int, count: int) -> DeclaredSize | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
+from napari_medseg.core.atomic_io import atomic_write, atomic_write_text, read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.project.case_files import read_image_copy
@@ -113,7 +113,7 @@ def _compare(folder: Path, ones: Mapping[int, Fingerprint], others: Mapping[int,
 
 def _read_comparisons(path: Path) -> dict[str, _Found]:
     try:
-        known = parse_json(path.read_bytes())
+        known = parse_json(read_file(path))
         return {
             str(one): {str(other): (str(pair[0]), float(pair[1])) for other, pair in against.items()}
             for one, against in known.items()

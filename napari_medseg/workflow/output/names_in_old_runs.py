@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_medseg.core.atomic_io import atomic_write_text, remove_file, remove_unfinished_files
+from napari_medseg.core.atomic_io import atomic_write_text, read_file, remove_file, remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.grouping.keyed_groups import is_keyed_group
 from napari_medseg.core.model_card import ModelCard
@@ -123,7 +123,7 @@ def _clean_run(ws: Workspace, run: Run, done: RemovedNames) -> None:
 def _write_note(folder: Path, before: Snapshot, after: Snapshot) -> None:
     """Write the hashes of the snapshot before and after; that of the run stays if an earlier call wrote it."""
     try:
-        seen = str(json.loads((folder / NOTE_FILE).read_bytes())[OLD_HASH])
+        seen = str(json.loads(read_file(folder / NOTE_FILE))[OLD_HASH])
     except (OSError, ValueError, LookupError, TypeError):
         seen = before.sha256
     note = {"removed": now(), OLD_HASH: seen, "snapshot_sha256_now": after.sha256}

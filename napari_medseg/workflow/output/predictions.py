@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.file_names import (
     get_name_key,
@@ -184,7 +185,7 @@ class PredictionFolder:
 
 def _read_entries(path: Path) -> list[PredictionEntry]:
     try:
-        lines = path.read_bytes().splitlines() if path.exists() else []
+        lines = read_file(path).splitlines() if path.exists() else []
     except OSError as error:
         raise MedSegError(f"cannot read {path}: {format_os_error(error)}") from error
     entries = []

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text, read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
@@ -75,7 +75,7 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.exists():
         return Provenance([], [])
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_file(path))
         cases = [entry for entry in content["cases"] if _is_owned(entry) and _is_whole(entry)]
         unfinished = [entry for entry in content.get("unfinished", ()) if _is_owned(entry)]
         return Provenance([entry for entry in cases if (folder / entry["labels_file"]).exists()], unfinished)

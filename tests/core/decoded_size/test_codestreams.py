@@ -1,12 +1,20 @@
 """The size that compressed frames declare themselves."""
 
+import io
 import struct
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
-from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size
+from napari_medseg.core.decoded_size.codestreams import (
+    MAX_SCANS,
+    DeclaredSize,
+    read_declared_size,
+    refuse_many_scans,
+)
+from napari_medseg.core.errors import MedSegError
 
 PIXELS = np.zeros((24, 40), np.uint8)
 
@@ -62,3 +70,27 @@ def test_the_size_is_found_behind_bytes_that_decoders_skip() -> None:
 @pytest.mark.parametrize("frame", [b"", b"\0" * 40, b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0" * 9, b"\x89PNG"])
 def test_other_bytes_declare_nothing(frame: bytes) -> None:
     assert read_declared_size(frame) is None
+
+
+def make_progressive_jpeg() -> bytes:
+    """A JPEG of ten scans."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Picture.fromarray(noise).save(buffer, "JPEG", progressive=True)
+    return buffer.getvalue()
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_keeps_the_decoder_busy() -> None:
+    jpeg = make_progressive_jpeg()
+    refuse_many_scans(jpeg, "a.jpg")
+    last_scan = jpeg[jpeg.rfind(b"\xff\xda") : -2]
+    refuse_many_scans(jpeg[:-2] + last_scan * (MAX_SCANS - 10) + b"\xff\xd9", "a.jpg")
+    with pytest.raises(MedSegError, match=r"a\.jpg holds a JPEG of 101 scans"):
+        refuse_many_scans(jpeg[:-2] + last_scan * (MAX_SCANS - 9) + b"\xff\xd9", "a.jpg")
+
+
+def test_scans_inside_segments_and_behind_the_end_do_not_count() -> None:
+    jpeg = make_progressive_jpeg()
+    thumbnail = b"\xff\xda\x00\x08" * 1000
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    refuse_many_scans(jpeg[:2] + segment + jpeg[2:] + thumbnail, "a.jpg")

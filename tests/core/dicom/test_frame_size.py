@@ -200,3 +200,31 @@ def test_a_slice_that_is_refused_does_not_hide_the_others(tmp_path: Path) -> Non
     assert [one.pixels.shape for one in found if isinstance(one, Image)] == [(3, 16, 16)]
     (refused,) = [one.text for one in found if isinstance(one, formats.ReadFailure)]
     assert "would take 7.2 GB" in refused
+
+
+def pack_rle(segments: list[bytes]) -> bytes:
+    starts = [64 + sum(map(len, segments[:n])) for n in range(len(segments))]
+    return struct.pack("<16L", len(segments), *starts, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+def write_rle(folder: Path, segments: list[bytes]) -> Path:
+    pixels = encapsulate([pack_rle(segments)])
+    changes = {"PixelData": pixels}
+    file = dataset(noise((64, 64)), (0, 0, 0), AXIAL, **changes)
+    file.file_meta.TransferSyntaxUID = RLELossless
+    file["PixelData"].VR = "OB"
+    dcmwrite(folder / "rle.dcm", file, enforce_file_format=True)
+    return folder / "rle.dcm"
+
+
+def test_a_segment_in_rle_that_is_longer_than_its_frame_is_refused(tmp_path: Path) -> None:
+    row = b"\x81\x00" * (64 * 64 // 128)  # 128 equal bytes each
+    assert formats.read(write_rle(tmp_path, [row, row])).pixels.shape == (64, 64)
+    path = write_rle(tmp_path, [row, row * 1000])
+    tracemalloc.start()
+    try:
+        with pytest.raises(MedSegError, match=r"rle\.dcm holds a frame in RLE that is larger than the 64 x 64 pixels"):
+            formats.read(path)
+        assert tracemalloc.get_traced_memory()[1] < MB
+    finally:
+        tracemalloc.stop()

@@ -1,6 +1,7 @@
 """Dispatch, folders, groups, and that hostile bytes are never more than a readable error."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,3 +228,28 @@ def test_samples_are_small_and_attributed() -> None:
         text = (SAMPLES / folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
         assert "CC BY 4.0" in text
         assert "https://doi.org/" in text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a.nii.gz", "a.tif"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (formats.read, lambda path: formats.read_mask(path, None)):
+        if read is formats.read or not name.endswith(".dcm"):
+            with pytest.raises(MedSegError, match=f"{name} is neither a file nor a folder"):
+                read(tmp_path / name)
+
+
+def test_postscript_under_the_name_of_a_picture_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Picture.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    path = (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text("#!/bin/sh\ntouch " + str(tmp_path / "ran") + "\nexit 1\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(MedSegError, match="cannot be read as a picture") as caught:
+        formats.read(path)
+    assert not (tmp_path / "ran").exists()
+    assert str(tmp_path) not in str(caught.value)

@@ -11,8 +11,9 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project import undo_journal as journal_module
+from napari_medseg.core.project.journal_records import MAGIC, has_manual_strokes
 from napari_medseg.core.project.strokes import Stroke, StrokeKind
-from napari_medseg.core.project.undo_journal import MAGIC, StrokeJournal, has_manual_strokes
+from napari_medseg.core.project.undo_journal import StrokeJournal
 
 PAINTER = """
 import sys, time
