@@ -66,20 +66,17 @@ def can_show_labels(viewer: "Viewer", layer: Labels, image: Image, above: ImageL
     )
 
 
-def empty_labels(layer: Labels | None) -> None:
-    """Show no labels, read-only, in a layer that waits for labels, if there is one."""
-    if layer is not None:
-        layer.data = np.zeros((1,) * layer.ndim, layer.data.dtype)  # of one voxel: large ones take long to draw
-        layer.editable = False  # napari makes a layer with new data editable
+def empty_labels(layer: Labels) -> None:
+    """Show no labels, read-only, in a layer that waits for labels."""
+    layer.data = np.zeros((1,) * layer.ndim, layer.data.dtype)  # of one voxel: large ones take long to draw
+    layer.editable = False  # napari makes a layer with new data editable
 
 
-def prepare_labels(layer: Labels | None, beside: ImageLayer, case: Case) -> None:
-    """Give a labels layer, if there is one, the name, the colours and the grid of the next case, but not its labels.
+def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
+    """Give a labels layer the name, the colours and the grid of the next case, but not its labels.
 
     The layer is read-only until `show_labels` is called, and forgets its history and its tool.
     """
-    if layer is None:
-        return
     layer.editable = False
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
         for name, value in layers.make_labels_arguments(beside, case).items():

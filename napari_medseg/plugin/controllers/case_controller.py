@@ -214,13 +214,14 @@ class CaseController(QObject):
             on_failure.callback(self._abandon_opening, before, list(self._viewer.layers))
             extent = None if before is None else before.image_layer.extent.world
             shown, labels = (layer, None) if before is None else self._leave(before, image, layer)
-            shown = layer_reuse.show_image(self._viewer, image, case, self._workspace.tasks.get_task(case.task), shown)
+            show = layers.show_image if before is None else layer_reuse.show_image
+            shown = show(self._viewer, image, case, self._workspace.tasks.get_task(case.task), shown)
             current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
             current.set_empty_layer(labels)
             if prepared is not None:
                 self._start_edit_session(current, prepared)
                 current.set_prediction(row.prediction, self._workspace.project.folder)
-            else:
+            elif labels is not None:
                 layer_reuse.empty_labels(labels)
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
                 before.remove_layers(self._viewer, (shown, labels))

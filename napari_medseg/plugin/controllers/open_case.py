@@ -235,7 +235,8 @@ class OpenCase:
     def set_empty_layer(self, layer: Labels | None) -> None:
         """Keep an empty labels layer of the case before for the labels of this case."""
         self.empty_layer = layer
-        layer_reuse.prepare_labels(layer, self.image_layer, self.case)
+        if layer is not None:
+            layer_reuse.prepare_labels(layer, self.image_layer, self.case)
 
     def find_reusable_layers(self, viewer: "Viewer", following: Image) -> ReusableLayers:
         """Return the layers that can show another image and its labels, or `None`."""
