@@ -33,13 +33,22 @@ from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import Workspace
 
-STEPS = ("dropped", "predicted", "left for another case", "opened again", "accepted")
+STEPS = (
+    "dropped",
+    "predicted",
+    "left for another case",
+    "opened again",
+    "next of its kind dropped",
+    "next predicted",
+    "back to the first",
+    "accepted",
+)
 
 
 class StandInEngine:
     """Answers with given labels after a second, so that only the window is measured."""
 
-    state, device = "ready", "stand-in"
+    state, device, cpu_reason = "ready", "stand-in", ""
 
     def __init__(self) -> None:
         self.labels: NDArray[Any] | None = None
@@ -60,26 +69,26 @@ class StandInEngine:
         yield PredictionResult(labels.copy(), 0.1, None, 1.0, "stand-in", None)
 
 
-def write_images(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Write the large images; return the path and the task of each."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_images(folder: Path) -> None:
+    """Write two of each kind of large image: the second one is mirrored."""
+    for name, step in (("first", 1), ("second", -1)):
+        _write_set(folder / name, step)
+
+
+def _write_set(folder: Path, step: int) -> None:
+    folder.mkdir(parents=True)
     series = formats.read(SAMPLES / "ct_a0001" / "dicom")
     pixels = np.stack(list(itertools.islice(itertools.cycle(series.pixels), 300)))
+    pixels = np.ascontiguousarray(pixels[::step])
     formats.write_image(folder / "ct.nii.gz", Image(pixels, "ZYX", (1.0, 0.7, 0.7), name="ct", units="HU"))
     _write_series(folder / "series", pixels)
     tile = formats.read(sorted((SAMPLES / "nuclei_dsb" / "images").glob("*.png"))[0]).pixels
     times = [-(-12_000 // side) for side in tile.shape[:2]]
-    slide = np.tile(tile, (*times, *[1] * (tile.ndim - 2)))[:12_000, :12_000]
+    slide = np.tile(tile, (*times, *[1] * (tile.ndim - 2)))[:12_000, :12_000][::step]
     axes = "YXC" if slide.ndim == 3 else "YX"
     formats.write_image(folder / "slide.tif", Image(slide, axes, None, name="slide", units="rgb"))
     grey = slide.mean(axis=-1).astype(np.uint8) if slide.ndim == 3 else slide
     formats.write_image(folder / "grey.png", Image(grey, "YX", None, name="grey"))
-    return {
-        "300 slices, NIfTI": (folder / "ct.nii.gz", "lungs"),
-        "300 slices, DICOM": (folder / "series", "lungs"),
-        "12,000 px, RGB TIFF": (folder / "slide.tif", "nuclei"),
-        "12,000 px, grey PNG": (folder / "grey.png", "nuclei"),
-    }
 
 
 def _write_series(folder: Path, pixels: NDArray[Any]) -> None:
@@ -146,7 +155,11 @@ def _run_steps(stage: WindowDriver, path: Path, task: str, workspace: Workspace)
     yield STEPS[1], meter.measure(worklist.predict, lambda: _has_labels(stage))
     yield STEPS[2], meter.measure(lambda: worklist.open(small), lambda: _has_labels(stage, small.id))
     yield STEPS[3], meter.measure(lambda: worklist.open(large), lambda: _has_labels(stage, large.id))
-    yield STEPS[4], meter.measure(desk.accept, lambda: workspace.project.read_case_history(large.id).correction)
+    following = path.parents[1] / "second" / path.name
+    yield STEPS[4], meter.measure(lambda: stage.drop_files([following]), lambda: _is_open(stage, large.id))
+    yield STEPS[5], meter.measure(worklist.predict, lambda: _has_labels(stage))
+    yield STEPS[6], meter.measure(lambda: worklist.open(large), lambda: _has_labels(stage, large.id))
+    yield STEPS[7], meter.measure(desk.accept, lambda: workspace.project.read_case_history(large.id).correction)
 
 
 def _is_open(stage: WindowDriver, other_than: int) -> bool:
@@ -190,12 +203,13 @@ def main() -> None:
 
 def _find_or_write(folder: Path) -> dict[str, tuple[Path, str]]:
     if not folder.exists():
-        return write_images(folder)
+        write_images(folder)
+    first = folder / "first"
     return {
-        "300 slices, NIfTI": (folder / "ct.nii.gz", "lungs"),
-        "300 slices, DICOM": (folder / "series", "lungs"),
-        "12,000 px, RGB TIFF": (folder / "slide.tif", "nuclei"),
-        "12,000 px, grey PNG": (folder / "grey.png", "nuclei"),
+        "300 slices, NIfTI": (first / "ct.nii.gz", "lungs"),
+        "300 slices, DICOM": (first / "series", "lungs"),
+        "12,000 px, RGB TIFF": (first / "slide.tif", "nuclei"),
+        "12,000 px, grey PNG": (first / "grey.png", "nuclei"),
     }
 
 

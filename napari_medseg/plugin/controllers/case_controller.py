@@ -14,9 +14,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
-from napari_medseg.plugin.controllers.open_case import EditSession, LabelsPreparer, OpenCase, PreparedLabels
+from napari_medseg.plugin.controllers.open_case import LabelsPreparer, OpenCase, PreparedLabels, ReusableLayers
 from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDecision
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -92,6 +92,7 @@ class CaseController(QObject):
         self.work.stop()
         if (current := self.current) is not None:
             current.close_edit_session()
+            layers.remove(self._viewer, current.empty_layer)
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
 
@@ -207,22 +208,25 @@ class CaseController(QObject):
         borrowed = layer is not None and layers.is_foreign_image(layer)
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(self._give_up, case, layer, borrowed)
-            task = self._workspace.tasks.get_task(case.task)
             if prepared is not None:
                 on_failure.callback(prepared.draft.close)
             before = self.current
             on_failure.callback(self._abandon_opening, before, list(self._viewer.layers))
-            if before is not None:
-                self._leave(before, image)
-            shown = layers.show_image(self._viewer, image, case, task, layer)
+            extent = None if before is None else before.image_layer.extent.world
+            shown, labels = (layer, None) if before is None else self._leave(before, image, layer)
+            show = layers.show_image if before is None else layer_reuse.show_image
+            shown = show(self._viewer, image, case, self._workspace.tasks.get_task(case.task), shown)
             current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
+            current.set_empty_layer(labels)
             if prepared is not None:
                 self._start_edit_session(current, prepared)
                 current.set_prediction(row.prediction, self._workspace.project.folder)
+            elif labels is not None:
+                layer_reuse.empty_labels(labels)
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
-                before.remove_layers(self._viewer)
-                layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
-            if not borrowed:
+                before.remove_layers(self._viewer, (shown, labels))
+                layers.reset_view_if_extent_changed(self._viewer, extent, shown)
+            if not borrowed and shown.name != case.name:
                 shown.name = case.name  # not the file; and napari numbers a second layer of the same name
             layers.show_initial_slice(self._viewer, shown, None if prepared is None else prepared.fullest_plane)
             on_failure.pop_all()
@@ -230,12 +234,15 @@ class CaseController(QObject):
             self._on_labels_changed()
             self.opened.emit()
 
-    def _leave(self, before: OpenCase, following: Image) -> None:
+    def _leave(self, before: OpenCase, following: Image, layer: ImageLayer | None) -> ReusableLayers:
+        """Close a case; return the image layer and the labels layer for the following one, if there are any."""
         self.current = None
         self._remember_tools(before)
         before.close_edit_session()
         if layers.get_display_unit(before.image) != layers.get_display_unit(following):
             before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
+            return layer, None
+        return (layer, None) if layer is not None else before.find_reusable_layers(self._viewer, following)
 
     def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
         """Remove the layers of the case that could not be opened, and of the case before, which is closed already."""
@@ -248,17 +255,14 @@ class CaseController(QObject):
     def _start_edit_session(self, current: OpenCase, prepared: PreparedLabels) -> None:
         task = self._workspace.tasks.get_task(current.case.task)
         if (layer := current.labels_layer) is None:
-            layer = layers.add_labels(self._viewer, prepared.shown, current.image_layer, current.case)
+            layer = current.show_labels(self._viewer, prepared.shown)
             labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task, prepared.free_number)
             labels_tools.bind_history_keys(layer, self.undo, self.redo)
         else:
-            layer.data = prepared.shown
-            layer.editable = True
+            layer.data = prepared.shown  # napari makes a layer with new data editable
             if task.instances and layer.selected_label:
                 layer.selected_label = prepared.free_number
-        current.labels_layer = layer
-        recorder = StrokeRecorder(layer, prepared.draft, self._on_labels_changed)
-        current.edit_session = EditSession(prepared.draft, layer, recorder)
+        current.start_editing(layer, prepared.draft, self._on_labels_changed)
         self._shown_state = ""
 
     def _remember_tools(self, current: OpenCase) -> None:
@@ -284,11 +288,9 @@ class CaseController(QObject):
     def _on_removed(self, event: Event) -> None:
         current = self.current
         # The user deleted one of our layers. The draft is on disk; it is restored when the case is opened again.
-        if current is None or event.value not in (current.labels_layer, current.image_layer):
-            return
-        if event.value is current.image_layer:
+        if current is not None and event.value is current.image_layer:
             self.close_case()
-        else:
+        elif current is not None and event.value is current.labels_layer:
             current.close_edit_session()
             current.labels_layer = None
             self._on_labels_changed()

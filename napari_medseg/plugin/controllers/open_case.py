@@ -2,14 +2,14 @@
 
 import math
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing.objects import find_free_numbers
@@ -18,7 +18,7 @@ from napari_medseg.core.project.case_files import read_roi_labels
 from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 
+ReusableLayers = tuple[ImageLayer | None, Labels | None]
 MAX_VOXELS_AT_ONCE = 1 << 22
 """Labels of more voxels are prepared in a thread; below, the thread would cost more than it saves."""
 
@@ -140,6 +141,8 @@ class OpenCase:
         Whether the image layer belongs to the user or another plugin. It then stays when another case is opened.
     labels_layer
         Exists after the first prediction or blank start; it stays visible when the review is closed.
+    empty_layer
+        Layer of the case before, empty and read-only, which shows the labels as soon as there are some; or `None`.
     edit_session
         `None` if no review is open.
     accepted_session
@@ -155,6 +158,7 @@ class OpenCase:
     saved_state: str
     borrowed: bool = False
     labels_layer: Labels | None = None
+    empty_layer: Labels | None = None
     edit_session: EditSession | None = None
     accepted_session: EditSession | None = None
     roi_file: Path | None = None
@@ -170,6 +174,11 @@ class OpenCase:
             self.saved_state = "predicted"
         if prediction is not None and prediction.field_file:
             self.set_roi_file(project_folder / prediction.field_file)
+
+    def start_editing(self, layer: Labels, draft: Draft, on_change: Callable[[], None]) -> None:
+        """Record every change of a layer in a draft, and call `on_change` after it."""
+        self.labels_layer = layer
+        self.edit_session = EditSession(draft, layer, StrokeRecorder(layer, draft, on_change))
 
     def close_edit_session(self) -> None:
         """Record the last changes and close the draft. An error of the last change is shown."""
@@ -208,13 +217,35 @@ class OpenCase:
             layers.show_state(work.layer, self.case, state)
         self.edit_session, self.saved_state = None, state
 
-    def remove_layers(self, viewer: "Viewer") -> None:
-        """Remove the layers of the case; a borrowed image layer stays."""
-        layers.remove(viewer, self.labels_layer)
+    def remove_layers(self, viewer: "Viewer", used: Sequence[Layer | None] = ()) -> None:
+        """Remove the layers of the case but those that the next one uses; a borrowed image layer stays."""
+        mine = (self.labels_layer, self.empty_layer, None if self.borrowed else self.image_layer)
+        layers.remove(viewer, *[layer for layer in mine if layer not in used])
         if self.borrowed:
             layers.detach_case(self.image_layer)
-        else:
-            layers.remove(viewer, self.image_layer)
+
+    def show_labels(self, viewer: "Viewer", labels: NDArray[Any]) -> Labels:
+        """Show the first labels of the case, with the tools of a new layer, and return their layer."""
+        layer, self.empty_layer = self.empty_layer, None
+        if layer is None or layer not in viewer.layers:
+            return layers.add_labels(viewer, labels, self.image_layer, self.case)
+        layer_reuse.show_labels(viewer, layer, labels)
+        return layer
+
+    def set_empty_layer(self, layer: Labels | None) -> None:
+        """Keep an empty labels layer of the case before for the labels of this case."""
+        self.empty_layer = layer
+        if layer is not None:
+            layer_reuse.prepare_labels(layer, self.image_layer, self.case)
+
+    def find_reusable_layers(self, viewer: "Viewer", following: Image) -> ReusableLayers:
+        """Return the layers that can show another image and its labels, or `None`."""
+        if self.borrowed or not layer_reuse.can_show_image(viewer, self.image_layer, following):
+            return None, None
+        labels = self.labels_layer or self.empty_layer
+        if labels is None or not layer_reuse.can_show_labels(viewer, labels, following, self.image_layer):
+            return self.image_layer, None
+        return self.image_layer, labels
 
     def load_roi_labels(self) -> NDArray[Any] | None:
         """Return the ROI labels on the grid of the image, or `None`. Call it in a worker thread: it reads a file."""

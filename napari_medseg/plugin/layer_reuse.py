@@ -1,0 +1,139 @@
+"""Layers that show the next case: the data of existing layers are replaced, because new layers take napari longer.
+
+A layer is used again only if it is ours and the user changed nothing of its look that a new layer would not have.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels, Layer
+from numpy.typing import NDArray
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.plugin import layers
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+POSITION = ("translate", "rotate", "shear")
+LOOK = (*POSITION, "visible", "rendering", "depiction", "projection_mode", "locked")
+BLENDINGS = ("translucent", "translucent_no_depth")
+"""Of a new layer; napari gives the second one to the lowest image of a viewer."""
+IMAGE_LOOK = (*LOOK, "opacity", "gamma", "interpolation2d", "interpolation3d", "auto_contrast")
+LABELS_LOOK = (*LOOK, "show_selected_label", "iso_gradient_mode")
+
+
+def show_image(viewer: "Viewer", image: Image, case: Case, task: Task, layer: ImageLayer | None) -> ImageLayer:
+    """Show the image of a case.
+
+    Parameters
+    ----------
+    layer
+        A layer that shows the image already, or one of another case for which `can_show_image` is true, or `None`.
+    """
+    if layer is None or not layers.has_case(layer):
+        return layers.show_image(viewer, image, case, task, layer)
+    _replace_image(layer, layers.make_image_arguments(image, task, case), image.pixels)
+    active = viewer.layers.selection.active
+    if active is None or layers.METADATA_KEY not in active.metadata:  # else it stays, as napari builds controls anew
+        viewer.layers.selection.active = layer
+    return layers.attach_case(layer, image, case, task)
+
+
+def can_show_image(viewer: "Viewer", layer: ImageLayer, image: Image) -> bool:
+    """Whether this layer can show another image and then look like a new layer."""
+    return (
+        layer.ndim == len(image.spatial_axes)
+        and layer.rgb == image.axes.endswith("C")
+        and _has_unit_of(layer, image)
+        and layer.colormap.name == "gray"
+        and _looks_new(viewer, layer, _get_new_image_look(layer.ndim))
+    )
+
+
+def can_show_labels(viewer: "Viewer", layer: Labels, image: Image, above: ImageLayer) -> bool:
+    """Whether this layer, `above` the image layer, can show labels of another image and then look like a new layer."""
+    return (
+        layer.ndim == len(image.spatial_axes)
+        and _has_unit_of(layer, image)
+        and not layer._block_history  # a stroke is being drawn: its rest must not go into the next case
+        and _looks_new(viewer, layer, _get_new_labels_look(layer.ndim))
+        and viewer.layers.index(layer) > viewer.layers.index(above)
+    )
+
+
+def empty_labels(layer: Labels) -> None:
+    """Show no labels, read-only, in a layer that waits for labels."""
+    layer.data = np.zeros((1,) * layer.ndim, layer.data.dtype)  # of one voxel: large ones take long to draw
+    layer.editable = False  # napari makes a layer with new data editable
+
+
+def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
+    """Give a labels layer the name, the colours and the grid of the next case, but not its labels.
+
+    The layer is read-only until `show_labels` is called, and forgets its history and its tool.
+    """
+    layer.editable = False
+    with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
+        for name, value in layers.make_labels_arguments(beside, case).items():
+            if name == "features":
+                layer.features = {} if value is None else value
+            elif name == "colormap" or not _are_equal(getattr(layer, name), value):
+                setattr(layer, name, value)
+        layer.name = f"{layer.name} (no labels yet)"
+
+
+def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
+    """Show and edit labels in a prepared layer."""
+    layer.data = labels
+    if viewer.layers.selection.active is not layer:
+        viewer.layers.selection.active = layer
+
+
+def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray[Any]) -> None:
+    limits = arguments.pop("contrast_limits")
+    with layer._block_refresh():  # else napari slices and uploads the old image again for each attribute
+        for name in ("scale", "units", "axis_labels", "metadata", "name"):
+            if not _are_equal(getattr(layer, name), arguments[name]):
+                setattr(layer, name, arguments[name])
+        if limits is not None:
+            layer.contrast_limits_range = limits
+            layer.contrast_limits = limits
+    layer.data = pixels
+
+
+def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
+    return (
+        layer in viewer.layers
+        and layer.blending in BLENDINGS
+        and layer.source.path is None  # napari shows the path of its file
+        and np.array_equal(layer.affine.affine_matrix, np.eye(layer.ndim + 1))
+        and all(_are_equal(getattr(layer, name), value) for name, value in look.items())
+    )
+
+
+@cache
+def _get_new_image_look(ndim: int) -> dict[str, Any]:
+    layer = ImageLayer(np.zeros((1,) * ndim, np.uint8))
+    return {name: getattr(layer, name) for name in IMAGE_LOOK}
+
+
+@cache
+def _get_new_labels_look(ndim: int) -> dict[str, Any]:
+    layer = Labels(np.zeros((1,) * ndim, np.uint8))
+    return {name: getattr(layer, name) for name in LABELS_LOOK}
+
+
+def _has_unit_of(layer: Layer, image: Image) -> bool:
+    unit = layers.get_display_unit(image)
+    return all(str(own) in ("millimeter", "mm") if unit == "mm" else str(own) == unit for own in layer.units)
+
+
+def _are_equal(first: object, second: object) -> bool:
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(np.asarray(first), np.asarray(second))
+    return bool(first == second)
