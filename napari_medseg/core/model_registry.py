@@ -8,6 +8,7 @@ last entry determines the live version. Each change is made under the lock of th
 import logging
 import shutil
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,21 +16,23 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import (
-    atomic_write_text,
-    compute_file_sha256,
-    replace_file,
-    set_aside,
-    sync_file,
-    sync_folder,
-)
+from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_file, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, WORST_CASE_FILE, CardReader, ModelCard, write_card
+from napari_medseg.core.model_card import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    WORST_CASE_FILE,
+    CardReader,
+    ModelCard,
+    check_version_folder,
+    find_cards,
+    write_card,
+)
+from napari_medseg.core.project.file_state import KeptContent
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
-from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
 
 logger = logging.getLogger(__name__)
@@ -76,7 +79,10 @@ class ModelRegistry:
     def __init__(self, user_dir: Path, bundled_dir: Path) -> None:
         self.user_dir = user_dir
         self.bundled_dir = bundled_dir
+        self._live_file = user_dir / LIVE_FILE
         self._cards = CardReader()
+        self._kept_versions = KeptContent[tuple[_Version, ...]]()
+        self._kept_changes = KeptContent[_LiveFile]()
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
@@ -136,8 +142,8 @@ class ModelRegistry:
             if model in cards:
                 return cards[model]
             report_damage(f"{model} was live but is missing in {self.user_dir}; the previous version is used.")
-        bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
-        return bundled[0] if bundled else None
+        bundled = {v.card.id for v in self._read_versions() if v.folder.is_relative_to(self.bundled_dir)}
+        return next((card for card in cards.values() if card.id in bundled), None)
 
     def get_live_id(self, task: str) -> str:
         """Return the id of the live version such as ``lungs-unet@3``; empty if there is none."""
@@ -164,7 +170,7 @@ class ModelRegistry:
             If the weights do not match the card, or the folder cannot be written to.
         """
         card = CardReader().read(folder / CARD_FILE)
-        _check_version_folder(card, folder)
+        check_version_folder(card, folder)
         with lock_shared_folder(self.user_dir):
             card = self._copy_version(card, folder, reason)
         logger.info("added %s to %s", card.id, self.user_dir)
@@ -229,24 +235,30 @@ class ModelRegistry:
             self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
         return self.get_live_card(task)
 
-    def _read_versions(self) -> list[_Version]:
+    def _read_versions(self) -> tuple[_Version, ...]:
         """Read every valid version; a user's version replaces a bundled one with the same id."""
+        cards = [*find_cards(self.bundled_dir), *find_cards(self.user_dir)]
+        return self._kept_versions.read([self._live_file, *cards], lambda: self._read_cards(map(Path, cards)))
+
+    def _read_cards(self, paths: Iterable[Path]) -> tuple[_Version, ...]:
         found: dict[str, _Version] = {}
         changes = [change for history in self._read_live_file().tasks.values() for change in history]
         reasons = {change.model: change.reason for change in changes if change.reason}
-        for root in (self.bundled_dir, self.user_dir):
-            for path in sorted(root.glob(f"[!.]*/*/{CARD_FILE}")):
-                try:
-                    card = self._cards.read(path)
-                except MedSegError as error:
-                    report_damage(f"{path.parent} is ignored: {error}")
-                    continue
-                found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
-        return list(found.values())
+        for path in filter(Path.exists, paths):
+            try:
+                card = self._cards.read(path)
+            except MedSegError as error:
+                report_damage(f"{path.parent} is ignored: {error}")
+                continue
+            found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
+        return tuple(found.values())
 
     def _get_version(self, model: str) -> _Version:
-        versions = {version.card.id: version for version in self._read_versions()}
-        return look_up(versions, model, problem=f"there is no model {model!r}")
+        return look_up(
+            {version.card.id: version for version in self._read_versions()},
+            model,
+            problem=f"there is no model {model!r}",
+        )
 
     def _build_live_stack(self, task: str) -> list[str]:
         """List the promoted versions, the live one last: a promotion adds an entry, a roll-back removes one."""
@@ -260,13 +272,13 @@ class ModelRegistry:
 
     def _read_live_file(self) -> _LiveFile:
         """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
-        path = self.user_dir / LIVE_FILE
-        if not path.exists():
-            return _LiveFile()
+        path = self._live_file
         complaint = "cannot be read, so it is not known which model is live"
         advice = "The bundled models are live until you promote another; restore the file from a backup, or promote."
+        if not path.exists():
+            return _LiveFile()
         try:
-            return read_json_model(path, _LiveFile, complaint, advice)
+            return self._kept_changes.read([path], lambda: read_json_model(path, _LiveFile, complaint, advice))
         except MedSegError as error:
             report_damage(str(error))
             return _LiveFile()
@@ -276,23 +288,12 @@ class ModelRegistry:
         if not tasks:
             self._set_damaged_live_file_aside()
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
-        atomic_write_text(self.user_dir / LIVE_FILE, after.model_dump_json(indent=2) + "\n")
+        atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")
 
     def _set_damaged_live_file_aside(self) -> None:
         """Keep a damaged `live.json` under another name; raise `MedSegError` if the file cannot be read at all."""
-        path = self.user_dir / LIVE_FILE
-        if path.exists():
+        if (path := self._live_file).exists():
             try:
                 read_json_model(path, _LiveFile, "cannot be read", "Ask for permission, or move the file away.")
             except DamagedFileError:
                 report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
-
-
-def _check_version_folder(card: ModelCard, folder: Path) -> None:
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
-    if compute_file_sha256(weights) != card.weights_sha256:
-        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
-    if card.task not in TASKS and card.own_task is None:
-        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
