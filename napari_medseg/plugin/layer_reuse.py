@@ -3,6 +3,7 @@
 A layer is used again only if it is ours and the user changed nothing of its look that a new layer would not have.
 """
 
+from collections.abc import Generator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,21 @@ def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
     )
 
 
+def load_napari_layers() -> Generator[None]:
+    """Load what napari loads for its first layers: modules, units, colours; in a thread, as it takes a second.
+
+    It makes layers that are in no viewer, and remembers the look of new ones.
+    """
+    for ndim in (2, 3):
+        _get_new_image_look(ndim)
+        yield
+        _get_new_labels_look(ndim)
+        yield
+
+
 @cache
 def _get_new_image_look(ndim: int) -> dict[str, Any]:
-    layer = ImageLayer(np.zeros((1,) * ndim, np.uint8))
+    layer = ImageLayer(np.zeros((1,) * ndim, np.uint8), units=("mm",) * ndim)
     return {name: getattr(layer, name) for name in IMAGE_LOOK}
 
 
