@@ -16,12 +16,13 @@ from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
-from napari_medseg.plugin.controllers.open_case import LabelsPreparer, OpenCase, PreparedLabels, ReusableLayers
+from napari_medseg.plugin.controllers.open_case import OpenCase, ReusableLayers
 from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDecision
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.drafts.closer import DraftCloser
+from napari_medseg.plugin.drafts.preparer import LabelsPreparer, PreparedLabels
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import cases, review
-from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class CaseController(QObject):
         self.work = CaseWork(self)
         self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
-        self._preparer = LabelsPreparer(workspace, self.work)
+        self._closer = DraftCloser(self, self._on_labels_changed)
+        self._preparer = LabelsPreparer(workspace, self.work, self._closer)
         self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
         self._decision.state_changed.connect(self.state_changed)
         self._decision.decided.connect(self.decided)
@@ -76,7 +78,7 @@ class CaseController(QObject):
         """Save and close the open case and remove its layers. Labels that are being accepted are still recorded."""
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session()
+            current.close_edit_session(self._closer)
             self.current = None
             current.remove_layers(self._viewer)
             self.opened.emit()
@@ -91,10 +93,11 @@ class CaseController(QObject):
         self.work.finish()
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session()
+            current.close_edit_session(self._closer)
             layers.remove(self._viewer, current.empty_layer)
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
+        self._closer.finish()
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
@@ -108,7 +111,7 @@ class CaseController(QObject):
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
             if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
-                current.lock()
+                current.lock(self._closer)
                 self.work.opens_case = False
                 show = partial(self._show_start, current, prediction)
                 self._preparer.run(current.case, prediction, labels, show, self.close_case)
@@ -122,7 +125,7 @@ class CaseController(QObject):
             return
         with ExitStack() as on_failure:
             on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
-            current.close_edit_session()  # two drafts on one journal would overwrite each other
+            current.close_edit_session(self._closer)  # two drafts on one journal would overwrite each other
             self._start_edit_session(current, prepared)
             on_failure.pop_all()
         current.set_prediction(prediction, self._workspace.project.folder)
@@ -141,7 +144,7 @@ class CaseController(QObject):
         self.work.stop()
         with show_errors():
             prediction = cases.get_case_row(self._workspace, current.case).prediction
-            current.lock()
+            current.lock(self._closer)
             self._show_start(current, prediction, self._preparer.prepare(current.case, prediction))
 
     def accept(self) -> None:
@@ -184,6 +187,7 @@ class CaseController(QObject):
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
         with show_errors():
+            self._closer.wait(case)  # its last changes decide its state
             row = cases.get_case_row(self._workspace, case)
             show = partial(self._show_prepared, row, image, layer)
             if row.prediction is None and row.review is None:
@@ -198,7 +202,7 @@ class CaseController(QObject):
         self.open_failed.emit(case)
 
     def _show_prepared(
-        self, row: CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
+        self, row: cases.CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
     ) -> None:
         """Open a case completely or not at all. After an error its layers are removed, and the next case can open."""
         case = row.case
@@ -238,7 +242,7 @@ class CaseController(QObject):
         """Close a case; return the image layer and the labels layer for the following one, if there are any."""
         self.current = None
         self._remember_tools(before)
-        before.close_edit_session()
+        before.close_edit_session(self._closer)
         if layers.get_display_unit(before.image) != layers.get_display_unit(following):
             before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
             return layer, None
@@ -291,6 +295,6 @@ class CaseController(QObject):
         if current is not None and event.value is current.image_layer:
             self.close_case()
         elif current is not None and event.value is current.labels_layer:
-            current.close_edit_session()
+            current.close_edit_session(self._closer)
             current.labels_layer = None
             self._on_labels_changed()
