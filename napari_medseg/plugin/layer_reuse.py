@@ -3,8 +3,9 @@
 A layer is used again only if it is ours and the user changed nothing of its look that a new layer would not have.
 """
 
+import re
 from collections.abc import Generator
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 POSITION = ("translate", "rotate", "shear")
 LOOK = (*POSITION, "visible", "rendering", "depiction", "projection_mode", "locked")
-BLENDINGS = ("translucent", "translucent_no_depth")
-"""Of a new layer; napari gives the second one to the lowest image of a viewer."""
+NUMBER_OF_NAME = re.compile(r" \[\d+\]$")
+"""What napari appends to the name of a second layer of the same name."""
+LISTENERS = ("napari", "napari_medseg", "vispy", "superqt", "PyQt5", "PyQt6", "PySide6", "builtins")
+"""Packages whose callbacks expect that the data of a layer change."""
+MOUSE_CALLBACKS = tuple(f"mouse_{action}_callbacks" for action in ("drag", "move", "wheel", "double_click"))
 IMAGE_LOOK = (*LOOK, "opacity", "gamma", "interpolation2d", "interpolation3d", "auto_contrast")
 LABELS_LOOK = (*LOOK, "show_selected_label", "iso_gradient_mode")
 
@@ -45,10 +49,12 @@ def show_image(viewer: "Viewer", image: Image, case: Case, task: Task, layer: Im
     return layers.attach_case(layer, image, case, task)
 
 
-def can_show_image(viewer: "Viewer", layer: ImageLayer, image: Image) -> bool:
-    """Whether this layer can show another image and then look like a new layer."""
+def can_show_image(viewer: "Viewer", layer: ImageLayer, case: Case, image: Image) -> bool:
+    """Whether this layer, which shows `case`, can show another image and then look like a new layer."""
     return (
         layer.ndim == len(image.spatial_axes)
+        and case.name in (layer.name, NUMBER_OF_NAME.sub("", layer.name))
+        and layer.blending == layer.metadata[layers.METADATA_KEY][layers.BLENDING_KEY]
         and layer.rgb == image.axes.endswith("C")
         and _has_unit_of(layer, image)
         and layer.colormap.name == "gray"
@@ -56,10 +62,12 @@ def can_show_image(viewer: "Viewer", layer: ImageLayer, image: Image) -> bool:
     )
 
 
-def can_show_labels(viewer: "Viewer", layer: Labels, image: Image, above: ImageLayer) -> bool:
-    """Whether this layer, `above` the image layer, can show labels of another image and then look like a new layer."""
+def can_show_labels(viewer: "Viewer", layer: Labels, case: Case, image: Image, above: ImageLayer) -> bool:
+    """Whether this layer with labels of `case`, `above` its image, can show labels of another one and then look new."""
     return (
         layer.ndim == len(image.spatial_axes)
+        and layer.name.startswith(f"{case.task}: {case.name}")
+        and layer.blending == "translucent"
         and _has_unit_of(layer, image)
         and not layer._block_history  # a stroke is being drawn: its rest must not go into the next case
         and _looks_new(viewer, layer, _get_new_labels_look(layer.ndim))
@@ -110,7 +118,7 @@ def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray
 def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
     return (
         layer in viewer.layers
-        and layer.blending in BLENDINGS
+        and not _has_foreign_listener(layer)
         and layer.source.path is None  # napari shows the path of its file
         and np.array_equal(layer.affine.affine_matrix, np.eye(layer.ndim + 1))
         and all(_are_equal(getattr(layer, name), value) for name, value in look.items())
@@ -139,6 +147,21 @@ def _get_new_image_look(ndim: int) -> dict[str, Any]:
 def _get_new_labels_look(ndim: int) -> dict[str, Any]:
     layer = Labels(np.zeros((1,) * ndim, np.uint8))
     return {name: getattr(layer, name) for name in LABELS_LOOK}
+
+
+def _has_foreign_listener(layer: Layer) -> bool:
+    """Whether another plugin or a script listens to this layer; it may rely on the image or the case that is shown."""
+    connected = [each for emitter in layer.events.emitters.values() for each in emitter.callbacks]
+    connected += [each for name in MOUSE_CALLBACKS for each in getattr(layer, name)]
+    packages = (_get_package(each[0]() if isinstance(each, tuple) else each) for each in connected)
+    return any(package not in LISTENERS for package in packages)
+
+
+def _get_package(listener: Any) -> str:  # noqa: ANN401 - a function, or the object of a method; `None` if it is deleted
+    while isinstance(listener, partial):
+        listener = listener.func
+    module = getattr(listener, "__module__", None) or type(getattr(listener, "__self__", listener)).__module__
+    return str(module).partition(".")[0]
 
 
 def _has_unit_of(layer: Layer, image: Image) -> bool:

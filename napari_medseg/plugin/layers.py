@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "medseg"
 LABEL_TASK_KEY = "labelled as"
+BLENDING_KEY = "first blending"
 LABEL_OPACITY = 0.45
 CONTOUR_PX = 2
 CONTRAST_PERCENTILES = (0.5, 99.5)
@@ -84,7 +85,8 @@ def show_image(
 
 def attach_case(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
     """Attach a case to an existing image layer; its labels get the names and colours of the task."""
-    layer.metadata[METADATA_KEY] = {"image": image, "case": case.id, LABEL_TASK_KEY: task}
+    ours = {"image": image, "case": case.id, LABEL_TASK_KEY: task, BLENDING_KEY: str(layer.blending)}
+    layer.metadata[METADATA_KEY] = ours
     return layer
 
 

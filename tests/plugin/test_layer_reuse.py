@@ -1,5 +1,8 @@
 """The next case is shown in the layers of the case before, and looks as in new ones."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -73,12 +76,27 @@ def start_stroke(layer: Any) -> None:
     layer._begin_stroke()
 
 
+def on_event(_event: object) -> None:
+    """Stand for a function of another plugin."""
+
+
+def listen(layer: Any) -> None:
+    layer.events.data.connect(on_event)
+
+
+def listen_to_the_mouse(layer: Any) -> None:
+    layer.mouse_drag_callbacks.append(on_event)
+
+
 CHANGES: dict[str, tuple[int, Callable[[Any], None]]] = {
     "image hidden": (0, lambda layer: setattr(layer, "visible", False)),
     "image transparent": (0, lambda layer: setattr(layer, "opacity", 0.3)),
     "image gamma": (0, lambda layer: setattr(layer, "gamma", 0.5)),
     "image colours": (0, lambda layer: setattr(layer, "colormap", "red")),
     "image blending": (0, lambda layer: setattr(layer, "blending", "additive")),
+    "image blending to that of upper layers": (0, lambda layer: setattr(layer, "blending", "translucent")),
+    "image renamed": (0, lambda layer: setattr(layer, "name", "before surgery")),
+    "another plugin listens to the image": (0, listen),
     "image shifted": (0, lambda layer: setattr(layer, "translate", (3, 0))),
     "image rotated": (0, lambda layer: setattr(layer, "rotate", 30)),
     "image stretched": (0, set_affine),
@@ -87,6 +105,14 @@ CHANGES: dict[str, tuple[int, Callable[[Any], None]]] = {
     "labels shifted": (1, lambda layer: setattr(layer, "translate", (3, 0))),
     "one label shown": (1, lambda layer: setattr(layer, "show_selected_label", True)),
     "a stroke not ended": (1, start_stroke),
+    "labels blending": (1, lambda layer: setattr(layer, "blending", "additive")),
+    "labels blending of the lowest layer": (
+        1,
+        lambda layer: setattr(layer, "blending", "translucent_no_depth"),
+    ),
+    "labels renamed": (1, lambda layer: setattr(layer, "name", "my contours")),
+    "another plugin listens to the labels": (1, listen),
+    "another plugin listens to the mouse": (1, listen_to_the_mouse),
 }
 
 
@@ -137,6 +163,38 @@ def test_a_layer_of_the_user_is_never_used_for_another_case(window: SimpleNamesp
     assert own in window.viewer.layers
     assert np.array_equal(own.data, phantom().pixels)
     assert layers.is_foreign_image(own)
+
+
+def test_labels_that_the_user_added_stay_as_they_are(opened: SimpleNamespace) -> None:
+    own = opened.viewer.add_labels(phantom_labels(), name="lungs: mine")
+    show(opened, phantom(1))
+    assert own in opened.viewer.layers
+    assert own is not opened.case_controller.current.labels_layer
+    assert (own.name, own.editable) == ("lungs: mine", True)
+    assert np.array_equal(own.data, phantom_labels())
+
+
+def test_a_layer_that_napari_numbered_is_used_again(opened: SimpleNamespace) -> None:
+    opened.viewer.add_points(name=opened.case.name)
+    opened.viewer.layers[0].name = opened.case.name
+    before = layers_of(opened)
+    show(opened, phantom(1))
+    assert layers_of(opened) == before
+
+
+def test_napari_has_loaded_all_that_its_first_layers_need() -> None:
+    """In a process of its own, as other tests load it, too."""
+    code = """
+import sys
+from napari.layers import Image, Labels
+from napari_medseg.plugin import layer_reuse
+import numpy as np
+for _ in layer_reuse.load_napari_layers(): pass
+loaded = set(sys.modules)
+Image(np.zeros((9, 9)), units="mm"), Labels(np.zeros((3, 9, 9), int), units=("mm",) * 3)
+assert not set(sys.modules) - loaded, set(sys.modules) - loaded
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "QT_QPA_PLATFORM": "offscreen"})
 
 
 def test_contrast_is_that_of_the_new_image_in_both_directions(opened: SimpleNamespace) -> None:

@@ -137,10 +137,10 @@ class OpenCase:
 
     def find_reusable_layers(self, viewer: "Viewer", following: Image) -> ReusableLayers:
         """Return the layers that can show another image and its labels, or `None`."""
-        if self.borrowed or not layer_reuse.can_show_image(viewer, self.image_layer, following):
+        if self.borrowed or not layer_reuse.can_show_image(viewer, self.image_layer, self.case, following):
             return None, None
         labels = self.labels_layer or self.empty_layer
-        if labels is None or not layer_reuse.can_show_labels(viewer, labels, following, self.image_layer):
+        if labels is None or not layer_reuse.can_show_labels(viewer, labels, self.case, following, self.image_layer):
             return self.image_layer, None
         return self.image_layer, labels
 
