@@ -52,23 +52,19 @@ def show_image(viewer: "Viewer", image: Image, case: Case, task: Task, layer: Im
 def can_show_image(viewer: "Viewer", layer: ImageLayer, case: Case, image: Image) -> bool:
     """Whether this layer, which shows `case`, can show another image and then look like a new layer."""
     return (
-        layer.ndim == len(image.spatial_axes)
-        and case.name in (layer.name, NUMBER_OF_NAME.sub("", layer.name))
+        case.name in (layer.name, NUMBER_OF_NAME.sub("", layer.name))
         and layer.blending == layer.metadata[layers.METADATA_KEY][layers.BLENDING_KEY]
-        and layer.rgb == image.axes.endswith("C")
-        and _has_unit_of(layer, image)
+        and layer.rgb == image.axes.endswith("C")  # it decides which controls napari makes
         and layer.colormap.name == "gray"
         and _looks_new(viewer, layer, _get_new_image_look(layer.ndim))
     )
 
 
-def can_show_labels(viewer: "Viewer", layer: Labels, case: Case, image: Image, above: ImageLayer) -> bool:
+def can_show_labels(viewer: "Viewer", layer: Labels, case: Case, above: ImageLayer) -> bool:
     """Whether this layer with labels of `case`, `above` its image, can show labels of another one and then look new."""
     return (
-        layer.ndim == len(image.spatial_axes)
-        and layer.name.startswith(f"{case.task}: {case.name}")
+        layer.name.startswith(f"{case.task}: {case.name}")
         and layer.blending == "translucent"
-        and _has_unit_of(layer, image)
         and not layer._block_history  # a stroke is being drawn: its rest must not go into the next case
         and _looks_new(viewer, layer, _get_new_labels_look(layer.ndim))
         and viewer.layers.index(layer) > viewer.layers.index(above)
@@ -88,6 +84,9 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
     """
     layer.editable = False
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
+        if layer.ndim != beside.ndim:
+            layer.data = np.zeros((1,) * beside.ndim, layer.data.dtype)
+            layer.editable = False
         for name, value in layers.make_labels_arguments(beside, case).items():
             if name == "features":
                 layer.features = {} if value is None else value
@@ -106,6 +105,8 @@ def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
 def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray[Any]) -> None:
     limits = arguments.pop("contrast_limits")
     with layer._block_refresh():  # else napari slices and uploads the old image again for each attribute
+        if layer.ndim != len(arguments["scale"]):
+            layer.data = pixels  # first, because the attributes have a value for each dimension
         for name in ("scale", "units", "axis_labels", "metadata", "name"):
             if not _are_equal(getattr(layer, name), arguments[name]):
                 setattr(layer, name, arguments[name])
@@ -162,11 +163,6 @@ def _get_package(listener: Any) -> str:  # noqa: ANN401 - a function, or the obj
         listener = listener.func
     module = getattr(listener, "__module__", None) or type(getattr(listener, "__self__", listener)).__module__
     return str(module).partition(".")[0]
-
-
-def _has_unit_of(layer: Layer, image: Image) -> bool:
-    unit = layers.get_display_unit(image)
-    return all(str(own) in ("millimeter", "mm") if unit == "mm" else str(own) == unit for own in layer.units)
 
 
 def _are_equal(first: object, second: object) -> bool:

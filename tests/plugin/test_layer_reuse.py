@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Layer
 from plugin_phantoms import phantom, phantom_labels
 
@@ -136,20 +137,57 @@ def test_labels_that_were_moved_below_the_image_are_above_the_next_one(opened: S
     assert [type(layer).__name__ for layer in layers_of(opened)] == ["Image", "Labels"]
 
 
-@pytest.mark.parametrize(
-    "following",
-    [
-        phantom(1, n_slices=3),
-        replace(phantom(1), spacing_mm=None),
-        replace(phantom(1), pixels=np.stack([phantom(1).pixels] * 3, axis=-1), axes="YXC", units="rgb"),
-    ],
-    ids=["volume", "pixels", "colours"],
-)
-def test_another_kind_of_image_gets_new_layers(opened: SimpleNamespace, following: Image) -> None:
+KINDS = {
+    "slice": phantom(1),
+    "volume": phantom(1, n_slices=3),
+    "pixels": replace(phantom(1), spacing_mm=None),
+    "volume in pixels": replace(phantom(1, n_slices=3), spacing_mm=None),
+}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")  # as for layers in millimetres and pixels together
+@pytest.mark.parametrize("second", KINDS)
+@pytest.mark.parametrize("first", KINDS)
+def test_the_layers_also_show_images_of_other_dimensions_and_units(
+    window: SimpleNamespace, first: str, second: str
+) -> None:
+    window.worklist.set_predicts_automatically(False)
+    before_case = show(window, KINDS[first])
+    before = layers_of(window)
+    before[1].paint((1,) * before[1].ndim, 2)
+    image = replace(KINDS[second], pixels=KINDS[second].pixels.copy() + 1)
+    show(window, image)
+    assert layers_of(window) == before
+    check_like_new(window, image)
+    before[1].paint((1,) * before[1].ndim, 1)
+    window.case_controller.open(before_case, KINDS[first])
+    assert before[1].data[(1,) * before[1].ndim] == 2
+    check_like_new(window, KINDS[first])
+
+
+def check_like_new(window: SimpleNamespace, image: Image) -> None:
+    """Compare the layers and the axes of the viewer with those of a new viewer."""
+    new = ViewerModel()
+    arguments = layers.make_image_arguments(image)
+    new.add_image(image.pixels, **{**arguments, "metadata": {}})
+    new.add_labels(np.zeros(image.spatial_shape, np.uint8), **layers.get_spatial_arguments(new.layers[0]))
+    for shown, expected in zip(layers_of(window), new.layers, strict=True):
+        assert shown.data.shape == expected.data.shape
+        assert shown.axis_labels == expected.axis_labels
+        assert [str(unit) for unit in shown.units] == [str(unit) for unit in expected.units]
+        assert np.allclose(shown.extent.world, expected.extent.world)
+        assert shown._slice_input.ndim == expected._slice_input.ndim
+    assert np.allclose(window.viewer.dims.range, new.dims.range)
+    assert window.viewer.dims.axis_labels == new.dims.axis_labels
+
+
+def test_an_image_in_colours_gets_new_layers(opened: SimpleNamespace) -> None:
+    grey = phantom(1)
+    following = replace(grey, pixels=np.stack([grey.pixels] * 3, axis=-1), axes="YXC", units="rgb")
     before = layers_of(opened)
     show(opened, following)
     image_layer, labels_layer = layers_of(opened)
-    assert not {image_layer, labels_layer} & set(before)
+    assert image_layer not in before
     assert image_layer.data.shape == following.pixels.shape
     assert labels_layer.data.shape == following.spatial_shape
 

@@ -243,10 +243,10 @@ class CaseController(QObject):
         self.current = None
         self._remember_tools(before)
         before.close_edit_session(self._closer)
+        used = (layer, None) if layer is not None else before.find_reusable_layers(self._viewer, following)
         if layers.get_display_unit(before.image) != layers.get_display_unit(following):
-            before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
-            return layer, None
-        return (layer, None) if layer is not None else before.find_reusable_layers(self._viewer, following)
+            before.remove_layers(self._viewer, used)  # napari warns if layers in millimetres and in pixels are together
+        return used
 
     def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
         """Remove the layers of the case that could not be opened, and of the case before, which is closed already."""

@@ -140,7 +140,7 @@ class OpenCase:
         if self.borrowed or not layer_reuse.can_show_image(viewer, self.image_layer, self.case, following):
             return None, None
         labels = self.labels_layer or self.empty_layer
-        if labels is None or not layer_reuse.can_show_labels(viewer, labels, self.case, following, self.image_layer):
+        if labels is None or not layer_reuse.can_show_labels(viewer, labels, self.case, self.image_layer):
             return self.image_layer, None
         return self.image_layer, labels
 
