@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "napari_medseg" / "models"
 RECIPE_OF = {
     "lungs-unet/1": "lungs",
-    "lungs-unet/3": "lungs-3",
+    "lungs-unet/4": "lungs-4",
     "covid-unet/1": "covid",
     "nuclei-unet/1": "nuclei",
     "instruments-unet/1": "instruments",

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--work", type=Path, default=Path("demo-output/corrections"))
-    parser.add_argument("--base", default="lungs-unet@3", help="bundled version to retrain")
+    parser.add_argument("--base", default="lungs-unet@4", help="bundled version to retrain")
     parser.add_argument("--trials", type=int, default=20, help="corrupted ones; every fourth is followed by a control")
     parser.add_argument(
         "--first-seed", type=int, default=0, help="seeds from 100 on were not used to choose any setting"

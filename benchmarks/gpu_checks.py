@@ -41,7 +41,7 @@ SAMPLES = {
     "nuclei": ("nuclei_dsb/images",),
     "instruments": ("laparoscopy/images",),
 }
-TIMED_MODEL = MODELS / "lungs-unet" / "3"
+TIMED_MODEL = MODELS / "lungs-unet" / "4"
 
 MIN_AGREEMENT = 0.999
 MIN_AGREEMENT_OF_TILES = 0.99

@@ -30,7 +30,10 @@ BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for 
 
 
 def benchmark(
-    suite: Annotated[Path, typer.Argument(help="TOML file, or a to e for a suite that comes with the program.")],
+    suite: Annotated[
+        Path,
+        typer.Argument(help="TOML file, or the name of a suite that comes with the program, such as d_lesions or d."),
+    ],
     out: OutOption,
     data: DataOption = Path("."),
     weights: WeightsOption = Path("."),
@@ -80,9 +83,15 @@ def benchmark(
 
 
 def _find_suite(suite: Path) -> Path:
-    """Return the file of a suite; a single letter names one that comes with the program."""
-    if suite.exists() or len(suite.name) != 1:
+    """Return the file of a suite; a name or its letter means one that comes with the program."""
+    if suite.exists() or suite.parent != Path() or suite.suffix:
         return suite
     import training
 
-    return Path(training.__file__).parent / "suites" / f"{suite.name.lower()}.toml"
+    bundled = sorted((Path(training.__file__).parent / "suites").glob("*.toml"))
+    names = [path.stem for path in bundled]
+    wanted = suite.name.lower()
+    for path, name in zip(bundled, names, strict=True):
+        if wanted in (name, name.partition("_")[0]):
+            return path
+    raise MedSegError(f"there is no suite {suite.name!r}; choose among {', '.join(names)}, or give a TOML file.")

@@ -46,7 +46,7 @@ OptionalTaskOption = Annotated[
     typer.Option("--task", "-t", help="Task, see medseg tasks list.", show_default=DEFAULT_TASK),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Model version, such as lungs-unet@3.", show_default="the live one")
+    str | None, typer.Option("--model", "-m", help="Model version, such as lungs-unet@4.", show_default="the live one")
 ]
 DeviceOption = Annotated[
     str | None,

@@ -1,13 +1,15 @@
 """The model card: all data to rebuild, preprocess, evaluate and trace a model, as JSON without unknown keys."""
 
 import os
+import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.atomic_io import compute_file_sha256, sync_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.project.file_state import KeptContent
@@ -22,7 +24,7 @@ WORST_CASE_FILE = "worst_case.png"
 IMAGENET_WEIGHTS, RANDOM_WEIGHTS = "imagenet", "none"
 WEIGHT_SOURCES_TEXT = (
     f'"{IMAGENET_WEIGHTS}", a safetensors file with weights of this encoder, a version with this encoder (such as '
-    f'lungs-unet@3), or "{RANDOM_WEIGHTS}" for random weights'
+    f'lungs-unet@4), or "{RANDOM_WEIGHTS}" for random weights'
 )
 """The possible start weights of an encoder, as in recipes."""
 
@@ -174,7 +176,7 @@ class ModelCard(_Frozen):
 
     @property
     def id(self) -> str:
-        """Name and version, such as ``lungs-unet@3``."""
+        """Name and version, such as ``lungs-unet@4``."""
         return f"{self.name}@{self.version}"
 
     def add_promotion_reason(self, reason: str) -> "ModelCard":
@@ -230,6 +232,29 @@ def write_card(card: ModelCard, path: Path) -> None:
     path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def check_version_folder(card: ModelCard, folder: Path) -> None:
+    """Raise `MedSegError` if the weights in a folder are not those of `card`, or nothing describes its task."""
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
+    if compute_file_sha256(weights) != card.weights_sha256:
+        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
+    if card.task not in TASKS and card.own_task is None:
+        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
+
+
+def copy_version(card: ModelCard, folder: Path, target: Path, more_files: Sequence[str] = ()) -> None:
+    """Copy the weights in a folder, the worst case and `more_files` where they exist, and write `card` beside them."""
+    target.mkdir(parents=True)
+    shutil.copyfile(folder / WEIGHTS_FILE, target / WEIGHTS_FILE)
+    for name in (WORST_CASE_FILE, *more_files):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, target / name)
+    write_card(card, target / CARD_FILE)
+    for name in (WEIGHTS_FILE, CARD_FILE):
+        sync_file(target / name)
+
+
 class CardReader:
     """Reads cards, each once until its file changes: the window asks for all of them at every change of case."""
 
@@ -240,25 +265,13 @@ class CardReader:
         """Return the card of a file; raises like `read_card`."""
         return self._kept[path].read([path], lambda: read_card(path))
 
+    def find(self, folder: Path) -> list[str]:
+        """List where the cards of all versions in a folder are, ``<name>/<version>/card.json``, sorted.
 
-def find_cards(folder: Path) -> list[str]:
-    """List where the cards of all versions in a folder are, ``<name>/<version>/card.json``, sorted.
-
-    Folders whose name begins with a dot are being written. Paths are text, as hundreds of `Path` take a millisecond.
-    """
-    families = [os.path.join(folder, name) for name in _list_folder(folder) if not name.startswith(".")]
-    return [os.path.join(family, version, CARD_FILE) for family in families for version in _list_folder(family)]
-
-
-def check_version_folder(card: ModelCard, folder: Path) -> None:
-    """Raise `MedSegError` if the weights in a folder are not those of its card, or its task is unknown."""
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
-    if compute_file_sha256(weights) != card.weights_sha256:
-        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
-    if card.task not in TASKS and card.own_task is None:
-        raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
+        Folders whose name begins with a dot are being written. Paths are text: hundreds of `Path` take a millisecond.
+        """
+        families = [os.path.join(folder, name) for name in _list_folder(folder) if not name.startswith(".")]
+        return [os.path.join(family, version, CARD_FILE) for family in families for version in _list_folder(family)]
 
 
 def _list_folder(folder: Path | str) -> list[str]:

@@ -16,19 +16,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_file, sync_folder
+from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
 from napari_medseg.core.json_model import DamagedFileError, read_json_model
-from napari_medseg.core.model_card import (
-    CARD_FILE,
-    WEIGHTS_FILE,
-    WORST_CASE_FILE,
-    CardReader,
-    ModelCard,
-    check_version_folder,
-    find_cards,
-    write_card,
-)
+from napari_medseg.core.model_card import CARD_FILE, CardReader, ModelCard, check_version_folder, copy_version
 from napari_medseg.core.project.file_state import KeptContent
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
@@ -90,7 +81,7 @@ class ModelRegistry:
         return sorted(cards, key=lambda card: (not card.is_of_default_family, card.name, -card.version))
 
     def get_card(self, model: str) -> ModelCard:
-        """Return the card of a version such as ``lungs-unet@3``, with the reason given at its promotion.
+        """Return the card of a version such as ``lungs-unet@4``, with the reason given at its promotion.
 
         Raises
         ------
@@ -111,6 +102,20 @@ class ModelRegistry:
         """Return the folder of the version of `find_roi_model`."""
         roi_model = self.find_roi_model(card)
         return None if roi_model is None else self.get_folder(roi_model.id)
+
+    def keep_copy(self, model: str) -> Path:
+        """Return a folder of a version that an update of the program does not remove; raises like `add`.
+
+        A bundled version is copied into the user's folder first; the copy takes its place once it has left the program.
+        """
+        version = self._get_version(model)
+        if not version.folder.is_relative_to(self.bundled_dir):
+            return version.folder
+        with lock_shared_folder(self.user_dir):
+            kept = self.user_dir / version.card.name / str(version.card.version)
+            if not kept.exists():
+                self._copy_version(self._cards.read(version.folder / CARD_FILE), version.folder)
+        return kept
 
     @property
     def tasks_dir(self) -> Path:
@@ -141,12 +146,15 @@ class ModelRegistry:
         for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
-            report_damage(f"{model} was live but is missing in {self.user_dir}; the previous version is used.")
+            report_damage(
+                f"{model} was live but is missing in {self.user_dir} and in this program. The version before it is "
+                "used; choose another in the list of models or with `medseg models promote`."
+            )
         bundled = {v.card.id for v in self._read_versions() if v.folder.is_relative_to(self.bundled_dir)}
         return next((card for card in cards.values() if card.id in bundled), None)
 
     def get_live_id(self, task: str) -> str:
-        """Return the id of the live version such as ``lungs-unet@3``; empty if there is none."""
+        """Return the id of the live version such as ``lungs-unet@4``; empty if there is none."""
         card = self.find_live_card(task)
         return "" if card is None else card.id
 
@@ -172,26 +180,20 @@ class ModelRegistry:
         card = CardReader().read(folder / CARD_FILE)
         check_version_folder(card, folder)
         with lock_shared_folder(self.user_dir):
-            card = self._copy_version(card, folder, reason)
+            card = card.model_copy(update={"version": self.find_next_version(card.name)}).add_promotion_reason(reason)
+            self._copy_version(card, folder)
         logger.info("added %s to %s", card.id, self.user_dir)
         return card
 
-    def _copy_version(self, card: ModelCard, folder: Path, reason: str) -> ModelCard:
+    def _copy_version(self, card: ModelCard, folder: Path) -> None:
+        """Copy a version into the user's folder, under the number of `card`; the lock is held."""
         for left in self.user_dir.glob(f".{'[0-9a-f]' * 8}"):  # of a process that was killed here
             shutil.rmtree(left, ignore_errors=True)
         beside = self.user_dir / f".{uuid.uuid4().hex[:8]}"
         try:
-            beside.mkdir(parents=True)
-            shutil.copyfile(folder / WEIGHTS_FILE, beside / WEIGHTS_FILE)
-            for name in (WORST_CASE_FILE, REPLAY_IMAGES_FILE):
-                if (folder / name).exists():
-                    shutil.copyfile(folder / name, beside / name)
-            card = card.model_copy(update={"version": self.find_next_version(card.name)}).add_promotion_reason(reason)
+            copy_version(card, folder, beside, (REPLAY_IMAGES_FILE,))
             target = self.user_dir / card.name / str(card.version)
             target.parent.mkdir(exist_ok=True)
-            write_card(card, beside / CARD_FILE)
-            for name in (WEIGHTS_FILE, CARD_FILE):
-                sync_file(beside / name)
             replace_file(beside, target)
             sync_folder(target.parent)
         except OSError as error:
@@ -200,7 +202,6 @@ class ModelRegistry:
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        return card
 
     def find_next_version(self, name: str) -> int:
         """Return the next version number of a family; numbers are never used twice."""
@@ -215,6 +216,7 @@ class ModelRegistry:
             if self.get_live_id(card.task) == model:
                 return card
             self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
+        self.keep_copy(model)
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
@@ -236,29 +238,32 @@ class ModelRegistry:
         return self.get_live_card(task)
 
     def _read_versions(self) -> tuple[_Version, ...]:
-        """Read every valid version; a user's version replaces a bundled one with the same id."""
-        cards = [*find_cards(self.bundled_dir), *find_cards(self.user_dir)]
+        """Read every valid version; a user's other version of the same id replaces a bundled one, a copy does not."""
+        cards = [*self._cards.find(self.bundled_dir), *self._cards.find(self.user_dir)]
         return self._kept_versions.read([self._live_file, *cards], lambda: self._read_cards(map(Path, cards)))
 
     def _read_cards(self, paths: Iterable[Path]) -> tuple[_Version, ...]:
         found: dict[str, _Version] = {}
-        changes = [change for history in self._read_live_file().tasks.values() for change in history]
-        reasons = {change.model: change.reason for change in changes if change.reason}
+        reasons = {
+            each.model: each.reason for of in self._read_live_file().tasks.values() for each in of if each.reason
+        }
         for path in filter(Path.exists, paths):
             try:
                 card = self._cards.read(path)
             except MedSegError as error:
                 report_damage(f"{path.parent} is ignored: {error}")
                 continue
+            if (bundled := found.get(card.id)) is not None:
+                if bundled.card.weights_sha256 == card.weights_sha256:
+                    continue
+                which = f"your own {card.id} hides the one that came with the program"
+                report_damage(f"{which}. To use that too: medseg models add {bundled.folder}")
             found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
         return tuple(found.values())
 
     def _get_version(self, model: str) -> _Version:
-        return look_up(
-            {version.card.id: version for version in self._read_versions()},
-            model,
-            problem=f"there is no model {model!r}",
-        )
+        versions = {version.card.id: version for version in self._read_versions()}
+        return look_up(versions, model, problem=f"there is no model {model!r}")
 
     def _build_live_stack(self, task: str) -> list[str]:
         """List the promoted versions, the live one last: a promotion adds an entry, a roll-back removes one."""
@@ -272,11 +277,10 @@ class ModelRegistry:
 
     def _read_live_file(self) -> _LiveFile:
         """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
-        path = self._live_file
+        if not (path := self._live_file).exists():
+            return _LiveFile()
         complaint = "cannot be read, so it is not known which model is live"
         advice = "The bundled models are live until you promote another; restore the file from a backup, or promote."
-        if not path.exists():
-            return _LiveFile()
         try:
             return self._kept_changes.read([path], lambda: read_json_model(path, _LiveFile, complaint, advice))
         except MedSegError as error:
@@ -284,8 +288,7 @@ class ModelRegistry:
             return _LiveFile()
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
-        tasks = self._read_live_file().tasks
-        if not tasks:
+        if not (tasks := self._read_live_file().tasks):
             self._set_damaged_live_file_aside()
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
         atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")

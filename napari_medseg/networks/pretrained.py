@@ -46,7 +46,7 @@ def initialise_encoder(
         The network, and the architecture that it was built from.
     source
         ``"imagenet"`` or another name of published weights in smp, such as ``"swsl"``: from the Hugging Face hub or its
-        local cache. A version such as ``"lungs-unet@3"``: its encoder. A path of a safetensors file. ``"none"``: keep
+        local cache. A version such as ``"lungs-unet@4"``: its encoder. A path of a safetensors file. ``"none"``: keep
         the random weights.
     weights_dir
         Base folder of relative paths.

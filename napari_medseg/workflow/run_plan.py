@@ -79,7 +79,7 @@ def plan_run(ws: Workspace, task: Task, request: RunRequest) -> RunPlan:
     is_other = rival is not None and (start is not None or rival != base)
     chosen = {
         "roi_model": "" if roi_folder is None else str(roi_folder.absolute()),
-        "compare_with": str(ws.registry.get_folder(rival.id).absolute()) if rival is not None and is_other else "",
+        "compare_with": str(ws.registry.keep_copy(rival.id).absolute()) if rival is not None and is_other else "",
     }
     recipe = update_recipe(update_recipe(recipe, request.changes.recipe), {"run": chosen})
     if start is not None and base is not None and (start.weights_from or recipe.fine_tuning.replay_share):
@@ -96,7 +96,7 @@ def _make_recipe(
     version = ws.registry.find_next_version(name)
     if base is None or start is not None:
         return make_first_model_recipe(task, name, version, request.budget_s, request.seed)
-    folder = str(ws.registry.get_folder(base.id).absolute())
+    folder = str(ws.registry.keep_copy(base.id).absolute())  # a paused run goes on after an update of the program
     recipe = make_fine_tuning_recipe(folder, name, version, request.budget_s, request.seed)
     presets = {"preset": task.augmentation, "replay_preset": task.replay_augmentation}
     return update_recipe(recipe, {"augmentation": presets})

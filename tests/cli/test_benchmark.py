@@ -1,4 +1,4 @@
-"""`medseg benchmark`: the bundled suites are found by their letter; no row is trained here."""
+"""`medseg benchmark`: the bundled suites are found by their name or letter; no row is trained here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,15 @@ import pytest
 Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize(("suite", "message"), [("a", "'no-such-row'"), ("no-such-suite.toml", "no-such-suite.toml")])
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ("a", "'no-such-row'"),
+        ("D_lesions", "'no-such-row'"),
+        ("no-such-suite.toml", "no-such-suite.toml"),
+        ("f", "choose among a_lungs_pspnet, b_"),
+    ],
+)
 def test_an_unknown_suite_or_row_is_one_line(medseg: Call, tmp_path: Path, suite: str, message: str) -> None:
     code, out, err = medseg("benchmark", suite, "--row", "no-such-row", "--out", tmp_path / "out")
     assert (code, out) == (1, "")

@@ -58,6 +58,45 @@ def test_add_gives_the_next_number_and_changes_nothing_live(registry: ModelRegis
     assert read_card(candidate / "card.json").version == 1, "the candidate itself stays as it was"
 
 
+def test_a_kept_version_outlives_an_update_of_the_program(registry: ModelRegistry, tmp_path: Path) -> None:
+    old = registry.get_folder("lungs-unet@1")
+    kept = registry.keep_copy("lungs-unet@1")
+    assert kept == registry.keep_copy("lungs-unet@1") == registry.user_dir / "lungs-unet" / "1"
+    assert registry.get_folder("lungs-unet@1") == old, "the program still brings it"
+    assert registry.get_live_id("lungs") == "lungs-unet@1"
+    with pytest.raises(MedSegError, match="no earlier one"):
+        registry.roll_back("lungs")
+    shutil.rmtree(old)
+    make_version(tmp_path / "bundled" / "lungs-unet" / "4", version=4, weights=b"of the update")
+    assert registry.get_live_id("lungs") == "lungs-unet@4", "nobody had chosen the old one"
+    assert registry.get_folder("lungs-unet@1") == kept
+    assert (kept / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_what_a_person_made_live_stays_live_after_an_update(registry: ModelRegistry, tmp_path: Path) -> None:
+    own = registry.add(make_version(tmp_path / "run", weights=b"own"))
+    registry.promote(own.id)
+    registry.promote("lungs-unet@1")
+    shutil.rmtree(registry.get_folder("lungs-unet@1"))
+    make_version(tmp_path / "bundled" / "lungs-unet" / "4", version=4, weights=b"of the update")
+    assert registry.get_live_id("lungs") == "lungs-unet@1"
+    assert registry.roll_back("lungs").id == own.id
+    assert registry.roll_back("lungs").id == "lungs-unet@4"
+
+
+def test_an_own_version_hides_a_bundled_one_of_its_number_and_says_so(
+    registry: ModelRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = registry.add(make_version(tmp_path / "run", weights=b"own"))
+    bundled = make_version(tmp_path / "bundled" / "lungs-unet" / "2", version=2, weights=b"of the update")
+    assert own.id == "lungs-unet@2"
+    for _ in range(3):
+        assert registry.get_folder("lungs-unet@2") == registry.user_dir / "lungs-unet" / "2"
+    (record,) = caplog.records
+    assert f"medseg models add {bundled}" in record.message
+    assert registry.add(bundled).id == "lungs-unet@3"
+
+
 def test_promote_and_roll_back_walk_through_history(registry: ModelRegistry, tmp_path: Path) -> None:
     for number in (2, 3):
         registry.add(make_version(tmp_path / f"run{number}", weights=b"%d" % number))

@@ -317,7 +317,7 @@ def make_benchmark(folder: Path) -> list[Path]:
     (folder / "changes.toml").write_text('[recipe.schedule]\nn_epochs = 5\n[architecture]\nname = "Unet"\n')
     (folder / "changes.json").write_text('{"recipe": {"schedule": {"n_epochs": 5}}}')
     (folder / "base.json").write_bytes((ROOT / "training/recipes/lungs.json").read_bytes())
-    (folder / "suite.toml").write_bytes((ROOT / "training/suites/a.toml").read_bytes())
+    (folder / "suite.toml").write_bytes((ROOT / "training/suites/a_lungs_pspnet.toml").read_bytes())
     return [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
 
 

@@ -146,7 +146,7 @@ def test_weights_that_cannot_be_had_are_an_error_that_says_what_to_do(
 ) -> None:
     with pytest.raises(MedSegError) as caught:
         start(f"unet:{encoder}", "imagenet", 1)
-    for part in (encoder, "Hugging Face", "model.safetensors", "safetensors file", "lungs-unet@3", '"none"'):
+    for part in (encoder, "Hugging Face", "model.safetensors", "safetensors file", "lungs-unet@4", '"none"'):
         assert part in str(caught.value)
     assert not any(path.is_file() for path in hub_cache.rglob("*"))
 
@@ -162,8 +162,8 @@ def test_only_the_pickle_of_a_repository_is_not_enough(start: Start, hub_cache: 
 
 
 def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
-    taught = encoder_state(load_version(BUNDLED / "lungs-unet" / "3")[0])
-    grey, rgb = (encoder_state(start("fpn:mobilenet_v2", "lungs-unet@3", n)) for n in (1, 3))
+    taught = encoder_state(load_version(BUNDLED / "lungs-unet" / "4")[0])
+    grey, rgb = (encoder_state(start("fpn:mobilenet_v2", "lungs-unet@4", n)) for n in (1, 3))
     assert all(torch.equal(tensor, taught[name]) for name, tensor in grey.items())
     torch.testing.assert_close(rgb["features.0.0.weight"].sum(1, keepdim=True), taught["features.0.0.weight"])
 
@@ -171,9 +171,9 @@ def test_the_encoder_of_a_version_can_be_the_start(start: Start) -> None:
 @pytest.mark.parametrize(
     ("text", "source", "named"),
     [
-        ("unet:resnet18", "lungs-unet@3", "is mobilenet_v2, that of this network is resnet18"),
-        ("unet:resnet18", "lungs-unet@99", "lungs-unet@3"),
-        ("fcn", "lungs-unet@3", "that of this network is resnet50"),
+        ("unet:resnet18", "lungs-unet@4", "is mobilenet_v2, that of this network is resnet18"),
+        ("unet:resnet18", "lungs-unet@99", "lungs-unet@4"),
+        ("fcn", "lungs-unet@4", "that of this network is resnet50"),
         ("conv_unet", "imagenet", 'conv_unet has no weights "imagenet"'),
         ("unet:dpn68b", "imagenet", r"imagenet\+5k"),
         ("unet:resnet18", "gone.safetensors", "there is no file"),
@@ -241,6 +241,6 @@ def test_a_start_is_described_for_cards(tmp_path: Path) -> None:
     architecture = Architecture(name="segnet", encoder="", in_channels=1, classes=2)
     (tmp_path / "mine.safetensors").write_bytes(b"weights")
     assert describe_encoder_weights(architecture, "imagenet", tmp_path) == "imagenet (vgg16_bn)"
-    assert describe_encoder_weights(architecture, "lungs-unet@3", tmp_path) == "lungs-unet@3"
+    assert describe_encoder_weights(architecture, "lungs-unet@4", tmp_path) == "lungs-unet@4"
     said = describe_encoder_weights(architecture, "mine.safetensors", tmp_path)
     assert said == f"file mine.safetensors (sha256 {hashlib.sha256(b'weights').hexdigest()})"

@@ -158,16 +158,16 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
 def _promote_and_roll_back(widget: MedSegWidget) -> None:
     registry, improve = widget.workspace.registry, widget.dock.retrain_panel
     improve._promote_button.click()
-    assert registry.get_live_card("lungs").id == "lungs-unet@3", "one case is not enough to call it better"
+    assert registry.get_live_card("lungs").id == "lungs-unet@4", "one case is not enough to call it better"
     improve.prompt._reason.setText("this is a test")
     improve.prompt.press_answer("Promote anyway")
     live = registry.get_live_card("lungs")
-    assert live.id == "lungs-unet@4"
-    assert live.lineage.parent == "lungs-unet@3"
+    assert live.id == "lungs-unet@5"
+    assert live.lineage.parent == "lungs-unet@4"
     assert live.lineage.promotion_reason == "this is a test"
-    assert widget.dock.case_panel._model.currentText() == "lungs-unet@4 live"
+    assert widget.dock.case_panel._model.currentText() == "lungs-unet@5 live"
     improve._roll_back.menu().actions()[0].trigger()
-    assert registry.get_live_card("lungs").id == "lungs-unet@3"
+    assert registry.get_live_card("lungs").id == "lungs-unet@4"
 
 
 def _labels(widget: MedSegWidget, name: str) -> Any:

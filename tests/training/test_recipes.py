@@ -204,6 +204,6 @@ def test_the_five_systems_are_a_few_lines_for_own_images(path: Path, data: Path,
     fill_run(own, check_folder_data(own).cases, [], tmp_path / "run", small)
     assert train([str(tmp_path / "run")]) == 0, (tmp_path / "run" / "events.jsonl").read_text()
     version = Predictor.load(tmp_path / "run")
-    members = {"e": 5}.get(path.stem, 1)
+    members = {"e_lungs_inception_unet": 5}.get(path.stem, 1)
     assert version.card.architecture.options.get("n_members", 1) == members
     assert version.card.architecture.name == (changes.architecture["name"] if members == 1 else "ensemble")

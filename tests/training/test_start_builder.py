@@ -96,18 +96,18 @@ def test_where_nobody_publishes_weights_it_goes_on_and_says_so(fill: Fill, hub_c
 
 def test_a_version_lends_its_network_without_being_named(fill: Fill) -> None:
     base = fill(RecipeOverrides())
-    assert base.card.lineage.began_with == "lungs-unet@3"
+    assert base.card.lineage.began_with == "lungs-unet@4"
     assert base.encoder_weights == ""
 
 
 def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp_path: Path) -> None:
-    network, card = load_version(BUNDLED / "lungs-unet" / "3")
+    network, card = load_version(BUNDLED / "lungs-unet" / "4")
     save_file(network.get_submodule("encoder").state_dict(), tmp_path / "mine.safetensors")
     base = fill(RecipeOverrides(weights=str(tmp_path / "mine.safetensors")))
     assert base.card.lineage.began_with.startswith("file mine.safetensors (sha256 ")
     shutil.rmtree(tmp_path / "run")
     folder = tmp_path / "registry" / "my-model" / "2"
-    shutil.copytree(BUNDLED / "lungs-unet" / "3", folder)
+    shutil.copytree(BUNDLED / "lungs-unet" / "4", folder)
     content = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(content | {"name": "my-model", "version": 2}))
     with pytest.raises(MedSegError, match="my-model@2"):
@@ -118,7 +118,7 @@ def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp
 
 
 def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cache: Path, tmp_path: Path) -> None:
-    _, card = load_version(BUNDLED / "lungs-unet" / "3")
+    _, card = load_version(BUNDLED / "lungs-unet" / "4")
     plain = card.model_copy(update={"lineage": Lineage(), "weaknesses": [], "licence": ""})
     resnet = Architecture(name="unet", encoder="resnet18", in_channels=1, classes=3)
     start = StartPlan(card=plain.model_copy(update={"architecture": resnet}))
@@ -129,8 +129,8 @@ def test_a_project_s_new_network_does_not_begin_at_random_unsaid_either(hub_cach
     said = read_card(tmp_path / "a" / "card.json")
     assert said.lineage.began_with == "random weights, as asked for"
     assert said.weaknesses == ["its training began with random weights, as asked for"]
-    own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@3"})
+    own = start.model_copy(update={"card": plain, "encoder_weights": "lungs-unet@4"})
     build_start_version(own, tmp_path / "b", 0)
     built = read_card(tmp_path / "b" / "card.json")
-    assert built.lineage.began_with == "lungs-unet@3"
-    assert built.licence == f"began with weights of lungs-unet@3: {card.licence}", "as in a run on folders"
+    assert built.lineage.began_with == "lungs-unet@4"
+    assert built.licence == f"began with weights of lungs-unet@4: {card.licence}", "as in a run on folders"

@@ -1,6 +1,7 @@
 """What a network starts from, as it is decided before there is a network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def new_card() -> ModelCard:
 
 def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donors: list[Donor]) -> None:
     for kind, expected in (
-        ("grey", "lungs-unet@3"),
+        ("grey", "lungs-unet@4"),
         ("endoscopy", "instruments-unet@1"),
         ("histology", "nuclei-unet@1"),
     ):
@@ -121,8 +122,13 @@ def test_a_recipe_of_a_base_model_names_its_start(bundled: ModelRegistry, tmp_pa
     parent = plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@1", "encoder_weights": "imagenet"})
     assert (parent.source, Path(parent.weights_from)) == (StartSource.VERSION, bundled.get_folder("lungs-unet@1"))
     assert parent.card.lineage == Lineage(parent="lungs-unet@1")
-    folder = str(bundled.get_folder("lungs-unet@3"))
-    assert plan_base_model(new_card(), **nothing | {"weights_from": folder}).card.lineage.began_with == "lungs-unet@3"
+    kept = tmp_path / "lungs-unet" / "2"
+    shutil.copytree(bundled.get_folder("lungs-unet@1"), kept)
+    assert plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@2"}).weights_from == str(kept)
+    with pytest.raises(MedSegError, match="Put its folder at lungs-unet/99 in "):
+        plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@99"})
+    folder = str(bundled.get_folder("lungs-unet@4"))
+    assert plan_base_model(new_card(), **nothing | {"weights_from": folder}).card.lineage.began_with == "lungs-unet@4"
     unnamed = plan_base_model(new_card(), **nothing)
     assert unnamed.source is StartSource.RANDOM
     assert unnamed.card.weaknesses[-1].endswith("as the recipe names neither parent nor encoder_weights")

@@ -308,7 +308,7 @@ def test_a_real_run_is_started_reattached_cancelled_and_promoted(
     folder = run_control.get_run_folder(ws, run)
     recipe = read_recipe(folder / "recipe.json")
     assert (recipe.run.version, recipe.run.budget_s, recipe.run.seed) == (2, 600.0, 3)
-    assert Path(recipe.run.base) == tmp_path / "bundled" / "lungs-unet" / "1"
+    assert Path(recipe.run.base) == tmp_path / "registry" / "lungs-unet" / "1"
     assert read_snapshot(folder / "snapshot.json").filter_by_role(Role.HOLD_OUT)
     assert read_earlier_comparisons(folder) == 0
     with pytest.raises(MedSegError, match="under way"):

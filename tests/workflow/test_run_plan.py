@@ -53,7 +53,7 @@ def test_a_run_from_another_version_has_to_beat_the_live_one(two: Workspace) -> 
     older = begun(two, "lungs-unet@1")
     assert older.base is not None
     assert older.base.id == "lungs-unet@1"
-    assert older.recipe.run.base == str(two.registry.get_folder("lungs-unet@1"))
+    assert older.recipe.run.base == str(two.registry.keep_copy("lungs-unet@1"))
     assert older.recipe.run.compare_with == str(two.registry.get_folder("lungs-unet@2"))
     assert older.baseline == two.registry.get_live_card("lungs")
     assert begun(two, "lungs-unet@2").recipe.run.compare_with == ""

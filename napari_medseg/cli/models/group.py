@@ -16,7 +16,7 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks.custom_task import extends
 
 app = typer.Typer(no_args_is_help=True, help="List, show, add, promote and measure models.")
-ModelArgument = Annotated[str, typer.Argument(help="Version, such as lungs-unet@3.")]
+ModelArgument = Annotated[str, typer.Argument(help="Version, such as lungs-unet@4.")]
 
 
 @app.command("list")

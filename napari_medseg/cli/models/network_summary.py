@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NetworkArgument = Annotated[
     str,
-    typer.Argument(help="Architecture, such as segnet or deeplabv3plus:resnet50, or version, such as lungs-unet@3."),
+    typer.Argument(help="Architecture, such as segnet or deeplabv3plus:resnet50, or version, such as lungs-unet@4."),
 ]
 ChannelsOption = Annotated[
     int | None, typer.Option(min=1, help="Input channels.", show_default="3, or those of the version")

@@ -10,7 +10,7 @@ from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.inference.events import PredictionNotice, PredictionResult
 from napari_medseg.workflow.workspace import PACKAGE_DIR
 
-MODEL_FOLDER = BUNDLED_MODELS / "lungs-unet" / "3"
+MODEL_FOLDER = BUNDLED_MODELS / "lungs-unet" / "4"
 SLICE = PACKAGE_DIR / "samples" / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 LABELS = PACKAGE_DIR / "samples" / "ct_a0001" / "labels" / "A0001_z031.tif"
 MIN_DICE = 0.9

@@ -37,7 +37,7 @@ def test_an_architecture_is_summarised_as_a_table(
 
 def test_a_version_is_summarised_with_its_own_channels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place = ("--registry", str(tmp_path), "--json", "--device", "cpu", "--precision", "fp32")
-    code, out, _ = run(capsys, "lungs-unet@3", "--side", "64", "--depth", "1", *place)
+    code, out, _ = run(capsys, "lungs-unet@4", "--side", "64", "--depth", "1", *place)
     assert code == 0
     found = json.loads(out)
     assert found["architecture"]["in_channels"] == 1
@@ -52,8 +52,8 @@ def test_a_version_is_summarised_with_its_own_channels(capsys: pytest.CaptureFix
     [
         (("vnet",), "inception_unet"),
         (("deeplabv3plus:xception",), "tu-xception65"),
-        (("lungs-unet@99",), "lungs-unet@3"),
-        (("lungs-unet@3", "--channels", "3"), "Leave --channels"),
+        (("lungs-unet@99",), "lungs-unet@4"),
+        (("lungs-unet@4", "--channels", "3"), "Leave --channels"),
         (("conv_unet", "--precision", "fp8"), "bf16"),
     ],
 )

@@ -117,7 +117,7 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
         *("--epochs", 1, "--recipe", tmp_path / "small.json", "--out", run_dir, "--skip-mismatches", "--json"),
     )
     assert code == 0, err
-    assert read_card(run_dir / "card.json").lineage.began_with == "lungs-unet@3"
+    assert read_card(run_dir / "card.json").lineage.began_with == "lungs-unet@4"
     answer = json.loads(out)
     assert (answer["model"], answer["task"]) == ("my-chest@1", "my-chest")
     assert answer["hold_out"][0]["n_images"] == 2

@@ -32,7 +32,7 @@ def test_neighbouring_slices_are_on_one_side(recipe: ModelRecipe) -> None:
 
 
 def test_the_lesion_model_is_judged_by_eight_slices() -> None:
-    for recipe in (RECIPES["covid"], RECIPES["suite d"]):
+    for recipe in (RECIPES["covid"], RECIPES["suite d_lesions"]):
         held_out = set(recipe.sources[0].hold_out)
         assert held_out == {"014", "015", "016", "019", "044", "045", "047", "049"}
         assert not held_out & set(recipe.sources[0].validate_on)

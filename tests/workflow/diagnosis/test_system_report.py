@@ -48,7 +48,7 @@ def test_the_report_has_all_sections_and_changes_nothing(tmp_path: Path) -> None
     assert list(report.sections) == ["versions", "devices", "memory and disk", "encodings", "models"]
     assert {"python", "napari", "torch", "CUDA of torch", "NVIDIA driver"} <= report.sections["versions"].keys()
     assert report.sections["devices"]["cpu"].startswith("CPU; computes in ")
-    assert report.sections["models"]["lungs"] == "2 versions, lungs-unet@3 is live"
+    assert report.sections["models"]["lungs"] == "2 versions, lungs-unet@4 is live"
     assert report.sections["memory and disk"]["shared memory"].startswith("works")
     assert not (tmp_path / "none").exists()
     assert not (tmp_path / "registry").exists()
