@@ -16,9 +16,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_folder
+from napari_medseg.core.atomic_io import atomic_write_text, replace_file, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
-from napari_medseg.core.json_model import DamagedFileError, read_json_model
+from napari_medseg.core.json_model import read_json_model, set_damaged_aside
 from napari_medseg.core.model_card import CARD_FILE, CardReader, ModelCard, check_version_folder, copy_version
 from napari_medseg.core.project.file_state import KeptContent
 from napari_medseg.core.project.lock import lock_shared_folder
@@ -289,14 +289,6 @@ class ModelRegistry:
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
         if not (tasks := self._read_live_file().tasks):
-            self._set_damaged_live_file_aside()
+            set_damaged_aside(self._live_file, _LiveFile)
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
         atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")
-
-    def _set_damaged_live_file_aside(self) -> None:
-        """Keep a damaged `live.json` under another name; raise `MedSegError` if the file cannot be read at all."""
-        if (path := self._live_file).exists():
-            try:
-                read_json_model(path, _LiveFile, "cannot be read", "Ask for permission, or move the file away.")
-            except DamagedFileError:
-                report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
