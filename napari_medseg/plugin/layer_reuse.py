@@ -82,11 +82,9 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
 
     The layer is read-only until `show_labels` is called, and forgets its history and its tool.
     """
+    _set_ndim(layer, beside.ndim)
     layer.editable = False
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
-        if layer.ndim != beside.ndim:
-            layer.data = np.zeros((1,) * beside.ndim, layer.data.dtype)
-            layer.editable = False
         for name, value in layers.make_labels_arguments(beside, case).items():
             if name == "features":
                 layer.features = {} if value is None else value
@@ -104,9 +102,8 @@ def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
 
 def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray[Any]) -> None:
     limits = arguments.pop("contrast_limits")
+    _set_ndim(layer, len(arguments["scale"]))
     with layer._block_refresh():  # else napari slices and uploads the old image again for each attribute
-        if layer.ndim != len(arguments["scale"]):
-            layer.data = pixels  # first, because the attributes have a value for each dimension
         for name in ("scale", "units", "axis_labels", "metadata", "name"):
             if not _are_equal(getattr(layer, name), arguments[name]):
                 setattr(layer, name, arguments[name])
@@ -114,6 +111,12 @@ def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray
             layer.contrast_limits_range = limits
             layer.contrast_limits = limits
     layer.data = pixels
+
+
+def _set_ndim(layer: ImageLayer | Labels, ndim: int) -> None:
+    """Give a layer data of other dimensions, of one voxel; its attributes have a value for each dimension."""
+    if layer.ndim != ndim:
+        layer.data = np.zeros((1,) * ndim + layer.data.shape[layer.ndim :], layer.data.dtype)  # colours stay
 
 
 def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
