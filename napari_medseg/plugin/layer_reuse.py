@@ -82,6 +82,7 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
 
     The layer is read-only until `show_labels` is called, and forgets its history and its tool.
     """
+    had_units = [str(unit) for unit in layer.units]
     _set_ndim(layer, beside.ndim)
     layer.editable = False
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
@@ -91,6 +92,8 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
             elif name == "colormap" or not _are_equal(getattr(layer, name), value):
                 setattr(layer, name, value)
         layer.name = f"{layer.name} (no labels yet)"
+    if had_units != [str(unit) for unit in layer.units]:
+        beside.refresh()  # napari chose its slice while one layer had millimetres and the other one pixels
 
 
 def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
