@@ -82,7 +82,9 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
 
     The layer is read-only until `show_labels` is called, and forgets its history and its tool.
     """
-    had_units = [str(unit) for unit in layer.units]
+    has_other_unit = layer.units[-1] != beside.units[-1]
+    if has_other_unit:  # before the dimensions, because napari draws then, and warns of millimetres beside pixels
+        layer.units = (beside.units[-1],) * layer.ndim
     _set_ndim(layer, beside.ndim)
     layer.editable = False
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
@@ -92,7 +94,7 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
             elif name == "colormap" or not _are_equal(getattr(layer, name), value):
                 setattr(layer, name, value)
         layer.name = f"{layer.name} (no labels yet)"
-    if had_units != [str(unit) for unit in layer.units]:
+    if has_other_unit:
         beside.refresh()  # napari chose its slice while one layer had millimetres and the other one pixels
 
 
