@@ -157,11 +157,14 @@ def test_the_layers_also_show_images_of_other_dimensions_and_units(
     before[1].paint((1,) * before[1].ndim, 2)
     image = replace(KINDS[second], pixels=KINDS[second].pixels.copy() + 1)
     show(window, image)
-    assert layers_of(window) == before
+    differs_in_both = {first, second} in ({"slice", "volume in pixels"}, {"volume", "pixels"})
+    assert (layers_of(window) == before) != differs_in_both
     check_like_new(window, image)
-    before[1].paint((1,) * before[1].ndim, 1)
+    shown = layers_of(window)[1]
+    shown.paint((1,) * shown.ndim, 1)
     window.case_controller.open(before_case, KINDS[first])
-    assert before[1].data[(1,) * before[1].ndim] == 2
+    shown = layers_of(window)[1]
+    assert shown.data[(1,) * shown.ndim] == 2
     check_like_new(window, KINDS[first])
 
 

@@ -137,6 +137,9 @@ class OpenCase:
 
     def find_reusable_layers(self, viewer: "Viewer", following: Image) -> ReusableLayers:
         """Return the layers that can show another image and its labels, or `None`."""
+        has_other_unit = layers.get_display_unit(self.image) != layers.get_display_unit(following)
+        if has_other_unit and len(self.image.spatial_axes) != len(following.spatial_axes):
+            return None, None  # napari draws while the dimensions change, and warns of two units
         if self.borrowed or not layer_reuse.can_show_image(viewer, self.image_layer, self.case, following):
             return None, None
         labels = self.labels_layer or self.empty_layer
