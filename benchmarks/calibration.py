@@ -31,8 +31,8 @@ MODELS = ROOT / "napari_medseg" / "models"
 RECIPE_OF = {
     "lungs-unet/1": "lungs",
     "lungs-unet/4": "lungs-4",
-    "covid-unet/1": "covid",
-    "nuclei-unet/1": "nuclei",
+    "covid-unet/2": "covid-2",
+    "nuclei-unet/2": "nuclei-2",
     "instruments-unet/1": "instruments",
 }
 """The recipe of each bundled version."""

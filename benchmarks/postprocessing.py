@@ -57,7 +57,7 @@ def benchmark_nuclei(repeats: int) -> list[dict[str, Any]]:
     from cellpose.dynamics import compute_masks, labels_to_flows
 
     truth = make_nuclei_phantom()
-    numbers = read_card(MODELS / "nuclei-unet" / "1" / "card.json").instances or InstanceSeparation(levels=[0.0, 0.5])
+    numbers = read_card(MODELS / "nuclei-unet" / "2" / "card.json").instances or InstanceSeparation(levels=[0.0, 0.5])
     depth = compute_depth_classes(truth, numbers.levels) / len(numbers.levels) * CORE_DEPTH
     depth = ndimage.gaussian_filter(depth, 1.0).round().astype(np.uint8)  # as soft as a network's
     inside = truth > 0

@@ -49,7 +49,7 @@ def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donor
     for kind, expected in (
         ("grey", "lungs-unet@4"),
         ("endoscopy", "instruments-unet@1"),
-        ("histology", "nuclei-unet@1"),
+        ("histology", "nuclei-unet@2"),
     ):
         start = plan_first_model(make_custom_task("x", ["a", "b"], kind=kind), "x-unet", donors)
         donor = next(card for card, _ in donors if card.id == expected)
@@ -100,8 +100,8 @@ def test_a_project_starts_from_the_live_version_or_the_one_that_is_named(bundled
     assert base == bundled.get_card("lungs-unet@1")
     assert plan_project_run(bundled, task, base, RecipeOverrides()) is None, "it goes on learning"
     assert choose_base_version(bundled, make_custom_task("x", ["a"], kind="grey")) is None
-    with pytest.raises(MedSegError, match=r"there is no version 'nuclei-unet@1' of the task 'lungs'"):
-        choose_base_version(bundled, task, "nuclei-unet@1")
+    with pytest.raises(MedSegError, match=r"there is no version 'nuclei-unet@2' of the task 'lungs'"):
+        choose_base_version(bundled, task, "nuclei-unet@2")
 
 
 def test_the_first_model_of_a_project_that_no_version_fits_says_that_it_is_random(tmp_path: Path) -> None:
