@@ -24,10 +24,12 @@ class Pause:
     """The longest pause of one step, and where the main thread was, in shares of what was seen.
 
     `busy_ms` is the time that the main thread computed in the longest pause: on a busy machine the rest is waiting.
+    `longest_busy_ms` is the longest time that it computed in any pause; `where` tells where it was in that one.
     """
 
     longest_ms: float
     busy_ms: float
+    longest_busy_ms: float
     over_60_ms: int
     seconds: float
     where: dict[str, float]
@@ -82,15 +84,17 @@ class PauseMeter:
                 self._stacks.append(_read_stack(sys._current_frames()[self._main]))
 
     def _summarise(self, seconds: float) -> Pause:
-        gap, busy, stacks = max(self._gaps, key=lambda entry: entry[0])
+        gap, busy, _ = max(self._gaps, key=lambda entry: entry[0])
+        _, longest_busy, stacks = max(self._gaps, key=lambda entry: entry[1])
         kinds = Counter(map(_classify, stacks))
         deepest = Counter(" < ".join(_shorten(line) for line in reversed(stack[-6:])) for stack in stacks)
         return Pause(
             round(gap * 1000, 1),
             round(busy * 1000, 1),
+            round(longest_busy * 1000, 1),
             sum(length > 0.06 for length, _, _ in self._gaps),
             round(seconds, 2),
-            {kind: round(count / len(stacks), 2) for kind, count in kinds.most_common()},
+            {kind: round(count / max(1, len(stacks)), 2) for kind, count in kinds.most_common()},
             dict(deepest.most_common(4)),
         )
 

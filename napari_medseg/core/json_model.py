@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from napari_medseg.core.atomic_io import read_file
-from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.atomic_io import read_file, set_aside
+from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 
 MAX_ERRORS_LISTED = 20
 
@@ -45,6 +45,15 @@ def read_json_model(path: Path, model: type[Model], complaint: str, advice: str)
         raise MedSegError(f"{path} {complaint}: {get_reason(error)}. {advice}") from error
     except ValidationError as error:
         raise DamagedFileError(f"{path} {complaint}: {format_validation_error(error)}. {advice}") from error
+
+
+def set_damaged_aside(path: Path, model: type[BaseModel]) -> None:
+    """Keep a damaged file under another name and report it; raise `MedSegError` if it cannot be read at all."""
+    if path.exists():
+        try:
+            read_json_model(path, model, "cannot be read", "Ask for permission, or move the file away.")
+        except DamagedFileError:
+            report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
 
 
 def parse_json(content: str | bytes) -> Any:  # noqa: ANN401 - what a file holds is known after it was checked

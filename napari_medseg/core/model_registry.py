@@ -8,6 +8,7 @@ last entry determines the live version. Each change is made under the lock of th
 import logging
 import shutil
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, replace_file, set_aside, sync_folder
+from napari_medseg.core.atomic_io import atomic_write_text, replace_file, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
-from napari_medseg.core.json_model import DamagedFileError, read_json_model
+from napari_medseg.core.json_model import read_json_model, set_damaged_aside
 from napari_medseg.core.model_card import CARD_FILE, CardReader, ModelCard, check_version_folder, copy_version
+from napari_medseg.core.project.file_state import KeptContent
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
@@ -68,7 +70,10 @@ class ModelRegistry:
     def __init__(self, user_dir: Path, bundled_dir: Path) -> None:
         self.user_dir = user_dir
         self.bundled_dir = bundled_dir
+        self._live_file = user_dir / LIVE_FILE
         self._cards = CardReader()
+        self._kept_versions = KeptContent[tuple[_Version, ...]]()
+        self._kept_changes = KeptContent[_LiveFile]()
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
@@ -145,8 +150,8 @@ class ModelRegistry:
                 f"{model} was live but is missing in {self.user_dir} and in this program. The version before it is "
                 "used; choose another in the list of models or with `medseg models promote`."
             )
-        bundled = [card for card in cards.values() if self.get_folder(card.id).is_relative_to(self.bundled_dir)]
-        return bundled[0] if bundled else None
+        bundled = {v.card.id for v in self._read_versions() if v.folder.is_relative_to(self.bundled_dir)}
+        return next((card for card in cards.values() if card.id in bundled), None)
 
     def get_live_id(self, task: str) -> str:
         """Return the id of the live version such as ``lungs-unet@4``; empty if there is none."""
@@ -232,25 +237,29 @@ class ModelRegistry:
             self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
         return self.get_live_card(task)
 
-    def _read_versions(self) -> list[_Version]:
+    def _read_versions(self) -> tuple[_Version, ...]:
         """Read every valid version; a user's other version of the same id replaces a bundled one, a copy does not."""
+        cards = [*self._cards.find(self.bundled_dir), *self._cards.find(self.user_dir)]
+        return self._kept_versions.read([self._live_file, *cards], lambda: self._read_cards(map(Path, cards)))
+
+    def _read_cards(self, paths: Iterable[Path]) -> tuple[_Version, ...]:
         found: dict[str, _Version] = {}
-        changes = [change for history in self._read_live_file().tasks.values() for change in history]
-        reasons = {change.model: change.reason for change in changes if change.reason}
-        for root in (self.bundled_dir, self.user_dir):
-            for path in sorted(root.glob(f"[!.]*/*/{CARD_FILE}")):
-                try:
-                    card = self._cards.read(path)
-                except MedSegError as error:
-                    report_damage(f"{path.parent} is ignored: {error}")
+        reasons = {
+            each.model: each.reason for of in self._read_live_file().tasks.values() for each in of if each.reason
+        }
+        for path in filter(Path.exists, paths):
+            try:
+                card = self._cards.read(path)
+            except MedSegError as error:
+                report_damage(f"{path.parent} is ignored: {error}")
+                continue
+            if (bundled := found.get(card.id)) is not None:
+                if bundled.card.weights_sha256 == card.weights_sha256:
                     continue
-                if (bundled := found.get(card.id)) is not None:
-                    if bundled.card.weights_sha256 == card.weights_sha256:
-                        continue
-                    advice = f"To use that too: medseg models add {bundled.folder}"
-                    report_damage(f"your own {card.id} hides the one that came with the program. {advice}")
-                found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
-        return list(found.values())
+                which = f"your own {card.id} hides the one that came with the program"
+                report_damage(f"{which}. To use that too: medseg models add {bundled.folder}")
+            found[card.id] = _Version(card.add_promotion_reason(reasons.get(card.id, "")), path.parent)
+        return tuple(found.values())
 
     def _get_version(self, model: str) -> _Version:
         versions = {version.card.id: version for version in self._read_versions()}
@@ -268,29 +277,18 @@ class ModelRegistry:
 
     def _read_live_file(self) -> _LiveFile:
         """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
-        path = self.user_dir / LIVE_FILE
-        if not path.exists():
+        if not (path := self._live_file).exists():
             return _LiveFile()
         complaint = "cannot be read, so it is not known which model is live"
         advice = "The bundled models are live until you promote another; restore the file from a backup, or promote."
         try:
-            return read_json_model(path, _LiveFile, complaint, advice)
+            return self._kept_changes.read([path], lambda: read_json_model(path, _LiveFile, complaint, advice))
         except MedSegError as error:
             report_damage(str(error))
             return _LiveFile()
 
     def _append_live_change(self, task: str, change: LiveChange) -> None:
-        tasks = self._read_live_file().tasks
-        if not tasks:
-            self._set_damaged_live_file_aside()
+        if not (tasks := self._read_live_file().tasks):
+            set_damaged_aside(self._live_file, _LiveFile)
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
-        atomic_write_text(self.user_dir / LIVE_FILE, after.model_dump_json(indent=2) + "\n")
-
-    def _set_damaged_live_file_aside(self) -> None:
-        """Keep a damaged `live.json` under another name; raise `MedSegError` if the file cannot be read at all."""
-        path = self.user_dir / LIVE_FILE
-        if path.exists():
-            try:
-                read_json_model(path, _LiveFile, "cannot be read", "Ask for permission, or move the file away.")
-            except DamagedFileError:
-                report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
+        atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")

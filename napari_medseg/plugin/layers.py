@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "medseg"
 LABEL_TASK_KEY = "labelled as"
+BLENDING_KEY = "first blending"
 LABEL_OPACITY = 0.45
 CONTOUR_PX = 2
 CONTRAST_PERCENTILES = (0.5, 99.5)
@@ -84,7 +85,8 @@ def show_image(
 
 def attach_case(layer: ImageLayer, image: Image, case: Case, task: Task) -> ImageLayer:
     """Attach a case to an existing image layer; its labels get the names and colours of the task."""
-    layer.metadata[METADATA_KEY] = {"image": image, "case": case.id, LABEL_TASK_KEY: task}
+    ours = {"image": image, "case": case.id, LABEL_TASK_KEY: task, BLENDING_KEY: str(layer.blending)}
+    layer.metadata[METADATA_KEY] = ours
     return layer
 
 
@@ -107,11 +109,12 @@ def find_released_labels(viewer: "Viewer") -> list[Labels]:
 
 def is_unattached_image(layer: Layer) -> bool:
     """Whether our reader made this image layer and it has no case yet."""
-    return (
-        isinstance(layer, ImageLayer)
-        and _get_attached_image(layer) is not None
-        and "case" not in layer.metadata[METADATA_KEY]
-    )
+    return isinstance(layer, ImageLayer) and _get_attached_image(layer) is not None and not has_case(layer)
+
+
+def has_case(layer: Layer) -> bool:
+    """Whether this layer shows a case."""
+    return "case" in layer.metadata.get(METADATA_KEY, {})
 
 
 def get_reader_image(layer: Layer) -> Image:
@@ -158,16 +161,20 @@ def get_image(layer: Layer | None) -> Image | None:
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
     """Add a layer that edits these integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
+    return viewer.add_labels(labels, **make_labels_arguments(beside, case))
+
+
+def make_labels_arguments(beside: ImageLayer, case: Case) -> dict[str, Any]:
+    """Return the arguments of a napari Labels layer for a case, on the grid of its image layer `beside`."""
     task: Task = beside.metadata[METADATA_KEY][LABEL_TASK_KEY]
-    return viewer.add_labels(
-        labels,
+    return {
         **get_spatial_arguments(beside),
-        name=f"{task.name}: {case.name}",
-        opacity=LABEL_OPACITY,
-        colormap=make_colormap(task),
-        features=None if task.instances else _make_features(task),
-        metadata={METADATA_KEY: {"image": _get_attached_image(beside), "case": case.id, "task": task.name}},
-    )
+        "name": f"{task.name}: {case.name}",
+        "opacity": LABEL_OPACITY,
+        "colormap": make_colormap(task),
+        "features": None if task.instances else _make_features(task),
+        "metadata": {METADATA_KEY: {"image": _get_attached_image(beside), "case": case.id, "task": task.name}},
+    }
 
 
 def update_task_labels(image_layer: ImageLayer, labels_layer: Labels | None, task: Task) -> None:
@@ -244,9 +251,9 @@ def get_display_unit(image: Image) -> str:
     return "mm" if image.spacing_mm else "pixel"
 
 
-def reset_view_if_extent_changed(viewer: "Viewer", before: ImageLayer, after: ImageLayer) -> None:
-    """Fit the view to a new image. If its extent equals the previous one, zoom and position are kept."""
-    if not np.array_equal(before.extent.world, after.extent.world):
+def reset_view_if_extent_changed(viewer: "Viewer", before: NDArray[np.float64] | None, after: ImageLayer) -> None:
+    """Fit the view to a new image. If its extent equals `before`, the previous one, zoom and position are kept."""
+    if before is None or not np.array_equal(before, after.extent.world):
         viewer.reset_view()
 
 

@@ -21,12 +21,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin import layer_reuse
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_problem
+from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
@@ -201,6 +203,9 @@ class MedSegWidget(QWidget):
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
         QTimer.singleShot(0, self._exempt_from_garbage_collection)
+        loading = Worker(layer_reuse.load_napari_layers(), self)
+        loading.ended.connect(self._exempt_loaded_modules)
+        loading.start()
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
@@ -212,6 +217,10 @@ class MedSegWidget(QWidget):
         """
         if self._window is not None:
             gc.collect()
+            gc.freeze()
+
+    def _exempt_loaded_modules(self) -> None:
+        if self._window is not None:
             gc.freeze()
 
     def _watch_window(self, window: QMainWindow) -> None:

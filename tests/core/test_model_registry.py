@@ -18,6 +18,7 @@ from napari_medseg.core.model_card import (
     write_card,
 )
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.project import file_state
 
 
 def make_version(folder: Path, version: int = 1, weights: bytes = b"weights", name: str = "lungs-unet") -> Path:
@@ -260,3 +261,26 @@ def test_a_region_of_interest_is_found_by_the_live_version_of_its_task(registry:
     elsewhere = inside.model_copy(update={"field": RegionOfInterest(task="nuclei")})
     with pytest.raises(MedSegError, match="the task 'nuclei' has no live model"):
         registry.find_roi_folder(elsewhere)
+
+
+def test_nothing_is_read_again_until_a_file_changes(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_state, "SETTLING_NS", -(10**9))
+    registry.add(make_version(tmp_path / "run"))
+    registry.promote("lungs-unet@2")
+    assert registry.get_live_id("lungs") == "lungs-unet@2"
+    opened: list[str] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    for _ in range(3):
+        registry.get_live_card("lungs")
+        registry.get_folder("lungs-unet@1")
+    assert not opened
+    other = ModelRegistry(registry.user_dir, registry.bundled_dir)  # as another process has one
+    other.roll_back("lungs")
+    assert registry.get_live_id("lungs") == "lungs-unet@1"
+    other.add(make_version(tmp_path / "run2"))
+    assert [card.version for card in registry.list_versions("lungs")] == [3, 2, 1]
+    shutil.rmtree(registry.user_dir / "lungs-unet" / "3")
+    assert [card.version for card in registry.list_versions("lungs")] == [2, 1]

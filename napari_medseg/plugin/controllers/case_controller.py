@@ -14,14 +14,15 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.plugin import layers
+from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
-from napari_medseg.plugin.controllers.open_case import EditSession, LabelsPreparer, OpenCase, PreparedLabels
+from napari_medseg.plugin.controllers.open_case import OpenCase, ReusableLayers
 from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDecision
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
+from napari_medseg.plugin.drafts.closer import DraftCloser
+from napari_medseg.plugin.drafts.preparer import LabelsPreparer, PreparedLabels
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import cases, review
-from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class CaseController(QObject):
         self.work = CaseWork(self)
         self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
-        self._preparer = LabelsPreparer(workspace, self.work)
+        self._closer = DraftCloser(self, self._on_labels_changed)
+        self._preparer = LabelsPreparer(workspace, self.work, self._closer)
         self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
         self._decision.state_changed.connect(self.state_changed)
         self._decision.decided.connect(self.decided)
@@ -76,7 +78,7 @@ class CaseController(QObject):
         """Save and close the open case and remove its layers. Labels that are being accepted are still recorded."""
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session()
+            current.close_edit_session(self._closer)
             self.current = None
             current.remove_layers(self._viewer)
             self.opened.emit()
@@ -91,9 +93,11 @@ class CaseController(QObject):
         self.work.finish()
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session()
+            current.close_edit_session(self._closer)
+            layers.remove(self._viewer, current.empty_layer)
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
+        self._closer.finish()
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
@@ -107,7 +111,7 @@ class CaseController(QObject):
             labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
         else:
             if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
-                current.lock()
+                current.lock(self._closer)
                 self.work.opens_case = False
                 show = partial(self._show_start, current, prediction)
                 self._preparer.run(current.case, prediction, labels, show, self.close_case)
@@ -121,7 +125,7 @@ class CaseController(QObject):
             return
         with ExitStack() as on_failure:
             on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
-            current.close_edit_session()  # two drafts on one journal would overwrite each other
+            current.close_edit_session(self._closer)  # two drafts on one journal would overwrite each other
             self._start_edit_session(current, prepared)
             on_failure.pop_all()
         current.set_prediction(prediction, self._workspace.project.folder)
@@ -140,7 +144,7 @@ class CaseController(QObject):
         self.work.stop()
         with show_errors():
             prediction = cases.get_case_row(self._workspace, current.case).prediction
-            current.lock()
+            current.lock(self._closer)
             self._show_start(current, prediction, self._preparer.prepare(current.case, prediction))
 
     def accept(self) -> None:
@@ -183,6 +187,7 @@ class CaseController(QObject):
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
         with show_errors():
+            self._closer.wait(case)  # its last changes decide its state
             row = cases.get_case_row(self._workspace, case)
             show = partial(self._show_prepared, row, image, layer)
             if row.prediction is None and row.review is None:
@@ -197,7 +202,7 @@ class CaseController(QObject):
         self.open_failed.emit(case)
 
     def _show_prepared(
-        self, row: CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
+        self, row: cases.CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
     ) -> None:
         """Open a case completely or not at all. After an error its layers are removed, and the next case can open."""
         case = row.case
@@ -207,22 +212,25 @@ class CaseController(QObject):
         borrowed = layer is not None and layers.is_foreign_image(layer)
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(self._give_up, case, layer, borrowed)
-            task = self._workspace.tasks.get_task(case.task)
             if prepared is not None:
                 on_failure.callback(prepared.draft.close)
             before = self.current
             on_failure.callback(self._abandon_opening, before, list(self._viewer.layers))
-            if before is not None:
-                self._leave(before, image)
-            shown = layers.show_image(self._viewer, image, case, task, layer)
+            extent = None if before is None else before.image_layer.extent.world
+            shown, labels = (layer, None) if before is None else self._leave(before, image, layer)
+            show = layers.show_image if before is None else layer_reuse.show_image
+            shown = show(self._viewer, image, case, self._workspace.tasks.get_task(case.task), shown)
             current = OpenCase(case, image, shown, "predicted" if row.state == "draft" else row.state, borrowed)
+            current.set_empty_layer(labels)
             if prepared is not None:
                 self._start_edit_session(current, prepared)
                 current.set_prediction(row.prediction, self._workspace.project.folder)
+            elif labels is not None:
+                layer_reuse.empty_labels(labels)
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
-                before.remove_layers(self._viewer)
-                layers.reset_view_if_extent_changed(self._viewer, before.image_layer, shown)
-            if not borrowed:
+                before.remove_layers(self._viewer, (shown, labels))
+                layers.reset_view_if_extent_changed(self._viewer, extent, shown)
+            if not borrowed and shown.name != case.name:
                 shown.name = case.name  # not the file; and napari numbers a second layer of the same name
             layers.show_initial_slice(self._viewer, shown, None if prepared is None else prepared.fullest_plane)
             on_failure.pop_all()
@@ -230,12 +238,15 @@ class CaseController(QObject):
             self._on_labels_changed()
             self.opened.emit()
 
-    def _leave(self, before: OpenCase, following: Image) -> None:
+    def _leave(self, before: OpenCase, following: Image, layer: ImageLayer | None) -> ReusableLayers:
+        """Close a case; return the image layer and the labels layer for the following one, if there are any."""
         self.current = None
         self._remember_tools(before)
-        before.close_edit_session()
+        before.close_edit_session(self._closer)
+        used = (layer, None) if layer is not None else before.find_reusable_layers(self._viewer, following)
         if layers.get_display_unit(before.image) != layers.get_display_unit(following):
-            before.remove_layers(self._viewer)  # napari warns if layers in millimetres and in pixels are shown together
+            before.remove_layers(self._viewer, used)  # napari warns if layers in millimetres and in pixels are together
+        return used
 
     def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
         """Remove the layers of the case that could not be opened, and of the case before, which is closed already."""
@@ -248,17 +259,14 @@ class CaseController(QObject):
     def _start_edit_session(self, current: OpenCase, prepared: PreparedLabels) -> None:
         task = self._workspace.tasks.get_task(current.case.task)
         if (layer := current.labels_layer) is None:
-            layer = layers.add_labels(self._viewer, prepared.shown, current.image_layer, current.case)
+            layer = current.show_labels(self._viewer, prepared.shown)
             labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task, prepared.free_number)
             labels_tools.bind_history_keys(layer, self.undo, self.redo)
         else:
-            layer.data = prepared.shown
-            layer.editable = True
+            layer.data = prepared.shown  # napari makes a layer with new data editable
             if task.instances and layer.selected_label:
                 layer.selected_label = prepared.free_number
-        current.labels_layer = layer
-        recorder = StrokeRecorder(layer, prepared.draft, self._on_labels_changed)
-        current.edit_session = EditSession(prepared.draft, layer, recorder)
+        current.start_editing(layer, prepared.draft, self._on_labels_changed)
         self._shown_state = ""
 
     def _remember_tools(self, current: OpenCase) -> None:
@@ -284,11 +292,9 @@ class CaseController(QObject):
     def _on_removed(self, event: Event) -> None:
         current = self.current
         # The user deleted one of our layers. The draft is on disk; it is restored when the case is opened again.
-        if current is None or event.value not in (current.labels_layer, current.image_layer):
-            return
-        if event.value is current.image_layer:
+        if current is not None and event.value is current.image_layer:
             self.close_case()
-        else:
-            current.close_edit_session()
+        elif current is not None and event.value is current.labels_layer:
+            current.close_edit_session(self._closer)
             current.labels_layer = None
             self._on_labels_changed()

@@ -27,6 +27,16 @@ TOOL_ATTRIBUTES = (
     "preserve_labels",
     "selected_label",
 )
+NEW_TOOLS: dict[str, Any] = {
+    "brush_size": 10,
+    "contiguous": True,
+    "contour": 0,
+    "mode": "pan_zoom",
+    "n_edit_dimensions": 2,
+    "opacity": LABEL_OPACITY,
+    "preserve_labels": False,
+}
+"""Those of a new labels layer; a layer that is used again starts with them too."""
 UNDO_KEY = "Control-Z"
 REDO_KEY = "Control-Shift-Z"
 TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
@@ -57,8 +67,9 @@ def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: i
     `free_number` is a number that no object has, as of `find_free_numbers`; it is selected in an instance task.
     """
     for name in TOOL_ATTRIBUTES:
-        if name in tools and name != "selected_label":
-            setattr(layer, name, tools[name])
+        wanted = tools.get(name, NEW_TOOLS.get(name))
+        if name != "selected_label" and getattr(layer, name) != wanted:  # napari draws again for each change
+            setattr(layer, name, wanted)
     layer.n_edit_dimensions = min(layer.n_edit_dimensions, layer.ndim)
     select_initial_label(layer, task, tools.get("selected_label"), free_number)
 
@@ -117,8 +128,15 @@ def toggle_contour(layer: Labels) -> None:
 
 
 def measure_layer(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:
-    """Measure the labels of a layer; a generator for a worker thread."""
-    yield measure_labels(np.asarray(layer.data), current.image, task, current.load_roi_labels())
+    """Return a generator for a worker thread that measures the labels that the layer shows now.
+
+    Its array is taken at once: when the thread starts, the layer may show the labels of another case.
+    """
+    return _measure(np.asarray(layer.data), current, task)
+
+
+def _measure(labels: NDArray[Any], current: OpenCase, task: Task) -> Generator[list[Measurement]]:
+    yield measure_labels(labels, current.image, task, current.load_roi_labels())
 
 
 def replace_labels(layer: Labels, labels: NDArray[Any]) -> None:

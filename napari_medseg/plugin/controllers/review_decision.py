@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import numpy as np
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -90,11 +90,11 @@ class ReviewDecision(QObject):
             return
         with show_errors():
             session.recorder.record_external_changes()
-            labels = layers.copy_labels(session.layer)
+            shown = np.asarray(session.layer.data)  # copied in the thread: they are read-only until it ends
             self._remember_tools(current)
             current.begin_saving(session)
-            writing = open_case.write_accepted(self._workspace, current, labels, session.draft.review_region)
-            record = partial(self._record_accepted, current, session.draft, labels)
+            writing = open_case.write_accepted(self._workspace, current, shown, session.draft.review_region)
+            record = partial(self._record_accepted, current, session.draft)
             self._work.opens_case = False
             self._work.run(writing, record, current.unlock, must_finish=True)
             self.state_changed.emit()
@@ -113,9 +113,10 @@ class ReviewDecision(QObject):
             self._finish(current, "rejected")
 
     def _record_accepted(
-        self, current: OpenCase, draft: Draft, labels: NDArray[Any], accepted: review.AcceptedFiles
+        self, current: OpenCase, draft: Draft, written: tuple[NDArray[Any], review.AcceptedFiles]
     ) -> None:
         """Record the correction, also if the layers of its case were removed or the case was closed meanwhile."""
+        labels, accepted = written
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(current.unlock)
             review.record_correction(self._workspace, draft, labels, accepted)

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.workflow.drafts import Draft
-
-COMPARED_BYTES = 1 << 18
+from napari_medseg.workflow.drafts import Draft, have_equal_labels
 
 
 class ChangedVoxels(NamedTuple):
@@ -51,10 +49,15 @@ class StrokeRecorder:
 
     def close(self) -> None:
         """Disconnect from the layer and record its last changes."""
+        self.disconnect()
+        self.record_last_changes()
+
+    def disconnect(self) -> NDArray[Any]:
+        """Record no events any more; return the array of the layer, whose last changes are still to be recorded."""
         self._layer.events.paint.disconnect(self._on_paint)
         self._layer.events.data.disconnect(self._on_data)
         self._layer.events.set_data.disconnect(self._on_refreshed)
-        self.record_external_changes()
+        return np.asarray(self._layer.data)
 
     def undo(self) -> Stroke | None:
         """Undo the last stroke, on any slice and also after a restart; return it, or `None` if there is none."""
@@ -81,9 +84,12 @@ class StrokeRecorder:
         MedSegError
             If the array was replaced by one with a different shape. The layer then shows the draft again.
         """
+        if not getattr(self._layer, "_staged_history", None):  # else a stroke is in progress; its paint event follows
+            self.record_last_changes()
+
+    def record_last_changes(self) -> None:
+        """Like `record_external_changes`; a stroke in progress is recorded, too, because its event comes too late."""
         data, drafted = np.asarray(self._layer.data), self._draft.labels
-        if getattr(self._layer, "_staged_history", None):
-            return  # a stroke is in progress; its paint event follows
         if data.shape != drafted.shape:
             self._layer.data = drafted.copy()
             raise MedSegError(
@@ -129,18 +135,6 @@ class StrokeRecorder:
         if is_narrower:
             self._layer.data = self._draft.labels.copy()
         return is_narrower
-
-
-def have_equal_labels(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Whether two arrays of the same shape hold the same labels; in blocks that fit into the processor's cache.
-
-    A large volume is compared four times as fast, because no array of its size is made.
-    """
-    if first.dtype != second.dtype or not (first.flags.c_contiguous and second.flags.c_contiguous):
-        return np.array_equal(first, second)
-    one, other = first.reshape(-1), second.reshape(-1)
-    step = COMPARED_BYTES // first.itemsize
-    return all(np.array_equal(one[at : at + step], other[at : at + step]) for at in range(0, one.size, step))
 
 
 def merge_paint_atoms(atoms: Iterable[Any], shape: tuple[int, ...]) -> ChangedVoxels:

@@ -56,8 +56,8 @@ class Worker(QObject):
         """Deliver nothing more and stop at the next item. The owner must cancel work that blocks inside an item."""
         self._stopped = True
 
-    def wait(self, timeout_s: float) -> bool:
-        """Block until the thread has ended, at most `timeout_s` seconds; return whether it has."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the thread has ended, at most `timeout_s` seconds if given; return whether it has."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -19,6 +19,7 @@ from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.drafts import preparer
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -372,7 +373,7 @@ def test_a_prediction_that_cannot_be_shown_closes_the_case_and_loses_no_stroke(
     def refuse(*_: object) -> None:
         raise MedSegError("cannot")
 
-    monkeypatch.setattr(open_case, "load_draft", refuse)
+    monkeypatch.setattr(preparer, "load_draft", refuse)
     with pytest.raises(MedSegError):
         opened.case_controller.show_prediction(prediction)
     monkeypatch.undo()
@@ -387,14 +388,14 @@ def test_labels_of_a_large_case_are_loaded_in_a_thread(
     window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
-    load = open_case.load_draft
+    load = preparer.load_draft
 
     def load_and_note(*arguments: object) -> object:
         threads.append(threading.current_thread())
         return load(*arguments)
 
-    monkeypatch.setattr(open_case, "load_draft", load_and_note)
-    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    monkeypatch.setattr(preparer, "load_draft", load_and_note)
+    monkeypatch.setattr(preparer, "MAX_VOXELS_AT_ONCE", 100)
     window.worklist.set_predicts_automatically(False)
     desk, image = window.case_controller, phantom(n_slices=3)
     case, prediction, labels = predicted(window.ws, image)
@@ -414,7 +415,7 @@ def test_labels_of_a_large_case_are_loaded_in_a_thread(
 def test_a_review_that_is_started_again_and_again_has_one_recorder(
     window: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    monkeypatch.setattr(preparer, "MAX_VOXELS_AT_ONCE", 100)
     window.worklist.set_predicts_automatically(False)
     desk, image = window.case_controller, phantom(n_slices=3)
     case, prediction, labels = predicted(window.ws, image)

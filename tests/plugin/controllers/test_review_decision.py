@@ -20,6 +20,7 @@ from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
+from napari_medseg.plugin.drafts import preparer
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -110,7 +111,8 @@ def test_an_accept_that_began_is_recorded_whatever_is_pressed_while_files_are_wr
     edited.worklist.choose_task("lungs")
     check_recorded(edited)
     qtbot.waitUntil(lambda: not edited.desk.is_busy and edited.desk.current is not None)
-    assert edited.desk.current.case.id != edited.cases[0].id or pressed == "another task"
+    if pressed != "another task":
+        qtbot.waitUntil(lambda: edited.desk.current is not None and edited.desk.current.case.id != edited.cases[0].id)
 
 
 def test_the_case_that_was_chosen_while_labels_were_saved_opens(
@@ -122,6 +124,26 @@ def test_the_case_that_was_chosen_while_labels_were_saved_opens(
     goes_on.set()
     qtbot.waitUntil(lambda: edited.desk.current.case.id != edited.cases[0].id)
     assert edited.desk.current.case.id == edited.cases[2].id
+    check_recorded(edited)
+
+
+def test_labels_that_are_being_saved_are_lent_to_no_other_case(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    array = edited.layer.data
+    edited.desk.accept()
+    edited.desk.close_case()
+    edited.desk.open(edited.cases[1], phantom(1))
+    assert edited.layer.data is array
+    assert not edited.layer.editable
+    goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current is not None and edited.desk.current.labels_layer is not None)
+    current = edited.desk.current
+    assert current.case.id == edited.cases[1].id
+    assert edited.layer not in (current.labels_layer, current.empty_layer)
+    assert not np.shares_memory(current.labels_layer.data, array)
+    current.labels_layer.paint((40, 60), 2)
     check_recorded(edited)
 
 
@@ -164,7 +186,7 @@ def test_a_prediction_that_arrives_while_the_next_case_is_read_does_not_stop_tha
     edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edited.desk.undo()
-    monkeypatch.setattr(open_case, "MAX_VOXELS_AT_ONCE", 100)
+    monkeypatch.setattr(preparer, "MAX_VOXELS_AT_ONCE", 100)
     goes_on = hold_back(monkeypatch, "load_image")
     edited.desk.open(edited.cases[1])
     show_another_prediction(edited)
