@@ -27,6 +27,10 @@ from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
+from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
+from napari_medseg.plugin.masks.mask_question import MaskQuestion
+from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
+from napari_medseg.plugin.masks.pair_import import PairImport
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
@@ -94,6 +98,8 @@ class Dock(QWidget):
         self._keys.close()
         self.display_window.close()
         self.planes.close_down()
+        self.open_case_mask.close()
+        self.pair_import.close_down()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
@@ -168,12 +174,21 @@ class Dock(QWidget):
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = ExportProgress(workspace)
         self.review_panel.add(self.exporter)
+        self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
         rows.setSpacing(SPACING_PX)
-        for widget in (self.prompt, self.case_panel, self.labels_panel, self.review_panel, self.retrain_panel):
+        for widget in (
+            self.prompt,
+            self.mask_question,
+            self.pair_import,
+            self.case_panel,
+            self.labels_panel,
+            self.review_panel,
+            self.retrain_panel,
+        ):
             rows.addWidget(widget)
         rows.addStretch(1)
         area = QScrollArea()
