@@ -28,19 +28,13 @@ from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
-from napari_medseg.plugin.masks.mask_question import MaskQuestion
-from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
-from napari_medseg.plugin.masks.pair_import import PairImport
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
-from napari_medseg.plugin.views.display_window import DisplayWindow
-from napari_medseg.plugin.views.planes_dock import PlanesDock
-from napari_medseg.plugin.views.window_drag import WindowDrag
-from napari_medseg.plugin.views.window_selector import WindowSelector
+from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -75,9 +69,7 @@ class Dock(QWidget):
         self.worklist = Worklist(viewer, workspace, self.case_controller, self.prediction_queue)
         self.run_monitor = RunMonitor(workspace)
         self.idle_timer = IdleTimer()
-        self.display_window = DisplayWindow(self.case_controller, workspace)
-        self.window_drag = WindowDrag(self.display_window)
-        self.planes = PlanesDock(viewer, workspace, self.case_controller, self.display_window)
+        self.views = CaseViews(viewer, workspace, self.case_controller)
         self._overlays = OverlayLayers(viewer, self.case_controller)
         self._uncertainty_overlay = UncertaintyOverlay(viewer, workspace, self.case_controller, self._overlays)
         self._comparison_overlay = ComparisonOverlay(viewer, workspace, self.case_controller, self._overlays)
@@ -96,10 +88,8 @@ class Dock(QWidget):
     def close_down(self) -> None:
         """Save the draft, stop all work and disconnect; a training run continues."""
         self._keys.close()
-        self.display_window.close()
-        self.planes.close_down()
-        self.open_case_mask.close()
-        self.pair_import.close_down()
+        self.views.close_down()
+        self.masks.close_down()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
@@ -167,8 +157,7 @@ class Dock(QWidget):
         self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
-        self.labels_panel.add_to_header(WindowSelector(self.display_window))
-        self.labels_panel.add(self.planes.checkbox)
+        self.views.add_to(self.labels_panel)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
@@ -180,15 +169,8 @@ class Dock(QWidget):
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
         rows.setSpacing(SPACING_PX)
-        for widget in (
-            self.prompt,
-            self.mask_question,
-            self.pair_import,
-            self.case_panel,
-            self.labels_panel,
-            self.review_panel,
-            self.retrain_panel,
-        ):
+        sections = (self.case_panel, self.labels_panel, self.review_panel, self.retrain_panel)
+        for widget in (self.prompt, self.masks, *sections):
             rows.addWidget(widget)
         rows.addStretch(1)
         area = QScrollArea()
@@ -275,11 +257,6 @@ class Dock(QWidget):
         if waiting is not None and waiting.task != self.worklist.task.name and waiting.task in self._workspace.tasks:
             title = self._workspace.tasks.get_task(waiting.task).title
             show_info(f"A training run is paused. Choose the task {title} to resume it.")
-
-    def show_window_preset(self, preset: str) -> None:
-        """Show the open image with a preset of window and level, or say why this makes no sense."""
-        if reason := self.display_window.show_preset(preset):
-            show_info(reason[:1].upper() + reason[1:])
 
     def hide_labels_while_held(self) -> Generator[None]:
         """Hide the labels until the key is released; napari runs the second half then."""

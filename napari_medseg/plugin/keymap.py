@@ -63,7 +63,7 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
         ),
         KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
         *(
-            KeyBinding(f"F{number}", f"window of grey values: {preset}", partial(dock.show_window_preset, preset))
+            KeyBinding(f"F{number}", f"window of grey values: {preset}", partial(dock.views.show_preset, preset))
             for number, preset in enumerate(PRESETS, start=2)
         ),
         KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),

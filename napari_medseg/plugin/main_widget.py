@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -220,8 +219,7 @@ class MedSegWidget(QWidget):
         if self.dock is not None and (centre := window.centralWidget()) is not None:
             inside = [centre, *centre.findChildren(QWidget)]
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
-            self.dock.planes.attach(window)
-            self.dock.window_drag.watch(window.findChildren(QOpenGLWidget))
+            self.dock.views.attach(window)
             self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])
 
     def _on_theme(self) -> None:

@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
 from napari_medseg.plugin.masks.pair_import import PairImport
+from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
 from napari_medseg.workflow.masks.drops import looks_like_mask, split_drop
+from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
 
 
-class DroppedMasks(QObject):
-    """Takes masks out of a drop.
+class DroppedMasks(QWidget):
+    """Takes masks out of a drop, and asks about them: the question, and the progress of an import, in the dock.
 
     Files that come with their images are imported as pairs, a mask without an image is one for the open case. A file
     whose name tells nothing is looked at when it is read: if it has the grid of the open case and looks like labels, a
@@ -21,28 +30,35 @@ class DroppedMasks(QObject):
 
     Parameters
     ----------
-    case_controller
-        Controller of the open case.
-    open_case_mask, pair_import
-        What asks about the masks.
-    read_images
-        Opens files as images, without looking for masks.
+    viewer, workspace, case_controller, worklist, prediction_queue
+        The window, the project, the controller of the open case, the list, and what predicts.
     """
 
     def __init__(
         self,
+        viewer: "Viewer",
+        workspace: Workspace,
         case_controller: CaseController,
-        open_case_mask: OpenCaseMask,
-        pair_import: PairImport,
-        read_images: Callable[[Sequence[Path]], None],
+        worklist: Worklist,
+        prediction_queue: PredictionQueue,
     ) -> None:
         super().__init__()
         self._case_controller = case_controller
-        self._open_case_mask = open_case_mask
-        self._pair_import = pair_import
-        self._read_images = read_images
+        self._read_images: Callable[[Sequence[Path]], None] = worklist.importer.read_as_images
         self._waiting: Path | None = None
+        self.question = MaskQuestion()
+        self.open_case_mask = OpenCaseMask(
+            viewer, workspace, case_controller, prediction_queue, lambda: worklist.open_task, self.question
+        )
+        self.pair_import = PairImport(workspace, worklist, self.question)
+        stack_widgets(self, self.question, self.pair_import)
         case_controller.opened.connect(self._on_opened)
+        worklist.importer.set_mask_finder(self.take_paths, self.take_image)
+
+    def close_down(self) -> None:
+        """Stop reading and importing."""
+        self.open_case_mask.close()
+        self.pair_import.close_down()
 
     def take_paths(self, paths: Sequence[Path]) -> list[Path]:
         """Ask about the masks among these paths, and return the others, which are to be opened as images."""
@@ -50,7 +66,7 @@ class DroppedMasks(QObject):
         found = split_drop(paths)
         if found.pairs:
             images = [pair.image for pair in found.pairs]
-            self._pair_import.ask_about(found.pairs, lambda: self._read_images(images))
+            self.pair_import.ask_about(found.pairs, lambda: self._read_images(images))
             return list(found.images)
         if len(found.masks) != 1:
             return list(paths)
@@ -74,7 +90,7 @@ class DroppedMasks(QObject):
         return True
 
     def _ask_about(self, mask: Path) -> None:
-        self._open_case_mask.ask_about(mask, lambda: self._read_images([mask]))
+        self.open_case_mask.ask_about(mask, lambda: self._read_images([mask]))
 
     def _on_opened(self) -> None:
         if self._waiting is not None and self._case_controller.current is not None:

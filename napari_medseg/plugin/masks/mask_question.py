@@ -87,7 +87,7 @@ class MaskQuestion(QFrame):
         self._query, self._combos = None, {}
         self._text.setText(text)
         self._area.hide()
-        self._show_answers([(title, tooltip, lambda _, call=call: call()) for title, tooltip, call in answers])
+        self._show_answers([(title, tooltip, _ignore_meaning(call)) for title, tooltip, call in answers])
         self.show()
 
     def choose(self, value: int, label: int) -> None:
@@ -139,3 +139,10 @@ class MaskQuestion(QFrame):
             return self._query.proposed.meaning
         chosen = {value: int(combo.currentData()) for value, combo in self._combos.items()}
         return MaskMeaning(label_of=chosen)
+
+
+def _ignore_meaning(call: Callable[[], None]) -> Callable[[MaskMeaning], None]:
+    def answered(_meaning: MaskMeaning) -> None:
+        call()
+
+    return answered

@@ -21,7 +21,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.masks.differences_layer import LEGEND, DifferencesLayer
-from napari_medseg.plugin.masks.mask_question import MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow.masks.comparison import LabelComparison, compare_labels
@@ -72,6 +72,7 @@ class OpenCaseMask(QObject):
         self._get_task = get_task
         self._question = question
         self.differences = DifferencesLayer(viewer, case_controller)
+        self._asked = ""
         self._work = SingleWork(self)
         case_controller.opened.connect(self._on_opened)
 
@@ -89,7 +90,8 @@ class OpenCaseMask(QObject):
 
     def _on_opened(self) -> None:
         self._work.stop()
-        self._question.hide()
+        if self._question.text == self._asked:  # not a question about other images
+            self._question.hide()
 
     def _ask(self, current: OpenCase, path: Path, as_image: Callable[[], None] | None, found: _FoundValues) -> None:
         if current is not self._case_controller.current:
@@ -99,7 +101,7 @@ class OpenCaseMask(QObject):
         proposed = propose_meaning(task, found.counts, found.names, remembered)
         text = f"{path.name} is a mask for {current.case.name}."
         text += f" {proposed.meaning.describe(task)}." if proposed.is_certain else " What do its values mean?"
-        answers = [
+        answers: list[MaskAnswer] = [
             ("As draft", "Replace the labels by the mask; Ctrl+Z takes it back", partial(self._read, path, self._use)),
             (
                 "Compare",
@@ -111,6 +113,7 @@ class OpenCaseMask(QObject):
         if as_image is not None:
             answers.insert(2, ("Image", "It is no mask: open it as an image", lambda _meaning: as_image()))
         self._question.ask(MaskQuery(text, task, found.counts, proposed), answers)
+        self._asked = self._question.text
 
     def _read(self, path: Path, then: Callable[[OpenCase, Path, ReadMask], None], meaning: MaskMeaning) -> None:
         """Read the mask with the meaning of an answer, and remember it for the folder."""
@@ -148,6 +151,7 @@ class OpenCaseMask(QObject):
                 ("Cancel", "Do nothing with this mask", lambda: None),
             ],
         )
+        self._asked = self._question.text
 
     def _use(self, current: OpenCase, path: Path, read: ReadMask) -> None:
         if self._case_controller.work.refuse_while_busy():
@@ -216,6 +220,7 @@ class OpenCaseMask(QObject):
                 ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
             ],
         )
+        self._asked = self._question.text
 
 
 def _find_values(path: Path) -> Generator[_FoundValues]:
