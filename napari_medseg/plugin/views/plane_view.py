@@ -84,7 +84,7 @@ class PlaneView(QWidget):
         x, y = place.left() + self._cross.x() * place.width(), place.top() + self._cross.y() * place.height()
         painter.drawLine(QPointF(x, place.top()), QPointF(x, place.bottom()))
         painter.drawLine(QPointF(place.left(), y), QPointF(place.right(), y))
-        self._draw_texts(painter)
+        self._draw_texts(painter, place)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Say where the user clicked."""
@@ -108,12 +108,13 @@ class PlaneView(QWidget):
         width, height = width_mm * scale, height_mm * scale
         return QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
 
-    def _draw_texts(self, painter: QPainter) -> None:
+    def _draw_texts(self, painter: QPainter, place: QRectF) -> None:
         painter.setPen(QColor(TEXT_COLOUR))
         inside = self.rect().adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
         flags: Any = Qt.AlignmentFlag
         painter.drawText(inside, flags.AlignTop | flags.AlignLeft, self._title)
         if self._shows_sides:
             left, right = self._sides
-            painter.drawText(inside, flags.AlignVCenter | flags.AlignLeft, left)
-            painter.drawText(inside, flags.AlignVCenter | flags.AlignRight, right)
+            beside = place.toRect().adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
+            painter.drawText(beside, flags.AlignVCenter | flags.AlignLeft, left)
+            painter.drawText(beside, flags.AlignVCenter | flags.AlignRight, right)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QMainWindow
 
@@ -45,6 +45,9 @@ class PlanesDock(QDockWidget):
     def attach(self, window: QMainWindow) -> None:
         """Add the dock below the canvas of a window."""
         self._window = window
+        # Only below the canvas: the docks at the sides keep their height.
+        window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
         self.hide()
         self.refresh()
@@ -64,8 +67,7 @@ class PlanesDock(QDockWidget):
         is_wanted = has_series and self.checkbox.isChecked() and self._window is not None
         if is_wanted and not self.isVisible():
             self.show()
-            if self._window is not None:
-                self._window.resizeDocks([self], [HEIGHT_PX], Qt.Orientation.Vertical)
+            QTimer.singleShot(0, self._set_height)  # when the window has laid it out
         elif not is_wanted:
             self.hide()
 
@@ -75,6 +77,10 @@ class PlanesDock(QDockWidget):
             self.checkbox.setChecked(False)
         self._keep()
         super().closeEvent(event)
+
+    def _set_height(self) -> None:
+        if self._window is not None and self.isVisible():
+            self._window.resizeDocks([self], [HEIGHT_PX], Qt.Orientation.Vertical)
 
     def _on_toggled(self, _shown: bool) -> None:
         self.refresh()
