@@ -299,8 +299,11 @@ def _import_in_thread(
         except MedSegError as error:
             yield ImportOutcome(pair.name, "refused", str(error))
             continue
-        yield item
-        replies.get()
+        try:
+            yield item
+            replies.get()
+        finally:
+            item.draft.close()  # also if the user stopped, so that nothing is delivered
 
 
 def _write_pair(

@@ -69,26 +69,46 @@ def cut_plane(volume: NDArray[Any], plane: Plane, index: int, steps: tuple[int, 
     return cut[::-1]
 
 
-def draw_grey(values: NDArray[Any], limits: Limits) -> NDArray[np.uint8]:
-    """Return grey values (h, w) as RGB (h, w, 3) in a window; colours (h, w, 3) of 8 bits stay as they are."""
-    if values.ndim == 3:
-        return np.array(values, np.uint8)
-    low, high = limits
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
-    grey = np.nan_to_num(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
-    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+def draw_plane(
+    values: NDArray[Any], limits: Limits, labels: NDArray[Any] | None = None, look: LabelLook | None = None
+) -> NDArray[np.uint8]:
+    """Return a picture of a plane, RGB (h, w, 3).
 
-
-def draw_labels(picture: NDArray[np.uint8], labels: NDArray[Any], look: LabelLook) -> None:
-    """Draw labels (h, w) on a picture (h, w, 3), in place; 0 is transparent."""
+    Parameters
+    ----------
+    values
+        Grey values (h, w), or colours (h, w, 3) of 8 bits.
+    limits
+        The grey values shown black and white.
+    labels, look
+        Labels (h, w) to draw on top, 0 is transparent, and how they look; `None`: without labels.
+    """
+    is_colour = values.ndim == 3
+    grey = None if is_colour else _scale_grey(values, limits)
+    if labels is None or look is None or not labels.any():
+        return np.array(values, np.uint8) if grey is None else np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    if grey is not None and int(labels.max()) < N_TABLE:
+        return _make_table(int(labels.max()) + 1, labels.dtype, look)[labels, grey]
+    picture = np.array(values, np.uint8) if grey is None else np.repeat(grey[..., np.newaxis], 3, axis=-1)
     where = labels != 0
-    values = labels[where]
-    if not values.size:
-        return
-    if int(values.max()) < N_TABLE:
-        colours = look.colours.map(np.arange(N_TABLE, dtype=labels.dtype))[values]
-    else:
-        found, place = np.unique(values, return_inverse=True)
-        colours = look.colours.map(found)[place]
+    found, place = np.unique(labels[where], return_inverse=True)
+    colours = look.colours.map(found)[place]
     alpha = colours[:, 3:] * look.opacity
     picture[where] = (picture[where] * (1 - alpha) + colours[:, :3] * 255 * alpha).astype(np.uint8)
+    return picture
+
+
+def _scale_grey(values: NDArray[Any], limits: Limits) -> NDArray[np.uint8]:
+    low, high = limits
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / max(high - low, 1e-12))
+    np.clip(scaled, 0.0, 255.0, out=scaled)
+    return (np.nan_to_num(scaled) if values.dtype.kind == "f" else scaled).astype(np.uint8)
+
+
+def _make_table(n_labels: int, dtype: np.dtype[Any], look: LabelLook) -> NDArray[np.uint8]:
+    """Return the colour of each label on each grey value, (n_labels, 256, 3): quicker than blending each pixel."""
+    colours = look.colours.map(np.arange(n_labels, dtype=dtype))
+    alpha = (colours[:, 3] * look.opacity * (np.arange(n_labels) > 0))[:, np.newaxis, np.newaxis]
+    grey = np.arange(256.0)[np.newaxis, :, np.newaxis]
+    table: NDArray[np.uint8] = (grey * (1 - alpha) + colours[:, np.newaxis, :3] * 255 * alpha).astype(np.uint8)
+    return table

@@ -16,8 +16,7 @@ from napari_medseg.plugin.views.plane_slices import (
     Plane,
     choose_steps,
     cut_plane,
-    draw_grey,
-    draw_labels,
+    draw_plane,
 )
 from napari_medseg.plugin.views.plane_view import PlaneView
 
@@ -116,10 +115,11 @@ class PlanesStrip(QWidget):
         shape = image.spatial_shape
         steps = choose_steps(shape, plane, (view.width(), view.height()))
         limits = self._display_window.limits or (0.0, 255.0)
-        picture = draw_grey(cut_plane(image.pixels, plane, focus[plane], steps), limits)
+        values, labels, look = cut_plane(image.pixels, plane, focus[plane], steps), None, None
         if layer is not None and layer.visible and layer.data.shape == shape:
             labels = cut_plane(np.asarray(layer.data), plane, focus[plane], steps)
-            draw_labels(picture, labels, LabelLook(layer.colormap, max(float(layer.opacity), 0.3)))
+            look = LabelLook(layer.colormap, float(layer.opacity))
+        picture = draw_plane(values, limits, labels, look)
         spacing = image.spacing_mm or (1.0, 1.0, 1.0)
         column = plane.column_axis
         view.show_picture(

@@ -87,10 +87,10 @@ def looks_like_mask(image: Image) -> bool:
     planes = image.pixels.reshape(-1, *image.pixels.shape[-2:])
     step = max(1, image.pixels.size // SAMPLE_PX)
     sample = planes[::step]
-    values = np.unique(sample)
-    if len(values) < 2 or len(values) > MAX_VALUES or values[0] != 0:
+    if (sample[..., 1:] == sample[..., :-1]).mean() < MIN_SAME_NEIGHBOURS:  # first, because it is quick
         return False
-    return bool((sample[..., 1:] == sample[..., :-1]).mean() >= MIN_SAME_NEIGHBOURS)
+    values = np.unique(sample)
+    return 2 <= len(values) <= MAX_VALUES and bool(values[0] == 0)
 
 
 def is_named_as_mask(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Read an image and its mask, and make labels of the mask on the grid of the image. No database is used."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,13 @@ def count_values(path: Path) -> dict[int, int]:
     MedSegError
         If the file cannot be read, or holds fractions.
     """
-    pixels = formats.read_mask_image(path).pixels
-    values, counts = np.unique(pixels, return_counts=True)
-    if not np.array_equal(values, np.rint(values)):
-        raise MedSegError(f"{path.name} holds fractions; the values of a mask are whole numbers. Export it as labels.")
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
+    total: Counter[int] = Counter()
+    for plane in np.atleast_3d(formats.read_mask_image(path).pixels):  # in parts: sorting a large volume takes seconds
+        values, counts = np.unique(plane, return_counts=True)
+        if not np.array_equal(values, np.rint(values)):
+            raise MedSegError(f"{path.name} holds fractions; the values of a mask are whole numbers. Export labels.")
+        total.update({int(value): int(count) for value, count in zip(values, counts, strict=True)})
+    return {value: count for value, count in sorted(total.items()) if value}
 
 
 def _read_file(image: Image, mask: MaskFile, settings: MaskSettings) -> ReadMask:

@@ -11,8 +11,7 @@ from napari_medseg.plugin.views.plane_slices import (
     Plane,
     choose_steps,
     cut_plane,
-    draw_grey,
-    draw_labels,
+    draw_plane,
 )
 
 
@@ -35,30 +34,30 @@ def test_large_planes_are_thinned_to_twice_their_room() -> None:
 
 
 def test_grey_values_are_shown_in_the_window() -> None:
-    picture = draw_grey(np.array([[-2000, -1350, -600, 150, 3000]], np.int16), (-1350, 150))
+    picture = draw_plane(np.array([[-2000, -1350, -600, 150, 3000]], np.int16), (-1350, 150))
     assert picture.shape == (1, 5, 3)
     assert picture[0, :, 0].tolist() == [0, 0, 127, 255, 255]
-    assert draw_grey(np.array([[np.nan, 1.0]], np.float32), (0, 1))[0, :, 1].tolist() == [0, 255]
+    assert draw_plane(np.array([[np.nan, 1.0]], np.float32), (0, 1))[0, :, 1].tolist() == [0, 255]
     colours = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
-    assert np.array_equal(draw_grey(colours, (0, 255)), colours)
+    assert np.array_equal(draw_plane(colours, (0, 255)), colours)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_labels_have_the_colours_of_the_canvas(dtype: type) -> None:
-    picture = np.zeros((1, 3, 3), np.uint8)
-    draw_labels(picture, np.array([[0, 1, 2]], dtype), LabelLook(make_colormap(TASKS["lungs"]), 1.0))
+    labels, look = np.array([[0, 1, 2]], dtype), make_colormap(TASKS["lungs"])
+    picture = draw_plane(np.zeros((1, 3)), (0, 255), labels, LabelLook(look, 1.0))
     assert picture[0].tolist() == [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
-    picture[:] = 100
-    draw_labels(picture, np.array([[0, 1, 2]], dtype), LabelLook(make_colormap(TASKS["lungs"]), 0.5))
+    picture = draw_plane(np.full((1, 3), 100), (0, 255), labels, LabelLook(look, 0.5))
     assert picture[0, :2].tolist() == [[100, 100, 100], [165, 129, 50]]
+    colours = draw_plane(np.full((1, 3, 3), 100, np.uint8), (0, 255), labels, LabelLook(look, 0.5))
+    assert np.array_equal(colours, picture)
 
 
 def test_object_numbers_of_any_size_are_drawn_as_on_the_canvas() -> None:
     colours = make_colormap(TASKS["nuclei"])
     assert isinstance(colours, CyclicLabelColormap)
-    numbers = np.array([[0, 3, 70_000, 70_000]], np.uint32)
-    picture = np.zeros((1, 4, 3), np.uint8)
-    draw_labels(picture, numbers, LabelLook(colours, 1.0))
-    expected = (colours.map(numbers[0])[:, :3] * 255).astype(np.uint8)
-    assert np.array_equal(picture[0, 1:], expected[1:])
-    assert not picture[0, 0].any()
+    for numbers in (np.array([[0, 3, 70_000, 70_000]], np.uint32), np.array([[0, 3, 70, 7]], np.uint16)):
+        picture = draw_plane(np.zeros((1, 4)), (0, 255), numbers, LabelLook(colours, 1.0))
+        expected = (colours.map(numbers[0])[:, :3] * 255).astype(np.uint8)
+        assert np.array_equal(picture[0, 1:], expected[1:])
+        assert not picture[0, 0].any()
