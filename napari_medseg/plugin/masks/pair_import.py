@@ -2,28 +2,32 @@
 
 import queue
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from napari_medseg.core import formats
-from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
-from napari_medseg.core.image import Image
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks.mask_question import MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks.pair_worker import (
+    FirstPair,
+    OtherGrid,
+    ReadPair,
+    WrittenPair,
+    import_in_thread,
+    read_first_pair,
+)
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow import review
-from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, begin_import, end_import, write_import
+from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, begin_import, end_import
 from napari_medseg.workflow.masks.meaning import (
     AS_THE_TASK,
     MaskMeaning,
@@ -32,51 +36,11 @@ from napari_medseg.workflow.masks.meaning import (
     recall_meaning,
     remember_meaning,
 )
-from napari_medseg.workflow.masks.pairs import LabelFolder, MaskPair
-from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_pair
-from napari_medseg.workflow.masks.value_names import read_value_names
-from napari_medseg.workflow.review import AcceptedFiles
+from napari_medseg.workflow.masks.pairs import MaskPair
+from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_REASONS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class _FirstPair:
-    """What the question needs: the first image, and the values and names of its mask."""
-
-    image: Image
-    counts: dict[int, int]
-    names: dict[int, str]
-    is_certain: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _ReadPair:
-    """A pair that was read: the main thread opens its review, and puts it into the queue."""
-
-    pair: MaskPair
-    image: Image
-    read: ReadMask
-
-
-@dataclass(frozen=True, eq=False)
-class _WrittenPair:
-    """A pair whose files are written: the main thread writes its rows."""
-
-    pair: MaskPair
-    draft: Draft
-    read: ReadMask
-    sha256: str
-    written: AcceptedFiles | None
-
-
-@dataclass(frozen=True, eq=False)
-class _OtherGrid:
-    """A pair whose mask has another grid, and why."""
-
-    pair: MaskPair
-    text: str
 
 
 class PairImport(QWidget):
@@ -100,7 +64,7 @@ class PairImport(QWidget):
         self._worker: Worker | None = None
         self._replies: queue.SimpleQueue[ImportStart | None] = queue.SimpleQueue()
         self._outcomes: list[ImportOutcome] = []
-        self._other_grid: list[_OtherGrid] = []
+        self._other_grid: list[OtherGrid] = []
         self._bar = QProgressBar()
         self.stop_button = theme.make_button(
             "Stop", "Stop after this pair; what is imported stays. Drop them again to go on"
@@ -116,7 +80,7 @@ class PairImport(QWidget):
         if self._worker is not None:
             show_info("Other masks are being imported. Drop these again when that has ended, or press Stop.")
             return
-        worker = Worker(_read_first(pairs[0]), self)
+        worker = Worker(read_first_pair(pairs[0]), self)
         worker.yielded.connect(lambda first: self._ask(pairs, images_only, first))
         worker.failed.connect(show_problem)
         worker.failed.connect(lambda _error: images_only())
@@ -132,7 +96,7 @@ class PairImport(QWidget):
         """Stop, because the window closes."""
         self.stop()
 
-    def _ask(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: _FirstPair) -> None:
+    def _ask(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair) -> None:
         with show_errors():
             task = detect_task(first.image, self._worklist.task, self._workspace.tasks)
             remembered = recall_meaning(self._workspace, task.name, _get_source(pairs[0]))
@@ -169,7 +133,7 @@ class PairImport(QWidget):
         self._other_grid = []
         self._replies = queue.SimpleQueue()
         folder = self._workspace.project.folder
-        worker = Worker(_import_in_thread(pairs, settings, folder, self._replies, accepts=accepts), self)
+        worker = Worker(import_in_thread(pairs, settings, folder, self._replies, accepts=accepts), self)
         worker.yielded.connect(lambda item: self._on_item(item, settings, accepts))
         worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(settings, accepts))
@@ -181,18 +145,18 @@ class PairImport(QWidget):
 
     def _on_item(self, item: object, settings: MaskSettings, accepts: bool) -> None:
         match item:
-            case _ReadPair():
+            case ReadPair():
                 self._replies.put(self._begin(item, settings, accepts))
-            case _WrittenPair():
+            case WrittenPair():
                 self._end(item)
                 self._replies.put(None)
-            case _OtherGrid():
+            case OtherGrid():
                 self._other_grid.append(item)
                 self._bar.setValue(self._bar.value() + 1)
             case ImportOutcome():
                 self._add(item)
 
-    def _begin(self, item: _ReadPair, settings: MaskSettings, accepts: bool) -> ImportStart | None:
+    def _begin(self, item: ReadPair, settings: MaskSettings, accepts: bool) -> ImportStart | None:
         try:
             with translate_errors():
                 begun = begin_import(self._workspace, item.image, settings.task, item.read.labels, accepts=accepts)
@@ -204,7 +168,7 @@ class PairImport(QWidget):
             return None
         return begun
 
-    def _end(self, item: _WrittenPair) -> None:
+    def _end(self, item: WrittenPair) -> None:
         try:
             with translate_errors():
                 state = end_import(self._workspace, item.draft, item.read.labels, item.read, item.sha256, item.written)
@@ -258,72 +222,3 @@ class PairImport(QWidget):
 def _get_source(pair: MaskPair) -> Path:
     """Return the folder for which a meaning is remembered, as `medseg import` does."""
     return pair.mask.path.parent
-
-
-def _read_first(pair: MaskPair) -> Generator[_FirstPair]:
-    image = formats.read(pair.image)
-    if isinstance(pair.mask, LabelFolder) or pair.mask.has_outlines:
-        yield _FirstPair(image, {}, {}, is_certain=True)
-    else:
-        yield _FirstPair(image, count_values(pair.mask.path), read_value_names(pair.mask.path), is_certain=False)
-
-
-def _import_in_thread(
-    pairs: Sequence[MaskPair],
-    settings: MaskSettings,
-    folder: Path,
-    replies: "queue.SimpleQueue[ImportStart | None]",
-    *,
-    accepts: bool,
-) -> Generator[_ReadPair | _WrittenPair | _OtherGrid | ImportOutcome]:
-    """Read and write one pair after the other; the main thread does what needs the database, and replies."""
-    for pair in pairs:
-        try:
-            with translate_errors():
-                image, read = read_pair(pair, settings)
-                _ = image.content_hash  # computed here, so that the window does not block
-        except (GridMismatchError, HeaderMismatchError) as error:
-            yield (
-                ImportOutcome(pair.name, "refused", str(error)) if settings.resamples else _OtherGrid(pair, str(error))
-            )
-            continue
-        except MedSegError as error:
-            yield ImportOutcome(pair.name, "refused", str(error))
-            continue
-        yield _ReadPair(pair, image, read)
-        if (begun := replies.get()) is None:
-            continue
-        try:
-            with translate_errors():
-                item = _write_pair(pair, image, read, begun, folder, settings, accepts=accepts)
-        except MedSegError as error:
-            yield ImportOutcome(pair.name, "refused", str(error))
-            continue
-        try:
-            yield item
-            replies.get()
-        finally:
-            item.draft.close()  # also if the user stopped, so that nothing is delivered
-
-
-def _write_pair(
-    pair: MaskPair,
-    image: Image,
-    read: ReadMask,
-    begun: ImportStart,
-    folder: Path,
-    settings: MaskSettings,
-    *,
-    accepts: bool,
-) -> _WrittenPair:
-    draft, _ = write_import(begun, read.labels)
-    written = None
-    try:
-        if accepts:
-            written = review.write_accepted_files(
-                folder, settings.task, begun.case, read.labels, image, draft.review_region
-            )
-        return _WrittenPair(pair, draft, read, pair.compute_sha256(settings.describe()), written)
-    except MedSegError:
-        draft.close()
-        raise
