@@ -38,6 +38,7 @@ class PlanesDock(QDockWidget):
         self.checkbox.setChecked(read_preferences(workspace.registry).shows_planes)
         self.checkbox.toggled.connect(self._on_toggled)
         self._window: QMainWindow | None = None
+        self._is_closed = False
         self.hide()
         case_controller.opened.connect(self.refresh)
         self.refresh()
@@ -53,7 +54,10 @@ class PlanesDock(QDockWidget):
         self.refresh()
 
     def close_down(self) -> None:
-        """Remove the dock from its window."""
+        """Remove the dock from its window; a second call has no effect."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.strip.close_down()
         if self._window is not None:
             self._window.removeDockWidget(self)
