@@ -11,7 +11,19 @@ from typing import Annotated
 import psutil
 import typer
 
-from napari_medseg.cli import benchmark, check, demo, doctor, evaluate, export, groups, predict, queue, tasks
+from napari_medseg.cli import (
+    benchmark,
+    check,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    groups,
+    import_masks,
+    predict,
+    queue,
+    tasks,
+)
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.models import group as models
 from napari_medseg.cli.train import group as train
@@ -33,6 +45,7 @@ app.command(rich_help_panel="Try it")(demo.demo)
 app.command(rich_help_panel="Try it")(doctor.doctor)
 app.command(rich_help_panel="Image files")(predict.predict)
 app.command(rich_help_panel="Image files")(evaluate.evaluate)
+app.command("import", rich_help_panel="Project")(import_masks.import_masks)
 app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(export.export)

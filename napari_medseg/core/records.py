@@ -101,6 +101,7 @@ class Correction:
     """The immutable labels that an accepted review produced; files are relative to the project folder.
 
     `reviewed_file` is a mask on the grid of the labels, non-zero in the review region; empty for the whole image.
+    `imported` tells how the labels came from a mask of another program or person; empty if they did not.
     """
 
     id: int
@@ -116,6 +117,43 @@ class Correction:
     created: str
     reviewed_file: str = ""
     reviewed_sha256: str = ""
+    imported: str = ""
+
+
+@dataclass(frozen=True)
+class ImportedMask:
+    """A mask of another program or person from which a review of a case started.
+
+    `source_sha256` is the hash of the image's files, the mask's file and what was asked for, `labels_sha256` that of
+    the labels that it became. `meaning` tells what its values mean, `how` what else was done ("resampled ...").
+    Names of files are identities, so they are not kept.
+    """
+
+    id: int
+    case_id: int
+    review_id: int
+    source_sha256: str
+    labels_sha256: str
+    meaning: str
+    how: str
+    who: str
+    created: str
+
+    @property
+    def text(self) -> str:
+        """What was done with the mask, such as ``10 right lung, 20 left lung; resampled ...``."""
+        return "; ".join(part for part in (self.meaning, self.how) if part)
+
+
+@dataclass(frozen=True)
+class RememberedMeaning:
+    """What the mask values of a source mean for a task, as a person said; `source` is a keyed hash, not a path."""
+
+    id: int
+    task: str
+    source: str
+    meaning: str
+    created: str
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
+from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -67,6 +69,7 @@ class Dock(QWidget):
         self.worklist = Worklist(viewer, workspace, self.case_controller, self.prediction_queue)
         self.run_monitor = RunMonitor(workspace)
         self.idle_timer = IdleTimer()
+        self.views = CaseViews(viewer, workspace, self.case_controller)
         self._overlays = OverlayLayers(viewer, self.case_controller)
         self._uncertainty_overlay = UncertaintyOverlay(viewer, workspace, self.case_controller, self._overlays)
         self._comparison_overlay = ComparisonOverlay(viewer, workspace, self.case_controller, self._overlays)
@@ -85,6 +88,8 @@ class Dock(QWidget):
     def close_down(self) -> None:
         """Save the draft, stop all work and disconnect; a training run continues."""
         self._keys.close()
+        self.views.close_down()
+        self.masks.close_down()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
@@ -152,17 +157,20 @@ class Dock(QWidget):
         self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
+        self.views.add_to(self.labels_panel)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.exporter = ExportProgress(workspace)
         self.review_panel.add(self.exporter)
+        self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
         rows.setSpacing(SPACING_PX)
-        for widget in (self.prompt, self.case_panel, self.labels_panel, self.review_panel, self.retrain_panel):
+        sections = (self.case_panel, self.labels_panel, self.review_panel, self.retrain_panel)
+        for widget in (self.prompt, self.masks, *sections):
             rows.addWidget(widget)
         rows.addStretch(1)
         area = QScrollArea()

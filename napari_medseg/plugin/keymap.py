@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_medseg.core.html_templates import render_html
+from napari_medseg.core.tasks.display_windows import PRESETS
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -29,6 +31,7 @@ NAPARI_KEYS = (
     ("Left  Right", "previous slice, next slice"),
     (KeyMod.CtrlCmd | KeyCode.KeyR, "fit the view"),
     ("Space (hold)", "move the view while held"),
+    ("Middle button, drag", "MedSeg: width of the window to the right, brighter upwards"),
 )
 
 
@@ -59,6 +62,10 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
             dock.review_region.start_drawing,
         ),
         KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
+        *(
+            KeyBinding(f"F{number}", f"window of grey values: {preset}", partial(dock.views.show_preset, preset))
+            for number, preset in enumerate(PRESETS, start=2)
+        ),
         KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
         KeyBinding(REDO_KEY, "redo", dock.case_controller.redo),
         KeyBinding("F1", "this page", dock.show_keys),

@@ -1,6 +1,5 @@
 """Conversion between our records and napari layers. Only this file knows both."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,10 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_medseg.core.grouping.groups import find_group
-from napari_medseg.core.image import Image, select_measured
+from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
+from napari_medseg.core.tasks.display_windows import compute_automatic_limits
 from napari_medseg.plugin.label_colours import make_colormap
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ LABEL_TASK_KEY = "labelled as"
 BLENDING_KEY = "first blending"
 LABEL_OPACITY = 0.45
 CONTOUR_PX = 2
-CONTRAST_PERCENTILES = (0.5, 99.5)
-PERCENTILE_SAMPLE_SIZE = 200_000
 UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown white
 SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
@@ -61,12 +59,7 @@ def compute_contrast_limits(image: Image, task: Task | None = None) -> tuple[flo
             return centre - width / 2, centre + width / 2
     if image.pixels.dtype == np.uint8:
         return 0.0, 255.0
-    # Every n-th voxel along each axis: `reshape` would copy all of a flipped volume.
-    step = math.ceil(max(1.0, image.pixels.size / PERCENTILE_SAMPLE_SIZE) ** (1 / image.pixels.ndim))
-    sample = image.pixels[(slice(None, None, step),) * image.pixels.ndim]
-    shown = select_measured(sample.reshape(-1), image.padding_value)
-    low, high = np.nanpercentile(shown, CONTRAST_PERCENTILES)
-    return float(low), float(high if high > low else low + 1)
+    return compute_automatic_limits(image)
 
 
 def add_image(viewer: "Viewer", image: Image, case: Case, task: Task) -> ImageLayer:

@@ -34,9 +34,14 @@ def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
 
 
 def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
-    """Return the first undecided case without a prediction, or without edits and predicted by another version."""
+    """Return the first undecided case without edits that has no prediction, or one by another version.
+
+    A draft is left alone, such as one from a mask of elsewhere: a prediction would fill what its person left empty.
+    """
     for row in rank_undecided_cases(rows):
-        if row.prediction is None or (row.state == "predicted" and row.prediction.model != model):
+        if row.state == "new" or (
+            row.prediction is not None and row.state == "predicted" and row.prediction.model != model
+        ):
             return row.case
     return None
 

@@ -18,10 +18,13 @@ class CorrectionEffort:
 
 
 def compute_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
-    """Return the effort for each version, in order of first use. Cases without a prediction are excluded."""
+    """Return the effort for each version, in order of first use.
+
+    Cases without a prediction, and those whose labels came from a mask of elsewhere, are excluded.
+    """
     by_model: dict[str, list[tuple[float, int]]] = {}
     for _, correction in sorted(list_current_corrections(ws, task), key=lambda pair: pair[1].id):
-        if correction.model:
+        if correction.model and not correction.imported:
             by_model.setdefault(correction.model, []).append((correction.seconds, correction.changed_voxels))
     return [
         CorrectionEffort(

@@ -19,7 +19,9 @@ class Preferences(BaseModel):
     `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
     our reader if napari has no other preference. `device`, as ``cuda:1``, predicts and retrains; empty: the fastest.
     `max_memory_gb` is what the pixels of one image may take, in units of
-    10^9 bytes; 0 means what `core.decoded_size.limit` computes.
+    10^9 bytes; 0 means what `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the
+    name of a preset of `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells
+    whether the slices in the other two planes are shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +33,8 @@ class Preferences(BaseModel):
     read_medical_files: bool = True
     device: str = ""
     max_memory_gb: float = Field(0.0, ge=0, le=MAX_MEMORY_GB)
+    display_windows: dict[str, str | tuple[float, float]] = {}
+    shows_planes: bool = False
 
     @property
     def max_memory_bytes(self) -> int | None:

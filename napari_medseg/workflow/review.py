@@ -18,7 +18,7 @@ from napari_medseg.core.project.case_files import StoredLabels, write_case_label
 from napari_medseg.core.project.review_region import ReviewRegion, write_review_region
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.core.records import Case, Correction, ImportedMask, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
@@ -157,6 +157,7 @@ def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
     """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
     draft.record_missed_changes(labels)
     review = _make_closed_review(draft, ReviewState.ACCEPTED)
+    imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
             Correction(
@@ -173,6 +174,7 @@ def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
                 created=now(),
                 reviewed_file=accepted.reviewed_mask.file,
                 reviewed_sha256=accepted.reviewed_mask.sha256,
+                imported=imported[-1].text if imported else "",
             )
         )
         ws.project.close_review(review)

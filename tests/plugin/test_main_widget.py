@@ -11,15 +11,17 @@ import pytest
 from napari._qt import qt_main_window
 from napari._qt.qt_main_window import _instantiate_dock_widget
 from napari.settings import get_settings
-from plugin_phantoms import Texts, drop_on, write_phantom
+from plugin_phantoms import Texts, drop_on, phantom, write_phantom
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QCloseEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QScrollArea
 
+from napari_medseg.core import formats
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.views.plane_slices import Plane
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
@@ -285,3 +287,33 @@ def test_input_on_the_canvas_counts_as_work(viewer: Any, widget: MedSegWidget) -
     QTest.mouseMove(viewer.window._qt_viewer.canvas.native, QPoint(30, 30))
     QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Shift)
     assert widget.dock.idle_timer._last_input_s > 0
+
+
+def test_the_middle_button_sets_the_window_and_the_planes_lie_below_the_canvas(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "series.tif"
+    formats.write_image(path, phantom(1, n_slices=6))
+    drop_on(viewer.window._qt_viewer, path)
+    qtbot.waitUntil(lambda: predicted(widget, "series"))
+    current, canvas = widget.dock.case_controller.current, viewer.window._qt_viewer.canvas.native
+    before = current.labels_layer.data.copy()
+    current.labels_layer.mode = "paint"
+    middle, still = Qt.MouseButton.MiddleButton, Qt.KeyboardModifier.NoModifier
+    QTest.mousePress(canvas, middle, still, QPoint(200, 200))
+    for x in (220, 260, 300):
+        at, there = QPointF(x, 200), QPointF(canvas.mapToGlobal(QPoint(x, 200)))
+        QApplication.sendEvent(
+            canvas, QMouseEvent(QEvent.Type.MouseMove, at, there, Qt.MouseButton.NoButton, middle, still)
+        )
+    QTest.mouseRelease(canvas, middle, still, QPoint(300, 200))
+    low, high = current.image_layer.contrast_limits
+    assert high - low > 255 * 1.5
+    assert (current.labels_layer.mode, (current.labels_layer.data == before).all()) == ("paint", True)
+
+    planes = widget.dock.views.planes
+    planes.checkbox.setChecked(True)
+    qtbot.waitUntil(lambda: planes.strip._views[Plane.CORONAL]._pixels is not None)
+    at = canvas.mapTo(viewer.window._qt_window, QPoint(0, canvas.height()))
+    assert planes.y() >= at.y()
+    assert planes.width() < viewer.window._qt_window.width() - widget.width(), "not below the dock"

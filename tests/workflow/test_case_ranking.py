@@ -51,3 +51,10 @@ def test_what_is_predicted_ahead_is_the_first_without_a_prediction_by_this_model
     assert find_case_to_predict(list_cases(ws), "lungs-unet@1") == new
     assert find_case_to_predict(list_cases(ws), "lungs-unet@2") == untouched, "a draft keeps what it was made on"
     assert find_case_to_predict([row for row in list_cases(ws) if row.case != new], "lungs-unet@1") is None
+
+
+def test_a_draft_without_a_prediction_is_not_predicted_ahead(ws: Workspace) -> None:
+    case = add_cases(ws, [phantom(8)], "lungs")[0]
+    assert find_case_to_predict(list_cases(ws), "lungs-unet@1") == case
+    open_review(ws, case, None).record([5], 0, 1)
+    assert find_case_to_predict(list_cases(ws), "lungs-unet@1") is None, "its person left the rest empty"

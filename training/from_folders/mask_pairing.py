@@ -112,7 +112,20 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
     MedSegError
         If a folder is missing, or contains no readable file.
     """
-    image_of, doubled = _list_images(images, masks)
+    found = pair_by_name(images, masks)
+    mismatches = found.mismatches
+    checked = [check_pair(case, encoding) for case in found.cases]
+    checked = _settle_orientation(checked, encoding)
+    cases = tuple(pair.case for pair in checked if not any(mismatch.blocking for mismatch in pair.mismatches))
+    return PairingResult(cases, (*mismatches, *(mismatch for pair in checked for mismatch in pair.mismatches)))
+
+
+def pair_by_name(images: Path, masks: Path) -> PairingResult:
+    """Pair images with masks by their names only; no pixel is read.
+
+    Parameters and errors are those of `pair_images_with_masks`.
+    """
+    image_of, doubled = list_images(images, masks)
     mask_of, doubled_masks = find_masks(masks, by_ending=images.resolve() == masks.resolve())
     if not image_of or not mask_of:
         empty = images if not image_of else masks
@@ -123,10 +136,8 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
     mismatches += [
         one for one in _find_unpaired(image_of, mask_of, pairs) if one.name not in {*doubled, *doubled_masks}
     ]
-    checked = [check_pair(FolderCase(key, image_of[key], mask_of[mask]), encoding) for key, mask in pairs.items()]
-    checked = _settle_orientation(checked, encoding)
-    cases = tuple(pair.case for pair in checked if not any(mismatch.blocking for mismatch in pair.mismatches))
-    return PairingResult(cases, (*mismatches, *(mismatch for pair in checked for mismatch in pair.mismatches)))
+    cases = tuple(FolderCase(key, image_of[key], mask_of[mask]) for key, mask in pairs.items())
+    return PairingResult(cases, tuple(mismatches))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +231,7 @@ def _make_mismatch(finding: Finding, name: str) -> Mismatch:
     return Mismatch(finding.kind, name, finding.text + advice, finding.blocking)
 
 
-def _list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
+def list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the images by the name used for pairing, and the names that several images have."""
     if not images.is_dir():
         raise MedSegError(f"{images} is not a folder. Give a folder of images.")

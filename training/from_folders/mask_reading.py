@@ -44,11 +44,26 @@ def read_mask_labels(
     one_for_all = task.instances or encoding.binarise
     names = None if one_for_all else {normalise_name(label.name): label.value for label in task.labels}
     placed = mask.read(image, names, placement or encoding.placement)
+    return convert_to_labels(mask, placed.pixels, encoding), placed
+
+
+def convert_to_labels(mask: MaskFile, values: NDArray[Any], encoding: MaskEncoding) -> Labels:
+    """Return the labels of a mask that is read already, with the errors of `read_mask_labels`.
+
+    Parameters
+    ----------
+    mask
+        The file, for messages; JPEG does not keep values.
+    values
+        What was read, (y, x) or (z, y, x): values of pixels, or labels of outlines.
+    encoding
+        The meaning of the values.
+    """
     if mask.has_outlines:
-        is_binary = encoding.binarise and not task.instances
-        return (placed.pixels > 0).astype(np.uint8) if is_binary else placed.pixels, placed
-    values = placed.pixels if encoding.binarise else _take_whole_numbers(mask, placed.pixels)
-    return convert_mask_to_labels(values, encoding, exact=mask.is_exact), placed
+        is_binary = encoding.binarise and not encoding.task.instances
+        return (values > 0).astype(np.uint8) if is_binary else values
+    numbers = values if encoding.binarise else _take_whole_numbers(mask, values)
+    return convert_mask_to_labels(numbers, encoding, exact=mask.is_exact)
 
 
 def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]:

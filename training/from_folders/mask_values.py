@@ -42,6 +42,10 @@ class MaskEncoding:
         Mask value of unlabelled pixels.
     placement
         How masks lie that do not say so.
+    background
+        Mask values that are background like 0, such as the other organs of a mask of the whole body.
+    others_are_background
+        Whether all values are background that `values` does not name.
 
     Raises
     ------
@@ -54,6 +58,8 @@ class MaskEncoding:
     binarise: bool = False
     ignore: int | None = None
     placement: MaskPlacement = AS_STATED
+    background: tuple[int, ...] = ()
+    others_are_background: bool = False
 
     def __post_init__(self) -> None:
         """Raise `MedSegError` if the settings contradict each other."""
@@ -164,6 +170,9 @@ def map_to_label_values(mask: Labels, encoding: MaskEncoding) -> Labels:
         meant = {label.value: label.value for label in task.labels}
         if len(task.labels) == 1 and len(found) == 1 and found[0] in WHITE_VALUES:
             meant = {found[0]: task.labels[0].value}
+    if encoding.others_are_background:
+        found = [value for value in found if value in meant]
+    found = [value for value in found if value not in encoding.background]
     if unknown := [value for value in found if value not in meant]:
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" ..." if len(unknown) > SHOWN_VALUES else "")
         known = ", ".join(f"{value} ({task.get_label_name(label)})" for value, label in meant.items())

@@ -27,7 +27,7 @@ from napari_medseg.core.formats.discovery import (
     search_images,
     walk_files,
 )
-from napari_medseg.core.formats.label_reader import read_labels, read_mask
+from napari_medseg.core.formats.label_reader import read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
@@ -51,6 +51,7 @@ __all__ = [
     "read_images",
     "read_labels",
     "read_mask",
+    "read_mask_image",
     "read_series",
     "read_source",
     "read_tiff",

@@ -92,10 +92,7 @@ def read_mask(
     MedSegError
         If the file is damaged, shows different drawings in its colours, or has another grid.
     """
-    suffix = get_suffix(path)
-    if suffix not in WRITERS and suffix not in JPEG_SUFFIXES:
-        known = ", ".join(sorted({*WRITERS, *JPEG_SUFFIXES}))
-        raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
+    suffix = _get_mask_suffix(path)
     if suffix in NIFTI_SUFFIXES:
         return _read_nifti_mask(path, image, placement, expected_bytes)
     is_tiff = suffix in TIFF_SUFFIXES
@@ -111,6 +108,31 @@ def read_mask(
         placed = place_mask(found.pixels, image, placement, _get_default(image, MaskOrientation.SHOWN))
     _refuse_other_grid(found.replace_pixels(placed.pixels), image, path.name)
     return replace(placed, notes=(*notes, *placed.notes))
+
+
+def read_mask_image(path: Path) -> Image:
+    """Read a mask on its own grid, with the spacing and affine that its file states; values as in the file.
+
+    A NIfTI file without qform and sform states no place, so its affine is `None`.
+
+    Raises
+    ------
+    MedSegError
+        If the file is damaged, or shows different drawings in its colours.
+    """
+    suffix = _get_mask_suffix(path)
+    if suffix in NIFTI_SUFFIXES:
+        found = _take_mask_channel(read_nifti(path), path.name)[0]
+        return found if _has_orientation(found) else replace(found, affine=None)
+    return (_read_tiff_mask(path, None) if suffix in TIFF_SUFFIXES else _read_picture_mask(path))[0]
+
+
+def _get_mask_suffix(path: Path) -> str:
+    suffix = get_suffix(path)
+    if suffix not in WRITERS and suffix not in JPEG_SUFFIXES:
+        known = ", ".join(sorted({*WRITERS, *JPEG_SUFFIXES}))
+        raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
+    return suffix
 
 
 def _get_default(image: Image, for_nifti: MaskOrientation) -> MaskOrientation | None:
@@ -151,11 +173,7 @@ def _read_nifti_mask(
     path: Path, image: Image | None, placement: MaskPlacement, expected_bytes: int | None
 ) -> PlacedMask:
     """Read a NIfTI mask: by its matrix, or in file order if the file or its image has none."""
-    notes: tuple[str, ...] = ()
-    found = read_nifti(path, expected_bytes)
-    if found.axes.endswith("C"):
-        channel = choose_mask_channel(found.pixels, path.name)
-        found, notes = replace(found, pixels=channel.values, axes=found.spatial_axes, units="grey"), channel.notes
+    found, notes = _take_mask_channel(read_nifti(path, expected_bytes), path.name)
     if image is None:
         return PlacedMask(found.pixels, notes)
     is_coded = _has_orientation(found)
@@ -168,6 +186,14 @@ def _read_nifti_mask(
         default = None if _is_our_file(found) else MaskOrientation.STORED
     placed = _place_nifti_order(found, image, placement, default, path.name)
     return replace(placed, notes=(*notes, *placed.notes))
+
+
+def _take_mask_channel(found: Image, name: str) -> tuple[Image, tuple[str, ...]]:
+    """Return a mask that was stored in colours with one number per voxel, and remarks."""
+    if not found.axes.endswith("C"):
+        return found, ()
+    channel = choose_mask_channel(found.pixels, name)
+    return replace(found, pixels=channel.values, axes=found.spatial_axes, units="grey"), channel.notes
 
 
 def _place_nifti_order(

@@ -56,6 +56,11 @@ class Identities:
                 return known
             return add_group(self._connection, group, noun)
 
+    def hash_text(self, text: str) -> str:
+        """Return the keyed hash of a text that may name someone, such as a path; without the key it tells nothing."""
+        with translate_sqlite_errors(self._path):
+            return compute_group_digest(text, read_key(self._connection))
+
     def find_group(self, group: str) -> str | None:
         """Return the keyed group of a clear or keyed one; `None` if the project does not have it."""
         with translate_sqlite_errors(self._path):

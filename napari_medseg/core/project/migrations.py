@@ -98,6 +98,20 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         # Names, paths and ids leave all other tables: groups become keyed hashes.
         move_identities,
     ),
+    (
+        # Masks of other programs and persons: where labels come from, and what the values of a source mean.
+        """CREATE TABLE imported_masks (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id),
+            review_id INTEGER NOT NULL REFERENCES reviews(id), source_sha256 TEXT NOT NULL,
+            labels_sha256 TEXT NOT NULL, meaning TEXT NOT NULL, how TEXT NOT NULL, who TEXT NOT NULL,
+            created TEXT NOT NULL)""",
+        "CREATE INDEX imported_masks_by_case ON imported_masks (case_id)",
+        "CREATE INDEX imported_masks_by_source ON imported_masks (source_sha256)",
+        "ALTER TABLE corrections ADD COLUMN imported TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE mask_meanings (
+            id INTEGER PRIMARY KEY, task TEXT NOT NULL, source TEXT NOT NULL, meaning TEXT NOT NULL,
+            created TEXT NOT NULL)""",
+    ),
 )
 
 

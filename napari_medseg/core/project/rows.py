@@ -9,11 +9,21 @@ from typing import Any, TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.json_model import parse_json
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, Run, RunState
+from napari_medseg.core.records import (
+    Case,
+    Correction,
+    ImportedMask,
+    Prediction,
+    RememberedMeaning,
+    Review,
+    ReviewState,
+    Run,
+    RunState,
+)
 from napari_medseg.core.snapshot import Role
 
 T = TypeVar("T")
-Record = TypeVar("Record", Case, Prediction, Review, Correction, Run)
+Record = TypeVar("Record", Case, Prediction, Review, Correction, ImportedMask, RememberedMeaning, Run)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ TABLES: dict[type, Table] = {
     Prediction: Table("predictions", "predictions"),
     Review: Table("reviews", "reviews"),
     Correction: Table("corrections", "corrections"),
+    ImportedMask: Table("imported_masks", "imported_masks"),
+    RememberedMeaning: Table("mask_meanings", "mask_meanings"),
     Run: Table("runs", "runs"),
 }
 

@@ -1,6 +1,6 @@
 """Image import: files dropped on the window, and layers added by a reader or a script."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,19 @@ class ImageImporter(QObject):
         self._new_layers: list[Layer] = []
         self._workers: list[Worker] = []
         self._notes: dict[str, int] = {}
+        self._take_paths: Callable[[Sequence[Path]], list[Path]] = list
+        self._take_image: Callable[[Image], bool] = lambda _image: False
         viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def set_mask_finder(
+        self, take_paths: Callable[[Sequence[Path]], list[Path]], take_image: Callable[[Image], bool]
+    ) -> None:
+        """Let masks be taken out of what is dropped.
+
+        `take_paths` gets the paths of a drop and returns those that are to be opened as images. `take_image` gets the
+        image of a file that was dropped alone, and returns whether it is taken as a mask.
+        """
+        self._take_paths, self._take_image = take_paths, take_image
 
     def add_notes(self, notes: Sequence[str]) -> None:
         """Keep remarks about an image of the batch; each is shown once when the batch ends."""
@@ -76,7 +88,13 @@ class ImageImporter(QObject):
             widget.installEventFilter(self)
 
     def read(self, paths: Sequence[Path]) -> None:
-        """Read files and folders in a thread."""
+        """Read files and folders in a thread; masks among them are taken out before."""
+        if images := self._take_paths(paths):
+            is_alone = len(paths) == 1 and paths[0].is_file()
+            self._run(read_images(images), self._take_image if is_alone else None)
+
+    def read_as_images(self, paths: Sequence[Path]) -> None:
+        """Read files and folders in a thread, whatever they look like."""
         self._run(read_images(paths))
 
     def import_existing_layers(self) -> None:
@@ -123,9 +141,17 @@ class ImageImporter(QObject):
         else:
             self._finish()
 
-    def _run(self, work: Generator[Image | ReadFailure | ReadNote | ReadProgress]) -> None:
+    def _run(
+        self,
+        work: Generator[Image | ReadFailure | ReadNote | ReadProgress],
+        take_image: Callable[[Image], bool] | None = None,
+    ) -> None:
+        def deliver(item: object) -> None:
+            if take_image is None or not isinstance(item, Image) or not take_image(item):
+                self._on_item(item)
+
         worker = Worker(work, self)
-        worker.yielded.connect(self._on_item)
+        worker.yielded.connect(deliver)
         worker.failed.connect(lambda error: self.failed.emit(str(error)))
         worker.ended.connect(lambda: self._on_ended(worker))
         self._workers.append(worker)

@@ -27,17 +27,16 @@ def make_preferences_form(
         device: str,
         max_memory_gb: float,
     ) -> None:
-        save(
-            Preferences(
-                predict_automatically=predict_automatically,
-                budget_s=budget_s,
-                export_suffix=export_suffix,
-                export_with_images=export_with_images,
-                read_medical_files=read_files,
-                device=device,
-                max_memory_gb=max_memory_gb,
-            )
-        )
+        chosen = {
+            "predict_automatically": predict_automatically,
+            "budget_s": budget_s,
+            "export_suffix": export_suffix,
+            "export_with_images": export_with_images,
+            "read_medical_files": read_files,
+            "device": device,
+            "max_memory_gb": max_memory_gb,
+        }
+        save(Preferences.model_validate(preferences.model_dump() | chosen))  # the others are set elsewhere
 
     return magicgui(
         save_preferences,

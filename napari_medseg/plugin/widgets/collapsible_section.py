@@ -59,6 +59,10 @@ class CollapsibleSection(QWidget):
         self._status.setText(text)
         self._status.setToolTip(tooltip)
 
+    def add_to_header(self, widget: QWidget) -> None:
+        """Add a widget at the right end of the header; it stays visible when the section is folded."""
+        self._header.addWidget(widget)
+
     def add_row(self, *widgets: QWidget, stretch: int = 0) -> None:
         """Add widgets side by side; the one with index `stretch` takes the remaining space."""
         self.add(make_row(*widgets, stretch=stretch))

@@ -250,6 +250,7 @@ def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
         "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
         "content_sha256": item.case.content_hash,
         "model": correction.model,
+        "imported_from_mask": correction.imported or None,
         "who": correction.who,
         "accepted": correction.created,
         "seconds": round(correction.seconds, 1),

@@ -1,0 +1,98 @@
+"""Finds the masks among what is dropped on the window, before it is opened as images."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QWidget
+
+from napari_medseg.core.image import Image
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.masks.mask_question import MaskQuestion
+from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
+from napari_medseg.plugin.masks.pair_import import PairImport
+from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
+from napari_medseg.workflow.masks.drops import looks_like_mask, split_drop
+from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
+class DroppedMasks(QWidget):
+    """Takes masks out of a drop, and asks about them: the question, and the progress of an import, in the dock.
+
+    Files that come with their images are imported as pairs, a mask without an image is one for the open case. A file
+    whose name tells nothing is looked at when it is read: if it has the grid of the open case and looks like labels, a
+    person is asked.
+
+    Parameters
+    ----------
+    viewer, workspace, case_controller, worklist, prediction_queue
+        The window, the project, the controller of the open case, the list, and what predicts.
+    """
+
+    def __init__(
+        self,
+        viewer: "Viewer",
+        workspace: Workspace,
+        case_controller: CaseController,
+        worklist: Worklist,
+        prediction_queue: PredictionQueue,
+    ) -> None:
+        super().__init__()
+        self._case_controller = case_controller
+        self._read_images: Callable[[Sequence[Path]], None] = worklist.importer.read_as_images
+        self._waiting: Path | None = None
+        self.question = MaskQuestion()
+        self.open_case_mask = OpenCaseMask(
+            viewer, workspace, case_controller, prediction_queue, lambda: worklist.open_task, self.question
+        )
+        self.pair_import = PairImport(workspace, worklist, self.question)
+        stack_widgets(self, self.question, self.pair_import)
+        case_controller.opened.connect(self._on_opened)
+        worklist.importer.set_mask_finder(self.take_paths, self.take_image)
+
+    def close_down(self) -> None:
+        """Stop reading and importing."""
+        self.open_case_mask.close()
+        self.pair_import.close_down()
+
+    def take_paths(self, paths: Sequence[Path]) -> list[Path]:
+        """Ask about the masks among these paths, and return the others, which are to be opened as images."""
+        self._waiting = None
+        found = split_drop(paths)
+        if found.pairs:
+            images = [pair.image for pair in found.pairs]
+            self.pair_import.ask_about(found.pairs, lambda: self._read_images(images))
+            return list(found.images)
+        if len(found.masks) != 1:
+            return list(paths)
+        if found.images:
+            self._waiting = found.masks[0]  # its image is being opened
+            return list(found.images)
+        if self._case_controller.current is None:
+            return list(paths)
+        self._ask_about(found.masks[0])
+        return []
+
+    def take_image(self, image: Image) -> bool:
+        """Ask about an image that was read alone if it looks like a mask of the open case; return whether it does."""
+        current = self._case_controller.current
+        if current is None or len(image.sources) != 1 or image.spatial_axes != current.image.spatial_axes:
+            return False
+        is_same = image.has_same_grid(current.image) and image.content_hash != current.case.content_hash
+        if not is_same or not looks_like_mask(image):
+            return False
+        self._ask_about(image.sources[0])
+        return True
+
+    def _ask_about(self, mask: Path) -> None:
+        self.open_case_mask.ask_about(mask, lambda: self._read_images([mask]))
+
+    def _on_opened(self) -> None:
+        if self._waiting is not None and self._case_controller.current is not None:
+            mask, self._waiting = self._waiting, None
+            self._ask_about(mask)

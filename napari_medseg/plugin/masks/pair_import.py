@@ -1,0 +1,224 @@
+"""Import of dropped images with their masks: one question, then one pair after the other in a thread."""
+
+import queue
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.detection import detect_task
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.masks.mask_question import MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks.pair_worker import (
+    FirstPair,
+    OtherGrid,
+    ReadPair,
+    WrittenPair,
+    import_in_thread,
+    read_first_pair,
+)
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, begin_import, end_import
+from napari_medseg.workflow.masks.meaning import (
+    AS_THE_TASK,
+    MaskMeaning,
+    ProposedMeaning,
+    propose_meaning,
+    recall_meaning,
+    remember_meaning,
+)
+from napari_medseg.workflow.masks.pairs import MaskPair
+from napari_medseg.workflow.masks.read_pair import MaskSettings
+from napari_medseg.workflow.workspace import Workspace
+
+MAX_REASONS = 4
+
+
+class PairImport(QWidget):
+    """Imports pairs as drafts or corrections; it is a row with progress and a button that stops it, else hidden.
+
+    Parameters
+    ----------
+    workspace, worklist
+        The project, and the list that shows the cases and opens the first one.
+    question
+        Where it asks.
+    """
+
+    def __init__(
+        self, workspace: Workspace, worklist: Worklist, question: MaskQuestion, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._worklist = worklist
+        self._question = question
+        self._worker: Worker | None = None
+        self._replies: queue.SimpleQueue[ImportStart | None] = queue.SimpleQueue()
+        self._outcomes: list[ImportOutcome] = []
+        self._other_grid: list[OtherGrid] = []
+        self._bar = QProgressBar()
+        self.stop_button = theme.make_button(
+            "Stop", "Stop after this pair; what is imported stays. Drop them again to go on"
+        )
+        self.stop_button.clicked.connect(self.stop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(make_row(self._bar, self.stop_button))
+        self.hide()
+
+    def ask_about(self, pairs: Sequence[MaskPair], images_only: Callable[[], None]) -> None:
+        """Read the first pair, then ask whether and how to import all; `images_only` opens the images without masks."""
+        if self._worker is not None:
+            show_info("Other masks are being imported. Drop these again when that has ended, or press Stop.")
+            return
+        worker = Worker(read_first_pair(pairs[0]), self)
+        worker.yielded.connect(lambda first: self._ask(pairs, images_only, first))
+        worker.failed.connect(show_problem)
+        worker.failed.connect(lambda _error: images_only())
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop after the pair at work."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._replies.put(None)
+
+    def close_down(self) -> None:
+        """Stop, because the window closes."""
+        self.stop()
+
+    def _ask(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair) -> None:
+        with show_errors():
+            task = detect_task(first.image, self._worklist.task, self._workspace.tasks)
+            remembered = recall_meaning(self._workspace, task.name, _get_source(pairs[0]))
+            proposed = ProposedMeaning(AS_THE_TASK, "names", True, {})
+            if not first.is_certain:
+                proposed = propose_meaning(task, first.counts, first.names, remembered)
+            count = f"{len(pairs)} images with masks" if len(pairs) > 1 else f"{pairs[0].image.name} with its mask"
+            text = f"{count} for {task.title}."
+            text += "" if proposed.is_certain else f" What do the values of {pairs[0].mask.title} mean?"
+            run = partial(self._start, pairs, task, proposed)
+            self._question.ask(
+                MaskQuery(text, task, first.counts, proposed),
+                [
+                    ("As draft" + "s" * (len(pairs) > 1), "Import the masks as labels to correct", partial(run, False)),
+                    ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True)),
+                    ("Images only", "Open the images without their masks", lambda _meaning: images_only()),
+                    ("Cancel", "Do nothing", lambda _meaning: None),
+                ],
+            )
+
+    def _start(
+        self, pairs: Sequence[MaskPair], task: Task, proposed: ProposedMeaning, accepts: bool, meaning: MaskMeaning
+    ) -> None:
+        with show_errors():
+            said: MaskMeaning | None = meaning
+            if proposed.origin == "names" and proposed.is_certain:
+                said = None  # each file may have names of its own
+            elif not proposed.is_certain:
+                remember_meaning(self._workspace, task.name, _get_source(pairs[0]), meaning)
+            self._outcomes = []
+            self._run(pairs, MaskSettings(task, said), accepts)
+
+    def _run(self, pairs: Sequence[MaskPair], settings: MaskSettings, accepts: bool) -> None:
+        self._other_grid = []
+        self._replies = queue.SimpleQueue()
+        folder = self._workspace.project.folder
+        worker = Worker(import_in_thread(pairs, settings, folder, self._replies, accepts=accepts), self)
+        worker.yielded.connect(lambda item: self._on_item(item, settings, accepts))
+        worker.failed.connect(show_problem)
+        worker.ended.connect(lambda: self._on_ended(settings, accepts))
+        self._bar.setRange(0, len(pairs))
+        self._bar.setValue(0)
+        self._bar.setFormat("importing masks: %v of %m")
+        self.show()
+        self._worker = worker.start()
+
+    def _on_item(self, item: object, settings: MaskSettings, accepts: bool) -> None:
+        match item:
+            case ReadPair():
+                self._replies.put(self._begin(item, settings, accepts))
+            case WrittenPair():
+                self._end(item)
+                self._replies.put(None)
+            case OtherGrid():
+                self._other_grid.append(item)
+                self._bar.setValue(self._bar.value() + 1)
+            case ImportOutcome():
+                self._add(item)
+
+    def _begin(self, item: ReadPair, settings: MaskSettings, accepts: bool) -> ImportStart | None:
+        try:
+            with translate_errors():
+                begun = begin_import(self._workspace, item.image, settings.task, item.read.labels, accepts=accepts)
+        except MedSegError as error:
+            self._add(ImportOutcome(item.pair.name, "refused", str(error)))
+            return None
+        if begun.start is None:
+            self._add(ImportOutcome(item.pair.name, "already there", case=begun.case))
+            return None
+        return begun
+
+    def _end(self, item: WrittenPair) -> None:
+        try:
+            with translate_errors():
+                state = end_import(self._workspace, item.draft, item.read.labels, item.read, item.sha256, item.written)
+                self._add(ImportOutcome(item.pair.name, state, "", item.read.notes, item.draft.case))
+        except MedSegError as error:
+            item.draft.close()
+            self._add(ImportOutcome(item.pair.name, "refused", str(error)))
+
+    def _add(self, outcome: ImportOutcome) -> None:
+        self._outcomes.append(outcome)
+        self._bar.setValue(self._bar.value() + 1)
+
+    def _on_ended(self, settings: MaskSettings, accepts: bool) -> None:
+        self._worker = None
+        self.hide()
+        self._worklist.choose_task(settings.task.name)
+        self._worklist.reload_cases()
+        if self._other_grid:
+            self._ask_to_resample(settings, accepts)
+        else:
+            self._finish()
+
+    def _ask_to_resample(self, settings: MaskSettings, accepts: bool) -> None:
+        pairs = [one.pair for one in self._other_grid]
+        count = f"{len(pairs)} masks have" if len(pairs) > 1 else f"{pairs[0].mask.title} has"
+        again = partial(self._run, pairs, replace(settings, resamples=True), accepts)
+        self._question.ask_again(
+            f"{count} another grid than the image: {self._other_grid[0].text} Bring them to the grid of their image "
+            "(nearest neighbour)?",
+            [
+                ("Resample", "By the places in the patient that both files state, else by the field of view", again),
+                ("Leave them out", "Import only the others", self._finish),
+            ],
+        )
+
+    def _finish(self) -> None:
+        """Say what became of the pairs, and open the first one."""
+        counts = Counter(outcome.state for outcome in self._outcomes)
+        words = {"draft": "imported as drafts", "accepted": "accepted", "already there": "there already"}
+        parts = [f"{counts[state]} {text}" for state, text in words.items() if counts[state]]  # type: ignore[index]
+        if parts:
+            show_info(f"Masks: {', '.join(parts)}")
+        if refused := [f"{one.name}: {one.text}" for one in self._outcomes if one.state == "refused"]:
+            more = f"\nand {len(refused) - MAX_REASONS} more" if len(refused) > MAX_REASONS else ""
+            show_warning("Not imported:\n" + "\n".join(refused[:MAX_REASONS]) + more)
+        first = next((outcome.case for outcome in self._outcomes if outcome.case is not None), None)
+        if first is not None:
+            self._worklist.open(first)
+
+
+def _get_source(pair: MaskPair) -> Path:
+    """Return the folder for which a meaning is remembered, as `medseg import` does."""
+    return pair.mask.path.parent

@@ -1,0 +1,1 @@
+"""Masks that other programs and persons made: what they mean, and how they become labels of cases."""

@@ -1,0 +1,141 @@
+"""Which of the dropped files are masks: by their names and folders, and by what an image looks like."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats import WRITERS
+from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import fold_name
+from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
+from training.data.labelled_cases import get_stem
+from training.from_folders.mask_files import MaskFile
+from training.from_folders.name_matching import MASK_ENDING, pair_names, strip_image_ending
+
+MASK_FOLDERS = {
+    "labels",
+    "label",
+    "masks",
+    "mask",
+    "labelstr",
+    "labelsts",
+    "segmentations",
+    "segmentation",
+    "annotations",
+    "ground_truth",
+    "groundtruth",
+    "gt",
+    "lesions",
+    "instances",
+}
+IMAGE_FOLDERS = {"images", "image", "imagestr", "imagests", "img", "imgs", "scans", "volumes", "ct", "dicom"}
+MAX_VALUES = 256
+MIN_SAME_NEIGHBOURS = 0.93
+SAMPLE_PX = 1 << 20
+
+
+@dataclass(frozen=True)
+class SplitDrop:
+    """The files of a drop.
+
+    Parameters
+    ----------
+    images
+        Files and folders to open as images.
+    pairs
+        Images that came with their masks.
+    masks
+        Masks without their image, which may be of the open case.
+    """
+
+    images: tuple[Path, ...]
+    pairs: tuple[MaskPair, ...] = ()
+    masks: tuple[Path, ...] = ()
+
+
+def split_drop(paths: Sequence[Path]) -> SplitDrop:
+    """Find the masks among dropped files and folders by their names; no pixel is read.
+
+    A folder pair is two folders of which one is named as masks are, or one folder that holds both. Of several files,
+    a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
+    (``a`` beside ``a_0000``).
+    """
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return _split_files(paths)
+    together = _find_folders(folders) if len(folders) == len(paths) else None
+    if together is None:
+        return SplitDrop(tuple(paths))
+    try:
+        pairs, _ = find_pairs(*together)
+    except MedSegError:
+        return SplitDrop(tuple(paths))
+    return SplitDrop(() if pairs else tuple(paths), tuple(pairs))
+
+
+def looks_like_mask(image: Image) -> bool:
+    """Whether pixels look like labels: few whole numbers from 0, and neighbours that are nearly always equal.
+
+    Judged on a part of the image, so it takes milliseconds. An image of one value is none.
+    """
+    if image.axes.endswith("C") or image.pixels.dtype.kind not in "ui":
+        return False
+    planes = image.pixels.reshape(-1, *image.pixels.shape[-2:])
+    step = max(1, image.pixels.size // SAMPLE_PX)
+    sample = planes[::step]
+    if (sample[..., 1:] == sample[..., :-1]).mean() < MIN_SAME_NEIGHBOURS:  # first, because it is quick
+        return False
+    values = np.unique(sample)
+    return 2 <= len(values) <= MAX_VALUES and bool(values[0] == 0)
+
+
+def is_named_as_mask(path: Path) -> bool:
+    """Whether the name of a file, or of its folder, says that it is a mask."""
+    return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
+
+
+def _split_files(paths: Sequence[Path]) -> SplitDrop:
+    readable = [path for path in paths if get_suffix(path) in WRITERS]
+    masks = [path for path in readable if is_named_as_mask(path)]
+    if not masks:
+        masks = _find_plain_names(readable)
+    images = [path for path in paths if path not in masks]
+    image_of, mask_of = ({get_stem(path): path for path in group} for group in (images, masks))
+    matched = pair_names(list(image_of), list(mask_of)) if len(image_of) == len(images) else {}
+    pairs = [MaskPair(name, image_of[name], MaskFile(mask_of[mask])) for name, mask in matched.items()]
+    paired = {path for pair in pairs for path in (pair.image, pair.mask.path)}
+    return SplitDrop(
+        tuple(path for path in images if path not in paired),
+        tuple(pairs),
+        tuple(path for path in masks if path not in paired),
+    )
+
+
+def _find_plain_names(files: Sequence[Path]) -> list[Path]:
+    """Return the files that are named like another one without its image ending, as nnU-Net names masks."""
+    plain = {
+        strip_image_ending(get_stem(path)) for path in files if strip_image_ending(get_stem(path)) != get_stem(path)
+    }
+    return [path for path in files if get_stem(path) in plain]
+
+
+def _find_folders(folders: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Return the folder of images and that of masks; `None` if the folders are no such pair."""
+    if len(folders) == 2:
+        named = [folder for folder in folders if fold_name(folder.name) in MASK_FOLDERS]
+        if len(named) != 1:
+            return None
+        other = next(folder for folder in folders if folder != named[0])
+        return other, named[0]
+    if len(folders) != 1:
+        return None
+    inside = sorted(path for path in folders[0].iterdir() if path.is_dir())
+    masks = [path for path in inside if fold_name(path.name) in MASK_FOLDERS]
+    images = [path for path in inside if fold_name(path.name) in IMAGE_FOLDERS]
+    if len(masks) == 1 and len(images) <= 1:
+        return (images[0] if images else folders[0]), masks[0]
+    return None

@@ -1,0 +1,142 @@
+"""Pairs of images and masks by their names; a mask is a file, or a folder with one file for each label.
+
+TotalSegmentator writes a folder of files such as `lung_upper_lobe_left.nii.gz` for each image, and its public data set
+has these in `s0001/segmentations` beside `s0001/ct.nii.gz`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats import WRITERS
+from napari_medseg.core.formats.discovery import get_suffix
+from training.from_folders.mask_files import MaskFile
+from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
+from training.from_folders.name_matching import pair_names
+
+LABEL_FOLDER_NAMES = ("segmentations", "segmentation", "labels", "masks")
+_LATER_CHANNEL = re.compile(r"(.*)_\d{3}[1-9]|(.*)_\d{2}[1-9]\d")
+
+
+@dataclass(frozen=True)
+class LabelFolder:
+    """A folder with one file for each label, named after it; voxels that are not 0 have the label."""
+
+    path: Path
+    files: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        """Name of the folder in messages."""
+        return self.path.parent.name if self.path.name in LABEL_FOLDER_NAMES else self.path.name
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """An image, a file or a folder of one DICOM series, and its mask."""
+
+    name: str
+    image: Path
+    mask: MaskFile | LabelFolder
+
+    def compute_sha256(self, asked: str) -> str:
+        """Return the hash of the bytes of both, and of what was asked for: it tells whether this was done before."""
+        digest = hashlib.sha256(asked.encode())
+        files = self.mask.files if isinstance(self.mask, LabelFolder) else (self.mask.path,)
+        entry = self.mask.title if isinstance(self.mask, MaskFile) and self.mask.coco_image is not None else ""
+        for path in (*_list_files(self.image), *files):
+            digest.update(f"\n{path.name} {compute_file_sha256(path)}".encode("utf-8", "surrogatepass"))
+        digest.update(entry.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch]]:
+    """Pair the images of a folder with masks, and list what has no partner.
+
+    Parameters
+    ----------
+    images
+        Folder of images; a DICOM series is a folder in it.
+    masks
+        Folder of mask files, folder of folders with one file for each label, or a COCO file. It may be the folder of
+        the images.
+
+    Raises
+    ------
+    MedSegError
+        If a folder is missing, or contains no readable file.
+    """
+    if not images.is_dir():
+        raise MedSegError(f"{images} is not a folder. Give a folder of images.")
+    if nested := _find_nested_pairs(images) if images.resolve() == masks.resolve() else []:
+        return nested, []
+    folders = _find_label_folders(masks) if masks.is_dir() and not _has_mask_files(masks) else {}
+    if not folders:
+        found = pair_by_name(images, masks)
+        pairs = [MaskPair(case.name, case.image, case.mask) for case in found.cases]
+        return pairs, _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
+    image_of, doubled = list_images(images, masks)
+    matched = pair_names(list(image_of), list(folders))
+    lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
+    lacking += [
+        Mismatch("missing mask", name, f"{image_of[name].name} has no mask") for name in image_of if name not in matched
+    ]
+    used = set(matched.values())
+    lacking += [
+        Mismatch("missing image", name, f"the folder {name} has no image") for name in folders if name not in used
+    ]
+    return [MaskPair(name, image_of[name], folders[folder]) for name, folder in matched.items()], lacking
+
+
+def _leave_out_channels(mismatches: tuple[Mismatch, ...], paired: set[str]) -> list[Mismatch]:
+    """Leave out further channels of nnU-Net: the mask of ``case_0001`` is that of ``case_0000``, which has one."""
+
+    def is_channel(name: str) -> bool:
+        found = _LATER_CHANNEL.fullmatch(name)
+        return found is not None and f"{found[1] or found[2]}_0000" in paired
+
+    return [one for one in mismatches if not (one.kind == "missing mask" and is_channel(one.name))]
+
+
+def _find_nested_pairs(folder: Path) -> list[MaskPair]:
+    """Return the pairs of folders that hold an image and a folder of labels each."""
+    pairs = []
+    for each in sorted(path for path in folder.iterdir() if path.is_dir()):
+        labels = next((_list_mask_files(each / name) for name in LABEL_FOLDER_NAMES if (each / name).is_dir()), ())
+        images = _list_mask_files(each)
+        if labels and len(images) == 1:
+            pairs.append(MaskPair(each.name, images[0], LabelFolder(labels[0].parent, labels)))
+    return pairs
+
+
+def _find_label_folders(masks: Path) -> dict[str, LabelFolder]:
+    found = {}
+    for each in sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        for place in (each, *(each / name for name in LABEL_FOLDER_NAMES)):
+            if files := _list_mask_files(place) if place.is_dir() else ():
+                found[each.name] = LabelFolder(place, files)
+                break
+    return found
+
+
+def _has_mask_files(masks: Path) -> bool:
+    return bool(_list_mask_files(masks))
+
+
+def _list_mask_files(folder: Path) -> tuple[Path, ...]:
+    return tuple(
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in WRITERS
+    )
+
+
+def _list_files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted(file for file in path.rglob("*") if file.is_file())
+    else:
+        yield path

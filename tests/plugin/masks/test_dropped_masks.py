@@ -1,0 +1,210 @@
+"""Masks dropped on the window: a question maps their values, then they are the draft, a correction or a comparison."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plugin_phantoms import SHAPE, Texts, phantom, phantom_labels, write_phantom
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.core import formats
+from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.records import Correction, ImportedMask
+from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.masks.mask_question import MaskQuestion
+from napari_medseg.workflow.workspace import Workspace
+
+
+@pytest.fixture
+def dock(ws: Workspace, make_dock: Callable[[Workspace], Dock]) -> Dock:
+    return make_dock(ws)
+
+
+@pytest.fixture
+def question(dock: Dock) -> MaskQuestion:
+    return dock.masks.question
+
+
+@pytest.fixture
+def opened(dock: Dock, qtbot: QtBot, tmp_path: Path) -> Dock:
+    """A predicted case is open."""
+    dock.worklist.importer.read([write_phantom(tmp_path / "in", 1)])
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["predicted"])
+    qtbot.waitUntil(lambda: dock.case_controller.current.labels_layer is not None)
+    return dock
+
+
+def write_mask(path: Path, labels: np.ndarray, number: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = phantom(number)
+    grid = image.replace_pixels(np.zeros(labels.shape)) if labels.shape != SHAPE else image
+    formats.write_labels(path, labels, grid)
+    return path
+
+
+def other_labels() -> np.ndarray:
+    """The phantom's labels with values 20 and 10 for right and left, and a smaller right lung."""
+    labels = np.array([0, 20, 10], np.uint8)[phantom_labels()]
+    labels[10:12, 6:26] = 0
+    return labels
+
+
+def meant_labels() -> np.ndarray:
+    labels = phantom_labels()
+    labels[10:12, 6:26] = 0
+    return labels
+
+
+def ask(dock: Dock, qtbot: QtBot, *paths: Path) -> MaskQuestion:
+    dock.worklist.importer.read(list(paths))
+    qtbot.waitUntil(lambda: bool(dock.masks.question.text))
+    return dock.masks.question
+
+
+def map_values(question: MaskQuestion) -> None:
+    assert question.asks_values
+    question.choose(20, 1)
+    question.choose(10, 2)
+
+
+def test_a_mask_becomes_the_draft_in_one_stroke_and_its_values_are_remembered(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock, current = opened, opened.case_controller.current
+    question = ask(dock, qtbot, write_mask(tmp_path / "masks" / "case1.png", other_labels()))
+    assert "case1.png is a mask for patient 1 case 1. What do its values mean?" in question.text
+    map_values(question)
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: np.array_equal(current.labels_layer.data, meant_labels()))
+    assert current.state == "draft"
+    dock.case_controller.undo()
+    assert np.array_equal(current.labels_layer.data, phantom_labels())
+    question = ask(dock, qtbot, write_mask(tmp_path / "masks" / "again_mask.png", other_labels()))
+    assert not question.asks_values, "the same folder: remembered"
+    assert "20 right lung, 10 left lung" in question.text
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: np.array_equal(current.labels_layer.data, meant_labels()))
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
+    (correction,) = dock._workspace.project.read_records(Correction)
+    assert correction.imported == "20 right lung, 10 left lung"
+
+
+def test_a_comparison_shows_differences_and_dice_and_changes_nothing(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock, current = opened, opened.case_controller.current
+    question = ask(dock, qtbot, write_mask(tmp_path / "x" / "case1_mask.png", other_labels()))
+    map_values(question)
+    question.press_answer("Compare")
+    qtbot.waitUntil(lambda: dock.masks.open_case_mask.differences.layer is not None)
+    layer = dock.masks.open_case_mask.differences.layer
+    assert np.unique(layer.data).tolist() == [0, 1]
+    assert np.count_nonzero(layer.data) == 2 * 20
+    assert question.text.startswith("Dice: right lung 0.963, left lung 1.000. Your labels against case1_mask.png.")
+    assert np.array_equal(current.labels_layer.data, phantom_labels())
+    assert dock._viewer.layers.selection.active is not layer
+    question.press_answer("Take the mask")
+    assert np.array_equal(current.labels_layer.data, meant_labels())
+    assert dock.masks.open_case_mask.differences.layer is None
+
+
+def test_a_mask_of_another_grid_is_resampled_only_after_a_question(opened: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    current = opened.case_controller.current
+    small = write_mask(tmp_path / "masks" / "case1.png", phantom_labels()[::2, ::2])
+    question = ask(opened, qtbot, small)
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: "Bring the mask to the grid" in question.text)
+    assert np.array_equal(current.labels_layer.data, phantom_labels()), "nothing yet"
+    question.press_answer("Resample")
+    expected = np.kron(phantom_labels()[::2, ::2], np.ones((2, 2), np.uint8))
+    assert np.array_equal(expected, phantom_labels()), "even borders"
+    qtbot.waitUntil(lambda: not question.text)
+
+
+def test_a_file_whose_name_tells_nothing_is_asked_about_if_it_looks_like_labels(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = write_mask(tmp_path / "from_colleague" / "x17.png", other_labels())
+    image = phantom(1).replace_pixels(other_labels())
+    formats.write_image(path, image)
+    question = ask(opened, qtbot, path)
+    assert "x17.png is a mask for" in question.text
+    question.press_answer("Image")
+    qtbot.waitUntil(lambda: len(opened.worklist.rows) == 2)
+    opened.worklist.importer.read([write_phantom(tmp_path / "in", 5)])
+    qtbot.waitUntil(lambda: len(opened.worklist.rows) == 3)
+    assert not question.text, "a picture is no mask"
+
+
+def test_a_mask_with_swapped_sides_is_refused(opened: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
+    question = ask(opened, qtbot, write_mask(tmp_path / "m" / "case1_seg.png", other_labels()))
+    question.choose(20, 2)
+    question.choose(10, 1)
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: "right lung and left lung are exchanged" in told)
+    assert np.array_equal(opened.case_controller.current.labels_layer.data, phantom_labels())
+
+
+def test_a_folder_pair_is_imported_after_one_question(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        write_phantom(tmp_path / "set" / "images", number)
+        write_mask(tmp_path / "set" / "masks" / f"case{number}.png", other_labels(), number)
+    write_mask(tmp_path / "set" / "masks" / "case3.png", other_labels() + 1, 3)
+    question = ask(dock, qtbot, tmp_path / "set" / "images", tmp_path / "set" / "masks")
+    assert question.text.startswith("3 images with masks for Lungs")
+    map_values(question)
+    question.press_answer("Accept")
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["accepted", "accepted"])
+    qtbot.waitUntil(lambda: dock.case_controller.current is not None)
+    project = dock._workspace.project
+    assert len(project.read_records(ImportedMask)) == 2
+    row = dock.worklist.rows[0]
+    assert np.array_equal(read_case_labels(project.folder, row.case, row.correction), meant_labels())
+    question = ask(dock, qtbot, tmp_path / "set" / "images", tmp_path / "set" / "masks")
+    assert not question.asks_values
+    question.press_answer("As drafts")
+    qtbot.waitUntil(lambda: dock.masks.pair_import._worker is None)
+    assert len(project.read_records(Correction)) == len(dock.worklist.rows) == 2
+
+
+def test_an_image_with_its_mask_opens_as_a_draft_that_no_prediction_changes(
+    dock: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    image = write_phantom(tmp_path, 1)
+    question = ask(dock, qtbot, image, write_mask(tmp_path / "case1_mask.png", other_labels()))
+    assert question.text.startswith("case1.tif with its mask for Lungs")
+    map_values(question)
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: dock.case_controller.current is not None)
+    qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
+    current = dock.case_controller.current
+    assert np.array_equal(current.labels_layer.data, meant_labels())
+    assert current.state == "draft"
+    assert dock._workspace.engine.asked == []
+    dock.case_controller.undo()
+    assert not current.labels_layer.data.any()
+
+
+def test_other_grids_are_asked_about_once_for_all_pairs(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_phantom(tmp_path / "images", number)
+        write_mask(tmp_path / "labels" / f"case{number}.png", phantom_labels()[::number, ::number])
+    question = ask(dock, qtbot, tmp_path / "images", tmp_path / "labels")
+    question.press_answer("As drafts")
+    qtbot.waitUntil(lambda: "case2.png has another grid than the image" in question.text)
+    assert len(dock.worklist.rows) == 1
+    question.press_answer("Resample")
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["draft", "draft"])
+
+
+def test_without_a_case_a_lone_mask_is_an_image_and_images_only_opens_them(
+    dock: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock.worklist.importer.read([write_mask(tmp_path / "m" / "a_mask.png", phantom_labels())])
+    qtbot.waitUntil(lambda: len(dock.worklist.rows) == 1)
+    question = ask(dock, qtbot, write_phantom(tmp_path, 1), write_mask(tmp_path / "case1_mask.png", other_labels()))
+    question.press_answer("Images only")
+    qtbot.waitUntil(lambda: len(dock.worklist.rows) == 2)
+    assert dock._workspace.project.read_records(ImportedMask) == []
