@@ -34,11 +34,15 @@ NAPARI_KEYS = (
 
 @dataclass(frozen=True)
 class KeyBinding:
-    """A key, its description, and its action. The second part of a generator action runs when the key is released."""
+    """A key, its description, and its action. The second part of a generator action runs when the key is released.
+
+    A key that is not bound is only listed: something else handles it.
+    """
 
     key: str | int
     text: str
     action: Callable[[], Any]
+    is_bound: bool = True
 
 
 def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
@@ -61,6 +65,7 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
         KeyBinding("T", "show where the model is unsure", dock.labels_panel.toggle_uncertainty),
         KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
         KeyBinding(REDO_KEY, "redo", dock.case_controller.redo),
+        *dock.correction.list_key_bindings(),
         KeyBinding("F1", "this page", dock.show_keys),
     ]
 
@@ -79,13 +84,16 @@ class KeyMap:
     def __init__(self, viewer: "Viewer", keys: Sequence[KeyBinding]) -> None:
         self._viewer = viewer
         self.keys = tuple(keys)
-        for key in self.keys:
+        for key in self._list_bound():
             viewer.bind_key(key.key, _make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
         """Release the keys."""
-        for key in self.keys:
+        for key in self._list_bound():
             self._viewer.bind_key(key.key, None)
+
+    def _list_bound(self) -> list[KeyBinding]:
+        return [key for key in self.keys if key.is_bound]
 
 
 class KeyHelpDialog(QDialog):

@@ -4,7 +4,7 @@ The layer and the draft each hold an array. Changes without a paint event are fo
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Labels
@@ -15,6 +15,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
+
+if TYPE_CHECKING:
+    from napari_medseg.core.editing.edit import Edit
 
 COMPARED_BYTES = 1 << 18
 
@@ -55,6 +58,14 @@ class StrokeRecorder:
         self._layer.events.data.disconnect(self._on_data)
         self._layer.events.set_data.disconnect(self._on_refreshed)
         self.record_external_changes()
+
+    def apply_edit(self, edit: "Edit") -> None:
+        """Apply the edit of a tool to the draft and the layer, as one stroke, with the errors of `Draft.record_edit`."""
+        self._draft.record_edit(edit)
+        if not self._widen_layer():
+            edit.apply(self._layer.data)
+            refresh_box(self._layer, edit.box)
+        self._on_change()
 
     def undo(self) -> Stroke | None:
         """Undo the last stroke, on any slice and also after a restart; return it, or `None` if there is none."""
@@ -129,6 +140,11 @@ class StrokeRecorder:
         if is_narrower:
             self._layer.data = self._draft.labels.copy()
         return is_narrower
+
+
+def refresh_box(layer: Labels, box: tuple[slice, ...]) -> None:
+    """Show that the labels in a box changed; nothing is drawn if no shown slice is in it."""
+    layer.refresh(extent=False)
 
 
 def have_equal_labels(first: NDArray[Any], second: NDArray[Any]) -> bool:
