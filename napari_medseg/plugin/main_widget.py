@@ -219,6 +219,7 @@ class MedSegWidget(QWidget):
         if self.dock is not None and (centre := window.centralWidget()) is not None:
             inside = [centre, *centre.findChildren(QWidget)]
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
+            self.dock.correction.watch(inside)
             self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])
 
     def _on_theme(self) -> None:

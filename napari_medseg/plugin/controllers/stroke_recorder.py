@@ -60,7 +60,7 @@ class StrokeRecorder:
         self.record_external_changes()
 
     def apply_edit(self, edit: "Edit") -> None:
-        """Apply the edit of a tool to the draft and the layer, as one stroke, with the errors of `Draft.record_edit`."""
+        """Apply the edit of a tool to draft and layer, as one stroke; errors are those of `Draft.record_edit`."""
         self._draft.record_edit(edit)
         if not self._widen_layer():
             edit.apply(self._layer.data)

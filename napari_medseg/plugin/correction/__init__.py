@@ -6,6 +6,7 @@
 |---|---|
 | `editor.Editor` | the one way by which a tool changes the labels: `begin` shows a preview, `commit` applies it |
 | `mouse_tools.MouseTools` | the active tool, and its drags on the labels layer |
+| `drags.Drags` | what a drag shows while the button is down, and does at its release |
 | `piece_actions.PieceActions` | keys that act on the piece under the cursor |
 | `tools.TOOLS`, `tools.PIECE_ACTIONS` | the tools as data: name, key, ten words, which tasks, and the function |
 | `preview.Preview` | the overlay; `show_line` and `show_edit`; it is no layer |
@@ -18,9 +19,9 @@ How to use the editor (all in the main thread; without an open review the calls 
   what is touched: cut, join, delete, rename, a stroke. What a tool computes (grow, holes, specks, smart brush, a
   threshold, a proposal) keeps `protects=True`.
 - `editor.set_model_maps(probability, uncertainty)`: arrays of the open case for later canvases; cleared with the case.
-- `editor.begin(Request(make_edit, protects=..., in_volume=...))`: compute the edit and show it on the shown slice. A large
-  volume is computed in a thread, and `preview_edit` of the request shows this slice at once. A new `begin` drops the
-  request before it, so that two edits never change the layer at once. A `MedSegError` goes to the message line.
+- `editor.begin(Request(make_edit, protects=..., in_volume=...))`: compute the edit and show it on the shown slice. A
+  large volume is computed in a thread, and `preview_edit` of the request shows this slice at once. A new `begin` drops
+  the request before it, so that two edits never change the layer at once. A `MedSegError` goes to the message line.
 - `editor.commit()`: apply what was shown, or apply it as soon as the thread is done. `editor.cancel()`: drop it.
 - `editor.run(request)`: `begin` and `commit`, for a click.
 - `editor.find_cursor()`: the voxel under the mouse; `MedSegError` outside the image.

@@ -1,6 +1,6 @@
 """The correction tools of one dock: editor, mouse, keys, and the row of buttons, tied together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class CorrectionTools:
         self.editor = Editor(viewer, case_controller, get_task)
         self.mouse_tools = MouseTools(viewer, self.editor)
         self.piece_actions = PieceActions(self.editor, self.mouse_tools)
-        self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions)
+        self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions, viewer.theme)
         self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.cancel)
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class CorrectionTools:
         rename = KeyBinding(
             f"Shift-1 to {N_LABEL_KEYS}", "give the piece under the mouse this label", lambda: None, is_bound=False
         )
-        volume = KeyBinding("I", "pieces, cuts and joins: on this slice, or in the whole volume", self._toggle_in_volume)
+        volume = KeyBinding("I", "pieces, cuts, joins: on this slice, or in the whole volume", self._toggle_in_volume)
         return [*tools, *actions, rename, volume]
 
     def _toggle_in_volume(self) -> None:
@@ -82,14 +82,14 @@ def _describe(tool: Tool) -> str:
 
 
 def _hold(mouse_tools: MouseTools, tool: Tool) -> Hold:
-    def hold():  # noqa: ANN202 - see `Hold`
+    def hold() -> Generator[None]:
         yield from mouse_tools.hold(tool)
 
     return hold
 
 
 def _act(piece_actions: PieceActions, action: PieceAction) -> Hold:
-    def act():  # noqa: ANN202
+    def act() -> Generator[None]:
         yield from piece_actions.act_while_held(action)
 
     return act

@@ -87,6 +87,7 @@ class Editor(QObject):
         self._protected: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
         self._protected_before_outline: NDArray[np.bool_] | None = None
         self._model_maps: tuple[NDArray[Any] | None, NDArray[np.uint8] | None] = (None, None)
+        self.message = ""
         self.preview = Preview(viewer)
         for said in (case_controller.opened, case_controller.labels_changed, case_controller.state_changed):
             said.connect(self._on_labels_changed)
@@ -215,6 +216,7 @@ class Editor(QObject):
 
     def say(self, text: str) -> None:
         """Write to the message line."""
+        self.message = text
         self.said.emit(text)
 
     def _make_canvas_for(self, request: Request) -> Canvas:
@@ -307,7 +309,7 @@ class Editor(QObject):
             self._on_other_change()
 
     def _on_other_change(self) -> None:
-        """The brush, undo or a prediction changed the labels, or the state changed: what was computed is stale."""
+        """Drop what is being computed: the brush, undo or a prediction changed the labels."""
         self._protected_before_outline = None
         if self._worker is not None:
             self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))

@@ -12,7 +12,8 @@ from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
 from napari.layers import Labels
 from numpy.typing import NDArray
-from vispy.scene.visuals import Compound, Image, Line
+from vispy.scene import Node
+from vispy.scene.visuals import Image, Line
 from vispy.visuals.transforms import MatrixTransform
 
 from napari_medseg.core.editing.edit import Edit, PlanePreview
@@ -60,13 +61,17 @@ class PreviewVisual(VispySceneOverlay):
     overlay: PreviewOverlay
 
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - those of napari's own overlays
-        self._image = Image(np.zeros((1, 1, 4), np.uint8), method="auto", interpolation="nearest")
+        node = Node()
+        self._image = Image(np.zeros((1, 1, 4), np.uint8), method="auto", interpolation="nearest", parent=node)
         places = np.zeros((2, 2), np.float32)
         self._lines = [
-            Line(places, color=colour, width=width, method="agg")
+            Line(places, color=colour, width=width, method="agg", parent=node)
             for colour, width in zip(("black", "white"), LINE_WIDTHS, strict=True)
         ]
-        super().__init__(node=Compound([self._image, *self._lines]), **arguments)
+        for order, part in enumerate((self._image, *self._lines)):
+            part.order = order
+            part.set_gl_state("translucent", depth_test=False)
+        super().__init__(node=node, **arguments)
         self.overlay.events.drawing.connect(self._on_drawing)
         self.reset()
 
@@ -79,6 +84,9 @@ class PreviewVisual(VispySceneOverlay):
         """Disconnect from the overlay."""
         self.overlay.events.drawing.disconnect(self._on_drawing)
         super().close()
+
+    def _on_blending_change(self) -> None:
+        """Nothing: the parts have a state of their own."""
 
     def _on_drawing(self) -> None:
         drawing: Drawing | None = self.overlay.drawing
@@ -151,7 +159,7 @@ def paint_preview(shown: PlanePreview, layer: Labels) -> NDArray[np.uint8]:
     """Return the colours of a preview, uint8 (y, x, 4): the new label's colour; stripes where a label is lost."""
     colours = np.zeros((*shown.mask.shape, 4), np.uint8)
     values, inverse = np.unique(shown.new[shown.mask], return_inverse=True)
-    table = (np.stack([np.atleast_1d(layer.get_color(int(value))) if value else np.zeros(4) for value in values]) * 255)
+    table = np.stack([np.atleast_1d(layer.get_color(int(value))) if value else np.zeros(4) for value in values]) * 255
     colours[shown.mask] = table.astype(np.uint8)[inverse]
     colours[..., 3] = np.where(shown.mask, FILL_ALPHA, 0)
     y, x = np.ogrid[: shown.mask.shape[0], : shown.mask.shape[1]]

@@ -38,9 +38,11 @@ class ToolRow(QWidget):
     ----------
     editor, mouse_tools, piece_actions
         What the buttons call.
+    theme_name
+        napari's theme, for the colour of the icons.
     """
 
-    def __init__(self, editor: Editor, mouse_tools: MouseTools, piece_actions: PieceActions) -> None:
+    def __init__(self, editor: Editor, mouse_tools: MouseTools, piece_actions: PieceActions, theme_name: str) -> None:
         super().__init__()
         self._editor = editor
         self._mouse_tools = mouse_tools
@@ -63,6 +65,7 @@ class ToolRow(QWidget):
         editor.said.connect(self._say)
         editor.case_changed.connect(self._on_case_changed)
         mouse_tools.changed.connect(self._show_active)
+        self.set_theme(theme_name)
         self._show_active()
 
     def set_theme(self, theme_name: str) -> None:
@@ -118,9 +121,7 @@ class ToolRow(QWidget):
         row.addWidget(button)
         return button
 
-    def _add_menu_button(
-        self, row: QHBoxLayout, name: str, tooltip: str, fill: Callable[[QMenu], None]
-    ) -> QToolButton:
+    def _add_menu_button(self, row: QHBoxLayout, name: str, tooltip: str, fill: Callable[[QMenu], None]) -> QToolButton:
         button = self._add_button(row, name, tooltip)
         menu = QMenu(button)
         menu.aboutToShow.connect(partial(fill, menu))

@@ -1,4 +1,4 @@
-"""The tools as data: which there are, for which tasks, their keys, and the function of `core.editing` that each calls."""
+"""The tools as data: which there are, for which tasks, their keys, and which function of `core.editing` they call."""
 
 import math
 from collections.abc import Callable
@@ -217,9 +217,7 @@ PIECE_ACTIONS = (
 def make_rename_action(number: int, value: int) -> PieceAction:
     """Return the action of a digit: it gives the piece the label with this value."""
     text = "gives the piece under the mouse this label"
-    return PieceAction(
-        f"rename {value}", f"label {number}", f"Shift-{number}", text, partial(_relabel, value=value)
-    )
+    return PieceAction(f"rename {value}", f"label {number}", f"Shift-{number}", text, partial(_relabel, value=value))
 
 
 def _relabel(canvas: Canvas, piece: Piece, *, value: int) -> Edit:
