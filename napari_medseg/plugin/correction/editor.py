@@ -16,6 +16,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import EditSession
 from napari_medseg.plugin.correction.preview import Preview
+from napari_medseg.plugin.correction.protection import Protection
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ class Editor(QObject):
         self._worker: Worker | None = None
         self._commits_when_ready = False
         self._is_applying = False
-        self._protected: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
-        self._protected_before_outline: NDArray[np.bool_] | None = None
+        self._protection = Protection()
         self._model_maps: tuple[NDArray[Any] | None, NDArray[np.uint8] | None] = (None, None)
         self.message = ""
         self.preview = Preview(viewer)
@@ -148,7 +148,7 @@ class Editor(QObject):
             labels=labels,
             task=self.task,
             spacing_mm=image.spacing_mm,
-            protected=self._get_protected(session) if protects else None,
+            protected=self._protection.find(session.draft) if protects else None,
             image=image.pixels,
             unit=image.units if image.units == "HU" else "",
             probability=probability,
@@ -220,10 +220,11 @@ class Editor(QObject):
         self.said.emit(text)
 
     def _make_canvas_for(self, request: Request) -> Canvas:
-        canvas = self.make_canvas(protects=request.protects)
-        if request.is_outline and self._protected_before_outline is not None:
-            return replace(canvas, protected=self._protected_before_outline)
-        return canvas
+        canvas = self.make_canvas(protects=False)
+        if not request.protects or self._session is None:
+            return canvas
+        protected = self._protection.find(self._session.draft, is_outline_step=request.is_outline)
+        return replace(canvas, protected=protected)
 
     def _begin_in_thread(self, request: Request, canvas: Canvas) -> None:
         if request.preview_edit is not None:
@@ -267,7 +268,7 @@ class Editor(QObject):
         if session is None:
             self.say(NO_CASE)
             return
-        before = self._find_protected_before(request, session)
+        protected = self._protection.find(session.draft, is_outline_step=True) if request.is_outline else None
         self._is_applying = True
         try:
             with translate_errors():
@@ -277,24 +278,12 @@ class Editor(QObject):
             return
         finally:
             self._is_applying = False
-        self._protected_before_outline = before
+        if protected is None:
+            self._protection.end_steps()
+        else:
+            self._protection.begin_steps(protected)
         self.say(edit.message)
         self.applied.emit(edit)
-
-    def _find_protected_before(self, request: Request, session: EditSession) -> NDArray[np.bool_] | None:
-        """Return what was protected before the first of some steps of an outline."""
-        if not request.is_outline:
-            return None
-        before = self._protected_before_outline
-        return self._get_protected(session) if before is None else before
-
-    def _get_protected(self, session: EditSession) -> NDArray[np.bool_]:
-        edited = session.draft.edited_indices
-        if self._protected is None or self._protected[0] is not edited:
-            mask = np.zeros(session.draft.labels.shape, np.bool_)
-            mask.reshape(-1)[edited] = True
-            self._protected = edited, mask
-        return self._protected[1]
 
     def _on_labels_changed(self) -> None:
         current = self._case_controller.current
@@ -302,7 +291,7 @@ class Editor(QObject):
         if session is not self._session:
             self._forget()
             self._session = session
-            self._protected = self._protected_before_outline = None
+            self._protection.clear()
             self._model_maps = None, None
             self.case_changed.emit()
         elif not self._is_applying:
@@ -310,7 +299,7 @@ class Editor(QObject):
 
     def _on_other_change(self) -> None:
         """Drop what is being computed: the brush, undo or a prediction changed the labels."""
-        self._protected_before_outline = None
+        self._protection.end_steps()
         if self._worker is not None:
             self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
 
