@@ -90,6 +90,9 @@ def _open(viewer: Any, dock: Any, ws: Workspace, *case: Any) -> Any:
     layer = dock.case_controller.current.labels_layer
     viewer.layers.selection.active = layer
     viewer.reset_view()
+    for _ in range(3):  # the canvas gets its size, then draws with the new view
+        QApplication.processEvents()
+        viewer.window._qt_viewer.canvas.native.repaint()
     return layer
 
 
