@@ -1,7 +1,7 @@
 """Time of the correction tools in napari's window, from the gesture to the drawn canvas: p50 and p99 in ms.
 
 `preview` is from a move of the mouse, or the press of a key, to the drawn preview; `apply` from the release to the
-drawn labels, with the journal on disk. Limits (p99): 100 ms on a slice of 512 x 512 and 200 ms on one of 3000 x 3000. The
+drawn labels, with the journal on disk. Limits (p99): 100 ms on a slice of 512 x 512, 200 ms on one of 3000 x 3000. The
 whole piece of a volume of 300 x 512 x 512 is computed in a thread: `preview` is that of the shown slice, `apply` lasts
 until all slices are changed (limit 1 s), and `pause` is the longest time in which the window did not answer.
 
@@ -186,7 +186,8 @@ class Bench:
             preview, applied, pause = 1000 * np.max(times, axis=0)
             mark = " " if applied <= LIMIT_MS[300] else "!"
             print(
-                f"  300 {action.name:14} preview {preview:6.0f} apply {applied:6.0f} pause {pause:6.0f} {mark} {message}",
+                f"  300 {action.name:14} preview {preview:6.0f} apply {applied:6.0f} pause {pause:6.0f} {mark} "
+                f"{message}",
                 flush=True,
             )
 

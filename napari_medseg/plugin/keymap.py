@@ -85,7 +85,7 @@ class KeyMap:
         self._viewer = viewer
         self.keys = tuple(keys)
         for key in self._list_bound():
-            viewer.bind_key(key.key, _make_key_callback(key.action), overwrite=True)
+            viewer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
         """Release the keys."""
@@ -124,7 +124,7 @@ def build_help_html(keys: Sequence[KeyBinding]) -> str:
     return render_html("napari_medseg.plugin", "key_help.html", values)
 
 
-def _make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
+def make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
     """Wrap an action so that it accepts the viewer from napari. A generator function stays a generator function."""
     if isgeneratorfunction(call):
 

@@ -14,7 +14,7 @@ from napari_medseg.plugin.correction.piece_actions import PieceActions
 from napari_medseg.plugin.correction.shifted_keys import Hold, ShiftedKeys
 from napari_medseg.plugin.correction.tool_row import ToolRow
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, PieceAction, Tool
-from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding
+from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, make_key_callback
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -40,6 +40,8 @@ class CorrectionTools:
         self.piece_actions = PieceActions(self.editor, self.mouse_tools)
         self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions, viewer.theme)
         self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.cancel)
+        self._case_controller = case_controller
+        self.editor.case_changed.connect(self._bind_image_keys)
 
     def close(self) -> None:
         """Let go of the layer, the keys and the overlay."""
@@ -62,10 +64,20 @@ class CorrectionTools:
             f"Shift-1 to {N_LABEL_KEYS}", "give the piece under the mouse this label", lambda: None, is_bound=False
         )
         volume = KeyBinding("I", "pieces, cuts, joins: on this slice, or in the whole volume", self._toggle_in_volume)
-        return [*tools, *actions, rename, volume]
+        wheel = KeyBinding("Ctrl+wheel", "smart brush: accept more grey values, or fewer", lambda: None, is_bound=False)
+        escape = KeyBinding("Esc", "drop what a tool shows, else leave the tool", lambda: None, is_bound=False)
+        return [*tools, wheel, escape, *actions, rename, volume]
 
     def _toggle_in_volume(self) -> None:
         self.row.toggle_in_volume()
+
+    def _bind_image_keys(self) -> None:
+        """Let the keys of the tools work on the image layer too, where napari has a Y of its own."""
+        current = self._case_controller.current
+        if current is not None and not current.borrowed:
+            for tool in TOOLS:
+                call = make_key_callback(_hold(self.mouse_tools, tool))
+                current.image_layer.bind_key(tool.key, call, overwrite=True)
 
     def _list_holds(self) -> dict[str, Hold]:
         holds: dict[str, Hold] = {

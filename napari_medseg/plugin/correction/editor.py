@@ -17,6 +17,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import EditSession
 from napari_medseg.plugin.correction.preview import Preview
 from napari_medseg.plugin.correction.protection import Protection
+from napari_medseg.plugin.review_region_layer import get_shown_plane
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -89,8 +90,10 @@ class Editor(QObject):
         self._model_maps: tuple[NDArray[Any] | None, NDArray[np.uint8] | None] = (None, None)
         self.message = ""
         self.preview = Preview(viewer)
-        for said in (case_controller.opened, case_controller.labels_changed, case_controller.state_changed):
-            said.connect(self._on_labels_changed)
+        case_controller.leaving.connect(self.finish)
+        case_controller.opened.connect(self._sync)
+        case_controller.state_changed.connect(self._sync)
+        case_controller.labels_changed.connect(self._on_labels_changed)
 
     @property
     def session(self) -> EditSession | None:
@@ -106,11 +109,6 @@ class Editor(QObject):
     def task(self) -> Task:
         """The task of the open case."""
         return self._get_task()
-
-    @property
-    def is_computing(self) -> bool:
-        """Whether an edit is being computed in a thread."""
-        return self._worker is not None
 
     @property
     def has_request(self) -> bool:
@@ -142,10 +140,9 @@ class Editor(QObject):
         session, current = self.session, self._case_controller.current
         if session is None or current is None:
             raise MedSegError(NO_CASE)
-        image, labels = current.image, session.draft.labels
-        probability, uncertainty = self._model_maps
+        image, (probability, uncertainty) = current.image, self._model_maps
         return Canvas(
-            labels=labels,
+            labels=session.draft.labels,
             task=self.task,
             spacing_mm=image.spacing_mm,
             protected=self._protection.find(session.draft) if protects else None,
@@ -156,13 +153,7 @@ class Editor(QObject):
         )
 
     def find_cursor(self) -> tuple[int, ...]:
-        """Return the index of the voxel under the mouse.
-
-        Raises
-        ------
-        MedSegError
-            If no review is open, or the mouse is outside the image.
-        """
+        """Return the index of the voxel under the mouse; `MedSegError` outside the image, or without a review."""
         if self.layer is None:
             raise MedSegError(NO_CASE)
         place = self.layer.world_to_data(self._viewer.cursor.position[-self.layer.ndim :])
@@ -174,10 +165,7 @@ class Editor(QObject):
     def find_plane(self) -> int | None:
         """Return the shown slice of a volume; `None` for a 2-D image or without an open review."""
         layer = self.layer
-        if layer is None or layer.ndim == len("YX"):
-            return None
-        place = float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[0])
-        return int(np.clip(round(place), 0, layer.data.shape[0] - 1))
+        return None if layer is None or layer.ndim == len("YX") else get_shown_plane(self._viewer, layer)
 
     def begin(self, request: Request) -> bool:
         """Show what a request would change; an earlier request is dropped. Return whether it can be committed."""
@@ -198,11 +186,11 @@ class Editor(QObject):
 
     def commit(self) -> None:
         """Apply what `begin` showed, now or when the thread is done; nothing if it was refused or dropped."""
+        request, edit = self._request, self._edit
         if self._worker is not None:
             self._commits_when_ready = True
-        elif self._edit is not None and self._request is not None:
-            request, edit = self._request, self._edit
-            self._forget()
+        elif request is not None and edit is not None:
+            self.cancel()
             self._apply(request, edit)
 
     def run(self, request: Request) -> None:
@@ -212,7 +200,16 @@ class Editor(QObject):
 
     def cancel(self) -> None:
         """Drop what is shown or computed; the labels stay as they are."""
-        self._forget()
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = self._request = self._edit = None
+        self._commits_when_ready = False
+        self.preview.hide()
+
+    def finish(self) -> None:
+        """Wait for a thread whose edit was committed, and apply it: the case is about to be accepted or left."""
+        if self._worker is not None and self._commits_when_ready:
+            self._worker.finish()
 
     def say(self, text: str) -> None:
         """Write to the message line."""
@@ -253,15 +250,8 @@ class Editor(QObject):
         self.say(edit.message)
 
     def _refuse(self, error: MedSegError) -> None:
-        self._forget()
+        self.cancel()
         self.say(str(error))
-
-    def _forget(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-        self._worker = self._request = self._edit = None
-        self._commits_when_ready = False
-        self.preview.hide()
 
     def _apply(self, request: Request, edit: Edit) -> None:
         session = self.session
@@ -278,30 +268,28 @@ class Editor(QObject):
             return
         finally:
             self._is_applying = False
-        if protected is None:
-            self._protection.end_steps()
-        else:
-            self._protection.begin_steps(protected)
+        self._protection.set_steps(protected)
         self.say(edit.message)
         self.applied.emit(edit)
 
-    def _on_labels_changed(self) -> None:
+    def _sync(self) -> None:
+        """Notice that other labels are open."""
         current = self._case_controller.current
         session = None if current is None else current.edit_session
         if session is not self._session:
-            self._forget()
+            self.cancel()
             self._session = session
             self._protection.clear()
             self._model_maps = None, None
             self.case_changed.emit()
-        elif not self._is_applying:
-            self._on_other_change()
 
-    def _on_other_change(self) -> None:
-        """Drop what is being computed: the brush, undo or a prediction changed the labels."""
-        self._protection.end_steps()
-        if self._worker is not None:
-            self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
+    def _on_labels_changed(self) -> None:
+        """Drop what is being computed if the brush, undo or a prediction changed the labels."""
+        self._sync()
+        if not self._is_applying:
+            self._protection.set_steps(None)
+            if self._worker is not None:
+                self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
 
 
 def _compute(make_edit: MakeEdit, canvas: Canvas) -> Generator[Edit]:

@@ -55,7 +55,7 @@ class MouseTools(QObject):
         self._drags = Drags(editor)
         self._drags.finished.connect(self._on_finished)
         editor.case_changed.connect(self._on_case_changed)
-        editor.applied.connect(self._on_applied)
+        editor.applied.connect(self._select_free_number)
 
     @property
     def tool(self) -> Tool | None:
@@ -105,7 +105,7 @@ class MouseTools(QObject):
             self._tool = tool
             layer.mouse_pan = False
             layer.cursor = "circle" if tool.has_brush and not tool.has_line else "cross"
-            layer.bind_key("Escape", lambda _: self.cancel(), overwrite=True)
+            self.catch_escape()
             layer.bind_key("Z", lambda _: self.leave(), overwrite=True)
             layer.bind_key("Space", _move_view_while_held, overwrite=True)
             self._editor.say(f"{tool.title}: {tool.text}")
@@ -119,8 +119,9 @@ class MouseTools(QObject):
         self._tool = self._after_drag = None
         if (layer := self._layer) is not None:
             layer.mouse_pan, layer.cursor = True, "standard"
-            for key in ("Escape", "Z", "Space"):
+            for key in ("Z", "Space"):
                 layer.bind_key(key, None)
+            self.free_escape()
         self.changed.emit()
 
     def choose_mode(self, mode: str) -> None:
@@ -168,6 +169,16 @@ class MouseTools(QObject):
         else:
             self.leave()
 
+    def catch_escape(self) -> None:
+        """Let Esc drop what is shown, not napari's polygon."""
+        if self._layer is not None:
+            self._layer.bind_key("Escape", lambda _: self.cancel(), overwrite=True)
+
+    def free_escape(self) -> None:
+        """Give Esc back to napari, unless one of our tools is active."""
+        if self._layer is not None and self._tool is None:
+            self._layer.bind_key("Escape", None)
+
     def _restore(self, tool: Tool | None, mode: str) -> None:
         message = self._editor.message
         if tool is not None:
@@ -179,6 +190,7 @@ class MouseTools(QObject):
         self._editor.say(message)
 
     def _on_finished(self) -> None:
+        self.free_escape()
         after, self._after_drag = self._after_drag, None
         if after is not None:
             after()
@@ -200,11 +212,13 @@ class MouseTools(QObject):
             before.mouse_drag_callbacks.remove(self._on_drag)
             before.mouse_wheel_callbacks.remove(self._on_wheel)
             before.events.mode.disconnect(self._on_mode)
+            before.events.paint.disconnect(self._on_painted)
         self._layer = layer
         if layer is not None:
             layer.mouse_drag_callbacks.append(self._on_drag)
             layer.mouse_wheel_callbacks.append(self._on_wheel)
             layer.events.mode.connect(self._on_mode)
+            layer.events.paint.connect(self._on_painted)
 
     def _on_mode(self, _event: object = None) -> None:
         """Leave our tool for a mode of napari, whose brush and fill are replaced where they would damage objects."""
@@ -240,6 +254,7 @@ class MouseTools(QObject):
         elif tool is OBJECT_BRUSH and layer.selected_label == 0:
             yield from self._erase(layer, event)
         else:
+            self.catch_escape()
             yield from self._drags.follow(tool, layer, event)
 
     def _erase(self, layer: Labels, event: Any) -> Generator[None]:  # noqa: ANN401 - napari's own event
@@ -254,7 +269,12 @@ class MouseTools(QObject):
             self.change_strength(int(np.sign(event.delta[1])))
             event.handled = True
 
-    def _on_applied(self, _edit: Edit) -> None:
+    def _on_painted(self, _event: object) -> None:
+        """Choose a free number after a polygon or a closed curve of napari: the next one is another object."""
+        if self.mode in (PAINT, "polygon"):
+            self._select_free_number()
+
+    def _select_free_number(self, _edit: Edit | None = None) -> None:
         if (layer := self._layer) is not None and layer.selected_label:
             with show_errors():
                 labels_tools.select_free_object(layer, self._editor.task)

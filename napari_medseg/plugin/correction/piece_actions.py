@@ -34,9 +34,11 @@ class PieceActions(QObject):
 
     def act_while_held(self, action: PieceAction) -> Generator[None]:
         """Show what an action does to the piece under the cursor; do it when the key is released."""
+        self._mouse_tools.catch_escape()
         self.begin(action)
         yield
         self._editor.commit()
+        self._mouse_tools.free_escape()
 
     def rename_while_held(self, number: int) -> Generator[None]:
         """Give the piece under the cursor the label with this number in the list, from 1."""

@@ -28,13 +28,9 @@ class Protection:
             self._known = edited, mask
         return self._known[1]
 
-    def begin_steps(self, protected: NDArray[np.bool_]) -> None:
-        """Remember what was protected before an outline step that was just applied."""
+    def set_steps(self, protected: NDArray[np.bool_] | None) -> None:
+        """Remember what was protected before an outline step was applied; `None` after any other change of labels."""
         self._before_steps = protected
-
-    def end_steps(self) -> None:
-        """Forget it: something else changed the labels."""
-        self._before_steps = None
 
     def clear(self) -> None:
         """Forget all, as another case is open."""

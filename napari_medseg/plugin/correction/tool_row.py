@@ -60,7 +60,7 @@ class ToolRow(QWidget):
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.message.setFixedHeight(self.message.fontMetrics().lineSpacing() * MESSAGE_LINES + 2)
+        self.message.setMinimumHeight(self.message.fontMetrics().lineSpacing() * MESSAGE_LINES + 2)
         self._rows.addWidget(self.message)
         editor.said.connect(self._say)
         editor.case_changed.connect(self._on_case_changed)

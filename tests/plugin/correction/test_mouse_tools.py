@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from correction_phantoms import FIRST_NUMBER, N_COLUMNS, N_NUCLEI, get_tool
+from correction_phantoms import FIRST_NUMBER, N_COLUMNS, N_NUCLEI, get_tool, open_predicted
+from napari.utils.key_bindings import coerce_keybinding
+from plugin_phantoms import phantom, phantom_labels
 
+from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
 from napari_medseg.workflow import review
 
 NEW = FIRST_NUMBER + N_NUCLEI
@@ -154,9 +157,6 @@ def test_a_held_key_lends_a_tool_and_a_tap_keeps_it(nuclei: SimpleNamespace) -> 
 
 
 def test_a_tool_stays_active_in_the_next_case_only_if_its_task_has_it(nuclei: SimpleNamespace) -> None:
-    from correction_phantoms import open_predicted
-    from plugin_phantoms import phantom, phantom_labels
-
     nuclei.mouse_tools.activate(get_tool("cut"))
     open_predicted(nuclei, phantom(), "lungs", phantom_labels())
     assert nuclei.mouse_tools.tool is None
@@ -176,7 +176,7 @@ def test_all_tools_are_undone_after_a_restart(nuclei: SimpleNamespace, open_work
     nuclei.mouse.drag([(105.5, 30), (105.5, 50)])
     seen.append(nuclei.layer.data.copy())
     nuclei.mouse.move_to((15, 3))
-    nuclei.correction.piece_actions.begin(next(a for a in _actions() if a.name == "delete"))
+    nuclei.correction.piece_actions.begin(next(action for action in PIECE_ACTIONS if action.name == "delete"))
     nuclei.editor.commit()
     seen.append(nuclei.layer.data.copy())
     case = nuclei.case_controller.current.case
@@ -188,7 +188,31 @@ def test_all_tools_are_undone_after_a_restart(nuclei: SimpleNamespace, open_work
     assert draft.undo() is None
 
 
-def _actions() -> tuple[object, ...]:
-    from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
+def test_two_polygons_of_napari_are_two_objects(nuclei: SimpleNamespace) -> None:
+    nuclei.mouse_tools.choose_mode("polygon")
+    for left in (0, 120):
+        corners = [(9, left), (9, left + 30), (11, left + 30), (11, left)]
+        nuclei.layer.paint_polygon(corners, nuclei.layer.selected_label)
+    assert np.unique(nuclei.layer.data[nuclei.labels == 0]).tolist() == [0, NEW, NEW + 1]
+    assert np.array_equal(nuclei.layer.data[nuclei.labels > 0], nuclei.labels[nuclei.labels > 0])
 
-    return PIECE_ACTIONS
+
+def test_a_tool_is_refused_where_the_slices_are_not_shown(lungs: SimpleNamespace) -> None:
+    lungs.mouse_tools.activate(get_tool("smart"))
+    lungs.viewer.dims.order = (1, 0, 2)
+    lungs.mouse.press((2, 2))
+    assert lungs.said[-1].startswith("the tools work on slices")
+    assert not lungs.editor.session.draft.has_records
+
+
+def test_a_stroke_is_dropped_by_esc_while_the_brush_of_objects_paints(nuclei: SimpleNamespace) -> None:
+    nuclei.mouse_tools.choose_mode("paint")
+    nuclei.mouse.press((9.5, 30))
+    nuclei.mouse.drag_on((9.5, 50))
+    escape = nuclei.layer.keymap[coerce_keybinding("Escape")]
+    escape(nuclei.layer)
+    nuclei.mouse.release((9.5, 50))
+    assert np.array_equal(nuclei.layer.data, nuclei.labels)
+    nuclei.mouse.drag([(9.5, 30), (9.5, 50)])
+    assert coerce_keybinding("Escape") not in nuclei.layer.keymap
+    assert NEW in nuclei.layer.data

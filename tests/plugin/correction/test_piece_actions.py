@@ -71,6 +71,18 @@ def test_a_stroke_during_the_thread_drops_what_it_computes(
     assert (lungs.layer.data == 1).any()
 
 
+def test_what_a_thread_computes_is_accepted_too(
+    lungs: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, qtbot: object
+) -> None:
+    monkeypatch.setattr(editor, "MAX_VOXELS_AT_ONCE", 0)
+    lungs.mouse_tools.set_in_volume(True)
+    rename(lungs, 2)
+    draft = lungs.editor.session.draft
+    with qtbot.waitSignal(lungs.case_controller.decided):
+        lungs.case_controller.accept()
+    assert np.array_equal(draft.labels, np.array([0, 2, 2])[lungs.labels])
+
+
 def test_a_digit_gives_the_piece_another_label(lungs: SimpleNamespace) -> None:
     rename(lungs, 2)
     assert lungs.said[-1] == "right lung is now left lung: 560 px"
