@@ -28,6 +28,11 @@ class Drag:
         self.points = [start]
         self.with_shift = with_shift
 
+    def end_at(self, place: NDArray[np.float64]) -> None:
+        """Add the place of the release: vispy leaves out moves that come too fast."""
+        if not np.array_equal(place, self.points[-1]):
+            self.points.append(place)
+
 
 class Drags(QObject):
     """Turns the moves of the mouse into a request of a tool.
@@ -77,6 +82,7 @@ class Drags(QObject):
                 self._timer.start()
             yield
         if self._drag is drag:
+            drag.end_at(find_pixel(layer, event))
             self._finish(drag)
 
     def fill(self, layer: Labels, event: Any) -> None:  # noqa: ANN401 - napari's own event

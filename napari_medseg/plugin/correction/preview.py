@@ -63,6 +63,7 @@ class PreviewVisual(VispySceneOverlay):
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - those of napari's own overlays
         node = Node()
         self._image = Image(np.zeros((1, 1, 4), np.uint8), method="auto", interpolation="nearest", parent=node)
+        self._image.transform = MatrixTransform()  # kept, as another transform would compile the shader again
         places = np.zeros((2, 2), np.float32)
         self._lines = [
             Line(places, color=colour, width=width, method="agg", parent=node)
@@ -92,13 +93,13 @@ class PreviewVisual(VispySceneOverlay):
         drawing: Drawing | None = self.overlay.drawing
         if drawing is None:
             return
-        self.node.transform = _make_transform(drawing.grid)
+        self.node.transform.matrix = _make_matrix(drawing.grid)
         self._image.visible = drawing.colours is not None
         if drawing.colours is not None:
             self._image.set_data(drawing.colours)
             place = np.eye(4)
             place[3, :2] = drawing.first_pixel[1] - 0.5, drawing.first_pixel[0] - 0.5
-            self._image.transform = MatrixTransform(place)
+            self._image.transform.matrix = place
         for line in self._lines:
             line.visible = drawing.line is not None
             if drawing.line is not None:
@@ -176,10 +177,10 @@ def _find_grid(layer: Labels) -> NDArray[np.float64]:
     return np.array([layer.data_to_world(corner)[-2:] for corner in corners])
 
 
-def _make_transform(grid: NDArray[np.float64]) -> MatrixTransform:
-    """Return the transform from pixels (x, y) to the scene."""
+def _make_matrix(grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix from pixels (x, y) to the scene, as vispy wants it: (4, 4), for rows."""
     matrix = np.eye(4)
     matrix[0, :2] = (grid[2] - grid[0])[::-1]
     matrix[1, :2] = (grid[1] - grid[0])[::-1]
     matrix[3, :2] = grid[0][::-1]
-    return MatrixTransform(matrix)
+    return matrix
