@@ -67,12 +67,13 @@ class Editor(QObject):
 
     Notes
     -----
-    `said` carries a text for the message line: what was done, or why not. `applied` carries the edit. `case_changed` is
-    emitted when the labels of another case, or of none, can be changed.
+    `said` carries a text for the message line: what was done, or why not. `applied` carries the edit; `painted` is
+    emitted when something else changed the labels, and `case_changed` when those of another case, or none, are open.
     """
 
     said = Signal(str)
     applied = Signal(object)
+    painted = Signal()
     case_changed = Signal()
 
     def __init__(self, viewer: "Viewer", case_controller: CaseController, get_task: Callable[[], Task]) -> None:
@@ -290,6 +291,7 @@ class Editor(QObject):
             self._protection.set_steps(None)
             if self._worker is not None:
                 self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
+            self.painted.emit()
 
 
 def _compute(make_edit: MakeEdit, canvas: Canvas) -> Generator[Edit]:

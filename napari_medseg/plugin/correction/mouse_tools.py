@@ -9,7 +9,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.core.editing.objects import find_free_numbers
 from napari_medseg.plugin.correction.drags import Drags, shows_slices
 from napari_medseg.plugin.correction.editor import NO_CASE, Editor
 from napari_medseg.plugin.correction.tools import OBJECT_BRUSH, Tool
@@ -56,6 +56,7 @@ class MouseTools(QObject):
         self._drags.finished.connect(self._on_finished)
         editor.case_changed.connect(self._on_case_changed)
         editor.applied.connect(self._select_free_number)
+        editor.painted.connect(self._on_painted)
 
     @property
     def tool(self) -> Tool | None:
@@ -212,13 +213,11 @@ class MouseTools(QObject):
             before.mouse_drag_callbacks.remove(self._on_drag)
             before.mouse_wheel_callbacks.remove(self._on_wheel)
             before.events.mode.disconnect(self._on_mode)
-            before.events.paint.disconnect(self._on_painted)
         self._layer = layer
         if layer is not None:
             layer.mouse_drag_callbacks.append(self._on_drag)
             layer.mouse_wheel_callbacks.append(self._on_wheel)
             layer.events.mode.connect(self._on_mode)
-            layer.events.paint.connect(self._on_painted)
 
     def _on_mode(self, _event: object = None) -> None:
         """Leave our tool for a mode of napari, whose brush and fill are replaced where they would damage objects."""
@@ -269,15 +268,16 @@ class MouseTools(QObject):
             self.change_strength(int(np.sign(event.delta[1])))
             event.handled = True
 
-    def _on_painted(self, _event: object) -> None:
+    def _on_painted(self) -> None:
         """Choose a free number after a polygon or a closed curve of napari: the next one is another object."""
         if self.mode in (PAINT, "polygon"):
             self._select_free_number()
 
     def _select_free_number(self, _edit: Edit | None = None) -> None:
-        if (layer := self._layer) is not None and layer.selected_label:
+        layer, session = self._layer, self._editor.session
+        if layer is not None and session is not None and self._editor.task.instances and layer.selected_label:
             with show_errors():
-                labels_tools.select_free_object(layer, self._editor.task)
+                layer.selected_label = find_free_numbers(session.draft.labels)[0]
 
 
 def _move_view_while_held(layer: Labels) -> Generator[None]:

@@ -56,6 +56,7 @@ class Canvas:
     def _send(
         self, kind: QMouseEvent.Type, place: tuple[float, float], button: Qt.MouseButton, buttons: Qt.MouseButton
     ) -> None:
+        QTest.qWait(12)  # vispy leaves out moves that come within 10 ms
         pos = QPointF(self._find(place))
         event = QMouseEvent(kind, pos, QPointF(self.native.mapToGlobal(pos.toPoint())), button, buttons, NONE)
         QApplication.sendEvent(self.native, event)
