@@ -9,7 +9,6 @@ from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.pieces import find_piece, find_piece_in_plane
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.correction.editor import Editor, Request
 from napari_medseg.plugin.correction.mouse_tools import MouseTools
 from napari_medseg.plugin.correction.tools import PieceAction, make_rename_action
@@ -55,6 +54,8 @@ class PieceActions(QObject):
     def begin(self, action: PieceAction) -> None:
         """Show what an action does to the piece under the cursor."""
         try:
+            if reason := action.why_not(self._editor.task):
+                raise MedSegError(f"{reason} that a piece could have.")
             seed = self._editor.find_cursor()
         except MedSegError as error:
             self._editor.cancel()
@@ -124,11 +125,6 @@ class PieceActions(QObject):
             in_volume=in_volume,
             preview_edit=lambda canvas: change(canvas, plane),
         )
-
-
-def why_not_rename(task: Task) -> str:
-    """Return why the pieces of a task get no other label; empty if they can."""
-    return f"{task.title} has numbered objects, not labels" if task.instances else ""
 
 
 def _remove_specks(canvas: Canvas, size: float, plane: int | None) -> Edit:

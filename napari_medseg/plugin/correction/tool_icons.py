@@ -28,6 +28,7 @@ _SHAPES = {
     "cut": '<circle cx="5" cy="5.5" r="2.3"/><circle cx="5" cy="14.5" r="2.3"/><path d="M7 7l10 8M7 13l10-8"/>',
     "join": '<path d="M9 5.5a4.5 4.5 0 1 0 0 9M11 5.5a4.5 4.5 0 1 1 0 9"/><path d="M6 10h8M12 8l2 2-2 2M8 8'
     'l-2 2 2 2"/>',
+    "likely": '<path d="M3 4h7l7 7-6 6-8-7z"/><circle cx="6.5" cy="7.5" r="1" fill="{colour}"/><path d="M13 3h4v4"/>',
     "delete": '<path d="M3.5 5.5h13M7.5 5.5v-2h5v2M5 5.5l1 12h8l1-12M8.5 8.5v6M11.5 8.5v6"/>',
     "keep": '<circle cx="10" cy="10" r="3.5" fill="{colour}"/><path d="M2.5 6v-3.5h3.5M17.5 6v-3.5h-3.5'
     'M2.5 14v3.5h3.5M17.5 14v3.5h-3.5"/>',

@@ -49,6 +49,7 @@ class ToolRow(QWidget):
         self._piece_actions = piece_actions
         self._modes: dict[str, QToolButton] = {}
         self._tools: dict[str, QToolButton] = {}
+        self._actions: dict[str, QToolButton] = {}
         self._icons: list[tuple[QToolButton, str]] = []
         self._rows = QVBoxLayout(self)
         self._rows.setContentsMargins(0, 2, 0, 0)
@@ -97,6 +98,7 @@ class ToolRow(QWidget):
         for action in PIECE_ACTIONS:
             key = action.key.replace("Shift-", "Shift+")
             button = self._add_button(row, action.name, f"{action.title} ({key} over a piece): {action.text}")
+            self._actions[action.name] = button
             button.clicked.connect(partial(self._explain, action))
         self._specks = self._add_menu_button(row, "specks", "remove specks: pieces below a size", self._fill_specks)
         self._swap = self._add_menu_button(row, "swap", "swap two labels", self._fill_swaps)
@@ -181,6 +183,8 @@ class ToolRow(QWidget):
     def _show_whole_label_tools(self, has_labels: bool) -> None:
         task = self._editor.task
         is_volume = has_labels and self._editor.find_plane() is not None
+        for action in PIECE_ACTIONS:
+            self._actions[action.name].setVisible(not action.why_not(task))
         theme.set_enabled(self._specks, has_labels, "remove specks: pieces below a size (menu)", NO_LABELS)
         self._swap.setVisible(len(task.labels) > 1 and not task.instances)
         theme.set_enabled(self._swap, has_labels, "swap two labels (menu)", NO_LABELS)

@@ -100,6 +100,8 @@ class PieceAction:
         Whether voxels that a person set stay.
     is_outline
         As of `editor.Request`.
+    needs_labels
+        Whether it is for tasks with several labels only.
     """
 
     name: str
@@ -109,6 +111,12 @@ class PieceAction:
     make_edit: Callable[[Canvas, Piece], Edit]
     protects: bool = False
     is_outline: bool = False
+    needs_labels: bool = False
+
+    def why_not(self, task: Task) -> str:
+        """Return why a task does not have this action; empty if it has."""
+        has_others = len(task.labels) > 1 and not task.instances
+        return f"{task.title} has no other labels" if self.needs_labels and not has_others else ""
 
 
 def get_step_mm(canvas: Canvas) -> float:
@@ -199,7 +207,13 @@ def _smooth(canvas: Canvas, piece: Piece) -> Edit:
     return piece_tools.smooth_piece(canvas, piece, get_step_mm(canvas))
 
 
+def _name_otherwise(canvas: Canvas, piece: Piece) -> Edit:
+    return piece_tools.relabel_piece(canvas, piece, piece_tools.rank_labels(canvas, piece)[0])
+
+
 PIECE_ACTIONS = (
+    PieceAction("likely", "next label", "Shift-L", "gives the piece the label that the model finds most likely next",
+                _name_otherwise, needs_labels=True),
     PieceAction("delete", "delete", "Shift-E", "deletes the piece under the mouse", piece_tools.delete_piece),
     PieceAction("keep", "keep only", "Shift-K", "keeps only this piece of its label",
                 piece_tools.keep_only_piece, protects=True),

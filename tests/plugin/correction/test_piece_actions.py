@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from correction_phantoms import FIRST_NUMBER
+from correction_phantoms import FIRST_NUMBER, open_predicted
+from plugin_phantoms import phantom, phantom_labels
 
 from napari_medseg.plugin.correction import editor
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
@@ -91,9 +92,25 @@ def test_a_digit_gives_the_piece_another_label(lungs: SimpleNamespace) -> None:
     assert lungs.said[-1] == "Lungs (CT, X-ray) has 2 labels; there is no label 3."
 
 
+def test_the_label_that_the_model_finds_most_likely_next_is_one_key(tools: SimpleNamespace) -> None:
+    labels = phantom_labels()
+    open_predicted(tools, phantom(), "covid", labels)
+    tools.viewer.layers.selection.active = tools.editor.layer
+    press(tools, "likely")
+    assert tools.said[-1] == "ground-glass is now consolidation: 560 px"  # the next in the list: no model was asked
+    tools.case_controller.undo()
+    probability = np.zeros((4, *labels.shape), np.uint8)
+    probability[1], probability[3], probability[2] = 120, 90, 20
+    tools.editor.set_model_maps(probability, None)
+    press(tools, "likely")
+    assert tools.said[-1] == "ground-glass is now pleural effusion: 560 px"
+
+
 def test_objects_have_no_other_name(nuclei: SimpleNamespace) -> None:
     rename(nuclei, 1, (15, 3))
     assert "numbered objects" in nuclei.said[-1]
+    press(nuclei, "likely", (15, 3))
+    assert nuclei.said[-1] == "Nuclei (H&E) has no other labels that a piece could have."
     assert not nuclei.editor.session.draft.has_records
 
 
