@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MIN_STRENGTH, MAX_STRENGTH, STRENGTH_STEP = 0.25, 4.0, 1.25
 PAINT, FILL, PAN = "paint", "fill", "pan_zoom"
 PRESERVING_MODES = (PAINT, "polygon", PAN)
+NAPARI_DRAW = "draw"
+"""Name of the function that napari adds to the callbacks of a layer for brush, eraser and fill."""
 LEFT_BUTTON = 1
 MAX_TAP_S = 0.5
 """A key that is held longer, or during a drag, lends its tool only until it is released."""
@@ -51,6 +53,7 @@ class MouseTools(QObject):
         self._tool: Tool | None = None
         self._replaced: list[Any] = []
         self._is_setting_mode = False
+        self._preserves_objects = False
         self._after_drag: Callable[[], None] | None = None
         self._drags = Drags(editor)
         self._drags.finished.connect(self._on_finished)
@@ -230,14 +233,15 @@ class MouseTools(QObject):
             self.leave()
             layer.cursor, layer.mouse_pan = cursor, can_pan
         if mode == FILL or (mode == PAINT and has_objects):
-            draws = [call for call in layer.mouse_drag_callbacks if getattr(call, "__name__", "") == "draw"]
+            draws = [call for call in layer.mouse_drag_callbacks if getattr(call, "__name__", "") == NAPARI_DRAW]
             self._replaced = draws or self._replaced
             for call in draws:
                 layer.mouse_drag_callbacks.remove(call)
         else:
             self._replaced = []
-        if has_objects:
-            layer.preserve_labels = mode in PRESERVING_MODES
+        if has_objects or self._preserves_objects:
+            layer.preserve_labels = has_objects and mode in PRESERVING_MODES
+            self._preserves_objects = has_objects  # a layer may serve the next case, of a task with labels
         self.changed.emit()
 
     def _on_drag(self, layer: Labels, event: Any) -> Generator[None]:  # noqa: ANN401 - napari's own event
