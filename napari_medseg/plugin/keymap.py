@@ -113,7 +113,7 @@ class KeyHelpDialog(QDialog):
 
 def get_key_title(key: str | int) -> str:
     """Return a key as it is written on the keyboards of this system: Ctrl+Z, on macOS Cmd+Z."""
-    return key if isinstance(key, str) else AppModelKeyBinding.from_int(key).to_text()
+    return key.replace("Shift-", "Shift+") if isinstance(key, str) else AppModelKeyBinding.from_int(key).to_text()
 
 
 def build_help_html(keys: Sequence[KeyBinding]) -> str:

@@ -89,8 +89,7 @@ class CorrectionTools:
 
 
 def _describe(tool: Tool) -> str:
-    drag = "hold and drag: " if tool.has_line else ""
-    return f"{tool.title}: {drag}{tool.text}"
+    return f"{tool.title}{' (hold the key)' if tool.has_line else ''}: {tool.text}"
 
 
 def _hold(mouse_tools: MouseTools, tool: Tool) -> Hold:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -155,6 +155,7 @@ def _paint_similar(canvas: Canvas, gesture: Gesture) -> Edit:
         value = _find_object_value(canvas, gesture)
     brush = SmartBrush(max(gesture.radius_px, 1.0), value, gesture.strength)
     overwrites = True if gesture.with_shift else None
+    canvas = replace(canvas, way_out="Hold Shift to paint over it.")
     return paint_similar(canvas, gesture.path, brush, gesture.plane, may_overwrite=overwrites)
 
 

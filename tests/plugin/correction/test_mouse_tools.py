@@ -133,6 +133,10 @@ def test_the_smart_brush_keeps_what_a_person_painted_unless_shift_is_held(lungs:
     lungs.mouse_tools.activate(get_tool("smart"))
     lungs.mouse.drag([(24, 14), (24, 20)])
     assert (lungs.layer.data[painted] == 2).all()
+    lungs.layer.selected_label = 1
+    lungs.mouse.drag([(24, 12)])
+    assert lungs.said[-1].startswith("nothing changes: a person set all of it")
+    assert lungs.said[-1].endswith("Hold Shift to paint over it.")
     lungs.mouse.drag([(24, 14), (24, 12)], "Shift")
     assert (lungs.layer.data[painted] == 1).any()
 

@@ -74,7 +74,8 @@ def test_the_page_of_keys_lists_each_tool(tools: SimpleNamespace) -> None:
         *(tool.title for tool in TOOLS),
         *(action.text for action in PIECE_ACTIONS),
         "Ctrl+wheel",
-        "Shift-1 to 9",
+        "Shift+1 to 9",
+        "Shift+-",
     ):
         assert text in page
 
