@@ -23,6 +23,7 @@ from napari_medseg.plugin.controllers.review_region import ReviewRegionControlle
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.correction.correction_tools import CorrectionTools
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
@@ -90,6 +91,7 @@ class Dock(QWidget):
         self._keys.close()
         self.views.close_down()
         self.masks.close_down()
+        self.correction.close()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
@@ -102,6 +104,7 @@ class Dock(QWidget):
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
         self.retrain_panel.progress.curve.set_theme(theme_name)
+        self.correction.row.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept dragged files."""
@@ -158,6 +161,8 @@ class Dock(QWidget):
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
         self.views.add_to(self.labels_panel)
+        self.correction = CorrectionTools(self._viewer, desk, self._get_open_task)
+        self.labels_panel.add(self.correction.row)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)

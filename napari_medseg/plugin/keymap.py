@@ -37,11 +37,15 @@ NAPARI_KEYS = (
 
 @dataclass(frozen=True)
 class KeyBinding:
-    """A key, its description, and its action. The second part of a generator action runs when the key is released."""
+    """A key, its description, and its action. The second part of a generator action runs when the key is released.
+
+    A key that is not bound is only listed: something else handles it.
+    """
 
     key: str | int
     text: str
     action: Callable[[], Any]
+    is_bound: bool = True
 
 
 def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
@@ -68,6 +72,7 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
         ),
         KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
         KeyBinding(REDO_KEY, "redo", dock.case_controller.redo),
+        *dock.correction.list_key_bindings(),
         KeyBinding("F1", "this page", dock.show_keys),
     ]
 
@@ -86,13 +91,16 @@ class KeyMap:
     def __init__(self, viewer: "Viewer", keys: Sequence[KeyBinding]) -> None:
         self._viewer = viewer
         self.keys = tuple(keys)
-        for key in self.keys:
-            viewer.bind_key(key.key, _make_key_callback(key.action), overwrite=True)
+        for key in self._list_bound():
+            viewer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
         """Release the keys."""
-        for key in self.keys:
+        for key in self._list_bound():
             self._viewer.bind_key(key.key, None)
+
+    def _list_bound(self) -> list[KeyBinding]:
+        return [key for key in self.keys if key.is_bound]
 
 
 class KeyHelpDialog(QDialog):
@@ -112,7 +120,7 @@ class KeyHelpDialog(QDialog):
 
 def get_key_title(key: str | int) -> str:
     """Return a key as it is written on the keyboards of this system: Ctrl+Z, on macOS Cmd+Z."""
-    return key if isinstance(key, str) else AppModelKeyBinding.from_int(key).to_text()
+    return key.replace("Shift-", "Shift+") if isinstance(key, str) else AppModelKeyBinding.from_int(key).to_text()
 
 
 def build_help_html(keys: Sequence[KeyBinding]) -> str:
@@ -123,7 +131,7 @@ def build_help_html(keys: Sequence[KeyBinding]) -> str:
     return render_html("napari_medseg.plugin", "key_help.html", values)
 
 
-def _make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
+def make_key_callback(call: Callable[[], Any]) -> Callable[["Viewer"], Any]:
     """Wrap an action so that it accepts the viewer from napari. A generator function stays a generator function."""
     if isgeneratorfunction(call):
 

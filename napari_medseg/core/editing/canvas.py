@@ -47,6 +47,8 @@ class Canvas:
         instances one map (1, *shape) of any object, such as the depth inside a nucleus.
     uncertainty
         Probability that the model's label is wrong, uint8 in per cent, of the shape of `labels`.
+    way_out
+        What the person can do if all voxels that a tool would change are protected, for the message.
     """
 
     labels: NDArray[Any]
@@ -57,6 +59,7 @@ class Canvas:
     unit: str = ""
     probability: NDArray[Any] | None = None
     uncertainty: NDArray[np.uint8] | None = None
+    way_out: str = "Paint it by hand."
 
     def __post_init__(self) -> None:
         n_axes = self.labels.ndim
@@ -134,7 +137,7 @@ class Canvas:
         voxel_runs = np.concatenate(runs) if runs else np.empty(0, VOXEL_RUN_DTYPE)
         if not voxel_runs.size:
             if n_kept:
-                raise MedSegError(f"nothing changes: a person set all of it ({n_kept:,} voxels). Paint it by hand.")
+                raise MedSegError(f"nothing changes: a person set all of it ({n_kept:,} voxels). {self.way_out}")
             raise MedSegError(nothing or f"nothing changes: {message} is done already.")
         if len(runs) > 1:
             voxel_runs = voxel_runs[np.argsort(voxel_runs["start"], kind="stable")]

@@ -35,10 +35,12 @@ class CaseController(QObject):
     Notes
     -----
     `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
-    when the state of a case changed. `decided` carries a case that was accepted or rejected, `open_failed` one that
-    could not be opened. `work` tells what cannot be done while a case is read or saved.
+    when the state of a case changed; `leaving` before the open case is accepted or left. `decided` carries a case that
+    was accepted or rejected, `open_failed` one that could not be opened. `work` tells what cannot be done while a case
+    is read or saved.
     """
 
+    leaving = Signal()
     opened = Signal()
     open_failed = Signal(object)
     labels_changed = Signal()
@@ -72,6 +74,7 @@ class CaseController(QObject):
 
         Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
         """
+        self.leaving.emit()
         self.work.call_when_free(partial(self._open, case, image, layer))
 
     def close_case(self) -> None:
@@ -149,6 +152,7 @@ class CaseController(QObject):
 
     def accept(self) -> None:
         """Save the labels as a correction; then `decided` is emitted. See `ReviewDecision.accept`."""
+        self.leaving.emit()
         self._decision.accept(self.current)
 
     def reject(self) -> None:

@@ -4,7 +4,7 @@ The layer and the draft each hold an array. Changes without a paint event are fo
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Labels
@@ -15,6 +15,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft, have_equal_labels
+
+if TYPE_CHECKING:
+    from napari_medseg.core.editing.edit import Edit
 
 
 class ChangedVoxels(NamedTuple):
@@ -58,6 +61,14 @@ class StrokeRecorder:
         self._layer.events.data.disconnect(self._on_data)
         self._layer.events.set_data.disconnect(self._on_refreshed)
         return np.asarray(self._layer.data)
+
+    def apply_edit(self, edit: "Edit") -> None:
+        """Apply the edit of a tool to draft and layer, as one stroke; errors are those of `Draft.record_edit`."""
+        self._draft.record_edit(edit)
+        if not self._widen_layer():
+            edit.apply(self._layer.data)
+            self._layer.refresh(extent=False)
+        self._on_change()
 
     def undo(self) -> Stroke | None:
         """Undo the last stroke, on any slice and also after a restart; return it, or `None` if there is none."""

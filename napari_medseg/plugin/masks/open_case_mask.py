@@ -18,8 +18,9 @@ from napari_medseg.core.records import ImportedMask, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.open_case import EditSession, OpenCase
+from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.masks.differences_layer import LEGEND, DifferencesLayer
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.widgets.notifications import show_errors

@@ -23,6 +23,10 @@ QToolButton#medseg-tool:hover {{ background-color: {highlight}; }}
 QToolButton#medseg-tool:checked {{ background-color: {current}; }}
 QToolButton#medseg-tool:disabled {{ background-color: {foreground}; }}
 QToolButton#medseg-tool::menu-indicator {{ image: none; width: 0px; }}
+QToolButton#medseg-icon {{ background: transparent; border: 1px solid transparent; border-radius: 3px; padding: 1px; }}
+QToolButton#medseg-icon:hover:enabled {{ background-color: {highlight}; }}
+QToolButton#medseg-icon:checked {{ background-color: {current}; }}
+QToolButton#medseg-icon::menu-indicator {{ image: none; width: 0px; }}
 QToolButton#medseg-plain {{ background: transparent; color: {muted}; padding: 1px 4px; }}
 QToolButton#medseg-plain:hover {{ color: {text}; }}
 QToolButton#medseg-plain::menu-indicator {{ image: none; width: 0px; }}

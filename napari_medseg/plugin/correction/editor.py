@@ -1,0 +1,298 @@
+"""The one way by which a tool changes the labels of the open case: show a preview, then apply it as one stroke."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_medseg.core.editing.canvas import Canvas
+from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.correction.preview import Preview
+from napari_medseg.plugin.correction.protection import Protection
+from napari_medseg.plugin.drafts.closer import EditSession
+from napari_medseg.plugin.review_region_layer import get_shown_plane
+from napari_medseg.plugin.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+MakeEdit = Callable[[Canvas], Edit]
+MAX_VOXELS_AT_ONCE = 1 << 22
+"""A whole piece of a larger volume is computed in a thread."""
+NO_CASE = "no labels can be changed now. Open a case and predict it, or start with a label key."
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a tool wants to do.
+
+    Parameters
+    ----------
+    make_edit
+        Makes the edit from a canvas; it runs in a thread for a large volume.
+    protects
+        Whether voxels that a person set stay as they are.
+    in_volume
+        Whether it may need all slices.
+    preview_edit
+        Makes the edit of the shown slice alone, which is shown until the thread is done.
+    is_outline
+        Whether it moves an outline by steps, such as grow, shrink and smooth. A step may change what the steps directly
+        before it changed, though those count as set by a person.
+    """
+
+    make_edit: MakeEdit
+    protects: bool = True
+    in_volume: bool = False
+    preview_edit: MakeEdit | None = None
+    is_outline: bool = False
+
+
+class Editor(QObject):
+    """Applies the edits of tools to the open case, one at a time.
+
+    Parameters
+    ----------
+    viewer, case_controller
+        The window's viewer, and the controller of the open case.
+    get_task
+        Returns the task of the open case.
+
+    Notes
+    -----
+    `said` carries a text for the message line: what was done, or why not. `applied` carries the edit; `painted` is
+    emitted when something else changed the labels, and `case_changed` when those of another case, or none, are open.
+    """
+
+    said = Signal(str)
+    applied = Signal(object)
+    painted = Signal()
+    case_changed = Signal()
+
+    def __init__(self, viewer: "Viewer", case_controller: CaseController, get_task: Callable[[], Task]) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._case_controller = case_controller
+        self._get_task = get_task
+        self._session: EditSession | None = None
+        self._request: Request | None = None
+        self._edit: Edit | None = None
+        self._worker: Worker | None = None
+        self._commits_when_ready = False
+        self._is_applying = False
+        self._protection = Protection()
+        self._model_maps: tuple[NDArray[Any] | None, NDArray[np.uint8] | None] = (None, None)
+        self.message = ""
+        self.preview = Preview(viewer)
+        case_controller.leaving.connect(self.finish)
+        case_controller.opened.connect(self._sync)
+        case_controller.state_changed.connect(self._sync)
+        case_controller.labels_changed.connect(self._on_labels_changed)
+
+    @property
+    def session(self) -> EditSession | None:
+        """The open review whose labels can be changed; `None` if there is none, or while labels are saved."""
+        return None if self._case_controller.work.must_finish else self._session
+
+    @property
+    def layer(self) -> Labels | None:
+        """The labels layer of the open review."""
+        return None if self._session is None else self._session.layer
+
+    @property
+    def task(self) -> Task:
+        """The task of the open case."""
+        return self._get_task()
+
+    @property
+    def has_request(self) -> bool:
+        """Whether a preview is shown or awaited."""
+        return self._request is not None
+
+    def close(self) -> None:
+        """Drop what is shown, and remove the overlay."""
+        self.cancel()
+        self.preview.close()
+
+    def set_model_maps(self, probability: NDArray[Any] | None, uncertainty: NDArray[np.uint8] | None) -> None:
+        """Use what the model says of the open case, as of `Canvas`; it is forgotten with the case."""
+        self._model_maps = probability, uncertainty
+
+    def make_canvas(self, *, protects: bool = True) -> Canvas:
+        """Return the canvas of the open case.
+
+        Parameters
+        ----------
+        protects
+            Whether it holds the voxels that a person set.
+
+        Raises
+        ------
+        MedSegError
+            If no review is open, or its labels are being saved.
+        """
+        session, current = self.session, self._case_controller.current
+        if session is None or current is None:
+            raise MedSegError(NO_CASE)
+        image, (probability, uncertainty) = current.image, self._model_maps
+        return Canvas(
+            labels=session.draft.labels,
+            task=self.task,
+            spacing_mm=image.spacing_mm,
+            protected=self._protection.find(session.draft) if protects else None,
+            image=image.pixels,
+            unit=image.units if image.units == "HU" else "",
+            probability=probability,
+            uncertainty=uncertainty,
+        )
+
+    def find_cursor(self) -> tuple[int, ...]:
+        """Return the index of the voxel under the mouse; `MedSegError` outside the image, or without a review."""
+        if self.layer is None:
+            raise MedSegError(NO_CASE)
+        place = self.layer.world_to_data(self._viewer.cursor.position[-self.layer.ndim :])
+        index = tuple(int(np.floor(axis + 0.5)) for axis in place)
+        if not all(0 <= at < length for at, length in zip(index, self.layer.data.shape, strict=True)):
+            raise MedSegError("the mouse is outside the image. Point at the image.")
+        return index
+
+    def find_plane(self) -> int | None:
+        """Return the shown slice of a volume; `None` for a 2-D image or without an open review."""
+        layer = self.layer
+        return None if layer is None or layer.ndim == len("YX") else get_shown_plane(self._viewer, layer)
+
+    def begin(self, request: Request) -> bool:
+        """Show what a request would change; an earlier request is dropped. Return whether it can be committed."""
+        self.cancel()
+        try:
+            with translate_errors():
+                if self._session is not None:
+                    self._session.recorder.record_external_changes_if_refreshed()
+                canvas = self._make_canvas_for(request)
+                self._request = request
+                if request.in_volume and canvas.labels.size > MAX_VOXELS_AT_ONCE:
+                    self._begin_in_thread(request, canvas)
+                else:
+                    self._show(request.make_edit(canvas))
+        except MedSegError as error:
+            self._refuse(error)
+        return self._request is not None
+
+    def commit(self) -> None:
+        """Apply what `begin` showed, now or when the thread is done; nothing if it was refused or dropped."""
+        request, edit = self._request, self._edit
+        if self._worker is not None:
+            self._commits_when_ready = True
+        elif request is not None and edit is not None:
+            self.cancel()
+            self._apply(request, edit)
+
+    def run(self, request: Request) -> None:
+        """Show and apply a request."""
+        if self.begin(request):
+            self.commit()
+
+    def cancel(self) -> None:
+        """Drop what is shown or computed; the labels stay as they are."""
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = self._request = self._edit = None
+        self._commits_when_ready = False
+        self.preview.hide()
+
+    def finish(self) -> None:
+        """Wait for a thread whose edit was committed, and apply it: the case is about to be accepted or left."""
+        if self._worker is not None and self._commits_when_ready:
+            self._worker.finish()
+
+    def say(self, text: str) -> None:
+        """Write to the message line."""
+        self.message = text
+        self.said.emit(text)
+
+    def _make_canvas_for(self, request: Request) -> Canvas:
+        canvas = self.make_canvas(protects=False)
+        if not request.protects or self._session is None:
+            return canvas
+        protected = self._protection.find(self._session.draft, is_outline_step=request.is_outline)
+        return replace(canvas, protected=protected)
+
+    def _begin_in_thread(self, request: Request, canvas: Canvas) -> None:
+        if request.preview_edit is not None:
+            self._show(request.preview_edit(canvas))
+        self._edit = None
+        worker = Worker(_compute(request.make_edit, canvas), self)
+        worker.yielded.connect(lambda edit: self._on_computed(worker, edit))
+        worker.failed.connect(lambda error: self._on_failed(worker, error))
+        self._worker = worker.start()
+
+    def _on_computed(self, worker: Worker, edit: Edit) -> None:
+        if worker is self._worker:
+            self._worker = None
+            self._show(edit)
+            if self._commits_when_ready:
+                self.commit()
+
+    def _on_failed(self, worker: Worker, error: MedSegError) -> None:
+        if worker is self._worker:
+            self._refuse(error)
+
+    def _show(self, edit: Edit) -> None:
+        self._edit = edit
+        if self.layer is not None:
+            self.preview.show_edit(edit, self.layer, self.find_plane())
+        self.say(edit.message)
+
+    def _refuse(self, error: MedSegError) -> None:
+        self.cancel()
+        self.say(str(error))
+
+    def _apply(self, request: Request, edit: Edit) -> None:
+        session = self.session
+        if session is None:
+            self.say(NO_CASE)
+            return
+        protected = self._protection.find(session.draft, is_outline_step=True) if request.is_outline else None
+        self._is_applying = True
+        try:
+            with translate_errors():
+                session.recorder.apply_edit(edit)
+        except MedSegError as error:
+            self.say(str(error))
+            return
+        finally:
+            self._is_applying = False
+        self._protection.set_steps(protected)
+        self.say(edit.message)
+        self.applied.emit(edit)
+
+    def _sync(self) -> None:
+        """Notice that other labels are open."""
+        current = self._case_controller.current
+        session = None if current is None else current.edit_session
+        if session is not self._session:
+            self.cancel()
+            self._session = session
+            self._protection.clear()
+            self._model_maps = None, None
+            self.case_changed.emit()
+
+    def _on_labels_changed(self) -> None:
+        """Drop what is being computed if the brush, undo or a prediction changed the labels."""
+        self._sync()
+        if not self._is_applying:
+            self._protection.set_steps(None)
+            if self._worker is not None:
+                self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
+            self.painted.emit()
+
+
+def _compute(make_edit: MakeEdit, canvas: Canvas) -> Generator[Edit]:
+    yield make_edit(canvas)

@@ -1,0 +1,169 @@
+"""Keys over a piece: shown while pressed, done on release, on the slice or in the volume."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from correction_phantoms import FIRST_NUMBER, open_predicted
+from plugin_phantoms import phantom, phantom_labels
+
+from napari_medseg.plugin.correction import editor
+from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
+
+ACTIONS = {action.name: action for action in PIECE_ACTIONS}
+IN_RIGHT, IN_BACKGROUND = (20, 10), (2, 2)
+
+
+def press(tools: SimpleNamespace, name: str, place: tuple[int, int] = IN_RIGHT) -> None:
+    tools.mouse.move_to(place)
+    key = tools.correction.piece_actions.act_while_held(ACTIONS[name])
+    next(key)
+    next(key, None)
+
+
+def rename(tools: SimpleNamespace, number: int, place: tuple[int, int] = IN_RIGHT) -> None:
+    tools.mouse.move_to(place)
+    key = tools.correction.piece_actions.rename_while_held(number)
+    next(key)
+    next(key, None)
+
+
+def test_delete_is_shown_then_done_on_this_slice_only(lungs: SimpleNamespace) -> None:
+    lungs.mouse.move_to(IN_RIGHT)
+    key = lungs.correction.piece_actions.act_while_held(ACTIONS["delete"])
+    next(key)
+    assert lungs.editor.preview.drawing.colours.shape[:2] == (28, 20)
+    assert np.array_equal(lungs.layer.data, lungs.labels)
+    next(key, None)
+    assert lungs.editor.preview.drawing is None
+    expected = lungs.labels.copy()
+    expected[1][expected[1] == 1] = 0
+    assert np.array_equal(lungs.layer.data, expected)
+    assert lungs.said[-1] == "deleted right lung: 560 px"
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["thread", "at once"])
+def test_in_the_volume_the_piece_of_all_slices_goes_and_the_slice_is_shown_at_once(
+    lungs: SimpleNamespace, limit: int, monkeypatch: pytest.MonkeyPatch, qtbot: object
+) -> None:
+    monkeypatch.setattr(editor, "MAX_VOXELS_AT_ONCE", limit)
+    lungs.mouse_tools.set_in_volume(True)
+    lungs.mouse.move_to(IN_RIGHT)
+    key = lungs.correction.piece_actions.act_while_held(ACTIONS["delete"])
+    next(key)
+    assert lungs.editor.preview.drawing.colours.shape[:2] == (28, 20)
+    next(key, None)
+    qtbot.waitUntil(lambda: not (lungs.layer.data == 1).any())
+    assert np.array_equal(lungs.layer.data == 2, lungs.labels == 2)
+    assert lungs.said[-1] == "deleted right lung: 2,240 voxels"
+    lungs.case_controller.undo()
+    assert np.array_equal(lungs.layer.data, lungs.labels)
+
+
+def test_a_stroke_during_the_thread_drops_what_it_computes(
+    lungs: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, qtbot: object
+) -> None:
+    monkeypatch.setattr(editor, "MAX_VOXELS_AT_ONCE", 0)
+    lungs.mouse_tools.set_in_volume(True)
+    press(lungs, "delete")
+    lungs.layer.paint((1, 20, 30), 1)
+    assert "the labels changed" in lungs.said[-1]
+    qtbot.wait(100)
+    assert (lungs.layer.data == 1).any()
+
+
+def test_what_a_thread_computes_is_accepted_too(
+    lungs: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, qtbot: object
+) -> None:
+    monkeypatch.setattr(editor, "MAX_VOXELS_AT_ONCE", 0)
+    lungs.mouse_tools.set_in_volume(True)
+    rename(lungs, 2)
+    draft = lungs.editor.session.draft
+    with qtbot.waitSignal(lungs.case_controller.decided):
+        lungs.case_controller.accept()
+    assert np.array_equal(draft.labels, np.array([0, 2, 2])[lungs.labels])
+
+
+def test_a_digit_gives_the_piece_another_label(lungs: SimpleNamespace) -> None:
+    rename(lungs, 2)
+    assert lungs.said[-1] == "right lung is now left lung: 560 px"
+    assert not (lungs.layer.data[1] == 1).any()
+    rename(lungs, 3)
+    assert lungs.said[-1] == "Lungs (CT, X-ray) has 2 labels; there is no label 3."
+
+
+def test_the_label_that_the_model_finds_most_likely_next_is_one_key(tools: SimpleNamespace) -> None:
+    labels = phantom_labels()
+    open_predicted(tools, phantom(), "covid", labels)
+    tools.viewer.layers.selection.active = tools.editor.layer
+    press(tools, "likely")
+    assert tools.said[-1] == "ground-glass is now consolidation: 560 px"  # the next in the list: no model was asked
+    tools.case_controller.undo()
+    probability = np.zeros((4, *labels.shape), np.uint8)
+    probability[1], probability[3], probability[2] = 120, 90, 20
+    tools.editor.set_model_maps(probability, None)
+    press(tools, "likely")
+    assert tools.said[-1] == "ground-glass is now pleural effusion: 560 px"
+
+
+def test_objects_have_no_other_name(nuclei: SimpleNamespace) -> None:
+    rename(nuclei, 1, (15, 3))
+    assert "numbered objects" in nuclei.said[-1]
+    press(nuclei, "likely", (15, 3))
+    assert nuclei.said[-1] == "Nuclei (H&E) has no other labels that a piece could have."
+    assert not nuclei.editor.session.draft.has_records
+
+
+@pytest.mark.parametrize(("place", "reason"), [
+    (IN_BACKGROUND, "there is no label under the cursor"),
+    ((-5, 3), "the mouse is outside the image"),
+])  # fmt: skip
+def test_without_a_piece_the_reason_is_said(lungs: SimpleNamespace, place: tuple[int, int], reason: str) -> None:
+    press(lungs, "delete", place)
+    assert reason in lungs.said[-1]
+    assert not lungs.editor.session.draft.has_records
+
+
+def test_without_a_case_the_reason_is_said(tools: SimpleNamespace) -> None:
+    next(tools.correction.piece_actions.act_while_held(ACTIONS["grow"]))
+    assert tools.said[-1] == editor.NO_CASE
+
+
+def test_grow_and_shrink_can_be_repeated_and_reversed(lungs: SimpleNamespace) -> None:
+    for name in ("grow", "grow", "shrink", "shrink"):
+        press(lungs, name)
+        assert "lung by 1 mm" in lungs.said[-1]
+    corners = np.count_nonzero(lungs.layer.data != lungs.labels)
+    assert corners <= 8  # a ball cuts the corners of a square
+
+
+def test_no_outline_step_changes_what_a_person_painted(lungs: SimpleNamespace) -> None:
+    lungs.layer.brush_size = 1
+    lungs.layer.paint((1, 20, 26), 1)  # a voxel of the border on the background side
+    lungs.layer.paint((1, 10, 8), 0)  # a notch that a person made
+    press(lungs, "grow")
+    press(lungs, "shrink")
+    press(lungs, "holes")
+    assert lungs.layer.data[1, 20, 26] == 1
+    assert lungs.layer.data[1, 10, 8] == 0
+
+
+def test_specks_and_swapped_labels(lungs: SimpleNamespace) -> None:
+    actions = lungs.correction.piece_actions
+    assert actions.list_speck_sizes()[0] == (3.0, "below 3 mm²")
+    assert actions.list_swaps() == [(1, 2, "right lung ↔ left lung")]
+    actions.begin_swapping(1, 2)
+    assert np.array_equal(lungs.layer.data, lungs.labels)
+    actions.commit()
+    assert np.array_equal(lungs.layer.data[1], np.array([0, 2, 1])[lungs.labels[1]])
+    actions.begin_removing_specks(3.0)
+    assert lungs.said[-1] == "no piece is below 3 mm²."
+    lungs.mouse_tools.set_in_volume(True)
+    assert actions.list_speck_sizes()[1] == (10.0, "below 10 mm³")
+
+
+def test_a_nucleus_is_deleted_and_the_others_stay(nuclei: SimpleNamespace) -> None:
+    press(nuclei, "delete", (3, 3))
+    assert nuclei.said[-1] == f"deleted nucleus {FIRST_NUMBER}: 64 px"
+    assert np.array_equal(nuclei.layer.data[8:], nuclei.labels[8:])
+    assert not nuclei.layer.data[:8, :8].any()
