@@ -77,8 +77,12 @@ class PredictionEngine(Protocol):
         *,
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
+        probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
-        """Yield progress and notices, and last the `PredictionResult`, whose arrays are of `image.spatial_shape`."""
+        """Yield progress and notices, and last the `PredictionResult`, whose arrays are of `image.spatial_shape`.
+
+        The probabilities are written to `probabilities_file`, if it is given and can be written.
+        """
 
 
 class Engine:
@@ -173,11 +177,13 @@ class Engine:
         *,
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
+        probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
         """Predict one image. This blocks, so iterate in a worker thread; other requests wait.
 
         The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
         `spatial_shape`. `roi_folder` is the version that finds the region of interest first, if the model needs one.
+        `probabilities_file` gets the probabilities, see `inference.probabilities`.
 
         Yields
         ------
@@ -200,6 +206,8 @@ class Engine:
             pixels = stack.enter_context(SharedArray.from_array(image.pixels))
             shared = SharedResult.create(stack, image, card, with_uncertainty_map, roi_folder is not None)
             request = self._make_request(image, version_folder, roi_folder, pixels, shared)
+            if probabilities_file is not None:
+                request = request.model_copy(update={"probabilities_file": str(probabilities_file.resolve())})
             result = shared.read((yield from self._receive_events(process, request, ticket)))
         yield result
 
