@@ -138,7 +138,13 @@ class PhantomEngine:
         self.cancel()
 
     def predict(
-        self, image: Image, version_folder: Path, *, with_uncertainty_map: bool = False, roi_folder: Path | None = None
+        self,
+        image: Image,
+        version_folder: Path,
+        *,
+        with_uncertainty_map: bool = False,
+        roi_folder: Path | None = None,
+        probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
         self.asked.append(image.name)
         ticket = self._n_cancels

@@ -98,6 +98,11 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         # Names, paths and ids leave all other tables: groups become keyed hashes.
         move_identities,
     ),
+    (
+        # How many doubtful places of the model's labels there were, and how many of them the person saw.
+        "ALTER TABLE reviews ADD COLUMN doubtful_places INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE reviews ADD COLUMN doubtful_places_seen INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 

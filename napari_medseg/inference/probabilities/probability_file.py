@@ -101,9 +101,11 @@ class ProbabilityWriter:
         _, height, width = maps.shape
         for row in range(0, height, MAX_SIDE_PX):
             for column in range(0, width, MAX_SIDE_PX):
-                part = np.ascontiguousarray(maps[:, row : row + MAX_SIDE_PX, column : column + MAX_SIDE_PX])
+                part = maps[:, row : row + MAX_SIDE_PX, column : column + MAX_SIDE_PX]
                 chunk = Chunk(self._n_chunks, plane, top + row, column, *part.shape[1:])
-                packed = imagecodecs.blosc_encode(part, level=1, compressor="zstd", shuffle=0, typesize=1, numthreads=1)
+                packed = imagecodecs.blosc_encode(
+                    part.tobytes(), level=1, compressor="zstd", shuffle=0, typesize=1, numthreads=1
+                )
                 self._archive.writestr(chunk.name, bytes(packed))
                 self._n_chunks += 1
 

@@ -136,7 +136,7 @@ class StoredProbabilities:
 
     def _decode(self, chunk: Chunk) -> NDArray[np.uint8]:
         maps = np.empty(len(self) * chunk.height * chunk.width, np.uint8)
-        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=maps)) != maps.size:
+        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=memoryview(maps))) != maps.size:
             raise ValueError("a chunk has another size")
         return maps.reshape(len(self), chunk.height, chunk.width)
 
@@ -168,7 +168,8 @@ class ProbabilityMap:
         return self._stored.shape[1:]
 
     def __getitem__(self, box: Box) -> NDArray[np.uint8]:
-        return self._stored.read(box)[self._number]
+        one: NDArray[np.uint8] = self._stored.read(box)[self._number]
+        return one
 
 
 def compute_uncertainty_percent(maps: NDArray[np.uint8], kind: Maps) -> NDArray[np.uint8]:
@@ -183,7 +184,8 @@ def compute_uncertainty_percent(maps: NDArray[np.uint8], kind: Maps) -> NDArray[
         for other in maps[1:]:
             np.maximum(best, other, out=best)
         wrong = LARGEST - best
-    return _PER_CENT[wrong]
+    percent: NDArray[np.uint8] = _PER_CENT[wrong]
+    return percent
 
 
 _PER_CENT = np.round(np.arange(LARGEST + 1) * (100 / LARGEST)).astype(np.uint8)

@@ -7,11 +7,14 @@ again, and nothing of it is exported. Files are named by numbers and hashes only
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from napari_medseg.core.atomic_io import TEMPORARY_PREFIX
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
+from napari_medseg.inference.events import PredictionEvent
 from napari_medseg.inference.probabilities.stored_probabilities import DamagedProbabilities, StoredProbabilities
 from napari_medseg.workflow.workspace import Workspace
 
@@ -47,8 +50,8 @@ def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> Sto
     path = get_probabilities_path(ws.project.folder, case, prediction.model, prediction.field_model)
     try:
         stored = StoredProbabilities(path, case.spatial_shape)
-        if stored.header.weights_sha256 != ws.registry.get_card(prediction.model).weights_sha256:
-            raise DamagedProbabilities(f"{path} was written by another model of this name.")
+        if not explain_missing_model(ws, prediction):
+            _check_weights(stored, ws.registry.get_card(prediction.model).weights_sha256)
         os.utime(path)  # used now: others are evicted first
     except FileNotFoundError:
         return None
@@ -61,15 +64,39 @@ def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> Sto
     return stored
 
 
+def predict_probabilities(ws: Workspace, case: Case, image: Image, prediction: Prediction) -> Iterator[PredictionEvent]:
+    """Predict the probabilities of a prediction again, into the cache; the labels of the result are not needed.
+
+    It may run in a worker thread. Raises `MedSegError` if the model is no longer there, see `explain_missing_model`.
+    """
+    if reason := explain_missing_model(ws, prediction):
+        raise MedSegError(reason)
+    events = ws.engine.predict(
+        image,
+        ws.registry.get_folder(prediction.model),
+        roi_folder=ws.registry.get_folder(prediction.field_model) if prediction.field_model else None,
+        probabilities_file=get_probabilities_path(ws.project.folder, case, prediction.model, prediction.field_model),
+    )
+    return _evict_afterwards(events, ws.project.folder)
+
+
+def find_prediction(ws: Workspace, case: Case, model: str) -> Prediction | None:
+    """Return the newest prediction of a case by a model version; `None` if there is none."""
+    found = [one for one in ws.project.read_records(Prediction, "case_id", case.id) if one.model == model]
+    return found[-1] if found else None
+
+
 def explain_missing_model(ws: Workspace, prediction: Prediction) -> str:
     """Return why the probabilities of a prediction cannot be computed again; empty if they can."""
-    try:
-        ws.registry.get_card(prediction.model)
-    except MedSegError:
-        return (
-            f"{prediction.model}, which made this draft, is no longer there, so its probabilities cannot be computed. "
-            "Predict again with another model; what you edited stays."
-        )
+    for model in (prediction.model, prediction.field_model):
+        try:
+            if model:
+                ws.registry.get_card(model)
+        except MedSegError:
+            return (
+                f"{model}, which made this draft, is no longer there, so its probabilities cannot be computed. "
+                "Predict again with another model; what you edited stays."
+            )
     return ""
 
 
@@ -99,3 +126,13 @@ def evict_probabilities(folder: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
         total += n_bytes
         if number and total > max_bytes:
             delete_probabilities(Path(path))
+
+
+def _check_weights(stored: StoredProbabilities, weights_sha256: str) -> None:
+    if stored.header.weights_sha256 != weights_sha256:
+        raise DamagedProbabilities("the probabilities were written by another model of this name.")
+
+
+def _evict_afterwards(events: Iterator[PredictionEvent], folder: Path) -> Iterator[PredictionEvent]:
+    yield from events
+    evict_probabilities(folder)
