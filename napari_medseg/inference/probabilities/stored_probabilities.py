@@ -135,10 +135,10 @@ class StoredProbabilities:
         return found
 
     def _decode(self, chunk: Chunk) -> NDArray[np.uint8]:
-        maps = np.empty(len(self) * chunk.height * chunk.width, np.uint8)
-        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=memoryview(maps))) != maps.size:
+        maps = bytearray(len(self) * chunk.height * chunk.width)  # not by the size that the file says
+        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=maps)) != len(maps):
             raise ValueError("a chunk has another size")
-        return maps.reshape(len(self), chunk.height, chunk.width)
+        return np.frombuffer(maps, np.uint8).reshape(len(self), chunk.height, chunk.width)
 
     @contextlib.contextmanager
     def _damage_as_error(self) -> Iterator[None]:

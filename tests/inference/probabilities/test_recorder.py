@@ -19,6 +19,7 @@ from napari_medseg.inference.probabilities.stored_probabilities import StoredPro
 TILED = BatchLimits(batch_px=40_000, max_untiled_px=40_000, tile_px=128, overlap_px=32)
 WHOLE = BatchLimits(batch_px=400_000, max_untiled_px=4_000_000, tile_px=256, overlap_px=96)
 TEMPERATURE = 2.0
+PREPROCESSING = Preprocessing(hu_low=-1000, hu_high=1000, mean=0.5, std=0.5, min_side_px=32, max_side_px=512)
 
 
 class Doubt(nn.Module):
@@ -38,9 +39,9 @@ def make_card(n_classes: int, **others: object) -> ModelCard:
         name="doubt",
         version=1,
         task="lungs",
-        labels=tuple(str(number) for number in range(1, n_classes)),
-        architecture=Architecture(name="unet", encoder="resnet18", in_channels=1, classes=n_classes),
-        preprocessing=others.pop("preprocessing", Preprocessing(hu_low=-1000, hu_high=1000, mean=0.5, std=0.5)),
+        architecture=Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=n_classes),
+        preprocessing=others.pop("preprocessing", PREPROCESSING),
+        precision="fp32",
         calibration=Calibration(temperature=TEMPERATURE),
         **others,
     )
@@ -71,7 +72,7 @@ def test_probabilities_are_those_of_labels_and_uncertainty(
 ) -> None:
     if limits is TILED and max_side_px < 512:
         limits = BatchLimits(batch_px=4_000, max_untiled_px=4_000, tile_px=64, overlap_px=16)
-    preprocessing = Preprocessing(hu_low=-1000, hu_high=1000, mean=0.5, std=0.5, max_side_px=max_side_px)
+    preprocessing = PREPROCESSING.model_copy(update={"max_side_px": max_side_px})
     predictor = Predictor(Doubt(n_classes), make_card(n_classes, preprocessing=preprocessing), "cpu", limits)
     image = make_image(2, 300, 220)
     result = predict(predictor, image, tmp_path / "file.zip")
@@ -96,9 +97,7 @@ def test_a_prediction_is_the_same_without_probabilities(tmp_path: Path) -> None:
 
 
 def test_objects_have_their_probability_and_their_depth(tmp_path: Path) -> None:
-    card = make_card(
-        3, instances=InstanceSeparation(levels=(0.0, 0.5), marker_depth=0.5, smoothing_px=0, min_area_px=1)
-    )
+    card = make_card(3, instances=InstanceSeparation(levels=[0.0, 0.5], smoothing_px=0, min_area_px=1))
     image = make_image(90, 70)
     predict(Predictor(Doubt(3), card, "cpu", WHOLE), image, tmp_path / "file.zip")
     stored = StoredProbabilities(tmp_path / "file.zip", image.spatial_shape)

@@ -82,7 +82,7 @@ def test_the_uncertainty_is_what_is_left_for_other_labels() -> None:
     assert compute_uncertainty_percent(maps, "objects").tolist() == [0, 50, 39, 0]
 
 
-@pytest.mark.parametrize("at", [10, 0.3, 0.6, -200, -10], ids=str)
+@pytest.mark.parametrize("at", [100, 0.3, 0.6, -10], ids=str)
 def test_a_damaged_byte_is_found(tmp_path: Path, at: float) -> None:
     path = tmp_path / "file.zip"
     write(path, make_maps())
@@ -90,12 +90,8 @@ def test_a_damaged_byte_is_found(tmp_path: Path, at: float) -> None:
     place = round(at * len(data)) if isinstance(at, float) else int(at)
     data[place] ^= 0x55
     path.write_bytes(data)
-    try:
+    with pytest.raises(DamagedProbabilities, match="computed again"):
         StoredProbabilities(path, SHAPE).check()
-    except DamagedProbabilities as error:
-        assert "computed again" in str(error)
-    else:
-        assert at in (10, -200)  # a date or a flag, that nothing is read by
 
 
 def test_half_a_file_and_other_files_are_damaged(tmp_path: Path) -> None:
