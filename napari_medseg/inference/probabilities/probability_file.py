@@ -104,7 +104,7 @@ class ProbabilityWriter:
                 part = maps[:, row : row + MAX_SIDE_PX, column : column + MAX_SIDE_PX]
                 chunk = Chunk(self._n_chunks, plane, top + row, column, *part.shape[1:])
                 packed = imagecodecs.blosc_encode(
-                    part.tobytes(), level=1, compressor="zstd", shuffle=0, typesize=1, numthreads=1
+                    part.tobytes(), level=5, compressor="lz4", shuffle=0, typesize=1, numthreads=1
                 )
                 self._archive.writestr(chunk.name, bytes(packed))
                 self._n_chunks += 1

@@ -22,6 +22,8 @@ from napari_medseg.inference.probabilities.probability_file import LARGEST, Chun
 DECODED_BYTES = 64 << 20
 """Decoded chunks that stay in memory, so that a tool under the mouse reads each once."""
 
+_SLAB_PX = 1 << 22
+
 Box = tuple[slice, ...]
 
 
@@ -32,8 +34,9 @@ class DamagedProbabilities(MedSegError):
 class StoredProbabilities:
     """The probabilities of a prediction, read from their file where a tool looks at them.
 
-    It is indexed like an array (maps, *shape) of uint8 in 1/255: first a map, then a box of slices. The compressed file
-    is in memory, so that it may be deleted meanwhile; it is about a hundredth of the maps. May be used in any thread.
+    It is indexed like an array (maps, *shape) of uint8 in 1/255: first a map, then a box of slices. For numbered
+    objects only the probability of any object is indexed; `read` also gives the depth. The compressed file is in
+    memory, so that it may be deleted meanwhile. It may be used in any thread.
 
     Parameters
     ----------
@@ -65,10 +68,10 @@ class StoredProbabilities:
     @property
     def shape(self) -> tuple[int, ...]:
         """(maps, *shape of the labels)."""
-        return (self.header.n_maps, *self.header.shape)
+        return (len(self), *self.header.shape)
 
     def __len__(self) -> int:
-        return self.header.n_maps
+        return self.header.n_maps if self.header.maps == "classes" else 1
 
     def __getitem__(self, number: int) -> "ProbabilityMap":
         """Return one map, to be indexed by a box."""
@@ -86,14 +89,14 @@ class StoredProbabilities:
         """
         planes, rows, columns = self._get_sides(box)
         shape = (len(planes), rows.stop - rows.start, columns.stop - columns.start)
-        maps = np.zeros((len(self), *shape), np.uint8)
+        maps = np.zeros((self.header.n_maps, *shape), np.uint8)
         if self.header.maps == "classes":
             maps[0] = LARGEST  # outside the region of interest
         with self._damage_as_error(), self._lock:
             for index, plane in enumerate(planes):
                 for chunk in self._chunks_of.get(plane, ()):
                     self._copy_chunk(chunk, maps[:, index], (rows, columns))
-        return maps.reshape(len(self), *self._get_box_shape(box))
+        return maps.reshape(self.header.n_maps, *self._get_box_shape(box))
 
     def check(self) -> None:
         """Raise `DamagedProbabilities` if any chunk is damaged; reads all of the file."""
@@ -135,10 +138,10 @@ class StoredProbabilities:
         return found
 
     def _decode(self, chunk: Chunk) -> NDArray[np.uint8]:
-        maps = bytearray(len(self) * chunk.height * chunk.width)  # not by the size that the file says
+        maps = bytearray(self.header.n_maps * chunk.height * chunk.width)  # not by the size that the file says
         if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=maps)) != len(maps):
             raise ValueError("a chunk has another size")
-        return np.frombuffer(maps, np.uint8).reshape(len(self), chunk.height, chunk.width)
+        return np.frombuffer(maps, np.uint8).reshape(self.header.n_maps, chunk.height, chunk.width)
 
     @contextlib.contextmanager
     def _damage_as_error(self) -> Iterator[None]:
@@ -170,6 +173,19 @@ class ProbabilityMap:
     def __getitem__(self, box: Box) -> NDArray[np.uint8]:
         one: NDArray[np.uint8] = self._stored.read(box)[self._number]
         return one
+
+
+def read_uncertainty(stored: StoredProbabilities) -> NDArray[np.uint8]:
+    """Return the uncertainty of all voxels in per cent, of the shape of the labels; see `compute_uncertainty_percent`.
+
+    The maps are never in memory as a whole.
+    """
+    percent = np.empty(stored.header.shape, np.uint8)
+    rows = 1 if percent.ndim == 3 else max(1, _SLAB_PX // max(1, percent.shape[-1]))
+    for start in range(0, len(percent), rows):
+        box = (slice(start, start + rows), *(slice(0, side) for side in percent.shape[1:]))
+        percent[box] = compute_uncertainty_percent(stored.read(box), stored.header.maps)
+    return percent
 
 
 def compute_uncertainty_percent(maps: NDArray[np.uint8], kind: Maps) -> NDArray[np.uint8]:
