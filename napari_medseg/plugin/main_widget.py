@@ -219,11 +219,8 @@ class MedSegWidget(QWidget):
         if self.dock is not None and (centre := window.centralWidget()) is not None:
             inside = [centre, *centre.findChildren(QWidget)]
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
-<<<<<<< HEAD
             self.dock.correction.watch(inside)
-=======
             self.dock.guidance.watch(inside)
->>>>>>> d8c55fb (Guidance in the window: doubtful places, threshold by the model, proposals through the slices (first state))
             self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])
 
     def _on_theme(self) -> None:

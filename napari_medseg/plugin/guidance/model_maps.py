@@ -93,9 +93,8 @@ class ModelMaps(QObject):
         if session is None or current is None:
             self._forget(NO_PREDICTION)
             return
-        prediction = (
-            find_prediction(self._workspace, current.case, session.draft.model) if session.draft.model else None
-        )
+        model = session.draft.model
+        prediction = find_prediction(self._workspace, current.case, model) if model else None
         if prediction is None:
             self._forget(NO_PREDICTION)
         elif prediction != self._prediction or self.why_not:

@@ -39,9 +39,7 @@ class ThresholdRow(QWidget):
 
     def refresh(self) -> None:
         """Enable the slider if the model's probabilities are there."""
-        tooltip = (
-            "Right: grow the selected label to where the model is less sure; left: shrink it. Over a piece: . and ,"
-        )
+        tooltip = "Right: grow the selected label to where the model is less sure; left: shrink it. On a piece: . and ,"
         theme.set_enabled(self.slider, not self._maps.why_not, tooltip, self._maps.why_not)
         self._show_value()
 
