@@ -27,6 +27,7 @@ from napari_medseg.workflow.draft_opening import begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.guidance.probability_cache import evict_probabilities, get_probabilities_path
 from napari_medseg.workflow.guidance.seen_places import SeenPlaces, get_seen_places_path, read_seen_places
+from napari_medseg.workflow.merge_labels import keep_object_numbers
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -121,7 +122,9 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None, labels
     return load_draft(begin_review(ws, case, prediction), labels)
 
 
-def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") -> NDArray[Any]:
+def merge_prediction(
+    draft: Draft, new_labels: NDArray[Any], model: str = "", *, has_objects: bool = False
+) -> NDArray[Any]:
     """Merge a new prediction into a draft and return the labels; edited voxels keep their value.
 
     Parameters
@@ -132,7 +135,11 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
         Predicted labels, integer, same shape as `draft.labels`.
     model
         Version that predicted them; empty means the version of the draft.
+    has_objects
+        Whether the labels are object numbers: then new objects are numbered so that they join none of a person's.
     """
+    if has_objects:
+        new_labels = keep_object_numbers(new_labels, draft.labels, draft.edited_indices)
     return draft.merge(new_labels, model or draft.model)
 
 
