@@ -76,12 +76,12 @@ def keep_object_numbers(predicted: NDArray[Any], labels: NDArray[Any], edited: N
     new_number[occurring] = np.arange(size, size + occurring.size)
     for one, number in _find_successors(predicted, labels, is_own):
         new_number[one] = number
-    renumbered = new_number[predicted]
+    renumbered: NDArray[Any] = new_number[predicted]
     return renumbered.astype(np.min_scalar_type(int(renumbered.max())))
 
 
 def _find_successors(predicted: NDArray[Any], labels: NDArray[Any], is_own: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return pairs of a new object and the number of the object that it covers; each occurs once, large overlaps first."""
+    """Return pairs of a new object and the number of the object that it covers: each once, large overlaps first."""
     both = is_own[labels] & (predicted > 0)
     pairs, counts = np.unique(np.stack([predicted[both], labels[both]]).astype(np.int64), axis=1, return_counts=True)
     found: dict[int, int] = {}

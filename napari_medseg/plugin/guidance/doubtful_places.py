@@ -73,8 +73,8 @@ class PlaceGuide:
         name = self._editor.task.get_label_name(place.label)
         number = (places.current or 0) + 1
         size = int(np.count_nonzero(place.mask))
-        wrong = f"about {place.expected_wrong:,.0f} of {size:,} voxels may be wrong"
-        return f"place {number} of {len(places.places)}, {name}: {wrong}. Correct it, or ` says it is right."
+        wrong = f"{place.expected_wrong:,.0f} of {size:,} voxels may be wrong"
+        return f"place {number} of {len(places.places)}, {name}: {wrong}; ` if it is right"
 
 
 def _make_frame(place: DoubtfulPlace) -> NDArray[np.float64]:
