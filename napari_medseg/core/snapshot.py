@@ -175,7 +175,7 @@ def make_paths_relative(snapshot: Snapshot, run_dir: Path, root: Path) -> Snapsh
         leads_there = (run_dir / relative).exists() and os.path.samefile(run_dir / relative, path)
         return relative.as_posix() if leads_there else path
 
-    names = ("image", "labels", "field_labels", "reviewed_mask")
+    names = ("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     items = [item.model_copy(update={name: shorten(getattr(item, name)) for name in names}) for item in snapshot.items]
     return snapshot.model_copy(update={"items": tuple(items)})
 
