@@ -15,6 +15,7 @@ from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.correction.correction_tools import CorrectionTools
 from napari_medseg.plugin.correction.shifted_keys import ShiftedKeys
 from napari_medseg.plugin.guidance.doubtful_places import PlaceGuide
+from napari_medseg.plugin.guidance.key_above_tab import KeyAboveTab
 from napari_medseg.plugin.guidance.model_maps import ModelMaps
 from napari_medseg.plugin.guidance.proposals import Proposals
 from napari_medseg.plugin.guidance.rows import PlacesRow, ThresholdRow
@@ -58,6 +59,7 @@ class Guidance:
         self.places_row.button.clicked.connect(partial(self.go, +1))
         holds = {"Tab": partial(self._go_at_once, +1), "Shift-Tab": partial(self._go_at_once, -1)}
         self._keys = ShiftedKeys(holds, _do_nothing)
+        self._key_above_tab = KeyAboveTab(self.confirm)
         self._count_timer = QTimer(self.places_row)
         self._count_timer.setSingleShot(True)
         self._count_timer.setInterval(COUNT_AFTER_MS)
@@ -68,12 +70,14 @@ class Guidance:
         """Stop what is being computed, and let go of the keys."""
         self._count_timer.stop()
         self._keys.close()
+        self._key_above_tab.close()
         self.proposals.close()
         self.maps.close()
 
     def watch(self, widgets: Sequence[QWidget]) -> None:
-        """Handle Tab on these widgets: the canvas."""
+        """Handle Tab, and the key above it, on these widgets: the canvas."""
         self._keys.watch(widgets)
+        self._key_above_tab.watch(widgets)
 
     def list_key_bindings(self) -> list[KeyBinding]:
         """Return the keys, for the keyboard map and the page of keys."""

@@ -1,6 +1,8 @@
 """The model's probabilities of the open case: read from the cache, or predicted again in the background."""
 
 from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.editing.canvas import Canvas
-from napari_medseg.core.editing.doubtful_places import DoubtfulPlace, find_doubtful_places
+from napari_medseg.core.editing.doubtful_places import find_doubtful_places
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.inference.probabilities.stored_probabilities import (
@@ -20,6 +22,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
 from napari_medseg.plugin.correction.editor import Editor
 from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.guidance.probability_cache import (
     delete_probabilities,
     explain_missing_model,
@@ -38,7 +41,7 @@ COMPUTING = "the model's probabilities are being computed. It goes on in the bac
 class _Loaded(NamedTuple):
     stored: StoredProbabilities | None
     uncertainty: NDArray[np.uint8] | None
-    places: list[DoubtfulPlace]
+    places: PlacesReview | None
 
 
 class ModelMaps(QObject):
@@ -52,7 +55,7 @@ class ModelMaps(QObject):
     Notes
     -----
     `changed` is emitted when the maps came or went. `places` are the doubtful places of the open case; `None` without
-    maps. `why_not` says why there are no maps; empty if there are.
+    maps, as is `uncertainty`, in per cent. `why_not` says why there are no maps; empty if there are.
     """
 
     changed = Signal()
@@ -69,6 +72,7 @@ class ModelMaps(QObject):
         self._prediction: Prediction | None = None
         self._asked_for: int | None = None
         self.places: PlacesReview | None = None
+        self.uncertainty: NDArray[np.uint8] | None = None
         self.why_not = NO_PREDICTION
         self._timer = QTimer(self)  # a prediction may be shown after it is announced
         self._timer.setSingleShot(True)
@@ -100,7 +104,7 @@ class ModelMaps(QObject):
         elif prediction != self._prediction or self.why_not:
             self._forget(LOADING)
             self._prediction = prediction
-            self._read(current.case, prediction, session.draft.predicted)
+            self._read(current.case, prediction, session.draft)
 
     def ensure(self) -> None:
         """Raise `MedSegError` with the reason if there are no maps; then the user waits for what computes them."""
@@ -131,9 +135,10 @@ class ModelMaps(QObject):
     def _is_open(self, case: Case) -> bool:
         return self._case_controller.current is not None and self._case_controller.current.case.id == case.id
 
-    def _read(self, case: Case, prediction: Prediction, predicted: NDArray[Any]) -> None:
-        canvas = Canvas(predicted, self._editor.task)
-        worker = Worker(_load(self._workspace, case, prediction, canvas), self)
+    def _read(self, case: Case, prediction: Prediction, draft: Draft) -> None:
+        canvas = Canvas(draft.predicted, self._editor.task, case.spacing_mm)
+        path = get_seen_places_path(self._workspace.project.folder, draft.review)
+        worker = Worker(_load(self._workspace, case, prediction, canvas, path), self)
         worker.yielded.connect(lambda loaded: self._on_loaded(worker, case, prediction, loaded))
         worker.failed.connect(lambda error: self._on_unreadable(worker, case, prediction, error))
         self._worker = worker.start()
@@ -143,13 +148,12 @@ class ModelMaps(QObject):
         if worker is not self._worker or session is None:
             return
         self._worker = None
-        if loaded.stored is None:
+        if loaded.stored is None or loaded.places is None:
             self._compute(case, prediction)
             return
         self.why_not = ""
         self._editor.set_model_maps(cast("NDArray[Any]", loaded.stored), loaded.uncertainty)
-        path = get_seen_places_path(self._workspace.project.folder, session.draft.review)
-        self.places = PlacesReview(path, prediction.model, loaded.places, case.spatial_shape)
+        self.places, self.uncertainty = loaded.places, loaded.uncertainty
         self.places.mark_edited(session.draft.edited_indices)
         self.changed.emit()
 
@@ -182,7 +186,7 @@ class ModelMaps(QObject):
 
     def _forget(self, why_not: str) -> None:
         self._stop_reading()
-        self.places, self.why_not = None, why_not
+        self.places, self.uncertainty, self.why_not = None, None, why_not
         if why_not == NO_PREDICTION:
             self._prediction = None
         self._editor.set_model_maps(None, None)
@@ -194,11 +198,13 @@ class ModelMaps(QObject):
             self._worker = None
 
 
-def _load(workspace: Workspace, case: Case, prediction: Prediction, canvas: Canvas) -> Generator[_Loaded]:
+def _load(
+    workspace: Workspace, case: Case, prediction: Prediction, canvas: Canvas, seen_places: Path
+) -> Generator[_Loaded]:
     stored = open_probabilities(workspace, case, prediction)
     if stored is None:
-        yield _Loaded(None, None, [])
+        yield _Loaded(None, None, None)
         return
     uncertainty = read_uncertainty(stored)
-    canvas = Canvas(canvas.labels, canvas.task, case.spacing_mm, uncertainty=uncertainty)
-    yield _Loaded(stored, uncertainty, find_doubtful_places(canvas))
+    places = find_doubtful_places(replace(canvas, uncertainty=uncertainty))
+    yield _Loaded(stored, uncertainty, PlacesReview(seen_places, prediction.model, places, canvas.shape))

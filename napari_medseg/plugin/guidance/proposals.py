@@ -1,22 +1,19 @@
 """Through the slices of a volume: proposals beside a corrected slice, and interpolation between two drawn ones."""
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.through_slices import interpolate_slice, propose_on_neighbours
+from napari_medseg.core.editing.through_slices import interpolate_slice
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import Stroke, StrokeKind
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.correction.editor import Editor, Request
 from napari_medseg.plugin.guidance.model_maps import ModelMaps
 from napari_medseg.plugin.guidance.navigation import show_place
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.guidance.surroundings import Surroundings, has_changes_on_plane
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -42,6 +39,7 @@ class Proposals(QObject):
     def __init__(self, viewer: "Viewer", case_controller: CaseController, editor: Editor, maps: ModelMaps) -> None:
         super().__init__()
         self._viewer = viewer
+        self._case_controller = case_controller
         self._editor = editor
         self._maps = maps
         self._worker: Worker | None = None
@@ -76,13 +74,14 @@ class Proposals(QObject):
     def compute(self) -> None:
         """Propose the changes of the shown slice on its neighbours, in a thread."""
         self.drop()
-        session, plane = self._editor.session, self._editor.find_plane()
-        if session is None or plane is None or self._maps.why_not:
+        session, plane, current = self._editor.session, self._editor.find_plane(), self._case_controller.current
+        uncertainty = self._maps.uncertainty
+        if session is None or plane is None or current is None or uncertainty is None:
             return
-        change = find_changes_on_plane(session.draft, plane)
-        if not change.voxel_runs.size:
+        if not has_changes_on_plane(session.draft, plane):
             return
-        worker = Worker(_propose(self._editor.make_canvas(), change, plane), self)
+        around = Surroundings.cut(session.draft, plane, self._editor.task, current.image, uncertainty)
+        worker = Worker(around.propose(), self)
         worker.yielded.connect(lambda edits: self._on_proposed(worker, edits))
         self._worker = worker.start()
 
@@ -154,14 +153,6 @@ class Proposals(QObject):
             self.changed.emit()
 
 
-def find_changes_on_plane(draft: Draft, plane: int) -> Stroke:
-    """Return how the labels of a slice differ from the prediction, as one stroke."""
-    n_pixels = int(np.prod(draft.labels.shape[1:]))
-    before, after = draft.predicted[plane].ravel(), draft.labels[plane].ravel()
-    changed = np.flatnonzero(before != after)
-    return Stroke.from_voxels(StrokeKind.PAINT, changed + plane * n_pixels, before[changed], after[changed])
-
-
 def choose_planes(canvas: Canvas, value: int, plane: int) -> tuple[int, int]:
     """Return the two slices between which one is interpolated: around the shown slice, else from it to either side."""
     pairs = ((plane - 1, plane + 1), (plane, plane + 2), (plane - 2, plane))
@@ -170,7 +161,3 @@ def choose_planes(canvas: Canvas, value: int, plane: int) -> tuple[int, int]:
         if all((canvas.labels[end] == value).any() for end in (low, high)):
             return low, high
     return inside[0] if inside else (plane, plane)
-
-
-def _propose(canvas: Canvas, change: Stroke, plane: int) -> Generator[list[Edit]]:
-    yield propose_on_neighbours(canvas, Edit(canvas.shape, change.voxel_runs, ""), plane)

@@ -1,5 +1,6 @@
 """Which doubtful places of a draft a person saw: a small file beside the journal, so that a restart forgets nothing."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Review
+
+logger = logging.getLogger(__name__)
 
 
 class SeenPlaces(BaseModel):
@@ -131,4 +134,7 @@ class PlacesReview:
 
     def _write(self) -> None:
         written = SeenPlaces(model=self.model, n_places=len(self.places), seen=tuple(sorted(self._seen)))
-        atomic_write_text(self.path, written.model_dump_json() + "\n")
+        try:
+            atomic_write_text(self.path, written.model_dump_json() + "\n")
+        except MedSegError as error:  # a count is not worth an error: what is seen is seen
+            logger.warning("%s", error)
