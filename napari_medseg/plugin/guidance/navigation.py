@@ -22,4 +22,5 @@ def show_place(viewer: "Viewer", layer: Labels, index: Sequence[int]) -> None:
     world = layer.data_to_world(index)
     if layer.ndim > 2:
         viewer.dims.set_point(viewer.dims.ndim - layer.ndim, world[0])
-    viewer.camera.center = (*viewer.camera.center[:-2], world[-2], world[-1])
+    camera = viewer.scene.camera
+    camera.center = (*camera.center[:-2], world[-2], world[-1])

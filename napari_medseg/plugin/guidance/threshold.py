@@ -20,6 +20,8 @@ from napari_medseg.plugin.correction.mouse_tools import MouseTools
 from napari_medseg.plugin.guidance.model_maps import ModelMaps
 
 STEP = 0.1
+SAME_PLACE_PX = 3
+"""The mouse may move by this much between two steps for one piece."""
 LOWEST, HIGHEST = 0.02, 0.98
 
 
@@ -38,15 +40,14 @@ class ModelThreshold(QObject):
         self._mouse_tools = mouse_tools
         self._maps = maps
         self._threshold = NEUTRAL
-        self._last_edit: Edit | None = None
-        self._own: Edit | None = None
+        self._last_seed: tuple[int, ...] | None = None
         editor.applied.connect(self._on_applied)
         editor.case_changed.connect(self._start_anew)
 
     def step_while_held(self, direction: int) -> Generator[None]:
         """Show the piece under the cursor grown (+1) or shrunk (-1) by a step of probability; apply on release.
 
-        Steps that follow each other go on from where the last one was.
+        Steps that follow each other at one place go on from where the last one was, also if it changed nothing.
         """
         try:
             self._maps.ensure()
@@ -56,7 +57,8 @@ class ModelThreshold(QObject):
             self._editor.say(str(error))
             yield
             return
-        self._threshold = self._find_next(direction)
+        self._threshold = self._find_next(direction, seed)
+        self._last_seed = seed
         if self._editor.begin(self._make_piece_request(seed, self._threshold)):
             yield
             self._editor.commit()
@@ -119,8 +121,10 @@ class ModelThreshold(QObject):
             is_outline=True,
         )
 
-    def _find_next(self, direction: int) -> float:
-        start = self._threshold if self._last_edit is not None else NEUTRAL
+    def _find_next(self, direction: int, seed: tuple[int, ...]) -> float:
+        last = self._last_seed
+        goes_on = last is not None and all(abs(a - b) <= SAME_PLACE_PX for a, b in zip(last, seed, strict=True))
+        start = self._threshold if goes_on else NEUTRAL
         wanted = round(start - direction * STEP, 2)
         if wanted == NEUTRAL:
             wanted = round(wanted - direction * STEP, 2)
@@ -128,7 +132,8 @@ class ModelThreshold(QObject):
 
     def _on_applied(self, edit: Edit) -> None:
         """Begin at the model's border again after another tool."""
-        self._last_edit = edit if "at threshold" in edit.message else None
+        if "at threshold" not in edit.message:
+            self._start_anew()
 
     def _start_anew(self) -> None:
-        self._last_edit = None
+        self._last_seed = None

@@ -1,11 +1,13 @@
 """What the model knows, in the dock on napari's viewer model: probabilities, doubtful places, proposals, threshold."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from numpy.typing import NDArray
 from plugin_phantoms import PhantomEngine, phantom
 from pytestqt.qtbot import QtBot
 
@@ -42,6 +44,12 @@ def wait_for_maps(dock: Dock, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: not dock.guidance.maps.why_not)
 
 
+def press(hold: Generator[None]) -> None:
+    """Press and release a key."""
+    for _ in hold:
+        pass
+
+
 def get_message(dock: Dock) -> str:
     return dock.correction.row.message.text()
 
@@ -59,7 +67,7 @@ def test_places_are_visited_called_right_and_stored_with_the_review(
     guidance.go(+1)
     assert get_message(dock).startswith("place 1 of 2, right lung: ")
     assert guidance.editor.find_plane() in (1, 2, 3)
-    assert viewer.camera.center[-2:] == pytest.approx((0.5 * 24.5, 0.5 * 23.5), abs=0.6)
+    assert viewer.scene.camera.center[-2:] == pytest.approx((0.5 * 24.5, 0.5 * 23.5), abs=0.6)
     assert guidance.places_row._text.text() == "doubtful places: 1 of 2 seen"
     labels = dock.case_controller.current.labels_layer.data.copy()
     guidance.confirm()
@@ -81,7 +89,7 @@ def test_what_was_seen_is_remembered_after_a_restart(
 ) -> None:
     ws = open_workspace()
     ws.engine.doubtful = [EDGE, (slice(4, 5), slice(12, 15), slice(40, 44))]  # type: ignore[attr-defined]
-    dock = make_dock(ws)
+    dock = Dock(ViewerModel(), ws)
     open_volume(dock, qtbot, tmp_path / "in")
     dock.guidance.go(+1)
     case = dock.case_controller.current.case
@@ -152,14 +160,14 @@ def test_the_piece_under_the_mouse_and_the_label_follow_the_probability(
     guidance, layer = dock.guidance, dock.case_controller.current.labels_layer
     dock._viewer.dims.set_current_step(0, 2)
     guidance.editor.find_cursor = lambda: (2, 25, 10)  # type: ignore[method-assign]
-    hold = guidance.threshold.step_while_held(-1)  # 0.60 is reached by all, as 0.6 is stored
-    next(hold)
-    next(hold, None)
+    press(guidance.threshold.step_while_held(-1))
+    assert get_message(dock) == "all of right lung reaches 0.60."
     hold = guidance.threshold.step_while_held(-1)
     next(hold)
-    assert (layer.data[2][EDGE[1:]] == 1).all()
+    assert guidance.editor.preview.drawing is not None
+    assert (layer.data[2][EDGE[1:]] == 1).all(), "shown, not done"
     next(hold, None)
-    assert "at threshold 0.70" in get_message(dock) or "at threshold 0.60" in get_message(dock)
+    assert get_message(dock) == "right lung at threshold 0.70: −40 px"
     assert not layer.data[2][EDGE[1:]].any()
     assert (layer.data[1][EDGE[1:]] == 1).all(), "only this slice"
     dock.case_controller.undo()
@@ -174,20 +182,25 @@ def test_the_piece_under_the_mouse_and_the_label_follow_the_probability(
 
 
 def test_a_slice_between_two_is_interpolated_or_the_reason_is_said(
-    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+    ws: Workspace, engine: PhantomEngine, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
 ) -> None:
+    def leave_out_a_slice(labels: NDArray[np.uint8]) -> None:
+        labels[2] = 0
+
+    engine.change = leave_out_a_slice
     dock = make_dock(ws)
     open_volume(dock, qtbot, tmp_path / "in")
     layer = dock.case_controller.current.labels_layer
     layer.selected_label = 1
+    dock._viewer.dims.set_current_step(0, 0)
+    dock.guidance.interpolate()
+    assert get_message(dock) == "slice 2 has no right lung. Draw it there first."
     dock._viewer.dims.set_current_step(0, 2)
     dock.guidance.interpolate()
-    assert "slice 2 has right lung or other labels there already" in get_message(dock)
-    rows, columns = np.nonzero(layer.data[2] == 1)
-    layer.data_setitem((np.full(rows.size, 2), rows, columns), 0)
-    dock.guidance.interpolate()
     assert get_message(dock).startswith("interpolated right lung on slice 2")
-    np.testing.assert_array_equal(layer.data[2], layer.data[1])
+    np.testing.assert_array_equal(layer.data[2] == 1, layer.data[1] == 1)
+    dock.guidance.interpolate()
+    assert "slice 2 has right lung or other labels there already" in get_message(dock)
 
 
 def test_a_model_that_is_gone_is_named(
