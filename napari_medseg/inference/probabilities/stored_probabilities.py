@@ -87,16 +87,12 @@ class StoredProbabilities:
         DamagedProbabilities
             If a part of the file is damaged.
         """
-        planes, rows, columns = self._get_sides(box)
-        shape = (len(planes), rows.stop - rows.start, columns.stop - columns.start)
-        maps = np.zeros((self.header.n_maps, *shape), np.uint8)
-        if self.header.maps == "classes":
-            maps[0] = LARGEST  # outside the region of interest
-        with self._damage_as_error(), self._lock:
-            for index, plane in enumerate(planes):
-                for chunk in self._chunks_of.get(plane, ()):
-                    self._copy_chunk(chunk, maps[:, index], (rows, columns))
-        return maps.reshape(self.header.n_maps, *self._get_box_shape(box))
+        return self._read(box, slice(0, self.header.n_maps))
+
+    def read_map(self, number: int, box: Box) -> NDArray[np.uint8]:
+        """Return one map in a box, uint8 of the shape of the box; else as `read`."""
+        one: NDArray[np.uint8] = self._read(box, slice(number, number + 1))[0]
+        return one
 
     def check(self) -> None:
         """Raise `DamagedProbabilities` if any chunk is damaged; reads all of the file."""
@@ -104,6 +100,18 @@ class StoredProbabilities:
             for chunks in self._chunks_of.values():
                 for chunk in chunks:
                     self._decode(chunk)
+
+    def _read(self, box: Box, numbers: slice) -> NDArray[np.uint8]:
+        planes, rows, columns = self._get_sides(box)
+        shape = (len(planes), rows.stop - rows.start, columns.stop - columns.start)
+        maps = np.zeros((numbers.stop - numbers.start, *shape), np.uint8)
+        if self.header.maps == "classes" and numbers.start == 0:
+            maps[0] = LARGEST  # outside the region of interest
+        with self._damage_as_error(), self._lock:
+            for index, plane in enumerate(planes):
+                for chunk in self._chunks_of.get(plane, ()):
+                    self._copy_chunk(chunk, maps[:, index], (rows, columns), numbers)
+        return maps.reshape(len(maps), *self._get_box_shape(box))
 
     def _get_sides(self, box: Box) -> tuple[range, slice, slice]:
         sides = [slice(*side.indices(n)) for side, n in zip(box, self.header.shape, strict=True)]
@@ -114,7 +122,7 @@ class StoredProbabilities:
     def _get_box_shape(self, box: Box) -> tuple[int, ...]:
         return tuple(len(range(*side.indices(n))) for side, n in zip(box, self.header.shape, strict=True))
 
-    def _copy_chunk(self, chunk: Chunk, target: NDArray[np.uint8], wanted: tuple[slice, slice]) -> None:
+    def _copy_chunk(self, chunk: Chunk, target: NDArray[np.uint8], wanted: tuple[slice, slice], numbers: slice) -> None:
         """Copy the part of a chunk that lies in the wanted rows and columns."""
         inside, outside = [], []
         firsts = (chunk.top + self.header.corner[0], chunk.left + self.header.corner[1])
@@ -124,7 +132,7 @@ class StoredProbabilities:
                 return
             inside.append(slice(start - first, stop - first))
             outside.append(slice(start - side.start, stop - side.start))
-        target[(slice(None), *outside)] = self._get_decoded(chunk)[(slice(None), *inside)]
+        target[(slice(None), *outside)] = self._get_decoded(chunk)[(numbers, *inside)]
 
     def _get_decoded(self, chunk: Chunk) -> NDArray[np.uint8]:
         found = self._decoded.get(chunk.number)
@@ -138,10 +146,10 @@ class StoredProbabilities:
         return found
 
     def _decode(self, chunk: Chunk) -> NDArray[np.uint8]:
-        maps = bytearray(self.header.n_maps * chunk.height * chunk.width)  # not by the size that the file says
-        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=maps)) != len(maps):
+        maps = np.empty(self.header.n_maps * chunk.height * chunk.width, np.uint8)  # not as large as the file says
+        if len(imagecodecs.blosc_decode(self._archive.read(chunk.name), out=maps.data)) != maps.size:
             raise ValueError("a chunk has another size")
-        return np.frombuffer(maps, np.uint8).reshape(self.header.n_maps, chunk.height, chunk.width)
+        return maps.reshape(self.header.n_maps, chunk.height, chunk.width)
 
     @contextlib.contextmanager
     def _damage_as_error(self) -> Iterator[None]:
@@ -171,8 +179,7 @@ class ProbabilityMap:
         return self._stored.shape[1:]
 
     def __getitem__(self, box: Box) -> NDArray[np.uint8]:
-        one: NDArray[np.uint8] = self._stored.read(box)[self._number]
-        return one
+        return self._stored.read_map(self._number, box)
 
 
 def read_uncertainty(stored: StoredProbabilities) -> NDArray[np.uint8]:
