@@ -27,7 +27,7 @@ def test_the_slices_around_one_give_the_same_proposals_as_the_volume(ws: Workspa
     assert not has_changes_on_plane(draft, plane)
     where = np.ravel_multi_index(np.mgrid[plane : plane + 1, 20:30, 18:26].reshape(3, -1), labels.shape)
     draft.record(where, 1, 0)
-    draft.record(np.ravel_multi_index((max(0, plane - 1), 22, 20), labels.shape)[None], 1, 1)
+    draft.record(np.ravel_multi_index((plane - 1 if plane else 1, 22, 20), labels.shape)[None], 1, 1)
     assert has_changes_on_plane(draft, plane)
     (found,) = Surroundings.cut(draft, plane, TASKS["lungs"], image, uncertainty).propose()
     protected = np.zeros(labels.shape, np.bool_)
