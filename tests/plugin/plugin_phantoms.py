@@ -30,7 +30,7 @@ from napari_medseg.core.model_card import (
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
 from napari_medseg.inference.device_status import DeviceStatus
-from napari_medseg.inference.engine.client import EngineState, PredictionCancelled
+from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress, PredictionResult
 from napari_medseg.inference.probabilities.probability_file import ProbabilityHeader, ProbabilityWriter
 from napari_medseg.workflow import run_control

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
-from napari_medseg.inference.engine.client import PredictionCancelled
+from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionNotice, PredictionProgress, PredictionResult
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review

@@ -71,6 +71,7 @@ class ModelMaps(QObject):
         self._worker: Worker | None = None
         self._prediction: Prediction | None = None
         self._asked_for: int | None = None
+        self._is_closed = False
         self.places: PlacesReview | None = None
         self.uncertainty: NDArray[np.uint8] | None = None
         self.why_not = NO_PREDICTION
@@ -84,16 +85,16 @@ class ModelMaps(QObject):
         queue.failed.connect(self._on_failed)
 
     def close(self) -> None:
-        """Let go of queue and editor."""
+        """Read and ask for nothing more."""
+        self._is_closed = True
         self._timer.stop()
         self._stop_reading()
-        self._queue.predicted.disconnect(self._on_predicted)
-        self._queue.probabilities_ready.disconnect(self._on_ready)
-        self._queue.failed.disconnect(self._on_failed)
 
     def refresh(self) -> None:
         """Read the maps of the labels that are shown, unless they are there."""
         session, current = self._editor.session, self._case_controller.current
+        if self._is_closed:
+            return
         if session is None or current is None:
             self._forget(NO_PREDICTION)
             return
