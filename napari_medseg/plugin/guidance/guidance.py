@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_medseg.core.editing.piece_tools import rank_labels
-from napari_medseg.core.editing.pieces import find_piece, find_piece_in_plane
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -48,7 +46,6 @@ class Guidance:
         queue: PredictionQueue,
         tools: CorrectionTools,
     ) -> None:
-        self._tools = tools
         self.editor = tools.editor
         self.maps = ModelMaps(workspace, case_controller, queue, self.editor)
         self.places = PlaceGuide(viewer, self.editor, self.maps)
@@ -104,26 +101,6 @@ class Guidance:
     def interpolate(self) -> None:
         """Fill a slice between two that are drawn."""
         self._say_errors(self.proposals.interpolate)()
-
-    def rank_labels(self, seed: tuple[int, ...]) -> list[int]:
-        """Return the other labels for the piece at a voxel, the one that the model finds most likely first.
-
-        Without the model's probabilities they are in the order of the task.
-
-        Parameters
-        ----------
-        seed
-            Voxel (z, y, x) or (y, x) in the piece.
-
-        Raises
-        ------
-        MedSegError
-            If no review is open, or there is no piece.
-        """
-        canvas = self.editor.make_canvas(protects=False)
-        in_volume = self._tools.mouse_tools.in_volume and len(seed) == len("ZYX")
-        find = find_piece if in_volume else find_piece_in_plane
-        return rank_labels(canvas, find(canvas.labels, seed))
 
     def _go(self, step: int) -> None:
         if not (self.proposals.pending and self.proposals.go(step)):

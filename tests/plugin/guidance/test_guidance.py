@@ -12,6 +12,8 @@ from plugin_phantoms import PhantomEngine, phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
+from napari_medseg.core.editing.piece_tools import rank_labels
+from napari_medseg.core.editing.pieces import find_piece_in_plane
 from napari_medseg.core.records import Review
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
@@ -226,4 +228,6 @@ def test_the_second_most_likely_label_is_offered_first(
 ) -> None:
     dock = make_dock(ws)
     open_volume(dock, qtbot, tmp_path / "in")
-    assert dock.guidance.rank_labels((2, 25, 10)) == [2]
+    canvas = dock.guidance.editor.make_canvas()
+    assert rank_labels(canvas, find_piece_in_plane(canvas.labels, (2, 25, 10))) == [2]
+    assert canvas.probability is not None
