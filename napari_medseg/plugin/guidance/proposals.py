@@ -65,7 +65,8 @@ class Proposals(QObject):
         """Text for the window; empty without proposals."""
         n = len(self.pending)
         slices = sorted({edit.planes.start for edit in self.pending})
-        return f"{n} {'proposal' if n == 1 else 'proposals'} on slices {', '.join(map(str, slices))}" if n else ""
+        where = f"slice{'s' * (len(slices) > 1)} {', '.join(map(str, slices))}"
+        return f"{n} proposal{'s' * (n > 1)} on {where}" if n else ""
 
     def close(self) -> None:
         """Stop computing."""
@@ -98,7 +99,8 @@ class Proposals(QObject):
         box = edit.box
         show_place(self._viewer, layer, [(side.start + side.stop - 1) // 2 for side in box])
         self._editor.begin(Request(lambda _canvas: edit))
-        self._editor.say(f"proposal {self._shown + 1} of {len(self.pending)}: {edit.message}. ` takes it, Tab goes on.")
+        what = edit.message.replace(", as proposed", "")
+        self._editor.say(f"proposal {self._shown + 1} of {len(self.pending)}: {what}; ` takes it")
         return True
 
     def take(self) -> None:
