@@ -112,7 +112,8 @@ def test_objects_have_their_probability_and_their_depth(tmp_path: Path) -> None:
 
 
 def test_a_plane_that_is_repeated_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor, image = Predictor(Doubt(3), make_card(3), "cpu", TILED), make_image(200, 160)
+    limits = BatchLimits(batch_px=40_000, max_untiled_px=40_000, tile_px=256, overlap_px=32)
+    predictor, image = Predictor(Doubt(3), make_card(3), "cpu", limits), make_image(500, 300)
     network, calls = predictor._compiled_network, []
 
     def compute_logits(tiles: NDArray[np.float32]) -> Tensor:
