@@ -24,7 +24,7 @@ from napari_medseg.cli.options import load_predictor
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import get_task
-from napari_medseg.inference.engine.client import PredictionEngine
+from napari_medseg.inference.engine.interface import PredictionEngine
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.plugin import layers

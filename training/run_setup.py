@@ -24,6 +24,7 @@ from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
 from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
+from training.data.label_sets import unmark_certain
 from training.data.sample_reader import SampleReader, find_largest_label
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
@@ -251,7 +252,9 @@ def _compute_class_weights(recipe: Recipe, images: Sequence[LabelledImage], card
         return None
     n_classes = card.architecture.classes
     weights = compute_inverse_frequency_weights(
-        [[plane.labels for plane in image.planes] for image in images], [image.weight for image in images], n_classes
+        [[unmark_certain(plane.labels) for plane in image.planes] for image in images],
+        [image.weight for image in images],
+        n_classes,
     )
     logger.info("class weights %s", [round(float(weight), 3) for weight in weights])
     return weights

@@ -83,7 +83,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Review:
-    """One person's pass over a case: open, then accepted or rejected, with the seconds they worked on it."""
+    """One person's pass over a case: open, then accepted or rejected, with the seconds they worked on it.
+
+    When it is closed, `doubtful_places` is the number of places of which the model was unsure, and
+    `doubtful_places_seen` how many of them the person saw; both are 0 if they were never computed.
+    """
 
     id: int
     case_id: int
@@ -94,6 +98,8 @@ class Review:
     who: str
     opened: str
     closed: str | None
+    doubtful_places: int = 0
+    doubtful_places_seen: int = 0
 
 
 @dataclass(frozen=True)

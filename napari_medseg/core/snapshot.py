@@ -58,8 +58,9 @@ class SnapshotItem(BaseModel):
     region of interest (ROI) that the image is cropped to, if the model has one. If only a part was reviewed, the review
     region is the box `reviewed` of every plane, or the non-zero pixels of the file `reviewed_mask` (one plane or all
     planes, with its hash if known). Labels of `ignored_value` mark unlabelled pixels. A run trains and validates only
-    on reviewed, labelled pixels. `label_sets` names the values that stand for several classes of the network: the label
-    says that a pixel is one of them, and not which.
+    on reviewed, labelled pixels. The non-zero voxels of `certain_mask` are those that a person painted or called right:
+    the trainer gives them a larger weight. `label_sets` names the values that stand for several classes of the network:
+    the label says that a pixel is one of them, and not which.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,8 +80,10 @@ class SnapshotItem(BaseModel):
     reviewed_sha256: str = ""
     ignored_value: int | None = Field(None, ge=1)
     label_sets: dict[int, tuple[int, ...]] = {}
+    certain_mask: str = ""
+    certain_sha256: str = ""
 
-    @field_validator("image", "labels", "field_labels", "reviewed_mask")
+    @field_validator("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     @classmethod
     def _can_be_read_elsewhere(cls, path: str) -> str:
         return use_slashes(path)
@@ -116,6 +119,8 @@ class Snapshot(BaseModel):
                 digest.update("|".join(map(str, part)).encode())
             if item.label_sets:
                 digest.update(str(sorted(item.label_sets.items())).encode())
+            if item.certain_mask:
+                digest.update(item.certain_sha256.encode())
         return digest.hexdigest()
 
     def filter_by_role(self, *roles: Role) -> list[SnapshotItem]:
@@ -170,7 +175,7 @@ def make_paths_relative(snapshot: Snapshot, run_dir: Path, root: Path) -> Snapsh
         leads_there = (run_dir / relative).exists() and os.path.samefile(run_dir / relative, path)
         return relative.as_posix() if leads_there else path
 
-    names = ("image", "labels", "field_labels", "reviewed_mask")
+    names = ("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     items = [item.model_copy(update={name: shorten(getattr(item, name)) for name in names}) for item in snapshot.items]
     return snapshot.model_copy(update={"items": tuple(items)})
 

@@ -6,6 +6,7 @@ No torch here, because the window uses these types too.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """Options of a prediction."""
+    """Options of a prediction.
+
+    `probabilities_file` gets the probabilities of all classes, see `inference.probabilities`; `None` if not wanted.
+    """
 
     with_uncertainty_map: bool = False
+    probabilities_file: Path | None = None
 
 
 @dataclass(frozen=True)

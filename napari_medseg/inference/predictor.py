@@ -30,6 +30,7 @@ from napari_medseg.inference.events import (
 )
 from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, get_planes_shape, prepare
+from napari_medseg.inference.probabilities.recorder import record_probabilities
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
@@ -118,7 +119,7 @@ class Predictor:
         """Yield progress after every forward pass and step, notices, and finally the result. Close it to cancel.
 
         Arrays of the result are of `image.spatial_shape`, (y, x) or (z, y, x); `PredictionResult` has their types.
-        `observer` is shown the logits of all planes, as an evaluation needs them.
+        `observer` is shown the logits of all planes, as an evaluation needs them; then no probabilities are written.
 
         Raises
         ------
@@ -132,7 +133,8 @@ class Predictor:
         roi = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
         cropped = image if box is None else crop_image(image, box)
-        accumulator = yield from self._predict_all_planes(cropped, options, timer, observer)
+        with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
+            accumulator = yield from self._predict_all_planes(cropped, options, timer, observer or recorder)
         yield from self._postprocess(image, accumulator, timer, roi, box)
 
     def _predict_roi(

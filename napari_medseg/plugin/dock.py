@@ -27,6 +27,7 @@ from napari_medseg.plugin.correction.correction_tools import CorrectionTools
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
+from napari_medseg.plugin.guidance.guidance import Guidance
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
@@ -91,6 +92,7 @@ class Dock(QWidget):
         self._keys.close()
         self.views.close_down()
         self.masks.close_down()
+        self.guidance.close()
         self.correction.close()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
@@ -163,9 +165,12 @@ class Dock(QWidget):
         self.views.add_to(self.labels_panel)
         self.correction = CorrectionTools(self._viewer, desk, self._get_open_task)
         self.labels_panel.add(self.correction.row)
+        self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
+        self.labels_panel.add(self.guidance.threshold_row)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
+        self.review_panel.insert_first(self.guidance.places_row)
         self.exporter = ExportProgress(workspace)
         self.review_panel.add(self.exporter)
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)

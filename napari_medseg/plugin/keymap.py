@@ -73,6 +73,7 @@ def make_key_bindings(dock: "Dock") -> list[KeyBinding]:
         KeyBinding(UNDO_KEY, "undo: unlimited, across slices, also after a restart", dock.case_controller.undo),
         KeyBinding(REDO_KEY, "redo", dock.case_controller.redo),
         *dock.correction.list_key_bindings(),
+        *dock.guidance.list_key_bindings(),
         KeyBinding("F1", "this page", dock.show_keys),
     ]
 

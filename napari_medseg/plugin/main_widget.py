@@ -230,6 +230,7 @@ class MedSegWidget(QWidget):
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
             self.dock.views.attach(window)
             self.dock.correction.watch(inside)
+            self.dock.guidance.watch(inside)
             self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])
 
     def _on_theme(self) -> None:

@@ -86,6 +86,11 @@ class Draft:
         return self._n_changed
 
     @property
+    def predicted(self) -> NDArray[Any]:
+        """The labels that the model proposed, in the shape of `labels`; not to be changed."""
+        return self._predicted
+
+    @property
     def edited_indices(self) -> NDArray[np.int64]:
         """Flat C-order indices of the voxels edited since the last reset: sorted, unique, int64, shape (n,)."""
         if self._edited is None:

@@ -1,4 +1,4 @@
-"""Merge labels that a person drew elsewhere into the labels of a case."""
+"""Merge labels that a person drew elsewhere, or that a model predicts anew, into the labels of a case."""
 
 from typing import Any
 
@@ -47,6 +47,49 @@ def merge_labels(labels: NDArray[Any], drawn: NDArray[Any], task: Task) -> NDArr
         )
     merged = np.where(where, values, labels)
     return merged.astype(np.promote_types(labels.dtype, np.min_scalar_type(int(merged.max(initial=0)))))
+
+
+def keep_object_numbers(predicted: NDArray[Any], labels: NDArray[Any], edited: NDArray[np.int64]) -> NDArray[Any]:
+    """Return newly predicted objects, numbered so that none has the number of another object that a person set.
+
+    The new object that covers most of an object of which a person set voxels gets its number, so that both stay one
+    object. Another new object with such a number gets a free one: else two objects far apart would become one.
+
+    Parameters
+    ----------
+    predicted
+        New object numbers, unsigned integer, (y, x) or (z, y, x).
+    labels
+        Present labels of the same shape.
+    edited
+        Flat C-order indices of the voxels that a person set.
+    """
+    own = np.unique(labels.reshape(-1)[edited])
+    own = own[own > 0].astype(np.int64)
+    if not own.size or not predicted.any():
+        return predicted
+    size = max(int(predicted.max()), int(labels.max())) + 1
+    is_own = np.zeros(size, np.bool_)
+    is_own[own] = True
+    new_number = np.arange(size)
+    occurring = own[np.isin(own, predicted)]
+    new_number[occurring] = np.arange(size, size + occurring.size)
+    for one, number in _find_successors(predicted, labels, is_own):
+        new_number[one] = number
+    renumbered: NDArray[Any] = new_number[predicted]
+    return renumbered.astype(np.min_scalar_type(int(renumbered.max())))
+
+
+def _find_successors(predicted: NDArray[Any], labels: NDArray[Any], is_own: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return pairs of a new object and the number of the object that it covers: each once, large overlaps first."""
+    both = is_own[labels] & (predicted > 0)
+    pairs, counts = np.unique(np.stack([predicted[both], labels[both]]).astype(np.int64), axis=1, return_counts=True)
+    found: dict[int, int] = {}
+    for place in np.argsort(-counts, kind="stable"):
+        one, number = (int(value) for value in pairs[:, place])
+        if one not in found and number not in found.values():
+            found[one] = number
+    return list(found.items())
 
 
 def _number_objects(labels: NDArray[Any], drawn: NDArray[Any]) -> NDArray[np.int64]:

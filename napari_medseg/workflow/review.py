@@ -25,6 +25,9 @@ from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.draft_opening import begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.guidance.probability_cache import evict_probabilities, get_probabilities_path
+from napari_medseg.workflow.guidance.seen_places import SeenPlaces, get_seen_places_path, read_seen_places
+from napari_medseg.workflow.merge_labels import keep_object_numbers
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -46,7 +49,13 @@ class AcceptedFiles:
 
 
 def predict(
-    ws: Workspace, case: Case, image: Image, model: str | None = None, *, with_uncertainty_map: bool = False
+    ws: Workspace,
+    case: Case,
+    image: Image,
+    model: str | None = None,
+    *,
+    with_uncertainty_map: bool = False,
+    with_probabilities: bool = False,
 ) -> Iterator[PredictionEvent]:
     """Predict a case. Call this in the main thread; the returned iterator may be consumed in a worker thread.
 
@@ -61,6 +70,8 @@ def predict(
         Version such as ``lungs-unet@2``; `None` means the live version of the task of the case.
     with_uncertainty_map
         Whether the result contains the uncertainty of each voxel.
+    with_probabilities
+        Whether the probabilities are kept in the project's cache, see `workflow.guidance.probability_cache`.
 
     Raises
     ------
@@ -69,13 +80,16 @@ def predict(
     """
     version = ws.registry.get_live_card(case.task).id if model is None else model
     _check_model_labels(ws, version, case)
+    roi_model = ws.registry.find_roi_model(ws.registry.get_card(version))
+    roi_name, folder = "" if roi_model is None else roi_model.id, ws.project.folder
     events = ws.engine.predict(
         image,
         ws.registry.get_folder(version),
         with_uncertainty_map=with_uncertainty_map,
-        roi_folder=ws.registry.find_roi_folder(ws.registry.get_card(version)),
+        roi_folder=None if roi_model is None else ws.registry.get_folder(roi_model.id),
+        probabilities_file=get_probabilities_path(folder, case, version, roi_name) if with_probabilities else None,
     )
-    return _write_predicted_labels(events, ws.project.folder, case)
+    return _write_predicted_labels(events, folder, case)
 
 
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
@@ -108,7 +122,9 @@ def open_review(ws: Workspace, case: Case, prediction: Prediction | None, labels
     return load_draft(begin_review(ws, case, prediction), labels)
 
 
-def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") -> NDArray[Any]:
+def merge_prediction(
+    draft: Draft, new_labels: NDArray[Any], model: str = "", *, has_objects: bool = False
+) -> NDArray[Any]:
     """Merge a new prediction into a draft and return the labels; edited voxels keep their value.
 
     Parameters
@@ -119,7 +135,11 @@ def merge_prediction(draft: Draft, new_labels: NDArray[Any], model: str = "") ->
         Predicted labels, integer, same shape as `draft.labels`.
     model
         Version that predicted them; empty means the version of the draft.
+    has_objects
+        Whether the labels are object numbers: then new objects are numbered so that they join none of a person's.
     """
+    if has_objects:
+        new_labels = keep_object_numbers(new_labels, draft.labels, draft.edited_indices)
     return draft.merge(new_labels, model or draft.model)
 
 
@@ -156,7 +176,7 @@ def write_accepted_files(
 def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
     """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
     draft.record_missed_changes(labels)
-    review = _make_closed_review(draft, ReviewState.ACCEPTED)
+    review = _make_closed_review(ws, draft, ReviewState.ACCEPTED)
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
@@ -191,7 +211,7 @@ def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> C
 
 def reject(ws: Workspace, draft: Draft) -> None:
     """Close the review without a correction, because the case is not usable. Its strokes stay in the journal."""
-    ws.project.close_review(_make_closed_review(draft, ReviewState.REJECTED))
+    ws.project.close_review(_make_closed_review(ws, draft, ReviewState.REJECTED))
     draft.close()
 
 
@@ -216,6 +236,7 @@ def list_draft_cases(ws: Workspace) -> list[Case]:
 def _write_predicted_labels(events: Iterator[PredictionEvent], folder: Path, case: Case) -> Iterator[PredictionEvent]:
     for event in events:
         yield _write_result(folder, case, event) if isinstance(event, PredictionResult) else event
+    evict_probabilities(folder)
 
 
 def _write_result(folder: Path, case: Case, result: PredictionResult) -> WrittenPrediction:
@@ -236,5 +257,14 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
         )
 
 
-def _make_closed_review(draft: Draft, state: ReviewState) -> Review:
-    return replace(draft.review, state=state, seconds=draft.seconds, changed_voxels=draft.changed_voxels, closed=now())
+def _make_closed_review(ws: Workspace, draft: Draft, state: ReviewState) -> Review:
+    places = read_seen_places(get_seen_places_path(ws.project.folder, draft.review)) or SeenPlaces()
+    return replace(
+        draft.review,
+        state=state,
+        seconds=draft.seconds,
+        changed_voxels=draft.changed_voxels,
+        closed=now(),
+        doubtful_places=places.n_places,
+        doubtful_places_seen=len(places.seen),
+    )

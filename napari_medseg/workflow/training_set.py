@@ -5,11 +5,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
+from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
@@ -101,6 +103,8 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
 
 
 def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
+    edited = _find_edited_voxels(folder, case.name, correction)
+    certain = _write_certain_mask(folder, case, edited) if role is Role.TRAIN and edited.size else StoredLabels("", "")
     return SnapshotItem(
         name=case.name,
         image=str((folder / correction.image_file).absolute()),
@@ -109,19 +113,33 @@ def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> 
         role=role,
         source="corrections",
         labels_sha256=correction.sha256,
-        edited_planes=_find_edited_planes(folder, case, correction),
+        edited_planes=_list_planes(case, edited),
+        certain_mask=str((folder / certain.file).absolute()) if certain.file else "",
+        certain_sha256=certain.sha256,
         reviewed_mask=str((folder / correction.reviewed_file).absolute()) if correction.reviewed_file else "",
         reviewed_sha256=correction.reviewed_sha256,
     )
 
 
-def _find_edited_planes(folder: Path, case: Case, correction: Correction) -> tuple[int, ...]:
+def _find_edited_voxels(folder: Path, name: str, correction: Correction) -> NDArray[np.int64]:
+    """Return the flat indices of the voxels that a person painted or called right."""
     path = get_journal_path(folder, correction.review_id)
-    if not case.axes.startswith("Z") or not path.exists():
-        return ()
+    if not path.exists():
+        return np.empty(0, np.int64)
     try:
-        edited = find_edited_voxels(StrokeJournal(path).applied_strokes)
-    except MedSegError as error:  # the labels are whole; only which of their slices were edited is not known
-        report_damage(f"{case.name} is trained on like a case without strokes: {error}")
+        return find_edited_voxels(StrokeJournal(path).applied_strokes)
+    except MedSegError as error:  # the labels are whole; only which of their voxels were edited is not known
+        report_damage(f"{name} is trained on like a case without strokes: {error}")
+        return np.empty(0, np.int64)
+
+
+def _list_planes(case: Case, edited: NDArray[np.int64]) -> tuple[int, ...]:
+    if not case.axes.startswith("Z"):
         return ()
     return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))
+
+
+def _write_certain_mask(folder: Path, case: Case, edited: NDArray[np.int64]) -> StoredLabels:
+    mask = np.zeros(case.spatial_shape, np.uint8)
+    mask.reshape(-1)[edited[edited < mask.size]] = 1
+    return write_case_labels(folder, case, "certain", mask)

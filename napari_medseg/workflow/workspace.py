@@ -10,7 +10,8 @@ import napari_medseg
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
-from napari_medseg.inference.engine.client import Engine, PredictionEngine
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.interface import PredictionEngine
 from napari_medseg.workflow.preferences import read_preferences
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent

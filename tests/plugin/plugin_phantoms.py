@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,22 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, DataSource, Lineage, ModelCard, Preprocessing, Score, write_card
+from napari_medseg.core.model_card import (
+    Architecture,
+    DataSource,
+    Lineage,
+    ModelCard,
+    Preprocessing,
+    Score,
+    read_card,
+    write_card,
+)
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
 from napari_medseg.inference.device_status import DeviceStatus
-from napari_medseg.inference.engine.client import EngineState, PredictionCancelled
+from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress, PredictionResult
+from napari_medseg.inference.probabilities.probability_file import ProbabilityHeader, ProbabilityWriter
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, append_event
@@ -106,7 +116,8 @@ def write_version(folder: Path, version: int = 1, **changes: object) -> Path:
 class PhantomEngine:
     """Stands in for the engine process where the network is not the point: dark is lung, its side by the middle.
 
-    `gate`, where set, holds predictions until it is opened; `error`, where set, is raised instead of a result.
+    `gate`, where set, holds predictions until it is opened; `error`, where set, is raised instead of a result. It is
+    sure of its labels, but for the boxes in `doubtful`, where the background is nearly as likely.
     """
 
     def __init__(self) -> None:
@@ -118,6 +129,8 @@ class PhantomEngine:
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []
+        self.doubtful: list[tuple[slice, ...]] = []
+        self.n_probabilities = 0
         self.change: Callable[[NDArray[np.uint8]], None] = lambda labels: None
         self._n_cancels = 0
 
@@ -138,7 +151,13 @@ class PhantomEngine:
         self.cancel()
 
     def predict(
-        self, image: Image, version_folder: Path, *, with_uncertainty_map: bool = False, roi_folder: Path | None = None
+        self,
+        image: Image,
+        version_folder: Path,
+        *,
+        with_uncertainty_map: bool = False,
+        roi_folder: Path | None = None,
+        probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
         self.asked.append(image.name)
         ticket = self._n_cancels
@@ -155,8 +174,34 @@ class PhantomEngine:
         labels[..., middle:][dark[..., middle:]] = 2
         self.change(labels)
         doubt = np.full(labels.shape, 128, np.uint8) if with_uncertainty_map else None
+        if probabilities_file is not None:
+            self.n_probabilities += 1
+            write_probabilities(probabilities_file, labels, self.doubtful, version_folder)
         roi = (labels > 0).astype(np.uint8) if roi_folder is not None else None
         yield PredictionResult(labels, 0.1, doubt, 0.01, "CPU", roi)
+
+
+def write_probabilities(
+    path: Path, labels: NDArray[np.uint8], doubtful: Sequence[tuple[slice, ...]], version_folder: Path
+) -> None:
+    """Write what the engine writes: 0.9 for its labels; 0.6 in the doubtful boxes, and 0.4 for the other side."""
+    own = np.full(labels.shape, 230, np.uint8)
+    for box in doubtful:
+        own[box] = 153
+    maps = np.zeros((3, *labels.shape), np.uint8)
+    np.put_along_axis(maps, labels[np.newaxis].astype(int), own[np.newaxis], axis=0)
+    rest = np.where(labels > 0, 0, 1)[np.newaxis]
+    np.put_along_axis(maps, rest, 255 - own[np.newaxis], axis=0)
+    writer = ProbabilityWriter(path)
+    for plane, part in enumerate(np.moveaxis(maps.reshape(3, -1, *labels.shape[-2:]), 1, 0)):
+        writer.write(plane, 0, part)
+    size = (labels.shape[-2], labels.shape[-1])
+    weights = read_card(version_folder / "card.json").weights_sha256
+    writer.finish(
+        ProbabilityHeader(
+            shape=labels.shape, n_maps=3, maps="classes", corner=(0, 0), size=size, weights_sha256=weights
+        )
+    )
 
 
 def drop_of(*paths: Path) -> tuple[QDropEvent, QMimeData]:

@@ -10,6 +10,7 @@ import pytest
 from workflow_phantoms import accepted, phantom, phantom_labels, predicted, write_version
 
 from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.grouping.keyed_groups import is_keyed_group
 from napari_medseg.core.image import Image
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
@@ -96,3 +97,20 @@ def test_a_bundled_sample_that_was_saved_as_png_is_not_replayed_if_it_is_held_ou
     replayed = build_snapshot(ws, "lungs")[0].filter_by_role(Role.REPLAY)
     assert any(item.group == sample.group for item in before)
     assert not any(item.group == sample.group for item in replayed)
+
+
+def test_the_trainer_is_told_which_voxels_a_person_set(ws: Workspace) -> None:
+    for number, group in enumerate(("a", "b", "c")):
+        accepted(ws, number, group)
+    for group, held in (("a", False), ("b", False), ("c", True)):
+        set_held_out(ws, group, held)
+    snapshot, _ = build_snapshot(ws, "lungs")
+    own = [item for item in snapshot.items if item.source == "corrections"]
+    told = [item for item in own if item.role is Role.TRAIN]
+    assert told
+    for item in own:
+        assert bool(item.certain_mask) == (item.role is Role.TRAIN)
+    for item in told:
+        assert np.count_nonzero(formats.read_labels(Path(item.certain_mask), None)) == 1  # what `accepted` paints
+        assert item.certain_sha256 == compute_file_sha256(Path(item.certain_mask))
+    assert build_snapshot(ws, "lungs")[0] == snapshot

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from napari_medseg.core.model_card import Preprocessing
 from training.augmentation.intensity_pipeline import IntensityTransform, apply_transforms
+from training.data.label_sets import MAX_CLASSES, get_certain_code
 
 UNBOUNDED = ((-np.inf, np.inf), (-np.inf, np.inf))
 DISPLACEMENT_GRID_PX = 64
@@ -146,7 +147,7 @@ class PatchBatch:
         truth = _sample_on_grid((part.float() for part in self.labels), places, mode="nearest")[:, 0].long()
         if self.sides is not None:
             truth = torch.where(self.swaps_sides[:, None, None], _swap_side_labels(truth, self.sides), truth)
-        grey = apply_transforms(grey, truth, self.transforms, self.seed)
+        grey = apply_transforms(grey, _unmark_certain(truth), self.transforms, self.seed)
         return (grey - numbers.mean) / numbers.std, truth
 
     def _compute_sampling_grid(self) -> Tensor:
@@ -181,5 +182,13 @@ def _upsample_displacement(coarse: NDArray[np.floating]) -> Tensor | None:
 
 def _swap_side_labels(labels: Tensor, sides: tuple[int, int]) -> Tensor:
     right, left = sides
-    was_right, was_left = labels == right, labels == left
-    return labels.masked_fill(was_right, left).masked_fill(was_left, right)
+    swapped = labels
+    for one, other in ((right, left), (get_certain_code(right), get_certain_code(left))):
+        swapped = swapped.masked_fill(labels == one, other).masked_fill(labels == other, one)
+    return swapped
+
+
+def _unmark_certain(labels: Tensor) -> Tensor:
+    for value in range(MAX_CLASSES):
+        labels = labels.masked_fill(labels == get_certain_code(value), value)
+    return labels

@@ -14,6 +14,7 @@ from training.augmentation.copy_paste import PastePlane, paste_region
 from training.augmentation.patch_batch import PatchBatch, PatchSpec
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import choose_random_pixel, list_foreground_classes
+from training.data.label_sets import unmark_certain
 from training.recipe import PasteSettings
 
 
@@ -204,7 +205,7 @@ def _sample_plane(pool: Sequence[LabelledImage], rng: np.random.Generator) -> La
 
 def _remove_padding(plane: LabelledPlane, rng: np.random.Generator) -> PastePlane:
     rows, columns = plane.unpadded_shape or plane.labels.shape
-    return PastePlane(plane.choose_view(rng)[:, :rows, :columns], plane.labels[:rows, :columns])
+    return PastePlane(plane.choose_view(rng)[:, :rows, :columns], unmark_certain(plane.labels[:rows, :columns]))
 
 
 def _sample_image(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledImage:

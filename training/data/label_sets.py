@@ -1,7 +1,8 @@
 """Labels that stand for several classes: "a lesion, of one kind or the other", "a nucleus, at any depth".
 
 Such a pixel has the code `128 + sum(2**class)` on the network's grid. `IGNORE_INDEX` is the same code with all seven
-classes: nothing is known. The losses understand these codes, see `training.losses.label_sets`.
+classes: nothing is known. The code of one class alone means that it is certain, as a person painted it or called it
+right. The losses understand these codes, see `training.losses.label_sets`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,42 @@ from napari_medseg.core.snapshot import IGNORE_INDEX
 FIRST_SET_CODE = 128
 MAX_CLASSES = 7
 """Networks with more classes, including background, cannot learn from sets."""
+
+
+_CERTAIN_CODES = FIRST_SET_CODE + 2 ** np.arange(MAX_CLASSES)
+_CLASS_OF = np.arange(IGNORE_INDEX + 1, dtype=np.uint8)
+_CLASS_OF[_CERTAIN_CODES] = np.arange(MAX_CLASSES)
+
+
+def mark_certain(
+    classes: NDArray[np.integer[Any]], certain: NDArray[np.bool_], n_classes: int
+) -> NDArray[np.integer[Any]]:
+    """Return classes with the code of a certain class where a person set the label; pixels of a set keep it.
+
+    Parameters
+    ----------
+    classes, certain
+        Classes on the network's grid, or codes, and which of them a person set; of one shape.
+    n_classes
+        Classes of the network; with more than `MAX_CLASSES` all pixels count alike.
+    """
+    where = certain & (classes < n_classes)
+    if n_classes > MAX_CLASSES or not where.any():
+        return classes
+    coded = classes.astype(np.uint8)
+    coded[where] = _CERTAIN_CODES[classes[where]]
+    return coded
+
+
+def unmark_certain(coded: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Return the classes without the mark of `mark_certain`; sets and ignored pixels stay."""
+    classes: NDArray[np.uint8] = _CLASS_OF[coded]
+    return classes
+
+
+def get_certain_code(value: int) -> int:
+    """Return the code of a certain class, or the class itself if no code exists for it."""
+    return int(_CERTAIN_CODES[value]) if 0 <= value < MAX_CLASSES else value
 
 
 def encode_label_set(classes: Iterable[int]) -> int:

@@ -26,7 +26,7 @@ from napari_medseg.inference.roi import compute_roi_box, crop_image
 from training.data.dataset import LabelledImage, LabelledPlane
 from training.data.ignore_regions import get_reviewed_part
 from training.data.instance_targets import make_network_targets
-from training.data.label_sets import replace_by_sets
+from training.data.label_sets import mark_certain, replace_by_sets
 from training.data.label_transforms import apply_label_steps
 
 MAX_PLANES_PER_IMAGE = 48
@@ -82,8 +82,10 @@ class SampleReader:
         """
         image, labels, unseen = read_item(item, self.root, self.task)
         labels = apply_label_steps(labels, self.label_steps)
+        whole = image.spatial_shape
         image, box = self._crop_to_roi(image, item)
         labels, unseen = labels[..., box[0], box[1]], unseen[..., box[0], box[1]]
+        certain = read_certain_mask(item, self.root, image_shape=whole)[..., box[0], box[1]]
         chosen = _choose_reviewed_planes(labels, unseen, item.edited_planes)
         if not chosen.size:
             raise MedSegError(
@@ -92,9 +94,8 @@ class SampleReader:
             )
         picked = _take_planes(image, chosen)
         prepared = prepare(picked, self.card)
-        on_network_grid = prepare_labels(
-            self._make_targets(_flatten_to_planes(labels)[chosen], _flatten_to_planes(unseen)[chosen], item), prepared
-        )
+        of_planes = [_flatten_to_planes(part)[chosen] for part in (labels, unseen, certain)]
+        on_network_grid = prepare_labels(self._make_targets(of_planes[0], of_planes[1], of_planes[2], item), prepared)
         key = int.from_bytes(hashlib.sha256(item.name.encode()).digest()[:4], "little")
         rng = np.random.default_rng([self.seed, key])
         pictures = [picked] + [
@@ -119,7 +120,11 @@ class SampleReader:
         return crop_image(image, box), box
 
     def _make_targets(
-        self, labels: NDArray[np.integer], unseen: NDArray[np.bool_], item: SnapshotItem
+        self,
+        labels: NDArray[np.integer],
+        unseen: NDArray[np.bool_],
+        certain: NDArray[np.bool_],
+        item: SnapshotItem,
     ) -> NDArray[np.integer]:
         classes, n_classes = make_network_targets(labels, self.card), self.card.architecture.classes
         if self.label_steps and int(classes.max(initial=0)) >= n_classes:
@@ -128,7 +133,26 @@ class SampleReader:
                 "including background. Change the label steps, or train a network with more classes."
             )
         classes = replace_by_sets(classes, labels, item.label_sets, n_classes, self.task.sides)
+        classes = mark_certain(classes, certain, n_classes)
         return np.where(unseen, IGNORE_INDEX, classes) if unseen.any() else classes
+
+
+def read_certain_mask(item: SnapshotItem, root: Path, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the voxels of an item that a person painted or called right, bool of the shape of its labels.
+
+    Raises
+    ------
+    MedSegError
+        If the mask is missing, does not fit, or changed after the snapshot.
+    """
+    if not item.certain_mask:
+        return np.broadcast_to(np.False_, image_shape)
+    path = root / item.certain_mask
+    check_labels_file(item.name, path, item.certain_sha256)
+    mask = formats.read_labels(path, None, expected_shape=image_shape) > 0
+    if mask.size != np.prod(image_shape):
+        raise MedSegError(f"{path.name} has shape {mask.shape}, the image {image_shape}. Make a new run.")
+    return mask.reshape(image_shape)
 
 
 def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArray[np.integer], NDArray[np.bool_]]:

@@ -13,6 +13,10 @@ from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.data.label_sets import FIRST_SET_CODE, MAX_CLASSES, list_members
 from training.losses.masking import make_valid_mask, one_hot
 
+CERTAIN_WEIGHT = 3.0
+"""Weight of a pixel that a person painted or called right, in losses that average over pixels. A pixel that was only
+accepted with the rest of the image counts as 1."""
+
 
 def find_set_codes(target: Tensor, n_classes: int) -> list[int]:
     """Return the codes of sets in a target (n, h, w), ascending; empty if the network has too many classes for sets."""
@@ -27,6 +31,13 @@ def make_members_mask(target: Tensor, n_classes: int) -> Tensor:
     classes = torch.arange(n_classes, device=target.device).reshape(1, -1, 1, 1)
     bits = (target - FIRST_SET_CODE).clamp(min=0)[:, None]
     return torch.where((target >= FIRST_SET_CODE)[:, None], ((bits >> classes) & 1).bool(), target[:, None] == classes)
+
+
+def make_certainty_weights(target: Tensor, n_classes: int) -> Tensor:
+    """Return `CERTAIN_WEIGHT` for pixels that a person set, and 1 for others, float32 of the shape of the target."""
+    bits = (target - FIRST_SET_CODE).clamp(min=0)
+    is_certain = (bits > 0) & ((bits & (bits - 1)) == 0) & (n_classes <= MAX_CLASSES)
+    return 1.0 + (CERTAIN_WEIGHT - 1.0) * is_certain.float()
 
 
 def pixelwise_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -62,7 +73,8 @@ def make_overlap_maps(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         counted = make_valid_mask(target)[:, None]
         return likely[:, 1:] * counted, one_hot(target, n_classes)[:, 1:] * counted
     members = make_members_mask(target, n_classes)
-    regions = [(value,) for value in range(1, n_classes)] + [list_members(code) for code in codes]
+    sets = [one for one in map(list_members, codes) if len(one) > 1]
+    regions = [(value,) for value in range(1, n_classes)] + sets
     maps, truths = [], []
     for region in regions:
         wanted = torch.zeros(n_classes, dtype=torch.bool, device=target.device)

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.data.label_sets import MAX_CLASSES
 from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
 from training.losses.label_sets import (
     find_set_codes,
+    make_certainty_weights,
     make_members_mask,
     make_overlap_maps,
     pixelwise_cross_entropy,
@@ -175,8 +177,12 @@ def _list_options(name: str) -> list[str]:
 
 
 def _compute_pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Return the weight of each pixel (n, h, w): that of its class, the mean of a set; 0 for ignored pixels."""
-    counted = make_valid_mask(target)
+    """Return the weight of each pixel (n, h, w): that of its class, the mean of a set; 0 for ignored pixels.
+
+    A pixel that a person set has `CERTAIN_WEIGHT` times that.
+    """
+    n_classes = MAX_CLASSES if class_weights is None else len(class_weights)
+    counted = make_valid_mask(target) * make_certainty_weights(target, n_classes)
     if class_weights is None:
         return counted
     weights = class_weights.to(counted)

@@ -27,6 +27,7 @@ from training.augmentation.mixing import Mixer, build_mixer
 from training.data.class_sampling import list_foreground_classes
 from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler
+from training.data.label_sets import unmark_certain
 from training.data.sample_reader import SampleReader, find_largest_label
 from training.recipe import Recipe, read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
@@ -133,15 +134,15 @@ def _collect_patches(
             caption = f"{origin}{_describe_labels(truth.labels[index], outlines)}"
             other = None
             if truth.mixed_labels is not None and not torch.equal(truth.mixed_labels[index], truth.labels[index]):
-                other = truth.mixed_labels[index].numpy()
+                other = unmark_certain(truth.mixed_labels[index].numpy())
                 caption += f", {1 - truth.labels_weight:.0%} other (white)"
             grey = (images[index] * numbers.std + numbers.mean).clamp(0, 1).numpy()
-            shown.append(PreviewPatch(grey, truth.labels[index].numpy(), other, caption))
+            shown.append(PreviewPatch(grey, unmark_certain(truth.labels[index].numpy()), other, caption))
     return shown
 
 
 def _describe_labels(labels: Tensor, outlines: Sequence[ClassOutline]) -> str:
-    values = list_foreground_classes(labels.numpy())
+    values = list_foreground_classes(unmark_certain(labels.numpy()))
     names = [one.name for one in outlines if one.name and any(one.first <= value <= one.last for value in values)]
     unseen = float((labels == IGNORE_INDEX).float().mean())
     return ", ".join(["", *(names or ["no label"]), *([f"{unseen:.0%} not reviewed"] if unseen else [])])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.editing.canvas import Canvas, Change, format_size
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.geometry import Box, get_plane_box
+from napari_medseg.core.editing.geometry import Box, get_box_shape, get_plane_box
 from napari_medseg.core.editing.pieces import Piece, flood
 from napari_medseg.core.errors import MedSegError
 
@@ -81,9 +81,20 @@ def reaches_threshold(canvas: Canvas, box: Box, value: int, threshold: float) ->
     MedSegError
         If there is no probability.
     """
-    probability = canvas.probability
-    if probability is None:
+    if canvas.probability is None:
         raise MedSegError(_NO_PROBABILITY)
+    reached = np.empty(get_box_shape(box), np.bool_)
+    rows = max(1, _SLAB_VOXELS // max(1, reached[:1].size))
+    for start in range(0, len(reached), rows):  # in slabs, as the maps may be read from a file
+        stop = min(start + rows, len(reached))
+        part = (slice(box[0].start + start, box[0].start + stop), *box[1:])
+        reached[start:stop] = _reaches_threshold(canvas, canvas.probability, part, value, threshold)
+    return reached
+
+
+def _reaches_threshold(
+    canvas: Canvas, probability: NDArray[Any], box: Box, value: int, threshold: float
+) -> NDArray[np.bool_]:
     if len(probability) <= 2:  # one number decides, and is compared as it is stored
         scale = 255 if probability.dtype == np.uint8 else 1
         own = probability[_find_class(canvas, value)][box]

@@ -198,7 +198,7 @@ class Project:
         return self._accepted[2]
 
     def close_review(self, review: Review) -> None:
-        """Write the final state, seconds, changed voxels and end time of an open review.
+        """Write the final state, seconds, changed voxels, doubtful places and end time of an open review.
 
         Raises
         ------
@@ -207,8 +207,12 @@ class Project:
         """
         with self.transaction():
             changed = self._connection.execute(
-                "UPDATE reviews SET state = ?, seconds = ?, changed_voxels = ?, closed = ? WHERE id = ? AND state = ?",
-                [review.state, review.seconds, review.changed_voxels, review.closed, review.id, ReviewState.OPEN],
+                "UPDATE reviews SET state = ?, seconds = ?, changed_voxels = ?, closed = ?, doubtful_places = ?, "
+                "doubtful_places_seen = ? WHERE id = ? AND state = ?",
+                [
+                    *(review.state, review.seconds, review.changed_voxels, review.closed),
+                    *(review.doubtful_places, review.doubtful_places_seen, review.id, ReviewState.OPEN),
+                ],
             ).rowcount
         if changed != 1:
             raise MedSegError("this review is closed already. Open the case again to change its labels once more.")

@@ -112,6 +112,11 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             id INTEGER PRIMARY KEY, task TEXT NOT NULL, source TEXT NOT NULL, meaning TEXT NOT NULL,
             created TEXT NOT NULL)""",
     ),
+    (
+        # How many doubtful places of the model's labels there were, and how many of them the person saw.
+        "ALTER TABLE reviews ADD COLUMN doubtful_places INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE reviews ADD COLUMN doubtful_places_seen INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 

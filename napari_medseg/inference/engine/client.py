@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Literal, Protocol
 
 from psygnal import Signal
 
@@ -18,6 +17,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.device_status import DeviceStatus
+from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
 from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
 from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
@@ -25,60 +25,9 @@ from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 
 logger = logging.getLogger(__name__)
 
-EngineState = Literal["starting", "ready", "busy", "crashed", "stopped"]
-
 POLL_SECONDS = 0.02
 GRACEFUL_CANCEL_SECONDS = 5.0
 """Time limit to stop a prediction that is no longer needed: restarting a killed engine takes longer."""
-
-
-class PredictionCancelled(MedSegError):
-    """The prediction was cancelled by the user."""
-
-
-class PredictionEngine(Protocol):
-    """Interface of an engine for a workspace; `Engine` implements it."""
-
-    @property
-    def state(self) -> EngineState:
-        """Current state."""
-
-    @property
-    def device(self) -> str:
-        """Name of its device; empty until it was ready once."""
-
-    @property
-    def devices(self) -> tuple[DeviceStatus, ...]:
-        """Devices that can be chosen; empty until it was ready once."""
-
-    @property
-    def cpu_reason(self) -> str:
-        """Why it uses the CPU although it was to use the fastest or another device; else empty."""
-
-    def use_device(self, name: str) -> None:
-        """Predict on a device, such as ``cuda:1``; empty for the fastest one."""
-
-    def start(self) -> None:
-        """Start it in the background if it is not running."""
-
-    def close(self) -> None:
-        """End it; a running prediction is cancelled."""
-
-    def cancel(self) -> None:
-        """Cancel all predictions at once."""
-
-    def cancel_gracefully(self) -> None:
-        """Cancel all predictions without killing the engine, if possible."""
-
-    def predict(
-        self,
-        image: Image,
-        version_folder: Path,
-        *,
-        with_uncertainty_map: bool = False,
-        roi_folder: Path | None = None,
-    ) -> Iterator[PredictionEvent]:
-        """Yield progress and notices, and last the `PredictionResult`, whose arrays are of `image.spatial_shape`."""
 
 
 class Engine:
@@ -173,11 +122,13 @@ class Engine:
         *,
         with_uncertainty_map: bool = False,
         roi_folder: Path | None = None,
+        probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
         """Predict one image. This blocks, so iterate in a worker thread; other requests wait.
 
         The image is (y, x) or (z, y, x), with channels behind where there are any; the arrays of the result have its
         `spatial_shape`. `roi_folder` is the version that finds the region of interest first, if the model needs one.
+        `probabilities_file` gets the probabilities, see `inference.probabilities`.
 
         Yields
         ------
@@ -200,6 +151,8 @@ class Engine:
             pixels = stack.enter_context(SharedArray.from_array(image.pixels))
             shared = SharedResult.create(stack, image, card, with_uncertainty_map, roi_folder is not None)
             request = self._make_request(image, version_folder, roi_folder, pixels, shared)
+            if probabilities_file is not None:
+                request = request.model_copy(update={"probabilities_file": str(probabilities_file.resolve())})
             result = shared.read((yield from self._receive_events(process, request, ticket)))
         yield result
 

@@ -34,7 +34,8 @@ class ArrayRef(_Message):
 class PredictRequest(_Message):
     """Window to engine: predict. `labels`, `uncertainty_map` and `roi` are the arrays to write the result to.
 
-    `roi_folder` holds the version that predicts the region of interest, for a model that needs one.
+    `roi_folder` holds the version that predicts the region of interest, for a model that needs one. The engine writes
+    the probabilities to `probabilities_file`, if they are wanted.
     """
 
     kind: Literal["predict"] = "predict"
@@ -50,6 +51,7 @@ class PredictRequest(_Message):
     roi_folder: str | None = None
     roi: ArrayRef | None = None
     padding_value: float | None = None
+    probabilities_file: str | None = None
 
 
 class CancelRequest(_Message):

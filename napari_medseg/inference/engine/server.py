@@ -185,7 +185,8 @@ def _predict(
         name=request.image_name,
         padding_value=request.padding_value,
     )
-    events = predictor.predict(image, PredictionOptions(with_uncertainty_map=request.uncertainty_map is not None))
+    file = None if request.probabilities_file is None else Path(request.probabilities_file)
+    events = predictor.predict(image, PredictionOptions(request.uncertainty_map is not None, file))
     for event in events:
         if request_queue.is_cancelled(request.id):
             return None

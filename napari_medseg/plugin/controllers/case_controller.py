@@ -109,9 +109,10 @@ class CaseController(QObject):
             return
         work = current.edit_session
         if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
-            review.merge_prediction(work.draft, labels, prediction.model)
+            task = self._workspace.tasks.get_task(current.case.task)
+            review.merge_prediction(work.draft, labels, prediction.model, has_objects=task.instances)
             work.recorder.show_draft()
-            labels_tools.select_free_object(work.layer, self._workspace.tasks.get_task(current.case.task))
+            labels_tools.select_free_object(work.layer, task)
         else:
             if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
                 current.lock(self._closer)

@@ -8,11 +8,12 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case
-from napari_medseg.inference.engine.client import PredictionCancelled
+from napari_medseg.core.records import Case, Prediction
+from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionNotice, PredictionProgress, PredictionResult
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.guidance.probability_cache import predict_probabilities
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -20,13 +21,15 @@ from napari_medseg.workflow.workspace import Workspace
 class PredictionRequest:
     """One case to predict.
 
-    If `image` is `None`, it is read in the thread. `urgent` means that the user waits for the result.
+    If `image` is `None`, it is read in the thread. `urgent` means that the user waits for the result. `again` is a
+    prediction whose probabilities are computed again; then the labels are not recorded.
     """
 
     case: Case
     model: str
     image: Image | None = None
     urgent: bool = True
+    again: Prediction | None = None
 
 
 class PredictionQueue(QObject):
@@ -37,7 +40,7 @@ class PredictionQueue(QObject):
     `changed` is emitted when a prediction starts or ends. `progressed` carries the `PredictionProgress` of an urgent
     prediction, `predicted` the case, its new `Prediction` and the labels, `image_loaded` a case and its image,
     `failed` a request and an error message, which is empty if napari has shown the error, `read_failed` the same if the
-    image could not be read, and `notice_received` a message.
+    image could not be read, `notice_received` a message, and `probabilities_ready` the case of a request for them.
     """
 
     changed = Signal()
@@ -47,6 +50,7 @@ class PredictionQueue(QObject):
     failed = Signal(object, str)
     read_failed = Signal(object, str)
     notice_received = Signal(str)
+    probabilities_ready = Signal(object)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -54,6 +58,7 @@ class PredictionQueue(QObject):
         self._worker: Worker | None = None
         self._running: PredictionRequest | None = None
         self._waiting: PredictionRequest | None = None
+        self._following: PredictionRequest | None = None  # in the background, before all others
         self._cancelled = False
         self._is_read = False
         self._has_outcome = False
@@ -71,11 +76,13 @@ class PredictionQueue(QObject):
     def predict(self, request: PredictionRequest) -> None:
         """Predict now. If the same prediction already runs in the background, it becomes urgent."""
         running = self._running
-        if running is not None and (running.case.id, running.model) == (request.case.id, request.model):
+        if running is not None and _have_equal_aim(running, request):
             self._running = replace(running, urgent=running.urgent or request.urgent)
             self.changed.emit()
         elif running is None:
             self._start(request)
+        elif request.again is not None and not request.urgent:
+            self._following = request
         elif request.urgent:
             self._waiting = request
             self._interrupt(gracefully=not running.urgent)
@@ -89,7 +96,7 @@ class PredictionQueue(QObject):
 
     def close(self) -> None:
         """Stop all predictions and wait at most half a second for the thread."""
-        self._waiting = None
+        self._waiting = self._following = None
         if (worker := self._worker) is not None:
             self._interrupt()
             worker.wait(timeout_s=0.5)
@@ -130,6 +137,8 @@ class PredictionQueue(QObject):
                 self.progressed.emit(item)
             case PredictionNotice(text=text) if request.urgent:
                 self.notice_received.emit(text)
+            case PredictionResult() if request.again is not None:
+                self._has_outcome = True
             case PredictionResult():
                 self._record(request, item)
 
@@ -155,7 +164,12 @@ class PredictionQueue(QObject):
             return
         if not self._cancelled:
             self._on_failed(MedSegError(""))  # no result and no reason: a bug, which napari has shown
-        waiting, self._running, self._worker = self._waiting, None, None
+        ended, self._running, self._worker = self._running, None, None
+        if ended is not None and ended.again is not None and self._has_outcome and not self._cancelled:
+            self.probabilities_ready.emit(ended.case)
+        waiting = self._waiting or self._following
+        if waiting is self._following:
+            self._following = None
         if waiting is not None:
             self._start(waiting)
         else:
@@ -167,4 +181,13 @@ def _predict_case(workspace: Workspace, request: PredictionRequest) -> Generator
     if image is None:
         image = cases.load_image(workspace, request.case)
     yield image
-    yield from review.predict(workspace, request.case, image, request.model)
+    if request.again is not None:
+        yield from predict_probabilities(workspace, request.case, image, request.again)
+    else:
+        yield from review.predict(workspace, request.case, image, request.model, with_probabilities=True)
+
+
+def _have_equal_aim(one: PredictionRequest, other: PredictionRequest) -> bool:
+    """Whether two requests give the same; one that records labels gives probabilities, too."""
+    is_equal = (one.case.id, one.model) == (other.case.id, other.model)
+    return is_equal and (one.again is None or other.again is not None)

@@ -71,6 +71,10 @@ class CollapsibleSection(QWidget):
         """Add a widget that uses the whole width."""
         self._content.addWidget(widget)
 
+    def insert_first(self, widget: QWidget) -> None:
+        """Add a widget that uses the whole width above all others."""
+        self._content.insertWidget(0, widget)
+
     def _fold(self, shown: bool) -> None:
         self._toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
         self._body.setVisible(shown)

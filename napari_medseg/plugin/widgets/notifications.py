@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from napari.utils.notifications import show_error, show_warning
 
 from napari_medseg.core.errors import MedSegError, damage_logger, translate_errors
-from napari_medseg.inference.engine.client import PredictionCancelled
+from napari_medseg.inference.engine.interface import PredictionCancelled
 
 
 def show_problem(problem: MedSegError | str) -> None:

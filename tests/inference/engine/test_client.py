@@ -17,7 +17,8 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
-from napari_medseg.inference.engine.client import Engine, PredictionCancelled
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionOptions, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version

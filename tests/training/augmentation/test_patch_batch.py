@@ -12,9 +12,10 @@ from napari_medseg.core.model_card import Preprocessing
 from napari_medseg.inference.contrast import apply_preprocessing_steps
 from training.augmentation import intensity_pipeline, spatial
 from training.augmentation.colour import Stain
-from training.augmentation.patch_batch import PatchSpec
+from training.augmentation.patch_batch import PatchSpec, _swap_side_labels, _unmark_certain
 from training.augmentation.presets import AUGMENTATIONS, Augmentation
 from training.augmentation.spatial import Augmenter
+from training.data.label_sets import get_certain_code
 
 SIDES = (1, 2)
 STEADY = {"noise": 0.0, "clahe_share": 0.0, "equalise_share": 0.0}
@@ -140,3 +141,10 @@ def test_everything_is_done_on_the_device_that_the_batch_is_on(name: str, monkey
     assert images.shape == (12, 3, 64, 64)
     assert images.dtype == torch.float32
     assert labels.dtype == torch.int64
+
+
+def test_a_mirrored_patch_exchanges_the_sides_of_certain_pixels_too() -> None:
+    right, left = get_certain_code(1), get_certain_code(2)
+    labels = torch.tensor([[[0, 1, 2, right, left, get_certain_code(0), 255]]])
+    assert _swap_side_labels(labels, (1, 2)).tolist() == [[[0, 2, 1, left, right, get_certain_code(0), 255]]]
+    assert _unmark_certain(labels).tolist() == [[[0, 1, 2, 1, 2, 0, 255]]]

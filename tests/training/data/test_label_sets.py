@@ -3,7 +3,14 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from training.data.label_sets import compute_dice_per_value, encode_label_set, list_members, replace_by_sets
+from training.data.label_sets import (
+    compute_dice_per_value,
+    encode_label_set,
+    list_members,
+    mark_certain,
+    replace_by_sets,
+    unmark_certain,
+)
 
 LESION = encode_label_set([1, 2])
 
@@ -43,3 +50,14 @@ def test_the_dice_of_a_set_counts_all_its_classes_and_no_class_that_it_hides() -
     assert compute_dice_per_value(predicted, labels, [1, 2, LESION], 3) == {LESION: pytest.approx(2 * 2 / (2 + 3))}
     plain = np.array([[1, 2, 0, 0, IGNORE_INDEX]])
     assert compute_dice_per_value(predicted, plain, [1, 2, LESION], 3) == {1: 1.0, 2: pytest.approx(2 / 3), LESION: 0.8}
+
+
+def test_what_a_person_set_is_marked_and_sets_and_ignored_pixels_are_not() -> None:
+    classes = np.array([[0, 1, 2, LESION, IGNORE_INDEX, 2]])
+    certain = np.array([[True, True, True, True, True, False]])
+    marked = mark_certain(classes, certain, 3)
+    assert [list_members(int(value)) for value in marked[0, :3]] == [(0,), (1,), (2,)]
+    assert marked[0, 3:].tolist() == [LESION, IGNORE_INDEX, 2]
+    assert unmark_certain(marked).tolist() == classes.tolist()
+    assert mark_certain(classes, np.zeros_like(certain), 3) is classes
+    assert mark_certain(classes, certain, 8) is classes, "there are no codes for so many classes"

@@ -11,7 +11,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import InstanceSeparation, PostprocessingStep, RegionOfInterest
 from napari_medseg.core.snapshot import IGNORE_INDEX, Box, Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from training.data.label_sets import encode_label_set
+from training.data.label_sets import encode_label_set, unmark_certain
 from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes
 
 LUNGS = TASKS["lungs"]
@@ -190,3 +190,20 @@ def test_a_mask_without_instances_says_where_objects_are_and_not_their_borders(t
     (plane,) = SampleReader(tmp_path, card, TASKS["nuclei"], seed=0).read_image(mask, 0).planes
     assert set(np.unique(plane.labels)) == {0, encode_label_set([1, 2, 3]), IGNORE_INDEX}
     assert np.array_equal(plane.labels == IGNORE_INDEX, blob == 255)
+
+
+def test_voxels_that_a_person_set_are_certain(tmp_path: Path) -> None:
+    one = item(tmp_path, "a", Role.TRAIN)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:30] = 1
+    tifffile.imwrite(tmp_path / "certain.tif", mask)
+    told = one.model_copy(
+        update={"certain_mask": "certain.tif", "certain_sha256": compute_file_sha256(tmp_path / "certain.tif")}
+    )
+    (before,), (plane,) = (reader(tmp_path).read_image(each, 0).planes for each in (one, told))
+    np.testing.assert_array_equal(unmark_certain(plane.labels), before.labels)
+    assert (plane.labels[:30] > 128).all()
+    np.testing.assert_array_equal(plane.labels[30:], before.labels[30:])
+    tifffile.imwrite(tmp_path / "certain.tif", mask[::-1])
+    with pytest.raises(MedSegError, match="changed after the snapshot"):
+        reader(tmp_path).read_image(told, 0)

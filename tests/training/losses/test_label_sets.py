@@ -1,11 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from training.data.label_sets import encode_label_set
-from training.losses.label_sets import make_overlap_maps, pixelwise_cross_entropy, resolve_sets
+from training.data.label_sets import encode_label_set, get_certain_code, mark_certain
+from training.losses.label_sets import CERTAIN_WEIGHT, make_overlap_maps, pixelwise_cross_entropy, resolve_sets
 from training.losses.losses import LOSSES, get_loss
 
 LESION = encode_label_set([1, 2])
@@ -65,3 +66,27 @@ def test_every_loss_decreases_when_a_set_is_found_and_needs_no_class_for_it(name
 def test_a_loss_of_one_class_takes_the_most_probable_class_of_a_set() -> None:
     logits = make_logits([0.6, 0.1, 0.3], [0.2, 0.7, 0.1])
     assert resolve_sets(logits, torch.tensor([[[LESION, 0]]])).tolist() == [[[2, 0]]]
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_pixels_that_a_person_set_have_their_class_in_every_loss(name: str) -> None:
+    torch.manual_seed(0)
+    logits, classes = torch.randn(2, 3, 16, 16), torch.randint(0, 3, (2, 16, 16))
+    everywhere = torch.from_numpy(mark_certain(classes.numpy(), np.ones(classes.shape, np.bool_), 3)).long()
+    plain, marked = get_loss(name)(logits, classes), get_loss(name)(logits, everywhere)
+    factor = CERTAIN_WEIGHT if name == "boundary_weighted" else 1.0  # a mean of equal weights is the same mean
+    assert float(plain) * 0.99 <= float(marked) <= float(plain) * factor * 1.01
+
+
+def test_a_pixel_that_a_person_set_counts_more() -> None:
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 1, 0, 0] = logits[0, 2, 0, 1] = 4.0  # right for the first pixel, wrong for the second
+    target = torch.ones(1, 1, 2, dtype=torch.long)
+    told = target.clone()
+    told[0, 0, 1] = get_certain_code(1)
+    cost = pixelwise_cross_entropy(logits, target)[0, 0]
+    loss = get_loss("cross_entropy")
+    assert float(loss(logits, target)) == pytest.approx(float(cost.mean()), rel=1e-5)
+    weighted = float(cost[0] + CERTAIN_WEIGHT * cost[1]) / (1 + CERTAIN_WEIGHT)
+    assert float(loss(logits, told)) == pytest.approx(weighted, rel=1e-5)
+    torch.testing.assert_close(make_overlap_maps(logits, told), make_overlap_maps(logits, target))
