@@ -57,6 +57,8 @@ class PredictionResult:
     roi
         uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` if the
         model predicts in the whole image.
+    domain_distance
+        Distance from the training images; above 1 the image is unlike them. `None` if the version has no statistics.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
@@ -65,6 +67,7 @@ class PredictionResult:
     seconds: float
     device: str
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
+    domain_distance: float | None = None
 
 
 PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult
