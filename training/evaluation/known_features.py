@@ -29,10 +29,18 @@ class KnownFeatures:
     features: Features
     sources: NDArray[np.str_]
     groups: NDArray[np.str_]
+    n_fine: int = 0
+    """Number of features of the fine maps, which come first."""
+
+    @property
+    def columns(self) -> list[slice]:
+        """The columns of each group of features: of the fine and of the coarse maps."""
+        n_features = self.features.shape[1]
+        return [slice(0, self.n_fine)] + ([slice(self.n_fine, n_features)] if self.n_fine < n_features else [])
 
     def select(self, chosen: NDArray[np.bool_]) -> "KnownFeatures":
         """Return some of the planes, given a mask (n,)."""
-        return KnownFeatures(self.features[chosen], self.sources[chosen], self.groups[chosen])
+        return KnownFeatures(self.features[chosen], self.sources[chosen], self.groups[chosen], self.n_fine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +83,7 @@ def collect_features(
     kept = sorted(found)
     features: Features = np.array([found[index] for index in kept], dtype=np.float64).reshape(len(kept), -1)
     sources, groups = ([getattr(chosen[index], part) for index in kept] for part in ("source", "group"))
-    return KnownFeatures(features, np.array(sources, dtype=str), np.array(groups, dtype=str))
+    return KnownFeatures(features, np.array(sources, dtype=str), np.array(groups, dtype=str), pool.n_fine)
 
 
 def map_groups(items: Sequence[SnapshotItem]) -> dict[str, str]:

@@ -1,14 +1,15 @@
 """Fit the statistics with which a version recognises images that are unlike its training images.
 
-Every run does this at its end. `python -P -m training.evaluation.out_of_domain RUN_DIR` does it again for the version in
-a run folder, such as one of an older program. With `--version FOLDER` it describes another version, from the images of
-that run.
+Every run does this at its end. `python -P -m training.evaluation.out_of_domain RUN_DIR` does it again for the version
+in a run folder, such as one of an older program. With `--version FOLDER` it describes another version, from the images
+of that run.
 """
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from napari_medseg.inference.device import CPU
 from napari_medseg.inference.out_of_domain.statistics import (
     DomainStatistics,
     Features,
-    SourceGaussian,
+    SourceGaussians,
     load_statistics,
     write_statistics,
 )
@@ -38,21 +39,19 @@ KNOWN_SHARE = 0.97
 """Share of the known images that are not flagged: the threshold is this quantile of their distances."""
 MIN_PLANES = 12
 """With fewer planes nothing is said about an image."""
-MIN_PLANES_OF_SOURCE = 16
-"""Sources with fewer planes share one Gaussian."""
 N_FOLDS = 8
 MAX_DIRECTIONS = 48
 MIN_SCALE = 0.05
 """Of a feature that hardly varies, as a share of the median deviation, so that rounding errors do not count."""
 BUDGET_SHARE = 0.05
 """Of a run's time budget."""
-SMALL_SOURCES = "small sources"
+MIN_VARIANCE = 1e-9
 
 logger = logging.getLogger(__name__)
 
 
 def fit_domain(known: KnownFeatures, parent: DomainStatistics | None = None) -> tuple[DomainStatistics, float] | None:
-    """Fit one Gaussian per source, with distances in units of that which `KNOWN_SHARE` of the known planes pass.
+    """Fit Gaussians by source, with distances in units of that which `KNOWN_SHARE` of the known planes pass.
 
     For this unit, the distance of each plane is measured with Gaussians that have not seen its group (patient, slide or
     video), so that it is as large as that of a new image from a known source.
@@ -62,8 +61,8 @@ def fit_domain(known: KnownFeatures, parent: DomainStatistics | None = None) -> 
     known
         Features of the training and validation images.
     parent
-        Statistics of the version that a retrained one comes from. Its sources stay known: few of their images are
-        replayed, and retraining changes the fine feature maps little.
+        Statistics of the version that a retrained one comes from. Its sources stay known: only a few of their images
+        are replayed, and retraining changes the encoder little.
 
     Returns
     -------
@@ -72,46 +71,73 @@ def fit_domain(known: KnownFeatures, parent: DomainStatistics | None = None) -> 
     """
     if len(known.features) < MIN_PLANES:
         return None
-    if parent is not None and len(parent.offset) != known.features.shape[1]:
-        parent = None
+    units = _measure_units(known)
+    if units is None:
+        return None
+    groups = [fit_gaussians(known.features[:, columns], known.sources) for columns in known.columns]
+    if any(group is None for group in groups):
+        return None
+    mine = tuple(group.divide_distances(unit) for group, unit in zip(groups, units.by_group, strict=True) if group)
+    earlier = () if parent is None or parent.n_features != known.features.shape[1] else parent.generations
+    return DomainStatistics((mine, *earlier[:1], *earlier[1:][-1:])), units.known_share  # the first one knows most
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The distance that becomes 1 in each group of features, and the share of the known planes within it."""
+
+    by_group: tuple[float, ...]
+    known_share: float
+
+
+def _measure_units(known: KnownFeatures) -> _Units | None:
+    """Measure each plane with Gaussians of the other groups of patients, slides or videos."""
     folds = _assign_folds(known)
-    unseen = np.full(len(folds), np.nan)
-    for fold in range(N_FOLDS):
-        others = fit_gaussians(known.select(folds != fold), parent) if (folds == fold).any() else None
-        if others is not None:
-            unseen[folds == fold] = others.measure_distances(known.features[folds == fold])
-    statistics, measured = fit_gaussians(known, parent), unseen[np.isfinite(unseen)]
-    if statistics is None or len(measured) < MIN_PLANES:
+    unseen = np.full((len(folds), len(known.columns)), np.nan)
+    for fold in np.unique(folds):
+        mine = folds == fold
+        for number, columns in enumerate(known.columns):
+            others = fit_gaussians(known.features[~mine, columns], known.sources[~mine])
+            if others is not None:
+                unseen[mine, number] = others.measure_distances(known.features[mine, columns])
+    measured = unseen[np.isfinite(unseen).all(axis=1)]
+    if len(measured) < MIN_PLANES:
         return None
-    unit = float(np.quantile(measured, KNOWN_SHARE))
-    gaussians = [one.divide_distances(unit) for one in statistics.gaussians]
-    gaussians += parent.gaussians if parent is not None else ()
-    found = DomainStatistics(statistics.offset, statistics.scale, tuple(gaussians))
-    return found, float(np.mean(measured <= unit))
+    units = np.quantile(measured, KNOWN_SHARE, axis=0)
+    if not (units > 0).all():
+        return None
+    together = (measured / units).max(axis=1)
+    whole = float(np.quantile(together, KNOWN_SHARE))
+    return _Units(tuple(float(unit) * whole for unit in units), float(np.mean(together <= whole)))
 
 
-def fit_gaussians(known: KnownFeatures, parent: DomainStatistics | None = None) -> DomainStatistics | None:
-    """Fit one Gaussian per source; `None` if there are fewer than 4 planes, or their features do not vary.
+def fit_gaussians(features: Features, sources: NDArray[np.str_]) -> SourceGaussians | None:
+    """Fit Gaussians with one covariance to rows (n, features), given the source of each.
 
-    With a `parent`, features are standardised as its features are.
+    The covariance is shrunk (Ledoit and Wolf 2004). Returns `None` if there are fewer than 4 rows, or they do not vary.
     """
-    if len(known.features) < 4:
+    if len(features) < 4:
         return None
-    offset, scale = known.features.mean(axis=0), known.features.std(axis=0)
+    offset, scale = features.mean(axis=0), features.std(axis=0)
     typical = float(np.median(scale))
     if not typical > 0:
         return None
     scale = np.maximum(scale, MIN_SCALE * typical)
-    if parent is not None:
-        offset, scale = parent.offset, parent.scale
-    standardised = (known.features - offset) / scale
-    names, counts = np.unique(known.sources, return_counts=True)
-    large = names[counts >= MIN_PLANES_OF_SOURCE]
-    sources = np.where(np.isin(known.sources, large), known.sources, SMALL_SOURCES)
-    kinds = [standardised[sources == name] for name in np.unique(sources)]
-    if any(len(rows) < 4 for rows in kinds):
-        kinds = [standardised]
-    return DomainStatistics(offset, scale, tuple(_fit_gaussian(rows) for rows in kinds))
+    standardised = (features - offset) / scale
+    names, places = np.unique(sources, return_inverse=True)
+    means = np.array([standardised[places == number].mean(axis=0) for number in range(len(names))])
+    centred = standardised - means[places]
+    if not centred.any():
+        return None
+    shrinkage, variance = _compute_shrinkage(centred)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    eigenvalues = singular**2 / len(centred)
+    kept = min(MAX_DIRECTIONS, len(eigenvalues) - 1)
+    rest = (1 - shrinkage) * float(eigenvalues[kept:].sum()) / max(1, features.shape[1] - kept) + shrinkage * variance
+    along = (1 - shrinkage) * eigenvalues[:kept] + shrinkage * variance
+    return SourceGaussians(
+        offset, scale, means, directions[:kept], np.maximum(along, MIN_VARIANCE), max(rest, MIN_VARIANCE)
+    )
 
 
 def describe_domain(
@@ -202,20 +228,6 @@ def _assign_folds(known: KnownFeatures) -> NDArray[np.int64]:
         else:
             folds[mine] = np.arange(len(mine)) * N_FOLDS // len(mine)
     return folds
-
-
-def _fit_gaussian(rows: Features) -> SourceGaussian:
-    """Fit a Gaussian to rows (n, features), with the shrinkage of Ledoit and Wolf (2004)."""
-    mean = rows.mean(axis=0)
-    centred = rows - mean
-    shrinkage, variance = _compute_shrinkage(centred)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    eigenvalues = singular**2 / len(rows)
-    kept = min(MAX_DIRECTIONS, len(rows) - 1)
-    n_rest = max(1, rows.shape[1] - kept)
-    rest = (1 - shrinkage) * float(eigenvalues[kept:].sum()) / n_rest + shrinkage * variance
-    along = (1 - shrinkage) * eigenvalues[:kept] + shrinkage * variance
-    return SourceGaussian(mean, directions[:kept], np.maximum(along, 1e-12), max(rest, 1e-12))
 
 
 def _compute_shrinkage(centred: Features) -> tuple[float, float]:

@@ -98,6 +98,11 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         # Names, paths and ids leave all other tables: groups become keyed hashes.
         move_identities,
     ),
+    (
+        # How far the image is from the training images of the model, and what is suspicious about the labels.
+        "ALTER TABLE predictions ADD COLUMN domain_distance REAL",
+        "ALTER TABLE predictions ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

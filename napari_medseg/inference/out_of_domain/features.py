@@ -1,7 +1,8 @@
 """Features of an image: mean and deviation of each channel of the encoder, taken from the pass that predicts.
 
-Only the finer feature maps are used. They show how an image was made: modality, stain, scanner, noise. The deepest maps
-have far more channels, and told foreign images apart less well (`benchmarks/unlike.py`).
+Features are in two groups. Those of the fine maps show how an image was made: stain, scanner, noise. Those of the
+coarse maps show what is on it. Each group alone misses foreign images that the other one finds
+(`benchmarks/unlike.py`).
 """
 
 import numpy as np
@@ -13,8 +14,8 @@ from napari_medseg.networks.ensemble import Ensemble
 
 MAX_POSITIONS = 4096
 """Means are taken over about this many positions of a feature map at most: more cost time and change little."""
-MAX_STRIDE = 8
-"""Feature maps that are coarser than this, in pixels of the plane, are left out."""
+FINE_STRIDE = 8
+"""Largest distance of the positions of a fine feature map, in pixels of the plane."""
 
 
 class FeaturePool:
@@ -37,6 +38,8 @@ class FeaturePool:
         encoder = find_encoder(network)
         if encoder is None:
             raise ValueError(f"{type(network).__name__} has no encoder")
+        self.n_fine = 0
+        """Number of features of the fine maps, which come first; 0 before the first plane."""
         self._pooled: list[Tensor] = []
         self._handle = encoder.register_forward_hook(self._add)
 
@@ -52,8 +55,10 @@ class FeaturePool:
         self._handle.remove()
 
     def _add(self, encoder: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
-        if maps := _list_fine_maps(output, inputs[0].shape[-2]):
-            self._pooled.append(pool_feature_maps(maps))
+        groups = [pool_feature_maps(maps) for maps in _group_maps(output, inputs[0].shape[-2]) if maps]
+        if groups:
+            self.n_fine = groups[0].shape[1]
+            self._pooled.append(torch.cat(groups, dim=1))
 
 
 def find_encoder(network: nn.Module) -> nn.Module | None:
@@ -87,8 +92,12 @@ def pool_feature_maps(maps: list[Tensor]) -> Tensor:
     return torch.cat([*means, *deviations], dim=1)
 
 
-def _list_fine_maps(output: object, height: int) -> list[Tensor]:
-    """Return the maps in the output of an encoder (a list, a dictionary or a tensor) of planes with this height."""
+def _group_maps(output: object, height: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the fine and the coarse maps that an encoder makes of planes with this height.
+
+    The output of an encoder is a list, a dictionary or one tensor.
+    """
     values = output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else [output]
     maps = [value for value in values if isinstance(value, Tensor) and value.ndim == 4 and value.numel()]
-    return [value for value in maps if value.shape[-2] * MAX_STRIDE >= height] or maps
+    fine = [value for value in maps if value.shape[-2] * FINE_STRIDE >= height]
+    return fine, [value for value in maps if value.shape[-2] * FINE_STRIDE < height]

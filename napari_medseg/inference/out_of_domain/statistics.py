@@ -1,7 +1,7 @@
-"""Statistics of the features of training images: one Gaussian per source, kept beside the weights of a version."""
+"""Statistics of the features of training images: Gaussians by source, kept beside the weights of a version."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,39 +15,52 @@ from napari_medseg.core.model_card import DOMAIN_FILE, DomainCheck, ModelCard
 
 Features = NDArray[np.float64]
 
+MAX_PLANES = 64
+"""At most so many planes of a volume are measured, evenly spread."""
+
 
 @dataclass(frozen=True, eq=False)
-class SourceGaussian:
-    """A Gaussian with the largest directions of its covariance; all other directions have one variance.
+class SourceGaussians:
+    """One Gaussian per source in a group of features; all have one covariance (Lee et al., NeurIPS 2018).
 
-    This is probabilistic PCA (Tipping and Bishop 1999): far smaller than a covariance matrix, and never singular.
+    Of the covariance the largest directions are kept, and all others have one variance: probabilistic PCA (Tipping and
+    Bishop 1999). This is far smaller than a matrix, and never singular.
 
     Parameters
     ----------
-    mean
-        (features,).
+    offset, scale
+        (features,); features are standardised with them first.
+    means
+        (sources, features), standardised.
     directions, variances
         Orthonormal rows (k, features), and the variance along each (k,).
     rest_variance
         Variance along every other direction.
     """
 
-    mean: Features
+    offset: Features
+    scale: Features
+    means: Features
     directions: Features
     variances: Features
     rest_variance: float
 
     def measure_distances(self, features: Features) -> Features:
-        """Return the Mahalanobis distance (n,) of each row of standardised features (n, features)."""
-        centred = features - self.mean
+        """Return the Mahalanobis distance (n,) of rows of features (n, features) from the nearest source."""
+        standardised = (features - self.offset) / self.scale
+        centred = standardised[:, np.newaxis] - self.means
         along = centred @ self.directions.T
-        rest = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0.0) / self.rest_variance
-        distances: Features = np.sqrt(rest + (along**2 / self.variances).sum(axis=1))
+        rest = np.maximum((centred**2).sum(axis=2) - (along**2).sum(axis=2), 0.0) / self.rest_variance
+        distances: Features = np.sqrt(rest + (along**2 / self.variances).sum(axis=2)).min(axis=1)
         return distances
 
-    def divide_distances(self, unit: float) -> "SourceGaussian":
-        """Return the Gaussian with which all distances are divided by `unit`."""
+    def divide_distances(self, unit: float) -> "SourceGaussians":
+        """Return the Gaussians with which all distances are divided by `unit`."""
         return replace(self, variances=self.variances * unit**2, rest_variance=self.rest_variance * unit**2)
+
+
+Generation = tuple[SourceGaussians, ...]
+"""Gaussians of each group of features, in their order: what one training has seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,25 +69,25 @@ class DomainStatistics:
 
     Parameters
     ----------
-    offset, scale
-        (features,); features are standardised with them first.
-    gaussians
-        One per source of training images; the nearest one counts (Lee et al., A simple unified framework for detecting
-        out-of-distribution samples, NeurIPS 2018).
+    generations
+        Of the version itself and of those that it comes from. An image is known if one of them knows it.
     threshold
         Distance above which an image is unlike the training images. Distances are in units of that which most images
         of the training sources do not exceed, so it is usually 1.
     """
 
-    offset: Features
-    scale: Features
-    gaussians: tuple[SourceGaussian, ...]
+    generations: tuple[Generation, ...]
     threshold: float = 1.0
 
+    @property
+    def n_features(self) -> int:
+        """Number of features of one image."""
+        return sum(len(group.offset) for group in self.generations[0])
+
     def measure_distances(self, features: NDArray[np.floating]) -> Features:
-        """Return the distance (n,) of rows of features (n, features) from the nearest source."""
-        standardised = (features.astype(np.float64) - self.offset) / self.scale
-        distances: Features = np.min([one.measure_distances(standardised) for one in self.gaussians], axis=0)
+        """Return the distance (n,) of rows of features (n, features): the largest over the groups of features."""
+        rows = features.astype(np.float64)
+        distances: Features = np.min([_measure_generation(one, rows) for one in self.generations], axis=0)
         return distances
 
     def measure_image(self, features: NDArray[np.floating]) -> float | None:
@@ -83,30 +96,47 @@ class DomainStatistics:
         It is the median over the planes or tiles (n, features) of the image: one odd slice does not make it foreign.
         `None` without planes, or if a network with other features made them.
         """
-        if not len(features) or features.shape[1] != len(self.offset):
+        if not len(features) or features.shape[1] != self.n_features:
             return None
-        return float(np.median(self.measure_distances(features))) / self.threshold
+        step = -(-len(features) // MAX_PLANES)
+        return float(np.median(self.measure_distances(features[::step]))) / self.threshold
 
     def encode(self) -> bytes:
-        """Return the statistics, without the threshold, as a safetensors file in float32."""
-        arrays = {"offset": self.offset, "scale": self.scale}
-        for number, one in enumerate(self.gaussians):
-            arrays |= {f"{number}.mean": one.mean, f"{number}.directions": one.directions}
-            arrays |= {f"{number}.variances": one.variances, f"{number}.rest": np.array([one.rest_variance])}
-        small = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-        return save(small)
+        """Return the statistics, without the threshold, as a safetensors file in float32 and float16."""
+        arrays = {
+            f"{generation}.{group}.{part}": _encode_part(part, getattr(gaussians, part))
+            for generation, groups in enumerate(self.generations)
+            for group, gaussians in enumerate(groups)
+            for part in _PARTS
+        }
+        return save(arrays)
 
     @classmethod
     def decode(cls, data: bytes, threshold: float) -> "DomainStatistics":
-        """Rebuild statistics from the bytes of `encode`; raise `SafetensorError` or `KeyError` if they are no such."""
+        """Rebuild statistics from the bytes of `encode`; raise `SafetensorError` or `ValueError` if they are none."""
         arrays = {name: array.astype(np.float64) for name, array in load(data).items()}
-        n_gaussians = sum(name.endswith(".mean") for name in arrays)
-        parts = ("mean", "directions", "variances", "rest")
-        found = [[arrays[f"{number}.{part}"] for part in parts] for number in range(n_gaussians)]
-        gaussians = tuple(SourceGaussian(mean, along, var, float(rest[0])) for mean, along, var, rest in found)
-        if not gaussians:
-            raise KeyError("0.mean")
-        return cls(arrays["offset"], arrays["scale"], gaussians, threshold)
+        places = sorted({(int(first), int(second)) for first, second, _ in (name.split(".") for name in arrays)})
+        if not places:
+            raise ValueError("it holds no statistics")
+        generations: list[list[SourceGaussians]] = [[] for _ in range(places[-1][0] + 1)]
+        for generation, group in places:
+            *values, rest = (arrays[f"{generation}.{group}.{part}"] for part in _PARTS)
+            generations[generation].append(SourceGaussians(*values, rest.item()))
+        return cls(tuple(map(tuple, generations)), threshold)
+
+
+_PARTS = tuple(part.name for part in fields(SourceGaussians))
+
+
+def _encode_part(part: str, value: Features | float) -> NDArray[np.floating]:
+    precision = np.float16 if part == "directions" else np.float32  # the directions are most of the file
+    return np.ascontiguousarray(np.atleast_1d(value), precision)
+
+
+def _measure_generation(groups: Generation, rows: Features) -> Features:
+    parts = np.split(rows, np.cumsum([len(group.offset) for group in groups])[:-1], axis=1)
+    distances: Features = np.max([group.measure_distances(part) for group, part in zip(groups, parts, strict=True)], 0)
+    return distances
 
 
 def write_statistics(statistics: DomainStatistics, folder: Path) -> str:
