@@ -127,6 +127,7 @@ class Calibration(_Frozen):
     temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
     ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
     ece_uncorrected: float | None = Field(None, description="the same without the temperature")
+    ece_by_source: dict[str, float] = Field({}, description="with the temperature, on the hold-out of each source")
     n_images: int = Field(0, description="number of hold-out images")
     pixels: Literal["all", "labelled"] = Field(
         "all", description="measured over all pixels, or over those that the model or the reference labels"

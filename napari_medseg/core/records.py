@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-
 UNLIKE = "unlike the images this model learnt from"
 """What is said of an image whose distance from the training images is above 1."""
 

@@ -143,7 +143,7 @@ def finish_run(setup: TrainingSetup, progress: TrainingProgress, base: BaseScore
     old = base.scores
     new = exclude_absent_labels(evaluator.scores[: len(old)], list_absent_labels(old))
     card = write_hold_out_results(evaluator, card, _choose_temperature(setup, network, card, request), setup.run_dir)
-    card = describe_run(setup, network, card, predictor.roi_predictor)
+    card = describe_run(setup, predictor.roi_predictor)
     reliability = measure_reliability(setup, network, card, evaluator)
     last = Finished(
         progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.time_budget.elapsed_s()

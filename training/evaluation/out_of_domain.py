@@ -33,7 +33,7 @@ from training.data.sample_reader import SampleReader
 from training.evaluation.known_features import KnownFeatures, collect_features, map_groups, thin_items
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
-from training.run_setup import TrainingSetup, split_by_role
+from training.run_setup import WINDOWS_PER_CT, TrainingSetup, split_by_role
 
 KNOWN_SHARE = 0.97
 """Share of the known images that are not flagged: the threshold is this quantile of their distances."""
@@ -160,13 +160,13 @@ def describe_domain(
     return card
 
 
-def describe_run(
-    setup: TrainingSetup, network: nn.Module, card: ModelCard, roi_predictor: Predictor | None
-) -> ModelCard:
+def describe_run(setup: TrainingSetup, roi_predictor: Predictor | None) -> ModelCard:
     """Fit the statistics of the version that a run has made, from its training, replayed and validation images.
 
     With a time budget, at most `BUDGET_SHARE` of it is spent.
     """
+    network, card = load_version(setup.run_dir)  # as it is saved: kernels are rounded to fp16
+    network.to(setup.learner.device)
     reader = SampleReader(setup.run_dir, card, setup.task, setup.recipe.run.seed, roi_predictor)
     validation = [reader.read_image(item) for item in thin_items(setup.split.validate)]
     images = [*setup.batches.train, *setup.batches.replay, *validation]
@@ -208,7 +208,7 @@ def describe_version(folder: Path, run_dir: Path) -> ModelCard:
     roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), CPU)
     reader = SampleReader(run_dir, card, snapshot.task_definition, recipe.run.seed, roi_predictor)
     items = thin_items([*split.train, *split.replay, *split.validate])
-    images = [reader.read_image(item, n_windows=1) for item in items]
+    images = [reader.read_image(item, WINDOWS_PER_CT) for item in items]
     known = collect_features(network, images, map_groups(items))
     parent, _ = load_statistics(run_dir / recipe.run.base, read_card(run_dir / recipe.run.base / CARD_FILE))
     return describe_domain(network, card, known, folder, parent)

@@ -59,11 +59,11 @@ def _name_missing_side(labels: NDArray[Any], task: Task, image: Image) -> str:
 
 def _shows_whole_chest(image: Image) -> bool:
     is_volume = len(image.spatial_axes) == 3 and image.spatial_shape[0] >= MIN_SLICES
-    return is_volume or image.acquisition.modality in _FILMS
+    return is_volume or image.modality in _FILMS
 
 
 def _explain_missing_lungs(image: Image) -> str:
-    if image.acquisition.modality in _FILMS:
+    if image.modality in _FILMS:
         return "no lung was found: suspicious for an X-ray of the chest"
     if image.units != "HU":
         return "no lung was found: suspicious for a volume" if _shows_whole_chest(image) else ""

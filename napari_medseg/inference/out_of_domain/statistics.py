@@ -120,8 +120,10 @@ class DomainStatistics:
             raise ValueError("it holds no statistics")
         generations: list[list[SourceGaussians]] = [[] for _ in range(places[-1][0] + 1)]
         for generation, group in places:
-            *values, rest = (arrays[f"{generation}.{group}.{part}"] for part in _PARTS)
-            generations[generation].append(SourceGaussians(*values, rest.item()))
+            offset, scale, means, directions, variances, rest = (
+                arrays[f"{generation}.{group}.{part}"] for part in _PARTS
+            )
+            generations[generation].append(SourceGaussians(offset, scale, means, directions, variances, rest.item()))
         return cls(tuple(map(tuple, generations)), threshold)
 
 

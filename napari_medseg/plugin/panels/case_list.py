@@ -19,8 +19,8 @@ HEIGHT_PX = 150
 THUMBNAIL_PX = 28
 STATE_MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
 UNSURE_TOOLTIP = (
-    "Uncertainty of the model on this case. Images that are unlike those it learnt from come first, then the cases with "
-    "the highest uncertainty per minute of work"
+    "Uncertainty of the model on this case. Images that are unlike those it learnt from come first, then the cases "
+    "with the highest uncertainty per minute of work"
 )
 STATE_COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
 
