@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medseg.inference.accumulator import (
-    PredictionAccumulator,
+from napari_medseg.inference.accumulator import PredictionAccumulator, compute_uncertainty, convert_to_percent
+from napari_medseg.inference.case_uncertainty import (
     PixelSums,
     compute_case_uncertainty,
     compute_error_share,
-    compute_uncertainty,
-    convert_to_percent,
     sum_sampled_uncertainty,
 )
 from napari_medseg.inference.preprocess import PreparedImage

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.inference.accumulator import compute_error_share, merge_foreground_classes
+from napari_medseg.inference.accumulator import merge_foreground_classes
+from napari_medseg.inference.case_uncertainty import compute_error_share
 from napari_medseg.inference.preprocess import PreparedImage
 from training.data.dataset import LabelledPlane
 
