@@ -259,7 +259,7 @@ def check_version_folder(card: ModelCard, folder: Path) -> None:
 
 
 def copy_version(card: ModelCard, folder: Path, target: Path, more_files: Sequence[str] = ()) -> None:
-    """Copy the weights in a folder and, where they exist, `OPTIONAL_FILES` and `more_files`; write `card` beside them."""
+    """Copy the weights in a folder and, where they exist, `OPTIONAL_FILES` and `more_files`; write `card`."""
     target.mkdir(parents=True)
     shutil.copyfile(folder / WEIGHTS_FILE, target / WEIGHTS_FILE)
     for name in (*OPTIONAL_FILES, *more_files):
