@@ -78,7 +78,7 @@ def _explain_missing_nuclei(image: Image) -> str:
     share = float(np.mean([_measure_tissue(plane) for plane in planes]))
     if share < MIN_TISSUE_SHARE:
         return ""
-    return f"no nucleus was found, although {share:.0%} of the image is not empty: suspicious for stained tissue"
+    return f"no nucleus was found, although tissue covers {share:.0%} of the image: suspicious"
 
 
 def _spread_planes(pixels: NDArray[Any], n_spatial: int) -> NDArray[Any]:
