@@ -47,7 +47,7 @@ class PredictionResult:
     labels
         uint8 or uint16 on the image's grid, (y, x) or (z, y, x); uint32 object numbers from a model of instances.
     uncertainty
-        Expected share of wrong labels, in [0, 1].
+        Orders cases by their expected error, in [0, 1]; see `inference.case_uncertainty`.
     uncertainty_map
         uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` if not requested.
     seconds
