@@ -61,7 +61,7 @@ def collect_features(
     network
         In evaluation mode, on any device.
     images
-        At most `MAX_PLANES_PER_SOURCE` planes of each source are used. Of a CT in HU, other grey windows count too.
+        At most `MAX_PLANES_PER_SOURCE` planes of each source are used.
     group_of
         Group of each image by its name.
     limit_s
@@ -105,9 +105,7 @@ def _choose_planes(images: Sequence[LabelledImage], group_of: Mapping[str, str])
     for image in images:
         group, mine = group_of.get(image.name, image.name), by_source[image.source]
         for number in spread_indices(len(image.planes), MAX_PLANES_PER_IMAGE):
-            views = image.planes[number].views
-            seen = {0, len(mine) % len(views)}  # as it is predicted, and sometimes another window
-            mine += [_KnownPlane(views[view], image.source, group) for view in seen]
+            mine.append(_KnownPlane(image.planes[number].views[0], image.source, group))  # as it is predicted
     return [
         planes[index] for planes in by_source.values() for index in spread_indices(len(planes), MAX_PLANES_PER_SOURCE)
     ]

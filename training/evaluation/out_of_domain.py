@@ -33,7 +33,7 @@ from training.data.sample_reader import SampleReader
 from training.evaluation.known_features import KnownFeatures, collect_features, map_groups, thin_items
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
-from training.run_setup import WINDOWS_PER_CT, TrainingSetup, split_by_role
+from training.run_setup import TrainingSetup, split_by_role
 
 KNOWN_SHARE = 0.97
 """Share of the known images that are not flagged: the threshold is this quantile of their distances."""
@@ -100,7 +100,9 @@ def _measure_units(known: KnownFeatures) -> _Units | None:
             others = fit_gaussians(known.features[~mine, columns], known.sources[~mine])
             if others is not None:
                 unseen[mine, number] = others.measure_distances(known.features[mine, columns])
-    measured = unseen[np.isfinite(unseen).all(axis=1)]
+    is_measured = np.isfinite(unseen).all(axis=1)
+    honest = is_measured & _has_other_groups(known)
+    measured = unseen[honest if np.count_nonzero(honest) >= MIN_PLANES else is_measured]
     if len(measured) < MIN_PLANES:
         return None
     units = np.quantile(measured, KNOWN_SHARE, axis=0)
@@ -208,7 +210,7 @@ def describe_version(folder: Path, run_dir: Path) -> ModelCard:
     roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), CPU)
     reader = SampleReader(run_dir, card, snapshot.task_definition, recipe.run.seed, roi_predictor)
     items = thin_items([*split.train, *split.replay, *split.validate])
-    images = [reader.read_image(item, WINDOWS_PER_CT) for item in items]
+    images = [reader.read_image(item) for item in items]
     known = collect_features(network, images, map_groups(items))
     parent, _ = load_statistics(run_dir / recipe.run.base, read_card(run_dir / recipe.run.base / CARD_FILE))
     return describe_domain(network, card, known, folder, parent)
@@ -228,6 +230,12 @@ def _assign_folds(known: KnownFeatures) -> NDArray[np.int64]:
         else:
             folds[mine] = np.arange(len(mine)) * N_FOLDS // len(mine)
     return folds
+
+
+def _has_other_groups(known: KnownFeatures) -> NDArray[np.bool_]:
+    """Return whether the source of each plane (n,) has several groups: one patient says nothing about the next one."""
+    several = {name for name in np.unique(known.sources) if len(np.unique(known.groups[known.sources == name])) > 1}
+    return np.isin(known.sources, sorted(several))
 
 
 def _compute_shrinkage(centred: Features) -> tuple[float, float]:
