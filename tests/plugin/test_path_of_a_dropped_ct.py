@@ -18,7 +18,7 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
-MAX_FILES = 42
+MAX_FILES = 45
 """30 before values of DICOM (unit, padding), groups, and the prediction of other cases got files of their own; 35 until
 drafts were prepared in a thread, and slabs and labels kept the memory of reading low; 38 before
 networks were built without memory first; 39 before the features of the encoder were pooled, the uncertainty of a case
