@@ -31,6 +31,7 @@ from napari_medseg.core.formats.gantry_tilt import straighten as straighten_seri
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
+from napari_medseg.core.records import UNLIKE, is_unlike
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import assess_task_fit, check_axes_fit_task, describe_import
 from napari_medseg.workflow.output.image_names import ImageNamer, make_namer
@@ -145,6 +146,8 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
         "labels": str(target),
         "seconds": round(result.seconds, 3),
         "uncertainty": round(result.uncertainty, 5),
+        "domain_distance": None if result.domain_distance is None else round(result.domain_distance, 3),
+        "unlike": is_unlike(result.domain_distance),
         "sizes": {size.label.name: _describe_size(size) for size in sizes},
         "text": ", ".join(f"{size.label.name} {size.text}" for size in sizes),
         "notes": list(describe_import(image, task)),
@@ -170,6 +173,8 @@ def _describe_size(size: Measurement) -> dict[str, Any]:
 def _echo_result(written: Sequence[dict[str, Any]], skipped: Sequence[str], errors: Sequence[str]) -> None:
     for entry in written:
         echo(f"{entry['labels']}  {entry['text']}")
+        if entry["unlike"]:
+            echo(f"  ! {UNLIKE} ({entry['domain_distance']:.1f} times as far as most known images): check all of it")
         for note in entry["notes"]:
             echo(f"  note: {note}")
         for finding in entry["findings"]:

@@ -11,6 +11,7 @@ from napari_medseg.cli.options import (
     describe_identity,
     open_workspace,
 )
+from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.case_ranking import rank_undecided_cases
 from napari_medseg.workflow.cases import list_cases
 
@@ -32,6 +33,7 @@ def queue(
         entries = [
             {"case": row.case.id, "name": row.case.name, "state": row.state, "uncertainty": row.uncertainty}
             | {"group": row.case.group, "held_out": row.case.held_out}
+            | {"unlike": row.is_unlike, "domain_distance": row.prediction and row.prediction.domain_distance}
             | (describe_identity(row.case) if clear_names else {})
             for row in rows
         ]
@@ -40,6 +42,7 @@ def queue(
     for row in rows:
         unsure = "" if row.uncertainty is None else f"  uncertainty {row.uncertainty:.4f}"
         shown = f"{row.case.name}  {row.case.file_name}" if clear_names else row.case.name
-        echo(f"{shown}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}")
+        unlike = f"  ! {UNLIKE}" if row.is_unlike else ""
+        echo(f"{shown}  {row.state}{unsure}{'  hold-out' if row.case.held_out else ''}{unlike}")
     if not rows:
         echo("There is no undecided case.")

@@ -19,7 +19,10 @@ from napari_medseg.core.tasks.custom_task import CustomTask
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 WORST_CASE_FILE = "worst_case.png"
-"""The files in a version's folder; the figure of the worst case exists only if there was a hold-out."""
+DOMAIN_FILE = "out_of_domain.safetensors"
+OPTIONAL_FILES = (WORST_CASE_FILE, DOMAIN_FILE)
+"""The files in a version's folder. The figure of the worst case exists only if there was a hold-out, and the statistics
+of the training images only if the card has a `DomainCheck`."""
 
 IMAGENET_WEIGHTS, RANDOM_WEIGHTS = "imagenet", "none"
 WEIGHT_SOURCES_TEXT = (
@@ -127,6 +130,7 @@ class Calibration(_Frozen):
     temperature: float = Field(1.0, gt=0, description="logits are divided by it; fitted on validation images")
     ece: float | None = Field(None, description="expected calibration error on the hold-out with it, 15 bins")
     ece_uncorrected: float | None = Field(None, description="the same without the temperature")
+    ece_by_source: dict[str, float] = Field({}, description="with the temperature, on the hold-out of each source")
     n_images: int = Field(0, description="number of hold-out images")
     pixels: Literal["all", "labelled"] = Field(
         "all", description="measured over all pixels, or over those that the model or the reference labels"
@@ -136,6 +140,19 @@ class Calibration(_Frozen):
     def applied_temperature(self) -> float:
         """The temperature, or 1 if it was fitted on pixels that the reference chose."""
         return self.temperature if self.pixels == "all" else 1.0
+
+
+class DomainCheck(_Frozen):
+    """How images that are unlike the training images are recognised; the statistics are in `DOMAIN_FILE`."""
+
+    statistics_sha256: str
+    threshold: float = Field(
+        1.0, gt=0, description="distance above which an image is unlike the training images; 1: see known_share"
+    )
+    n_planes: int = Field(0, description="planes of training and validation images that the statistics describe")
+    known_share: float = Field(
+        0.0, ge=0, le=1, description="share of them within distance 1, each measured without its own group"
+    )
 
 
 class Lineage(_Frozen):
@@ -168,6 +185,7 @@ class ModelCard(_Frozen):
     training_data: list[DataSource] = []
     hold_out: list[Score] = []
     calibration: Calibration = Calibration()
+    domain: DomainCheck | None = Field(None, description="none on the cards of older versions")
     weaknesses: list[str] = []
     amendments: list[str] = Field([], description="what was corrected on the card after its publication, and when")
     lineage: Lineage = Lineage()
@@ -244,10 +262,10 @@ def check_version_folder(card: ModelCard, folder: Path) -> None:
 
 
 def copy_version(card: ModelCard, folder: Path, target: Path, more_files: Sequence[str] = ()) -> None:
-    """Copy the weights in a folder, the worst case and `more_files` where they exist, and write `card` beside them."""
+    """Copy the weights in a folder and, where they exist, `OPTIONAL_FILES` and `more_files`; write `card`."""
     target.mkdir(parents=True)
     shutil.copyfile(folder / WEIGHTS_FILE, target / WEIGHTS_FILE)
-    for name in (WORST_CASE_FILE, *more_files):
+    for name in (*OPTIONAL_FILES, *more_files):
         if (folder / name).exists():
             shutil.copyfile(folder / name, target / name)
     write_card(card, target / CARD_FILE)

@@ -4,6 +4,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+UNLIKE = "unlike the images this model learnt from"
+"""What is said of an image whose distance from the training images is above 1."""
+
+
+def is_unlike(domain_distance: float | None) -> bool:
+    """Whether an image at this distance from the training images is unlike them; `None` is unknown."""
+    return domain_distance is not None and domain_distance > 1.0
+
 
 class ReviewState(StrEnum):
     """State of one person's review of a case."""
@@ -67,6 +75,7 @@ class Prediction:
     """Labels by one model version for one case; files are relative to the project folder.
 
     `field_file` holds the labels of the region of interest, predicted by `field_model`; both may be empty.
+    `domain_distance` is as in `PredictionResult`; `remark` says what is suspicious about the labels, or is empty.
     """
 
     id: int
@@ -79,6 +88,13 @@ class Prediction:
     created: str
     field_file: str = ""
     field_model: str = ""
+    domain_distance: float | None = None
+    remark: str = ""
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether the image is unlike the images that the model learnt from."""
+        return is_unlike(self.domain_distance)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Convert network output to labels and uncertainty on the image's grid, one batch or band of rows at a time.
 
-Uncertainty of a voxel: probability that another label is right. Uncertainty of a case: expected share of wrong labels.
+Uncertainty of a voxel: probability that another label is right. Uncertainty of a case: see `case_uncertainty`.
 """
 
 from dataclasses import replace
@@ -11,14 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_medseg.inference.case_uncertainty import PixelSums, compute_case_uncertainty, sum_sampled_uncertainty
 from napari_medseg.inference.preprocess import PreparedImage, restore, restore_plane_labels
 from napari_medseg.inference.watershed import CORE_DEPTH
-
-UNCERTAINTY_SAMPLE_STEP = 2
-"""The uncertainty of a case is computed from every second row and column: a quarter of the work, the same mean."""
-
-MIN_FOREGROUND_SHARE = 0.01
-"""Minimum share of labelled voxels in the denominator, so that the uncertainty of an empty case is defined."""
 
 
 class LogitsObserver(Protocol):
@@ -73,13 +68,13 @@ class PredictionAccumulator:
         self.labels: NDArray[np.uint8 | np.uint16] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
         self.depth: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_depth else None
         self.uncertainty_map: NDArray[np.uint8] | None = np.zeros(shape, np.uint8) if with_uncertainty_map else None
-        self._uncertainty_sums = np.zeros((shape[0], 3))
+        self._uncertainty_sums = np.zeros((shape[0], len(PixelSums._fields)))
 
     @property
     def uncertainty(self) -> float:
         """Uncertainty of the whole case; see `compute_case_uncertainty`."""
-        uncertainty_sum, labelled, voxels = self._uncertainty_sums.sum(axis=0)
-        return compute_case_uncertainty(float(uncertainty_sum), int(labelled), int(voxels))
+        sums = PixelSums(*self._uncertainty_sums.sum(axis=0).tolist())
+        return compute_case_uncertainty(sums, with_objects=self.depth is not None)
 
     def put_plane(self, plane: int, logits: Tensor, prepared: PreparedImage) -> None:
         """Take the logits of one whole plane.
@@ -196,34 +191,6 @@ def compute_uncertainty(logits: Tensor) -> Tensor:
         float32 (n, h, w) in [0, 1 - 1 / classes].
     """
     return 1.0 - torch.softmax(logits.float(), dim=1).amax(dim=1)
-
-
-def sum_sampled_uncertainty(logits: Tensor, measured: Tensor | None = None) -> tuple[float, int, int]:
-    """Sum the uncertainty of every second row and column of logits (n, classes, h, w).
-
-    Pixels that are False in `measured` (h, w) are left out.
-
-    Returns
-    -------
-    uncertainty_sum, labelled, voxels
-        Sum of `compute_uncertainty` over the sampled pixels, how many of them have a label, and how many they are.
-    """
-    sample = logits[..., ::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].float()
-    labelled = sample[:, 1:].amax(dim=1) > sample[:, 0]
-    uncertainty = compute_uncertainty(sample)
-    if measured is not None:
-        counted = measured[::UNCERTAINTY_SAMPLE_STEP, ::UNCERTAINTY_SAMPLE_STEP].to(sample.device)
-        uncertainty, labelled = uncertainty[:, counted], labelled[:, counted]
-    return float(uncertainty.sum()), int(labelled.sum()), labelled.numel()
-
-
-def compute_case_uncertainty(uncertainty_sum: float, labelled: int, voxels: int) -> float:
-    """Return the expected number of wrong voxels, divided by the labelled and wrong voxels, in [0, 1).
-
-    If the model is calibrated, this is about the share of the labels that a person must correct. It also ranks very
-    uncertain cases.
-    """
-    return uncertainty_sum / (uncertainty_sum + max(labelled, MIN_FOREGROUND_SHARE * voxels, 1.0))
 
 
 def convert_to_percent(uncertainty: Tensor) -> NDArray[np.uint8]:

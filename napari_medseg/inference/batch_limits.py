@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.preprocess import compute_plane_shape, get_planes_shape
 from napari_medseg.inference.tiling import ALIGNMENT_PX
 
 SMALLEST_TILE_PX = 128
@@ -37,6 +40,13 @@ DEVICE_LIMITS = {
     "cuda": BatchLimits(batch_px=8_000_000, max_untiled_px=9_000_000, tile_px=2048, overlap_px=112),
     "mps": BatchLimits(batch_px=2_200_000, max_untiled_px=4_200_000, tile_px=1536, overlap_px=112),
 }
+
+
+def count_planes_per_batch(image: Image, card: ModelCard, limits: BatchLimits) -> int:
+    """Return the number of an image's planes per batch; at least 1, also for very large planes."""
+    _, *native = get_planes_shape(image)
+    height, width = compute_plane_shape((native[0], native[1]), card.preprocessing)
+    return max(1, limits.batch_px // (height * width))
 
 
 def reduce_limits(limits: BatchLimits, n_planes: int, height: int, width: int) -> tuple[BatchLimits, str] | None:

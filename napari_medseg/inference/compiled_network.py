@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_medseg.core.errors import get_reason, is_out_of_memory
 from napari_medseg.inference.device import CPU, can_fall_back, free_cached_memory
+from napari_medseg.inference.out_of_domain.features import FeaturePool, find_encoder
 from napari_medseg.networks.precision import choose_autocast_dtype, choose_memory_format
 
 FAILURES = (RuntimeError, MemoryError, TypeError, AssertionError)
@@ -28,15 +29,20 @@ class CompiledNetwork:
         Device of the computation.
     dtype
         Type of the computation with autocast; `None` for fp32.
+    with_features
+        Whether `take_features` is used.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, network: nn.Module, device: torch.device, dtype: torch.dtype | None, with_features: bool = False
+    ) -> None:
         self._device = device
         self._dtype = dtype
         twin = fuse_conv_bn(network).to(device)
         self._memory_format = choose_memory_format(device)
         twin.to(memory_format=self._memory_format)  # type: ignore[call-overload]
         self._network = twin
+        self._pool = FeaturePool(twin) if with_features and find_encoder(twin) is not None else None
 
     def compute_logits(self, planes: NDArray[np.float32]) -> Tensor:
         """Run planes through the network.
@@ -62,8 +68,14 @@ class CompiledNetwork:
             answer: Tensor = self._network(batch.to(self._device))
             return answer.float().contiguous()
 
+    def take_features(self) -> NDArray[np.float32]:
+        """Return the features (n, features) of the planes and tiles since the last call; see `FeaturePool`."""
+        return np.zeros((0, 0), np.float32) if self._pool is None else self._pool.take()
 
-def compile_network(network: nn.Module, device: torch.device, precision: str) -> tuple[CompiledNetwork, str]:
+
+def compile_network(
+    network: nn.Module, device: torch.device, precision: str, with_features: bool = False
+) -> tuple[CompiledNetwork, str]:
     """Return a copy of a network on a device and an empty text; if a GPU fails, the copy on the CPU and the reason.
 
     Parameters
@@ -72,15 +84,17 @@ def compile_network(network: nn.Module, device: torch.device, precision: str) ->
         As in `CompiledNetwork`.
     precision
         That of the model card.
+    with_features
+        As in `CompiledNetwork`.
     """
     try:
-        return CompiledNetwork(network, device, choose_autocast_dtype(device, precision)), ""
+        return CompiledNetwork(network, device, choose_autocast_dtype(device, precision), with_features), ""
     except FAILURES as error:
         if not can_fall_back(error, device):
             raise
         reason = "its memory is too small for the model" if is_out_of_memory(error) else get_reason(error)
     free_cached_memory(device)  # here, because the error references the tensors
-    return CompiledNetwork(network, CPU, choose_autocast_dtype(CPU, precision)), reason
+    return CompiledNetwork(network, CPU, choose_autocast_dtype(CPU, precision), with_features), reason
 
 
 def fuse_conv_bn(network: nn.Module) -> nn.Module:

@@ -52,7 +52,7 @@ class PredictionResult:
     labels
         uint8 or uint16 on the image's grid, (y, x) or (z, y, x); uint32 object numbers from a model of instances.
     uncertainty
-        Expected share of wrong labels, in [0, 1].
+        Orders cases by their expected error, in [0, 1]; see `inference.case_uncertainty`.
     uncertainty_map
         uint8 per cent on the same grid: probability that the voxel's label is wrong; `None` if not requested.
     seconds
@@ -62,6 +62,8 @@ class PredictionResult:
     roi
         uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` if the
         model predicts in the whole image.
+    domain_distance
+        Distance from the training images; above 1 the image is unlike them. `None` if the version has no statistics.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
@@ -70,6 +72,7 @@ class PredictionResult:
     seconds: float
     device: str
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
+    domain_distance: float | None = None
 
 
 PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.accumulator import LogitsObserver, PredictionAccumulator, RowBlender
-from napari_medseg.inference.batch_limits import DEVICE_LIMITS, BatchLimits, get_longest_side, reduce_limits
+from napari_medseg.inference.batch_limits import (
+    DEVICE_LIMITS,
+    BatchLimits,
+    count_planes_per_batch,
+    get_longest_side,
+    reduce_limits,
+)
 from napari_medseg.inference.compiled_network import FAILURES, compile_network
 from napari_medseg.inference.device import CPU, can_fall_back, choose_device, describe_device, free_cached_memory
 from napari_medseg.inference.events import (
@@ -28,8 +35,9 @@ from napari_medseg.inference.events import (
     PredictionTimer,
     get_result,
 )
+from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, load_statistics
 from napari_medseg.inference.postprocess import apply_postprocessing_step
-from napari_medseg.inference.preprocess import PreparedImage, compute_plane_shape, get_planes_shape, prepare
+from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
@@ -56,6 +64,8 @@ class Predictor:
         Batch and tile sizes; `None` for the defaults of the device.
     roi_predictor
         Predicts the region of interest (ROI) that the card names; `None` to predict in the whole image.
+    domain
+        Statistics of the training images; `None` if images that are unlike them are not to be recognised.
 
     Notes
     -----
@@ -70,15 +80,17 @@ class Predictor:
         device: str | torch.device | None = None,
         limits: BatchLimits | None = None,
         roi_predictor: "Predictor | None" = None,
+        domain: DomainStatistics | None = None,
     ) -> None:
         self.card = card
+        self.domain = domain
         self.roi_predictor = roi_predictor if card.field is not None else None
         self.device = choose_device(device)
         self.limits = limits or DEVICE_LIMITS[self.device.type]
         self.fell_back_at: float | None = None
-        self._network = network
+        self._compile = partial(compile_network, network, precision=card.precision, with_features=domain is not None)
         self._notices: list[PredictionNotice] = []
-        self._compiled_network, failure = compile_network(network, self.device, card.precision)
+        self._compiled_network, failure = self._compile(self.device)
         if failure:
             self._notices.append(self._fall_back_to_cpu(failure))
 
@@ -86,14 +98,7 @@ class Predictor:
     def load(
         cls, folder: Path, device: str | torch.device | None = None, roi_folder: Path | None = None
     ) -> "Predictor":
-        """Load a version, and the version that predicts its region of interest.
-
-        Parameters
-        ----------
-        folder, device
-            Folder of the version; device as in the class.
-        roi_folder
-            Folder of the version that predicts the region of interest; not read if the model needs none.
+        """Load the version in a folder and, if it needs a region of interest, that in `roi_folder`, which finds it.
 
         Raises
         ------
@@ -102,7 +107,10 @@ class Predictor:
         """
         network, card = load_version(folder)
         roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
-        return cls(network, card, device, roi_predictor=roi_predictor)
+        domain, problem = load_statistics(folder, card)
+        predictor = cls(network, card, device, roi_predictor=roi_predictor, domain=domain)
+        predictor._notices += [_make_notice(problem)] if problem else []
+        return predictor
 
     @property
     def device_title(self) -> str:
@@ -156,9 +164,10 @@ class Predictor:
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
+        self._compiled_network.take_features()  # those of a prediction that was cancelled
         first = 0
         while first < shape[0]:
-            prepared = prepare(image, self.card, first, first + self._count_planes_per_batch(image))
+            prepared = prepare(image, self.card, first, first + count_planes_per_batch(image, self.card, self.limits))
             is_full, is_of_gpu, failure = False, False, ""  # handled below: in the block the error keeps the tensors
             try:
                 yield from self._predict_planes(prepared, first, accumulator, timer)
@@ -174,12 +183,6 @@ class Predictor:
             else:
                 first += len(prepared.planes)
         return accumulator
-
-    def _count_planes_per_batch(self, image: Image) -> int:
-        """Return the number of planes per batch; at least 1, also for very large planes."""
-        _, *native = get_planes_shape(image)
-        height, width = compute_plane_shape((native[0], native[1]), self.card.preprocessing)
-        return max(1, self.limits.batch_px // (height * width))
 
     def _predict_planes(
         self, prepared: PreparedImage, first: int, accumulator: PredictionAccumulator, timer: PredictionTimer
@@ -254,7 +257,7 @@ class Predictor:
         notice = _make_notice(f"{self.device_title} cannot predict ({reason}); the CPU goes on, more slowly.")
         free_cached_memory(self.device)
         self.device, self.limits, self.fell_back_at = CPU, DEVICE_LIMITS["cpu"], time.monotonic()
-        self._compiled_network, _ = compile_network(self._network, CPU, self.card.precision)
+        self._compiled_network, _ = self._compile(CPU)
         return notice
 
     def _postprocess(
@@ -276,7 +279,7 @@ class Predictor:
         for step in self.card.postprocessing:
             yield timer.make_progress(1, 1, step.name.replace("_", " "))
             apply_postprocessing_step(labels, step, image.spacing_mm)
-        uncertainty_map = accumulator.uncertainty_map
+        uncertainty_map, features = accumulator.uncertainty_map, self._compiled_network.take_features()
         yield PredictionResult(
             labels=labels,
             uncertainty=accumulator.uncertainty,
@@ -284,6 +287,7 @@ class Predictor:
             seconds=timer.elapsed_seconds,
             device=self.device_title,
             roi=roi,
+            domain_distance=None if self.domain is None else self.domain.measure_image(features),
         )
 
 

@@ -9,7 +9,8 @@ from napari_medseg.workflow.cases import CaseRow
 def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case | None:
     """Return the next case that is neither accepted nor rejected; `None` if there is none.
 
-    Predicted cases come first, sorted by uncertainty per expected minute of work; then the other cases in the order of
+    Predicted cases come first: those that are unlike the images that the model learnt from, because it may be wrong on
+    them without being unsure; then by uncertainty per expected minute of work. The other cases follow in the order of
     import. If `after` is undecided, the case after it is returned; otherwise the first case.
 
     Parameters
@@ -46,11 +47,11 @@ def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
     return None
 
 
-def _make_ranking_key(row: CaseRow) -> tuple[bool, float, int]:
-    """Sort by uncertainty per plane, assuming that each plane takes the same time to correct."""
+def _make_ranking_key(row: CaseRow) -> tuple[bool, bool, float, int]:
+    """Sort by uncertainty per plane, assuming that each plane takes the same time to correct; unlike images first."""
     if row.uncertainty is None:
-        return True, 0.0, row.case.id
-    return False, -row.uncertainty / _count_planes(row.case), row.case.id
+        return True, True, 0.0, row.case.id
+    return False, not row.is_unlike, -row.uncertainty / _count_planes(row.case), row.case.id
 
 
 def _count_planes(case: Case) -> int:

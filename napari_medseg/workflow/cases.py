@@ -44,6 +44,11 @@ class CaseRow:
         return None if self.prediction is None else self.prediction.uncertainty
 
     @property
+    def is_unlike(self) -> bool:
+        """Whether the image is unlike the images that the model of the newest prediction learnt from."""
+        return self.prediction is not None and self.prediction.is_unlike
+
+    @property
     def is_decided(self) -> bool:
         """Whether the case was accepted or rejected."""
         return self.state in ("accepted", "rejected")

@@ -19,6 +19,7 @@ from napari_medseg.core.project.review_region import ReviewRegion, write_review_
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.records import Case, Correction, ImportedMask, Prediction, Review, ReviewState, now
+from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
@@ -33,10 +34,14 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WrittenPrediction(PredictionResult):
-    """The result of a prediction whose labels are written already; `roi_file` is empty without a region of interest."""
+    """The result of a prediction whose labels are written already; `roi_file` is empty without a region of interest.
+
+    `remark` says what is suspicious about the labels, or is empty.
+    """
 
     stored: StoredLabels
     roi_file: str
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def predict(
         roi_folder=None if roi_model is None else ws.registry.get_folder(roi_model.id),
         probabilities_file=get_probabilities_path(folder, case, version, roi_name) if with_probabilities else None,
     )
-    return _write_predicted_labels(events, folder, case)
+    return _write_predicted_labels(events, folder, case, ws.tasks.get_task(case.task), image)
 
 
 def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model: str) -> Prediction:
@@ -108,6 +113,8 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             created=now(),
             field_file=written.roi_file,
             field_model="" if roi_model is None else roi_model.id,
+            domain_distance=result.domain_distance,
+            remark=written.remark,
         )
     )
 
@@ -233,16 +240,20 @@ def list_draft_cases(ws: Workspace) -> list[Case]:
     return [case for case, _ in drafts]
 
 
-def _write_predicted_labels(events: Iterator[PredictionEvent], folder: Path, case: Case) -> Iterator[PredictionEvent]:
+def _write_predicted_labels(
+    events: Iterator[PredictionEvent], folder: Path, case: Case, task: Task, image: Image
+) -> Iterator[PredictionEvent]:
     for event in events:
-        yield _write_result(folder, case, event) if isinstance(event, PredictionResult) else event
+        if isinstance(event, PredictionResult):
+            event = replace(_write_result(folder, case, event), remark=explain_absence(event.labels, task, image))
+        yield event
     evict_probabilities(folder)
 
 
 def _write_result(folder: Path, case: Case, result: PredictionResult) -> WrittenPrediction:
     """Write and hash the labels of a result; this takes half a second for a large image."""
     return WrittenPrediction(
-        **{part.name: getattr(result, part.name) for part in fields(result)},
+        **{part.name: getattr(result, part.name) for part in fields(PredictionResult)},
         stored=write_case_labels(folder, case, "prediction", result.labels),
         roi_file="" if result.roi is None else write_case_labels(folder, case, "field", result.roi).file,
     )

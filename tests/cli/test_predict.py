@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from dicom_files import write_series
 from workflow_phantoms import phantom
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import DomainCheck, write_card
+from napari_medseg.inference.out_of_domain.features import FeaturePool
+from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, SourceGaussians, write_statistics
+from napari_medseg.networks import load_version
 from napari_medseg.workflow.workspace import PACKAGE_DIR
 
 Call = Callable[..., tuple[int, str, str]]
@@ -147,3 +152,31 @@ def test_a_gpu_that_fails_is_a_notice_beside_the_json(medseg: Call, registry: Pa
     assert code == 0
     assert json.loads(out)["device"] == "CPU"
     assert "medseg: note: CUDA: Pretence 4090 cannot predict (CUDA error: unspecified launch failure)" in err
+
+
+def test_an_image_unlike_the_training_images_is_told_and_an_old_version_says_nothing(
+    medseg: Call, registry: Path, tmp_path: Path
+) -> None:
+    formats.write_image(tmp_path / "a.tif", phantom(1))
+    call = ("predict", tmp_path / "a.tif", "-o", tmp_path / "out", "--registry", registry, "--overwrite")
+    (entry,) = json.loads(medseg(*call, "--json")[1])["files"]
+    assert (entry["unlike"], entry["domain_distance"]) == (False, None)
+    assert "! unlike" not in medseg(*call)[1]
+    let_a_version_know_no_image(registry / "lungs-unet" / "77")
+    (entry,) = json.loads(medseg(*call, "--json")[1])["files"]
+    assert entry["unlike"]
+    assert entry["domain_distance"] > 1
+    assert "! unlike the images this model learnt from" in medseg(*call)[1]
+
+
+def let_a_version_know_no_image(folder: Path) -> None:
+    network, card = load_version(folder)
+    pool = FeaturePool(network)
+    with torch.no_grad():
+        network(torch.zeros(1, card.architecture.in_channels, 64, 64))
+    n_features = pool.take().shape[1]
+    nowhere = np.full((1, n_features), 100.0)
+    one = np.ones(n_features)
+    group = SourceGaussians(0 * one, one, nowhere, np.zeros((0, n_features)), np.zeros(0), 1.0)
+    check = DomainCheck(statistics_sha256=write_statistics(DomainStatistics(((group,),)), folder))
+    write_card(card.model_copy(update={"domain": check}), folder / "card.json")

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from workflow_phantoms import accepted, phantom, predicted
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
+from napari_medseg.inference.events import PredictionResult
+from napari_medseg.workflow.review import record_prediction
 from napari_medseg.workflow.workspace import Workspace
 
 Call = Callable[..., tuple[int, str, str]]
@@ -27,3 +29,19 @@ def test_undecided_cases_are_listed_with_their_uncertainty(medseg: Call, ws: Wor
     assert entry["file_name"] == "slice 1"
     plain, clear = (medseg("queue", *more, *place)[1] for more in ((), ("--clear-names",)))
     assert ("slice 1" in plain, "slice 1" in clear) == (False, True)
+
+
+def test_the_queue_says_which_images_are_unlike_the_training_images(
+    medseg: Call, ws: Workspace, tmp_path: Path
+) -> None:
+    predicted(ws, phantom(1), 0.25)
+    foreign, _ = predicted(ws, phantom(2), 0.05)
+    result = PredictionResult(phantom_labels(), 0.05, None, 1.0, "CPU", domain_distance=2.5)
+    record_prediction(ws, foreign, result, "lungs-unet@1")
+    place = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    ws.close()
+    entries = json.loads(medseg("queue", "--json", *place)[1])
+    assert [(entry["unlike"], entry["domain_distance"]) for entry in entries] == [(True, 2.5), (False, None)]
+    first, second = medseg("queue", *place)[1].splitlines()
+    assert "! unlike the images this model learnt from" in first
+    assert "unlike" not in second

@@ -10,6 +10,7 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import (
+    DOMAIN_FILE,
     Architecture,
     ModelCard,
     Preprocessing,
@@ -95,6 +96,13 @@ def test_an_own_version_hides_a_bundled_one_of_its_number_and_says_so(
     (record,) = caplog.records
     assert f"medseg models add {bundled}" in record.message
     assert registry.add(bundled).id == "lungs-unet@3"
+
+
+def test_the_statistics_of_the_training_images_go_with_a_version(registry: ModelRegistry, tmp_path: Path) -> None:
+    candidate = make_version(tmp_path / "run", weights=b"better")
+    (candidate / DOMAIN_FILE).write_bytes(b"statistics")
+    added = registry.add(candidate)
+    assert (registry.get_folder(added.id) / DOMAIN_FILE).read_bytes() == b"statistics"
 
 
 def test_promote_and_roll_back_walk_through_history(registry: ModelRegistry, tmp_path: Path) -> None:

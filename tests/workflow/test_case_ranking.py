@@ -33,6 +33,18 @@ def test_a_volume_must_be_that_much_more_uncertain(ws: Workspace) -> None:
     assert find_next_case(list_cases(ws)) == volume
 
 
+def test_images_unlike_the_training_images_come_first_although_the_model_is_sure(ws: Workspace) -> None:
+    new = add_cases(ws, [phantom(8)], "lungs")[0]
+    (sure, _), (unsure, _), (foreign, _), (known, _) = (predicted(ws, phantom(n), 0.1 + 0.1 * n) for n in range(4))
+    distances = {foreign: 1.4, known: 0.9, sure: 3.0}
+    for case, distance in distances.items():
+        result = PredictionResult(phantom_labels(), 0.01, None, 1.0, "CPU", domain_distance=distance)
+        record_prediction(ws, case, result, "lungs-unet@1")
+    rows = rank_undecided_cases(list_cases(ws, "lungs"))
+    assert [row.case.id for row in rows] == [case.id for case in (sure, foreign, unsure, known, new)]
+    assert [row.is_unlike for row in rows] == [True, True, False, False, False]
+
+
 def test_decided_cases_leave_the_queue_until_none_is_left(ws: Workspace) -> None:
     first, prediction = predicted(ws, phantom(0), 0.3)
     second, other = predicted(ws, phantom(1), 0.2)

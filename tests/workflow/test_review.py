@@ -24,6 +24,8 @@ from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases, list_cases, list_current_corrections, load_image
 from napari_medseg.workflow.draft_opening import begin_review
 from napari_medseg.workflow.review import (
+    WrittenPrediction,
+    _write_predicted_labels,
     accept,
     list_draft_cases,
     merge_prediction,
@@ -360,3 +362,19 @@ def test_version_two_is_known_to_the_registry(ws: Workspace, tmp_path: Path) -> 
     ws.registry.promote(card.id)
     _, prediction = predicted(ws, phantom(4))
     assert prediction.model == "lungs-unet@2"
+
+
+def test_a_prediction_records_how_far_the_image_is_and_what_is_suspicious(ws: Workspace) -> None:
+    pixels = np.full((64, 64, 3), (200, 120, 180), np.uint8)
+    case = add_cases(ws, [Image(pixels, "YXC", name="tissue", group="s")], "nuclei")[0]
+    empty = PredictionResult(np.zeros((64, 64), np.uint32), 0.1, None, 1.0, "CPU", domain_distance=1.25)
+    events = _write_predicted_labels(
+        iter([empty]), ws.project.folder, case, ws.tasks.get_task("nuclei"), Image(pixels, "YXC")
+    )
+    (written,) = events
+    assert isinstance(written, WrittenPrediction)
+    record_prediction(ws, case, written, "nuclei-unet@1")
+    found = list_cases(ws, "nuclei")[0].prediction
+    assert found is not None
+    assert (found.domain_distance, found.is_unlike) == (1.25, True)
+    assert "no nucleus was found" in found.remark

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import IGNORE_INDEX
-from napari_medseg.inference.accumulator import compute_case_uncertainty, merge_foreground_classes
+from napari_medseg.inference.accumulator import merge_foreground_classes
+from napari_medseg.inference.case_uncertainty import compute_error_share
 from napari_medseg.inference.preprocess import PreparedImage
 from training.data.dataset import LabelledPlane
 
@@ -209,11 +210,11 @@ class ErrorShares:
 
 
 def compare_error_shares(sample: PixelSample, temperature: float = 1.0) -> ErrorShares:
-    """Compare the uncertainty of a case, as `compute_case_uncertainty` defines it, with the true share of errors."""
+    """Compare the uncertainty of a case, as `compute_error_share` defines it, with the true share of errors."""
     probabilities = _compute_probabilities(sample.logits, temperature)
     predicted = probabilities.argmax(axis=1)
     wrong = float(sample.weights[predicted != sample.truth].sum())
     labelled, n_pixels = round(sample.weights[predicted > 0].sum()), round(sample.weights.sum())
     uncertainty_sum = float(((1.0 - probabilities.max(axis=1)) * sample.weights).sum())
-    expected, true = (compute_case_uncertainty(total, labelled, n_pixels) for total in (uncertainty_sum, wrong))
+    expected, true = (compute_error_share(total, labelled, n_pixels) for total in (uncertainty_sum, wrong))
     return ErrorShares(expected, true)

@@ -43,6 +43,7 @@ from training.evaluation.hold_out_evaluation import (
     read_evaluation_request,
 )
 from training.evaluation.model_evaluation import write_hold_out_results
+from training.evaluation.out_of_domain import BUDGET_SHARE, describe_run
 from training.evaluation.provenance import get_code_version
 from training.evaluation.run_verdict import read_earlier_comparisons, read_verdict
 from training.evaluation.scores import CaseScore, exclude_absent_labels, list_absent_labels
@@ -110,7 +111,8 @@ def score_base(setup: TrainingSetup) -> Generator[Notice, None, BaseScores]:
         scores.append(evaluated.score)
     spent_s = clock.elapsed_s() - began
     expected_s = spent_s * len(cases) / len(scores) if is_full and scores else spent_s
-    clock.reserve_for_evaluation(TIME_RESERVE_FACTOR * setup.recipe.n_members * expected_s)
+    of_statistics_s = BUDGET_SHARE * (clock.budget_s or 0.0)
+    clock.reserve_for_evaluation(TIME_RESERVE_FACTOR * setup.recipe.n_members * expected_s + of_statistics_s)
     logger.info("%d of %d hold-out cases took %.1f s before training", len(scores), len(cases), spent_s)
     yield from map(Notice, notices)
     return BaseScores(list(exclude_absent_labels(scores)), devices, predictor.device)
@@ -141,6 +143,7 @@ def finish_run(setup: TrainingSetup, progress: TrainingProgress, base: BaseScore
     old = base.scores
     new = exclude_absent_labels(evaluator.scores[: len(old)], list_absent_labels(old))
     card = write_hold_out_results(evaluator, card, _choose_temperature(setup, network, card, request), setup.run_dir)
+    card = describe_run(setup, predictor.roi_predictor)
     reliability = measure_reliability(setup, network, card, evaluator)
     last = Finished(
         progress.best_epoch, progress.best_val_dice, is_cancelled(setup.run_dir), setup.time_budget.elapsed_s()
@@ -282,6 +285,7 @@ def _build_card(setup: TrainingSetup, architecture: Architecture) -> ModelCard:
     # The temperature of the parent is kept as the best estimate; its calibration errors belong to the parent only.
     changes = {
         "calibration": Calibration(temperature=base.calibration.applied_temperature),
+        "domain": None,
         "name": recipe.run.name,
         "version": recipe.run.version,
         "own_task": setup.snapshot.own_task,

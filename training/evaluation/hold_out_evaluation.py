@@ -156,6 +156,7 @@ class HoldOutEvaluator:
         self._positions = {case.name: position for position, case in enumerate(cases)}
         self._plan = CalibrationPlan.spread_over(len(cases))
         self._samples: list[PixelSample] = []
+        self._sources: list[str] = []
         self._notices: list[str] = []
 
     @property
@@ -199,6 +200,7 @@ class HoldOutEvaluator:
             evaluated = add_full_metrics(evaluated, self._task)
         if sampler.grid is not None:
             self._samples.append(sampler.make_sample(self._make_targets(loaded, result, sampler)))
+            self._sources.append(case.source)
         self.figures.add(evaluated, self._task, position)
         if self.request is not None and position in choose_examples(range(len(self._positions))):
             self.examples[position] = draw_case_figure(evaluated, self._task)
@@ -230,8 +232,17 @@ class HoldOutEvaluator:
             temperature=temperature,
             ece=expected_calibration_error(sample, temperature),
             ece_uncorrected=expected_calibration_error(sample),
+            ece_by_source=self._measure_by_source(temperature),
             n_images=self.n_sampled_images,
         )
+
+    def _measure_by_source(self, temperature: float) -> dict[str, float]:
+        """Return the calibration error on the images of each source; empty if there is only one."""
+        by_source: dict[str, list[PixelSample]] = {}
+        for source, sample in zip(self._sources, self._samples, strict=True):
+            by_source.setdefault(source, []).append(sample)
+        errors = {name: expected_calibration_error(join_samples(some), temperature) for name, some in by_source.items()}
+        return errors if len(errors) > 1 else {}
 
     def _choose_planes(self, loaded: LoadedCase, position: int) -> list[int]:
         """Choose reviewed planes, evenly spread over the image; none if the case is not used for calibration."""

@@ -117,6 +117,11 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "ALTER TABLE reviews ADD COLUMN doubtful_places INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE reviews ADD COLUMN doubtful_places_seen INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # How far the image is from the training images of the model, and what is suspicious about the labels.
+        "ALTER TABLE predictions ADD COLUMN domain_distance REAL",
+        "ALTER TABLE predictions ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
 from napari_medseg.core.quality.object_counts import count_object_pixels
+from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Label, Task
 
 _FULL_SHARE = 0.99
@@ -56,9 +57,10 @@ def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding
     if labels.shape != image.spatial_shape:
         text = f"the labels have shape {labels.shape}, the image {image.spatial_shape}: they belong to another image"
         return [Finding("shape", text, blocking=True)]
-    if task.instances:
-        return [*_check_objects(labels, task), *_check_outside_image(labels, image)]
-    return [*_check_regions(labels, task, image), *_check_outside_image(labels, image)]
+    found = _check_objects(labels, task) if task.instances else _check_regions(labels, task, image)
+    if absence := explain_absence(labels, task, image):
+        found = [finding for finding in found if finding.kind != "empty"] + [Finding("empty", absence, blocking=False)]
+    return [*found, *_check_outside_image(labels, image)]
 
 
 def has_swapped_sides(labels: NDArray[Any], task: Task) -> bool:

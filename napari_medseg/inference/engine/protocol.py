@@ -89,6 +89,7 @@ class ResultReply(_Message):
     uncertainty: float
     seconds: float
     device: str
+    domain_distance: float | None = None
 
 
 class CancelledReply(_Message):

@@ -158,6 +158,7 @@ class SharedResult:
             seconds=reply.seconds,
             device=reply.device,
             roi=None if self.roi is None else self.roi.read(),
+            domain_distance=reply.domain_distance,
         )
 
 
@@ -174,7 +175,13 @@ def write_result(request: PredictRequest, result: PredictionResult) -> ResultRep
         if ref is not None and array is not None:
             with SharedArray.attach(ref) as segment:
                 segment.write(array)
-    return ResultReply(id=request.id, uncertainty=result.uncertainty, seconds=result.seconds, device=result.device)
+    return ResultReply(
+        id=request.id,
+        uncertainty=result.uncertainty,
+        seconds=result.seconds,
+        device=result.device,
+        domain_distance=result.domain_distance,
+    )
 
 
 def _choose_label_dtype(card: ModelCard) -> DTypeLike:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, Q
 
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
+from napari_medseg.core.records import UNLIKE
 from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.workflow.cases import CaseRow
@@ -17,6 +18,10 @@ from napari_medseg.workflow.cases import CaseRow
 HEIGHT_PX = 150
 THUMBNAIL_PX = 28
 STATE_MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
+UNSURE_TOOLTIP = (
+    "Uncertainty of the model on this case. Images that are unlike those it learnt from come first, then the cases "
+    "with the highest uncertainty per minute of work"
+)
 STATE_COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
 
 
@@ -89,7 +94,7 @@ class CaseList(QTreeWidget):
 
     def _fill_item(self, item: QTreeWidgetItem, row: CaseRow) -> None:
         held = "H" if row.case.held_out else ""
-        unsure = "" if row.uncertainty is None else f"{row.uncertainty:.2f}"
+        unsure = "" if row.uncertainty is None else f"{row.uncertainty:.2f}{' !' if row.is_unlike else ''}"
         for column, text in enumerate((row.case.name, f"{STATE_MARKS[row.state]} {row.state}", unsure, held)):
             if item.text(column) != text:
                 item.setText(column, text)
@@ -98,9 +103,8 @@ class CaseList(QTreeWidget):
         judge = "held out: used to evaluate models, never for training" if row.case.held_out else ""
         item.setToolTip(0, "\n".join((row.case.name, row.case.file_name, judge)).strip())
         item.setToolTip(3, judge)
-        item.setToolTip(
-            2, "Uncertainty of the model on this case. Cases with the highest uncertainty per minute of work come first"
-        )
+        item.setData(2, Qt.ItemDataRole.ForegroundRole, QColor(theme.BAD) if row.is_unlike else None)
+        item.setToolTip(2, f"! {UNLIKE}.\n{UNSURE_TOOLTIP}" if row.is_unlike else UNSURE_TOOLTIP)
         if row.case.id in self._thumbnails:
             item.setIcon(0, self._thumbnails[row.case.id])
 

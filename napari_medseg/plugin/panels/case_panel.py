@@ -8,7 +8,7 @@ from superqt import QElidingLabel
 
 from napari_medseg.core.formats import ReadProgress
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import UNLIKE, Case, Prediction
 from napari_medseg.inference.events import PredictionProgress
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -26,6 +26,7 @@ NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
 NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
+WARNINGS_TOOLTIP = "The labels may be wrong everywhere, also where the model is sure. Check the whole image."
 USE_TOOLTIP = "The open image is a case of another task. Put it on this list, too; you can undo this (U)"
 DROP_HINT = (
     "Drop CT slices, a series, X-rays, H&E or endoscopy images, or a folder, here or on the canvas, "
@@ -80,7 +81,9 @@ class CasePanel(CollapsibleSection):
             self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Position of this case in the list")
             self._name.setText(current.case.name)
             self._name.setToolTip(_describe_case(current.case))
+            self._show_warnings(rows[names.index(current.case.id)].prediction)
         else:
+            self._show_warnings(None)
             self.set_status(f"{len(rows)} in the list" if rows else "")
             empty = "reading ..." if self._case_controller.is_busy else NO_CASE
             self._name.setText(empty if current is None else f"{current.case.name} ({self._worklist.open_task.title})")
@@ -96,6 +99,14 @@ class CasePanel(CollapsibleSection):
             )
         self._list.show_rows(rows, None if current is None else current.case.id)
         self.refresh_predict()
+
+    def _show_warnings(self, prediction: Prediction | None) -> None:
+        """Say that the image is unlike the training images, and what is suspicious about the prediction."""
+        lines = [f"! {UNLIKE}"] if prediction is not None and prediction.is_unlike else []
+        lines += [f"! {prediction.remark}"] if prediction is not None and prediction.remark else []
+        self._warnings.setText("\n".join(lines))
+        self._warnings.setToolTip(WARNINGS_TOOLTIP if lines else "")
+        self._warnings.setVisible(bool(lines))
 
     def set_predicts_automatically(self, predicts: bool) -> None:
         """Choose whether cases are predicted automatically."""
@@ -176,6 +187,11 @@ class CasePanel(CollapsibleSection):
         self._pages.addWidget(make_row(self._progress, self._cancel))
         self._pages.setFixedHeight(theme.BUTTON_HEIGHT_PX + 2)
         self.add(self._pages)
+        self._warnings = QLabel()
+        self._warnings.setWordWrap(True)
+        self._warnings.setStyleSheet(f"color: {theme.BAD}")
+        self._warnings.hide()
+        self.add(self._warnings)
 
     def _connect(self) -> None:
         self._previous.clicked.connect(lambda: self._worklist.step(-1))

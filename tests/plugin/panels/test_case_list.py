@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from pytestqt.qtbot import QtBot
 
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import UNLIKE, Case, Prediction
 from napari_medseg.plugin.panels.case_list import CaseList
 from napari_medseg.workflow.cases import CaseRow
 
@@ -42,3 +42,18 @@ def test_thumbnails_and_states_survive_a_change_of_the_list(qtbot: QtBot) -> Non
     assert [case_list.topLevelItem(index).text(0) for index in range(2)] == ["case2", "case3"]
     assert not case_list.topLevelItem(0).icon(0).isNull()
     assert case_list.topLevelItem(1).icon(0).isNull()
+
+
+def test_an_image_unlike_the_training_images_is_marked_and_the_mark_goes_with_the_next_prediction(qtbot: QtBot) -> None:
+    case_list = CaseList()
+    qtbot.addWidget(case_list)
+    prediction = Prediction(1, 1, "lungs-unet@1", "p.tif", "0", 1.0, 0.123, "2026", domain_distance=1.5)
+    row = replace(make_row(1), state="predicted", prediction=prediction)
+    case_list.show_rows([row], None)
+    item = case_list.topLevelItem(0)
+    assert item.text(2) == "0.12 !"
+    assert UNLIKE in item.toolTip(2)
+    for distance in (0.9, None):
+        case_list.show_rows([replace(row, prediction=replace(prediction, domain_distance=distance))], None)
+        assert item.text(2) == "0.12"
+        assert UNLIKE not in item.toolTip(2)

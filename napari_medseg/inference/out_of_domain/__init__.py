@@ -1,0 +1,1 @@
+"""How unlike its training images an image is, from the features that a prediction computes anyway."""
