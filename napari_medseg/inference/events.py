@@ -3,6 +3,7 @@
 No torch here, because the window uses these types too.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class PredictionNotice:
     """Information for the user; the prediction continues."""
 
     text: str
+
+
+def make_notice(text: str) -> PredictionNotice:
+    """Return a notice, which is logged, too."""
+    logger.info(text)
+    return PredictionNotice(text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,7 @@ from napari_medseg.inference.events import (
     PredictionResult,
     PredictionTimer,
     get_result,
+    make_notice,
 )
 from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, load_statistics
 from napari_medseg.inference.postprocess import apply_postprocessing_step
@@ -109,7 +110,8 @@ class Predictor:
         roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
         domain, problem = load_statistics(folder, card)
         predictor = cls(network, card, device, roi_predictor=roi_predictor, domain=domain)
-        predictor._notices += [_make_notice(problem)] if problem else []
+        if problem:
+            predictor._notices.append(make_notice(problem))
         return predictor
 
     @property
@@ -244,7 +246,7 @@ class Predictor:
         smaller = reduce_limits(self.limits, len(prepared.planes), height, width)
         if smaller is not None:
             self.limits, words = smaller
-            return _make_notice(f"The memory of {owner} ran out; going on with {words}.")
+            return make_notice(f"The memory of {owner} ran out; going on with {words}.")
         if is_of_gpu:
             return self._fall_back_to_cpu("its memory ran out, even with the smallest tiles")
         raise MedSegError(
@@ -254,7 +256,7 @@ class Predictor:
 
     def _fall_back_to_cpu(self, reason: str) -> PredictionNotice:
         """Go on with the CPU and its limits; return the notice."""
-        notice = _make_notice(f"{self.device_title} cannot predict ({reason}); the CPU goes on, more slowly.")
+        notice = make_notice(f"{self.device_title} cannot predict ({reason}); the CPU goes on, more slowly.")
         free_cached_memory(self.device)
         self.device, self.limits, self.fell_back_at = CPU, DEVICE_LIMITS["cpu"], time.monotonic()
         self._compiled_network, _ = self._compile(CPU)
@@ -294,8 +296,3 @@ class Predictor:
 def load_roi_predictor(roi_folder: Path | None, device: str | torch.device | None = None) -> Predictor | None:
     """Load the version that predicts a region of interest; `None` if no folder is given."""
     return None if roi_folder is None else Predictor.load(roi_folder, device)
-
-
-def _make_notice(text: str) -> PredictionNotice:
-    logger.info(text)
-    return PredictionNotice(text)

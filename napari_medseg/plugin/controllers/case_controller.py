@@ -202,8 +202,7 @@ class CaseController(QObject):
                 self._preparer.run(case, row.prediction, None, show, partial(self._give_up, case, layer, borrowed))
 
     def _give_up(self, case: Case, layer: ImageLayer | None, borrowed: bool) -> None:
-        if layer is not None:
-            layers.detach_case(layer) if borrowed else layers.remove(self._viewer, layer)
+        open_case.release_image(self._viewer, layer, borrowed)
         self.open_failed.emit(case)
 
     def _show_prepared(
@@ -248,10 +247,7 @@ class CaseController(QObject):
         self.current = None
         self._remember_tools(before)
         before.close_edit_session(self._closer)
-        used = (layer, None) if layer is not None else before.find_reusable_layers(self._viewer, following)
-        if layers.get_display_unit(before.image) != layers.get_display_unit(following):
-            before.remove_layers(self._viewer, used)  # napari warns if layers in millimetres and in pixels are together
-        return used
+        return before.lend_layers(self._viewer, following, layer)
 
     def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
         """Remove the layers of the case that could not be opened, and of the case before, which is closed already."""
@@ -295,8 +291,7 @@ class CaseController(QObject):
         self.labels_changed.emit()
 
     def _on_removed(self, event: Event) -> None:
-        current = self.current
-        # The user deleted one of our layers. The draft is on disk; it is restored when the case is opened again.
+        current = self.current  # the draft of a deleted layer is on disk, for when the case is opened again
         if current is not None and event.value is current.image_layer:
             self.close_case()
         elif current is not None and event.value is current.labels_layer:

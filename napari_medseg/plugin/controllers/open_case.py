@@ -147,6 +147,13 @@ class OpenCase:
             return self.image_layer, None
         return self.image_layer, labels
 
+    def lend_layers(self, viewer: "Viewer", following: Image, layer: ImageLayer | None) -> ReusableLayers:
+        """Return the layers for the following case; `layer` if it brings one. Layers of another unit are removed."""
+        lent = (layer, None) if layer is not None else self.find_reusable_layers(viewer, following)
+        if layers.get_display_unit(self.image) != layers.get_display_unit(following):
+            self.remove_layers(viewer, lent)  # napari warns if layers in millimetres and in pixels are together
+        return lent
+
     def load_roi_labels(self) -> NDArray[Any] | None:
         """Return the ROI labels on the grid of the image, or `None`. Call it in a worker thread: it reads a file."""
         if self._roi_labels is None and self.roi_file is not None:
@@ -184,3 +191,11 @@ def write_accepted(
     labels = shown.copy()
     folder = workspace.project.folder
     yield labels, review.write_accepted_files(folder, task, current.case, labels, current.image, region)
+
+
+def release_image(viewer: "Viewer", layer: ImageLayer | None, borrowed: bool) -> None:
+    """Remove the image layer of a case that could not be opened; a layer of the user stays, and has no case."""
+    if layer is not None and borrowed:
+        layers.detach_case(layer)
+    elif layer is not None:
+        layers.remove(viewer, layer)
