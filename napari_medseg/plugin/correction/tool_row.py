@@ -15,7 +15,7 @@ from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, PieceAct
 from napari_medseg.plugin.widgets import theme
 
 ICON_PX = 18
-BUTTON_PX = 24
+BUTTON_PX = 22
 PIECE_TEXT = "the piece under the mouse: keys that rename, delete, smooth, grow it (menu)"
 SPECKS_TEXT = "remove specks: pieces below a size (menu)"
 SWAP_TEXT = "swap two labels (menu)"
@@ -53,7 +53,7 @@ class ToolRow(QWidget):
         self._tools: dict[str, QToolButton] = {}
         self._icons: list[tuple[QToolButton, str]] = []
         self._rows = QVBoxLayout(self)
-        self._rows.setContentsMargins(0, 2, 0, 0)
+        self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setSpacing(2)
         row = QHBoxLayout()
         row.setContentsMargins(2, 0, 2, 0)
@@ -110,7 +110,7 @@ class ToolRow(QWidget):
     def _add_button(self, row: QHBoxLayout, name: str, tooltip: str) -> QToolButton:
         button = theme.make_tool_button("", tooltip, "medseg-icon")
         button.setIconSize(QSize(ICON_PX, ICON_PX))
-        button.setFixedSize(BUTTON_PX + 2, BUTTON_PX)
+        button.setFixedSize(BUTTON_PX + 4, BUTTON_PX)
         button.setAccessibleName(tooltip)
         self._icons.append((button, name))
         row.addWidget(button)
