@@ -47,7 +47,7 @@ from napari_medseg.workflow.workspace import Workspace
 if TYPE_CHECKING:
     from napari import Viewer
 
-SPACING_PX = 6
+SPACING_PX = 3
 
 
 class Dock(QWidget):

@@ -14,9 +14,11 @@ from napari_medseg.plugin.correction.tool_icons import make_icon
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, PieceAction, Tool
 from napari_medseg.plugin.widgets import theme
 
-ICON_PX = 20
-BUTTON_PX = 26
-MESSAGE_LINES = 2
+ICON_PX = 18
+BUTTON_PX = 22
+PIECE_TEXT = "the piece under the mouse: keys that rename, delete, smooth, grow it (menu)"
+SPECKS_TEXT = "remove specks: pieces below a size (menu)"
+SWAP_TEXT = "swap two labels (menu)"
 NAPARI_TOOLS = (
     ("pan_zoom", "move", "Z", "drag moves the view"),
     ("paint", "brush", "P", "paints with the selected label; [ and ] change its size"),
@@ -49,19 +51,23 @@ class ToolRow(QWidget):
         self._piece_actions = piece_actions
         self._modes: dict[str, QToolButton] = {}
         self._tools: dict[str, QToolButton] = {}
-        self._actions: dict[str, QToolButton] = {}
         self._icons: list[tuple[QToolButton, str]] = []
         self._rows = QVBoxLayout(self)
-        self._rows.setContentsMargins(0, 2, 0, 0)
+        self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setSpacing(2)
-        self._make_first_row()
-        self._make_second_row()
+        row = QHBoxLayout()
+        row.setContentsMargins(2, 0, 2, 0)
+        row.setSpacing(0)
+        self._rows.addLayout(row)
+        self._add_tools(row)
+        self._add_menus(row)
+        row.addStretch(1)
         self.message = QLabel("")
         self.message.setObjectName("medseg-message")
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.message.setMinimumHeight(self.message.fontMetrics().lineSpacing() * MESSAGE_LINES + 2)
+        self.message.setVisible(False)
         self._rows.addWidget(self.message)
         editor.said.connect(self._say)
         editor.case_changed.connect(self._on_case_changed)
@@ -71,6 +77,7 @@ class ToolRow(QWidget):
 
     def set_theme(self, theme_name: str) -> None:
         """Draw the icons in the text colour of a napari theme."""
+        self._theme_name = theme_name
         for button, name in self._icons:
             button.setIcon(make_icon(name, theme.get_text_colour(theme_name)))
 
@@ -81,8 +88,7 @@ class ToolRow(QWidget):
             where = "the whole volume" if self._mouse_tools.in_volume else "the shown slice"
             self._editor.say(f"pieces, cuts and joins: in {where}")
 
-    def _make_first_row(self) -> None:
-        row = self._add_row()
+    def _add_tools(self, row: QHBoxLayout) -> None:
         for mode, title, key, text in NAPARI_TOOLS:
             self._modes[mode] = self._add_button(row, mode, f"{title} ({key}): {text}")
             self._modes[mode].clicked.connect(partial(self._mouse_tools.choose_mode, mode))
@@ -91,33 +97,20 @@ class ToolRow(QWidget):
             self._tools[tool.name].clicked.connect(partial(self._mouse_tools.toggle, tool))
         for button in (*self._modes.values(), *self._tools.values()):
             button.setCheckable(True)
-        row.addStretch(1)
 
-    def _make_second_row(self) -> None:
-        row = self._add_row()
-        for action in PIECE_ACTIONS:
-            key = action.key.replace("Shift-", "Shift+")
-            button = self._add_button(row, action.name, f"{action.title} ({key} over a piece): {action.text}")
-            self._actions[action.name] = button
-            button.clicked.connect(partial(self._explain, action))
-        self._specks = self._add_menu_button(row, "specks", "remove specks: pieces below a size", self._fill_specks)
-        self._swap = self._add_menu_button(row, "swap", "swap two labels", self._fill_swaps)
+    def _add_menus(self, row: QHBoxLayout) -> None:
+        """Add menus, and the switch of the volume; one row, as the window has 720 px in height."""
+        self._piece = self._add_menu_button(row, "keep", PIECE_TEXT, self._fill_pieces)
+        self._specks = self._add_menu_button(row, "specks", SPECKS_TEXT, self._fill_specks)
+        self._swap = self._add_menu_button(row, "swap", SWAP_TEXT, self._fill_swaps)
         self._in_volume = self._add_button(row, "volume", "")
         self._in_volume.setCheckable(True)
         self._in_volume.toggled.connect(self._mouse_tools.set_in_volume)
-        row.addStretch(1)
-
-    def _add_row(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setContentsMargins(2, 0, 2, 0)
-        row.setSpacing(2)
-        self._rows.addLayout(row)
-        return row
 
     def _add_button(self, row: QHBoxLayout, name: str, tooltip: str) -> QToolButton:
         button = theme.make_tool_button("", tooltip, "medseg-icon")
         button.setIconSize(QSize(ICON_PX, ICON_PX))
-        button.setFixedSize(BUTTON_PX + 2, BUTTON_PX)
+        button.setFixedSize(BUTTON_PX + 4, BUTTON_PX)
         button.setAccessibleName(tooltip)
         self._icons.append((button, name))
         row.addWidget(button)
@@ -131,6 +124,15 @@ class ToolRow(QWidget):
         button.setMenu(menu)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         return button
+
+    def _fill_pieces(self, menu: QMenu) -> None:
+        menu.clear()
+        colour = theme.get_text_colour(self._theme_name)
+        for action in PIECE_ACTIONS:
+            if not action.why_not(self._editor.task):
+                key = action.key.replace("Shift-", "Shift+")
+                entry = menu.addAction(make_icon(action.name, colour), f"{action.title}\t{key}")
+                entry.triggered.connect(partial(self._explain, action))
 
     def _fill_specks(self, menu: QMenu) -> None:
         menu.clear()
@@ -159,6 +161,7 @@ class ToolRow(QWidget):
 
     def _say(self, text: str) -> None:
         self.message.setText(text)
+        self.message.setVisible(bool(text))
         self.message.setToolTip(text)
 
     def _on_case_changed(self) -> None:
@@ -183,11 +186,10 @@ class ToolRow(QWidget):
     def _show_whole_label_tools(self, has_labels: bool) -> None:
         task = self._editor.task
         is_volume = has_labels and self._editor.find_plane() is not None
-        for action in PIECE_ACTIONS:
-            self._actions[action.name].setVisible(not action.why_not(task))
-        theme.set_enabled(self._specks, has_labels, "remove specks: pieces below a size (menu)", NO_LABELS)
+        theme.set_enabled(self._piece, has_labels, PIECE_TEXT, NO_LABELS)
+        theme.set_enabled(self._specks, has_labels, SPECKS_TEXT, NO_LABELS)
         self._swap.setVisible(len(task.labels) > 1 and not task.instances)
-        theme.set_enabled(self._swap, has_labels, "swap two labels (menu)", NO_LABELS)
+        theme.set_enabled(self._swap, has_labels, SWAP_TEXT, NO_LABELS)
         self._in_volume.setVisible(is_volume or not has_labels)
         text = "on: pieces, cuts and joins on all slices; off: on this slice (I)"
         theme.set_enabled(self._in_volume, is_volume, text, NO_LABELS)
