@@ -68,7 +68,7 @@ def compute_case_uncertainty(sums: PixelSums, *, with_objects: bool) -> float:
     It is the expected share of wrong labels, plus the mean entropy of all pixels, which finds what the share misses: a
     model that hesitates in many places although it labels much. For objects the first part is their mean probability of
     being background, because a doubtful object costs more than doubtful borders. Chosen on validation images among
-    twenty such figures; `benchmarks/unlike.py` reports the rank correlation with the true error.
+    thirty such figures; `benchmarks/unlike.py` reports the rank correlation with the true error.
 
     Parameters
     ----------
