@@ -74,7 +74,7 @@ def test_lesions_are_found_in_the_lungs_only() -> None:
     assert [np.count_nonzero(drawn == value) for value in (1, 2)] == [8955, 1979]
     found = labels_of("covid", image)
     assert compute_dice(found, drawn) > 0.7
-    assert np.mean(found[drawn == 1] == 1) > 0.6
+    assert np.mean(found[drawn == 1] > 0) > 0.7  # two fifths of it are called consolidation: see docs/models.md
     assert np.mean(drawn[found > 0] > 0) > 0.7
     healthy = labels_of("covid", formats.read(CT))
     assert np.count_nonzero(healthy) < 0.05 * np.count_nonzero(found)

@@ -132,7 +132,7 @@ def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: Qt
     card = phantom_card(3)
     page = render_card_html(card)
     for text in (
-        "lungs-unet@4",
+        "lungs-unet@3",
         "0.971",
         "0.911",
         "phantoms &lt;b&gt;",
@@ -146,7 +146,7 @@ def test_a_card_says_all_that_a_person_asks_and_escapes_what_it_quotes(qtbot: Qt
     assert "0.971" in summarise_card(card)
     window = ModelCardDialog(card)
     qtbot.addWidget(window)
-    assert "lungs-unet@4" in window.windowTitle()
+    assert "lungs-unet@3" in window.windowTitle()
 
 
 def test_an_empty_card_is_a_page_too() -> None:

@@ -8,7 +8,7 @@ files are those of ``/proc/self/fd``, the mapped ones those of ``/proc/self/maps
 import errno
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +16,16 @@ import pytest
 
 OPEN_FILES, MAPPED_FILES = Path("/proc/self/fd"), Path("/proc/self/maps")
 REFUSED = "The process cannot access the file because this process has it open or mapped"
+
+FOLDERS_OF = {
+    "replace": ("src_dir_fd", "dst_dir_fd"),
+    "rename": ("src_dir_fd", "dst_dir_fd"),
+    "unlink": ("dir_fd",),
+    "remove": ("dir_fd",),
+}
+"""The functions of `os` that refuse, and their arguments for the folders of their paths."""
+_refusing: list[bool] = []
+"""Not empty while held files are refused."""
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -43,16 +53,25 @@ def find_holder(path: PathLike, folder: int | None = None) -> str:
     return ""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Put our functions into `os` for the whole session; they refuse only inside of `refuse_held_files`.
+
+    A patch for one test would stay if the test patched the same function: its patch is taken back after ours.
+    """
+    patches = ExitStack()
+    for name, folders in FOLDERS_OF.items():
+        patches.enter_context(mock.patch.object(os, name, _refuse(getattr(os, name), folders)))
+    config.add_cleanup(patches.close)
+
+
 @contextmanager
 def refuse_held_files() -> Iterator[None]:
     """Refuse to replace, rename and delete what this process holds, until the end of the block."""
-    with (
-        mock.patch.object(os, "replace", _refuse(os.replace, ("src_dir_fd", "dst_dir_fd"))),
-        mock.patch.object(os, "rename", _refuse(os.rename, ("src_dir_fd", "dst_dir_fd"))),
-        mock.patch.object(os, "unlink", _refuse(os.unlink, ("dir_fd",))),
-        mock.patch.object(os, "remove", _refuse(os.remove, ("dir_fd",))),
-    ):
+    _refusing.append(True)
+    try:
         yield
+    finally:
+        _refusing.pop()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,7 +87,7 @@ def _refuse(action: Callable[..., None], folders: tuple[str, ...]) -> Callable[.
     """Return `os.replace` or another of its kind, which first looks whether one of its files is held."""
 
     def call(*paths: PathLike, **options: int | None) -> None:
-        for path, folder in zip(paths, folders, strict=False):
+        for path, folder in zip(paths, folders, strict=False) if _refusing else ():
             if holder := find_holder(path, options.get(folder)):
                 raise PermissionError(errno.EACCES, f"{REFUSED}: {holder}", os.fsdecode(path))
         action(*paths, **options)

@@ -8,7 +8,7 @@ from napari_medseg.core.tasks.display_windows import PRESETS, format_window
 from napari_medseg.plugin.views.display_window import DisplayWindow
 from napari_medseg.plugin.widgets.theme import CompactComboBox
 
-COMBO_WIDTH_PX = 132
+COMBO_WIDTH_PX = 120
 FIRST_KEY = 2
 """F2 is the key of the first preset."""
 TOOLTIP = (
@@ -54,7 +54,7 @@ class WindowSelector(QWidget):
                 item.setEnabled(not reason)
                 item.setToolTip(reason or f"{PRESETS[row]} (F{number})")
         self._own.setText("" if limits is None else format_window(limits))
-        self._combo.setEnabled(limits is not None)
+        self.setVisible(limits is not None)  # a colour image has no window
         self._combo.setToolTip(TOOLTIP if limits is not None else next(filter(None, reasons), ""))
         preset = window.preset
         self._own.setEnabled(limits is not None)

@@ -122,7 +122,11 @@ def test_a_plane_that_is_repeated_counts_once(tmp_path: Path, monkeypatch: pytes
             raise MemoryError
         return network.compute_logits(tiles)
 
-    monkeypatch.setattr(predictor, "_compiled_network", SimpleNamespace(compute_logits=compute_logits))
+    monkeypatch.setattr(
+        predictor,
+        "_compiled_network",
+        SimpleNamespace(compute_logits=compute_logits, take_features=network.take_features),
+    )
     predict(predictor, image, tmp_path / "file.zip")
     predict(Predictor(Doubt(3), make_card(3), "cpu", WHOLE), image, tmp_path / "whole.zip")
     assert len(calls) > 4
