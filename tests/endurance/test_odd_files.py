@@ -39,6 +39,7 @@ def test_what_is_no_usual_file_is_reported_and_not_waited_for(name: str, tmp_pat
             make(place / target)
             with contextlib.suppress(MedSegError):
                 family.use(place, place / target)
+            assert os.path.lexists(place / target), "what was in the place of the file was not removed"
             shutil.rmtree(place)
 
 

@@ -55,8 +55,8 @@ class CaseController(QObject):
         self.work = CaseWork(self)
         self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
-        self._closer = DraftCloser(self, self._on_labels_changed)
-        self._preparer = LabelsPreparer(workspace, self.work, self._closer)
+        self.closer = DraftCloser(self, self._on_labels_changed)
+        self._preparer = LabelsPreparer(workspace, self.work, self.closer)
         self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
         self._decision.state_changed.connect(self.state_changed)
         self._decision.decided.connect(self.decided)
@@ -81,7 +81,7 @@ class CaseController(QObject):
         """Save and close the open case and remove its layers. Labels that are being accepted are still recorded."""
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session(self._closer)
+            current.close_edit_session(self.closer)
             self.current = None
             current.remove_layers(self._viewer)
             self.opened.emit()
@@ -96,11 +96,11 @@ class CaseController(QObject):
         self.work.finish()
         self.work.stop()
         if (current := self.current) is not None:
-            current.close_edit_session(self._closer)
+            current.close_edit_session(self.closer)
             layers.remove(self._viewer, current.empty_layer)
             layers.release_layers(current.image_layer, current.labels_layer)
             self.current = None
-        self._closer.finish()
+        self.closer.finish()
 
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
@@ -115,7 +115,7 @@ class CaseController(QObject):
             labels_tools.select_free_object(work.layer, task)
         else:
             if not self.work.is_opening:  # else the user leaves this case; the prediction is shown when it opens again
-                current.lock(self._closer)
+                current.lock(self.closer)
                 self.work.opens_case = False
                 show = partial(self._show_start, current, prediction)
                 self._preparer.run(current.case, prediction, labels, show, self.close_case)
@@ -129,7 +129,7 @@ class CaseController(QObject):
             return
         with ExitStack() as on_failure:
             on_failure.callback(self.close_case)  # no labels that look editable and are not recorded
-            current.close_edit_session(self._closer)  # two drafts on one journal would overwrite each other
+            current.close_edit_session(self.closer)  # two drafts on one journal would overwrite each other
             self._start_edit_session(current, prepared)
             on_failure.pop_all()
         current.set_prediction(prediction, self._workspace.project.folder)
@@ -148,7 +148,7 @@ class CaseController(QObject):
         self.work.stop()
         with show_errors():
             prediction = cases.get_case_row(self._workspace, current.case).prediction
-            current.lock(self._closer)
+            current.lock(self.closer)
             self._show_start(current, prediction, self._preparer.prepare(current.case, prediction))
 
     def accept(self) -> None:
@@ -192,7 +192,7 @@ class CaseController(QObject):
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
         with show_errors():
-            self._closer.wait(case)  # its last changes decide its state
+            self.closer.wait(case)  # its last changes decide its state
             row = cases.get_case_row(self._workspace, case)
             show = partial(self._show_prepared, row, image, layer)
             if row.prediction is None and row.review is None:
@@ -246,7 +246,7 @@ class CaseController(QObject):
         """Close a case; return the image layer and the labels layer for the following one, if there are any."""
         self.current = None
         self._remember_tools(before)
-        before.close_edit_session(self._closer)
+        before.close_edit_session(self.closer)
         return before.lend_layers(self._viewer, following, layer)
 
     def _abandon_opening(self, before: OpenCase | None, known: list[Layer]) -> None:
@@ -295,6 +295,6 @@ class CaseController(QObject):
         if current is not None and event.value is current.image_layer:
             self.close_case()
         elif current is not None and event.value is current.labels_layer:
-            current.close_edit_session(self._closer)
+            current.close_edit_session(self.closer)
             current.labels_layer = None
             self._on_labels_changed()

@@ -23,4 +23,8 @@ def show_place(viewer: "Viewer", layer: Labels, index: Sequence[int]) -> None:
     if layer.ndim > 2:
         viewer.dims.set_point(viewer.dims.ndim - layer.ndim, world[0])
     camera = viewer.scene.camera
+    moved = world[-2] - camera.center[-2], world[-1] - camera.center[-1]
     camera.center = (*camera.center[:-2], world[-2], world[-1])
+    # napari moves its cursor only with the mouse. The mouse stays on the canvas, so it is over another voxel now.
+    *before, y, x = viewer.cursor.position
+    viewer.cursor.position = (*before, y + moved[0], x + moved[1])

@@ -84,6 +84,7 @@ class Proposals(QObject):
         around = Surroundings.cut(session.draft, plane, self._editor.task, current.image, uncertainty)
         worker = Worker(around.propose(), self)
         worker.yielded.connect(lambda edits: self._on_proposed(worker, edits))
+        worker.failed.connect(lambda error: self._editor.say(str(error)))
         self._worker = worker.start()
 
     def go(self, step: int) -> bool:
@@ -136,6 +137,7 @@ class Proposals(QObject):
 
     def _on_labels_changed(self) -> None:
         if not self._is_taking:
+            self.drop()  # they were computed for other labels
             self._timer.start()
 
     def _on_applied(self, edit: Edit) -> None:

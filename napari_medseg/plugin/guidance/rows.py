@@ -46,7 +46,7 @@ class ThresholdRow(QWidget):
     def _on_value(self, _percent: int) -> None:
         self._show_value()
         if self.slider.isSliderDown():
-            self._threshold.show_label(self._get_threshold())
+            self._threshold.show_label(self._get_threshold(), only_on_slice=True)
 
     def _on_released(self) -> None:
         if self.slider.value():
@@ -62,12 +62,7 @@ class ThresholdRow(QWidget):
 
 
 class PlacesRow(QWidget):
-    """How many doubtful places were seen, and a button that goes to the next one; and what is proposed on other slices.
-
-    Notes
-    -----
-    The button calls `go_on`.
-    """
+    """How many doubtful places were seen, a button that goes to the next one, and what is proposed on other slices."""
 
     def __init__(self, maps: ModelMaps, proposals: Proposals) -> None:
         super().__init__()

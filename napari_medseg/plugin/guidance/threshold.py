@@ -65,8 +65,11 @@ class ModelThreshold(QObject):
         else:
             yield
 
-    def show_label(self, threshold: float) -> None:
-        """Show the selected label, or the selected object, at a threshold; 0.5 shows it as it is."""
+    def show_label(self, threshold: float, *, only_on_slice: bool = False) -> None:
+        """Show the selected label, or the selected object, at a threshold; 0.5 shows it as it is.
+
+        `only_on_slice` is for a slider that still moves: a volume takes a second for each step.
+        """
         self._editor.cancel()
         layer = self._editor.layer
         try:
@@ -80,7 +83,7 @@ class ModelThreshold(QObject):
         if self._editor.task.instances:
             self._show_object(value, threshold)
             return
-        in_volume = self._mouse_tools.in_volume and plane is not None
+        in_volume = self._mouse_tools.in_volume and plane is not None and not only_on_slice
 
         def change_on_slice(canvas: Canvas) -> Edit:
             return threshold_label_in_plane(canvas, value, threshold, plane)

@@ -45,14 +45,15 @@ class DroppedMasks(QWidget):
         super().__init__()
         self._case_controller = case_controller
         self._read_images: Callable[[Sequence[Path]], None] = worklist.importer.read_as_images
-        self._waiting: Path | None = None
+        self._waiting: tuple[Path, Sequence[Path]] | None = None
         self.question = MaskQuestion()
         self.open_case_mask = OpenCaseMask(
             viewer, workspace, case_controller, prediction_queue, lambda: worklist.open_task, self.question
         )
-        self.pair_import = PairImport(workspace, worklist, self.question)
+        self.pair_import = PairImport(workspace, worklist, self.question, self._leave_case_of)
         stack_widgets(self, self.question, self.pair_import)
         case_controller.opened.connect(self._on_opened)
+        case_controller.open_failed.connect(self._forget_waiting)
         worklist.importer.set_mask_finder(self.take_paths, self.take_image)
 
     def close_down(self) -> None:
@@ -64,6 +65,10 @@ class DroppedMasks(QWidget):
         """Ask about the masks among these paths, and return the others, which are to be opened as images."""
         self._waiting = None
         found = split_drop(paths)
+        for_open_case = len(found.pairs) == 1 and self._is_open(found.pairs[0].image)
+        if for_open_case and (mask := found.pairs[0].single_mask) is not None:
+            self._ask_about(mask)
+            return list(found.images)
         if found.pairs:
             images = [pair.image for pair in found.pairs]
             self.pair_import.ask_about(found.pairs, lambda: self._read_images(images))
@@ -71,7 +76,7 @@ class DroppedMasks(QWidget):
         if len(found.masks) != 1:
             return list(paths)
         if found.images:
-            self._waiting = found.masks[0]  # its image is being opened
+            self._waiting = found.masks[0], found.images  # its image is being opened
             return list(found.images)
         if self._case_controller.current is None:
             return list(paths)
@@ -94,5 +99,21 @@ class DroppedMasks(QWidget):
 
     def _on_opened(self) -> None:
         if self._waiting is not None and self._case_controller.current is not None:
-            mask, self._waiting = self._waiting, None
-            self._ask_about(mask)
+            (mask, images), self._waiting = self._waiting, None
+            if any(map(self._is_open, images)):  # not if they could not be read, and another case was opened
+                self._ask_about(mask)
+
+    def _forget_waiting(self) -> None:
+        self._waiting = None
+
+    def _is_open(self, image: Path) -> bool:
+        """Whether a file, or a folder of a series, is the image of the open case."""
+        current = self._case_controller.current
+        sources = () if current is None else current.image.sources
+        return any(image.absolute() in (source.absolute(), source.absolute().parent) for source in sources)
+
+    def _leave_case_of(self, image: Image) -> None:
+        current = self._case_controller.current
+        if current is not None and current.case.content_hash == image.content_hash:
+            self._case_controller.close_case()
+            self._case_controller.closer.wait(current.case)

@@ -11,6 +11,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
@@ -52,12 +53,20 @@ class PairImport(QWidget):
         The project, and the list that shows the cases and opens the first one.
     question
         Where it asks.
+    leave_case_of
+        Closes the open case if it is that of an image: two drafts of one review would overwrite each other.
     """
 
     def __init__(
-        self, workspace: Workspace, worklist: Worklist, question: MaskQuestion, parent: QWidget | None = None
+        self,
+        workspace: Workspace,
+        worklist: Worklist,
+        question: MaskQuestion,
+        leave_case_of: Callable[[Image], None],
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._leave_case_of = leave_case_of
         self._workspace = workspace
         self._worklist = worklist
         self._question = question
@@ -159,6 +168,7 @@ class PairImport(QWidget):
     def _begin(self, item: ReadPair, settings: MaskSettings, accepts: bool) -> ImportStart | None:
         try:
             with translate_errors():
+                self._leave_case_of(item.image)
                 begun = begin_import(self._workspace, item.image, settings.task, item.read.labels, accepts=accepts)
         except MedSegError as error:
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))

@@ -74,6 +74,10 @@ class LabelsPanel(CollapsibleSection):
             self._rows_layout.addWidget(self._make_label_row(index, label))
         self._on_opened()
 
+    def add_tools(self, row: QWidget) -> None:
+        """Add a row of tools below the labels, above what shows something."""
+        self._content.insertWidget(self._content.indexOf(self._uncertainty_checkbox), row)
+
     def show_task(self, task: Task) -> None:
         """List the labels of a task unless they are listed already."""
         if task != self._task:

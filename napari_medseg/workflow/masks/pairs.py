@@ -43,6 +43,11 @@ class MaskPair:
     image: Path
     mask: MaskFile | LabelFolder
 
+    @property
+    def single_mask(self) -> Path | None:
+        """The file of the mask; `None` if it is a folder, or a part of a file."""
+        return self.mask.path if isinstance(self.mask, MaskFile) and self.mask.coco_image is None else None
+
     def compute_sha256(self, asked: str) -> str:
         """Return the hash of the bytes of both, and of what was asked for: it tells whether this was done before."""
         digest = hashlib.sha256(asked.encode())

@@ -93,4 +93,4 @@ def test_scans_inside_segments_and_behind_the_end_do_not_count() -> None:
     jpeg = make_progressive_jpeg()
     thumbnail = b"\xff\xda\x00\x08" * 1000
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
-    refuse_many_scans(jpeg[:2] + segment + jpeg[2:] + thumbnail, "a.jpg")
+    assert refuse_many_scans(jpeg[:2] + segment + jpeg[2:] + thumbnail, "a.jpg") is None

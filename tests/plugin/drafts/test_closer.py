@@ -144,3 +144,4 @@ def test_a_change_that_cannot_be_written_is_told(
     gate.open()
     open_case(opened, qtbot, 1)
     qtbot.waitUntil(lambda: "the disk is full" in told)
+    assert "Free some space" in told

@@ -91,6 +91,35 @@ def test_a_mask_becomes_the_draft_in_one_stroke_and_its_values_are_remembered(
     assert correction.imported == "20 right lung, 10 left lung"
 
 
+def test_a_mask_dropped_with_the_image_that_is_open_is_for_the_open_case(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    current = opened.case_controller.current
+    question = ask(opened, qtbot, *current.image.sources, write_mask(tmp_path / "masks" / "case1.png", other_labels()))
+    map_values(question)
+    question.press_answer("As draft")
+    qtbot.waitUntil(lambda: np.array_equal(current.labels_layer.data, meant_labels()))
+    assert opened.case_controller.current is current
+    assert current.state == "draft"
+
+
+def test_a_pair_of_the_open_case_among_others_closes_it_before_it_is_imported(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = opened
+    (image,) = dock.case_controller.current.image.sources
+    masks = [write_mask(tmp_path / "masks" / f"case{number}.png", phantom_labels(), number) for number in (1, 2)]
+    masks[0] = write_mask(masks[0], meant_labels())
+    question = ask(dock, qtbot, image, write_phantom(tmp_path / "in", 2), *masks)
+    question.press_answer("As drafts")
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["draft", "draft"])
+    (case,) = [row.case for row in dock.worklist.rows if row.case.sources == (str(image),)]
+    dock.case_controller.open(case)
+    qtbot.waitUntil(lambda: dock.case_controller.current is not None and dock.case_controller.current.case == case)
+    qtbot.waitUntil(lambda: dock.case_controller.current.labels_layer is not None)
+    assert np.array_equal(dock.case_controller.current.labels_layer.data, meant_labels())
+
+
 def test_a_comparison_shows_differences_and_dice_and_changes_nothing(
     opened: Dock, qtbot: QtBot, tmp_path: Path
 ) -> None:
