@@ -166,7 +166,7 @@ class Dock(QWidget):
         self.correction = CorrectionTools(self._viewer, desk, self._get_open_task)
         self.labels_panel.add_tools(self.correction.row)
         self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
-        self.labels_panel.add_tools(self.guidance.threshold_row)
+        self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)

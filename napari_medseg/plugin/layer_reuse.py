@@ -135,9 +135,10 @@ def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
 
 
 def load_napari_layers() -> Generator[None]:
-    """Load what napari loads for its first layers: modules, units, colours; in a thread, as it takes a second.
+    """Load what napari loads for its first layers: modules, units, colours; in steps, as it takes a second.
 
-    It makes layers that are in no viewer, and remembers the look of new ones.
+    It makes layers that are in no viewer, and remembers the look of new ones. Not in a thread: units are unknown to the
+    main thread while another one reads their registry.
     """
     for ndim in (2, 3):
         _get_new_image_look(ndim)

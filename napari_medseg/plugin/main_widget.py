@@ -28,7 +28,6 @@ from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 340
 HEIGHT_PX = 600
+LOAD_AFTER_MS = 200
+"""Between the steps of loading after the start, so that the window answers meanwhile."""
 
 
 class CloseChoice(Enum):
@@ -203,9 +204,8 @@ class MedSegWidget(QWidget):
         self._canvas_context = CanvasContext(self._viewer, window)
         self._watch_window(window)
         QTimer.singleShot(0, self._exempt_from_garbage_collection)
-        loading = Worker(layer_reuse.load_napari_layers(), self)
-        loading.ended.connect(self._exempt_loaded_modules)
-        loading.start()
+        self._loading = layer_reuse.load_napari_layers()
+        QTimer.singleShot(LOAD_AFTER_MS, self._load_for_first_layers)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
@@ -219,9 +219,14 @@ class MedSegWidget(QWidget):
             gc.collect()
             gc.freeze()
 
-    def _exempt_loaded_modules(self) -> None:
-        if self._window is not None:
-            gc.freeze()
+    def _load_for_first_layers(self) -> None:
+        """Take a step of `load_napari_layers`, until it has ended or the window is closed."""
+        if self._window is None:
+            return
+        for _step in self._loading:
+            QTimer.singleShot(LOAD_AFTER_MS, self._load_for_first_layers)
+            return
+        gc.freeze()
 
     def _watch_window(self, window: QMainWindow) -> None:
         """Handle drops on the canvas and watch for user activity."""

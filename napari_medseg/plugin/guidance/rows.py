@@ -29,7 +29,7 @@ class ThresholdRow(QWidget):
         self._value.setMinimumWidth(self._value.fontMetrics().horizontalAdvance("0.00"))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2, 0, 4, 0)
-        layout.addWidget(QLabel("by the model"))
+        layout.addWidget(QLabel("threshold"))
         layout.addWidget(self.slider, stretch=1)
         layout.addWidget(self._value)
         self.slider.valueChanged.connect(self._on_value)

@@ -47,10 +47,12 @@ class LabelsPanel(CollapsibleSection):
         self._rows_layout.setContentsMargins(0, 0, 0, 0)
         self._rows_layout.setSpacing(2)
         self.add(self._rows)
-        self._uncertainty_checkbox = QCheckBox("show where the model is unsure")
+        self._uncertainty_checkbox = QCheckBox("unsure areas")
         self._uncertainty_checkbox.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._uncertainty_checkbox.toggled.connect(self.uncertainty_toggled)
-        self.add(self._uncertainty_checkbox)
+        self._model_row = QHBoxLayout()
+        self._model_row.addWidget(self._uncertainty_checkbox)
+        self._content.addLayout(self._model_row)
         self._buttons = QButtonGroup(self)
         self._sizes: dict[int, QLabel] = {}
         self._layer: Labels | None = None
@@ -76,7 +78,11 @@ class LabelsPanel(CollapsibleSection):
 
     def add_tools(self, row: QWidget) -> None:
         """Add a row of tools below the labels, above what shows something."""
-        self._content.insertWidget(self._content.indexOf(self._uncertainty_checkbox), row)
+        self._content.insertWidget(self._content.indexOf(self._model_row), row)
+
+    def add_to_model_row(self, widget: QWidget) -> None:
+        """Add a widget to the row of what the model knows, beside the box for its uncertainty."""
+        self._model_row.addWidget(widget, stretch=1)
 
     def show_task(self, task: Task) -> None:
         """List the labels of a task unless they are listed already."""

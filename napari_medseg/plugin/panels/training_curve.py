@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QWidget
 from napari_medseg.plugin.widgets import theme
 from training.run_folder import EpochEnded
 
-HEIGHT_PX = 112
+HEIGHT_PX = 84
 AXIS_WIDTH_PX = 38
 
 
