@@ -212,11 +212,12 @@ class ModelRegistry:
     def promote(self, model: str, reason: str = "") -> ModelCard:
         """Make a version live for its task; `reason` is kept in the history and shown on the card."""
         card = self.get_card(model)
+        if self.get_live_id(card.task) != model:
+            self.keep_copy(model)  # first: a full disk must not leave a promotion behind
         with lock_shared_folder(self.user_dir):
             if self.get_live_id(card.task) == model:
                 return card
             self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
-        self.keep_copy(model)
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:

@@ -81,6 +81,11 @@ class Draft:
         return bool(done) and done[-1].kind is not StrokeKind.CARRIED_OVER
 
     @property
+    def n_paint_strokes(self) -> int:
+        """Strokes of this review that set voxels, imports of masks included, predictions not."""
+        return sum(stroke.kind is StrokeKind.PAINT for stroke in self._journal.applied_strokes)
+
+    @property
     def changed_voxels(self) -> int:
         """Number of voxels that differ from the prediction."""
         return self._n_changed

@@ -104,7 +104,8 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
 
 def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
     edited = _find_edited_voxels(folder, case.name, correction)
-    certain = _write_certain_mask(folder, case, edited) if role is Role.TRAIN and edited.size else StoredLabels("", "")
+    is_seen = role is Role.TRAIN and edited.size > 0 and not correction.imported  # a mask of a program is one stroke
+    certain = _write_certain_mask(folder, case, edited) if is_seen else StoredLabels("", "")
     return SnapshotItem(
         name=case.name,
         image=str((folder / correction.image_file).absolute()),

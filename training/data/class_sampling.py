@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_medseg.core.snapshot import IGNORE_INDEX
+from training.data.label_sets import unmark_certain
 
 
 def compute_inverse_frequency_weights(
@@ -43,7 +44,7 @@ def compute_inverse_frequency_weights(
 
 def list_foreground_classes(labels: NDArray[np.integer]) -> tuple[int, ...]:
     """Return the classes in a plane (h, w), ascending, without background and `IGNORE_INDEX`."""
-    counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
+    counts = np.bincount(unmark_certain(labels).ravel(), minlength=IGNORE_INDEX + 1)
     counts[[0, IGNORE_INDEX]] = 0
     return tuple(int(value) for value in np.flatnonzero(counts))
 

@@ -8,6 +8,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.label_set_checks import LabelContent, describe_nothing_to_learn
 from napari_medseg.core.snapshot import IGNORE_INDEX
 from training.data.dataset import LabelledImage, LabelledPlane
+from training.data.label_sets import unmark_certain
 
 
 def refuse_nothing_to_learn(images: Sequence[LabelledImage]) -> None:
@@ -24,14 +25,14 @@ def refuse_nothing_to_learn(images: Sequence[LabelledImage]) -> None:
 
 def find_classes(planes: Sequence[LabelledPlane]) -> list[int]:
     """Return the foreground classes that occur in the planes, in ascending order."""
-    found = {int(value) for plane in planes for value in np.unique(plane.labels)}
+    found = {int(value) for plane in planes for value in np.unique(unmark_certain(plane.labels))}
     return sorted(found - {0, IGNORE_INDEX})
 
 
 def _summarise(image: LabelledImage) -> LabelContent:
     counts: dict[int, int] = {}
     for plane in image.planes:
-        for value, number in zip(*np.unique(plane.labels, return_counts=True), strict=True):
+        for value, number in zip(*np.unique(unmark_certain(plane.labels), return_counts=True), strict=True):
             counts[int(value)] = counts.get(int(value), 0) + int(number)
     counts.pop(IGNORE_INDEX, None)
     n_pixels = sum(counts.values())

@@ -175,7 +175,7 @@ class BatchSampler:
         image = _sample_image(self._images_by_class[value], rng)
         plane = image.planes[int(rng.integers(len(image.planes)))]
         return self.augmenter.sample_patch(
-            plane.choose_view(rng), plane.labels, rng, choose_random_pixel(plane.labels == value, rng)
+            plane.choose_view(rng), plane.labels, rng, choose_random_pixel(unmark_certain(plane.labels) == value, rng)
         )
 
     @cached_property

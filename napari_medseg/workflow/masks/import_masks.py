@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
-from napari_medseg.core.records import Case, ImportedMask, now
+from napari_medseg.core.records import Case, ImportedMask, Review, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow import review
 from napari_medseg.workflow.cases import add_cases, get_case_row
@@ -50,12 +50,16 @@ class ImportStart:
     case, start
         The case; its review, or `None` if it has these labels already and nothing is left to do.
     known_labels
-        Hashes of the labels that earlier imports made; labels that equal one of them were not touched by a person.
+        Hashes of the labels that earlier imports made.
+    n_imports
+        Imports into this review. A draft with more strokes than these was touched by a person, also if its labels equal
+        those of an import: a person can call voxels right.
     """
 
     case: Case
     start: ReviewStart | None
     known_labels: frozenset[str]
+    n_imports: int = 0
 
 
 def import_pairs(
@@ -102,13 +106,15 @@ def begin_import(
         present = read_case_labels(ws.project.folder, case, row.correction)
         if np.array_equal(present, labels):
             return ImportStart(case, None, known)
-        if hash_labels(present) not in known:
+        is_of_import = row.correction.imported and hash_labels(present) in known
+        if not is_of_import or ws.project.get_record(Review, row.correction.review_id).seconds > 0:
             raise MedSegError("a person accepted other labels of it. Open it in the window to change them.")
     if not accepts and not labels.any():
         raise MedSegError(
             "the mask is empty: a draft of it would be no labels at all. Add --accept to accept it as empty."
         )
-    return ImportStart(case, begin_review(ws, case, row.prediction), known)
+    start = begin_review(ws, case, row.prediction)
+    return ImportStart(case, start, known, len(ws.project.read_records(ImportedMask, "review_id", start.review.id)))
 
 
 def write_import(begun: ImportStart, labels: NDArray[Any]) -> tuple[Draft, bool]:
@@ -125,7 +131,8 @@ def write_import(begun: ImportStart, labels: NDArray[Any]) -> tuple[Draft, bool]
     draft = load_draft(begun.start)
     try:
         is_same = np.array_equal(draft.labels, labels)
-        if not is_same and draft.can_undo and hash_labels(draft.labels) not in begun.known_labels:
+        is_untouched = hash_labels(draft.labels) in begun.known_labels and draft.n_paint_strokes <= begun.n_imports
+        if not is_same and draft.can_undo and not is_untouched:
             raise MedSegError(
                 "it has a draft that a person edited. Drop the mask on the open case in the window to replace it, or "
                 "to compare both."

@@ -133,7 +133,8 @@ def propose_meaning(
 ) -> ProposedMeaning:
     """Return what the values of a mask seem to mean.
 
-    A remembered meaning and names are certain if they cover all values, numbered objects always. Of a task with one
+    A remembered meaning is certain if it covers all values; names if all values have one, and each label of the task or
+    each value is understood; numbered objects always. Of a task with one
     label, 1 and the white of the file are this label. Of several labels, the values of the task are only likely: many
     programs number right and left the other way.
 
@@ -155,7 +156,8 @@ def propose_meaning(
         return ProposedMeaning(AS_THE_TASK, "values", True, names)
     if label_of := map_names_to_labels(dict(names), task):
         meaning = MaskMeaning(label_of=label_of, others_are_background=True)
-        return ProposedMeaning(meaning, "names", found <= set(names), names)
+        is_certain = found <= set(names) and (found <= set(label_of) or _has_all_labels(label_of, task))
+        return ProposedMeaning(meaning, "names", is_certain, names)
     known = {label.value for label in task.labels}
     if len(known) == 1 and len(found) <= 1:
         is_usual = found <= {*known, *WHITE_VALUES}
@@ -170,18 +172,33 @@ def choose_meaning(task: Task, names: Mapping[int, str], said: MaskMeaning | Non
     Raises
     ------
     MedSegError
-        If the files name the values, and no name is a label.
+        If the files name the values, and no name is a label, or only some labels of the task and some values have a
+        name that is understood: the rest would become background without a word.
     """
     if said is not None or task.instances or not names:
         return said or AS_THE_TASK
-    if label_of := map_names_to_labels(dict(names), task):
+    label_of = map_names_to_labels(dict(names), task)
+    unknown = {value: name for value, name in names.items() if value and value not in label_of}
+    if label_of and (not unknown or _has_all_labels(label_of, task)):
         return MaskMeaning(label_of=label_of, others_are_background=True)
+    if label_of:
+        understood = ", ".join(f"{value} {names[value]}" for value in label_of)
+        other = ", ".join(f"{value} {name}" for value, name in list(unknown.items())[:MAX_NAMES_LISTED])
+        raise MedSegError(
+            f"of the names of the values only {understood} are labels of {task.title} ({list_labels(task)}), and "
+            f"{other} would become background. Give --values with the value of each label, and --others-background if "
+            "the rest is background."
+        )
     listed = ", ".join(f"{value} {name}" for value, name in list(names.items())[:MAX_NAMES_LISTED])
     more = ", ..." * (len(names) > MAX_NAMES_LISTED)
     raise MedSegError(
         f"the files name their values {listed}{more}, but none of them is a label of {task.title}: "
         f"{list_labels(task)}. Give --values with the value of each label, or another --task."
     )
+
+
+def _has_all_labels(label_of: Mapping[int, int], task: Task) -> bool:
+    return set(label_of.values()) >= {label.value for label in task.labels}
 
 
 def list_labels(task: Task) -> str:

@@ -125,6 +125,23 @@ def test_what_a_person_did_is_not_replaced(ws: Workspace, folders: tuple[Path, P
     draft.close()
 
 
+def test_what_a_person_called_right_or_accepted_is_not_replaced(ws: Workspace, folders: tuple[Path, Path]) -> None:
+    run(ws, folders)
+    confirmed, seen, _ = (row.case for row in list_cases(ws, "lungs"))
+    draft = review.open_review(ws, confirmed, None)
+    draft.record([700, 701], draft.labels.ravel()[[700, 701]], draft.labels.ravel()[[700, 701]])
+    draft.close()
+    draft = review.open_review(ws, seen, None)
+    draft.add_seconds(60.0)
+    review.accept(ws, draft, draft.labels, phantom(2))
+    before = len(ws.project.read_records(Correction))
+    for number in (1, 2, 3):
+        labels = np.where(phantom_labels() == 2, 0, phantom_labels())
+        formats.write_labels(folders[1] / f"patient{number}.png", labels, phantom(number))
+    assert [outcome.state for outcome in run(ws, folders, accepts=True)] == ["refused", "refused", "accepted"]
+    assert len(ws.project.read_records(Correction)) == before + 1
+
+
 def test_pairs_that_do_not_fit_are_refused_one_by_one(ws: Workspace, folders: tuple[Path, Path]) -> None:
     images, masks = folders
     swapped = np.array([0, 2, 1], np.uint8)[phantom_labels()]

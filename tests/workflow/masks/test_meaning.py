@@ -87,6 +87,11 @@ def test_without_a_question_names_decide_and_foreign_names_are_refused() -> None
     assert choose_meaning(LUNGS, {3: "lung right"}, None).label_of == {3: 1}
     said = MaskMeaning(label_of={3: 2})
     assert choose_meaning(LUNGS, {3: "lung right"}, said) == said
+    whole_body = {0: "background", 1: "liver", 3: "lung right", 4: "lung left"}
+    assert choose_meaning(LUNGS, whole_body, None).label_of == {3: 1, 4: 2}
+    with pytest.raises(MedSegError, match=r"only 1 right lung are labels of .* 2 left pulmo would become background"):
+        choose_meaning(LUNGS, {1: "right lung", 2: "left pulmo"}, None)
+    assert not propose_meaning(LUNGS, [1, 2], {1: "right lung", 2: "left pulmo"}, None).is_certain
     with pytest.raises(MedSegError, match=r"name their values 1 liver, but none of them is a label of Lungs"):
         choose_meaning(LUNGS, {1: "liver"}, None)
 
