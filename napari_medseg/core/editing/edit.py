@@ -108,12 +108,24 @@ class Edit:
             flat[start:stop] = value
 
     def _check(self, labels: NDArray[Any], before: str) -> None:
-        """Compare one voxel per run: cheap, and finds a stale preview."""
+        """Compare all voxels: a stale edit would overwrite what a person set, and undo would not bring it back."""
         if labels.shape != self.shape or not labels.flags.c_contiguous:
             raise MedSegError(f"this edit is for labels of shape {self.shape}, not {labels.shape}. Use the tool again.")
-        starts = self.voxel_runs["start"].astype(np.int64)
-        if not np.array_equal(labels.reshape(-1)[starts], self.voxel_runs[before]):
+        if not self._has_values(labels.reshape(-1), before):
             raise MedSegError("the labels changed since this preview was made. Use the tool again.")
+
+    def _has_values(self, flat: NDArray[Any], before: str) -> bool:
+        """Whether all voxels have the old, or the new, value; long runs are compared one by one, which is faster."""
+        runs = self.voxel_runs
+        starts, lengths = runs["start"].astype(np.int64), runs["length"].astype(np.int64)
+        if not runs.size or self.n_voxels < MIN_MEAN_RUN * runs.size:
+            return np.array_equal(flat[_expand_runs(starts, lengths)], np.repeat(runs[before], lengths))
+        values, size = np.unique(runs[before]).tolist(), flat.itemsize
+        if values[-1] > np.iinfo(flat.dtype).max:
+            return False
+        rows = {value: np.full(int(lengths.max()), value, flat.dtype).tobytes() for value in values}
+        places = zip(starts.tolist(), lengths.tolist(), runs[before].tolist(), strict=True)
+        return all(flat[at : at + n].tobytes() == rows[value][: n * size] for at, n, value in places)
 
 
 @dataclass(frozen=True, eq=False)

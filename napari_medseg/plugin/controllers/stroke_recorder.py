@@ -62,8 +62,19 @@ class StrokeRecorder:
         self._layer.events.set_data.disconnect(self._on_refreshed)
         return np.asarray(self._layer.data)
 
+    @property
+    def has_stroke_in_progress(self) -> bool:
+        """Whether a stroke of napari was begun, whose paint event follows at its end."""
+        return bool(getattr(self._layer, "_staged_history", None))
+
     def apply_edit(self, edit: "Edit") -> None:
-        """Apply the edit of a tool to draft and layer, as one stroke; errors are those of `Draft.record_edit`."""
+        """Apply the edit of a tool to draft and layer, as one stroke; errors are those of `Draft.record_edit`.
+
+        It is refused before anything is written if the layer holds other labels, or a stroke is in progress.
+        """
+        if self.has_stroke_in_progress:
+            raise MedSegError("a stroke is in progress. Use the tool again after it.")
+        edit.check_is_current(self._layer.data)
         self._draft.record_edit(edit)
         if not self._widen_layer():
             edit.apply(self._layer.data)
@@ -95,7 +106,7 @@ class StrokeRecorder:
         MedSegError
             If the array was replaced by one with a different shape. The layer then shows the draft again.
         """
-        if not getattr(self._layer, "_staged_history", None):  # else a stroke is in progress; its paint event follows
+        if not self.has_stroke_in_progress:  # else a stroke is in progress; its paint event follows
             self.record_last_changes()
 
     def record_last_changes(self) -> None:

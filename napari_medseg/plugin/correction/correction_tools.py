@@ -39,7 +39,7 @@ class CorrectionTools:
         self.mouse_tools = MouseTools(viewer, self.editor)
         self.piece_actions = PieceActions(self.editor, self.mouse_tools)
         self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions, viewer.theme)
-        self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.cancel)
+        self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.drop_preview)
         self._case_controller = case_controller
         self.editor.case_changed.connect(self._bind_image_keys)
 

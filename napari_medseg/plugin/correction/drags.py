@@ -44,8 +44,9 @@ class Drags(QObject):
 
     Notes
     -----
-    `finished` is emitted at the release of the button, after the edit was applied. `strength` is that of the smart
-    brush, and `in_volume` says whether pieces are those of the whole volume.
+    `finished` is emitted at the release of the button, after the edit was applied; `finishing` is the tool whose edit
+    is being applied. `strength` is that of the smart brush, and `in_volume` says whether pieces are those of the whole
+    volume.
     """
 
     finished = Signal()
@@ -54,6 +55,7 @@ class Drags(QObject):
         super().__init__()
         self._editor = editor
         self._drag: Drag | None = None
+        self.finishing: Tool | None = None
         self.n_begun = 0
         self.strength = 1.0
         self.in_volume = False
@@ -112,17 +114,19 @@ class Drags(QObject):
         self._timer.stop()
         if self._drag is not None:
             self._drag = None
-            self._editor.cancel()
+            self._editor.drop_preview()
 
     def _finish(self, drag: Drag) -> None:
         self._timer.stop()
         self._drag = None
         layer = self._editor.layer
         if len(drag.points) == 1 and drag.tool.has_line:
-            self._editor.cancel()
+            self._editor.drop_preview()
             self._editor.say(f"{drag.tool.title}: {drag.tool.text}")
         elif layer is not None:
+            self.finishing = drag.tool
             self._editor.run(self._make_request(drag, layer))
+            self.finishing = None
         self.finished.emit()
 
     def _make_request(self, drag: Drag, layer: Labels) -> Request:

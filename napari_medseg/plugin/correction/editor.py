@@ -1,13 +1,13 @@
 """The one way by which a tool changes the labels of the open case: show a preview, then apply it as one stroke."""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
@@ -16,6 +16,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.correction.preview import Preview
 from napari_medseg.plugin.correction.protection import Protection
+from napari_medseg.plugin.correction.request import MakeEdit, Request
 from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.review_region_layer import get_shown_plane
 from napari_medseg.plugin.widgets.worker import Worker
@@ -23,36 +24,12 @@ from napari_medseg.plugin.widgets.worker import Worker
 if TYPE_CHECKING:
     from napari import Viewer
 
-MakeEdit = Callable[[Canvas], Edit]
+__all__ = ["MAX_VOXELS_AT_ONCE", "NO_CASE", "NO_SLICES", "Editor", "Request"]
 MAX_VOXELS_AT_ONCE = 1 << 22
 """A whole piece of a larger volume is computed in a thread."""
 NO_CASE = "no labels can be changed now. Open a case and predict it, or start with a label key."
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What a tool wants to do.
-
-    Parameters
-    ----------
-    make_edit
-        Makes the edit from a canvas; it runs in a thread for a large volume.
-    protects
-        Whether voxels that a person set stay as they are.
-    in_volume
-        Whether it may need all slices.
-    preview_edit
-        Makes the edit of the shown slice alone, which is shown until the thread is done.
-    is_outline
-        Whether it moves an outline by steps, such as grow, shrink and smooth. A step may change what the steps directly
-        before it changed, though those count as set by a person.
-    """
-
-    make_edit: MakeEdit
-    protects: bool = True
-    in_volume: bool = False
-    preview_edit: MakeEdit | None = None
-    is_outline: bool = False
+NO_SLICES = "the tools work on slices. Show the slices again: 2D, with the first axis not displayed."
+RETRY_MS = 50
 
 
 class Editor(QObject):
@@ -86,6 +63,10 @@ class Editor(QObject):
         self._edit: Edit | None = None
         self._worker: Worker | None = None
         self._commits_when_ready = False
+        self._retry = QTimer(self)
+        self._retry.setSingleShot(True)
+        self._retry.setInterval(RETRY_MS)
+        self._retry.timeout.connect(self.commit)
         self._is_applying = False
         self._protection = Protection()
         self._model_maps: tuple[NDArray[Any] | None, NDArray[np.uint8] | None] = (None, None)
@@ -117,7 +98,8 @@ class Editor(QObject):
         return self._request is not None
 
     def close(self) -> None:
-        """Drop what is shown, and remove the overlay."""
+        """Finish what was committed, drop what is only shown, and remove the overlay."""
+        self.finish()
         self.cancel()
         self.preview.close()
 
@@ -157,6 +139,8 @@ class Editor(QObject):
         """Return the index of the voxel under the mouse; `MedSegError` outside the image, or without a review."""
         if self.layer is None:
             raise MedSegError(NO_CASE)
+        if list((dims := self._viewer.dims).displayed) != [dims.ndim - 2, dims.ndim - 1]:
+            raise MedSegError(NO_SLICES)
         place = self.layer.world_to_data(self._viewer.cursor.position[-self.layer.ndim :])
         index = tuple(int(np.floor(axis + 0.5)) for axis in place)
         if not all(0 <= at < length for at, length in zip(index, self.layer.data.shape, strict=True)):
@@ -169,7 +153,11 @@ class Editor(QObject):
         return None if layer is None or layer.ndim == len("YX") else get_shown_plane(self._viewer, layer)
 
     def begin(self, request: Request) -> bool:
-        """Show what a request would change; an earlier request is dropped. Return whether it can be committed."""
+        """Show what a request would change; return whether it can be committed.
+
+        A request before it is finished if it was committed, else dropped.
+        """
+        self.finish()
         self.cancel()
         try:
             with translate_errors():
@@ -190,6 +178,10 @@ class Editor(QObject):
         request, edit = self._request, self._edit
         if self._worker is not None:
             self._commits_when_ready = True
+            self.say("computing; it is done as soon as that is ready")
+        elif request is not None and self._session is not None and self._session.recorder.has_stroke_in_progress:
+            self._commits_when_ready = True
+            self._retry.start()
         elif request is not None and edit is not None:
             self.cancel()
             self._apply(request, edit)
@@ -203,14 +195,24 @@ class Editor(QObject):
         """Drop what is shown or computed; the labels stay as they are."""
         if self._worker is not None:
             self._worker.stop()
+        self._retry.stop()
         self._worker = self._request = self._edit = None
         self._commits_when_ready = False
         self.preview.hide()
 
+    def drop_preview(self) -> None:
+        """Drop what is only shown; what was committed goes on."""
+        if not self._commits_when_ready:
+            self.cancel()
+
     def finish(self) -> None:
-        """Wait for a thread whose edit was committed, and apply it: the case is about to be accepted or left."""
+        """Wait for a thread whose edit was committed, and apply it: other work, or another case, is about to begin."""
         if self._worker is not None and self._commits_when_ready:
             self._worker.finish()
+        request, edit = self._request, self._edit
+        if self._retry.isActive() and request is not None and edit is not None:
+            self.cancel()
+            self._apply(request, edit)  # says that a stroke is in progress
 
     def say(self, text: str) -> None:
         """Write to the message line."""
@@ -248,7 +250,7 @@ class Editor(QObject):
         self._edit = edit
         if self.layer is not None:
             self.preview.show_edit(edit, self.layer, self.find_plane())
-        self.say(edit.message)
+        self.say(f"preview: {edit.message}")
 
     def _refuse(self, error: MedSegError) -> None:
         self.cancel()
@@ -285,12 +287,12 @@ class Editor(QObject):
             self.case_changed.emit()
 
     def _on_labels_changed(self) -> None:
-        """Drop what is being computed if the brush, undo or a prediction changed the labels."""
+        """Drop what is shown or computed if the brush, undo or a prediction changed the labels."""
         self._sync()
         if not self._is_applying:
             self._protection.set_steps(None)
-            if self._worker is not None:
-                self._refuse(MedSegError("the labels changed while this was computed. Use the tool again."))
+            if self._request is not None:
+                self._refuse(MedSegError("the labels changed since this was shown. Use the tool again."))
             self.painted.emit()
 
 

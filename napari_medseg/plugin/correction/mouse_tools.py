@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.objects import find_free_numbers
 from napari_medseg.plugin.correction.drags import Drags, shows_slices
-from napari_medseg.plugin.correction.editor import NO_CASE, Editor
+from napari_medseg.plugin.correction.editor import NO_CASE, NO_SLICES, Editor
 from napari_medseg.plugin.correction.tools import OBJECT_BRUSH, Tool
 from napari_medseg.plugin.widgets.notifications import show_errors
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MIN_STRENGTH, MAX_STRENGTH, STRENGTH_STEP = 0.25, 4.0, 1.25
 PAINT, FILL, PAN = "paint", "fill", "pan_zoom"
 PRESERVING_MODES = (PAINT, "polygon", PAN)
+OBJECT_PAINTERS = ("smart", OBJECT_BRUSH.name)
 NAPARI_DRAW = "draw"
 """Name of the function that napari adds to the callbacks of a layer for brush, eraser and fill."""
 LEFT_BUTTON = 1
@@ -53,12 +54,11 @@ class MouseTools(QObject):
         self._tool: Tool | None = None
         self._replaced: list[Any] = []
         self._is_setting_mode = False
-        self._preserves_objects = False
         self._after_drag: Callable[[], None] | None = None
         self._drags = Drags(editor)
         self._drags.finished.connect(self._on_finished)
         editor.case_changed.connect(self._on_case_changed)
-        editor.applied.connect(self._select_free_number)
+        editor.applied.connect(self._on_applied)
         editor.painted.connect(self._on_painted)
 
     @property
@@ -239,9 +239,8 @@ class MouseTools(QObject):
                 layer.mouse_drag_callbacks.remove(call)
         else:
             self._replaced = []
-        if has_objects or self._preserves_objects:
-            layer.preserve_labels = has_objects and mode in PRESERVING_MODES
-            self._preserves_objects = has_objects  # a layer may serve the next case, of a task with labels
+        if has_objects:
+            layer.preserve_labels = mode in PRESERVING_MODES
         self.changed.emit()
 
     def _on_drag(self, layer: Labels, event: Any) -> Generator[None]:  # noqa: ANN401 - napari's own event
@@ -251,7 +250,7 @@ class MouseTools(QObject):
         if event.button != LEFT_BUTTON or self._editor.session is None or not (tool or fills):
             return
         if not shows_slices(event):
-            self._editor.say("the tools work on slices. Show the slices again: 2D, with the first axis not displayed.")
+            self._editor.say(NO_SLICES)
         elif tool is None:
             self._drags.fill(layer, event)
         elif tool is OBJECT_BRUSH and layer.selected_label == 0:
@@ -277,7 +276,17 @@ class MouseTools(QObject):
         if self.mode in (PAINT, "polygon"):
             self._select_free_number()
 
-    def _select_free_number(self, _edit: Edit | None = None) -> None:
+    def _on_applied(self, edit: Edit) -> None:
+        """Choose a free number if objects were painted, or the selected one was used up; a picked one stays."""
+        layer, session, finishing = self._layer, self._editor.session, self._drags.finishing
+        if layer is not None and session is not None and self._editor.task.instances:
+            value = layer.selected_label
+            n_new = int(edit.voxel_runs["length"][edit.voxel_runs["new"] == value].sum())
+            paints = finishing is not None and finishing.name in OBJECT_PAINTERS
+            if paints or (n_new and n_new == np.count_nonzero(session.draft.labels == value)):
+                self._select_free_number()
+
+    def _select_free_number(self) -> None:
         layer, session = self._layer, self._editor.session
         if layer is not None and session is not None and self._editor.task.instances and layer.selected_label:
             with show_errors():

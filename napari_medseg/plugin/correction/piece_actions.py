@@ -58,7 +58,7 @@ class PieceActions(QObject):
                 raise MedSegError(f"{reason} that a piece could have.")
             seed = self._editor.find_cursor()
         except MedSegError as error:
-            self._editor.cancel()
+            self._editor.drop_preview()
             self._editor.say(str(error))
             return
 
@@ -110,8 +110,8 @@ class PieceActions(QObject):
         self._editor.commit()
 
     def cancel(self) -> None:
-        """Drop what is shown."""
-        self._editor.cancel()
+        """Drop what is only shown."""
+        self._editor.drop_preview()
 
     def _is_in_volume(self, canvas: Canvas) -> bool:
         return self._mouse_tools.in_volume and canvas.labels.ndim == len("ZYX")

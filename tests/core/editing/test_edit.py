@@ -78,12 +78,25 @@ def test_stale_preview_is_refused() -> None:
     canvas = make_volume()
     edit = delete_piece(canvas, find_piece(canvas.labels, (3, 4, 5)))
     labels = canvas.labels.copy()
-    labels[2, 3, 4] = 2
+    labels[2, 4, 6] = 2  # within a run
     with pytest.raises(MedSegError, match="changed since"):
         edit.apply(labels)
     assert labels[3, 4, 5] == 1
     with pytest.raises(MedSegError, match="shape"):
         edit.apply(labels[1:])
+
+
+def test_one_changed_voxel_in_a_long_run_is_found() -> None:
+    labels = freeze(make_block((4, 200), ((slice(1, 3), slice(20, 180)), 1)))
+    edit = relabel_piece(Canvas(labels, LUNGS), find_piece(labels, (1, 100)), 2)
+    stale = labels.copy()
+    stale[2, 179] = 2
+    with pytest.raises(MedSegError, match="changed since"):
+        edit.apply(stale)
+    fresh = labels.copy()
+    edit.apply(fresh)
+    edit.revert(fresh)
+    assert np.array_equal(fresh, labels)
 
 
 def test_protected_voxels_stay_and_the_message_says_so() -> None:

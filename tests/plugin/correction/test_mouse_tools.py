@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from correction_phantoms import FIRST_NUMBER, N_COLUMNS, N_NUCLEI, get_tool, open_predicted
+from correction_phantoms import FIRST_NUMBER, N_COLUMNS, N_NUCLEI, get_tool, make_nuclei, open_predicted, stained
 from napari.utils.key_bindings import coerce_keybinding
 from plugin_phantoms import phantom, phantom_labels
 
@@ -220,3 +220,24 @@ def test_a_stroke_is_dropped_by_esc_while_the_brush_of_objects_paints(nuclei: Si
     nuclei.mouse.drag([(9.5, 30), (9.5, 50)])
     assert coerce_keybinding("Escape") not in nuclei.layer.keymap
     assert NEW in nuclei.layer.data
+
+
+def test_preserved_labels_of_the_lungs_survive_another_case(lungs: SimpleNamespace) -> None:
+    labels = make_nuclei()
+    lungs.layer.preserve_labels = True
+    lungs.mouse_tools._on_mode()
+    assert lungs.layer.preserve_labels
+    first = lungs.case_controller.current.case
+    open_predicted(lungs, stained(labels), "nuclei", labels)
+    lungs.case_controller.open(first, phantom(n_slices=4))
+    assert lungs.editor.layer.preserve_labels
+
+
+def test_a_picked_object_stays_selected_after_a_key_over_a_piece(nuclei: SimpleNamespace) -> None:
+    nuclei.layer.selected_label = FIRST_NUMBER
+    nuclei.mouse_tools.activate(get_tool("cut"))
+    nuclei.mouse.drag([(10, 15.5), (22, 15.5)])
+    assert nuclei.layer.selected_label == FIRST_NUMBER
+    nuclei.layer.selected_label = NEW + 1
+    nuclei.mouse.drag([(10, 27.5), (22, 27.5)])
+    assert nuclei.layer.selected_label == NEW + 2  # the cut has used it

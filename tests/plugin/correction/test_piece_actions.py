@@ -167,3 +167,45 @@ def test_a_nucleus_is_deleted_and_the_others_stay(nuclei: SimpleNamespace) -> No
     assert nuclei.said[-1] == f"deleted nucleus {FIRST_NUMBER}: 64 px"
     assert np.array_equal(nuclei.layer.data[8:], nuclei.labels[8:])
     assert not nuclei.layer.data[:8, :8].any()
+
+
+def test_a_committed_edit_of_a_thread_is_done_though_another_tool_begins(
+    lungs: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editor, "MAX_VOXELS_AT_ONCE", 0)
+    lungs.mouse_tools.set_in_volume(True)
+    press(lungs, "delete")
+    lungs.editor.drop_preview()  # the window loses the keyboard
+    press(lungs, "delete", (20, 45))
+    lungs.editor.close()
+    assert not lungs.editor.session.draft.labels.any()
+
+
+def test_a_preview_says_so_and_is_dropped_when_the_labels_change(lungs: SimpleNamespace) -> None:
+    lungs.mouse.move_to(IN_RIGHT)
+    key = lungs.correction.piece_actions.act_while_held(ACTIONS["delete"])
+    next(key)
+    assert lungs.said[-1] == "preview: deleted right lung: 560 px"
+    lungs.layer.paint((1, 20, 30), 2)
+    next(key, None)
+    assert (lungs.layer.data[1] == 1).any()
+
+
+def test_an_edit_waits_for_the_end_of_a_stroke(lungs: SimpleNamespace, qtbot: object) -> None:
+    lungs.mouse.move_to(IN_RIGHT)
+    key = lungs.correction.piece_actions.act_while_held(ACTIONS["delete"])
+    next(key)
+    with lungs.layer.block_history():
+        lungs.layer.paint((1, 20, 10), 2)
+        next(key, None)
+        qtbot.wait(120)
+        assert not lungs.editor.session.draft.has_records
+    assert "the labels changed" in lungs.said[-1]
+    assert np.array_equal(lungs.layer.data, lungs.editor.session.draft.labels)
+
+
+def test_keys_over_a_piece_do_nothing_in_another_view(lungs: SimpleNamespace) -> None:
+    lungs.viewer.dims.order = (1, 0, 2)
+    press(lungs, "delete")
+    assert lungs.said[-1] == editor.NO_SLICES
+    assert not lungs.editor.session.draft.has_records
