@@ -17,11 +17,10 @@ from napari_medseg.core.project.review_region import (
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review
+from napari_medseg.workflow.merge_labels import have_equal_labels
 
 if TYPE_CHECKING:  # the tools need SciPy, a draft does not
     from napari_medseg.core.editing.edit import Edit
-
-COMPARED_BYTES = 1 << 18
 
 
 class Draft:
@@ -290,15 +289,3 @@ def _join_runs(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[n
     start, stop = start[first], reach[np.append(first[1:], start.size) - 1]
     ends = np.cumsum(stop - start)
     return np.repeat(start - (ends - (stop - start)), stop - start) + np.arange(int(ends[-1]))
-
-
-def have_equal_labels(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Whether two arrays of the same shape hold the same labels; in blocks that fit into the processor's cache.
-
-    A large volume is compared four times as fast, because no array of its size is made.
-    """
-    if first.dtype != second.dtype or not (first.flags.c_contiguous and second.flags.c_contiguous):
-        return np.array_equal(first, second)
-    one, other = first.reshape(-1), second.reshape(-1)
-    step = COMPARED_BYTES // first.itemsize
-    return all(np.array_equal(one[at : at + step], other[at : at + step]) for at in range(0, one.size, step))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.workflow.drafts import Draft, have_equal_labels
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.merge_labels import have_equal_labels
 
 if TYPE_CHECKING:
     from napari_medseg.core.editing.edit import Edit

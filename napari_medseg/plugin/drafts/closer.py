@@ -12,7 +12,8 @@ from napari_medseg.core.records import Case
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.drafts import Draft, have_equal_labels
+from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.merge_labels import have_equal_labels
 
 MAX_VOXELS_AT_ONCE = 1 << 22
 """Labels of more voxels are prepared and compared in a thread; below, the thread would cost more than it saves."""
