@@ -8,7 +8,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from plugin_phantoms import Texts, phantom, phantom_labels
 
+from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder, merge_paint_atoms
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.drafts import Draft
@@ -142,3 +144,16 @@ def test_an_edit_takes_the_first_old_and_the_last_new_value() -> None:
     assert edit.old.tolist() == [0, 0]
     assert edit.new.tolist() == [2, 2]
     assert merge_paint_atoms([first, (*first[:1], np.array([1], np.uint8), 0)], (3, 4)).indices.size == 0
+
+
+def test_an_edit_during_a_stroke_is_refused_before_anything_is_written(draft: Draft) -> None:
+    layer, recorder = painted_on(draft, [])
+    change = Change((slice(0, 1), slice(0, 1), slice(0, 4)), np.ones((1, 1, 4), np.bool_), 1)
+    edit = Canvas(draft.labels, get_task("lungs")).make_edit("x", [change])
+    with layer.block_history():
+        layer.paint((1, 20, 20), 1)
+        with pytest.raises(MedSegError, match="in progress"):
+            recorder.apply_edit(edit)
+        assert not draft.has_records
+    recorder.apply_edit(edit)
+    assert np.array_equal(layer.data, draft.labels)
