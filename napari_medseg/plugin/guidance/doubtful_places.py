@@ -48,7 +48,7 @@ class PlaceGuide:
         layer, places = self._editor.layer, self._maps.places
         if layer is None or places is None:
             return
-        self._editor.cancel()
+        self._editor.drop_preview()
         place = places.go(step)
         if place is None:
             self._editor.say("the model is sure everywhere: there is no doubtful place.")

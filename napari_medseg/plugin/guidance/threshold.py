@@ -53,7 +53,7 @@ class ModelThreshold(QObject):
             self._maps.ensure()
             seed = self._editor.find_cursor()
         except MedSegError as error:
-            self._editor.cancel()
+            self._editor.drop_preview()
             self._editor.say(str(error))
             yield
             return
@@ -70,7 +70,7 @@ class ModelThreshold(QObject):
 
         `only_on_slice` is for a slider that still moves: a volume takes a second for each step.
         """
-        self._editor.cancel()
+        self._editor.drop_preview()
         layer = self._editor.layer
         try:
             self._maps.ensure()
