@@ -112,7 +112,7 @@ def test_the_budget_is_kept_and_used(make_run: MakeRun) -> None:
     assert isinstance(events[0], Started)
     assert isinstance(events[-1], Finished)
     assert events[0].time == pytest.approx(requested, abs=0.2)
-    assert 10.0 * 0.75 < events[-1].seconds <= time.time() - requested < 10.0 * 1.02
+    assert 10.0 * 0.65 < events[-1].seconds <= time.time() - requested < 10.0 * 1.02
     assert sum(isinstance(event, EpochEnded) for event in events) > 3
 
 
