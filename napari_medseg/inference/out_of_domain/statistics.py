@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.atomic_io import atomic_write, read_file
 from napari_medseg.core.errors import get_reason
 from napari_medseg.core.model_card import DOMAIN_FILE, DomainCheck, ModelCard
 
@@ -162,7 +162,7 @@ def load_statistics(folder: Path, card: ModelCard) -> tuple[DomainStatistics | N
     if check is None:
         return None, ""
     try:
-        data = (folder / DOMAIN_FILE).read_bytes()
+        data = read_file(folder / DOMAIN_FILE)
         if hashlib.sha256(data).hexdigest() != check.statistics_sha256:
             raise ValueError("its SHA-256 is not that on the card")
         return DomainStatistics.decode(data, check.threshold), ""

@@ -16,9 +16,12 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.probabilities.probability_file import LARGEST, Chunk, Maps, list_chunks, read_header
 
+MAX_FILE_BYTES = 2 << 30
+"""As many as the whole cache may hold."""
 DECODED_BYTES = 64 << 20
 """Decoded chunks that stay in memory, so that a tool under the mouse reads each once."""
 
@@ -61,7 +64,7 @@ class StoredProbabilities:
         self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._n_decoded_bytes = 0
         with self._damage_as_error():
-            self._archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+            self._archive = zipfile.ZipFile(io.BytesIO(read_file(path, MAX_FILE_BYTES)))
             self.header = read_header(self._archive, shape)
             self._chunks_of = list_chunks(self._archive, self.header)
 

@@ -14,6 +14,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import WRITERS
 from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.workflow.masks.value_names import read_value_names
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
 from training.from_folders.name_matching import pair_names
@@ -49,8 +50,13 @@ class MaskPair:
         return self.mask.path if isinstance(self.mask, MaskFile) and self.mask.coco_image is None else None
 
     def compute_sha256(self, asked: str) -> str:
-        """Return the hash of the bytes of both, and of what was asked for: it tells whether this was done before."""
+        """Return the hash of the bytes of both, of the names of the values, and of what was asked for.
+
+        It tells whether this was done before.
+        """
         digest = hashlib.sha256(asked.encode())
+        if (mask := self.single_mask) is not None:
+            digest.update(repr(sorted(read_value_names(mask).items())).encode("utf-8", "surrogatepass"))
         files = self.mask.files if isinstance(self.mask, LabelFolder) else (self.mask.path,)
         entry = self.mask.title if isinstance(self.mask, MaskFile) and self.mask.coco_image is not None else ""
         for path in (*_list_files(self.image), *files):
@@ -77,8 +83,9 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch
     """
     if not images.is_dir():
         raise MedSegError(f"{images} is not a folder. Give a folder of images.")
-    if nested := _find_nested_pairs(images) if images.resolve() == masks.resolve() else []:
-        return nested, []
+    nested, incomplete = _find_nested_pairs(images) if images.resolve() == masks.resolve() else ([], [])
+    if nested:
+        return nested, incomplete
     folders = _find_label_folders(masks) if masks.is_dir() and not _has_mask_files(masks) else {}
     if not folders:
         found = pair_by_name(images, masks)
@@ -107,15 +114,21 @@ def _leave_out_channels(mismatches: tuple[Mismatch, ...], paired: set[str]) -> l
     return [one for one in mismatches if not (one.kind == "missing mask" and is_channel(one.name))]
 
 
-def _find_nested_pairs(folder: Path) -> list[MaskPair]:
-    """Return the pairs of folders that hold an image and a folder of labels each."""
-    pairs = []
+def _find_nested_pairs(folder: Path) -> tuple[list[MaskPair], list[Mismatch]]:
+    """Return the pairs of folders that hold an image and a folder of labels each, and what folders lack."""
+    pairs, lacking = [], []
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         labels = next((_list_mask_files(each / name) for name in LABEL_FOLDER_NAMES if (each / name).is_dir()), ())
         images = _list_mask_files(each)
         if labels and len(images) == 1:
             pairs.append(MaskPair(each.name, images[0], LabelFolder(labels[0].parent, labels)))
-    return pairs
+        elif labels:
+            lacking.append(
+                Mismatch("missing image", each.name, f"{each.name} has {len(images)} images beside its masks")
+            )
+        elif images:
+            lacking.append(Mismatch("missing mask", each.name, f"{each.name} has no folder of masks"))
+    return pairs, lacking
 
 
 def _find_label_folders(masks: Path) -> dict[str, LabelFolder]:

@@ -10,6 +10,8 @@ from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError
 from napari_medseg.core.formats.labels import format_size
 from napari_medseg.core.image import Image
 
+MIN_COVERED_SHARE = 0.98
+"""Of the voxels of an image; a mask that covers less is told."""
 MAX_DISTORTION = 0.02
 """Difference of the scales of rows and columns up to which two pictures may show the same."""
 BY_PLACE = "by their places in the patient"
@@ -48,8 +50,13 @@ def resample_mask(mask: Image, image: Image) -> tuple[NDArray[Any], str]:
             f"no labelled voxel of the mask lies in {image.name}: they show different places of the patient, or of "
             "different patients. Choose the mask that was made on this image."
         )
+    ones = np.ones(values.shape, np.uint8)
+    covered = affine_transform(ones, to_mask, output_shape=shape, order=0, mode="grid-constant")
+    share = float(np.mean(covered))
     size = f"{format_size(mask.pixels.shape)} to {format_size(image.spatial_shape)} voxels"
     how = f"resampled from {size} by nearest neighbour, {BY_PLACE if by_place else BY_SIZE}"
+    if share < MIN_COVERED_SHARE:
+        how += f"; the mask covers only {share:.0%} of the image, the rest is taken for background"
     return moved.reshape(image.spatial_shape), how
 
 

@@ -125,6 +125,17 @@ def test_what_a_person_did_is_not_replaced(ws: Workspace, folders: tuple[Path, P
     draft.close()
 
 
+def test_names_that_were_repaired_are_imported_again(ws: Workspace, folders: tuple[Path, Path]) -> None:
+    table = folders[1] / "dataset.json"
+    table.write_text('{"labels": {"background": 0, "left lung": 1, "right lung": 2}}')
+    assert count(run(ws, folders)) == {"refused": 3}, "the sides are swapped"
+    table.write_text('{"labels": {"background": 0, "right lung": 1, "left lung": 2}}')
+    assert count(run(ws, folders)) == {"draft": 3}
+    before = find_pairs(*folders)[0][0].compute_sha256("")
+    table.write_text('{"labels": {"background": 0, "right lung": 1, "left lung": 3}}')
+    assert find_pairs(*folders)[0][0].compute_sha256("") != before
+
+
 def test_what_a_person_called_right_or_accepted_is_not_replaced(ws: Workspace, folders: tuple[Path, Path]) -> None:
     run(ws, folders)
     confirmed, seen, _ = (row.case for row in list_cases(ws, "lungs"))

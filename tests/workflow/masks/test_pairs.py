@@ -58,8 +58,11 @@ def test_a_folder_of_files_is_one_mask(tmp_path: Path, place: str) -> None:
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_image(tmp_path / "s0001" / "ct.tif")
     write_label_files(tmp_path / "s0001" / "segmentations")
+    write_image(tmp_path / "s0002" / "ct.tif")
+    write_label_files(tmp_path / "s0003" / "segmentations")
     ((pair,), lacking) = find_pairs(tmp_path, tmp_path)
-    assert (pair.name, pair.image.name, lacking) == ("s0001", "ct.tif", [])
+    assert (pair.name, pair.image.name) == ("s0001", "ct.tif")
+    assert [(one.kind, one.name) for one in lacking] == [("missing mask", "s0002"), ("missing image", "s0003")]
     assert isinstance(pair.mask, LabelFolder)
     assert pair.mask.title == "s0001"
     _, read = read_pair(pair, MaskSettings(TASKS["lungs"]))

@@ -18,6 +18,15 @@ def make(values: np.ndarray, spacing: tuple[float, ...] | None, origin: tuple[fl
     return Image(values, axes, spacing, affine, name="image")
 
 
+def test_a_mask_of_a_part_of_the_image_says_so() -> None:
+    image = make(np.zeros((4, 20, 30)), (2.0, 1.0, 1.0))
+    half = make(np.ones((4, 20, 15), np.uint8), (2.0, 1.0, 1.0))
+    labels, how = resample_mask(half, image)
+    assert np.mean(labels) == 0.5
+    assert "covers only 50% of the image" in how
+    assert "covers" not in resample_mask(make(np.ones((4, 10, 15), np.uint8), (2.0, 2.0, 2.0), (0.5, 0.5, 0)), image)[1]
+
+
 def test_a_coarse_mask_at_another_place_lands_where_it_lies_in_the_patient() -> None:
     image = make(np.zeros((4, 20, 30)), (2.0, 1.0, 1.0))
     coarse = np.zeros((3, 5, 6), np.uint16)
@@ -30,7 +39,8 @@ def test_a_coarse_mask_at_another_place_lands_where_it_lies_in_the_patient() -> 
         (z, y, x) for z in (1,) for y in (8, 9) for x in (16, 17)
     } | {(z, y, x) for z in (0, 2) for y in (8, 9) for x in (16, 17) if labels[z, y, x]}
     assert set(np.unique(labels)) == {0, 700}
-    assert how == "resampled from 3 x 5 x 6 to 4 x 20 x 30 voxels by nearest neighbour, by their places in the patient"
+    assert how.startswith("resampled from 3 x 5 x 6 to 4 x 20 x 30 voxels by nearest neighbour, by their places in the")
+    assert "covers only 20% of the image" in how
 
 
 def test_a_turned_mask_is_turned_back() -> None:
