@@ -55,9 +55,14 @@ class CorrectionTools:
 
     def list_key_bindings(self) -> list[KeyBinding]:
         """Return the keys of the tools, for the keyboard map and the page of keys."""
-        tools = [KeyBinding(tool.key, _describe(tool), _hold(self.mouse_tools, tool)) for tool in TOOLS]
+        tools = [KeyBinding(tool.key, _describe(tool), _hold_tool(self.mouse_tools, tool)) for tool in TOOLS]
         actions = [
-            KeyBinding(action.key, action.text, _act(self.piece_actions, action), is_bound=action.key not in UPPER_ROW)
+            KeyBinding(
+                action.key,
+                action.text,
+                _hold_action(self.piece_actions, action),
+                is_bound=action.key not in UPPER_ROW,
+            )
             for action in PIECE_ACTIONS
         ]
         rename = KeyBinding(
@@ -76,12 +81,12 @@ class CorrectionTools:
         current = self._case_controller.current
         if current is not None and not current.borrowed:
             for tool in TOOLS:
-                call = make_key_callback(_hold(self.mouse_tools, tool))
+                call = make_key_callback(_hold_tool(self.mouse_tools, tool))
                 current.image_layer.bind_key(tool.key, call, overwrite=True)
 
     def _list_holds(self) -> dict[str, Hold]:
         holds: dict[str, Hold] = {
-            action.key: _act(self.piece_actions, action) for action in PIECE_ACTIONS if action.key in UPPER_ROW
+            action.key: _hold_action(self.piece_actions, action) for action in PIECE_ACTIONS if action.key in UPPER_ROW
         }
         for number in range(1, N_LABEL_KEYS + 1):
             holds[f"Shift-{number}"] = partial(self.piece_actions.rename_while_held, number)
@@ -92,14 +97,14 @@ def _describe(tool: Tool) -> str:
     return f"{tool.title}{' (hold the key)' if tool.has_line else ''}: {tool.text}"
 
 
-def _hold(mouse_tools: MouseTools, tool: Tool) -> Hold:
+def _hold_tool(mouse_tools: MouseTools, tool: Tool) -> Hold:
     def hold() -> Generator[None]:
         yield from mouse_tools.hold(tool)
 
     return hold
 
 
-def _act(piece_actions: PieceActions, action: PieceAction) -> Hold:
+def _hold_action(piece_actions: PieceActions, action: PieceAction) -> Hold:
     def act() -> Generator[None]:
         yield from piece_actions.act_while_held(action)
 

@@ -5,12 +5,13 @@ Swiss one. So the key is known by its place on the keyboard, where the system te
 """
 
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QWidget
+
+from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
 
 Hold = Callable[[], Generator[None]]
 _PLACES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "-", "=")
@@ -23,7 +24,7 @@ _LINUX_FIRST, _WINDOWS_FIRST = 10, 2
 """Scan code of the key "1"; the next keys of its row follow in order."""
 
 
-class ShiftedKeys(QObject):
+class ShiftedKeys(KeyWatcher):
     """Watches widgets for Shift and a key of the row of digits, and for Tab.
 
     Parameters
@@ -40,23 +41,10 @@ class ShiftedKeys(QObject):
         self._on_lost = on_lost
         self._holds = dict(holds)
         self._held: dict[int, Generator[None]] = {}
-        self._watched: list[QWidget] = []
-
-    def watch(self, widgets: Sequence[QWidget]) -> None:
-        """Watch widgets; those that were watched before are let go."""
-        self.close()
-        self._watched = list(widgets)
-        for widget in self._watched:
-            widget.installEventFilter(self)
 
     def close(self) -> None:
-        """Let go of the widgets."""
-        for widget in self._watched:
-            try:
-                widget.removeEventFilter(self)
-            except RuntimeError:  # the window deleted it
-                continue
-        self._watched = []
+        """Let go of the widgets, and of keys that are held."""
+        super().close()
         self._drop()
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:

@@ -82,8 +82,8 @@ class Guidance:
             KeyBinding("Tab", "next doubtful place, or next proposal on another slice", _do_nothing, is_bound=False),
             KeyBinding("Shift-Tab", "previous doubtful place or proposal", _do_nothing, is_bound=False),
             KeyBinding("`", "it is right: keep this place as it is; or take the proposal", self.confirm),
-            KeyBinding(".", "grow the piece under the mouse by the model", partial_hold(self.threshold, +1)),
-            KeyBinding(",", "shrink the piece under the mouse by the model", partial_hold(self.threshold, -1)),
+            KeyBinding(".", "grow the piece under the mouse by the model", _hold_step(self.threshold, +1)),
+            KeyBinding(",", "shrink the piece under the mouse by the model", _hold_step(self.threshold, -1)),
             KeyBinding("Shift-I", "interpolate a slice between two drawn ones", self.interpolate),
         ]
 
@@ -127,7 +127,7 @@ class Guidance:
         return called
 
 
-def partial_hold(threshold: ModelThreshold, direction: int) -> Callable[[], Generator[None]]:
+def _hold_step(threshold: ModelThreshold, direction: int) -> Callable[[], Generator[None]]:
     """Return a generator function for a key that is held."""
 
     def hold() -> Generator[None]:

@@ -1,17 +1,18 @@
 """The key above Tab on every keyboard: it writes ` on an American one, and ^, § or another sign elsewhere."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QWidget
+
+from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
 
 _LINUX, _WINDOWS, _MAC = 49, 41, 10
 """Its place on the keyboard; on macOS of an ISO keyboard, as it writes ` on an ANSI one."""
 
 
-class KeyAboveTab(QObject):
+class KeyAboveTab(KeyWatcher):
     """Calls an action for this key without modifiers, unless it writes `, which napari knows by itself.
 
     Parameters
@@ -23,23 +24,6 @@ class KeyAboveTab(QObject):
     def __init__(self, action: Callable[[], None]) -> None:
         super().__init__()
         self._action = action
-        self._watched: list[QWidget] = []
-
-    def watch(self, widgets: Sequence[QWidget]) -> None:
-        """Watch widgets; those that were watched before are let go."""
-        self.close()
-        self._watched = list(widgets)
-        for widget in self._watched:
-            widget.installEventFilter(self)
-
-    def close(self) -> None:
-        """Let go of the widgets."""
-        for widget in self._watched:
-            try:
-                widget.removeEventFilter(self)
-            except RuntimeError:  # the window deleted it
-                continue
-        self._watched = []
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Handle the key; others go on to napari."""
