@@ -102,7 +102,8 @@ class Review:
     """One person's pass over a case: open, then accepted or rejected, with the seconds they worked on it.
 
     When it is closed, `doubtful_places` is the number of places of which the model was unsure, and
-    `doubtful_places_seen` how many of them the person saw; both are 0 if they were never computed.
+    `doubtful_places_seen` how many of them the person saw; both are 0 if they were never computed. `who` is a label
+    such as ``reader 2``. `reading` is 2 if the person read the case blind, after another one, see `core.readings`.
     """
 
     id: int
@@ -116,6 +117,7 @@ class Review:
     closed: str | None
     doubtful_places: int = 0
     doubtful_places_seen: int = 0
+    reading: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class Correction:
     """The immutable labels that an accepted review produced; files are relative to the project folder.
 
     `reviewed_file` is a mask on the grid of the labels, non-zero in the review region; empty for the whole image.
-    `imported` tells how the labels came from a mask of another program or person; empty if they did not.
+    `imported` tells how the labels came from a mask of another program or person; empty if they did not. `who` and
+    `reading` are as in `Review`.
     """
 
     id: int
@@ -140,6 +143,7 @@ class Correction:
     reviewed_file: str = ""
     reviewed_sha256: str = ""
     imported: str = ""
+    reading: int = 1
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from napari_medseg.core.project.case_files import get_image_copy_path, read_imag
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.journal_records import has_manual_strokes
 from napari_medseg.core.project.undo_journal import get_journal_path
+from napari_medseg.core.readings.records import FIRST
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
@@ -30,13 +31,17 @@ CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A row of the case list: case, state, newest prediction and correction, and open review."""
+    """A row of the case list: case, state, newest prediction and correction, and open review.
+
+    Of a second reading (`reading` 2), correction and reviews are those of the person who works now: it is blind.
+    """
 
     case: Case
     state: CaseState
     prediction: Prediction | None
     correction: Correction | None
     review: Review | None
+    reading: int = FIRST
 
     @property
     def uncertainty(self) -> float | None:
@@ -207,8 +212,9 @@ def _add_case(ws: Workspace, image: Image, task: str, group: str) -> Case:
 
 
 def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:
+    history = ws.second_readings.show_to_reader(history)
     state = _detect_state(ws, history)
-    return CaseRow(history.case, state, history.prediction, history.correction, history.open_review)
+    return CaseRow(history.case, state, history.prediction, history.correction, history.open_review, history.reading)
 
 
 def _detect_state(ws: Workspace, history: CaseHistory) -> CaseState:

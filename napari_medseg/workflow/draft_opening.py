@@ -4,7 +4,6 @@
 copies the labels, which takes a second for a large volume; it only uses files and may run in a worker thread.
 """
 
-import getpass
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from napari_medseg.core.project.review_region import read_review_region
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.merge_labels import have_equal_labels
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -33,7 +33,8 @@ class ReviewStart:
     newest
         Prediction to update a draft without edits to.
     correction
-        Newest correction of the case; a review of an accepted case starts from it.
+        Correction of the case that counts; a review of an accepted case starts from it. A second reading is blind: it
+        starts from an own one only.
     is_of_instances
         Whether labels are object numbers.
     label_dtype
@@ -52,9 +53,8 @@ class ReviewStart:
 
 def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> ReviewStart:
     """Find the open review of a case, or insert one; call this in the main thread."""
-    waiting = [r for r in ws.project.read_records(Review, "case_id", case.id) if r.state is ReviewState.OPEN]
-    review = waiting[-1] if waiting else _insert_review(ws, case, prediction)
-    corrections = ws.project.read_records(Correction, "case_id", case.id)
+    history = ws.second_readings.show_to_reader(ws.project.read_case_history(case.id))
+    review = history.open_review or _insert_review(ws, case, prediction, history.reading)
     task = ws.tasks.get_task(case.task)
     return ReviewStart(
         folder=ws.project.folder,
@@ -62,7 +62,7 @@ def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Re
         review=review,
         first=None if review.prediction_id is None else ws.project.get_record(Prediction, review.prediction_id),
         newest=prediction,
-        correction=corrections[-1] if corrections else None,
+        correction=history.correction,
         is_of_instances=task.instances,
         label_dtype=np.dtype(np.uint16) if task.instances else np.min_scalar_type(task.largest_value),
     )
@@ -82,9 +82,11 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
     newest, correction = start.newest, start.correction
     if correction is not None:
         draft.set_initial_review_region(read_review_region(start.folder, start.case, correction))
-    if correction is not None and correction.review_id < start.review.id and not draft.has_records:
+    if correction is not None and not draft.has_records:
         # The journal decides, not the row of the review: an opening that was interrupted is done again.
         draft.carry_over(_read_paintable_labels(start, correction))
+    elif correction is not None and correction.reading != start.review.reading and not draft.n_paint_strokes:
+        _follow_chosen_reading(draft, _read_paintable_labels(start, correction))
     elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)
     return draft
@@ -113,7 +115,13 @@ def _make_paintable(start: ReviewStart, labels: NDArray[Any]) -> NDArray[Any]:
     return labels.astype(np.promote_types(smallest, start.label_dtype))
 
 
-def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Review:
+def _follow_chosen_reading(draft: Draft, labels: NDArray[Any]) -> None:
+    """Start again from the labels of another reader, which were chosen after this review was opened."""
+    if not have_equal_labels(labels, draft.labels):
+        draft.carry_over(labels)
+
+
+def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None, reading: int) -> Review:
     return ws.project.insert(
         Review(
             id=0,
@@ -122,15 +130,9 @@ def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> 
             state=ReviewState.OPEN,
             seconds=0.0,
             changed_voxels=0,
-            who=_get_user_name(),
+            who=ws.reader.key(),
             opened=now(),
             closed=None,
+            reading=reading,
         )
     )
-
-
-def _get_user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have a number and no name
-        return "unknown"

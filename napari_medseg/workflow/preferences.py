@@ -21,7 +21,8 @@ class Preferences(BaseModel):
     `max_memory_gb` is what the pixels of one image may take, in units of
     10^9 bytes; 0 means what `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the
     name of a preset of `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells
-    whether the slices in the other two planes are shown.
+    whether the slices in the other two planes are shown. `reader` is the name of the person who corrects, and
+    `account_reader` the one that was given first, see `workflow.second_reader.current_reader`; empty: the account.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,8 @@ class Preferences(BaseModel):
     max_memory_gb: float = Field(0.0, ge=0, le=MAX_MEMORY_GB)
     display_windows: dict[str, str | tuple[float, float]] = {}
     shows_planes: bool = False
+    reader: str = ""
+    account_reader: str = ""
 
     @property
     def max_memory_bytes(self) -> int | None:

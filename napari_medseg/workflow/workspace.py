@@ -13,6 +13,8 @@ from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionEngine
 from napari_medseg.workflow.preferences import read_preferences
+from napari_medseg.workflow.second_reader.current_reader import CurrentReader
+from napari_medseg.workflow.second_reader.selection import SecondReadings
 
 PACKAGE_DIR = Path(napari_medseg.__file__).parent
 APP_NAME = "napari-medseg"
@@ -37,6 +39,7 @@ class Workspace:
 
     Notes
     -----
+    `reader` is the person who works now, and `second_readings` decides what that person may see of a case.
     `tasks` is the catalog of all tasks; `workflow.tasks.custom_tasks.reload_tasks` replaces it.
     """
 
@@ -50,6 +53,8 @@ class Workspace:
         self.project = project
         self.registry = registry
         self.engine = engine
+        self.reader = CurrentReader(project.identities, registry)
+        self.second_readings = SecondReadings(project, self.reader)
         self.samples = samples
         self.tasks: TaskCatalog = registry.read_task_catalog(project.folder / TASKS_FOLDER)
         # Child processes: an ended child stays visible as a process until its parent polls it.

@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
+from napari_medseg.core.readings.records import FIRST
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 
 
@@ -23,6 +24,9 @@ class CaseHistory:
         The newest open review.
     closed_review
         The newest accepted or rejected review.
+    reading
+        The reading whose records these are. Of a first reading, `correction` is the ground truth: the newest correction
+        of a first reading, unless a person chose that of another reader since (`GroundTruthChoice`).
     """
 
     case: Case
@@ -30,6 +34,7 @@ class CaseHistory:
     correction: Correction | None
     open_review: Review | None
     closed_review: Review | None
+    reading: int = FIRST
 
 
 def _list_columns(kind: type, alias: str) -> str:
@@ -41,22 +46,27 @@ _CORRECTION_AT = _N_CASE + len(fields(Prediction))
 _OPEN_AT = _CORRECTION_AT + len(fields(Correction))
 _CLOSED_AT = _OPEN_AT + len(fields(Review))
 _OPEN = f"'{ReviewState.OPEN}'"
-_NEWEST_CORRECTION = "k.id = (SELECT max(id) FROM corrections WHERE case_id = c.id)"
-_LAST_CLOSED = f"d.id = (SELECT max(id) FROM reviews WHERE case_id = c.id AND state != {_OPEN})"
+_IS_FIRST = f"case_id = c.id AND reading = {FIRST}"
+_GROUND_TRUTH = f"""k.id = coalesce(
+        (SELECT g.correction_id FROM ground_truth_choices AS g
+            WHERE g.id = (SELECT max(id) FROM ground_truth_choices WHERE case_id = c.id)
+            AND NOT EXISTS (SELECT 1 FROM corrections WHERE {_IS_FIRST} AND id > g.made_after)),
+        (SELECT max(id) FROM corrections WHERE {_IS_FIRST}))"""
+_LAST_CLOSED = f"d.id = (SELECT max(id) FROM reviews WHERE {_IS_FIRST} AND state != {_OPEN})"
 _HISTORY_QUERY = f"""
     SELECT {_list_columns(Case, "c")}, {_list_columns(Prediction, "p")}, {_list_columns(Correction, "k")},
         {_list_columns(Review, "o")}, {_list_columns(Review, "d")}
     FROM {TABLES[Case].read} AS c
     LEFT JOIN predictions AS p ON p.id = (SELECT max(id) FROM predictions WHERE case_id = c.id)
-    LEFT JOIN corrections AS k ON {_NEWEST_CORRECTION}
-    LEFT JOIN reviews AS o ON o.id = (SELECT max(id) FROM reviews WHERE case_id = c.id AND state = {_OPEN})
+    LEFT JOIN corrections AS k ON {_GROUND_TRUTH}
+    LEFT JOIN reviews AS o ON o.id = (SELECT max(id) FROM reviews WHERE {_IS_FIRST} AND state = {_OPEN})
     LEFT JOIN reviews AS d ON {_LAST_CLOSED}"""
 _IS_LISTED = """c.id NOT IN (SELECT r.case_id FROM removed_cases AS r
     WHERE r.removed AND r.id = (SELECT max(id) FROM removed_cases WHERE case_id = r.case_id))"""
 _ACCEPTED_QUERY = f"""
     SELECT {_list_columns(Case, "c")}, {_list_columns(Correction, "k")}
     FROM {TABLES[Case].read} AS c
-    JOIN corrections AS k ON {_NEWEST_CORRECTION}
+    JOIN corrections AS k ON {_GROUND_TRUTH}
     JOIN reviews AS d ON {_LAST_CLOSED} AND d.state = '{ReviewState.ACCEPTED}'"""
 
 

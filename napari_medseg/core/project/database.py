@@ -20,14 +20,13 @@ from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.identities import Identities, add_case_identity
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.lost_database import ensure_database_not_lost
-from napari_medseg.core.project.migrations import migrate
+from napari_medseg.core.project.migrations import open_database
 from napari_medseg.core.project.rows import (
     TABLES,
     Record,
     RunItem,
     decode_record,
     decode_rows,
-    decode_text,
     encode_record,
     quote_column,
 )
@@ -97,7 +96,7 @@ class Project:
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
             remove_unfinished_files(folder)
-            return cls(folder, lock, _open_database(folder / DATABASE))
+            return cls(folder, lock, open_database(folder / DATABASE))
         except OSError as error:
             lock.release()
             raise MedSegError(f"cannot use {folder} as a project: {format_os_error(error)}") from error
@@ -110,6 +109,11 @@ class Project:
         unwatch_folder(self.folder)
         self._connection.close()
         self._lock.release()
+
+    @property
+    def n_changes(self) -> int:
+        """Number of rows written since the project was opened; while it stays, what was read is current."""
+        return self._connection.total_changes
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -190,15 +194,14 @@ class Project:
 
         The result is cached until something is written: no other process writes while this one holds the lock.
         """
-        n_changes = self._connection.total_changes
-        if self._accepted is None or self._accepted[:2] != (n_changes, task):
+        if self._accepted is None or self._accepted[:2] != (self.n_changes, task):
             with translate_sqlite_errors(self.folder / DATABASE):
                 found = case_history.read_accepted_cases(self._connection, task)
-            self._accepted = (n_changes, task, tuple(found))
+            self._accepted = (self.n_changes, task, tuple(found))
         return self._accepted[2]
 
     def close_review(self, review: Review) -> None:
-        """Write the final state, seconds, changed voxels, doubtful places and end time of an open review.
+        """Write the final state, seconds, changed voxels, doubtful places, person and end time of an open review.
 
         Raises
         ------
@@ -208,10 +211,10 @@ class Project:
         with self.transaction():
             changed = self._connection.execute(
                 "UPDATE reviews SET state = ?, seconds = ?, changed_voxels = ?, closed = ?, doubtful_places = ?, "
-                "doubtful_places_seen = ? WHERE id = ? AND state = ?",
+                "doubtful_places_seen = ?, who = ? WHERE id = ? AND state = ?",
                 [
-                    *(review.state, review.seconds, review.changed_voxels, review.closed),
-                    *(review.doubtful_places, review.doubtful_places_seen, review.id, ReviewState.OPEN),
+                    *(review.state, review.seconds, review.changed_voxels, review.closed, review.doubtful_places),
+                    *(review.doubtful_places_seen, review.who, review.id, ReviewState.OPEN),
                 ],
             ).rowcount
         if changed != 1:
@@ -276,22 +279,3 @@ class Project:
         with translate_sqlite_errors(self.folder / DATABASE):
             found = self._connection.execute('SELECT "group", held_out FROM hold_out ORDER BY id').fetchall()
         return {group: bool(held_out) for group, held_out in found}
-
-
-def _open_database(path: Path) -> sqlite3.Connection:
-    with translate_sqlite_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-        connection.text_factory = partial(decode_text, path)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                ensure_database_not_lost(path)
-            migrate(connection, path)
-        except (sqlite3.Error, UnicodeError, MedSegError):
-            connection.close()
-            raise
-    return connection

@@ -2,7 +2,7 @@
 
 It holds the key of the project, the clear name of each group, the file name, paths and series UID of each case, and
 the patterns that people typed. Nothing exports it. All other tables and files know groups by their keyed hash
-(`core.grouping.keyed_groups`) and cases by their number.
+(`core.grouping.keyed_groups`), cases by their number, and the people who correct by a label such as ``reader 2``.
 """
 
 import json
@@ -14,11 +14,13 @@ from typing import Protocol
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import compute_group_digest, get_group_digest, make_keyed_group
+from napari_medseg.core.name_matching import find_name
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.records import Case, now
 
 KEY_BYTES = 32
 KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
+READER = "reader"
 """Kinds of rows. The subject of a group is its keyed hash, that of a case its number."""
 
 CREATE_IDENTITIES = """CREATE TABLE identities (
@@ -87,6 +89,29 @@ class Identities:
             found = self._connection.execute(query, [PATTERN]).fetchone()
         return str(found[0]) if found else ""
 
+    def key_reader(self, name: str) -> str:
+        """Return the label of a person who corrects, such as ``reader 2``; the first time, it gets the next number."""
+        with self._transaction():
+            return self.find_reader(name) or add_reader(self._connection, name)
+
+    def find_reader(self, name: str) -> str:
+        """Return the label of a person, whose name may differ in case; empty if the project does not know it."""
+        labels = {value: label for label, value in self.read_readers().items()}
+        known = find_name(name, labels)
+        return "" if known is None else labels[known]
+
+    def read_readers(self) -> dict[str, str]:
+        """Return the clear name of each person who corrects by the label."""
+        with translate_sqlite_errors(self._path):
+            query = "SELECT subject, value FROM identities WHERE kind = ? ORDER BY id"
+            return dict(self._connection.execute(query, [READER]).fetchall())
+
+    def rename_reader(self, label: str, name: str) -> None:
+        """Give a person another name; the label stays."""
+        with self._transaction():
+            query = "UPDATE identities SET value = ? WHERE kind = ? AND subject = ?"
+            self._connection.execute(query, [name, READER, label])
+
 
 def add_case_identity(connection: Connection, case_id: int, case: Case) -> None:
     """Write the file name, paths and series UID of a new case, or of one that is used for another task, too."""
@@ -101,6 +126,14 @@ def add_group(connection: Connection, group: str, noun: str) -> str:
     digest = compute_group_digest(group, read_key(connection))
     insert_identity(connection, GROUP, digest, group, label=f"{noun} {number}")
     return make_keyed_group(noun, number, digest)
+
+
+def add_reader(connection: Connection, name: str) -> str:
+    """Write a new person who corrects and return the label."""
+    n_readers = connection.execute("SELECT count(*) FROM identities WHERE kind = ?", [READER]).fetchone()[0]
+    label = f"reader {n_readers + 1}"
+    insert_identity(connection, READER, label, name, label=label)
+    return label
 
 
 def add_key(connection: Connection) -> None:

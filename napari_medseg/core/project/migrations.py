@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
@@ -11,6 +12,10 @@ from napari_medseg.core.project.identity_migration import (
     get_backup_path,
     move_identities,
 )
+from napari_medseg.core.project.lost_database import ensure_database_not_lost
+from napari_medseg.core.project.rows import decode_text
+from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
+from napari_medseg.core.readings.readers import move_readers
 
 Step = str | Callable[[sqlite3.Connection], None]
 """A statement, or a function for what SQL cannot do; both in the transaction of their migration."""
@@ -122,7 +127,54 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "ALTER TABLE predictions ADD COLUMN domain_distance REAL",
         "ALTER TABLE predictions ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # Readings: people become labels, a second person reads a case blind, and how far labels agree is kept.
+        move_readers,
+        "ALTER TABLE reviews ADD COLUMN reading INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE corrections ADD COLUMN reading INTEGER NOT NULL DEFAULT 1",
+        "CREATE INDEX reviews_by_reading ON reviews (reading, case_id)",
+        """CREATE TABLE draft_agreements (
+            id INTEGER PRIMARY KEY, correction_id INTEGER NOT NULL UNIQUE REFERENCES corrections(id), dice REAL,
+            labelled_voxels INTEGER NOT NULL, created TEXT NOT NULL)""",
+        """CREATE TABLE version_agreements (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), older TEXT NOT NULL,
+            newer TEXT NOT NULL, dice REAL, created TEXT NOT NULL, UNIQUE (older, newer, case_id))""",
+        """CREATE TABLE reader_agreements (
+            id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL REFERENCES corrections(id),
+            second_id INTEGER NOT NULL REFERENCES corrections(id), unit TEXT NOT NULL, scores TEXT NOT NULL,
+            created TEXT NOT NULL, UNIQUE (first_id, second_id))""",
+        """CREATE TABLE second_reading_shares (
+            id INTEGER PRIMARY KEY, share REAL NOT NULL, who TEXT NOT NULL, created TEXT NOT NULL)""",
+        """CREATE TABLE second_reading_choices (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), is_chosen INTEGER NOT NULL,
+            who TEXT NOT NULL, created TEXT NOT NULL)""",
+        """CREATE TABLE ground_truth_choices (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id),
+            correction_id INTEGER NOT NULL REFERENCES corrections(id), made_after INTEGER NOT NULL,
+            who TEXT NOT NULL, created TEXT NOT NULL)""",
+        "CREATE INDEX ground_truth_choices_by_case ON ground_truth_choices (case_id, id)",
+    ),
 )
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database of a project, new or of any earlier version; raise `MedSegError` if that is impossible."""
+    with translate_sqlite_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        connection.text_factory = partial(decode_text, path)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                ensure_database_not_lost(path)
+            migrate(connection, path)
+        except (sqlite3.Error, UnicodeError, MedSegError):
+            connection.close()
+            raise
+    return connection
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,6 +9,14 @@ from typing import Any, TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.json_model import parse_json
+from napari_medseg.core.readings.records import (
+    DraftAgreement,
+    GroundTruthChoice,
+    ReaderAgreement,
+    SecondReadingChoice,
+    SecondReadingShare,
+    VersionAgreement,
+)
 from napari_medseg.core.records import (
     Case,
     Correction,
@@ -23,7 +31,22 @@ from napari_medseg.core.records import (
 from napari_medseg.core.snapshot import Role
 
 T = TypeVar("T")
-Record = TypeVar("Record", Case, Prediction, Review, Correction, ImportedMask, RememberedMeaning, Run)
+Record = TypeVar(
+    "Record",
+    Case,
+    Prediction,
+    Review,
+    Correction,
+    ImportedMask,
+    RememberedMeaning,
+    DraftAgreement,
+    VersionAgreement,
+    ReaderAgreement,
+    SecondReadingShare,
+    SecondReadingChoice,
+    GroundTruthChoice,
+    Run,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,12 @@ TABLES: dict[type, Table] = {
     Correction: Table("corrections", "corrections"),
     ImportedMask: Table("imported_masks", "imported_masks"),
     RememberedMeaning: Table("mask_meanings", "mask_meanings"),
+    DraftAgreement: Table("draft_agreements", "draft_agreements"),
+    VersionAgreement: Table("version_agreements", "version_agreements"),
+    ReaderAgreement: Table("reader_agreements", "reader_agreements"),
+    SecondReadingShare: Table("second_reading_shares", "second_reading_shares"),
+    SecondReadingChoice: Table("second_reading_choices", "second_reading_choices"),
+    GroundTruthChoice: Table("ground_truth_choices", "ground_truth_choices"),
     Run: Table("runs", "runs"),
 }
 
@@ -124,6 +153,8 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
     "spacing_mm": _decode_tuple,
     "sources": _decode_tuple,
     "held_out": bool,
+    "scores": _decode_tuple,
+    "is_chosen": bool,
 }
 
 
@@ -139,4 +170,4 @@ _DECODERS_BY_PLACE: dict[type, list[tuple[int, Callable[[Any], Any]]]] = {
 
 
 def _encode_value(name: str, value: object) -> object:
-    return json.dumps(value) if name in DECODERS else value
+    return json.dumps(value) if DECODERS.get(name) is _decode_tuple else value
