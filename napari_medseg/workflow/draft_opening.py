@@ -35,6 +35,9 @@ class ReviewStart:
     correction
         Correction of the case that counts; a review of an accepted case starts from it. A second reading is blind: it
         starts from an own one only.
+    was_compared
+        Whether a person chose among the readings of the case, so that another correction may count than when the review
+        was opened.
     is_of_instances
         Whether labels are object numbers.
     label_dtype
@@ -47,6 +50,7 @@ class ReviewStart:
     first: Prediction | None
     newest: Prediction | None
     correction: Correction | None
+    was_compared: bool
     is_of_instances: bool
     label_dtype: np.dtype[Any]
 
@@ -63,6 +67,7 @@ def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Re
         first=None if review.prediction_id is None else ws.project.get_record(Prediction, review.prediction_id),
         newest=prediction,
         correction=history.correction,
+        was_compared=ws.second_readings.was_compared(case),
         is_of_instances=task.instances,
         label_dtype=np.dtype(np.uint16) if task.instances else np.min_scalar_type(task.largest_value),
     )
@@ -85,7 +90,7 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
     if correction is not None and not draft.has_records:
         # The journal decides, not the row of the review: an opening that was interrupted is done again.
         draft.carry_over(_read_paintable_labels(start, correction))
-    elif correction is not None and correction.reading != start.review.reading and not draft.n_paint_strokes:
+    elif correction is not None and start.was_compared and not draft.n_paint_strokes:
         _follow_chosen_reading(draft, _read_paintable_labels(start, correction))
     elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)

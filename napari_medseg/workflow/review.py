@@ -18,6 +18,8 @@ from napari_medseg.core.project.case_files import StoredLabels, write_case_label
 from napari_medseg.core.project.review_region import ReviewRegion, write_review_region
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.quality.label_checks import check_labels
+from napari_medseg.core.readings.agreement import LabelsAgreement, compute_agreement
+from napari_medseg.core.readings.records import DraftAgreement
 from napari_medseg.core.records import Case, Correction, ImportedMask, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Task
@@ -46,11 +48,15 @@ class WrittenPrediction(PredictionResult):
 
 @dataclass(frozen=True)
 class AcceptedFiles:
-    """Files written by `write_accepted_files`; input of `record_correction`."""
+    """Files written by `write_accepted_files`; input of `record_correction`.
+
+    `agreement` is that of the labels with what the model proposed; `None` if no model did.
+    """
 
     image_file: str
     labels: StoredLabels
     reviewed_mask: StoredLabels
+    agreement: LabelsAgreement | None = None
 
 
 def predict(
@@ -151,12 +157,19 @@ def merge_prediction(
 
 
 def write_accepted_files(
-    folder: Path, task: Task, case: Case, labels: NDArray[Any], image: Image, region: ReviewRegion
+    folder: Path,
+    task: Task,
+    case: Case,
+    labels: NDArray[Any],
+    image: Image,
+    region: ReviewRegion,
+    proposed: NDArray[Any] | None = None,
 ) -> AcceptedFiles:
     """Check the labels of a case, then write them and a copy of the image to the project folder.
 
     Call it in a worker thread, because the files may be large. If only a part of the image was reviewed, the mask of
-    `region` is written beside the labels. `labels` are integers with the spatial shape of `image`.
+    `region` is written beside the labels. `labels` are integers with the spatial shape of `image`, and `proposed` are
+    those of the model, to measure how far both agree.
 
     Raises
     ------
@@ -177,7 +190,12 @@ def write_accepted_files(
                 f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
             )
         reviewed = write_review_region(folder, case, region)
-        return AcceptedFiles(copying.result(), write_case_labels(folder, case, "correction", labels), reviewed)
+        stored = write_case_labels(folder, case, "correction", labels)
+        agreement = None
+        if proposed is not None:
+            seen = None if region.is_whole_image else region.compute_mask(case.spatial_shape)
+            agreement = compute_agreement(labels, proposed, task, seen)
+        return AcceptedFiles(copying.result(), stored, reviewed, agreement)
 
 
 def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
@@ -202,8 +220,13 @@ def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
                 reviewed_file=accepted.reviewed_mask.file,
                 reviewed_sha256=accepted.reviewed_mask.sha256,
                 imported=imported[-1].text if imported else "",
+                reading=review.reading,
             )
         )
+        if (agreement := accepted.agreement) is not None:
+            ws.project.insert(
+                DraftAgreement(0, correction.id, agreement.dice, agreement.labelled_voxels, correction.created)
+            )
         ws.project.close_review(review)
     draft.close()
     return correction
@@ -212,7 +235,9 @@ def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepte
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:
     """Save the labels as an immutable correction. Raises like `write_accepted_files`; then the draft stays open."""
     task = ws.tasks.get_task(draft.case.task)
-    written = write_accepted_files(ws.project.folder, task, draft.case, labels, image, draft.review_region)
+    proposed = draft.predicted if draft.model else None
+    region = draft.review_region
+    written = write_accepted_files(ws.project.folder, task, draft.case, labels, image, region, proposed)
     return record_correction(ws, draft, labels, written)
 
 
@@ -225,7 +250,7 @@ def reject(ws: Workspace, draft: Draft) -> None:
 def reject_unopened(ws: Workspace, case: Case) -> None:
     """Reject a case whose labels are not loaded: there may be none yet, or their layer was removed."""
     start = begin_review(ws, case, None)
-    ws.project.close_review(replace(start.review, state=ReviewState.REJECTED, closed=now()))
+    ws.project.close_review(replace(start.review, state=ReviewState.REJECTED, who=ws.reader.key(), closed=now()))
 
 
 def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
@@ -273,6 +298,7 @@ def _make_closed_review(ws: Workspace, draft: Draft, state: ReviewState) -> Revi
     return replace(
         draft.review,
         state=state,
+        who=ws.reader.key(),
         seconds=draft.seconds,
         changed_voxels=draft.changed_voxels,
         closed=now(),

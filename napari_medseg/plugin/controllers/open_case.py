@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_roi_labels
-from napari_medseg.core.project.review_region import ReviewRegion
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
@@ -184,13 +183,15 @@ def load_image(workspace: Workspace, case: Case) -> Generator[Image]:
 
 
 def write_accepted(
-    workspace: Workspace, current: OpenCase, shown: NDArray[Any], region: ReviewRegion
+    workspace: Workspace, current: OpenCase, shown: NDArray[Any], draft: Draft
 ) -> Generator[tuple[NDArray[Any], review.AcceptedFiles]]:
     """Yield a copy of the labels that are shown, and the files of the accepted review; in a thread."""
     task = workspace.tasks.get_task(current.case.task)
     labels = shown.copy()
     folder = workspace.project.folder
-    yield labels, review.write_accepted_files(folder, task, current.case, labels, current.image, region)
+    proposed = draft.predicted if draft.model else None
+    region = draft.review_region
+    yield labels, review.write_accepted_files(folder, task, current.case, labels, current.image, region, proposed)
 
 
 def release_image(viewer: "Viewer", layer: ImageLayer | None, borrowed: bool) -> None:

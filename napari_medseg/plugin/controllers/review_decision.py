@@ -93,7 +93,7 @@ class ReviewDecision(QObject):
             shown = np.asarray(session.layer.data)  # copied in the thread: they are read-only until it ends
             self._remember_tools(current)
             current.begin_saving(session)
-            writing = open_case.write_accepted(self._workspace, current, shown, session.draft.review_region)
+            writing = open_case.write_accepted(self._workspace, current, shown, session.draft)
             record = partial(self._record_accepted, current, session.draft)
             self._work.opens_case = False
             self._work.run(writing, record, current.unlock, must_finish=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case, ImportedMask, Review, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow import review
@@ -100,6 +101,8 @@ def begin_import(
     (case,) = add_cases(ws, [image], task.name, force=force)
     row = get_case_row(ws, case)
     known = frozenset(one.labels_sha256 for one in ws.project.read_records(ImportedMask, "case_id", case.id))
+    if row.reading == SECOND:
+        raise MedSegError("the case waits for a second reading, which is blind. Open it in the window to read it.")
     if row.state == "rejected":
         raise MedSegError("the case was rejected. Open it in the window and predict it, if it is usable after all.")
     if row.state == "accepted" and row.correction is not None:

@@ -23,12 +23,13 @@ from napari_medseg.core.records import Case, Correction, Review, ReviewState, no
 from napari_medseg.workflow.second_reader.current_reader import CurrentReader
 
 _HASH_BYTES = 8
+_N_HASHES = 2.0 ** (8 * _HASH_BYTES)
 
 
 def is_in_share(content_hash: str, share: float) -> bool:
     """Whether a case belongs to this share, in [0, 1], of all cases by the hash of its content."""
     digest = hashlib.sha256(f"second reading {content_hash}".encode()).digest()
-    return int.from_bytes(digest[:_HASH_BYTES]) < share * 2 ** (8 * _HASH_BYTES)
+    return bool(int.from_bytes(digest[:_HASH_BYTES]) < share * _N_HASHES)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class SecondReadings:
         """Whether a case is to be read a second time, by the share or by hand."""
         stored = self._read()
         return stored.choices.get(case.id, is_in_share(case.content_hash, stored.share))
+
+    def was_compared(self, case: Case) -> bool:
+        """Whether a person chose among the readings of a case."""
+        return case.id in self._read().ground_truth
 
     def count_waiting(self, histories: Iterable[CaseHistory]) -> int:
         """Return how many of these cases wait for the second reading of the person who works now."""
