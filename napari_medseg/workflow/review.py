@@ -1,11 +1,10 @@
 """Review of a case: predict, correct, then accept or reject. All strokes are kept.
 
-The iterator from `predict` and `write_accepted_files` only access files and may run in a worker thread. Call all other
-functions in the main thread.
+The iterator from `predict` only accesses files and may run in a worker thread. Call all other functions in the main
+thread.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,15 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import StoredLabels, write_case_labels, write_image_copy
-from napari_medseg.core.project.review_region import ReviewRegion, write_review_region
+from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.project.undo_journal import get_journal_path
-from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.readings.agreement import LabelsAgreement, compute_agreement
 from napari_medseg.core.readings.records import DraftAgreement
 from napari_medseg.core.records import Case, Correction, ImportedMask, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
+from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.draft_opening import begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
@@ -44,19 +41,6 @@ class WrittenPrediction(PredictionResult):
     stored: StoredLabels
     roi_file: str
     remark: str = ""
-
-
-@dataclass(frozen=True)
-class AcceptedFiles:
-    """Files written by `write_accepted_files`; input of `record_correction`.
-
-    `agreement` is that of the labels with what the model proposed; `None` if no model did.
-    """
-
-    image_file: str
-    labels: StoredLabels
-    reviewed_mask: StoredLabels
-    agreement: LabelsAgreement | None = None
 
 
 def predict(
@@ -154,48 +138,6 @@ def merge_prediction(
     if has_objects:
         new_labels = keep_object_numbers(new_labels, draft.labels, draft.edited_indices)
     return draft.merge(new_labels, model or draft.model)
-
-
-def write_accepted_files(
-    folder: Path,
-    task: Task,
-    case: Case,
-    labels: NDArray[Any],
-    image: Image,
-    region: ReviewRegion,
-    proposed: NDArray[Any] | None = None,
-) -> AcceptedFiles:
-    """Check the labels of a case, then write them and a copy of the image to the project folder.
-
-    Call it in a worker thread, because the files may be large. If only a part of the image was reviewed, the mask of
-    `region` is written beside the labels. `labels` are integers with the spatial shape of `image`, and `proposed` are
-    those of the model, to measure how far both agree.
-
-    Raises
-    ------
-    MedSegError
-        If the image does not belong to the case, the review region is empty, or a check finds a blocking error (swapped
-        sides, unknown values, wrong shape). The message names the error.
-    """
-    image = image.adopt_content_hash(case.content_hash)
-    if image.content_hash != case.content_hash:
-        raise MedSegError(f"this image does not belong to {case.name}. Open the case again, then accept it.")
-    with ThreadPoolExecutor(
-        1
-    ) as beside:  # in parallel: compressing a large volume takes as long as checking its labels
-        copying = beside.submit(write_image_copy, folder, image)
-        findings = check_labels(labels, task, image)
-        if blocking := [finding.text for finding in findings if finding.blocking]:
-            raise MedSegError(
-                f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
-            )
-        reviewed = write_review_region(folder, case, region)
-        stored = write_case_labels(folder, case, "correction", labels)
-        agreement = None
-        if proposed is not None:
-            seen = None if region.is_whole_image else region.compute_mask(case.spatial_shape)
-            agreement = compute_agreement(labels, proposed, task, seen)
-        return AcceptedFiles(copying.result(), stored, reviewed, agreement)
 
 
 def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:

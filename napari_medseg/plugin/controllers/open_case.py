@@ -15,7 +15,8 @@ from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.drafts.closer import DraftCloser, EditSession
-from napari_medseg.workflow import cases, review
+from napari_medseg.workflow import cases
+from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
 
@@ -184,14 +185,14 @@ def load_image(workspace: Workspace, case: Case) -> Generator[Image]:
 
 def write_accepted(
     workspace: Workspace, current: OpenCase, shown: NDArray[Any], draft: Draft
-) -> Generator[tuple[NDArray[Any], review.AcceptedFiles]]:
+) -> Generator[tuple[NDArray[Any], AcceptedFiles]]:
     """Yield a copy of the labels that are shown, and the files of the accepted review; in a thread."""
     task = workspace.tasks.get_task(current.case.task)
     labels = shown.copy()
     folder = workspace.project.folder
     proposed = draft.predicted if draft.model else None
     region = draft.review_region
-    yield labels, review.write_accepted_files(folder, task, current.case, labels, current.image, region, proposed)
+    yield labels, write_accepted_files(folder, task, current.case, labels, current.image, region, proposed)
 
 
 def release_image(viewer: "Viewer", layer: ImageLayer | None, borrowed: bool) -> None:

@@ -15,6 +15,7 @@ from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import review
+from napari_medseg.workflow.accepted_files import AcceptedFiles
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.workspace import Workspace
 
@@ -112,9 +113,7 @@ class ReviewDecision(QObject):
                 review.reject(self._workspace, session.draft)
             self._finish(current, "rejected")
 
-    def _record_accepted(
-        self, current: OpenCase, draft: Draft, written: tuple[NDArray[Any], review.AcceptedFiles]
-    ) -> None:
+    def _record_accepted(self, current: OpenCase, draft: Draft, written: tuple[NDArray[Any], AcceptedFiles]) -> None:
         """Record the correction, also if the layers of its case were removed or the case was closed meanwhile."""
         labels, accepted = written
         with show_errors(), ExitStack() as on_failure:

@@ -8,13 +8,12 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
-from napari_medseg.workflow import review
+from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, write_import
 from napari_medseg.workflow.masks.pairs import LabelFolder, MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_pair
 from napari_medseg.workflow.masks.value_names import read_value_names
-from napari_medseg.workflow.review import AcceptedFiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +119,7 @@ def _write_pair(
     written = None
     try:
         if accepts:
-            written = review.write_accepted_files(
-                folder, settings.task, begun.case, read.labels, image, draft.review_region
-            )
+            written = write_accepted_files(folder, settings.task, begun.case, read.labels, image, draft.review_region)
         return WrittenPair(pair, draft, read, pair.compute_sha256(settings.describe()), written)
     except MedSegError:
         draft.close()

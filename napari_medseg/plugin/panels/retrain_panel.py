@@ -18,7 +18,8 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack, make_row, stack_widgets
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
-from napari_medseg.workflow import correction_effort, retrain, run_control
+from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overrides
@@ -160,8 +161,8 @@ class RetrainPanel(CollapsibleSection):
         self.table.chosen.connect(self._on_chosen)
 
     def _show_effort(self) -> None:
-        found = correction_effort.compute_efforts(self._workspace, self._task)
-        self._effort.setText(correction_effort.format_effort(found))
+        found = effort.compute_efforts(self._workspace, self._task)
+        self._effort.setText(effort.format_effort(found))
         self._effort.setToolTip(
             "\n".join(
                 f"{one.model}: {one.n_cases} accepted, {one.seconds:.0f} s and {one.changed_voxels:,.0f} voxels each"

@@ -20,12 +20,12 @@ from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case, ImportedMask, Review, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow import review
+from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.cases import add_cases, get_case_row
 from napari_medseg.workflow.draft_opening import ReviewStart, begin_review, load_draft
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, read_pair
-from napari_medseg.workflow.review import AcceptedFiles
 from napari_medseg.workflow.workspace import Workspace
 
 OutcomeState = Literal["draft", "accepted", "already there", "refused"]
@@ -191,7 +191,7 @@ def _import_pair(ws: Workspace, pair: MaskPair, settings: MaskSettings, *, accep
             return ImportOutcome(pair.name, "already there", case=begun.case)
         written = None
         if accepts:
-            written = review.write_accepted_files(
+            written = write_accepted_files(
                 ws.project.folder, settings.task, begun.case, read.labels, image, draft.review_region
             )
         state = end_import(ws, draft, read.labels, read, sha256, written)

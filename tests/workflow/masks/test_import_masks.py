@@ -14,11 +14,11 @@ from napari_medseg.core.records import Case, Correction, ImportedMask, Review
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow import review
 from napari_medseg.workflow.cases import list_cases, list_current_corrections
-from napari_medseg.workflow.correction_effort import compute_efforts
 from napari_medseg.workflow.masks.import_masks import ImportOutcome, import_pairs
 from napari_medseg.workflow.masks.meaning import MaskMeaning
 from napari_medseg.workflow.masks.pairs import find_pairs
 from napari_medseg.workflow.masks.read_pair import MaskSettings
+from napari_medseg.workflow.meter.effort import compute_efforts
 from napari_medseg.workflow.workspace import Workspace
 
 LUNGS = MaskSettings(TASKS["lungs"])

@@ -2,7 +2,7 @@
 
 from workflow_phantoms import accepted
 
-from napari_medseg.workflow.correction_effort import CorrectionEffort, compute_efforts, format_effort
+from napari_medseg.workflow.meter.effort import CorrectionEffort, compute_efforts, format_effort
 from napari_medseg.workflow.workspace import Workspace
 
 
