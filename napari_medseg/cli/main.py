@@ -25,6 +25,7 @@ from napari_medseg.cli import (
     tasks,
 )
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
+from napari_medseg.cli.meter import command as meter
 from napari_medseg.cli.models import group as models
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
@@ -48,6 +49,7 @@ app.command(rich_help_panel="Image files")(evaluate.evaluate)
 app.command("import", rich_help_panel="Project")(import_masks.import_masks)
 app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
+app.command(rich_help_panel="Project")(meter.meter)
 app.command(rich_help_panel="Project")(export.export)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(train.app, name="train", rich_help_panel="Training")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -286,7 +287,7 @@ def test_input_on_the_canvas_counts_as_work(viewer: Any, widget: MedSegWidget) -
     widget.dock.idle_timer.take_active_s()
     QTest.mouseMove(viewer.window._qt_viewer.canvas.native, QPoint(30, 30))
     QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Shift)
-    assert widget.dock.idle_timer._last_input_s > 0
+    assert widget.dock.idle_timer._active_until_s > time.monotonic()
 
 
 def test_the_middle_button_sets_the_window_and_the_planes_lie_below_the_canvas(

@@ -15,7 +15,7 @@ from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
-from qtpy.QtWidgets import QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
@@ -231,6 +231,43 @@ def test_minutes_count_only_while_there_is_input(qtbot: QtBot) -> None:
     assert activity.take_active_s() == IDLE_AFTER_S - 5
     now[0] += 100
     assert activity.take_active_s() == 0
+
+
+def test_a_suspended_computer_or_a_clock_that_jumps_adds_no_time() -> None:
+    now = [100.0]
+    activity = IdleTimer(clock=lambda: now[0])
+    activity.record_input()
+    now[0] += 8 * 3600
+    activity.record_input()  # the first event after the night, before any tick
+    now[0] += 1
+    assert activity.take_active_s() == IDLE_AFTER_S + 1
+    now[0] -= 5000
+    assert activity.take_active_s() == 0
+    now[0] += 10
+    assert 0 <= activity.take_active_s() <= 10
+    now[0] += 4000
+    assert activity.take_active_s() <= IDLE_AFTER_S
+    for step in (3.0, -2.0, 50.0, 0.0, 7.0):
+        activity.record_input()
+        now[0] += step
+        assert 0 <= activity.take_active_s() <= max(0.0, step)
+
+
+def test_another_program_in_front_stops_the_clock_at_once(qtbot: QtBot) -> None:
+    now = [100.0]
+    activity = IdleTimer(clock=lambda: now[0])
+    activity.record_input()
+    now[0] += 4
+    app = QApplication.instance()
+    app.applicationStateChanged.emit(Qt.ApplicationState.ApplicationInactive)
+    now[0] += 20
+    activity.eventFilter(None, QEvent(QEvent.Type.MouseMove))  # the pointer passes over the window behind
+    now[0] += 20
+    assert activity.take_active_s() == 4
+    activity.eventFilter(None, QEvent(QEvent.Type.KeyPress))
+    activity.eventFilter(None, QEvent(QEvent.Type.MouseMove))
+    now[0] += 3
+    assert activity.take_active_s() == 3
 
 
 @pytest.mark.parametrize(

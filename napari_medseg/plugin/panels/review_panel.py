@@ -56,6 +56,7 @@ class ReviewPanel(CollapsibleSection):
         self._reject.clicked.connect(self.reject)
         self._reset.clicked.connect(self._case_controller.reset)
         self._export.clicked.connect(self.export_requested)
+        case_controller.leaving.connect(self._on_leaving)
         case_controller.opened.connect(self._on_opened)
         case_controller.labels_changed.connect(self.refresh)
         case_controller.state_changed.connect(self.refresh)
@@ -118,6 +119,10 @@ class ReviewPanel(CollapsibleSection):
         )
         theme.set_enabled(self._export, n_accepted > 0, tooltip, "Accept a case first; accepted labels are exported")
 
+    def _on_leaving(self) -> None:
+        with show_errors():
+            self._write_seconds()
+
     def _on_opened(self) -> None:
         self._unwritten_s = 0.0
         self._activity.take_active_s()
@@ -141,6 +146,7 @@ class ReviewPanel(CollapsibleSection):
 
     def _write_seconds(self) -> None:
         current = self._case_controller.current
+        self._unwritten_s += self._activity.take_active_s()
         if current is not None and current.edit_session is not None and self._unwritten_s > 0:
             current.edit_session.draft.add_seconds(self._unwritten_s)
             self._unwritten_s = 0.0

@@ -23,7 +23,8 @@ def test_accounts_become_labels_and_corrections_stay_immutable(tmp_path: Path) -
     database.execute("INSERT INTO cases VALUES (1, 'lungs', 'patient 1 #0', 'c', 'YX', '[4, 5]', 'null', '2025')")
     for number, who in enumerate(["mara", "reader 1", "mara"], start=1):
         database.execute(
-            "INSERT INTO reviews (id, case_id, state, seconds, changed_voxels, who, opened) VALUES (?, 1, 'open', 3, 0, ?, '')",
+            "INSERT INTO reviews (id, case_id, state, seconds, changed_voxels, who, opened) "
+            "VALUES (?, 1, 'open', 3, 0, ?, '')",
             [number, who],
         )
         database.execute(
