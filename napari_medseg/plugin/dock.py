@@ -30,6 +30,7 @@ from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.guidance.guidance import Guidance
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
+from napari_medseg.plugin.meter.meter import Meter
 from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
@@ -93,6 +94,7 @@ class Dock(QWidget):
         self.views.close_down()
         self.masks.close_down()
         self.guidance.close()
+        self.meter.close_down()
         self.correction.close()
         self.run_monitor.close()
         self.retrain_panel.findings.cancel_check()
@@ -107,6 +109,7 @@ class Dock(QWidget):
         """Use the colours of a napari theme."""
         self.retrain_panel.progress.curve.set_theme(theme_name)
         self.correction.row.set_theme(theme_name)
+        self.meter.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept dragged files."""
@@ -147,6 +150,7 @@ class Dock(QWidget):
     def _save_preferences(self, preferences: Preferences) -> None:
         write_preferences(self._workspace.registry, preferences)
         self._apply_preferences(preferences)
+        self.meter.follow_preferences(preferences)
         self._workspace.engine.use_device(preferences.device)
         if preferences.read_medical_files:
             prefer_our_reader()
@@ -169,6 +173,8 @@ class Dock(QWidget):
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
+        self.meter = Meter(self._viewer, workspace, desk, self.worklist)
+        self.review_panel.add_to_header(self.meter.button)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.review_panel.insert_first(self.guidance.places_row)
         self.exporter = ExportProgress(workspace)

@@ -18,30 +18,22 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.meter import texts
-from napari_medseg.workflow.meter.rows import (
-    MeterRow,
-    list_meter_rows,
-    list_unmeasured,
-    measure_drafts,
-    store_draft_agreement,
+from napari_medseg.workflow.meter.figures import (
+    MeterFigures,
+    compute_figures,
+    measure_missing,
+    read_meter,
+    store_measured,
 )
 from napari_medseg.workflow.meter.saturation import (
     Saturation,
     compare_versions,
     find_retrain_pair,
-    judge_saturation,
     list_to_compare,
     store_version_agreement,
 )
 from napari_medseg.workflow.meter.table import describe_row, write_meter_csv
-from napari_medseg.workflow.meter.trend import forecast_rest, list_savings, list_version_work
-from napari_medseg.workflow.second_reader.readings import (
-    ReadTwice,
-    compute_missing_agreements,
-    list_read_twice,
-    store_agreement,
-    summarise_agreement,
-)
+from napari_medseg.workflow.second_reader.readings import ReadTwice
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -73,16 +65,16 @@ def meter(
     """
     with open_workspace(project, registry) as ws:
         names = ws.project.identities.read_readers() if clear_names else None
-        content, lines = _measure_readers(ws, task)
-        if not readers:
-            rows = _measure_rows(ws, task)
-            if compare:
-                _compare_versions(ws, task)
-            work, shown = _summarise(ws, task, rows)
-            content, lines = work | content, [*shown, *lines]
-            content["corrections"] = [describe_row(row, names) for row in rows]
-            if csv is not None:
-                write_meter_csv(csv, rows, names)
+        if compare:
+            _compare_versions(ws, task)
+        figures = _measure(ws, task)
+        if csv is not None:
+            write_meter_csv(csv, figures.records.rows, names)
+    content, lines = _describe_readers(figures)
+    if not readers:
+        rows = [describe_row(row, names) for row in figures.records.rows]
+        content = _describe_figures(figures) | content | {"corrections": rows}
+        lines = [*_list_lines(figures), *lines]
     if as_json:
         echo_json(content | ({} if names is None else {"names": names}))
         return
@@ -92,12 +84,12 @@ def meter(
         echo(f"{label} is {name}")
 
 
-def _measure_rows(ws: Workspace, task: str) -> list[MeterRow]:
-    rows = list_meter_rows(ws, task)
-    missing = list_unmeasured(ws, rows)
-    for agreement in measure_drafts(ws.project.folder, ws.tasks.get_task(task), missing):
-        store_draft_agreement(ws, agreement)
-    return list_meter_rows(ws, task) if missing else rows
+def _measure(ws: Workspace, task: str) -> MeterFigures:
+    cases = list_cases(ws, task)
+    records = read_meter(ws, task, cases)
+    for agreement in measure_missing(records):
+        store_measured(ws, agreement)
+    return compute_figures(records if records.is_measured else read_meter(ws, task, cases))
 
 
 def _compare_versions(ws: Workspace, task: str) -> None:
@@ -106,40 +98,28 @@ def _compare_versions(ws: Workspace, task: str) -> None:
             store_version_agreement(ws, agreement)
 
 
-def _summarise(ws: Workspace, task: str, rows: list[MeterRow]) -> tuple[dict[str, Any], list[str]]:
-    cases = list_cases(ws, task)
-    work, savings = list_version_work(rows), list_savings(rows)
-    forecast = forecast_rest(rows, [row.case for row in cases if not row.is_decided])
-    evidence = judge_saturation(ws, task, rows, cases)
-    content = {
-        "versions": [asdict(one) for one in work],
-        "savings": [asdict(one) | {"minutes": asdict(one.minutes)} for one in savings],
-        "forecast": asdict(forecast),
-        "saturation": [_describe_evidence(one) for one in evidence],
+def _describe_figures(figures: MeterFigures) -> dict[str, Any]:
+    return {
+        "versions": [asdict(one) for one in figures.work],
+        "savings": [asdict(one) | {"minutes": asdict(one.minutes)} for one in figures.savings],
+        "forecast": asdict(figures.forecast),
+        "saturation": [_describe_evidence(one) for one in figures.saturation],
     }
-    lines = [texts.count_rows(rows)]
-    for kind in dict.fromkeys(one.kind for one in work):
-        lines += [f"{kind}:", *(f"  {texts.describe_work(one)}" for one in work if one.kind == kind)]
-    lines += [texts.describe_saving(one) for one in savings]
-    lines += [texts.describe_forecast(forecast), *(one.text for one in evidence), texts.METHOD]
-    return content, lines
+
+
+def _list_lines(figures: MeterFigures) -> list[str]:
+    return [texts.count_rows(figures.records.rows), *texts.list_work_lines(figures), texts.METHOD]
 
 
 def _describe_evidence(one: Saturation) -> dict[str, Any]:
     return asdict(one) | {"no_longer_helps": one.no_longer_helps, "text": one.text}
 
 
-def _measure_readers(ws: Workspace, name: str) -> tuple[dict[str, Any], list[str]]:
-    task = ws.tasks.get_task(name)
-    for agreement in compute_missing_agreements(ws.project.folder, task, list_read_twice(ws, name)):
-        store_agreement(ws, agreement)
-    read = list_read_twice(ws, name)
-    summary = summarise_agreement(task, read)
-    content = {"readers": {"cases": [_describe_read(one) for one in read], "labels": [asdict(one) for one in summary]}}
-    if not read:
-        return content, ["No case has a second reading."]
-    lines = [f"{texts.count(len(read), 'case')} read by two persons", *map(texts.describe_agreement, summary)]
-    return content, [*lines, *map(texts.describe_read_twice, read)]
+def _describe_readers(figures: MeterFigures) -> tuple[dict[str, Any], list[str]]:
+    read = figures.records.read_twice
+    labels = [asdict(one) for one in figures.agreement]
+    content = {"readers": {"cases": [_describe_read(one) for one in read], "labels": labels}}
+    return content, [*texts.list_reader_lines(figures), *map(texts.describe_read_twice, read)]
 
 
 def _describe_read(read: ReadTwice) -> dict[str, Any]:

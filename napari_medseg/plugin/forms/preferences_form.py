@@ -9,6 +9,7 @@ from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
 from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
+from napari_medseg.workflow.second_reader.current_reader import clean_name
 
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
@@ -18,7 +19,7 @@ def make_preferences_form(
 ) -> FunctionGui:
     """Make the form with the current preferences and the devices; it calls `save` with the new ones."""
 
-    def save_preferences(
+    def save_preferences(  # noqa: PLR0913 -- one argument for each field of the form
         predict_automatically: bool,
         budget_s: float,
         export_suffix: str,
@@ -26,6 +27,7 @@ def make_preferences_form(
         read_files: bool,
         device: str,
         max_memory_gb: float,
+        reader: str = "",
     ) -> None:
         chosen = {
             "predict_automatically": predict_automatically,
@@ -35,6 +37,8 @@ def make_preferences_form(
             "read_medical_files": read_files,
             "device": device,
             "max_memory_gb": max_memory_gb,
+            "reader": clean_name(reader) if reader.strip() else "",
+            "account_reader": preferences.account_reader or reader.strip(),
         }
         save(Preferences.model_validate(preferences.model_dump() | chosen))  # the others are set elsewhere
 
@@ -58,6 +62,12 @@ def make_preferences_form(
             "choices": _list_choices(devices, preferences.device),
             "value": preferences.device,
             "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
+        },
+        reader={
+            "label": "Who corrects",
+            "value": preferences.reader,
+            "tooltip": "Your name; empty: your account. It stays here and in one table of the project; exports say\n"
+            "'reader 2'. Another name is another person, who may have second readings to do",
         },
         max_memory_gb={
             "label": "Largest image (GB)",

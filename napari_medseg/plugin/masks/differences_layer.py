@@ -1,5 +1,6 @@
 """The layer that shows where a mask differs from the draft."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari.layers import Labels
@@ -46,8 +47,8 @@ class DifferencesLayer(QObject):
         """The layer; `None` if there is none."""
         return self._layer if self._layer in self._viewer.layers else None
 
-    def show(self, current: OpenCase, comparison: LabelComparison) -> None:
-        """Show the differences of the open case; the selected layer and its tool stay."""
+    def show(self, current: OpenCase, comparison: LabelComparison, names: Mapping[int, str] = NAMES) -> None:
+        """Show the differences of the open case; the selected layer and its tool stay. `names` are those of values."""
         self.clear()
         with labels_tools.keep_selected(self._viewer, current.labels_layer):
             self._layer = self._viewer.add_labels(
@@ -56,7 +57,7 @@ class DifferencesLayer(QObject):
                 name=f"differences: {current.case.name}",
                 opacity=1.0,
                 colormap=DirectLabelColormap(color_dict=COLOURS),
-                features={"index": list(NAMES), "difference": list(NAMES.values())},
+                features={"index": list(names), "difference": list(names.values())},
                 metadata={layers.METADATA_KEY: {"case": current.case.id}},
             )
             self._layer.editable = False

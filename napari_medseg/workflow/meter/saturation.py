@@ -149,19 +149,28 @@ def store_version_agreement(ws: Workspace, agreement: VersionAgreement) -> None:
         ws.project.insert(agreement)
 
 
-def judge_saturation(ws: Workspace, task: str, meter: Sequence[MeterRow], rows: Sequence[CaseRow]) -> list[Saturation]:
-    """Return the evidence for each kind of image among the undecided cases of a task.
+def read_compared(ws: Workspace, pair: RetrainPair | None) -> list[VersionAgreement]:
+    """Return what is stored of the agreement of two versions; in the main thread."""
+    return [] if pair is None else _read_agreements(ws, pair)
+
+
+def judge_saturation(
+    pair: RetrainPair | None,
+    stored: Sequence[VersionAgreement],
+    meter: Sequence[MeterRow],
+    rows: Sequence[CaseRow],
+) -> list[Saturation]:
+    """Return the evidence for each kind of image among the undecided cases of a task; in any thread.
 
     Parameters
     ----------
-    ws, task
-        Open project, in the main thread, and name of the task.
+    pair, stored
+        `find_retrain_pair` of the task, and `read_compared`.
     meter, rows
         `rows.list_meter_rows` and `cases.list_cases` of the task.
     """
-    pair = find_retrain_pair(ws, task)
     waiting = {row.case.id: row.case for row in rows if not row.is_decided}
-    compared = [] if pair is None else [one for one in _read_agreements(ws, pair) if one.case_id in waiting]
+    compared = [one for one in stored if one.case_id in waiting]
     kinds = dict.fromkeys(map(describe_kind, waiting.values()))
     found = []
     for kind in kinds:

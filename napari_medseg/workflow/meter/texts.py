@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from napari_medseg.core.readings.agreement import MILLIMETRES
+from napari_medseg.workflow.meter.figures import MeterFigures
 from napari_medseg.workflow.meter.rows import MeterRow
 from napari_medseg.workflow.meter.statistics import MIN_CASES, Estimate
 from napari_medseg.workflow.meter.trend import Forecast, Saving, VersionWork
@@ -88,6 +89,23 @@ def format_distance(distance: float, unit: str) -> str:
 def format_range(estimate: Estimate) -> str:
     """Return a figure with its interval, such as ``60 (54 to 66)``."""
     return f"{estimate.value:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
+
+
+def list_work_lines(figures: MeterFigures) -> list[str]:
+    """Return the work with each version, the savings, what is left, and whether more corrections still help."""
+    lines = []
+    for kind in dict.fromkeys(one.kind for one in figures.work):
+        lines += [f"{kind}:", *(f"  {describe_work(one)}" for one in figures.work if one.kind == kind)]
+    lines += [describe_saving(one) for one in figures.savings]
+    return [*lines, describe_forecast(figures.forecast), *(one.text for one in figures.saturation)]
+
+
+def list_reader_lines(figures: MeterFigures) -> list[str]:
+    """Return how far two readers agree on each label."""
+    if not figures.records.read_twice:
+        return ["No case has a second reading."]
+    n_cases = count(len(figures.records.read_twice), "case")
+    return [f"{n_cases} read by two persons", *map(describe_agreement, figures.agreement)]
 
 
 def count(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_trend import NEW, OLD, make_row
+from meter_phantoms import NEW, OLD, make_row
 from workflow_phantoms import phantom, phantom_labels, predicted, write_version
 
 from napari_medseg.core.readings.records import VersionAgreement
@@ -18,6 +18,7 @@ from napari_medseg.workflow.meter.saturation import (
     find_retrain_pair,
     judge_saturation,
     list_to_compare,
+    read_compared,
     store_version_agreement,
 )
 from napari_medseg.workflow.review import record_prediction
@@ -51,7 +52,8 @@ def compare(ws: Workspace, n_cases: int, n_wrong: int, pair: RetrainPair = PAIR)
 
 
 def judge(ws: Workspace, meter: list[MeterRow]) -> tuple[bool, str]:
-    (found,) = judge_saturation(ws, "lungs", meter, list_cases(ws, "lungs"))
+    pair = find_retrain_pair(ws, "lungs")
+    (found,) = judge_saturation(pair, read_compared(ws, pair), meter, list_cases(ws, "lungs"))
     return found.no_longer_helps, found.text
 
 
