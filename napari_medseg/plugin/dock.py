@@ -87,6 +87,7 @@ class Dock(QWidget):
         self.worklist.importer.import_existing_layers()
         self._offer_to_continue()
         self._notify_paused_run()
+        self.meter.ask_name(self.prompt)
 
     def close_down(self) -> None:
         """Save the draft, stop all work and disconnect; a training run continues."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, QRect, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QMenu, QToolButton
 
 from napari_medseg.core.readings.records import VersionAgreement
@@ -17,6 +17,7 @@ from napari_medseg.plugin.meter.page import MeterPage
 from napari_medseg.plugin.meter.reader_differences import ReaderDifferences
 from napari_medseg.plugin.meter.readers_form import make_readers_form
 from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.cases import get_case_row
@@ -37,7 +38,7 @@ from napari_medseg.workflow.workspace import Workspace
 if TYPE_CHECKING:
     from napari import Viewer
 
-SIZE_PX = (980, 560)
+SIZE_PX = (930, 580)
 CSV_FILE = "meter.csv"
 
 
@@ -84,7 +85,8 @@ class Meter(QObject):
             if isinstance(window, QMainWindow):
                 window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self._dock)
             self._dock.setFloating(True)
-            self._dock.resize(*SIZE_PX)
+            corner = window.mapToGlobal(window.rect().topLeft())
+            self._dock.setGeometry(QRect(corner, QSize(*SIZE_PX)))  # beside the dock, on a small screen, too
             self._dock.visibilityChanged.connect(lambda _shown: self.refresh())
         self._dock.show()
         self._dock.raise_()
@@ -106,6 +108,12 @@ class Meter(QObject):
         """Use the colours of a napari theme."""
         if self.page is not None:
             self.page.set_theme(theme_name)
+
+    def ask_name(self, prompt: InlinePrompt) -> None:
+        """Ask who corrects, once: if second readings are made in this project and no name was given."""
+        if self._workspace.second_readings.are_made and not self._workspace.reader.is_named and not prompt.text:
+            text = f"Second readings are made here. Who corrects now? (your account: {self._workspace.reader.name})"
+            prompt.ask(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
 
     def change_reader(self, name: str) -> None:
         """Say who works from now on: the open case is closed, and the list shows what that person may see."""

@@ -13,7 +13,8 @@ from napari_medseg.workflow.meter.rows import MeterRow
 from napari_medseg.workflow.meter.statistics import MIN_CASES
 from napari_medseg.workflow.meter.trend import Forecast, Saving
 
-HEIGHT_PX = 200
+HEIGHT_PX = 220
+BOTTOM_AXIS_PX = 44
 N_RUNNING = 9
 """Cases of the running median."""
 BAR_WIDTH = 0.6
@@ -33,6 +34,7 @@ class MeterPlot(pg.PlotWidget):
         self.hideButtons()
         for name in ("left", "bottom"):
             self.getPlotItem().getAxis(name).enableAutoSIPrefix(False)
+        self.getPlotItem().getAxis("bottom").setHeight(BOTTOM_AXIS_PX)
         self.missing = ""
         self.theme_name = theme_name
         self.set_theme(theme_name)
@@ -93,11 +95,10 @@ class TrendPlot(MeterPlot):
         self.plot(order, minutes, pen=None, symbol="o", symbolSize=5, symbolPen=None, symbolBrush=_fade(dots))
         if minutes.size >= MIN_CASES:
             self.plot(order, _compute_running_median(minutes), pen=pg.mkPen(line, width=2))
-        before = ""
-        for number, row in zip(order, self._rows, strict=True):
-            if row.model != before:
-                self.addItem(_make_version_line(number - 0.5, row.model, theme.get_text_colour(self.theme_name)))
-                before = row.model
+        text = theme.get_text_colour(self.theme_name)
+        begins = {row.model: number for number, row in reversed(list(zip(order, self._rows, strict=True)))}
+        for model, number in begins.items():
+            self.addItem(_make_version_line(number - 0.5, model, text))
         self.getPlotItem().setYRange(0, float(np.percentile(minutes, 98)) * 1.25 or 1.0, padding=0)
         self.getPlotItem().setXRange(0, minutes.size + 1, padding=0)
 
@@ -180,7 +181,7 @@ def _compute_running_median(values: np.ndarray) -> np.ndarray:
 
 def _make_version_line(place: float, model: str, colour: str) -> pg.InfiniteLine:
     pen = pg.mkPen(colour, width=1, style=Qt.PenStyle.DotLine)
-    options = {"position": 0.93, "color": colour, "anchors": [(0, 0.5), (0, 0.5)]}
+    options = {"position": 0.93, "color": colour, "anchors": [(0, 0.5), (1, 0.5)]}
     return pg.InfiniteLine(place, angle=90, pen=pen, label=_shorten(model), labelOpts=options)
 
 

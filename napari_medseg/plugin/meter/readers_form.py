@@ -9,6 +9,7 @@ NAME_TOOLTIP = (
     "Your name stays in the preferences and in one table of the project. Other tables and exports say 'reader 2'.\n"
     "Another name is another person; known here: "
 )
+NOTE = "Another name is another person. Exports say 'reader 2', no name."
 SHARE_TOOLTIP = (
     "Accepted cases that another person reads blind: that person gets the draft of the model and sees nothing of the\n"
     "first reading. They are chosen by a hash of the image, so that a larger share adds cases"
@@ -18,7 +19,7 @@ SHARE_TOOLTIP = (
 def make_readers_form(save: Callable[[str, float], None], name: str, known: Sequence[str], share: float) -> FunctionGui:
     """Make the form with the current values; it calls `save(name, share)`, the share in [0, 1]."""
 
-    def save_readers(name: str, percent: int) -> None:
+    def save_readers(name: str, percent: int, _note: str = NOTE) -> None:
         save(name, percent / 100)
 
     return magicgui(
@@ -33,4 +34,5 @@ def make_readers_form(save: Callable[[str, float], None], name: str, known: Sequ
             "step": 5,
             "tooltip": SHARE_TOOLTIP,
         },
+        _note={"widget_type": "Label", "label": " "},
     )

@@ -199,9 +199,7 @@ def _list_objections_to_versions(pair: RetrainPair | None, alike: Estimate | Non
     if pair.n_newer <= pair.n_older:
         objections.append(f"{pair.newer} learnt from no more corrections than {pair.older}")
     if alike is None:
-        objections.append(
-            f"{n_compared} undecided cases in which a version finds something are compared of {MIN_CASES}"
-        )
+        objections.append(f"{MIN_CASES} undecided cases with labels must be compared, {n_compared} are")
     elif alike.low < ALIKE:
         objections.append(f"both versions differ on undecided cases (Dice from {alike.low:.3f}, {ALIKE} is needed)")
     return objections

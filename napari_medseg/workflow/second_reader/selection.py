@@ -62,6 +62,12 @@ class SecondReadings:
         """The share of the accepted cases, in [0, 1], that a second person reads; 0 at first."""
         return self._read().share
 
+    @property
+    def are_made(self) -> bool:
+        """Whether any case is to be read a second time."""
+        stored = self._read()
+        return stored.share > 0 or any(stored.choices.values())
+
     def set_share(self, share: float) -> None:
         """Set the share; raise `MedSegError` outside [0, 1]."""
         if not 0.0 <= share <= 1.0:
