@@ -11,6 +11,10 @@ from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
 from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
 from napari_medseg.workflow.second_reader.current_reader import clean_name
 
+READER_TOOLTIP = (
+    "Your name, or your account if none is given. It stays here and in one table of the project; exports say 'reader 2'.\n"
+    "Another name is another person, who may have second readings to do"
+)
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
 
@@ -37,9 +41,10 @@ def make_preferences_form(
             "read_medical_files": read_files,
             "device": device,
             "max_memory_gb": max_memory_gb,
-            "reader": clean_name(reader) if reader.strip() else "",
-            "account_reader": preferences.account_reader or reader.strip(),
         }
+        if reader.strip():
+            name = clean_name(reader)
+            chosen |= {"reader": name, "account_reader": preferences.account_reader or name}
         save(Preferences.model_validate(preferences.model_dump() | chosen))  # the others are set elsewhere
 
     return magicgui(
@@ -63,12 +68,7 @@ def make_preferences_form(
             "value": preferences.device,
             "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
         },
-        reader={
-            "label": "Who corrects",
-            "value": preferences.reader,
-            "tooltip": "Your name; empty: your account. It stays here and in one table of the project; exports say\n"
-            "'reader 2'. Another name is another person, who may have second readings to do",
-        },
+        reader={"label": "Who corrects", "value": preferences.reader, "tooltip": READER_TOOLTIP},
         max_memory_gb={
             "label": "Largest image (GB)",
             "value": preferences.max_memory_gb,

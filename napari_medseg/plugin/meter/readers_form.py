@@ -19,13 +19,13 @@ SHARE_TOOLTIP = (
 def make_readers_form(save: Callable[[str, float], None], name: str, known: Sequence[str], share: float) -> FunctionGui:
     """Make the form with the current values; it calls `save(name, share)`, the share in [0, 1]."""
 
-    def save_readers(name: str, percent: int, _note: str = NOTE) -> None:
-        save(name, percent / 100)
+    def save_readers(person: str, percent: int, _note: str = NOTE) -> None:
+        save(person, percent / 100)
 
     return magicgui(
         save_readers,
         call_button=False,
-        name={"label": "Who corrects now", "value": name, "tooltip": NAME_TOOLTIP + ", ".join(known)},
+        person={"label": "Who corrects now", "value": name, "tooltip": NAME_TOOLTIP + ", ".join(known)},
         percent={
             "label": "Second reader (%)",
             "value": round(100 * share),

@@ -114,10 +114,10 @@ def test_another_person_sees_the_list_of_that_person(
     dock.meter._second_action.trigger()
     dock.meter.show_readers_form()
     (dialog,) = dock.findChildren(FormDialog)
-    dialog.form.name.value = " "
+    dialog.form.person.value = " "
     dialog.accept()
     assert "a name of 1 to 80 letters" in dialog.problem
-    dialog.form.name.value = "Ben"
+    dialog.form.person.value = "Ben"
     dialog.form.percent.value = 20
     dialog.accept()
     assert dock.case_controller.current is None, "the first reading is closed"
