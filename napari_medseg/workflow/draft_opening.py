@@ -122,14 +122,15 @@ def _insert_review(ws: Workspace, case: Case, prediction: Prediction | None) -> 
             state=ReviewState.OPEN,
             seconds=0.0,
             changed_voxels=0,
-            who=_get_user_name(),
+            who=get_user_name(),
             opened=now(),
             closed=None,
         )
     )
 
 
-def _get_user_name() -> str:
+def get_user_name() -> str:
+    """Return the account of the person who works here."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have a number and no name

@@ -11,7 +11,9 @@ from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import (
     Case,
+    CaseNote,
     Correction,
+    DismissedFinding,
     ImportedMask,
     Prediction,
     RememberedMeaning,
@@ -23,7 +25,18 @@ from napari_medseg.core.records import (
 from napari_medseg.core.snapshot import Role
 
 T = TypeVar("T")
-Record = TypeVar("Record", Case, Prediction, Review, Correction, ImportedMask, RememberedMeaning, Run)
+Record = TypeVar(
+    "Record",
+    Case,
+    Prediction,
+    Review,
+    Correction,
+    ImportedMask,
+    RememberedMeaning,
+    CaseNote,
+    DismissedFinding,
+    Run,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ TABLES: dict[type, Table] = {
     Correction: Table("corrections", "corrections"),
     ImportedMask: Table("imported_masks", "imported_masks"),
     RememberedMeaning: Table("mask_meanings", "mask_meanings"),
+    CaseNote: Table("case_notes", "case_notes_with_texts", ("note", "reason")),
+    DismissedFinding: Table("dismissed_findings", "dismissed_findings"),
     Run: Table("runs", "runs"),
 }
 
@@ -124,6 +139,7 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
     "spacing_mm": _decode_tuple,
     "sources": _decode_tuple,
     "held_out": bool,
+    "is_flagged": bool,
 }
 
 
@@ -139,4 +155,4 @@ _DECODERS_BY_PLACE: dict[type, list[tuple[int, Callable[[Any], Any]]]] = {
 
 
 def _encode_value(name: str, value: object) -> object:
-    return json.dumps(value) if name in DECODERS else value
+    return json.dumps(value) if DECODERS.get(name) is _decode_tuple else value
