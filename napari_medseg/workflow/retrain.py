@@ -21,7 +21,8 @@ from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
-from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
+from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
+from napari_medseg.workflow.findings.case_finding import CaseFinding
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
