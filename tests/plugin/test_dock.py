@@ -16,7 +16,7 @@ from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.records import Case, Run, RunState
+from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -659,8 +659,8 @@ def test_a_finding_is_mended_in_its_case_as_one_step_and_one_that_is_right_does_
     qtbot.waitUntil(dock.review_panel._accept.isEnabled)
     with qtbot.waitSignal(controller.decided):
         dock.review_panel.accept()
-    qtbot.waitUntil(lambda: not found.rows)
-    assert not found.isVisible()
+    qtbot.waitUntil(lambda: "specks" not in [row.finding.kind for row in found.rows])
+    assert len(dock._workspace.project.read_records(Correction)) == 3
 
 
 def test_the_end_of_a_run_is_told_whatever_task_is_in_view_and_leads_to_the_decision(

@@ -28,7 +28,8 @@ class TaskSelector(theme.CompactComboBox):
     -----
     `chosen` carries the name of the selected task. `commands_requested` is emitted by the entry for the use of images;
     `show_commands` answers it. `new_task_requested` asks for the form of a new task. `versions_changed` is emitted when
-    another process added or removed models. Changes by other processes are detected by file times, when the list opens or the window is activated.
+    another process added or removed models. Changes by other processes are detected by file times, when the list opens
+    or the window is activated.
     """
 
     chosen = Signal(str)
