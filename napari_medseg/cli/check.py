@@ -19,7 +19,8 @@ from napari_medseg.cli.options import (
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
-from napari_medseg.workflow.data_checks import CaseFinding, check_corrections
+from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.findings.case_finding import CaseFinding
 from napari_medseg.workflow.workspace import Workspace
 
 

@@ -172,6 +172,38 @@ class ImportedMask:
 
 
 @dataclass(frozen=True)
+class CaseNote:
+    """What a person says about a case; the newest one of a case counts, and `NO_NOTE` stands for none.
+
+    `note` and `reason` (why it was rejected; empty if no one said it) are free text, which may name someone: the
+    database keeps them in the table `identities`. With `is_flagged`, a colleague is to look at the case.
+    """
+
+    id: int
+    case_id: int
+    is_flagged: bool
+    who: str
+    created: str
+    note: str = field(default="", repr=False)
+    reason: str = field(default="", repr=False)
+
+
+NO_NOTE = CaseNote(0, 0, is_flagged=False, who="", created="")
+
+
+@dataclass(frozen=True)
+class DismissedFinding:
+    """A finding of a kind that a person said to be right, while the labels at its place have this hash."""
+
+    id: int
+    case_id: int
+    kind: str
+    place_digest: str
+    who: str
+    created: str
+
+
+@dataclass(frozen=True)
 class RememberedMeaning:
     """What the mask values of a source mean for a task, as a person said; `source` is a keyed hash, not a path."""
 

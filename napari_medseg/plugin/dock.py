@@ -4,7 +4,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
@@ -24,8 +23,11 @@ from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.correction.correction_tools import CorrectionTools
+from napari_medseg.plugin.drafts.removed_layer import RemovedLayer
+from napari_medseg.plugin.findings.finding_actions import FindingActions
 from napari_medseg.plugin.forms.export_form import make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.new_task import show_new_task_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.guidance.guidance import Guidance
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
@@ -40,8 +42,8 @@ from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
-from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.workflow import review, run_control
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice
+from napari_medseg.workflow import review
 from napari_medseg.workflow.preferences import Preferences, read_preferences, write_preferences
 from napari_medseg.workflow.workspace import Workspace
 
@@ -86,12 +88,13 @@ class Dock(QWidget):
         layers.remove(viewer, *layers.find_released_labels(viewer))
         self.worklist.importer.import_existing_layers()
         self._offer_to_continue()
-        self._notify_paused_run()
+        self.retrain_panel.announce_waiting_runs()
         self.meter.ask_name(self.prompt)
 
     def close_down(self) -> None:
         """Save the draft, stop all work and disconnect; a training run continues."""
         self._keys.close()
+        self._removed_layer.close()
         self.views.close_down()
         self.masks.close_down()
         self.guidance.close()
@@ -172,12 +175,15 @@ class Dock(QWidget):
         self.labels_panel.add_tools(self.correction.row)
         self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
+        self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
         self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
         self.meter = Meter(self._viewer, workspace, desk, self.worklist)
         self.review_panel.add_to_header(self.meter.button)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.review_panel.insert_first(self.guidance.places_row)
+        findings, open_case = self.retrain_panel.findings, self.worklist.open
+        self.finding_actions = FindingActions(findings, self._viewer, desk, self.correction.editor, open_case)
         self.exporter = ExportProgress(workspace)
         self.review_panel.add(self.exporter)
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
@@ -203,6 +209,7 @@ class Dock(QWidget):
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
         self.case_panel.task_chosen.connect(self._on_task_changed)
         self.case_panel.groups_requested.connect(self.group_editor.show_form)
+        self.case_panel.task_selector.new_task_requested.connect(self.show_new_task_form)
         self.case_panel.use_requested.connect(self.task_assigner.use_open_image)
         self.case_panel.commands_requested.connect(self.show_list_commands)
         self.case_panel.remove_requested.connect(self._on_remove_requested)
@@ -217,8 +224,9 @@ class Dock(QWidget):
         )
         self.retrain_panel.live_changed.connect(self._on_live_changed)
         self.retrain_panel.row_chosen.connect(self._comparison_overlay.show_row)
-        self.retrain_panel.findings.chosen.connect(self.worklist.open)
+        self.retrain_panel.run_requested.connect(self.worklist.choose_task)
         self.case_controller.decided.connect(self.retrain_panel.refresh)
+        self.case_controller.decided.connect(lambda case: settle_messages(case.name))
         self.worklist.changed.connect(self._on_list_changed)
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
@@ -246,7 +254,7 @@ class Dock(QWidget):
 
     def _on_uncertainty_toggled(self, shown: bool) -> None:
         if shown and not self.worklist.open_case_model:
-            show_info(NO_MODEL_TOOLTIP)
+            show_notice(NO_MODEL_TOOLTIP)
             self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
             self._uncertainty_overlay.show(self.worklist.open_case_model)
@@ -268,12 +276,14 @@ class Dock(QWidget):
             answers = [("Continue", self.worklist.open_next)]
         self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
 
-    def _notify_paused_run(self) -> None:
-        """Report a paused run of another task; a run of this task is offered in the retrain section."""
-        waiting = run_control.find_paused_run(self._workspace)
-        if waiting is not None and waiting.task != self.worklist.task.name and waiting.task in self._workspace.tasks:
-            title = self._workspace.tasks.get_task(waiting.task).title
-            show_info(f"A training run is paused. Choose the task {title} to resume it.")
+    def show_new_task_form(self) -> None:
+        """Ask for a new task; the images that are there already can be used for it."""
+        groups = [
+            ("of the last drop", self.worklist.last_drop),
+            (f"on the list of {self.worklist.task.title}", [row.case for row in self.worklist.rows]),
+        ]
+        selector, use = self.case_panel.task_selector, self.task_assigner.use_cases
+        show_new_task_form(self, self._workspace, self.case_controller.current, groups, selector.make_task, use)
 
     def hide_labels_while_held(self) -> Generator[None]:
         """Hide the labels until the key is released; napari runs the second half then."""

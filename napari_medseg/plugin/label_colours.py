@@ -1,8 +1,8 @@
-"""Colours of labels: fixed ones of a task, or cyclic ones for numbered objects."""
+"""Colours of labels: fixed ones of a task, or cyclic ones for numbered objects; and those of the uncertainty map."""
 
 from colorsys import hsv_to_rgb
 
-from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from napari.utils.colormaps import Colormap, CyclicLabelColormap, DirectLabelColormap
 
 from napari_medseg.core.tasks.bundled_tasks import Task
 
@@ -11,6 +11,15 @@ N_COLOURS = 24
 # Hues from orange to blue, ordered so that neighbours differ. Purple is excluded: invisible on stained tissue.
 HUES = tuple(0.06 + 0.48 * (7 * number % N_COLOURS) / N_COLOURS for number in range(N_COLOURS))
 OBJECT_COLOURS = tuple((*hsv_to_rgb(hue, 0.95, 1.0 - 0.3 * (number % 2)), 1.0) for number, hue in enumerate(HUES))
+
+UNCERTAINTY_RAMP = {0.0: "#FFE00000", 0.08: "#FFE00000", 0.3: "#FFE000B0", 0.65: "#FF3000E0", 1.0: "#6A0000FF"}
+"""Clear where the model is sure, then yellow, red, dark red: some part of it differs from any image, bright or dark."""
+
+
+def make_uncertainty_colormap() -> Colormap:
+    """Return the colours of the uncertainty map, for values from 0 to 1."""
+    colours = [[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5, 7)] for colour in UNCERTAINTY_RAMP.values()]
+    return Colormap(colours, name="unsure", controls=list(UNCERTAINTY_RAMP))
 
 
 def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:

@@ -14,7 +14,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.display_windows import compute_automatic_limits
-from napari_medseg.plugin.label_colours import make_colormap
+from napari_medseg.plugin.label_colours import make_colormap, make_uncertainty_colormap
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -24,7 +24,7 @@ LABEL_TASK_KEY = "labelled as"
 BLENDING_KEY = "first blending"
 LABEL_OPACITY = 0.45
 CONTOUR_PX = 2
-UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown white
+UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown like this one
 SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
 
@@ -195,14 +195,14 @@ def add_reference_labels(
 def add_uncertainty_map(
     viewer: "Viewer", uncertainty_map: NDArray[np.uint8], beside: ImageLayer, case: Case
 ) -> ImageLayer:
-    """Add the uncertainty map, uint8 in per cent, shape as the image, with additive blending."""
+    """Add the uncertainty map, uint8 in per cent, shape as the image, over image and labels."""
     return viewer.add_image(
         uncertainty_map,
         **get_spatial_arguments(beside),
         name=f"unsure: {case.name}",
         metadata={METADATA_KEY: {"case": case.id}},
-        colormap="inferno",
-        blending="additive",
+        colormap=make_uncertainty_colormap(),
+        blending="translucent_no_depth",  # light that is added is lost on a bright image
         contrast_limits=(0, UNCERTAINTY_CONTRAST_MAX),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -27,6 +28,8 @@ from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.key_forwarder import KeyForwarder
+from napari_medseg.plugin.widgets.message_line import MessageLine
 from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_problem
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
@@ -89,11 +92,14 @@ class MedSegWidget(QWidget):
         self._is_closed = False
         self._window: QMainWindow | None = None
         self._canvas_context: CanvasContext | None = None
+        self._key_forwarder: KeyForwarder | None = None
         self.workspace: Workspace | None = None
         self.dock: Dock | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(2)
+        self.messages = MessageLine()
+        self._layout.addWidget(self.messages)
         self._project_button = theme.make_tool_button("", "", "medseg-plain")
         self._make_project_row()
         self._damage_notifier = DamageNotifier()
@@ -114,6 +120,7 @@ class MedSegWidget(QWidget):
     def close_down(self) -> None:
         """Save the draft, stop the engine, and close the project. A second call has no effect."""
         self._is_closed = True
+        self.messages.close_down()
         self._damage_notifier.stop()
         gc.unfreeze()
         if self._window is not None:
@@ -122,6 +129,9 @@ class MedSegWidget(QWidget):
         if self._canvas_context is not None:
             self._canvas_context.close()
             self._canvas_context = None
+        if self._key_forwarder is not None:
+            self._key_forwarder.close_down()
+            self._key_forwarder = None
         self._close_project()
 
     def event(self, event: QEvent) -> bool:
@@ -202,6 +212,7 @@ class MedSegWidget(QWidget):
         self._window = window
         window.installEventFilter(self)
         self._canvas_context = CanvasContext(self._viewer, window)
+        self._key_forwarder = KeyForwarder(window, self._find_canvas)
         self._watch_window(window)
         QTimer.singleShot(0, self._exempt_from_garbage_collection)
         self._loading = layer_reuse.load_napari_layers()
@@ -209,6 +220,12 @@ class MedSegWidget(QWidget):
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
+
+    def _find_canvas(self) -> QWidget | None:
+        """Return the widget of the canvas, which handles napari's keys."""
+        centre = None if self._window is None else self._window.centralWidget()
+        inside = [] if centre is None else centre.findChildren(QOpenGLWidget)
+        return inside[0] if inside else None
 
     def _exempt_from_garbage_collection(self) -> None:
         """Exempt all that exists after the start, and lives as long as the window, from garbage collection.

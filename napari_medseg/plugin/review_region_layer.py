@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.layers import Shapes
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
@@ -20,6 +21,7 @@ FILL_COLOUR = "transparent"  # does not change the colours of image and labels
 EDGE_WIDTH_FRACTION = 1 / 200
 OUTLINE_KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse"}
 CORNER_DECIMALS = 2
+DIMMED_OPACITY = 0.55
 
 
 def add_review_region(viewer: "Viewer", region: ReviewRegion, beside: ImageLayer, case: Case) -> Shapes:
@@ -41,6 +43,31 @@ def add_review_region(viewer: "Viewer", region: ReviewRegion, beside: ImageLayer
     layer.current_edge_color, layer.current_face_color = EDGE_COLOUR, FILL_COLOUR
     layer.current_edge_width = edge_width
     return layer
+
+
+def add_dimming(
+    viewer: "Viewer", region: ReviewRegion, beside: ImageLayer, case: Case, shape: tuple[int, ...]
+) -> ImageLayer:
+    """Add a layer that darkens what was not reviewed; what was reviewed stays plain.
+
+    `shape` is that of the labels, (y, x) or (z, y, x).
+    """
+    return viewer.add_image(
+        compute_dimming(region, shape),
+        name=f"not reviewed: {case.name}",
+        colormap=Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="dimmed"),
+        contrast_limits=(0, 1),
+        opacity=DIMMED_OPACITY,
+        blending="translucent_no_depth",
+        interpolation2d="nearest",
+        metadata={METADATA_KEY: {"case": case.id}},
+        **get_spatial_arguments(beside),
+    )
+
+
+def compute_dimming(region: ReviewRegion, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return 1 for each voxel that was not reviewed, else 0."""
+    return (~region.compute_mask(shape)).astype(np.uint8)
 
 
 def read_review_region(layer: Shapes) -> ReviewRegion:

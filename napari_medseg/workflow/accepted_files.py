@@ -61,7 +61,7 @@ def write_accepted_files(
         findings = check_labels(labels, task, image)
         if blocking := [finding.text for finding in findings if finding.blocking]:
             raise MedSegError(
-                f"{case.name} cannot be accepted: {'; '.join(blocking)}. Correct the labels, then accept."
+                f"{'; '.join(blocking)}. {case.name} cannot be accepted so: correct the labels, then accept."
             )
         reviewed = write_review_region(folder, case, region)
         stored = write_case_labels(folder, case, "correction", labels)

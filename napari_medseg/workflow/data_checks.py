@@ -4,7 +4,7 @@
 worker thread. The findings of a correction are cached in the project folder, because a correction never changes.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.findings.case_finding import CaseFinding, read_dismissed, select_findings
 from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, find_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
@@ -36,6 +37,9 @@ from napari_medseg.workflow.workspace import Workspace
 UNSEEN_S = 2.0
 
 LABEL_MIXUP = "mixed"
+
+CHECKS_VERSION = "2"
+"""In the names of kept results; a change of what is a finding needs another one."""
 
 _FINDINGS = TypeAdapter(list[Finding])
 
@@ -47,19 +51,6 @@ class CorrectionToCheck:
     task: Task
     case: Case
     correction: Correction
-
-
-@dataclass(frozen=True)
-class CaseFinding:
-    """One finding and its case; `None` if it is about the whole set."""
-
-    case: Case | None
-    finding: Finding
-
-    @property
-    def text(self) -> str:
-        """The text of the finding with the name of its case."""
-        return self.finding.text if self.case is None else f"{self.case.name}: {self.finding.text}"
 
 
 @dataclass(frozen=True)
@@ -80,13 +71,16 @@ def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToChe
 def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
     """Check the corrections of a task; findings that block training come first.
 
+    What a person said to be right is left out.
+
     Raises
     ------
     MedSegError
         If a file of the project is missing or damaged.
     """
     pieces, replayed = list_corrections_to_check(ws, task), list_replayed_images(ws, task)
-    return sort_blocking_first([one for found in iter_findings(ws.project.folder, pieces, replayed) for one in found])
+    found = [one for some in iter_findings(ws.project.folder, pieces, replayed) for one in some]
+    return select_findings(found, read_dismissed(ws), len(pieces))
 
 
 def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
@@ -94,11 +88,6 @@ def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
     mixed = [one.case.name for one in findings if one.finding.kind == LABEL_MIXUP and one.case is not None]
     more = ", ..." if len(mixed) > 2 else ""
     return f"labels seem to be mixed up between cases ({', '.join(mixed[:2])}{more})" if mixed else ""
-
-
-def sort_blocking_first(findings: Sequence[CaseFinding]) -> list[CaseFinding]:
-    """Sort the findings that block training to the front."""
-    return sorted(findings, key=lambda one: not one.finding.blocking)
 
 
 def iter_findings(
@@ -121,17 +110,22 @@ def iter_findings(
         look = _check_correction(folder, piece)
         sketches.append(look.sketch)
         contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
-        yield [CaseFinding(piece.case, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
+        yield [_add_case(piece, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
     if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
-        yield _check_mixups([piece.case for piece in corrections], sketches)
+        yield _check_mixups(corrections, sketches)
     if corrections:
         yield _check_whole_set(corrections[0].task, contents)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
     for piece in corrections:
         if not piece.case.held_out:
-            yield _check_copies(folder, piece.case, held_out)
+            yield _check_copies(folder, piece, held_out)
+    labels_of = {piece.case.id: piece for piece in corrections}
     for item in replayed:
-        yield _check_replayed(folder, item, held_out)
+        yield _check_replayed(folder, item, held_out, labels_of)
+
+
+def _add_case(piece: CorrectionToCheck, finding: Finding) -> CaseFinding:
+    return CaseFinding(piece.case, finding, piece.correction.sha256)
 
 
 def _check_whole_set(task: Task, contents: Sequence[tuple[Role, LabelContent]]) -> list[CaseFinding]:
@@ -152,48 +146,48 @@ def _check_unseen(correction: Correction) -> list[Finding]:
     return [Finding("unseen", text, blocking=False)]
 
 
-def _check_mixups(cases: Sequence[Case], sketches: Sequence[EdgeThumbnail]) -> list[CaseFinding]:
+def _check_mixups(pieces: Sequence[CorrectionToCheck], sketches: Sequence[EdgeThumbnail]) -> list[CaseFinding]:
     """Find labels that fit the image of another case better."""
-    return [
-        CaseFinding(
-            cases[own],
-            Finding(LABEL_MIXUP, f"the labels of {cases[other].name} fit this image better: mixed up?", blocking=False),
-        )
-        for own, other in find_label_mixups(sketches).items()
-    ]
+    findings = []
+    for own, other in find_label_mixups(sketches).items():
+        text = f"the labels of {pieces[other].case.name} fit this image better: mixed up?"
+        findings.append(_add_case(pieces[own], Finding(LABEL_MIXUP, text, blocking=False)))
+    return findings
 
 
-def _check_copies(folder: Path, case: Case, held_out: Sequence[Case]) -> list[CaseFinding]:
+def _check_copies(folder: Path, piece: CorrectionToCheck, held_out: Sequence[Case]) -> list[CaseFinding]:
     """Find hold-out images that show the same as this training image: the evaluation would use training data."""
     texts = {
         Likeness.IDENTICAL: "the same image as {}, which is held out: no run trains on it. Put both into one group",
         Likeness.COPY: "a copy of {}, which is held out (moved, resized or compressed): no run trains on it",
         Likeness.SAME_PLACE: "the same place as {}, which is held out? Put both into one group if it is one patient",
     }
-    shared = find_shared_cases(folder, [case], held_out)
-    return [_make_duplicate(case, texts[one.likeness].format(held_out[one.other].name)) for one in shared]
+    shared = find_shared_cases(folder, [piece.case], held_out)
+    return [_make_duplicate(piece, texts[one.likeness].format(held_out[one.other].name)) for one in shared]
 
 
-def _check_replayed(folder: Path, item: SnapshotItem, held_out: Sequence[Case]) -> list[CaseFinding]:
+def _check_replayed(
+    folder: Path, item: SnapshotItem, held_out: Sequence[Case], pieces: Mapping[int, CorrectionToCheck]
+) -> list[CaseFinding]:
     """Find hold-out images that a version was trained on: they are not replayed, and its own score is too good."""
     name = f"{item.name} ({item.source})"
     as_copy = f"held out, but the model was trained on it as {name}: it is not replayed, and its score is too good"
     as_neighbour = f"held out, and the same place as {name}, which the model was trained on?"
     return [
-        _make_duplicate(copy.case, as_copy if copy.is_copy else as_neighbour)
+        _make_duplicate(pieces[copy.case.id], as_copy if copy.is_copy else as_neighbour)
         for copy in find_replayed_copies(folder, [item], held_out)
     ]
 
 
-def _make_duplicate(case: Case, text: str) -> CaseFinding:
-    return CaseFinding(case, Finding("duplicate", text, blocking=False))
+def _make_duplicate(piece: CorrectionToCheck, text: str) -> CaseFinding:
+    return _add_case(piece, Finding("duplicate", text, blocking=False))
 
 
 def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionCheck:
     """Check one correction, or read its cached result."""
     correction = piece.correction
     names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
-    kept = folder / CHECKS_FOLDER / "-".join(name[:16] for name in names if name)
+    kept = folder / CHECKS_FOLDER / "-".join([*(name[:16] for name in names if name), CHECKS_VERSION])
     known, measured = _read_findings(kept.with_suffix(".json")), _read_measured(kept.with_suffix(".npz"))
     if known is not None and measured is not None:
         return _CorrectionCheck(known, *measured)

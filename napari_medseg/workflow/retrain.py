@@ -21,7 +21,8 @@ from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
-from napari_medseg.workflow.data_checks import CaseFinding, check_corrections, describe_label_mixups
+from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
+from napari_medseg.workflow.findings.case_finding import CaseFinding
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
@@ -125,7 +126,7 @@ def start_run(
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
     found = check_corrections(ws, task)
     if blocking := [one.text for one in found if one.finding.blocking]:
-        raise MedSegError(f"these corrections cannot be used for training: {'; '.join(blocking)}.")
+        raise MedSegError(f"{'; '.join(blocking)}. Nothing is trained on such labels: correct them first.")
     beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
@@ -170,6 +171,12 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     if n_earlier is None:  # the run is older than this file, or the file is damaged
         n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder))
     return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
+
+
+def list_undecided_runs(ws: Workspace) -> list[Run]:
+    """Return the last run of each task that ended with a candidate which was neither promoted nor kept."""
+    last = {run.task: run for run in ws.project.read_records(Run)}
+    return [run for run in last.values() if run.state in (RunState.FINISHED, RunState.CANCELLED)]
 
 
 def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:

@@ -16,10 +16,11 @@ from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
-from napari_medseg.core.records import Case, Run, RunState
+from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
+from napari_medseg.plugin.forms.task_form import NAME_COLUMN, TaskDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
 from napari_medseg.workflow.hold_out import held_out_groups
@@ -177,6 +178,66 @@ def test_a_label_is_chosen_by_click_and_by_key(dock: Dock, qtbot: QtBot, tmp_pat
     assert layer.selected_label == 2
     layer.selected_label = 7
     assert not any(button.isChecked() for button in dock.labels_panel._buttons.buttons())
+
+
+def test_a_digit_without_a_label_does_nothing_on_any_layer(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    current = dock.case_controller.current
+    for layer in (current.labels_layer, current.image_layer):
+        for digit in "3456789":
+            layer.keymap[next(key for key in layer.keymap if str(key) == digit)](layer)
+            assert (current.labels_layer.mode, current.labels_layer.selected_label) == ("pan_zoom", 1), digit
+            assert current.image_layer.mode == "pan_zoom", "napari's keys would let the mouse move the image"
+
+
+def test_a_chosen_label_looks_like_painting_only_while_a_tool_paints(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    layer, button = dock.case_controller.current.labels_layer, dock.labels_panel._buttons.button(1)
+    looks = []
+    for mode in ("pan_zoom", "paint", "erase", "fill", "pick"):
+        layer.mode = mode
+        assert button.isChecked(), "it is chosen in all of them"
+        looks.append(button.property("paints"))
+    assert looks == [False, True, False, True, False]
+
+
+def test_a_deleted_labels_layer_comes_back_with_the_draft_and_its_tool(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts
+) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    controller, viewer = dock.case_controller, dock._viewer
+    before = controller.current.labels_layer
+    before.paint((2, 2), 1)
+    before.mode, before.brush_size = "paint", 7
+    viewer.layers.remove(before)
+    qtbot.waitUntil(lambda: controller.current.labels_layer in viewer.layers)
+    layer = controller.current.labels_layer
+    assert (layer.data[2, 2], layer.mode, layer.brush_size, layer.editable) == (1, "paint", 7, True)
+    assert "are back: their layer was deleted" in told
+    controller.undo()
+    assert layer.data[2, 2] == 0
+    viewer.layers.clear()
+    qtbot.wait(20)
+    assert (len(viewer.layers), controller.current) == (0, None), "who removes all means the case"
+
+
+def test_a_new_task_takes_the_open_image_without_another_drop(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    dock.case_panel.task_selector.new_task_requested.emit()
+    (dialog,) = dock.findChildren(TaskDialog)
+    assert dialog.kind.value == "grey"
+    assert dialog.images.choices == (
+        f"the open image: {dock.worklist.rows[0].case.name}",
+        "2 images of the last drop",
+        "none yet: I will drop some",
+    )
+    dialog.name.value = "knee"
+    dialog.table.item(0, NAME_COLUMN).setText("bone")
+    dialog.images.value = "2 images of the last drop"
+    dialog.save_button.click()
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.task == "knee")
+    assert [row.case.file_name for row in dock.worklist.rows] == ["case1", "case2"]
+    assert dock.worklist.task.name == "knee"
 
 
 def test_undo_works_whichever_layer_is_selected(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
@@ -417,12 +478,13 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     run = RunFolder(ws)
     dock = make_dock(ws)
     run.say(*ended(*BETTER))
-    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
-    assert [row.case for row in dock.retrain_panel.table.rows] == list("abcde")
-    assert dock.retrain_panel._verdict.text() == "Better"
-    assert "change +0.064 (90% interval +0.059 to +0.069)" in dock.retrain_panel._figures.text()
-    assert dock.retrain_panel._promote_button.text() == "Promote lungs-unet@2"
-    dock.retrain_panel._promote_button.click()
+    qtbot.waitUntil(lambda: dock.retrain_panel.decision.table.isVisible())
+    assert [row.case for row in dock.retrain_panel.decision.table.rows] == list("abcde")
+    assert dock.retrain_panel.decision.verdict.text() == "Better: 0.820 -> 0.884"
+    assert dock.retrain_panel.decision.promote_button.property("main")
+    assert "change +0.064 (90% interval +0.059 to +0.069)" in dock.retrain_panel.decision.figures.text()
+    assert dock.retrain_panel.decision.promote_button.text() == "Promote lungs-unet@2"
+    dock.retrain_panel.decision.promote_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert dock.case_panel._model.currentText() == "lungs-unet@2 live"
     assert dock.retrain_panel._hint_page.isVisible()
@@ -439,13 +501,13 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     run = RunFolder(ws)
     run.say(*ended(*WORSE))
     dock = make_dock(ws)
-    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
-    assert dock.retrain_panel.table.rows[0].case == "b", "the worst change is on top"
-    dock.retrain_panel._promote_button.click()
+    qtbot.waitUntil(lambda: dock.retrain_panel.decision.table.isVisible())
+    assert dock.retrain_panel.decision.table.rows[0].case == "b", "the worst change is on top"
+    dock.retrain_panel.decision.promote_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
-    assert "anyway?" in dock.retrain_panel.prompt.text
-    dock.retrain_panel.prompt._reason.setText("children only")
-    dock.retrain_panel.prompt.press_answer("Promote anyway")
+    assert "anyway?" in dock.retrain_panel.decision.prompt.text
+    dock.retrain_panel.decision.prompt._reason.setText("children only")
+    dock.retrain_panel.decision.prompt.press_answer("Promote anyway")
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "children only"
 
@@ -456,8 +518,8 @@ def test_keeping_the_old_version_leaves_it_live(
     run = RunFolder(ws)
     run.say(*ended(*BETTER))
     dock = make_dock(ws)
-    qtbot.waitUntil(lambda: dock.retrain_panel.table.isVisible())
-    dock.retrain_panel._keep_button.click()
+    qtbot.waitUntil(lambda: dock.retrain_panel.decision.table.isVisible())
+    dock.retrain_panel.decision.keep_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
     assert ws.project.get_record(Run, run.run.id).state is RunState.KEPT_OLD
     assert not dock.retrain_panel._roll_back.isVisible(), "a version that never was live is nothing to go back to"
@@ -537,11 +599,12 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
     dock.close_down()
 
 
-def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+def test_findings_stand_above_the_button_and_go_to_their_place(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2, 3)
     assert "0 patients; the comparison needs 5" in dock.retrain_panel._hint_page.text()
     dock.case_controller.current.labels_layer.brush_size = 1
-    dock.case_controller.current.labels_layer.paint((2, 2), 1)
+    for place in ((2, 2), (2, 60)):
+        dock.case_controller.current.labels_layer.paint(place, 1)
     accept_all(dock, qtbot)
     found = dock.retrain_panel.findings
     qtbot.waitUntil(lambda: found.isVisible() and len(found.rows) == 3)
@@ -550,10 +613,89 @@ def test_findings_stand_above_the_button_and_open_their_case(dock: Dock, qtbot: 
     ]
     assert found._title.text() == "Check before training: 3 findings"
     assert dock.retrain_panel._retrain.isEnabled()
+    assert not found._buttons.isVisible()
     index = next(n for n, row in enumerate(found.rows) if row.finding.kind == "specks")
     assert dock.case_controller.current.case.file_name != "case1"
     found._list.itemClicked.emit(found._list.item(index))
+    found._list.setCurrentRow(index)
     qtbot.waitUntil(lambda: dock.case_controller.current.case.file_name == "case1")
+    centres = [dock._viewer.scene.camera.center[-2:]]
+    assert found._go.text() == "Go to 2 of 2"
+    found._go.click()
+    centres.append(dock._viewer.scene.camera.center[-2:])
+    assert sorted(centres) == [(1.0, 1.0), (1.0, 30.0)], "0.5 mm per pixel"
+
+
+def test_a_finding_is_mended_in_its_case_as_one_step_and_one_that_is_right_does_not_come_back(
+    dock: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    dock.case_controller.current.labels_layer.brush_size = 1
+    dock.case_controller.current.labels_layer.paint((2, 2), 1)
+    accept_all(dock, qtbot)
+    found = dock.retrain_panel.findings
+    qtbot.waitUntil(lambda: {row.finding.kind for row in found.rows} == {"specks", "unseen"})
+
+    def choose(kind: str) -> None:
+        index = next(n for n, row in enumerate(found.rows) if row.finding.kind == kind)
+        found._list.setCurrentRow(index)
+        found._list.itemClicked.emit(found._list.item(index))
+
+    choose("unseen")
+    assert not found._fix.isEnabled()
+    assert "No tool" in found._fix.toolTip()
+    found._right.click()
+    assert [row.finding.kind for row in found.rows] == ["specks"]
+    choose("specks")
+    assert found._fix.text() == "Remove specks"
+    found._fix.click()
+    qtbot.waitUntil(lambda: dock.case_controller.current.edit_session is not None)
+    controller = dock.case_controller
+    assert (controller.current.case.file_name, controller.current.labels_layer.data[2, 2]) == ("case1", 0)
+    assert len(cases.list_current_corrections(dock._workspace, "lungs")) == 2, "nothing is corrected behind the back"
+    controller.undo()
+    assert controller.current.labels_layer.data[2, 2] == 1
+    controller.redo()
+    qtbot.waitUntil(dock.review_panel._accept.isEnabled)
+    with qtbot.waitSignal(controller.decided):
+        dock.review_panel.accept()
+    qtbot.waitUntil(lambda: "specks" not in [row.finding.kind for row in found.rows])
+    assert len(dock._workspace.project.read_records(Correction)) == 3
+
+
+def test_the_end_of_a_run_is_told_whatever_task_is_in_view_and_leads_to_the_decision(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, told: Texts
+) -> None:
+    run = RunFolder(ws)
+    dock = make_dock(ws)
+    run.say(Started(4, 16, 1, 3, "cpu", 90.0, time.time()))
+    dock.worklist.choose_task("nuclei")
+    dock.retrain_panel.fold(True)
+    qtbot.waitUntil(lambda: "Lungs (CT, X-ray): 4 corrections" in dock.retrain_panel._status.text())
+    run.say(*ended(*WORSE))
+    qtbot.waitUntil(lambda: "The training for Lungs (CT, X-ray) has ended" in told)
+    (text,) = [text for text in told if "has ended" in text]
+    assert text.startswith("Worse: 0.810 -> 0.783.")
+    assert not dock.retrain_panel.decision.isVisible(), "another task is in view"
+    dock.retrain_panel.run_requested.emit("lungs")
+    dock.retrain_panel.fold(False)
+    qtbot.waitUntil(dock.retrain_panel.decision.isVisible)
+    decision = dock.retrain_panel.decision
+    assert (decision.keep_button.property("main"), decision.promote_button.property("main")) == (True, False)
+    assert len([text for text in told if "has ended" in text]) == 1, "said once"
+
+
+def test_a_run_of_another_task_that_ended_while_the_window_was_closed_is_told(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], told: Texts
+) -> None:
+    run = RunFolder(ws)
+    run.say(*ended(*BETTER))
+    ws.project.set_run_state(run.run, RunState.FINISHED)
+    dock = make_dock(ws)
+    dock.worklist.choose_task("nuclei")
+    before = len(told)
+    dock.retrain_panel.announce_waiting_runs()
+    assert [text.split(".")[0] for text in list(told)[before:]] == ["Better: 0"]
 
 
 def test_a_copy_of_a_hold_out_image_is_listed_before_a_run(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:

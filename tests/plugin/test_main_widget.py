@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cut_texts import find_cut_texts
 from napari._qt import qt_main_window
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.qt_main_window import _instantiate_dock_widget
 from napari.settings import get_settings
 from plugin_phantoms import Texts, drop_on, phantom, write_phantom
@@ -17,12 +19,13 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QCloseEvent, QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QComboBox, QScrollArea, QSpinBox
 
 from napari_medseg.core import formats
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.plane_slices import Plane
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_problem
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
@@ -117,7 +120,47 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
             content = area.widget()
             assert content.minimumSizeHint().width() <= area.viewport().width(), theme
             assert content.sizeHint().height() <= area.viewport().height(), theme
+            assert find_cut_texts(widget) == [], theme
         assert widget.width() <= 360, theme
+
+
+def test_letters_act_while_a_number_field_has_the_keyboard_and_digits_are_typed_there(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    layer = widget.dock.case_controller.current.labels_layer
+    controls = viewer.window._qt_viewer.controls.widgets[layer]
+    box = next(spin for spin in controls.findChildren(QSpinBox) if spin.isVisible())
+    choices = next(combo for combo in controls.findChildren(QComboBox) if combo.isVisible())
+    viewer.window._qt_window.activateWindow()
+    for field in (box, choices):
+        field.setFocus()
+        qtbot.waitUntil(field.hasFocus)
+        was, shown = layer.contour, field.currentText() if field is choices else ""
+        QTest.keyClick(field, Qt.Key.Key_W)
+        assert bool(layer.contour) is not bool(was)
+        assert field is box or field.currentText() == shown
+        QTest.keyPress(field, Qt.Key.Key_Q)
+        assert layer.opacity == 0
+        QTest.keyRelease(field, Qt.Key.Key_Q)
+        qtbot.waitUntil(lambda: layer.opacity > 0)
+    box.setFocus()
+    box.selectAll()
+    selected = layer.selected_label
+    QTest.keyClick(box, Qt.Key.Key_3)
+    assert (box.value(), layer.selected_label) == (3, selected)
+
+
+def test_an_error_is_in_the_message_line_until_it_is_dismissed_and_not_in_a_pop_up(
+    viewer: Any, widget: MedSegWidget
+) -> None:
+    show_problem("both sides are exchanged. patient 1 case 1 cannot be accepted so: correct the labels, then accept.")
+    assert widget.messages.isVisible()
+    assert not viewer.window._qt_window.findChildren(NapariQtNotification)
+    assert find_cut_texts(widget.messages) == []
+    settle_messages("patient 1 case 1")
+    assert not widget.messages.isVisible()
 
 
 def test_closing_the_window_saves_the_draft_and_lets_go_of_the_project(

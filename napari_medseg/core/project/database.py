@@ -17,7 +17,7 @@ from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import CaseHistory
-from napari_medseg.core.project.identities import Identities, add_case_identity
+from napari_medseg.core.project.identities import Identities, add_case_identity, add_note_texts
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.lost_database import ensure_database_not_lost
 from napari_medseg.core.project.migrations import open_database
@@ -31,7 +31,7 @@ from napari_medseg.core.project.rows import (
     quote_column,
 )
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
-from napari_medseg.core.records import Case, Correction, Review, ReviewState, Run, RunState, now
+from napari_medseg.core.records import Case, CaseNote, Correction, Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
 DATABASE = "project.sqlite"
@@ -142,7 +142,8 @@ class Project:
     def insert(self, record: Record) -> Record:
         """Write a new row and return the record with its id; a run has its own id, others must have id 0.
 
-        Name, sources and series of a case go into the table `identities`, and its group is keyed, also in the result.
+        Name, sources and series of a case, and the texts of a note, go into the table `identities`, and the group of a
+        case is keyed, also in the result.
         """
         columns = encode_record(record)
         with self.transaction():
@@ -155,6 +156,8 @@ class Project:
             ).lastrowid
             if isinstance(record, Case):
                 add_case_identity(self._connection, int(row_id or 0), record)
+            if isinstance(record, CaseNote):
+                add_note_texts(self._connection, int(row_id or 0), record)
         if isinstance(record, Run):
             return record
         return self.get_record(type(record), int(row_id or 0))

@@ -1,8 +1,9 @@
 """The table `identities`: the only place of a project with clear names, and the key that keeps them out elsewhere.
 
-It holds the key of the project, the clear name of each group, the file name, paths and series UID of each case, and
-the patterns that people typed. Nothing exports it. All other tables and files know groups by their keyed hash
-(`core.grouping.keyed_groups`), cases by their number, and the people who correct by a label such as ``reader 2``.
+It holds the key of the project, the clear name of each group, the file name, paths and series UID of each case, the
+patterns that people typed, and their notes about cases. Nothing exports it but notes, see `workflow.output.notes`. All
+other tables and files know groups by their keyed hash (`core.grouping.keyed_groups`), cases by their number, and the
+people who correct by a label such as ``reader 2``.
 """
 
 import json
@@ -16,12 +17,12 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import compute_group_digest, get_group_digest, make_keyed_group
 from napari_medseg.core.name_matching import find_name
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
-from napari_medseg.core.records import Case, now
+from napari_medseg.core.records import Case, CaseNote, now
 
 KEY_BYTES = 32
 KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
-READER = "reader"
-"""Kinds of rows. The subject of a group is its keyed hash, that of a case its number."""
+NOTE, REASON, READER = "note", "rejection reason", "reader"
+"""Kinds of rows. The subject of a group is its keyed hash, that of a case its number, that of a text its row's id."""
 
 CREATE_IDENTITIES = """CREATE TABLE identities (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL,
@@ -117,6 +118,13 @@ def add_case_identity(connection: Connection, case_id: int, case: Case) -> None:
     """Write the file name, paths and series UID of a new case, or of one that is used for another task, too."""
     value = case.file_name or case.name
     insert_identity(connection, CASE, str(case_id), value, sources=case.sources, series=case.series)
+
+
+def add_note_texts(connection: Connection, note_id: int, note: CaseNote) -> None:
+    """Write the texts of a new note."""
+    for kind, text in ((NOTE, note.note), (REASON, note.reason)):
+        if text:
+            insert_identity(connection, kind, str(note_id), text)
 
 
 def add_group(connection: Connection, group: str, noun: str) -> str:

@@ -154,6 +154,22 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             who TEXT NOT NULL, created TEXT NOT NULL)""",
         "CREATE INDEX ground_truth_choices_by_case ON ground_truth_choices (case_id, id)",
     ),
+    (
+        # What a person says about a case: the last row counts. Its texts may name someone: they are identities.
+        """CREATE TABLE case_notes (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), is_flagged INTEGER NOT NULL,
+            who TEXT NOT NULL, created TEXT NOT NULL)""",
+        "CREATE INDEX case_notes_by_case ON case_notes (case_id, id)",
+        """CREATE VIEW case_notes_with_texts AS
+            SELECT n.*, coalesce(t.value, '') AS note, coalesce(r.value, '') AS reason FROM case_notes AS n
+            LEFT JOIN identities AS t ON t.kind = 'note' AND t.subject = CAST(n.id AS TEXT)
+            LEFT JOIN identities AS r ON r.kind = 'rejection reason' AND r.subject = CAST(n.id AS TEXT)""",
+        # Findings that a person said to be right; `place_digest` is the hash of the labels there.
+        """CREATE TABLE dismissed_findings (
+            id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases(id), kind TEXT NOT NULL,
+            place_digest TEXT NOT NULL, who TEXT NOT NULL, created TEXT NOT NULL)""",
+        "CREATE INDEX dismissed_findings_by_case ON dismissed_findings (case_id)",
+    ),
 )
 
 

@@ -19,7 +19,9 @@ from napari_medseg.core.readings.records import (
 )
 from napari_medseg.core.records import (
     Case,
+    CaseNote,
     Correction,
+    DismissedFinding,
     ImportedMask,
     Prediction,
     RememberedMeaning,
@@ -45,6 +47,8 @@ Record = TypeVar(
     SecondReadingShare,
     SecondReadingChoice,
     GroundTruthChoice,
+    CaseNote,
+    DismissedFinding,
     Run,
 )
 
@@ -71,6 +75,8 @@ TABLES: dict[type, Table] = {
     SecondReadingShare: Table("second_reading_shares", "second_reading_shares"),
     SecondReadingChoice: Table("second_reading_choices", "second_reading_choices"),
     GroundTruthChoice: Table("ground_truth_choices", "ground_truth_choices"),
+    CaseNote: Table("case_notes", "case_notes_with_texts", ("note", "reason")),
+    DismissedFinding: Table("dismissed_findings", "dismissed_findings"),
     Run: Table("runs", "runs"),
 }
 
@@ -155,6 +161,7 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
     "held_out": bool,
     "scores": _decode_tuple,
     "is_chosen": bool,
+    "is_flagged": bool,
 }
 
 

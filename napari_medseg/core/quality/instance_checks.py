@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.quality.object_counts import count_pieces, iterate_objects
+from napari_medseg.core.quality.object_counts import count_object_pixels, count_pieces, iterate_objects
 
 MIN_AREA_PX = 40
 """Smaller objects have too few pixels for the detection of a waist."""
@@ -18,13 +18,19 @@ MIN_MERGED_SHARE = 0.015
 """Smallest share of objects with a waist that is reported. Of correctly outlined nuclei, 0.7 % have a waist."""
 
 
-def count_fragmented_objects(labels: NDArray[Any]) -> int:
-    """Count objects, integer (y, x) or (z, y, x), whose pixels are not connected (by faces, edges or corners)."""
-    return int(np.count_nonzero(count_pieces(labels) > 1))
+def find_fragmented_objects(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the numbers of the objects, integer (y, x) or (z, y, x), whose pixels are not connected.
+
+    Pixels are connected by faces, edges or corners.
+    """
+    found: NDArray[Any] = count_object_pixels(labels)[0][count_pieces(labels) > 1]
+    return found
 
 
-def count_merged_objects(labels: NDArray[Any]) -> int:
-    """Count objects with a waist, such as two touching nuclei with one number; 0 if there are as few as is normal.
+def find_merged_objects(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the numbers of objects with a waist, such as two touching nuclei with one number.
+
+    None if there are as few as is normal. An object of several planes is listed once for each of them.
 
     Parameters
     ----------
@@ -32,12 +38,15 @@ def count_merged_objects(labels: NDArray[Any]) -> int:
         Numbered objects of one plane (y, x), or of several (z, y, x).
     """
     planes = labels.reshape(-1, *labels.shape[-2:])
-    n_joined = n_objects = 0
+    joined: list[Any] = []
+    n_objects = 0
     for plane in planes:
-        for _, inside in iterate_objects(plane):
+        for box, inside in iterate_objects(plane):
             n_objects += 1
-            n_joined += _has_waist(inside)
-    return n_joined if n_joined >= max(2.0, MIN_MERGED_SHARE * n_objects) else 0
+            if _has_waist(inside):
+                joined.append(plane[box][inside][0])
+    is_many = len(joined) >= max(2.0, MIN_MERGED_SHARE * n_objects)
+    return np.array(joined if is_many else [], labels.dtype)
 
 
 def _has_waist(inside: NDArray[np.bool_]) -> bool:

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
-from napari_medseg.core.quality.object_counts import count_object_pixels
+from napari_medseg.core.label_places.place import Place, make_place
+from napari_medseg.core.label_places.specks_and_holes import MAX_PLACES, find_holes, find_specks
+from napari_medseg.core.quality.instance_checks import find_fragmented_objects, find_merged_objects
+from napari_medseg.core.quality.object_counts import count_object_pixels, iterate_objects
 from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Label, Task
 
 _FULL_SHARE = 0.99
-_SPECK_SHARE = 0.002
 _TINY_PX = 4
 _OUTSIDE_SHARE = 0.05
 _RAS_X = 0
@@ -29,16 +30,19 @@ class Finding:
     ``"holes"``, ``"off"`` (on the empty frame around the image content) or ``"joined"`` (several objects with one
     number); for corrections also ``"unseen"``, ``"duplicate"`` (of a hold-out image), ``"mixed"`` (labels of another
     case) and the kinds of `label_set_checks`. Labels with a `blocking` finding must not be used as ground truth; other
-    findings should be checked by a person.
+    findings should be checked by a person. `places` are where it is, at most `MAX_PLACES`; empty if it is nowhere in
+    particular. `label` is the value that it is about; 0 for none.
     """
 
     kind: str
     text: str
     blocking: bool
+    label: int = 0
+    places: tuple[Place, ...] = ()
 
 
 def check_labels(labels: NDArray[Any], task: Task, image: Image) -> list[Finding]:
-    """Check labels.
+    """Check labels. What is normal in a task is no finding: lesions lie in pieces, enclose tissue, and may be absent.
 
     Parameters
     ----------
@@ -94,15 +98,16 @@ def _check_regions(labels: NDArray[Any], task: Task, image: Image) -> list[Findi
         findings.append(_make_unknown_values_finding(labels, task))
     if _shows_both_sides(image) and has_swapped_sides(labels, task):
         findings.append(_make_swapped_sides_finding(task))
-    if n_labelled == 0:
+    has_lesions = bool(task.field)
+    if n_labelled == 0 and not has_lesions:
         findings.append(Finding("empty", "nothing is labelled", blocking=False))
     for label in task.labels:
         if counts[label.value] > _FULL_SHARE * labels.size:
             findings.append(Finding("full", f"{label.name} covers the whole image", blocking=False))
         elif 0 < counts[label.value] <= _TINY_PX:
             text = f"{label.name} has only {_format_count(counts[label.value], 'pixel')} in this image"
-            findings.append(Finding("tiny", text, blocking=False))
-        elif counts[label.value]:
+            findings.append(Finding("tiny", text, False, label.value, _find_all(labels, labels == label.value)))
+        elif counts[label.value] and not has_lesions:
             findings += _find_specks_and_holes(labels, label)
     return findings
 
@@ -113,19 +118,33 @@ def _check_objects(labels: NDArray[Any], task: Task) -> list[Finding]:
         return [Finding("empty", "nothing is labelled", blocking=False)]
     name = task.labels[0].name
     findings = []
-    _, areas = count_object_pixels(labels)
+    numbers, areas = count_object_pixels(labels)
     if int(areas.max()) > _FULL_SHARE * labels.size:
         findings.append(Finding("full", f"one {name} covers the whole image", blocking=False))
-    if n_tiny := int(np.count_nonzero(areas <= _TINY_PX)):
-        text = f"{_format_object_count(n_tiny, name)} of at most {_TINY_PX} pixels"
-        findings.append(Finding("tiny", text, blocking=False))
-    if n_broken := count_fragmented_objects(labels):
-        text = f"{_format_object_count(n_broken, name)} in several pieces: give each piece its own number"
-        findings.append(Finding("specks", text, blocking=False))
-    if n_joined := count_merged_objects(labels):
-        text = f"{_format_object_count(n_joined, name)} with a waist: touching objects may be labelled as one"
-        findings.append(Finding("joined", text, blocking=False))
+    tiny = numbers[areas <= _TINY_PX]
+    joined = find_merged_objects(labels)
+    for kind, found, text in (
+        ("tiny", tiny, f"of at most {_TINY_PX} pixels"),
+        ("specks", find_fragmented_objects(labels), "in several pieces: give each piece its own number"),
+        ("joined", joined, "with a waist: touching objects may be labelled as one"),
+    ):
+        if len(found):
+            places = _find_objects(labels, found[:MAX_PLACES])
+            text = f"{_format_object_count(len(found), name)} {text}"
+            findings.append(Finding(kind, text, False, task.labels[0].value, places))
     return findings
+
+
+def _find_objects(labels: NDArray[Any], numbers: NDArray[Any]) -> tuple[Place, ...]:
+    """Return where each of these objects is."""
+    wanted = np.where(np.isin(labels, numbers), labels, 0)
+    return tuple(make_place(labels, box, inside) for box, inside in iterate_objects(wanted))
+
+
+def _find_all(labels: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[Place, ...]:
+    """Return where the true voxels are, as one place."""
+    box = _find_bounding_box(inside)
+    return (make_place(labels, box, inside[box]),)
 
 
 def _check_outside_image(labels: NDArray[Any], image: Image) -> list[Finding]:
@@ -169,7 +188,8 @@ def _make_unknown_values_finding(labels: NDArray[Any], task: Task) -> Finding:
     unknown = sorted(int(value) for value in np.setdiff1d(labels, known))
     names = ", ".join(f"{label.value} ({label.name})" for label in task.labels)
     shown = ", ".join(map(str, unknown[:5]))
-    return Finding("values", f"the values {shown} are no labels of {task.title}, which has {names}", blocking=True)
+    text = f"the values {shown} are no labels of {task.title}, which has {names}"
+    return Finding("values", text, blocking=True, places=_find_all(labels, labels == unknown[0]))
 
 
 def _make_swapped_sides_finding(task: Task) -> Finding:
@@ -197,32 +217,21 @@ def _compute_mean_column(inside: NDArray[np.bool_]) -> float | None:
 
 
 def _find_specks_and_holes(labels: NDArray[Any], label: Label) -> list[Finding]:
-    inside = labels == label.value
-    inside = inside[_find_bounding_box(inside)]
     findings = []
-    components, n_components = ndimage.label(inside)
-    if n_components > 1:
-        sizes = np.bincount(components.ravel())[1:]
-        specks = sizes[sizes < max(2.0, _SPECK_SHARE * float(sizes.sum()))]
-        if specks.size:
-            text = f"{label.name} has {_format_count(specks.size, 'speck')} (smallest {specks.min():,} px)"
-            findings.append(Finding("specks", text, blocking=False))
-    n_holes = _count_holes(inside)
+    specks, n_specks, smallest = find_specks(labels, label.value)
+    if n_specks:
+        text = f"{label.name} has {_format_count(n_specks, 'speck')} (smallest {smallest:,} px)"
+        findings.append(Finding("specks", text, False, label.value, tuple(specks)))
+    holes, n_holes = find_holes(labels, label.value)
     if n_holes:
-        findings.append(Finding("holes", f"{label.name} has {_format_count(n_holes, 'hole')}", blocking=False))
+        text = f"{label.name} has {_format_count(n_holes, 'hole')}"
+        findings.append(Finding("holes", text, False, label.value, tuple(holes)))
     return findings
 
 
 def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
     box: tuple[slice, ...] = ndimage.find_objects(inside.astype(np.uint8))[0]
     return box
-
-
-def _count_holes(inside: NDArray[np.bool_]) -> int:
-    """Count background components that the region encloses: within the plane, or in 3D for a volume."""
-    background = np.pad(~inside, 1, constant_values=True)
-    n_pieces: int = ndimage.label(background)[1]
-    return n_pieces - 1
 
 
 def _format_object_count(number: int, name: str) -> str:

@@ -112,6 +112,15 @@ class Verdict:
     confidence_reached: float = 0.0
 
     @property
+    def headline(self) -> str:
+        """The decision and both scores in one line, such as ``No better: 0.995 -> 0.995``."""
+        is_known = self.n_groups >= MIN_GROUPS
+        word = {Decision.BETTER: "Better", Decision.WORSE: "Worse"}.get(
+            self.decision, "No better" if is_known and not self.n_needed else "Cannot tell"
+        )
+        return f"{word}: {self.mean_old:.3f} -> {self.mean_new:.3f}" if self.n_cases else word
+
+    @property
     def text(self) -> str:
         """The answer and the scores."""
         return f"{self.answer}. {self.figures}"

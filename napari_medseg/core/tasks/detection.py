@@ -20,7 +20,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.body_regions import find_body_region
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
-from napari_medseg.core.tasks.custom_task import list_modalities
+from napari_medseg.core.tasks.custom_task import IMAGE_KINDS, list_modalities
 
 MAX_SAMPLED_PIXELS = 40_000
 MIN_STAINED_BRIGHTNESS = 0.31
@@ -145,6 +145,20 @@ def detect_look(image: Image) -> str:
     red, green, blue = sample.mean(axis=0, dtype=np.float64) / _get_white(image)
     pale = (red + green + blue) / 3.0 >= MIN_STAINED_BRIGHTNESS
     return "stained" if pale and green <= min(red, blue) and blue >= MIN_STAINED_BLUE_TO_RED * red else "endoscopic"
+
+
+def suggest_image_kind(image: Image) -> str:
+    """Return the kind of images, a key of `IMAGE_KINDS`, that a new task for this image is for.
+
+    The modality decides if it belongs to one kind; otherwise the look does.
+    """
+    modality = "CT" if image.units == "HU" else image.modality
+    for word, kind in IMAGE_KINDS.items():
+        if kind.modalities[:1] == (modality,) and modality not in _GENERAL_MODALITIES and image.axes in kind.axes:
+            return word
+    if modality in IMAGE_KINDS["x-ray"].modalities and image.axes in IMAGE_KINDS["x-ray"].axes:
+        return "x-ray"
+    return {"stained": "histology", "endoscopic": "endoscopy"}.get(detect_look(image), "grey")
 
 
 def task_is_meant_for(task: Task, image: Image) -> bool:

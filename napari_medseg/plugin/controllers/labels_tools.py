@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing.objects import find_free_numbers
@@ -105,7 +105,7 @@ def find_free_object_value(layer: Labels) -> int:
 
 
 @contextmanager
-def keep_selected(viewer: "Viewer", layer: Labels | None) -> Iterator[None]:
+def keep_selected(viewer: "Viewer", layer: Layer | None) -> Iterator[None]:
     """Keep a layer selected and its tool active while layers are added; napari would select the new layers."""
     mode = None if layer is None else layer.mode
     yield

@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.controllers.open_case import OpenCase
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow import review
 from napari_medseg.workflow.accepted_files import AcceptedFiles
@@ -43,7 +42,7 @@ class CaseWork(SingleWork):
     def refuse_while_busy(self) -> bool:
         """Tell the user `busy_reason`; return whether there is one."""
         if reason := self.busy_reason:
-            show_info(f"{reason}. Nothing was changed; try again in a moment.")
+            show_notice(f"{reason}. Nothing was changed; try again in a moment.")
         return bool(reason)
 
     def refuse_while_saving(self) -> bool:

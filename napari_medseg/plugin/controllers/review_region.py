@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from napari.layers import Image as ImageLayer
 from napari.layers import Shapes
 from napari.layers.base import ActionType
 from napari.utils.events import Event
@@ -40,6 +41,7 @@ class ReviewRegionController(QObject):
         self._case: OpenCase | None = None
         self._draft: Draft | None = None
         self._layer: Shapes | None = None
+        self._dimming: ImageLayer | None = None
         self._region = WHOLE_IMAGE
         self._share = 1.0
         self._tool = "pan_zoom"
@@ -162,6 +164,7 @@ class ReviewRegionController(QObject):
         self._measure_share(region)
         if self._case is not None and not region.is_whole_image:
             self._add_layer(self._case, region)
+        self._show_dimming()
 
     def _add_layer(self, current: OpenCase, region: ReviewRegion) -> Shapes:
         with labels_tools.keep_selected(self._viewer, current.labels_layer):
@@ -173,12 +176,33 @@ class ReviewRegionController(QObject):
         self._region = region
         self._share = 1.0 if self._draft is None else region.compute_share(self._draft.labels.shape)
 
+    def _show_dimming(self) -> None:
+        """Darken what was not reviewed; nothing while the region is empty, so that one can see where to draw."""
+        region = self._region
+        if self._case is None or self._draft is None or region.is_whole_image or not self._share:
+            self._remove_dimming()
+            return
+        shape = self._draft.labels.shape
+        if self._dimming is not None and self._dimming in self._viewer.layers:
+            self._dimming.data = review_region_layer.compute_dimming(region, shape)
+            return
+        with labels_tools.keep_selected(self._viewer, self._viewer.layers.selection.active):
+            beside, case = self._case.image_layer, self._case.case
+            self._dimming = review_region_layer.add_dimming(self._viewer, region, beside, case, shape)
+            if (labels := self._case.labels_layer) in self._viewer.layers:  # below the labels, which keep their colours
+                self._viewer.layers.move(len(self._viewer.layers) - 1, self._viewer.layers.index(labels))
+
+    def _remove_dimming(self) -> None:
+        layer, self._dimming = self._dimming, None
+        layers.remove(self._viewer, layer)
+
     def _remove_layer(self) -> None:
         layer, self._layer = (
             self._layer,
             None,
         )  # cleared first, so that `_on_removed` does not treat this as a deletion by the user
         layers.remove(self._viewer, layer)
+        self._remove_dimming()
 
     def _on_data(self, event: Event) -> None:
         if event.action not in COMPLETED_ACTIONS or self._layer is None or self._draft is None:
@@ -189,6 +213,7 @@ class ReviewRegionController(QObject):
             show_problem(error)
             QTimer.singleShot(0, self._show_draft_region)  # later, because napari has not finished its change yet
         self._measure_share(self._draft.review_region)
+        QTimer.singleShot(0, self._show_dimming)  # later, because napari has not finished its change yet
         if event.action is ActionType.ADDED:
             QTimer.singleShot(0, self._back_to_labels)
         self.changed.emit()

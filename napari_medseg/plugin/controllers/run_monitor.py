@@ -22,7 +22,8 @@ class RunMonitor(QObject):
     -----
     `began` is emitted when a run is followed, before its first event. `event_received` carries each
     `training.run_folder.Event`. `ended` is emitted when the run finished, failed, paused or was cancelled; `run` holds
-    its state. `polled` is emitted a few times per second while the run is active.
+    its state. `polled` is emitted a few times per second while the run is active. `saw_end` tells whether the run was
+    active when it was first followed, so that its end is news.
     """
 
     began = Signal()
@@ -34,6 +35,7 @@ class RunMonitor(QObject):
         super().__init__()
         self._workspace = workspace
         self.run: Run | None = None
+        self.saw_end = False
         self._offset = 0
         self._wants_pause = False
         self._timer = QTimer(self)
@@ -121,6 +123,7 @@ class RunMonitor(QObject):
 
     def _follow(self, run: Run) -> None:
         self.run, self._offset, self._wants_pause = run, 0, False
+        self.saw_end = run.state is RunState.RUNNING
         self._timer.start()
         self.began.emit()
         self.poll()

@@ -3,7 +3,7 @@
 It makes a new task. For an existing task it changes colours and adds labels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import (
     IMAGE_KINDS,
@@ -38,6 +39,8 @@ from napari_medseg.plugin.widgets.collapsible_section import make_row
 SIZE_PX = (440, 430)
 N_INITIAL_ROWS = 3
 COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
+ImageChoice = tuple[str, tuple[Case, ...]]
+"""A text, such as ``12 images of the last drop``, and the cases of these images."""
 
 
 class TaskDialog(QDialog):
@@ -49,9 +52,19 @@ class TaskDialog(QDialog):
         Called with the task. If it raises `MedSegError`, the dialog shows the message and stays open.
     parent
         Qt parent.
+    kind
+        The kind of images that is chosen at first; empty for the first of all.
+    images
+        Which images the new task can have at once; the first is chosen at first.
     """
 
-    def __init__(self, make: Callable[[Task], None], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[Task], None],
+        parent: QWidget | None = None,
+        kind: str = "",
+        images: Sequence[ImageChoice] = (),
+    ) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("New task")
@@ -67,7 +80,16 @@ class TaskDialog(QDialog):
             text="number each object, as for nuclei",
             tooltip="Instance segmentation with one label. The model separates touching objects",
         )
-        self._fields = Container(widgets=[self.name, self.kind, self.instances])
+        if kind:
+            self.kind.value = kind
+        self._images = dict(images)
+        self.images = ComboBox(
+            label="Use for it",
+            choices=list(self._images),
+            tooltip="These images are on the list of the new task at once, and stay on their own lists, too",
+        )
+        fields = [self.name, self.kind, *([self.images] if images else []), self.instances]
+        self._fields = Container(widgets=fields)
         self._make_table()
         self._problem = make_problem_label()
         self._make_layout()
@@ -78,6 +100,11 @@ class TaskDialog(QDialog):
     def problem(self) -> str:
         """The error in the current input; empty if there is none."""
         return self._problem.text()
+
+    @property
+    def chosen_cases(self) -> tuple[Case, ...]:
+        """The cases whose images the task shall have."""
+        return self._images.get(self.images.value, ())
 
     def add_label(self, name: str = "", colour: str = "") -> None:
         """Add a row for a label. Without `colour`, the next colour of the palette is used."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from napari.layers import Labels
+from napari.layers import Layer
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 
-def show_place(viewer: "Viewer", layer: Labels, index: Sequence[int]) -> None:
+def show_place(viewer: "Viewer", layer: Layer, index: Sequence[int]) -> None:
     """Show the slice of a voxel, and its place on the slice in the middle; the zoom stays.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Findings to check before training, shown above the retrain button; a click opens the case."""
+"""Findings to check before training, shown above the retrain button; a click goes to the place."""
 
 from collections.abc import Callable
 
@@ -7,15 +7,12 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.data_checks import (
-    CaseFinding,
-    CorrectionToCheck,
-    iter_findings,
-    list_corrections_to_check,
-    sort_blocking_first,
-)
+from napari_medseg.workflow.data_checks import CorrectionToCheck, iter_findings, list_corrections_to_check
+from napari_medseg.workflow.findings.case_finding import CaseFinding, dismiss, read_dismissed, select_findings
+from napari_medseg.workflow.findings.fixes import make_fix
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
@@ -28,11 +25,13 @@ class FindingsList(QWidget):
 
     Notes
     -----
-    `changed` is emitted when the findings changed; `chosen` carries the case of the clicked finding.
+    `changed` is emitted when the findings changed. `place_chosen` carries the case and the place to look at, which may
+    be `None`; each click on the same finding carries its next place. `fix_requested` carries a finding to mend.
     """
 
     changed = Signal()
-    chosen = Signal(object)
+    place_chosen = Signal(object, object)
+    fix_requested = Signal(object)
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,6 +39,7 @@ class FindingsList(QWidget):
         self._checked: tuple[CorrectionToCheck, ...] = ()
         self._worker: Worker | None = None
         self._found: list[CaseFinding] = []
+        self._task_name = ""
         self._waiting: Callable[[], None] | None = None
         self._display_allowed = True
         self.rows: list[CaseFinding] = []
@@ -50,12 +50,21 @@ class FindingsList(QWidget):
         self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
-        self._list.itemClicked.connect(lambda item: self._choose(self.rows[self._list.row(item)]))
+        self._list.itemClicked.connect(lambda item: self._go_to_next_place(self._list.row(item)))
+        self._n_visits: dict[int, int] = {}
+        self._go = theme.make_button("Go to", "")
+        self._right = theme.make_button("It is right", "")
+        self._fix = theme.make_button("Fix", "")
+        self._go.clicked.connect(lambda: self._go_to_next_place(self._list.currentRow()))
+        self._right.clicked.connect(lambda: self._dismiss(self._list.currentRow()))
+        self._fix.clicked.connect(lambda: self.fix_requested.emit(self.rows[self._list.currentRow()]))
+        self._buttons = make_row(self._go, self._right, self._fix)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self._title)
         layout.addWidget(self._list)
+        layout.addWidget(self._buttons)
         self.hide()
 
     @property
@@ -74,7 +83,7 @@ class FindingsList(QWidget):
         if pieces == self._checked:
             return
         self.cancel_check()
-        self._checked, self._found = pieces, []
+        self._checked, self._found, self._task_name = pieces, [], task
         replayed = list_replayed_images(self._workspace, task)
         worker = Worker(iter_findings(self._workspace.project.folder, pieces, replayed), self)
         worker.yielded.connect(self._found.extend)
@@ -96,26 +105,63 @@ class FindingsList(QWidget):
             self._worker.stop()
             self._worker = None
 
-    def _choose(self, row: CaseFinding) -> None:
-        if row.case is not None:
-            self.chosen.emit(row.case)
+    def _go_to_next_place(self, row: int) -> None:
+        """Go to the first place of a finding, at the next call to the next one, and so on."""
+        spots = self.rows[row].spots if 0 <= row < len(self.rows) else ()
+        visit = self._n_visits.get(row, 0)
+        self._n_visits[row] = visit + bool(spots)
+        self._show_buttons(row)
+        if spots:
+            self.place_chosen.emit(*spots[visit % len(spots)])
+
+    def _dismiss(self, row: int) -> None:
+        with show_errors():
+            dismiss(self._workspace, self.rows[row])
+            self._select()
+
+    def _show_buttons(self, row: int) -> None:
+        """Show what can be done about the chosen finding; each button's tooltip says why it is grey."""
+        self._buttons.setVisible(0 <= row < len(self.rows))
+        if not 0 <= row < len(self.rows):
+            return
+        found, n_visits = self.rows[row], self._n_visits.get(row, 0)
+        n_spots = len(found.spots)
+        next_one = n_visits % n_spots + 1 if n_spots else 0
+        self._go.setText(f"Go to {next_one} of {n_spots}" if n_spots > 1 else "Go to")
+        theme.set_enabled(self._go, n_spots > 0, "Open the case at this place", "This is about all cases")
+        tooltip = "Remember that these labels are right; this comes back only if they change"
+        why_not = "This stops training, so it cannot be right" if found.finding.blocking else "This is about all cases"
+        theme.set_enabled(self._right, found.can_dismiss, tooltip, why_not)
+        fix = None if found.case is None else make_fix(found.finding, self._workspace.tasks.get_task(self._task_name))
+        self._fix.setText("Fix" if fix is None else fix[0])
+        tooltip = "Mend it in its case, which opens. It is one step of undo; accept the case to make it a correction"
+        theme.set_enabled(self._fix, fix is not None, tooltip, "No tool can mend this: open the case and correct it")
 
     def _on_ended(self, worker: Worker) -> None:
         if worker is not self._worker:
             return
         self._worker = None
-        self._show_findings(sort_blocking_first(self._found))
+        self._select()
         if self._waiting is not None:
             then, self._waiting = self._waiting, None
             then()
 
+    def _select(self) -> None:
+        """Show the findings that no one said to be right."""
+        with show_errors():
+            self._show_findings(select_findings(self._found, read_dismissed(self._workspace), len(self._checked)))
+
     def _show_findings(self, rows: list[CaseFinding]) -> None:
         self.rows = rows
+        self._n_visits.clear()
         self._list.clear()
+        self._show_buttons(-1)
         for row in rows:
             item = QListWidgetItem(row.text)
             item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
-            item.setToolTip(f"{row.text}\nClick to open the case" if row.case is not None else row.text)
+            item.setToolTip(
+                f"{row.text}\nClick to go to the place; click again for the next one" * bool(row.spots) or row.text
+            )
             if row.finding.blocking:
                 item.setForeground(QColor(theme.BAD))
             self._list.addItem(item)

@@ -5,14 +5,19 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 
-from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.notifications import (
+    settle_messages,
+    show_errors,
+    show_notice,
+    show_problem,
+    show_result,
+)
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
@@ -21,6 +26,7 @@ from napari_medseg.workflow.output.staged_files import ExportCancelled
 from napari_medseg.workflow.workspace import Workspace
 
 CLOSING_S = 0.5
+TOPIC = "export"
 
 
 class ExportProgress(QWidget):
@@ -86,8 +92,9 @@ class ExportProgress(QWidget):
             self._worker.wait(CLOSING_S)
 
     def _start(self, work: Generator[list[Path]], folder: Path, n_cases: int) -> None:
+        settle_messages(TOPIC)
         self._worker = Worker(work, self)
-        self._worker.yielded.connect(lambda files: show_info(f"Exported {len(files)} files to {folder}"))
+        self._worker.yielded.connect(lambda files: show_result(f"Exported {len(files)} files to {folder}", topic=TOPIC))
         self._worker.failed.connect(_show_end)
         self._worker.ended.connect(self._on_ended)
         self._bar.setFormat(f"exporting {n_cases} case{'s' * (n_cases != 1)}")
@@ -100,7 +107,7 @@ class ExportProgress(QWidget):
 
 
 def _show_end(error: MedSegError) -> None:
-    show_info(str(error)) if isinstance(error, ExportCancelled) else show_problem(error)
+    show_notice(str(error)) if isinstance(error, ExportCancelled) else show_problem(error, TOPIC)
 
 
 def _write_items(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MEASURE_AFTER_MS = 120
 SWATCH_PX = 12
+PAINTING_MODES = ("paint", "fill", "polygon")
+"""Tools of napari that use the chosen label; with others, its button has an outline only."""
 
 
 class LabelsPanel(CollapsibleSection):
@@ -113,7 +115,7 @@ class LabelsPanel(CollapsibleSection):
         self._uncertainty_checkbox.blockSignals(True)
         self._uncertainty_checkbox.setChecked(shown)
         self._uncertainty_checkbox.blockSignals(False)
-        tooltip = "Bright where the model is uncertain between two labels (T)"
+        tooltip = "Yellow to dark red where the model is uncertain between two labels (T)"
         theme.set_enabled(
             self._uncertainty_checkbox, possible, tooltip, "Open an image first; the model predicts again for this map"
         )
@@ -126,6 +128,7 @@ class LabelsPanel(CollapsibleSection):
     def _make_label_row(self, index: int, label: Label) -> QWidget:
         row = QWidget()
         name = QPushButton(f"{index + 1}   {label.name}")
+        name.setObjectName("medseg-label")
         name.setCheckable(True)
         name.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         what = f"Paint a new {label.name}" if self._task.instances else f"Paint with {label.name}"
@@ -165,14 +168,20 @@ class LabelsPanel(CollapsibleSection):
         if layer is not self._layer:
             if layer is not None:
                 layer.events.selected_label.connect(self._on_selected)
+                layer.events.mode.connect(self._on_selected)
                 self._bind_keys(layer)
             self._layer = layer
             self._on_selected()
         self._measure_timer.start()
 
     def _bind_keys(self, layer: Layer) -> None:
-        for index in range(min(N_LABEL_KEYS, len(self._task.labels))):
-            layer.bind_key(str(index + 1), lambda _, chosen=index: self.choose_label(chosen), overwrite=True)
+        """Choose labels by digits. A digit without a label does nothing; napari would let the mouse move the layer."""
+        for index in range(N_LABEL_KEYS):
+            layer.bind_key(str(index + 1), lambda _, chosen=index: self._choose_by_key(chosen), overwrite=True)
+
+    def _choose_by_key(self, index: int) -> None:
+        if index < len(self._task.labels):
+            self.choose_label(index)
 
     def _measure(self) -> None:
         """Measure in a thread, because a large volume would block the window. Repeat if labels changed meanwhile."""
@@ -207,5 +216,7 @@ class LabelsPanel(CollapsibleSection):
             selected = self._task.labels[0].value  # all objects share the one label of the task
         chosen = None if self._layer is None else self._buttons.button(selected)
         self._buttons.setExclusive(chosen is not None)
+        paints = self._layer is not None and self._layer.mode in PAINTING_MODES
         for button in self._buttons.buttons():
             button.setChecked(button is chosen)
+            theme.set_style_property(button, "paints", paints)

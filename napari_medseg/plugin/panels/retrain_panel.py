@@ -3,21 +3,20 @@
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QMenu, QWidget
+from qtpy.QtWidgets import QApplication, QMenu, QWidget
 from superqt import QElidingLabel
 
-from napari_medseg.core.quality.promotion_gate import MIN_GROUPS, Decision
+from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS, RetrainOptions, make_retrain_form
 from napari_medseg.plugin.panels.checks_list import FindingsList
-from napari_medseg.plugin.panels.comparison_table import ComparisonTable
+from napari_medseg.plugin.panels.decision_page import DecisionPage, make_wrapped_label
 from napari_medseg.plugin.panels.run_progress import RunProgress
 from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack, make_row, stack_widgets
-from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_problem, show_result
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
@@ -28,6 +27,7 @@ from training.run_folder import Event, Failed
 RETRAIN_HINT = (
     "Accept corrected cases, then train on them. The new version goes live only if it is better on the hold-out."
 )
+RUN_TOPIC = "run"
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
     "The first model is trained on accepted cases, from several patients if possible. "
@@ -41,21 +41,20 @@ class RetrainPanel(CollapsibleSection):
     Notes
     -----
     `live_changed` is emitted when another version became live. `row_chosen` carries the run and the `ComparisonRow`
-    whose labels the user wants to see. `findings.chosen` carries a case to check before training.
+    whose labels the user wants to see, `run_requested` the task whose run the user wants to see. `findings.chosen`
+    carries a finding to look at before training.
     """
 
     live_changed = Signal()
     row_chosen = Signal(object, object)
+    run_requested = Signal(str)
 
     def __init__(self, workspace: Workspace, watch: RunMonitor, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__("Improve", parent)
         self._workspace = workspace
         self._watch = watch
-        self.prompt = InlinePrompt()
         self._task = ""
-        self._compared: tuple[Run, CandidateComparison] | None = None
         self.progress = RunProgress(theme_name)
-        self.table = ComparisonTable()
         self.findings = FindingsList(workspace)
         self.findings.changed.connect(self.refresh)
         self.add(self.findings)
@@ -63,7 +62,7 @@ class RetrainPanel(CollapsibleSection):
         self._make_pages()
         watch.began.connect(self._on_began)
         watch.event_received.connect(self._on_event)
-        watch.polled.connect(self.progress.show_time_left)
+        watch.polled.connect(self._show_running)
         watch.ended.connect(self._on_ended)
 
     def set_task(self, task: str) -> None:
@@ -95,16 +94,6 @@ class RetrainPanel(CollapsibleSection):
             self._fill_roll_back(live)
             self._show_effort()
 
-    def promote_or_ask_reason(self) -> None:
-        """Promote the candidate. If it is not better, ask for a reason first."""
-        if self._compared is None:
-            return
-        if self._compared[1].verdict.decision is Decision.BETTER:
-            self._promote("")
-        else:
-            text = "The hold-out does not show that it is better. Why should it go live anyway?"
-            self.prompt.ask_reason(text, "reason, for the model card", "Promote anyway", self._promote)
-
     def set_budget(self, seconds: float) -> None:
         """Select the time budget of the next run, in seconds; a value that is not in the list is ignored."""
         if (index := self._budget.findData(seconds)) >= 0:
@@ -134,17 +123,10 @@ class RetrainPanel(CollapsibleSection):
         self._options.clicked.connect(self.show_options_form)
 
     def _make_pages(self) -> None:
-        self._hint_page = _make_wrapped_label(RETRAIN_HINT)
-        self._verdict = _make_wrapped_label("")
-        self._verdict.setObjectName("medseg-verdict")
-        self._figures = _make_wrapped_label("")
-        self._promote_button = theme.make_button("Promote", "", main=True)
-        self._keep_button = theme.make_button("Keep old", "")
-        decided = QWidget()
-        buttons = make_row(self._promote_button, self._keep_button, stretch=-1)
-        stack_widgets(decided, self._verdict, self._figures, buttons, self.prompt, self.table)
-        self._decision_page = decided
-        self._pages = PageStack(self._hint_page, self.progress, decided)
+        self._hint_page = make_wrapped_label(RETRAIN_HINT)
+        self.decision = DecisionPage(self._promote, self._on_keep)
+        self.decision.row_chosen.connect(self.row_chosen)
+        self._pages = PageStack(self._hint_page, self.progress, self.decision)
         self.add(self._pages)
         self._roll_back = theme.make_tool_button("Roll back ▾", "Make an earlier version live again")
         self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
@@ -156,9 +138,6 @@ class RetrainPanel(CollapsibleSection):
         self.progress.cancel_requested.connect(self._watch.cancel)
         self.progress.continue_requested.connect(self._on_continue)
         self.progress.discard_requested.connect(self._on_discard)
-        self._promote_button.clicked.connect(self.promote_or_ask_reason)
-        self._keep_button.clicked.connect(self._on_keep)
-        self.table.chosen.connect(self._on_chosen)
 
     def _show_effort(self) -> None:
         found = effort.compute_efforts(self._workspace, self._task)
@@ -210,25 +189,67 @@ class RetrainPanel(CollapsibleSection):
         self.refresh()
 
     def _on_began(self) -> None:
-        self._compared = None
-        self.progress.begin()
+        self.decision.compared = None
+        settle_messages(RUN_TOPIC)
+        self.progress.begin(self._describe_other_task())
         self._show_page(self.progress)
         self.refresh()
 
     def _on_event(self, event: Event) -> None:
         self.progress.show_event(event)
         if isinstance(event, Failed):
-            show_problem(event.message)
+            show_problem(event.message, RUN_TOPIC)
 
     def _on_ended(self) -> None:
         self.progress.end()
         run = self._watch.run
         with show_errors():
             if run is not None and run.state in (RunState.FINISHED, RunState.CANCELLED):
-                self._show_comparison(run, retrain.read_comparison(self._workspace, run))
-            elif run is not None and self._watch.can_resume:
+                view = retrain.read_comparison(self._workspace, run)
+                if self._watch.saw_end:
+                    self._announce(run, view)
+                if run.task == self._task:
+                    self._show_comparison(run, view)
+            elif run is not None and run.task == self._task and self._watch.can_resume:
                 self.progress.offer_to_continue(run.state)
+            if run is not None and run.task != self._task:
+                self._show_page(self._hint_page)
         self.refresh()
+
+    def announce_waiting_runs(self) -> None:
+        """Report runs of other tasks that wait for a decision, or are paused; those of this task are shown here."""
+        with show_errors():
+            paused = run_control.find_paused_run(self._workspace)
+            if paused is not None and paused.task != self._task and paused.task in self._workspace.tasks:
+                title = self._workspace.tasks.get_task(paused.task).title
+                text = f"A training run for {title} is paused."
+                show_result(text, [("Show", partial(self._show_run, paused))], RUN_TOPIC)
+            for run in retrain.list_undecided_runs(self._workspace):
+                if run.task != self._task and run.task in self._workspace.tasks:
+                    self._announce(run, retrain.read_comparison(self._workspace, run))
+
+    def _announce(self, run: Run, view: CandidateComparison) -> None:
+        """Say how a run ended, whatever is on the screen: the message line is in view of all tasks and sections."""
+        title = self._workspace.tasks.get_task(run.task).title
+        text = f"{view.verdict.headline}. The training for {title} has ended; promote the new version or keep the old."
+        show_result(text, [("Show", partial(self._show_run, run))], RUN_TOPIC)
+        if (window := self.window()) is not None:
+            QApplication.alert(window)
+
+    def _show_run(self, run: Run) -> None:
+        self.fold(False)
+        self.run_requested.emit(run.task)
+
+    def _show_running(self) -> None:
+        """Show the time left in the header, which stays in view when the section is folded."""
+        self.progress.show_time_left()
+        if self._watch.is_running:
+            self.set_status(self.progress.status_label.text(), "A model is being trained; you can continue working")
+
+    def _describe_other_task(self) -> str:
+        run = self._watch.run
+        is_other = run is not None and run.task != self._task and run.task in self._workspace.tasks
+        return self._workspace.tasks.get_task(run.task).title if run is not None and is_other else ""
 
     def _get_run_blocker(self) -> str:
         if self._watch.is_running:
@@ -237,32 +258,22 @@ class RetrainPanel(CollapsibleSection):
         return "A run is paused: continue or discard it first" if waits else ""
 
     def _show_comparison(self, run: Run, view: CandidateComparison) -> None:
-        self._compared = run, view
-        in_part = frozenset(row.compared.case for row in view.rows if row.is_partly_reviewed)
-        self.table.show_rows([row.compared for row in view.rows], in_part)
-        self.table.setVisible(bool(view.rows))
-        self._verdict.setText(view.verdict.answer)
-        self._verdict.setProperty("decision", view.verdict.decision.value)
-        self._figures.setText(view.verdict.figures)
-        self._verdict.style().polish(self._verdict)
-        live = self._workspace.registry.find_live_card(self._task)
-        name = self._workspace.tasks.get_task(self._task).default_model if live is None else live.name
-        self._promote_button.setText(f"Promote {name}@{self._workspace.registry.find_next_version(name)}")
-        self._promote_button.setToolTip("Predict with the new version from now on; you can roll back at any time")
-        self._keep_button.setText("Not yet" if live is None else f"Keep @{live.version}")
-        self._keep_button.setToolTip("The new version stays in the registry, but does not go live")
-        self._show_page(self._decision_page)
+        live = self._workspace.registry.find_live_card(run.task)
+        name = self._workspace.tasks.get_task(run.task).default_model if live is None else live.name
+        version = self._workspace.registry.find_next_version(name)
+        self.decision.show_comparison(run, view, live, f"{name}@{version}")
+        self._show_page(self.decision)
 
     def _promote(self, reason: str) -> None:
         with show_errors():
-            if self._compared is not None:
-                retrain.promote(self._workspace, self._compared[0], reason)
+            if (compared := self.decision.compared) is not None:
+                retrain.promote(self._workspace, compared[0], reason)
             self._finish_decision()
 
     def _on_keep(self) -> None:
         with show_errors():
-            if self._compared is not None:
-                retrain.keep_old(self._workspace, self._compared[0])
+            if (compared := self.decision.compared) is not None:
+                retrain.keep_old(self._workspace, compared[0])
             self._finish_decision()
 
     def _on_roll_back(self, model: str) -> None:
@@ -271,18 +282,12 @@ class RetrainPanel(CollapsibleSection):
             self._finish_decision()
 
     def _finish_decision(self) -> None:
-        self._compared = None
-        self.prompt.hide()
+        self.decision.compared = None
+        self.decision.prompt.hide()
+        settle_messages(RUN_TOPIC)
         self._show_page(self._hint_page)
         self.refresh()
         self.live_changed.emit()
-
-    def _on_chosen(self, case: str) -> None:
-        if self._compared is not None:
-            run, view = self._compared
-            for row in view.rows:
-                if row.compared.case == case:
-                    self.row_chosen.emit(run, row)
 
 
 def _describe_hold_out_shortage(n_groups: int) -> str:
@@ -290,10 +295,3 @@ def _describe_hold_out_shortage(n_groups: int) -> str:
     if n_groups >= MIN_GROUPS:
         return ""
     return f"The hold-out has accepted cases of {n_groups} patients; the comparison needs {MIN_GROUPS}."
-
-
-def _make_wrapped_label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setObjectName("medseg-muted")
-    return label

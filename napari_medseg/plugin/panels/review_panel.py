@@ -163,13 +163,11 @@ def _get_review_blocker(current: OpenCase | None, busy_reason: str) -> str:
 
 
 def _is_accepted_unchanged(current: OpenCase | None) -> bool:
+    """Whether the open review has no stroke; one that leads back to the labels of the model is a change, too."""
     if current is None or current.edit_session is None:
         return False
-    return (
-        current.saved_state == "accepted"
-        and not current.is_edited
-        and not current.edit_session.draft.has_changed_review_region
-    )
+    draft = current.edit_session.draft
+    return current.saved_state == "accepted" and not draft.can_undo and not draft.has_changed_review_region
 
 
 def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> str:

@@ -34,7 +34,7 @@ class RunProgress(QWidget):
 
     def __init__(self, theme_name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._phase = ""
+        self._title = self._phase = ""
         self._is_request_pending = False
         self._epoch = 0
         self._began_at = self._ends_at = self._worked_s = 0.0
@@ -69,8 +69,9 @@ class RunProgress(QWidget):
         self.continue_button.clicked.connect(self.continue_requested)
         self.discard_button.clicked.connect(self._on_discard)
 
-    def begin(self) -> None:
-        """Reset the display for a new run."""
+    def begin(self, title: str = "") -> None:
+        """Reset the display for a new run; `title` is its task, if that is another one than the task in view."""
+        self._title = title
         self.curve.clear_epochs()
         self._phase, self._is_request_pending, self._epoch = "reading corrections", False, 0
         self._ends_at = self._worked_s = 0.0
@@ -101,8 +102,9 @@ class RunProgress(QWidget):
     def show_time_left(self) -> None:
         """Show the estimated remaining time."""
         left_s = self._ends_at - time.time()
-        self.status_label.setText(f"{self._phase}, {left_s:.0f} s left" if left_s > 0 else f"{self._phase} …")
-        self.status_label.setToolTip(self._phase)
+        phase = f"{self._title}: {self._phase}" if self._title else self._phase
+        self.status_label.setText(f"{phase}, {left_s:.0f} s left" if left_s > 0 else f"{phase} …")
+        self.status_label.setToolTip(phase)
 
     def end(self) -> None:
         """Disable the buttons after the end of training."""

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMenu
 
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.forms.task_form import LabelsDialog, TaskDialog
+from napari_medseg.plugin.forms.task_form import LabelsDialog
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.tasks import custom_tasks, relabel_task
@@ -27,12 +27,14 @@ class TaskSelector(theme.CompactComboBox):
     Notes
     -----
     `chosen` carries the name of the selected task. `commands_requested` is emitted by the entry for the use of images;
-    `show_commands` answers it. `versions_changed` is emitted when another process added or removed
-    models. Changes by other processes are detected by file times, when the list opens or the window is activated.
+    `show_commands` answers it. `new_task_requested` asks for the form of a new task. `versions_changed` is emitted when
+    another process added or removed models. Changes by other processes are detected by file times, when the list opens
+    or the window is activated.
     """
 
     chosen = Signal(str)
     commands_requested = Signal()
+    new_task_requested = Signal()
     versions_changed = Signal()
 
     def __init__(self, workspace: Workspace, worklist: Worklist) -> None:
@@ -125,7 +127,7 @@ class TaskSelector(theme.CompactComboBox):
         if wanted == USE_IMAGES:
             self.commands_requested.emit()
         elif wanted == NEW_TASK:
-            TaskDialog(self.make_task, self).show()
+            self.new_task_requested.emit()
         elif wanted == EDIT_LABELS:
             task = self._worklist.task
             names_are_fixed = relabel_task.is_task_in_use(self._workspace, task.name)

@@ -31,6 +31,8 @@ QToolButton#medseg-plain {{ background: transparent; color: {muted}; padding: 1p
 QToolButton#medseg-plain:hover {{ color: {text}; }}
 QToolButton#medseg-plain::menu-indicator {{ image: none; width: 0px; }}
 QPushButton, QComboBox {{ min-height: 18px; }}
+QPushButton#medseg-label:checked {{ background-color: {primary}; border: 1px solid {current}; }}
+QPushButton#medseg-label[paints="true"]:checked {{ background-color: {current}; }}
 QPushButton[main="true"]:enabled {{ background-color: {current}; font-weight: 600; }}
 QPushButton[main="true"]:enabled:hover {{ background-color: {highlight}; }}
 QPushButton:focus, QToolButton:focus, QComboBox:focus, QCheckBox:focus {{ border: 1px solid {current}; }}
@@ -38,6 +40,10 @@ QProgressBar {{ background-color: {primary}; border: none; border-radius: 2px; t
 QProgressBar::chunk {{ background-color: {current}; border-radius: 2px; }}
 QFrame#medseg-question {{ background-color: {foreground}; border-left: 3px solid {warning}; border-radius: 2px; }}
 QFrame#medseg-question QLabel {{ background: transparent; }}
+QFrame#medseg-messages {{ background-color: {foreground}; border-left: 3px solid {current}; border-radius: 2px; }}
+QFrame#medseg-messages[kind="error"] {{ border-left-color: {bad}; }}
+QFrame#medseg-messages[kind="result"] {{ border-left-color: {good}; }}
+QFrame#medseg-messages QLabel {{ background: transparent; }}
 QTableView {{ background-color: {foreground}; gridline-color: {primary}; border-radius: 2px; }}
 QTableView::item:selected {{ background-color: {current}; color: {text}; }}
 QHeaderView::section {{ background-color: {primary}; padding: 2px 4px; border: none; }}
@@ -89,6 +95,19 @@ def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.setMinimumHeight(BUTTON_HEIGHT_PX)
     return made
+
+
+def set_main(button: QPushButton, is_main: bool) -> None:
+    """Make a button the main one of its row, or one of the others."""
+    set_style_property(button, "main", is_main)
+
+
+def set_style_property(widget: QWidget, name: str, value: bool | str) -> None:
+    """Set a property that the style sheet asks for; the widget is drawn again if it changes."""
+    if widget.property(name) != value:
+        widget.setProperty(name, value)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
 
 
 def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") -> QToolButton:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.instance_checks import count_fragmented_objects, count_merged_objects
+from napari_medseg.core.quality.instance_checks import find_fragmented_objects, find_merged_objects
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import measure_labels
@@ -49,7 +49,7 @@ def test_one_object_with_a_huge_number_takes_no_table_of_all_numbers() -> None:
     labels[8:20, 8:20] = 4_294_967_295
     task, image = get_task("nuclei"), Image(np.full(labels.shape, 7, np.uint8), "YX")
     tracemalloc.start()
-    assert count_fragmented_objects(labels) == count_merged_objects(labels) == 0
+    assert find_fragmented_objects(labels).size == find_merged_objects(labels).size == 0
     assert compute_object_scores(labels, labels).aji == 1.0
     assert check_labels(labels, task, image) == []
     assert measure_labels(labels, image, task)[0].count == 1

@@ -174,8 +174,30 @@ def test_a_layer_that_is_deleted_by_hand_takes_the_area_with_it(dock: Dock, qtbo
     draw(dock, LEFT_HALF)
     dock._viewer.layers.remove(dock.case_controller.current.labels_layer)
     assert area_layer(dock) is None
-    dock.labels_panel.choose_label(0)
-    assert area_layer(dock) is not None, "labels deleted by hand come back with their area"
+    qtbot.waitUntil(lambda: area_layer(dock) is not None)
+    assert dock.case_controller.current.labels_layer in dock._viewer.layers, "they come back with their area"
+
+
+def test_what_was_not_reviewed_is_dimmed_below_the_labels(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, write_phantom(tmp_path, 1))
+    labels = dock.case_controller.current.labels_layer
+
+    def find_dimming() -> Any:
+        return next((layer for layer in dock._viewer.layers if layer.name.startswith("not reviewed")), None)
+
+    draw(dock, LEFT_HALF)
+    qtbot.waitUntil(lambda: find_dimming() is not None)
+    dimming = find_dimming()
+    assert dimming.data.mean() == pytest.approx(1 - 0.5, abs=0.03)
+    assert (dimming.data[:, 3].any(), dimming.data[:, -3].all()) == (False, True)
+    order = [layer.name.split(":")[0] for layer in dock._viewer.layers]
+    assert order.index("not reviewed") < order.index("lungs") < order.index("reviewed area")
+    qtbot.waitUntil(lambda: dock._viewer.layers.selection.active is labels)
+    choose(dock, "The whole image")
+    assert find_dimming() is None
+    draw(dock, LEFT_HALF + 1000)
+    qtbot.wait(20)
+    assert find_dimming() is None, "an empty region darkens nothing"
 
 
 def test_slices_of_a_volume_count_one_by_one(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:

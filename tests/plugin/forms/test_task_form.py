@@ -97,7 +97,7 @@ def test_the_chooser_offers_a_new_task_and_stays_where_it_was(
     index = chooser.findText("New task…")
     chooser.setCurrentIndex(index)
     chooser.activated.emit(index)
-    (dialog,) = dock.case_panel.findChildren(TaskDialog)
+    (dialog,) = dock.findChildren(TaskDialog)
     assert dialog.isVisible()
     assert chooser.currentData() == "lungs"
     dialog.name.value = "knee"

@@ -1,0 +1,1 @@
+"""Where something in labels is: the places of findings, such as specks and holes."""

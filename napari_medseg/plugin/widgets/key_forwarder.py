@@ -1,0 +1,63 @@
+"""Single letters act wherever the keyboard is: a number field or a list of choices has no use for them."""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QWidget
+
+from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
+
+ANSWERED = (QEvent.Type.KeyPress, QEvent.Type.KeyRelease)
+PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
+
+
+class KeyForwarder(KeyWatcher):
+    """Passes the letters that a number field or a combo box gets on to the canvas; digits and signs stay there.
+
+    Parameters
+    ----------
+    window
+        Only widgets of this window are watched.
+    find_canvas
+        Returns the widget that handles the keys of the window; `None` if there is none.
+    """
+
+    def __init__(self, window: QWidget, find_canvas: Callable[[], QWidget | None]) -> None:
+        super().__init__()
+        self._window = window
+        self._find_canvas = find_canvas
+        QApplication.instance().focusChanged.connect(self._on_focus_changed)
+
+    def close_down(self) -> None:
+        """Watch nothing any more."""
+        QApplication.instance().focusChanged.disconnect(self._on_focus_changed)
+        self.close()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Pass a letter on; other keys stay with the widget."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and is_letter(event):
+            event.ignore()
+            return False
+        if event.type() not in ANSWERED or not isinstance(event, QKeyEvent) or not is_letter(event):
+            return False
+        canvas = self._find_canvas()
+        if canvas is None:
+            return False
+        copy = QKeyEvent(event.type(), event.key(), event.modifiers(), event.text(), event.isAutoRepeat())
+        QApplication.sendEvent(canvas, copy)
+        return True
+
+    def _on_focus_changed(self, _old: QWidget | None, new: QWidget | None) -> None:
+        is_ours = new is not None and takes_no_letters(new) and new.window() is self._window
+        self.watch([new] if new is not None and is_ours else [])
+
+
+def takes_no_letters(widget: QWidget) -> bool:
+    """Whether a widget is a field of numbers, or a list of choices in which no text can be typed."""
+    return isinstance(widget, QAbstractSpinBox) or (isinstance(widget, QComboBox) and not widget.isEditable())
+
+
+def is_letter(event: QKeyEvent) -> bool:
+    """Whether a key writes one letter, alone or with Shift."""
+    return event.modifiers() in PLAIN and Qt.Key.Key_A <= event.key() <= Qt.Key.Key_Z

@@ -1,0 +1,84 @@
+"""Errors stay until they are dealt with, notices fade, and no pop-up repeats what the line shows."""
+
+from collections.abc import Iterator
+
+import pytest
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from pytestqt.qtbot import QtBot
+
+from napari_medseg.plugin.widgets import message_line
+from napari_medseg.plugin.widgets.message_line import MAX_CHARACTERS, MessageLine
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_notice, show_problem, show_result
+
+
+@pytest.fixture
+def line(qtbot: QtBot) -> Iterator[MessageLine]:
+    line = MessageLine()
+    qtbot.addWidget(line)
+    yield line
+    line.close_down()
+
+
+def test_an_error_stays_over_notices_and_later_messages(
+    line: MessageLine, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_line, "FADE_MS", 0)
+    monkeypatch.setattr(message_line, "FADE_MS_PER_CHARACTER", 1)
+    show_problem("the disk is full: nothing was saved. Free some space.")
+    assert line.isVisible()
+    assert line._text.text() == "The disk is full: nothing was saved. Free some space."
+    show_notice("3 images were added")
+    assert line._text.text() == "3 images were added"
+    assert line._count.text() == "+1"
+    qtbot.waitUntil(lambda: line._text.text().startswith("The disk is full"))
+    line.dismiss()
+    assert not line.isVisible()
+
+
+def test_an_error_that_is_reported_again_is_listed_once(line: MessageLine) -> None:
+    for text in ("a", "b", "a"):
+        show_problem(text)
+    assert line.texts == ["a", "b"]
+
+
+def test_an_error_goes_with_its_cause(line: MessageLine) -> None:
+    show_problem("sides are exchanged. patient 1 case 3 cannot be accepted so: correct the labels, then accept.")
+    show_problem("sides are exchanged. patient 1 case 31 cannot be accepted so: correct the labels, then accept.")
+    show_problem("the run failed", "run")
+    settle_messages("patient 1 case 3")
+    assert [text[-74:-60] for text in line.texts if "case" in text] == [line.texts[1][-74:-60]]
+    assert "case 31" in line.texts[1]
+    settle_messages("run")
+    assert len(line.texts) == 1
+    show_result("exported", topic="export")
+    show_result("exported again", topic="export")
+    assert line.texts[0] == "exported again"
+    assert len(line.texts) == 2, "a new result of the same work replaces the one before"
+
+
+def test_a_result_has_buttons_and_stays_until_one_is_pressed(line: MessageLine) -> None:
+    pressed: list[str] = []
+    show_result("Better: 0.91 -> 0.93", [("Show", lambda: pressed.append("show"))])
+    line.press_action("Show")
+    assert pressed == ["show"]
+    assert not line.isVisible()
+    with pytest.raises(ValueError, match="no button 'Show'"):
+        line.press_action("Show")
+
+
+def test_a_long_text_is_cut_at_a_word_and_whole_in_the_tooltip(line: MessageLine) -> None:
+    text = "word " * 200
+    show_problem(text)
+    assert len(line._text.text()) <= MAX_CHARACTERS
+    assert line._text.text().endswith("word …")
+    assert line._text.toolTip().count("word") + line._text.toolTip().count("Word") == 200
+
+
+def test_napari_shows_a_pop_up_only_without_a_line(line: MessageLine) -> None:
+    show_problem("one")
+    line.close_down()
+    show_problem("two")
+    one, two = list(notification_manager.records)[-2:]
+    assert (one.message, one.severity) == ("one", NotificationSeverity.DEBUG)
+    assert (two.message, two.severity) == ("two", NotificationSeverity.ERROR)
+    assert not line.isVisible()
