@@ -122,6 +122,10 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "ALTER TABLE predictions ADD COLUMN domain_distance REAL",
         "ALTER TABLE predictions ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # The share of groups that a person wants to hold out; the last row counts.
+        "CREATE TABLE hold_out_shares (id INTEGER PRIMARY KEY, one_in INTEGER NOT NULL, created TEXT NOT NULL)",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import (
     Case,
     Correction,
+    HoldOutShare,
     ImportedMask,
     Prediction,
     RememberedMeaning,
@@ -23,7 +24,7 @@ from napari_medseg.core.records import (
 from napari_medseg.core.snapshot import Role
 
 T = TypeVar("T")
-Record = TypeVar("Record", Case, Prediction, Review, Correction, ImportedMask, RememberedMeaning, Run)
+Record = TypeVar("Record", Case, Prediction, Review, Correction, ImportedMask, RememberedMeaning, HoldOutShare, Run)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ TABLES: dict[type, Table] = {
     Correction: Table("corrections", "corrections"),
     ImportedMask: Table("imported_masks", "imported_masks"),
     RememberedMeaning: Table("mask_meanings", "mask_meanings"),
+    HoldOutShare: Table("hold_out_shares", "hold_out_shares"),
     Run: Table("runs", "runs"),
 }
 
