@@ -12,7 +12,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.core.records import UNLIKE
-from napari_medseg.workflow.case_ranking import rank_undecided_cases
+from napari_medseg.workflow.case_list.ranking import rank_undecided_cases
 from napari_medseg.workflow.cases import list_cases
 
 

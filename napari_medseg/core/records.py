@@ -215,6 +215,15 @@ class RememberedMeaning:
 
 
 @dataclass(frozen=True)
+class HoldOutShare:
+    """The share of groups that a person wants to hold out: one group in `one_in`, 0 for none. The last one counts."""
+
+    id: int
+    one_in: int
+    created: str
+
+
+@dataclass(frozen=True)
 class Run:
     """A training run: recipe, snapshot and base version in, new version out. `folder` is relative to the project."""
 

@@ -1,6 +1,6 @@
 """The content of the dock for one open project: its sections, and the connections between them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,12 @@ from napari_medseg.core.decoded_size.limit import set_max_memory
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.case_table.case_commands import CaseCommands
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.group_editor import GroupEditor
+from napari_medseg.plugin.controllers.hold_out_guide import HoldOutGuide
 from napari_medseg.plugin.controllers.overlays import ComparisonOverlay, OverlayLayers, UncertaintyOverlay
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.review_region import ReviewRegionController
@@ -87,7 +89,7 @@ class Dock(QWidget):
         workspace.engine.start()
         layers.remove(viewer, *layers.find_released_labels(viewer))
         self.worklist.importer.import_existing_layers()
-        self._offer_to_continue()
+        self.worklist.reader.call_when_read(self._offer_to_continue)
         self.retrain_panel.announce_waiting_runs()
         self.meter.ask_name(self.prompt)
 
@@ -104,6 +106,7 @@ class Dock(QWidget):
         self.retrain_panel.findings.cancel_check()
         self._overlays.clear()
         self.exporter.close_down()
+        self.case_panel.close_down()
         self.prediction_queue.close()
         self.worklist.close()
         self.review_region.close()
@@ -134,12 +137,14 @@ class Dock(QWidget):
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
         self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 
-    def show_export_form(self) -> None:
-        """Ask for format and folder; then export the accepted cases of the current task."""
+    def show_export_form(self, chosen: Sequence[Case] = ()) -> None:
+        """Ask for format and folder; then export accepted cases: some, or all of the current task."""
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
         def write(suffix: str, folder: Path, with_images: bool, straighten: bool, names: str) -> None:
-            self.exporter.write(task.name, suffix, folder, with_images=with_images, straighten=straighten, names=names)
+            self.exporter.write(
+                task.name, suffix, folder, with_images=with_images, straighten=straighten, names=names, chosen=chosen
+            )
 
         start = self._workspace.project.folder / "exports"
         form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)
@@ -188,6 +193,8 @@ class Dock(QWidget):
         self.review_panel.add(self.exporter)
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
+        self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask, self)
+        self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask)
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
@@ -208,13 +215,16 @@ class Dock(QWidget):
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
         self.case_panel.task_chosen.connect(self._on_task_changed)
-        self.case_panel.groups_requested.connect(self.group_editor.show_form)
         self.case_panel.task_selector.new_task_requested.connect(self.show_new_task_form)
         self.case_panel.use_requested.connect(self.task_assigner.use_open_image)
         self.case_panel.commands_requested.connect(self.show_list_commands)
-        self.case_panel.remove_requested.connect(self._on_remove_requested)
+        self.case_panel.hold_out_requested.connect(self.hold_out.explain)
+        self.case_commands.connect_list(self.case_panel.list_panel)
+        self.case_commands.groups_requested.connect(self.group_editor.show_form)
+        self.case_commands.share_requested.connect(self.hold_out.show_form)
+        self.case_commands.export_requested.connect(self.show_export_form)
         self.case_controller.opened.connect(self._on_opened)
-        self.review_panel.export_requested.connect(self.show_export_form)
+        self.review_panel.export_requested.connect(lambda: self.show_export_form())
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
             lambda: self.labels_panel.set_uncertainty_checkbox(
@@ -241,12 +251,9 @@ class Dock(QWidget):
     def _get_open_task(self) -> Task:
         return self.worklist.open_task
 
-    def _on_remove_requested(self, case: Case) -> None:
-        self.task_assigner.remove_from_list([case])
-
     def _on_list_changed(self) -> None:
         with show_errors():
-            self.review_panel.set_exportable_count(sum(row.correction is not None for row in self.worklist.rows))
+            self.review_panel.set_exportable_count(self.worklist.case_list.n_corrected)
 
     def _on_live_changed(self) -> None:
         self.worklist.use_live_model()
@@ -264,15 +271,15 @@ class Dock(QWidget):
     def _offer_to_continue(self) -> None:
         """Offer to continue the most recent draft, or else the list of open cases."""
         drafts = review.list_draft_cases(self._workspace)
-        waiting = [row for row in self.worklist.rows if not row.is_decided]
-        if self.case_controller.current is not None or not (drafts or waiting):
+        n_waiting = self.worklist.case_list.n_undecided
+        if self.case_controller.current is not None or not (drafts or n_waiting):
             return
         if drafts:
             more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
             text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."
             answers = [("Continue it", lambda: self.worklist.open(drafts[0]))]
         else:
-            text = f"{len(waiting)} cases are not reviewed yet."
+            text = f"{n_waiting:,} cases are not reviewed yet."
             answers = [("Continue", self.worklist.open_next)]
         self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
 

@@ -251,6 +251,7 @@ class MedSegWidget(QWidget):
             inside = [centre, *centre.findChildren(QWidget)]
             self.dock.worklist.importer.watch_drops([widget for widget in inside if widget.acceptDrops()])
             self.dock.views.attach(window)
+            self.dock.case_panel.list_place.attach(window)
             self.dock.correction.watch(inside)
             self.dock.guidance.watch(inside)
             self.dock.idle_timer.watch([window, *inside, *self.findChildren(QWidget)])

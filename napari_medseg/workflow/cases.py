@@ -59,41 +59,6 @@ class CaseRow:
         return self.state in ("accepted", "rejected")
 
 
-class TaskCases:
-    """Cached list of the cases of a task. After a change of one case, only its row is read again.
-
-    Parameters
-    ----------
-    ws, task
-        Workspace, and name of the task.
-    """
-
-    def __init__(self, ws: Workspace, task: str) -> None:
-        self._workspace = ws
-        self._task = task
-        self._rows: list[CaseRow] | None = None
-
-    @property
-    def rows(self) -> list[CaseRow]:
-        """All cases with their state, in the order of import."""
-        if self._rows is None:
-            self._rows = list_cases(self._workspace, self._task)
-        return self._rows
-
-    def forget(self) -> None:
-        """Clear the cache, because several cases changed; the list is read again on the next access."""
-        self._rows = None
-
-    def update(self, case: Case) -> None:
-        """Read the row of a case again; a new case is added at the end, a removed one is not listed."""
-        if self._rows is None or case.task != self._task:
-            return
-        place = next((n for n, known in enumerate(self._rows) if known.case.id == case.id), len(self._rows))
-        is_removed = case.id in self._workspace.project.read_removed_case_ids()
-        row = [] if is_removed else [get_case_row(self._workspace, case)]
-        self._rows = [*self._rows[:place], *row, *self._rows[place + 1 :]]
-
-
 def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool = False) -> list[Case]:
     """Add images to the project in order. If an image exists already (same content and task), its case is returned.
 
@@ -155,9 +120,21 @@ def load_image(ws: Workspace, case: Case) -> Image:
     )
 
 
-def list_cases(ws: Workspace, task: str | None = None) -> list[CaseRow]:
-    """Return the listed cases (of one task or of all) with their state, in the order of import."""
-    return [_make_case_row(ws, history) for history in ws.project.read_case_histories(task)]
+def list_cases(ws: Workspace, task: str | None = None, *, with_open_review: bool = False) -> list[CaseRow]:
+    """Return the listed cases (of one task or of all, or only those under review), in the order of import."""
+    histories = ws.project.read_case_histories(task, with_open_review=with_open_review)
+    return [_make_case_row(ws, history) for history in histories]
+
+
+def read_case_rows(ws: Workspace, task: str, after_id: int, n_rows: int) -> tuple[list[CaseRow], int | None]:
+    """Return the next `n_rows` listed cases of a task, as reading all of a large list would hold up the window.
+
+    The second value is the `after_id` of the next call; `None` if there are no more.
+    """
+    if not (ids := ws.project.listed.find_ids(task, after_id, n_rows)):
+        return [], None
+    histories = ws.project.read_case_histories(task, (ids[0], ids[-1]))  # without damaged ones
+    return [_make_case_row(ws, history) for history in histories], ids[-1] if len(ids) == n_rows else None
 
 
 def get_case_row(ws: Workspace, case: Case) -> CaseRow:
@@ -167,10 +144,8 @@ def get_case_row(ws: Workspace, case: Case) -> CaseRow:
 
 def find_last_task(ws: Workspace) -> Task:
     """Return the task of the newest listed case, or the first built-in task in a new project."""
-    removed = ws.project.read_removed_case_ids()
-    listed = [case for case in ws.project.read_records(Case) if case.id not in removed]
-    known = [case.task for case in listed if case.task in ws.tasks]
-    return ws.tasks.get_task(known[-1]) if known else next(iter(TASKS.values()))
+    known = [task for task in ws.project.listed.read_tasks() if task in ws.tasks]
+    return ws.tasks.get_task(known[0]) if known else next(iter(TASKS.values()))
 
 
 def list_current_corrections(ws: Workspace, task: str | None = None) -> list[tuple[Case, Correction]]:

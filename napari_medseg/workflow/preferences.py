@@ -1,5 +1,6 @@
 """User preferences, stored beside the models in `preferences.json`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,6 +9,7 @@ from napari_medseg.core.atomic_io import atomic_write_text, read_file, set_aside
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.lock import lock_shared_folder
+from napari_medseg.workflow.case_list.order import CaseOrder
 
 PREFERENCES_FILE = "preferences.json"
 MAX_MEMORY_GB = 4096.0
@@ -23,6 +25,8 @@ class Preferences(BaseModel):
     name of a preset of `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells
     whether the slices in the other two planes are shown. `reader` is the name of the person who corrects, and
     `account_reader` the one that was given first, see `workflow.second_reader.current_reader`; empty: the account.
+    `case_order` is the order of the list of cases; `list_columns` and `list_window_columns` are its columns in the dock
+    and in its own window; empty: the usual ones. `list_in_window` tells whether it is in that window.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +42,10 @@ class Preferences(BaseModel):
     shows_planes: bool = False
     reader: str = ""
     account_reader: str = ""
+    case_order: CaseOrder = CaseOrder.USEFUL
+    list_columns: tuple[str, ...] = ()
+    list_window_columns: tuple[str, ...] = ()
+    list_in_window: bool = False
 
     @property
     def max_memory_bytes(self) -> int | None:
@@ -72,6 +80,14 @@ def write_preferences(registry: ModelRegistry, preferences: Preferences) -> None
             atomic_write_text(path, preferences.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise MedSegError(f"the preferences cannot be written to {path}: {get_reason(error)}.") from error
+
+
+def change_preferences(registry: ModelRegistry, changes: Mapping[str, object]) -> None:
+    """Write some preferences, by their names, unless they have these values already; see `write_preferences`."""
+    before = read_preferences(registry)
+    after = before.model_copy(update=dict(changes))
+    if after != before:
+        write_preferences(registry, after)
 
 
 def _set_damaged_file_aside(path: Path) -> None:

@@ -202,7 +202,8 @@ def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
 
 def list_draft_cases(ws: Workspace) -> list[Case]:
     """Return cases with an open review that has strokes, most recently edited first."""
-    drafts = [(row.case, row.review) for row in list_cases(ws) if row.state == "draft" and row.review is not None]
+    rows = list_cases(ws, with_open_review=True)
+    drafts = [(row.case, row.review) for row in rows if row.state == "draft" and row.review is not None]
     drafts.sort(key=lambda draft: get_journal_path(ws.project.folder, draft[1].id).stat().st_mtime, reverse=True)
     return [case for case, _ in drafts]
 

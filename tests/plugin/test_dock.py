@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Run, RunState
+from napari_medseg.plugin.case_table.table_model import NAMES
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -77,6 +78,15 @@ def test_accepting_reads_no_list_of_cases_and_the_corrections_once(dock: Dock, q
     assert "LEFT JOIN" not in lists[0], "the accepted cases only"
 
 
+def list_states(dock: Dock) -> list[str]:
+    """What the column of the states shows, in the order of import."""
+    dock.case_panel._unfold.setChecked(True)
+    dock.case_panel.list_panel.refresh()
+    model, column = dock.case_panel.list_panel.model, NAMES.index("state")
+    shown = {model.get_case(row).id: model.index(row, column).data() for row in range(model.rowCount())}
+    return [shown[case_id] for case_id in sorted(shown)]
+
+
 def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Dock) -> None:
     assert dock.case_panel._hint.isVisible()
     assert not dock.case_panel._predict.isEnabled()
@@ -92,15 +102,14 @@ def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Doc
 def test_a_dropped_case_fills_the_sections(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     assert dock.case_panel._name.text() == "patient 1 case 1"
-    assert dock.case_panel._status.text() == "1 / 2"
+    assert dock.case_panel._status.text() == "0 of 2 accepted"
     assert not dock.case_panel._hint.isVisible()
     # 28 x 20 pixels of 0.5 x 0.5 mm
     qtbot.waitUntil(lambda: [size.text() for size in dock.labels_panel._sizes.values()] == ["140 mm²", "140 mm²"])
     assert dock.review_panel._accept.isEnabled()
     assert not dock.review_panel._reset.isEnabled()
     assert "Nothing was changed" in dock.review_panel._reset.toolTip()
-    states = [dock.case_panel._list.topLevelItem(index).text(1) for index in range(2)]
-    assert states == ["○ predicted", "○ predicted"]
+    assert list_states(dock) == ["○ predicted", "○ predicted"]
 
 
 def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
@@ -290,8 +299,7 @@ def test_accept_reject_and_the_states_in_the_list(dock: Dock, qtbot: QtBot, tmp_
     dock.review_panel._accept.click()
     qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     dock.review_panel._reject.click()
-    qtbot.waitUntil(lambda: dock.case_panel._list.topLevelItem(1).text(1) == "✗ rejected")
-    assert dock.case_panel._list.topLevelItem(0).text(1) == "✓ accepted"
+    qtbot.waitUntil(lambda: list_states(dock) == ["✓ accepted", "✗ rejected"])
     assert not dock.review_panel._accept.isEnabled()
     assert dock.review_panel._export.isEnabled()
 
@@ -325,11 +333,42 @@ def test_accept_and_reject_are_grey_while_the_next_case_is_read_and_their_keys_s
 
 def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
-    held = [dock.case_panel._list.topLevelItem(index).text(3) for index in range(2)]
-    assert held.count("H") == 1
-    group = dock.worklist.rows[held.index("H")].case.group
-    dock.case_panel._list.hold_out_requested.emit(group, False)
-    qtbot.waitUntil(lambda: not any(row.case.held_out for row in dock.worklist.rows))
+    held = [row.case for row in dock.worklist.rows if row.case.held_out]
+    assert len(held) == 1
+    dock.case_commands.set_held_out([held[0].group], False)
+    assert not any(row.case.held_out for row in dock.worklist.rows)
+    assert "used for training from now on" in dock.prompt.text
+    dock.prompt.press_answer("Undo")
+    assert [row.case for row in dock.worklist.rows if row.case.held_out] == held
+
+
+def test_the_badge_and_the_first_accepted_case_say_that_it_is_held_out(
+    dock: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    held = next(row.case for row in dock.worklist.rows if row.case.held_out)
+    dock.worklist.open(held)
+    qtbot.waitUntil(dock.case_panel._held_out.isVisible)
+    assert "never saw" in dock.case_panel._held_out.toolTip()
+    dock.case_panel._held_out.click()
+    assert "never saw" in dock.prompt.text
+    dock.prompt.press_answer("OK")
+    qtbot.waitUntil(dock.review_panel._accept.isEnabled)
+    dock.review_panel.accept()
+    qtbot.waitUntil(lambda: f"{held.name} is accepted, but it does not count" in dock.prompt.text)
+    dock.prompt.press_answer("Use it for training")
+    assert not any(row.case.held_out for row in dock.worklist.rows)
+    qtbot.waitUntil(lambda: not dock.case_panel._held_out.isVisible())
+
+
+def test_the_share_of_the_hold_out_is_chosen_before_work_begins(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    dock.hold_out.show_form()
+    (dialog,) = dock.findChildren(FormDialog)
+    dialog.form.share.value = 0
+    assert "those that you add" in dialog.form.preview.value
+    dialog.submit_button.click()
+    drop(dock, qtbot, tmp_path, 1, 2)
+    assert not any(row.case.held_out for row in dock.worklist.rows)
 
 
 def read_groups(dock: Dock) -> list[str]:
@@ -340,13 +379,13 @@ def read_groups(dock: Dock) -> list[str]:
 def test_groups_are_changed_in_a_form(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     assert read_groups(dock) == ["case1", "case2"]
-    dock.case_panel._list.groups_requested.emit(None)
+    dock.case_commands.groups_requested.emit(None)
     (dialog,) = dock.findChildren(FormDialog)
     dialog.form.text.value = "{patient}#"
     assert dialog.form.preview.value.startswith("1 patient: case (2); 0 held out; 2 of 2 cases change")
     dialog.submit_button.click()
     qtbot.waitUntil(lambda: read_groups(dock) == ["case", "case"])
-    dock.case_panel._list.groups_requested.emit(dock.worklist.rows[1].case)
+    dock.case_commands.groups_requested.emit(dock.worklist.rows[1].case)
     title = f"Patient of {dock.worklist.rows[1].case.name}"
     dialog = next(form for form in dock.findChildren(FormDialog) if form.windowTitle() == title)
     dialog.form.text.value = "another"

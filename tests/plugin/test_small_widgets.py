@@ -11,6 +11,7 @@ from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.notifications import notification_manager
 from napari.utils.shortcuts import default_shortcuts
+from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
@@ -21,7 +22,6 @@ from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Calibration
 from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY, KeyBinding, KeyMap, build_help_html, get_key_title
-from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_card_html, summarise_card
 from napari_medseg.plugin.panels.training_curve import TrainingCurve

@@ -29,7 +29,10 @@ NO_SIDES: Mapping[str, bool] = MappingProxyType({})
 
 
 def choose_hold_out_groups(
-    groups: Iterable[str], sides: Mapping[str, bool] = NO_SIDES, n_needed: int = 0
+    groups: Iterable[str],
+    sides: Mapping[str, bool] = NO_SIDES,
+    n_needed: int = 0,
+    one_in: int = HOLD_OUT_ONE_GROUP_IN,
 ) -> tuple[str, ...]:
     """Choose which of the groups without a side are held out; at least one group is used for training.
 
@@ -46,6 +49,8 @@ def choose_hold_out_groups(
     n_needed
         Number of held-out groups that a comparison needs; until it is reached, one group in
         `HOLD_OUT_ONE_GROUP_IN_AT_FIRST` is held out.
+    one_in
+        One group in so many is held out; 0 for none.
 
     Returns
     -------
@@ -54,10 +59,10 @@ def choose_hold_out_groups(
     """
     new = sort_by_hash(set(groups) - sides.keys())
     n_groups = len(sides) + len(new)
-    if n_groups < MIN_GROUPS_TO_HOLD_OUT:
+    if n_groups < MIN_GROUPS_TO_HOLD_OUT or not one_in:
         return ()
     at_first = min(n_needed, n_groups // HOLD_OUT_ONE_GROUP_IN_AT_FIRST)
-    n_wanted = max(1, at_first, n_groups // HOLD_OUT_ONE_GROUP_IN) - sum(sides.values())
+    n_wanted = max(1, at_first, n_groups // one_in) - sum(sides.values())
     return tuple(new[: max(0, n_wanted)])
 
 

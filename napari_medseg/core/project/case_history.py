@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
+from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.readings.records import FIRST
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+
+Span = tuple[int, int]
+"""First and last id."""
+ALL_IDS: Span = (0, 2**62)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,50 @@ def read_case_history(connection: Connection, case_id: int) -> CaseHistory | Non
     return None if found is None else _decode_history(found)
 
 
-def read_case_histories(connection: Connection, task: str | None) -> list[CaseHistory]:
-    """Read the cases on the list of a task, or of all tasks, in insertion order."""
-    return decode_rows(connection, _read_in_order(connection, _HISTORY_QUERY, task, _IS_LISTED), _decode_history)
+def read_case_histories(
+    connection: Connection, task: str | None, ids: Span, *, with_open_review: bool = False
+) -> list[CaseHistory]:
+    """Read the cases on the list of a task, or of all tasks, in insertion order.
+
+    Parameters
+    ----------
+    connection, task
+        Database, and name of the task; `None` for all.
+    ids
+        Read only cases with these ids.
+    with_open_review
+        Whether to read only cases whose review is open.
+    """
+    condition = f"{_IS_LISTED} AND c.id BETWEEN {ids[0]:d} AND {ids[1]:d}" + " AND o.id NOT NULL" * with_open_review
+    return decode_rows(connection, _read_in_order(connection, _HISTORY_QUERY, task, condition), _decode_history)
+
+
+class ListedCases:
+    """What is asked often about the lists of an open project, without decoding cases; `Project.listed`."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    def read_tasks(self) -> list[str]:
+        """Return the tasks that have a case on their list, the one with the newest case first."""
+        query = f"SELECT task FROM cases AS c WHERE {_IS_LISTED} GROUP BY task ORDER BY max(id) DESC"
+        return [str(task) for (task,) in self._fetch(query)]
+
+    def find_ids(self, task: str, after_id: int, n_cases: int) -> list[int]:
+        """Return the ids of the next `n_cases` listed cases of a task, fewer at the end."""
+        query = f"SELECT id FROM cases AS c WHERE c.task = ? AND c.id > ? AND {_IS_LISTED} ORDER BY id LIMIT ?"
+        return [int(case_id) for (case_id,) in self._fetch(query, task, after_id, n_cases)]
+
+    def is_removed(self, case_id: int) -> bool:
+        """Whether a case left the list of its task."""
+        query = "SELECT removed FROM removed_cases WHERE case_id = ? ORDER BY id DESC LIMIT 1"
+        found = self._fetch(query, case_id)
+        return bool(found and found[0][0])
+
+    def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with translate_sqlite_errors(self._path):
+            return self._connection.execute(query, values).fetchall()
 
 
 def read_accepted_cases(connection: Connection, task: str | None) -> list[tuple[Case, Correction]]:

@@ -16,7 +16,7 @@ from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
-from napari_medseg.core.project.case_history import CaseHistory
+from napari_medseg.core.project.case_history import ALL_IDS, CaseHistory, ListedCases, Span
 from napari_medseg.core.project.identities import Identities, add_case_identity, add_note_texts
 from napari_medseg.core.project.lock import FolderLock
 from napari_medseg.core.project.lost_database import ensure_database_not_lost
@@ -46,6 +46,7 @@ class Project:
         self._lock = lock
         self._connection = connection
         self.identities = Identities(folder / DATABASE, connection, self.transaction)
+        self.listed = ListedCases(folder / DATABASE, connection)
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
         watch_folder(
             folder,
@@ -187,10 +188,12 @@ class Project:
             raise MedSegError(f"the project has no case {case_id}. Choose one that it lists.")
         return found
 
-    def read_case_histories(self, task: str | None = None) -> list[CaseHistory]:
-        """Read the cases (of a task) that are on a list, in insertion order, in one query."""
+    def read_case_histories(
+        self, task: str | None = None, ids: Span = ALL_IDS, *, with_open_review: bool = False
+    ) -> list[CaseHistory]:
+        """Read the cases (of a task) that are on a list, in insertion order; see `case_history`."""
         with translate_sqlite_errors(self.folder / DATABASE):
-            return case_history.read_case_histories(self._connection, task)
+            return case_history.read_case_histories(self._connection, task, ids, with_open_review=with_open_review)
 
     def read_accepted_cases(self, task: str | None = None) -> tuple[tuple[Case, Correction], ...]:
         """Read each case (of a task) whose last review was accepted, with its newest correction, in one query.

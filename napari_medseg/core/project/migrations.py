@@ -170,6 +170,10 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             place_digest TEXT NOT NULL, who TEXT NOT NULL, created TEXT NOT NULL)""",
         "CREATE INDEX dismissed_findings_by_case ON dismissed_findings (case_id)",
     ),
+    (
+        # The share of groups that a person wants to hold out; the last row counts.
+        "CREATE TABLE hold_out_shares (id INTEGER PRIMARY KEY, one_in INTEGER NOT NULL, created TEXT NOT NULL)",
+    ),
 )
 
 

@@ -22,6 +22,7 @@ from napari_medseg.core.records import (
     CaseNote,
     Correction,
     DismissedFinding,
+    HoldOutShare,
     ImportedMask,
     Prediction,
     RememberedMeaning,
@@ -49,6 +50,7 @@ Record = TypeVar(
     GroundTruthChoice,
     CaseNote,
     DismissedFinding,
+    HoldOutShare,
     Run,
 )
 
@@ -77,6 +79,7 @@ TABLES: dict[type, Table] = {
     GroundTruthChoice: Table("ground_truth_choices", "ground_truth_choices"),
     CaseNote: Table("case_notes", "case_notes_with_texts", ("note", "reason")),
     DismissedFinding: Table("dismissed_findings", "dismissed_findings"),
+    HoldOutShare: Table("hold_out_shares", "hold_out_shares"),
     Run: Table("runs", "runs"),
 }
 

@@ -1,33 +1,39 @@
 """Predicts the next cases while the user corrects the open one, and backs off while predictions fail."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QObject, QTimer
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
 from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.plugin.widgets.notifications import show_problem
-from napari_medseg.workflow import case_ranking
+from napari_medseg.workflow.case_list.predict_ahead import PredictionCost
+from napari_medseg.workflow.case_list.ranking import needs_prediction
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.guidance.probability_cache import measure_probabilities
+from napari_medseg.workflow.workspace import Workspace
 
 MAX_ATTEMPTS = 4
 MS_PER_S = 1000
 
 
 class BackgroundPrediction(QObject):
-    """Starts one prediction after another for the cases of a list.
+    """Starts one prediction after another: those that the user asked for, then the cases that will be opened next.
 
     After a failure, such as a full disk, it waits before the next attempt, first seconds, then minutes. Cases that did
     not fail come first, and a case that failed `MAX_ATTEMPTS` times is left alone until the user predicts it.
 
     Parameters
     ----------
-    queue
-        Runs the predictions. Those that the user asked for are counted too.
-    list_cases
-        Returns the rows of the list, and the open case or `None`.
+    workspace, queue
+        The project, and what runs the predictions. Those that the user asked for are counted too.
+    list_ahead
+        Returns at most so many undecided cases, those that will be opened next first.
+    choose_number
+        Returns how many cases are predicted ahead, given what a prediction costs.
     get_model
         Returns the version to predict with; empty if there is none, or if nothing must be predicted automatically.
     back_off
@@ -36,16 +42,23 @@ class BackgroundPrediction(QObject):
 
     def __init__(
         self,
+        workspace: Workspace,
         queue: PredictionQueue,
-        list_cases: Callable[[], tuple[Sequence[CaseRow], Case | None]],
+        list_ahead: Callable[[int], Sequence[CaseRow]],
+        choose_number: Callable[[PredictionCost], int],
         get_model: Callable[[], str],
         back_off: BackOff | None = None,
     ) -> None:
         super().__init__()
+        self._workspace = workspace
         self._queue = queue
-        self._list_cases = list_cases
+        self._list_ahead = list_ahead
+        self._choose_number = choose_number
         self._get_model = get_model
         self._back_off = back_off or BackOff()
+        self._cost = PredictionCost()
+        self._began_s = 0.0
+        self._requested: dict[int, Case] = {}
         self._n_failures: dict[int, int] = {}
         self._preloaded: tuple[int, Image] | None = None
         self._timer = QTimer(self)
@@ -64,6 +77,17 @@ class BackgroundPrediction(QObject):
         self._queue.failed.disconnect(self._on_failed)
         self._queue.read_failed.disconnect(self._on_read_failed)
 
+    @property
+    def n_requested(self) -> int:
+        """How many cases that the user asked for are not predicted yet."""
+        return len(self._requested)
+
+    def predict_first(self, chosen: Sequence[Case]) -> None:
+        """Predict cases, also those with a prediction, before the ones that come next."""
+        for case in chosen:
+            self._n_failures.pop(case.id, None)
+            self._requested[case.id] = case
+
     def predict_next(self) -> None:
         """Predict the next case of the list, unless a prediction runs or the last one failed just now."""
         model = self._get_model()
@@ -72,6 +96,7 @@ class BackgroundPrediction(QObject):
         if left_s := self._back_off.seconds_left:
             self._timer.start(round(left_s * MS_PER_S) + 1)
         elif (case := self._find_case(model)) is not None:
+            self._began_s = time.monotonic()
             self._queue.predict(PredictionRequest(case, model, urgent=False))
 
     def take_image(self, case: Case) -> Image | None:
@@ -87,34 +112,43 @@ class BackgroundPrediction(QObject):
         self._back_off.record_success()
 
     def _find_case(self, model: str) -> Case | None:
-        rows, _ = self._list_cases()
+        n_left_alone = len(self._n_failures)
+        ahead = self._list_ahead(self._choose_number(self._cost) + n_left_alone)
+        waiting = [*self._requested.values(), *(row.case for row in ahead if needs_prediction(row, model))]
         for n_failures in range(MAX_ATTEMPTS):
-            candidates = [row for row in rows if self._n_failures.get(row.case.id, 0) == n_failures]
-            if (case := case_ranking.find_case_to_predict(candidates, model)) is not None:
-                return case
+            for case in waiting:
+                if self._n_failures.get(case.id, 0) == n_failures:
+                    return case
         return None
 
     def _on_read(self, case: Case, image: Image) -> None:
-        rows, open_case = self._list_cases()
-        if open_case is not None and open_case.id == case.id:
-            return  # the open case is never the next one
-        following = case_ranking.find_next_case(rows, open_case)
-        if following is not None and following.id == case.id:
+        following = self._list_ahead(1)
+        if following and following[0].case.id == case.id:
             self._preloaded = (case.id, image)
 
-    def _on_predicted(self, case: Case, _prediction: object, _labels: object) -> None:
+    def _on_predicted(self, case: Case, prediction: Prediction, _labels: object) -> None:
+        self._requested.pop(case.id, None)
         self._n_failures.pop(case.id, None)
         self._back_off.record_success()
+        if self._began_s:
+            n_bytes = measure_probabilities(self._workspace.project.folder, case, prediction)
+            self._cost = self._cost.add(time.monotonic() - self._began_s, n_bytes)
+            self._began_s = 0.0
 
     def _on_failed(self, request: PredictionRequest, text: str) -> None:
+        self._began_s = 0.0
         n_before = self._n_failures.get(request.case.id, 0)
         self._n_failures[request.case.id] = n_before + 1
+        if n_before + 1 >= MAX_ATTEMPTS:
+            self._requested.pop(request.case.id, None)
         is_news = self._back_off.record_failure() and not n_before
         if request.urgent or is_news:
             show_problem(text)
 
     def _on_read_failed(self, request: PredictionRequest, text: str) -> None:
-        """Leave a case without its image alone. The reason is shown when the user opens it."""
+        """Leave a case without its image alone. The reason is shown when the user opens it, or had asked for it."""
+        self._began_s = 0.0
         self._n_failures[request.case.id] = MAX_ATTEMPTS
-        if request.urgent:
+        was_requested = self._requested.pop(request.case.id, None) is not None
+        if request.urgent or was_requested:
             show_problem(text)

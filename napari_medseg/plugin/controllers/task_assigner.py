@@ -41,12 +41,12 @@ class TaskAssigner:
         """Return the commands for a case, or for the open one, in sections with a title."""
         if case is None and self._case_controller.current is not None:
             case = self._case_controller.current.case
-        drop = self._worklist.last_drop
+        drop = self._worklist.drops.cases
         sections: list[tuple[str, list[Command]]] = []
         if case is not None:
-            sections.append((f"Use {case.name} for", self._list_tasks([case])))
+            sections.append((f"Use {case.name} for", self.list_tasks([case])))
         if len(drop) > 1:
-            sections.append((f"Use the {len(drop)} images of the last drop for", self._list_tasks(drop)))
+            sections.append((f"Use the {len(drop)} images of the last drop for", self.list_tasks(drop)))
         changes: list[Command] = [(self._undo[-1][0], self.undo)] if self._undo else []
         if case is not None:
             title = self._workspace.tasks.get_task(case.task).title
@@ -60,7 +60,7 @@ class TaskAssigner:
 
     def use_last_drop(self, task: str) -> None:
         """Use the images that were dropped last, together, for another task, too."""
-        self.use_cases(self._worklist.last_drop, task)
+        self.use_cases(self._worklist.drops.cases, task)
 
     def use_cases(self, chosen: Sequence[Case], task: str) -> None:
         """Use the images of cases for another task, too, and show its list."""
@@ -93,7 +93,7 @@ class TaskAssigner:
             self._worklist.reload_cases()
             if current is not None and is_open:
                 self._case_controller.close_case()
-                if any(not row.is_decided for row in self._worklist.rows):
+                if self._worklist.case_list.n_undecided:
                     self._worklist.open_next(current.case)
             self._ask(
                 f"{names}: no longer on the list of {title}. Its strokes, if any, are kept.",
@@ -112,7 +112,8 @@ class TaskAssigner:
             with show_errors():
                 call()
 
-    def _list_tasks(self, chosen: Sequence[Case]) -> list[Command]:
+    def list_tasks(self, chosen: Sequence[Case]) -> list[Command]:
+        """Return the tasks that can use the images of some cases, with the command for each."""
         return [
             (task.title, partial(self.use_cases, chosen, task.name))
             for task in self._workspace.tasks

@@ -1,29 +1,31 @@
-"""The worklist: imported cases, and the order of review."""
+"""The worklist: the cases of the selected task in their order, and navigation between them."""
 
-from collections.abc import Generator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
-from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
-from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.case_table.list_reader import ListReader
 from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.controllers.image_importer import ImageImporter
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow import case_ranking, cases
+from napari_medseg.plugin.drops.dropped_images import DroppedImages
+from napari_medseg.plugin.drops.image_importer import ImageImporter
+from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.workflow import cases
+from napari_medseg.workflow.case_list.case_list import CaseList
+from napari_medseg.workflow.case_list.predict_ahead import choose_number_ahead
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.guidance.probability_cache import MAX_CACHE_BYTES
 from napari_medseg.workflow.hold_out import held_out_groups
+from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,20 +54,29 @@ class Worklist(QObject):
         self._case_controller = case_controller
         self._prediction_queue = prediction_queue
         self.importer = ImageImporter(viewer)
+        self.drops = DroppedImages(viewer, workspace, case_controller, self)
         self.task: Task = cases.find_last_task(workspace)
         self.model_override: str | None = None
         self.predicts_automatically = True
-        self._batch: list[Case] = []
+        self._skipped: set[int] = set()  # cases that were opened and left undecided
         self._unopenable: set[int] = set()
         self._failed_at: Case | None = None
-        self._cases = cases.TaskCases(workspace, self.task.name)
-        self._background = BackgroundPrediction(prediction_queue, self._list_following, self._get_background_model)
+        self.case_list = CaseList(workspace, self.task.name, read_preferences(workspace.registry).case_order)
+        self._background = BackgroundPrediction(
+            workspace,
+            prediction_queue,
+            self._list_ahead,
+            lambda cost: choose_number_ahead(cost, self.case_list.case_seconds, MAX_CACHE_BYTES),
+            lambda: self.chosen_model if self.predicts_automatically and not self._closed else "",
+        )
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
         self._refresh_timer.setInterval(0)
         self._refresh_timer.timeout.connect(self.refresh)
+        self.reader = ListReader(self)
         self._connect()
+        self.reader.read(self.case_list)
         self.refresh()
 
     @property
@@ -87,9 +98,9 @@ class Worklist(QObject):
         return self.chosen_model if name == self.task.name else self._workspace.registry.get_live_id(name)
 
     @property
-    def last_drop(self) -> tuple[Case, ...]:
-        """The cases of the images that were dropped or opened last, together."""
-        return tuple(self._batch)
+    def rows(self) -> list[CaseRow]:
+        """All cases of the task with their state, in the order of import; of a large list, this takes time."""
+        return self.case_list.rows
 
     def refresh(self) -> None:
         """Emit `changed` and predict the next case. The timer merges several changes into one refresh."""
@@ -97,38 +108,51 @@ class Worklist(QObject):
             self.changed.emit()
             self._background.predict_next()
 
-    @property
-    def rows(self) -> list[CaseRow]:
-        """All cases of the task with their state, in the order of import."""
-        return self._cases.rows
-
     def close(self) -> None:
         """Stop importing and predicting. A second call has no effect."""
         if not self._closed:
             self._closed = True
+            self.reader.stop()
             self._background.close()
             self.importer.close()
 
     def choose_task(self, name: str) -> None:
         """List the cases of another task. Nothing else changes: the open case stays open, and no case is made."""
         if name != self.task.name:
-            self._switch_task(self._workspace.tasks.get_task(name))
+            self.switch_task(self._workspace.tasks.get_task(name))
             self.refresh()
+
+    def switch_task(self, task: Task) -> None:
+        """Like `choose_task`; the list is shown in the next turn of the event loop."""
+        if task.name != self.task.name:
+            self.task, self.model_override, self._failed_at = task, None, None
+            self._list_again()
+            self.task_changed.emit()
 
     def reload_cases(self) -> None:
         """Read the list again, because cases were added to it or removed from it."""
-        self._cases.forget()
+        self.case_list.forget()
+        self.reader.read(self.case_list)
         self._refresh_timer.start()
 
     def reload_task(self) -> None:
         """Reload the labels of the task, also in the open case. If the task was removed, select the first task."""
         book, current = self._workspace.tasks, self._case_controller.current
         self.task = book.get_task(self.task.name) if self.task.name in book else next(iter(TASKS.values()))
-        self._cases = cases.TaskCases(self._workspace, self.task.name)
+        self._list_again()
         if current is not None and current.case.task in book:
             layers.update_task_labels(current.image_layer, current.labels_layer, self.open_task)
         self.task_changed.emit()
+
+    def update_cases(self, changed: Sequence[Case]) -> None:
+        """Read the state of some cases again and schedule a refresh of the list."""
+        for case in changed:
+            self.case_list.update(case)
         self._refresh_timer.start()
+
+    def update_case(self, case: Case | None) -> None:
+        """Read the state of a case again and schedule a refresh of the list."""
+        self.update_cases([] if case is None else [case])
 
     @property
     def can_predict(self) -> bool:
@@ -156,94 +180,80 @@ class Worklist(QObject):
         """Add a group to the hold-out or remove it."""
         with show_errors():
             held_out_groups.set_held_out(self._workspace, group, held_out)
-        self.reload_cases()
+        self.case_list.update_group(group)
+        self._refresh_timer.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case and select its task."""
-        self._switch_task(self._workspace.tasks.get_task(case.task))
+        self.switch_task(self._workspace.tasks.get_task(case.task))
         self._case_controller.open(case, image or self._background.take_image(case), layer)
 
     def step(self, by: int) -> None:
-        """Go to the next (`by` = 1) or previous (-1) case in the list; the list wraps around."""
-        if all_cases := [row.case for row in self.rows]:
-            ids = [case.id for case in all_cases]
-            here = self._failed_at or self._get_open_case()  # not before the case that could not be opened
-            place = ids.index(here.id) if here is not None and here.id in ids else -max(0, by)
-            self.open(all_cases[(place + by) % len(ids)])
+        """Go to the next (`by` = 1) or previous (-1) listed case; the list wraps around."""
+        here = self._failed_at or self._get_open_case()  # not before the case that could not be opened
+        if (case := self.case_list.find_beside(None if here is None else here.id, by)) is not None:
+            self.open(case)
 
     def open_next(self, after: Case | None = None) -> None:
-        """Open the case with the highest expected benefit per minute of review, or report that all are done."""
-        rows = cases.list_cases(self._workspace) if after is None else self.rows
-        openable = [row for row in rows if row.case.id not in self._unopenable]
-        following = case_ranking.find_next_case(openable, after)
-        if following is None:
-            show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
-        else:
+        """Open the undecided case that comes next in the list, or report that all are done."""
+        following = self.case_list.find_next(None if after is None else after.id, self._skipped | self._unopenable)
+        if following is not None and following.id not in self._unopenable:
             self.open(following)
+        elif hidden := self._count_hidden(after):
+            show_info(
+                f"All cases that the filter shows are done; {hidden:,} others are not. Clear the filter to go on."
+            )
+        else:
+            show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
+
+    def open_last_accepted(self) -> None:
+        """Open the case that was accepted last; from that one, the one accepted before it."""
+        current = self._get_open_case()
+        case = self.case_list.find_accepted_before(None if current is None else current.id)
+        if case is None:
+            show_info("No case was accepted before this one.")
+        else:
+            self.open(case)
 
     def predict(self) -> None:
         """Predict the open case, or the selected image layer of any origin."""
         with show_errors():
-            self._make_case_from_selected()
+            self.drops.add_selected_layer()
             if (current := self._case_controller.current) is not None and (model := self.open_case_model):
                 self._prediction_queue.predict(PredictionRequest(current.case, model, current.image))
 
+    def predict_again(self, chosen: Sequence[Case]) -> None:
+        """Predict cases in the background, before those that come next."""
+        self._background.predict_first(chosen)
+        self._refresh_timer.start()
+
     def _connect(self) -> None:
-        self.importer.began.connect(self._batch.clear)
-        self.importer.image_imported.connect(self._on_image_imported)
-        self.importer.failed.connect(show_warning)
-        self.importer.finished.connect(self._on_batch_ended)
+        self.reader.ended.connect(self._refresh_timer.start)
         self._prediction_queue.predicted.connect(self._on_predicted)
         self._prediction_queue.image_loaded.connect(self.image_loaded)
         self._prediction_queue.changed.connect(self._refresh_timer.start)
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.open_failed.connect(self._on_open_failed)
         self._case_controller.decided.connect(self._on_decided)
-        self._case_controller.state_changed.connect(lambda: self._update_case(self._get_open_case()))
+        self._case_controller.state_changed.connect(lambda: self.update_case(self._get_open_case()))
 
-    def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
-        self._detect_task(image, layers.get_requested_task(layer))
-        try:
-            with translate_errors():
-                (case,) = cases.add_cases(self._workspace, [image], self.task.name)
-        except MedSegError as error:
-            layers.remove(self._viewer, layer)
-            show_problem(error)
-            return
-        self.importer.add_notes(describe_import(image, self.task))
-        self._batch.append(case)
-        self.image_loaded.emit(case, image)
-        if len(self._batch) == 1:
-            self.open(case, image.give_name(case.name, case.group), layer)  # no message names the patient
-        elif self._case_controller.current is None or layer is not self._case_controller.current.image_layer:
-            layers.remove(self._viewer, layer)
-        self._update_case(case)
+    def _list_again(self) -> None:
+        before, self._skipped = self.case_list, set()
+        self.case_list = CaseList(self._workspace, self.task.name, before.order)
+        self._pin()
+        self.reader.read(self.case_list)
+        self._refresh_timer.start()
 
-    def _detect_task(self, image: Image, requested: str) -> None:
-        """Select the task requested or detected for the first image of a batch; the other images use the same task."""
-        if self._batch:
-            return
-        book = self._workspace.tasks
-        task = book.get_task(requested) if requested else detect_task(image, self.task, book)
-        if task.name != self.task.name:
-            show_info(f"By its look: task set to {task.title}. If this is wrong, press U to choose another one.")
-            self._switch_task(task)
-
-    def _switch_task(self, task: Task) -> None:
-        if task.name != self.task.name:
-            self.task, self.model_override, self._failed_at = task, None, None
-            self._cases = cases.TaskCases(self._workspace, task.name)
-            self.task_changed.emit()
-            self._refresh_timer.start()
-
-    def _on_batch_ended(self) -> None:
-        if len(self._batch) > 1:
-            show_info(f"{len(self._batch)} images were added to the list (next case: D)")
+    def _pin(self) -> None:
+        current = self._get_open_case()
+        self.case_list.pin(None if current is None else current.id)
 
     def _on_opened(self) -> None:
         if (current := self._case_controller.current) is not None:
             self._failed_at = None
             self._unopenable.discard(current.case.id)
+            self._skipped.add(current.case.id)  # until it is decided
+        self._pin()
         if current is not None and current.edit_session is None and current.saved_state == "new":
             if not self.open_case_model:
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
@@ -255,46 +265,27 @@ class Worklist(QObject):
         if (current := self._get_open_case()) is not None and current.id == case.id:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
-        self._update_case(case)
+        self.update_case(case)
 
     def _on_open_failed(self, case: Case) -> None:
         self._failed_at = case
         self._unopenable.add(case.id)
         self._refresh_timer.start()
 
-    def _update_case(self, case: Case | None) -> None:
-        """Read the state of a case again and schedule a refresh of the list."""
-        if case is not None:
-            self._cases.update(case)
-        self._refresh_timer.start()
-
     def _on_decided(self, case: Case) -> None:
         with show_errors():
-            self._update_case(case)
+            self._skipped.discard(case.id)
+            self.update_case(case)
             if not self._case_controller.work.has_call_waiting:  # the user has chosen the next case already
                 self.open_next(case)
 
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case
 
-    def _list_following(self) -> tuple[list[CaseRow], Case | None]:
-        return self.rows, self._get_open_case()
+    def _count_hidden(self, after: Case | None) -> int:
+        is_after_undecided = after is not None and (row := self.case_list.get_row(after.id)) and not row.is_decided
+        return 0 if self.case_list.case_filter.is_empty else self.case_list.n_undecided - bool(is_after_undecided)
 
-    def _get_background_model(self) -> str:
-        return self.chosen_model if self.predicts_automatically and not self._closed else ""
-
-    def _make_case_from_selected(self) -> None:
-        """Create a case from the selected image layer if it belongs to the user or another plugin."""
-        selected = self._viewer.layers.selection.active
-        if layers.is_foreign_image(selected) and (image := layers.get_image(selected)) is not None:
-            (case,) = cases.add_cases(self._workspace, [image], self.task.name)
-            self._update_case(case)
-            # Without a source file, the case can be opened again only from a copy in the project.
-            worker = Worker(_write_copy(self._workspace, image), self)
-            worker.failed.connect(show_problem)
-            worker.start()
-            self._case_controller.open(case, image.give_name(case.name, case.group), selected)
-
-
-def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:
-    yield case_files.write_image_copy(workspace.project.folder, image)
+    def _list_ahead(self, n_cases: int) -> list[CaseRow]:
+        current = self._get_open_case()
+        return self.case_list.list_ahead(None if current is None else current.id, n_cases, self._skipped)

@@ -7,18 +7,21 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, 
 from superqt import QElidingLabel
 
 from napari_medseg.core.formats import ReadProgress
+from napari_medseg.core.grouping.keyed_groups import get_group_noun
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.records import UNLIKE, Case, Prediction
 from napari_medseg.inference.events import PredictionProgress
+from napari_medseg.plugin.case_table.list_panel import ListPanel
+from napari_medseg.plugin.case_table.list_window import ListPlace
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.panels.case_list import CaseList, make_thumbnail
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, summarise_card
 from napari_medseg.plugin.panels.task_selector import TaskSelector
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
 from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.workflow.case_list.columns import explain_hold_out
 from napari_medseg.workflow.workspace import Workspace
 
 ENGINE_POLL_MS = 400
@@ -40,17 +43,16 @@ class CasePanel(CollapsibleSection):
     Notes
     -----
     `predict_requested` is emitted by the button; the dock decides whether to ask first. `task_chosen` is emitted when
-    another task was selected. `groups_requested` carries a case whose group should be changed, or `None` for all;
-    `use_requested` the name of a task for which the open image shall be used; `commands_requested` a case whose
-    commands shall be listed (`None`: the open one), and `remove_requested` a case.
+    another task was selected. `use_requested` carries the name of a task for which the open image shall be used,
+    `hold_out_requested` the open case whose badge was clicked; `commands_requested` asks for the commands of the open
+    case.
     """
 
     predict_requested = Signal()
     task_chosen = Signal()
-    groups_requested = Signal(object)
     use_requested = Signal(str)
-    commands_requested = Signal(object)
-    remove_requested = Signal(object)
+    commands_requested = Signal()
+    hold_out_requested = Signal(object)
 
     def __init__(
         self,
@@ -75,29 +77,28 @@ class CasePanel(CollapsibleSection):
 
     def refresh(self) -> None:
         """Update the list and the display of the open case."""
-        current, rows = self._case_controller.current, self._worklist.rows
-        names = [row.case.id for row in rows]
-        if current is not None and current.case.id in names:
-            self.set_status(f"{names.index(current.case.id) + 1} / {len(rows)}", "Position of this case in the list")
+        current, case_list = self._case_controller.current, self._worklist.case_list
+        row = None if current is None else case_list.get_row(current.case.id)
+        if current is not None and row is not None:
             self._name.setText(current.case.name)
-            self._name.setToolTip(_describe_case(current.case))
-            self._show_warnings(rows[names.index(current.case.id)].prediction)
         else:
-            self._show_warnings(None)
-            self.set_status(f"{len(rows)} in the list" if rows else "")
             empty = "reading ..." if self._case_controller.is_busy else NO_CASE
             self._name.setText(empty if current is None else f"{current.case.name} ({self._worklist.open_task.title})")
-            self._name.setToolTip("" if current is None else _describe_case(current.case))
+        self._name.setToolTip("" if current is None else _describe_case(current.case))
+        self._show_warnings(None if row is None else row.prediction)
+        self._held_out.setVisible(row is not None and row.case.held_out)
+        self._held_out.setToolTip("" if row is None else explain_hold_out(get_group_noun(row.case.group)))
+        self.set_status(case_list.progress.short_text, case_list.progress.text)
         is_elsewhere = current is not None and current.case.task != self._worklist.task.name
         self._use.setVisible(is_elsewhere)
         self._use.setText(theme.escape_mnemonic(f"Use this image for {self._worklist.task.title}"))
-        self._hint.setVisible(current is None and not rows)
-        several = bool(rows) and (len(rows) > 1 or current is None)
+        self._hint.setVisible(current is None and not case_list.n_cases)
+        n_shown = len(case_list.shown_ids)
+        several = n_shown > 1 or (n_shown == 1 and row is None)
         for way, (text, key) in ((self._previous, ("previous", "S")), (self._next, ("next", "D"))):
             theme.set_enabled(
                 way, several, f"Open the {text} case of the list ({key})", "There is no other case in the list"
             )
-        self._list.show_rows(rows, None if current is None else current.case.id)
         self.refresh_predict()
 
     def _show_warnings(self, prediction: Prediction | None) -> None:
@@ -107,6 +108,11 @@ class CasePanel(CollapsibleSection):
         self._warnings.setText("\n".join(lines))
         self._warnings.setToolTip(WARNINGS_TOOLTIP if lines else "")
         self._warnings.setVisible(bool(lines))
+
+    def close_down(self) -> None:
+        """Stop what works in the background."""
+        self.list_panel.thumbnails.close()
+        self.list_place.close_down()
 
     def set_predicts_automatically(self, predicts: bool) -> None:
         """Choose whether cases are predicted automatically."""
@@ -146,16 +152,17 @@ class CasePanel(CollapsibleSection):
         menu.addAction("Files…", self._on_open_files)
         menu.addAction("Folder…", self._on_open_folder)
         self._open.setMenu(menu)
-        self._unfold = theme.make_tool_button("≡", "Show or hide the list of cases")
+        self._unfold = theme.make_tool_button("list", "Show or hide the list of cases")
         self._unfold.setCheckable(True)
-        self._list = CaseList()
-        self._list.hide()
+        self._held_out = theme.make_tool_button("held out", "", "medseg-badge")
+        self.list_panel = ListPanel(self._workspace, self._worklist, self._case_controller)
+        self.list_place = ListPlace(self._workspace, self.list_panel, self._unfold)
         self._hint = QLabel(DROP_HINT)
         self._hint.setWordWrap(True)
         self._hint.setObjectName("medseg-muted")
-        self.add_row(self._name, self._previous, self._next, self._unfold, self._open)
+        self.add_row(self._name, self._held_out, self._previous, self._next, self._unfold, self._open)
         self.add(self._hint)
-        self.add(self._list)
+        self.add(self.list_place)
 
     def _make_model_rows(self) -> None:
         self.task_selector = TaskSelector(self._workspace, self._worklist)
@@ -196,14 +203,10 @@ class CasePanel(CollapsibleSection):
     def _connect(self) -> None:
         self._previous.clicked.connect(lambda: self._worklist.step(-1))
         self._next.clicked.connect(lambda: self._worklist.step(+1))
-        self._unfold.toggled.connect(self._list.setVisible)
-        self._list.chosen.connect(self._worklist.open)
-        self._list.hold_out_requested.connect(self._worklist.set_held_out)
-        self._list.groups_requested.connect(self.groups_requested)
-        self._list.commands_requested.connect(self.commands_requested)
-        self._list.remove_requested.connect(self.remove_requested)
+        self._held_out.clicked.connect(self._on_held_out)
+        self.list_panel.chosen.connect(self._worklist.open)
         self._use.clicked.connect(lambda: self.use_requested.emit(self._worklist.task.name))
-        self.task_selector.commands_requested.connect(lambda: self.commands_requested.emit(None))
+        self.task_selector.commands_requested.connect(self.commands_requested)
         self.task_selector.chosen.connect(self._worklist.choose_task)
         self.task_selector.versions_changed.connect(self.refresh_models)
         self._model.activated.connect(self._on_model)
@@ -213,9 +216,6 @@ class CasePanel(CollapsibleSection):
         self._auto.toggled.connect(self._worklist.set_predicts_automatically)
         self._worklist.changed.connect(self.refresh)
         self._worklist.task_changed.connect(self._on_task_changed)
-        self._worklist.image_loaded.connect(
-            lambda case, image: self._list.set_thumbnail(case.id, make_thumbnail(image))
-        )
         self._worklist.importer.progressed.connect(self._on_reading)
         self._worklist.importer.began.connect(self.refresh_predict)
         self._worklist.importer.finished.connect(self.refresh)
@@ -257,6 +257,10 @@ class CasePanel(CollapsibleSection):
         left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
         self._progress.setFormat(f"{progress.text}{left}")
 
+    def _on_held_out(self) -> None:
+        if (current := self._case_controller.current) is not None:
+            self.hold_out_requested.emit(current.case)
+
     def _on_cancel(self) -> None:
         self._worklist.importer.cancel()
         self._predictions.cancel()
@@ -293,5 +297,4 @@ class CasePanel(CollapsibleSection):
 
 
 def _describe_case(case: Case) -> str:
-    held_out = "held out: used to evaluate models, never for training" if case.held_out else ""
-    return "\n".join(line for line in (case.name, held_out, case.file_name, *case.sources[:1]) if line)
+    return "\n".join(line for line in (case.name, case.file_name, *case.sources[:1]) if line)

@@ -57,8 +57,9 @@ class ExportProgress(QWidget):
         with_images: bool = False,
         straighten: bool = False,
         names: str = "group",
+        chosen: Sequence[Case] = (),
     ) -> None:
-        """Start the export; a notification shows the result or the error.
+        """Start the export of the accepted cases, or of some of them; a notification shows the result or the error.
 
         `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`.
         """
@@ -68,6 +69,9 @@ class ExportProgress(QWidget):
                     "another export is still being written. Cancel it, or export again when it has ended."
                 )
             accepted = export.list_accepted_rows(self._workspace, task)
+            if chosen:
+                ids = {case.id for case in chosen}
+                accepted = [row for row in accepted if row[0].id in ids]
             self._cancelled = threading.Event()
             write = partial(
                 export.export_corrections,

@@ -64,6 +64,14 @@ def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> Sto
     return stored
 
 
+def measure_probabilities(folder: Path, case: Case, prediction: Prediction) -> int:
+    """Return how many bytes the probabilities of a prediction take; 0 if there are none. `folder` is the project's."""
+    try:
+        return get_probabilities_path(folder, case, prediction.model, prediction.field_model).stat().st_size
+    except OSError:
+        return 0
+
+
 def predict_probabilities(ws: Workspace, case: Case, image: Image, prediction: Prediction) -> Iterator[PredictionEvent]:
     """Predict the probabilities of a prediction again, into the cache; the labels of the result are not needed.
 

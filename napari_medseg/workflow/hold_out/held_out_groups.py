@@ -7,7 +7,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import choose_hold_out_groups
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
-from napari_medseg.core.records import Correction
+from napari_medseg.core.records import Correction, HoldOutShare
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.workspace import Workspace
@@ -32,7 +32,8 @@ def find_used_cases(ws: Workspace) -> UsedCases:
 def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
     """Assign new keyed groups to training or hold-out, in the order of import; the others keep their side.
 
-    They are chosen by their clear names, so that the choice is the same in every project of these images.
+    They are chosen by their clear names, so that the choice is the same in every project of these images. The share is
+    the one that a person chose, see `hold_out.share`.
     """
     sides = ws.project.read_hold_out_groups()
     if not (new := [group for group in dict.fromkeys(groups) if group not in sides]):
@@ -41,7 +42,12 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
     known = {clear.get(group, group): side for group, side in sides.items()}
     names = {clear.get(group, group): group for group in new}
     pretrained = find_pretrained_groups(ws) & names.keys()
-    held_out = choose_hold_out_groups(names, known | dict.fromkeys(pretrained, False), MIN_GROUPS)
+    known |= dict.fromkeys(pretrained, False)
+    chosen = ws.project.read_records(HoldOutShare)
+    if chosen:
+        held_out = choose_hold_out_groups(names, known, one_in=chosen[-1].one_in)
+    else:
+        held_out = choose_hold_out_groups(names, known, MIN_GROUPS)
     for name, group in names.items():
         ws.project.set_hold_out(group, name in held_out)
 

@@ -12,6 +12,7 @@ from napari_medseg.core.records import Prediction
 from napari_medseg.plugin.controllers.background_prediction import MAX_ATTEMPTS, BackgroundPrediction
 from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.workflow import cases
+from napari_medseg.workflow.case_list.ranking import rank_undecided_cases
 
 
 class Desk:
@@ -24,9 +25,12 @@ class Desk:
         for image in images:
             case_files.write_image_copy(self.ws.project.folder, image)
         self.cases = cases.add_cases(self.ws, images, "lungs")
+        self.n_ahead = 500
         self.work = BackgroundPrediction(
+            self.ws,
             self.queue,
-            lambda: (cases.list_cases(self.ws, "lungs"), None),
+            lambda n_cases: rank_undecided_cases(cases.list_cases(self.ws, "lungs"))[:n_cases],
+            lambda _cost: self.n_ahead,
             lambda: "lungs-unet@1",
             BackOff(lambda: self.now_s),
         )
@@ -90,3 +94,31 @@ def test_a_case_without_its_image_is_left_alone(window: SimpleNamespace, qtbot: 
     case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
     assert desk.try_for(1) == ["patient 2 case 2"]
     assert len(told) == 0
+
+
+def test_so_many_cases_are_predicted_ahead_as_are_wanted(window: SimpleNamespace, qtbot: QtBot) -> None:
+    desk = Desk(window, qtbot, 5)
+    desk.n_ahead = 2
+    assert len(desk.try_for(1)) == 2
+    desk.n_ahead = 4
+    assert len(desk.try_for(1)) == 2
+
+
+def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(window: SimpleNamespace, qtbot: QtBot) -> None:
+    desk = Desk(window, qtbot, 4)
+    desk.n_ahead = 1
+    assert desk.try_for(1) == ["patient 1 case 1"]
+    desk.work.predict_first([desk.cases[3], desk.cases[0]])
+    assert desk.work.n_requested == 2
+    assert desk.try_for(1) == ["patient 4 case 4", "patient 1 case 1"]
+    assert desk.work.n_requested == 0
+
+
+def test_a_request_whose_image_is_gone_is_told_and_given_up(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
+    desk = Desk(window, qtbot, 1)
+    desk.n_ahead = 0
+    case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
+    desk.work.predict_first(desk.cases)
+    assert desk.try_for(1) == []
+    assert "cannot be shown" in told
+    assert desk.work.n_requested == 0

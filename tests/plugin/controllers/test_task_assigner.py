@@ -112,23 +112,27 @@ def test_removing_the_open_case_opens_the_next_one_and_undo_returns_to_it(dock: 
     assert dock.case_controller.current.labels_layer.data[2, 2] == 1
 
 
-def test_a_case_with_accepted_labels_stays_and_the_window_says_why(dock: Dock, qtbot: QtBot, told: Texts) -> None:
+def test_a_case_with_accepted_labels_stays_and_the_window_says_why(dock: Dock, qtbot: QtBot) -> None:
     case = dock.case_controller.current.case
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()
-    dock.case_panel._list.remove_requested.emit(case)
-    assert "patient 1 case 1 stays on the list: its labels were accepted" in told
+    dock.case_panel.list_panel.remove_requested.emit([case])
+    assert "patient 1 case 1 stays on the list: its labels were accepted" in dock.prompt.text
     assert len(names(dock, "lungs")) == 3
 
 
 def test_the_list_removes_with_delete(dock: Dock, qtbot: QtBot) -> None:
-    case_list = dock.case_panel._list
+    panel = dock.case_panel.list_panel
     dock.case_panel._unfold.click()
-    case_list.setCurrentItem(case_list.topLevelItem(2))
-    QTest.keyClick(case_list, Qt.Key.Key_Delete)
-    assert names(dock, "lungs") == ["case1", "case2"]
+    removed = panel.model.get_case(2)
+    panel.table.selectRow(2)
+    QTest.keyClick(panel.table, Qt.Key.Key_Delete)
+    assert removed.file_name not in names(dock, "lungs")
     assert get_open(dock) == ("lungs", "case1")
-    qtbot.waitUntil(lambda: case_list.topLevelItemCount() == 2)
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 2)
+    assert dock.prompt.text.startswith(f"{removed.name} removed from the list")
+    dock.prompt.press_answer("Undo")
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
 
 
 def test_the_menu_lists_what_is_possible(dock: Dock, qtbot: QtBot) -> None:

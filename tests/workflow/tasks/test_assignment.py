@@ -9,7 +9,8 @@ from workflow_phantoms import phantom
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-from napari_medseg.workflow.cases import TaskCases, add_cases, find_last_task, list_cases
+from napari_medseg.workflow.case_list.case_list import CaseList
+from napari_medseg.workflow.cases import add_cases, find_last_task, list_cases
 from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
 from napari_medseg.workflow.tasks.assignment import remove_from_list, return_to_list, use_for_task
 from napari_medseg.workflow.workspace import Workspace
@@ -51,7 +52,7 @@ def test_images_that_the_task_does_not_accept_are_left_out_or_refused(ws: Worksp
 
 def test_a_removed_case_is_on_no_list_and_comes_back_as_it_was(ws: Workspace) -> None:
     first, second = add_cases(ws, [phantom(1), phantom(2)], "lungs")
-    cached = TaskCases(ws, "lungs")
+    cached = CaseList(ws, "lungs")
     assert len(cached.rows) == 2
     draft = open_review(ws, second, None)
     draft.record(np.array([5]), 0, 1)

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_images
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.controllers import image_importer
-from napari_medseg.plugin.controllers.image_importer import ImageImporter
+from napari_medseg.plugin.drops import image_importer
+from napari_medseg.plugin.drops.image_importer import ImageImporter
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
 

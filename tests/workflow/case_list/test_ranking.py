@@ -1,14 +1,21 @@
 """The next case is the one that teaches most per minute of correction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from workflow_phantoms import phantom, phantom_labels, predicted
 
 from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
 from napari_medseg.inference.events import PredictionResult
-from napari_medseg.workflow.case_ranking import find_case_to_predict, find_next_case, rank_undecided_cases
-from napari_medseg.workflow.cases import add_cases, list_cases
+from napari_medseg.workflow.case_list.ranking import find_next_case, needs_prediction, rank_undecided_cases
+from napari_medseg.workflow.cases import CaseRow, add_cases, list_cases
 from napari_medseg.workflow.review import accept, open_review, record_prediction, reject
 from napari_medseg.workflow.workspace import Workspace
+
+
+def find_case_to_predict(rows: Sequence[CaseRow], model: str) -> Case | None:
+    return next((row.case for row in rank_undecided_cases(rows) if needs_prediction(row, model)), None)
 
 
 def test_uncertain_ones_first_then_the_unpredicted_in_the_order_they_came(ws: Workspace) -> None:

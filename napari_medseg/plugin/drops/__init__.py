@@ -1,0 +1,1 @@
+"""Images that come into the window: read, sorted by task, and made cases."""

@@ -1,0 +1,81 @@
+"""How far the work on a list is, and how long the rest will take, from the seconds that people spent on its cases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.workflow.case_list.order import ACCEPTED, REJECTED, Features, is_decided
+
+MIN_CASES = 5
+"""With fewer accepted cases of a kind there is no estimate."""
+N_RECENT = 50
+"""The newest corrections count: people and models become faster."""
+_MINUTE_S = 60
+_HOUR_MIN = 60
+_ROUNDED_MIN = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counts of a list, and the seconds of work that are expected for the rest; `None` if nothing can be said."""
+
+    n_cases: int
+    n_accepted: int
+    n_rejected: int
+    seconds_left: float | None
+
+    @property
+    def short_text(self) -> str:
+        """Accepted cases, and the time that is left."""
+        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{self._time_text}" if self.n_cases else ""
+
+    @property
+    def text(self) -> str:
+        """Accepted and rejected cases, and the time that is left."""
+        rejected = f", {self.n_rejected:,} rejected" * bool(self.n_rejected)
+        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{rejected}{self._time_text}" if self.n_cases else ""
+
+    @property
+    def _time_text(self) -> str:
+        return "" if not self.seconds_left else f", about {format_minutes(self.seconds_left)} left"
+
+
+def measure_progress(features: Features) -> Progress:
+    """Count the decided cases of a list, and estimate the time for the others."""
+    left = estimate_seconds(features)[~is_decided(features)]
+    known = None if np.isnan(left).any() else float(left.sum())
+    n_accepted, n_rejected = (int(np.count_nonzero(features["state"] == state)) for state in (ACCEPTED, REJECTED))
+    return Progress(len(features), n_accepted, n_rejected, known)
+
+
+def estimate_seconds(features: Features) -> NDArray[np.float64]:
+    """Return the seconds of work expected for each case, NaN if unknown; shape (n,).
+
+    It is the median of the newest accepted cases of its kind, single planes or series; a series is estimated by its
+    number of planes. Labels that came from a mask of elsewhere do not count.
+    """
+    expected = np.full(len(features), np.nan)
+    is_series = features["planes"] > 1
+    for kind in (is_series, ~is_series):
+        done = features[kind & (features["correction"] > 0) & (features["seconds"] > 0) & ~features["imported"]]
+        if len(done) >= MIN_CASES:
+            recent = done[np.argsort(done["correction"])[-N_RECENT:]]
+            expected[kind] = features["planes"][kind] * np.median(recent["seconds"] / recent["planes"])
+    return expected
+
+
+def estimate_case_seconds(features: Features) -> float | None:
+    """Return the seconds that an undecided case takes on average; `None` if nothing can be said."""
+    left = estimate_seconds(features)[~is_decided(features)]
+    known = left[~np.isnan(left)]
+    return float(known.mean()) if known.size else None
+
+
+def format_minutes(seconds: float) -> str:
+    """Return a duration as people say it: ``25 min``, ``2 h 10 min``; hours are rounded to five minutes."""
+    minutes = max(1, round(seconds / _MINUTE_S))
+    if minutes < _HOUR_MIN:
+        return f"{minutes} min"
+    hours, rest = divmod(_ROUNDED_MIN * round(minutes / _ROUNDED_MIN), _HOUR_MIN)
+    return f"{hours:,} h {rest} min" if rest else f"{hours:,} h"

@@ -1,0 +1,43 @@
+"""The most useful cases first, for the command line, and which case is predicted next."""
+
+from collections.abc import Sequence
+
+from napari_medseg.core.records import Case
+from napari_medseg.workflow.case_list.order import CaseOrder, collect_features, sort_places
+from napari_medseg.workflow.cases import CaseRow
+
+
+def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case | None:
+    """Return the next case that is neither accepted nor rejected, the most useful first; `None` if there is none.
+
+    If `after` is undecided, the case after it is returned; otherwise the first case.
+
+    Parameters
+    ----------
+    rows
+        The list of cases, as returned by `cases.list_cases`.
+    after
+        The open case.
+    """
+    cases = [row.case for row in rank_undecided_cases(rows)]
+    ids = [case.id for case in cases]
+    if after is None or after.id not in ids:
+        return cases[0] if cases else None
+    if len(cases) == 1:
+        return None
+    return cases[(ids.index(after.id) + 1) % len(cases)]
+
+
+def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
+    """Return the undecided cases in the order in which they should be corrected, see `CaseOrder.USEFUL`."""
+    ranked = [rows[place] for place in sort_places(collect_features(rows), CaseOrder.USEFUL)]
+    return [row for row in ranked if not row.is_decided]
+
+
+def needs_prediction(row: CaseRow, model: str) -> bool:
+    """Whether a case is undecided, without edits, and has no prediction or one by another version.
+
+    A draft is left alone, such as one from a mask of elsewhere: a prediction would fill what its person left empty.
+    """
+    is_outdated = row.prediction is not None and row.state == "predicted" and row.prediction.model != model
+    return row.state == "new" or is_outdated
