@@ -27,6 +27,7 @@ from napari_medseg.cli import (
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.models import group as models
 from napari_medseg.cli.project import group as project
+from napari_medseg.cli.project import report
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -50,6 +51,7 @@ app.command("import", rich_help_panel="Project")(import_masks.import_masks)
 app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(export.export)
+app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(project.app, name="project", rich_help_panel="Project")
 app.add_typer(train.app, name="train", rich_help_panel="Training")

@@ -44,7 +44,7 @@ def pack(
     packing = pack_project(
         project, file, open_registry(registry), with_identities=not without_identities, replace=replace
     )
-    done = _run(packing, f"packing {project.name}", quiet=as_json)
+    done = run_to_end(packing, f"packing {project.name}", quiet=as_json)
     for notice in done.notices:
         echo_notice(notice)
     if done.manifest.has_identities:
@@ -69,7 +69,7 @@ def unpack(
     """
     from napari_medseg.workflow.storage.unpack import unpack_project
 
-    done = _run(unpack_project(file, folder, open_registry(registry)), f"unpacking {file.name}", quiet=as_json)
+    done = run_to_end(unpack_project(file, folder, open_registry(registry)), f"unpacking {file.name}", quiet=as_json)
     for notice in done.notices:
         echo_notice(notice)
     if as_json:
@@ -93,7 +93,7 @@ def check(
 
     is_folder = place.is_dir()
     checking = check_project(place, open_registry(registry)) if is_folder else check_archive(place)
-    found = _run(checking, f"checking {place.name}", quiet=as_json)
+    found = run_to_end(checking, f"checking {place.name}", quiet=as_json)
     if as_json:
         faults = [{"path": fault.path, "problem": fault.problem} for fault in found.faults]
         echo_json({"checked": found.n_checked, "faults": faults, "unused": list(found.unused)})
@@ -176,7 +176,7 @@ def clean(
         raise MedSegError("some files could not be removed; close the programs that use them, then try again.")
 
 
-def _run(work: Generator[Progress, None, Result], title: str, *, quiet: bool) -> Result:
+def run_to_end(work: Generator[Progress, None, Result], title: str, *, quiet: bool) -> Result:
     """Run a generator to its result, with a progress bar on stderr."""
     with ProgressBar(console=make_progress_console(quiet=quiet), transient=True) as bar:
         row = bar.add_task(title, total=None)

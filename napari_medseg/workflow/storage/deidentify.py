@@ -3,7 +3,9 @@
 It concerns what is read into the copy, never the project itself. `docs/privacy.md` lists what an archive holds.
 """
 
+import itertools
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,14 +15,14 @@ from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_of_source, is_keyed_group
 from napari_medseg.core.json_model import parse_json
-from napari_medseg.core.project.identities import CASE, GROUP, KEY, PATTERN, add_key
+from napari_medseg.core.project.identities import GROUP, add_key
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.workflow.storage.file_kinds import FileKind, ProjectFile
 from training.run_folder import LOG_FILE, PROCESS_FILE, RECIPE_FILE, START_PLAN_FILE
 
-_READER_TABLES = ("reviews", "corrections", "imported_masks")
+READER_LABEL = re.compile(r"reader [1-9][0-9]*")
 _LEFT_OUT_OF_RUNS = frozenset({LOG_FILE, PROCESS_FILE, START_PLAN_FILE, REPLAY_IMAGES_FILE})
 """A log may hold anything; the plan of a start and the list of replayed images hold paths."""
 _FOLDER_KEYS = ("base", "compare_with", "roi_model")
@@ -42,7 +44,7 @@ def remove_identities(path: Path) -> None:
     with translate_sqlite_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM identities WHERE kind IN (?, ?, ?)", [KEY, PATTERN, CASE])
+        connection.execute("DELETE FROM identities WHERE kind != ?", [GROUP])  # the key, and all that names someone
         connection.execute("UPDATE identities SET value = label, sources = '[]', series = '' WHERE kind = ?", [GROUP])
         add_key(connection)
         connection.execute("DELETE FROM mask_meanings")  # each is kept for a folder, by a hash with the old key
@@ -53,8 +55,11 @@ def remove_identities(path: Path) -> None:
 
 
 def number_readers(accounts: Sequence[str]) -> dict[str, str]:
-    """Return ``reader 1``, ``reader 2`` by account, in the order in which they first appear."""
-    return {account: f"reader {number}" for number, account in enumerate(dict.fromkeys(accounts), start=1)}
+    """Return ``reader 1``, ``reader 2`` by account, in the order in which they first appear; such labels stay."""
+    named = dict.fromkeys(account for account in accounts if not READER_LABEL.fullmatch(account))
+    taken = {account for account in accounts if READER_LABEL.fullmatch(account)}
+    free = (label for number in itertools.count(1) if (label := f"reader {number}") not in taken)
+    return dict(zip(named, free, strict=False))
 
 
 def may_be_passed_on(file: ProjectFile) -> bool:
@@ -82,17 +87,25 @@ def clean_file(folder: Path, file: ProjectFile) -> bytes | None:
 
 
 def _rename_readers(connection: sqlite3.Connection) -> None:
-    """Replace accounts by numbered readers in all tables; the trigger that protects corrections is made again."""
-    ((statement,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'corrections_stay'").fetchall()
-    found = connection.execute("SELECT who FROM reviews ORDER BY id").fetchall()
-    found += [row for table in _READER_TABLES for row in connection.execute(f"SELECT who FROM {table} ORDER BY id")]
-    connection.execute("DROP TRIGGER corrections_stay")
-    for account, reader in number_readers([who for (who,) in found]).items():
-        for table in _READER_TABLES:
-            connection.execute(f"UPDATE {table} SET who = ? WHERE who = ?", [f"{_MARK}{reader}", account])
-    for table in _READER_TABLES:  # in two steps, because an account may be called "reader 2"
-        connection.execute(f"UPDATE {table} SET who = substr(who, 2)")
-    connection.execute(statement)
+    """Replace accounts by numbered readers in all tables; triggers that protect rows are made again."""
+    tables = [
+        table
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
+        ).fetchall()
+        if "who" in {column[1] for column in connection.execute(f'PRAGMA table_info("{table}")')}
+    ]
+    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f'DROP TRIGGER "{name}"')
+    accounts = [who for table in tables for (who,) in connection.execute(f'SELECT who FROM "{table}" ORDER BY id')]
+    for account, reader in number_readers(accounts).items():
+        for table in tables:
+            connection.execute(f'UPDATE "{table}" SET who = ? WHERE who = ?', [f"{_MARK}{reader}", account])
+    for table in tables:  # in two steps, because an account may be called "reader 2"
+        connection.execute(f"UPDATE \"{table}\" SET who = replace(who, ?, '')", [_MARK])
+    for _, statement in triggers:
+        connection.execute(statement)
 
 
 def _clean_origin(path: Path) -> bytes:
