@@ -27,6 +27,8 @@ from napari_medseg.cli import (
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.meter import command as meter
 from napari_medseg.cli.models import group as models
+from napari_medseg.cli.project import group as project
+from napari_medseg.cli.project import report
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -51,7 +53,9 @@ app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(meter.meter)
 app.command(rich_help_panel="Project")(export.export)
+app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
+app.add_typer(project.app, name="project", rich_help_panel="Project")
 app.add_typer(train.app, name="train", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(benchmark.benchmark)
 app.add_typer(models.app, name="models", rich_help_panel="Models and tasks")

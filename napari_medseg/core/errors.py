@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 damage_logger = logging.getLogger("napari_medseg.damage")
 """Its warnings are for the user: commands print them, the window shows them."""
 _reported_damage: set[str] = set()
+_collected_damage: list[list[str]] = []
 
 _FREE_SPACE = "Free disk space, or choose another disk."
 _PERMISSION = "Ask for permission, close other programs that use it, or choose another folder."
@@ -178,9 +179,22 @@ def report_damage(message: str) -> None:
 
     For files of this program that cost only what they hold. The message says what is lost and where the file is.
     """
+    for collected in _collected_damage:
+        collected.append(message)
     if message not in _reported_damage:
         _reported_damage.add(message)
         damage_logger.warning("%s", message)
+
+
+@contextmanager
+def collect_damage() -> Iterator[list[str]]:
+    """Collect what `report_damage` is told inside the context, also what was said before; for a report of all of it."""
+    collected: list[str] = []
+    _collected_damage.append(collected)
+    try:
+        yield collected
+    finally:
+        _collected_damage[:] = [one for one in _collected_damage if one is not collected]
 
 
 @contextmanager

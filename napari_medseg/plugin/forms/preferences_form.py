@@ -12,7 +12,8 @@ from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
 from napari_medseg.workflow.second_reader.current_reader import clean_name
 
 READER_TOOLTIP = (
-    "Your name, or your account if none is given. It stays here and in one table of the project; exports say 'reader 2'.\n"
+    "Your name, or your account if none is given.\n"
+    "It stays here and in one table of the project; exports say 'reader 2'.\n"
     "Another name is another person, who may have second readings to do"
 )
 FASTEST_DEVICE = ("the fastest one that computes", "")

@@ -1,0 +1,1 @@
+"""`medseg project` and `medseg report`: a project as a whole."""

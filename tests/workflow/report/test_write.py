@@ -1,0 +1,118 @@
+"""The report of a project: what stands on it, whom it names, and that damaged files cost only themselves."""
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted, write_version
+
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.records import Correction, Review, Run, RunState, now
+from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
+from napari_medseg.workflow.report.write import ReportOptions, write_project_report
+from napari_medseg.workflow.review import accept, open_review, reject
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import Compared, Finished, append_event
+
+
+def write(ws: Workspace, out: Path, **options: bool) -> str:
+    work: Generator[object, None, Path] = write_project_report(
+        ws.project.folder, ws.registry, out, ReportOptions(**options)
+    )
+    while True:
+        try:
+            next(work)
+        except StopIteration as ended:
+            return Path(ended.value).read_text(encoding="utf-8")
+
+
+def strip(page: str) -> str:
+    """The text of a page, with single spaces."""
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+
+
+@pytest.fixture
+def worked(ws: Workspace, tmp_path: Path) -> Workspace:
+    """Two accepted cases, one of them held out and far from its draft, a rejected one, and a promoted run."""
+    accepted(ws, 1, "Anna Berg")
+    case, prediction = predicted(ws, phantom(2, "Otto Roth"))
+    labels = phantom_labels()
+    labels[10:38, 6:16] = 0
+    accept(ws, open_review(ws, case, prediction), labels, phantom(2, "Otto Roth"))
+    set_held_out(ws, "Anna Berg", held_out=False)
+    set_held_out(ws, "Otto Roth", held_out=True)
+    case, prediction = predicted(ws, phantom(3, "Anna Berg"))
+    reject(ws, open_review(ws, case, prediction))
+    folder = ws.project.folder / "runs" / "r1"
+    folder.mkdir(parents=True)
+    for name, old, new in (("a", 0.9, 0.95), ("b", 0.8, 0.87)):
+        append_event(folder, Compared(name, "corrections", old, new, {}, {}, name))
+    append_event(folder, Finished(3, 0.9, cancelled=False, seconds=91.0))
+    ws.registry.promote(ws.registry.add(write_version(tmp_path / "made", 2, b"better", parent="lungs-unet@1")).id)
+    ws.project.insert(Run("r1", "lungs", "lungs-unet@1", "runs/r1", RunState.PROMOTED, 2, "lungs-unet@2", now()))
+    return ws
+
+
+def test_it_tells_who_did_what_and_what_it_was_good_for(worked: Workspace, tmp_path: Path) -> None:
+    page = write(worked, tmp_path / "out")
+    text = strip(page)
+    assert "cases 3 accepted 2 rejected 1" in text
+    assert "reader 1 lungs-unet@1 2" in text
+    assert re.search(r"lungs-unet@1 lungs-unet@2 2 2 0\.8500 0\.9100 \+0\.0600 \+0\.0500 promoted 1:31 min", text)
+    assert "lungs-unet@2 (live)" in text
+    assert "1 of 2 groups are held out, with 1 of 3 cases" in text
+    assert "1 of 2 accepted cases (50 %) are held out" in text
+    assert "spacing, rows 0.7 mm" in text
+    assert re.search(r"right lung 2 \S+ mm²", text)
+    assert page.count("data:image/png") == 2
+    assert "patient 2 case 2, draft of lungs-unet@1: Dice 0.8" in text, "the worst one is shown first"
+    assert not re.search(r"https?://(?!www\.w3\.org)|src=\"(?!data:)|<script|<link", page), "it needs no network"
+
+
+def test_it_names_nobody_unless_it_is_asked(worked: Workspace, tmp_path: Path) -> None:
+    account = worked.project.read_records(Review)[0].who
+    page = write(worked, tmp_path / "out")
+    assert not [name for name in ("Anna Berg", "Otto Roth", "slice 1", f">{account}<", str(tmp_path)) if name in page]
+    page = write(worked, tmp_path / "out", clear_names=True, pictures=False)
+    assert "This page shows clear names" in page
+    assert "Otto Roth" in page
+    assert "slice 1" in page
+    assert f">{account}<" in page
+    assert "data:image" not in page
+
+
+def test_an_empty_project_and_one_without_retrains_have_a_page(ws: Workspace, tmp_path: Path) -> None:
+    assert "The project has no cases yet" in write(ws, tmp_path / "out")
+    predicted(ws, phantom(1))
+    text = strip(write(ws, tmp_path / "out"))
+    assert "No case was corrected yet" in text
+    assert "No model was retrained yet" in text
+
+
+def test_damaged_files_are_named_and_the_rest_is_shown(worked: Workspace, tmp_path: Path) -> None:
+    folder, corrections = worked.project.folder, worked.project.read_records(Correction)
+    (folder / corrections[0].labels_file).write_bytes(b"damaged")
+    (folder / corrections[1].image_file).unlink()
+    with (folder / "runs" / "r1" / "events.jsonl").open("ab") as events:
+        events.write(b"no event\n")
+    (folder / "tasks").mkdir(exist_ok=True)
+    (folder / "tasks" / "own.json").write_text("{")
+    worked.project._connection.execute("UPDATE cases SET shape = 'x' WHERE id = 3")
+    page = write(worked, tmp_path / "out")
+    text = strip(page)
+    assert "Damaged or missing files" in text
+    assert f"{Path(corrections[0].labels_file).name} with labels of patient 1 case 1 is damaged" in text
+    assert "copy of patient 2 case 2 is damaged" in text
+    assert "events.jsonl is damaged" in text
+    assert "own.json is not a task" in text
+    assert "the row 3 of the table cases is damaged" in text
+    assert "0.8500 0.9100" in text
+    assert str(tmp_path) not in page
+
+
+def test_the_registry_may_lack_the_models(worked: Workspace, tmp_path: Path) -> None:
+    worked.registry = ModelRegistry(tmp_path / "none", tmp_path / "neither")
+    text = strip(write(worked, tmp_path / "out"))
+    assert "There is no version yet" in text
+    assert "promoted" in text
