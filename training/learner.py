@@ -14,11 +14,10 @@ from napari_medseg.networks.lora import apply_lora, merge_lora
 from napari_medseg.networks.model_files import load_weights_strictly
 from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
-from training.augmentation.presets import Augmentation
 from training.data.unlabelled import TwoViews
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.losses.composite import CompositeLoss, build_loss
-from training.losses.consistency import compute_ramp, consistency_loss, make_pseudo_labels
+from training.losses.consistency import make_lesson
 from training.optimisers import build_optimiser
 from training.recipe import Recipe
 
@@ -134,18 +133,15 @@ class Learner:
         measured = [buffer.clone() for buffer in self.network.buffers()]
         images = batch[0].to(self.device, memory_format=choose_memory_format(self.device))
         images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
-        pseudo_labels = None
-        if views is not None:
-            strong, pseudo_labels = self._label_views(views, step)
-            images = torch.cat([images, strong])
+        taught = None if views is None else make_lesson(self.average, views, self.recipe, step, self.n_parts)
+        if taught is not None:
+            images = torch.cat([images, taught.images])
 
         def loss_of(said: Tensor) -> Tensor:
             logits = said[:n_labelled]
             loss: Tensor = self.loss(logits, truth, progress)
-            if pseudo_labels is not None:
-                settings = self.recipe.data.unlabelled
-                weight = settings.weight * compute_ramp(progress, settings.ramp)
-                loss = loss + weight * consistency_loss(said[n_labelled:], pseudo_labels)
+            if taught is not None:
+                loss = loss + taught.compute_loss(said[n_labelled:], progress)
             if self.recipe.fine_tuning.distillation and n_replayed:
                 distance = self._compute_distillation_loss(images[:n_replayed], logits[:n_replayed])
                 loss = loss + self.recipe.fine_tuning.distillation * distance
@@ -260,21 +256,6 @@ class Learner:
         wanted = functional.log_softmax(taught.float(), dim=1)
         found = functional.log_softmax(logits.float(), dim=1)
         return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
-
-    @torch.no_grad()
-    def _label_views(self, views: TwoViews, step: int) -> tuple[Tensor, Tensor]:
-        """Return strong views and the labels that the moving average gives to the weak ones, both mixed by CutMix."""
-        assert self.average is not None
-        settings = self.recipe.data.unlabelled
-        weak, strong = (
-            view.to(self.device, memory_format=choose_memory_format(self.device)) for view in (views.weak, views.strong)
-        )
-        with make_autocast(self.device, self.recipe.run.precision):
-            said = torch.cat([self.average(part) for part in weak.chunk(self.n_parts)])
-        labels = make_pseudo_labels(said, settings.threshold)
-        mixer = Mixer(Augmentation(cutmix_share=settings.cutmix_share), self.mixer.seed + SEED_STRIDE)
-        strong, mixed = mixer.mix(strong, labels, step)
-        return strong, mixed.labels
 
     def _set_train_mode(self) -> None:
         """Set training mode, except for batch normalisation that is frozen by the recipe or with its encoder stage."""

@@ -75,9 +75,8 @@ class TrainingSetup:
 
     def sample_batch(self, step: int) -> StepData:
         """Draw the data of a step, counted over the whole run, and move it to the training device."""
-        device, unlabelled = self.learner.device, self.unlabelled
-        labelled = self.batches.sample_batch(step).to(device)
-        return StepData(labelled, unlabelled and unlabelled.sample_batch(step).to(device))
+        unlabelled = None if self.unlabelled is None else self.unlabelled.sample_batch(step)
+        return StepData(self.batches.sample_batch(step), unlabelled).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a new learner that starts from `weights`, or from the parent."""
@@ -94,8 +93,7 @@ class TrainingSetup:
         batches = _adapt_to_rank(
             make_batches(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.rank_context
         )
-        images = () if self.unlabelled is None else self.unlabelled.images
-        unlabelled = _make_unlabelled(stage.recipe, images, batches, self.rank_context)
+        unlabelled = self.unlabelled and make_unlabelled_sampler(stage.recipe, self.unlabelled.images, batches)
         return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches, unlabelled=unlabelled)
 
     @property
@@ -166,7 +164,7 @@ def read_setup(
             recipe.schedule.steps_per_epoch,
         )
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
-    unlabelled = _make_unlabelled(recipe, read(split.unlabelled), batches, rank_context)
+    unlabelled = make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
     return TrainingSetup(
         run_dir,
         recipe,
@@ -265,14 +263,6 @@ def _adapt_to_rank(batches: BatchSampler, recipe: Recipe, rank_context: RankCont
     """Return a sampler with the batch size of a step, and with a different seed in each process."""
     size = recipe.data.batch_size * recipe.optimiser.accumulate
     return replace(batches, batch_size=size, seed=recipe.run.seed + RANK_SEED_STRIDE * rank_context.rank)
-
-
-def _make_unlabelled(
-    recipe: Recipe, images: Sequence[LabelledImage], batches: BatchSampler, rank_context: RankContext
-) -> UnlabelledSampler | None:
-    """Return the sampler of unlabelled patches, with a different seed in each process; `None` without such images."""
-    sampler = make_unlabelled_sampler(recipe, images, batches.augmenter)
-    return sampler and replace(sampler, seed=sampler.seed + RANK_SEED_STRIDE * rank_context.rank)
 
 
 def _compute_class_weights(recipe: Recipe, images: Sequence[LabelledImage], card: ModelCard) -> Tensor | None:

@@ -148,7 +148,8 @@ class Augmenter:
         along = np.linspace(-1, 1, ELASTIC_CELLS)
         places = np.stack(np.meshgrid(along, along))
         grown = rng.uniform(-self.settings.lens, self.settings.lens) * (places**2).sum(axis=0) / 2 * places
-        return np.einsum("ij,jyx->iyx", to_plane[:, :2], grown).astype(np.float32)
+        bend: NDArray[np.float32] = np.einsum("ij,jyx->iyx", to_plane[:, :2], grown).astype(np.float32)
+        return bend
 
 
 def _compute_source_slice(row: NDArray[np.float64], bend_px: float, length: int) -> slice:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
 from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import Augmentation, get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
-from training.data.dataset import LabelledImage, sample_plane
+from training.data.dataset import BatchSampler, LabelledImage, sample_plane
 from training.recipe import Recipe, UnlabelledSettings
 
 RNG_STREAM = 0x756E6C62
@@ -67,6 +68,10 @@ class StepData:
     labelled: PatchBatch
     unlabelled: PatchBatch | None = None
 
+    def to(self, device: torch.device) -> "StepData":
+        """Return the data on another device."""
+        return StepData(self.labelled.to(device), None if self.unlabelled is None else self.unlabelled.to(device))
+
     def make_patches(self) -> tuple[Tensor, Tensor]:
         """Make the labelled patches: (n, c, patch, patch) float32 and classes (n, patch, patch) int64."""
         return self.labelled.make_patches()
@@ -100,17 +105,18 @@ def check_unlabelled(n_images: int, recipe: Recipe) -> None:
 
 
 def make_unlabelled_sampler(
-    recipe: Recipe, images: Sequence[LabelledImage], like: Augmenter
+    recipe: Recipe, images: Sequence[LabelledImage], batches: BatchSampler
 ) -> UnlabelledSampler | None:
-    """Return the sampler of a recipe, whose patches have the size and the preprocessing of `like`; `None` if no image.
+    """Return the sampler of a recipe, like the labelled `batches` in size and seed; `None` if there are no images.
 
     The strong view is that of the labelled patches without the changes that need labels.
     """
     if not images:
         return None
     settings = recipe.data.unlabelled
-    augmenter = replace(like, settings=_make_strong(recipe.augmentation.preset, recipe.augmentation.strength, settings))
-    return UnlabelledSampler(images, augmenter, settings.batch_size * recipe.optimiser.accumulate, recipe.run.seed)
+    strong = _make_strong(recipe.augmentation.preset, recipe.augmentation.strength, settings)
+    augmenter = replace(batches.augmenter, settings=strong)
+    return UnlabelledSampler(images, augmenter, settings.batch_size * recipe.optimiser.accumulate, batches.seed)
 
 
 def _make_strong(preset: str, strength: float, settings: UnlabelledSettings) -> Augmentation:

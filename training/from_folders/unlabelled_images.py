@@ -3,6 +3,8 @@
 An image that shows the same as an image that judges the model, in the hold-out or in validation, is left out.
 """
 
+import csv
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import GroupPattern
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, key_groups
+from napari_medseg.core.model_card import DataSource
 from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.shared_content import Likeness, find_shared_content
@@ -19,10 +23,16 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import image_fits_task
 from training.from_folders.base_recipe import FolderSource
+from training.from_folders.folder_data import FolderData, GroupSplit
 from training.from_folders.mask_pairing import list_images
+from training.run_folder import LABELS_FOLDER
 from training.run_setup import split_by_role, spread_indices
 
 MAX_LISTED = 8
+NO_LABELS = "none; consistency training"
+OWN_DATA = "the user's own data"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,48 @@ def group_unlabelled(
             kept.append(GroupedPath(name, path, group))
     reasons = (("they cannot be read", unreadable), ("their group is held out or used for validation", apart))
     return kept, [_describe(names, reason) for reason, names in reasons if names]
+
+
+def make_unlabelled_sources(
+    data: FolderData, split: GroupSplit, key: bytes, run_dir: Path
+) -> list[tuple[FolderSource, DataSource]]:
+    """Return a source for each folder of unlabelled images of a user, with its line of the card.
+
+    Parameters
+    ----------
+    data, split
+        The user's folders, and the split of the labelled images, whose groups are not hidden yet.
+    key, run_dir
+        The key that hides groups, and the run folder, where the groups of the images are written.
+
+    Raises
+    ------
+    MedSegError
+        If a folder has no image that may be used.
+    """
+    made = []
+    for number, folder in enumerate(data.unlabelled, start=1):
+        images, notices = group_unlabelled(
+            list_unlabelled(folder, data.masks), data.group_by, (*split.hold_out, *split.validate)
+        )
+        for notice in notices:
+            logger.warning("%s", notice)
+        if not images:
+            raise MedSegError(f"no image of {folder} can be used: {'; '.join(notices)}. Give another folder.")
+        keyed = key_groups([image.group for image in images], key, choose_group_noun(data.encoding.task))
+        name = "unlabelled" if len(data.unlabelled) == 1 else f"unlabelled_{number}"
+        index = run_dir / LABELS_FOLDER / f"{name}.csv"
+        with index.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("name", "group"), *((image.name, keyed[image.group]) for image in images)])
+        only = "|".join(re.escape(image.name) for image in images)
+        source = FolderSource(
+            name=name, images=str(folder.absolute()), only=f"^({only})$", index=str(index.absolute()), unlabelled=True
+        )
+        described = DataSource(
+            name=name, n_images=len(images), groups=len(set(keyed.values())), labels=NO_LABELS, licence=OWN_DATA
+        )
+        made.append((source, described))
+    return made
 
 
 def make_unlabelled_items(source: FolderSource, data: Path) -> list[SnapshotItem]:

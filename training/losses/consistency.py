@@ -6,11 +6,73 @@ strong views, as in UniMatch (Yang et al., Revisiting weak-to-strong consistency
 segmentation, CVPR 2023), and with a mean teacher (Tarvainen & Valpola, NeurIPS 2017).
 """
 
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_medseg.core.snapshot import IGNORE_INDEX
+from napari_medseg.networks.precision import choose_memory_format, make_autocast
+from training.augmentation.mixing import Mixer
+from training.augmentation.presets import Augmentation
+from training.data.unlabelled import TwoViews
+from training.recipe import Recipe, UnlabelledSettings
+
+SEED_OFFSET = 1_000_003
+"""Separates the random numbers of CutMix of unlabelled patches from those of labelled ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What the network learns from the unlabelled patches of one step.
+
+    Parameters
+    ----------
+    images
+        Strong views (n, c, h, w).
+    labels
+        Pseudo-labels (n, h, w), int64; `IGNORE_INDEX` where the teacher is not certain.
+    settings
+        Weight of the loss and its ramp.
+    """
+
+    images: Tensor
+    labels: Tensor
+    settings: UnlabelledSettings
+
+    def compute_loss(self, logits: Tensor, progress: float) -> Tensor:
+        """Return the weighted loss of the logits (n, classes, h, w) at a completed share of the run, in [0, 1]."""
+        weight = self.settings.weight * compute_ramp(progress, self.settings.ramp)
+        return weight * consistency_loss(logits, self.labels)
+
+
+@torch.no_grad()
+def make_lesson(teacher: nn.Module | None, views: TwoViews, recipe: Recipe, step: int, n_parts: int) -> Lesson:
+    """Let the teacher label the weak views, and mix the strong views, with these labels, by CutMix.
+
+    Parameters
+    ----------
+    teacher
+        The moving average of the network, in evaluation mode.
+    views
+        Two views of the unlabelled patches of the step.
+    recipe
+        Its seed, precision and settings for unlabelled images are used.
+    step
+        Counted over the whole run; the seed of CutMix.
+    n_parts
+        Number of parts in which the patches pass through the teacher.
+    """
+    assert teacher is not None, "`check_unlabelled` refuses a recipe without a moving average"
+    settings, device = recipe.data.unlabelled, next(teacher.parameters()).device
+    weak, strong = (one.to(device, memory_format=choose_memory_format(device)) for one in (views.weak, views.strong))
+    with make_autocast(device, recipe.run.precision):
+        said = torch.cat([teacher(part) for part in weak.chunk(n_parts)])
+    labels = make_pseudo_labels(said, settings.threshold)
+    mixer = Mixer(Augmentation(cutmix_share=settings.cutmix_share), recipe.run.seed + SEED_OFFSET)
+    mixed, targets = mixer.mix(strong, labels, step)
+    return Lesson(mixed, targets.labels, settings)
 
 
 def make_pseudo_labels(logits: Tensor, threshold: float) -> Tensor:
