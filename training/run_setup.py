@@ -157,12 +157,8 @@ def read_setup(
     validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
     if batches.windows:
-        logger.info(
-            "%d windows: a pass over all takes %d steps, an epoch has %d",
-            len(batches.windows),
-            batches.steps_per_pass,
-            recipe.schedule.steps_per_epoch,
-        )
+        counts = len(batches.windows), batches.steps_per_pass, recipe.schedule.steps_per_epoch
+        logger.info("%d windows: a pass over all takes %d steps, an epoch has %d", *counts)
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
     unlabelled = make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
     return TrainingSetup(
