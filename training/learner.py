@@ -14,8 +14,10 @@ from napari_medseg.networks.lora import apply_lora, merge_lora
 from napari_medseg.networks.model_files import load_weights_strictly
 from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
+from training.data.unlabelled import TwoViews
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.losses.composite import CompositeLoss, build_loss
+from training.losses.consistency import make_lesson
 from training.optimisers import build_optimiser
 from training.recipe import Recipe
 
@@ -98,6 +100,7 @@ class Learner:
         rate_factor: float,
         n_replayed: int = 0,
         progress: float = 0.0,
+        views: TwoViews | None = None,
     ) -> float | None:
         """Train on one batch.
 
@@ -113,6 +116,8 @@ class Learner:
             Number of patches at the start of the batch that are replayed older data, for distillation from the parent.
         progress
             Completed share of the stage, in [0, 1], for the schedules of loss weights.
+        views
+            Two views of unlabelled patches (m, c, h, w), for consistency training.
 
         Returns
         -------
@@ -123,13 +128,20 @@ class Learner:
         self._set_train_mode()
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate_factor
-        self.n_parts = min(self.n_parts, self._count_most_parts(len(batch[0])))
+        n_labelled = len(batch[0])
+        self.n_parts = min(self.n_parts, self._count_most_parts(n_labelled))
         measured = [buffer.clone() for buffer in self.network.buffers()]
         images = batch[0].to(self.device, memory_format=choose_memory_format(self.device))
         images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
+        taught = None if views is None else make_lesson(self.average, views, self.recipe, step, self.n_parts)
+        if taught is not None:
+            images = torch.cat([images, taught.images])
 
-        def loss_of(logits: Tensor) -> Tensor:
+        def loss_of(said: Tensor) -> Tensor:
+            logits = said[:n_labelled]
             loss: Tensor = self.loss(logits, truth, progress)
+            if taught is not None:
+                loss = loss + taught.compute_loss(said[n_labelled:], progress)
             if self.recipe.fine_tuning.distillation and n_replayed:
                 distance = self._compute_distillation_loss(images[:n_replayed], logits[:n_replayed])
                 loss = loss + self.recipe.fine_tuning.distillation * distance

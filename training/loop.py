@@ -19,8 +19,9 @@ def train(control: RunControl) -> Iterator[Event]:
         with prefetch_batches(setup.sample_batch, learner.device) as get_batch:
             for _ in control.epochs():
                 for step in control.steps():
-                    patches = get_batch(step.number).make_patches()
-                    loss = learner.step(patches, step.number, step.rate_factor, n_replayed, step.stage_progress)
+                    batch = get_batch(step.number)
+                    patches, views = batch.make_patches(), batch.make_views()
+                    loss = learner.step(patches, step.number, step.rate_factor, n_replayed, step.stage_progress, views)
                     control.record_loss(loss)
                     yield from control.take_notices()
                 yield from control.take_notices()

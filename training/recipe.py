@@ -39,6 +39,20 @@ class PasteSettings(_Settings):
     )
 
 
+class UnlabelledSettings(_Settings):
+    """How a run learns from images without labels, if it has any; see `training.losses.consistency`."""
+
+    batch_size: int = Field(4, ge=1, description="unlabelled patches per step, beside data.batch_size")
+    weight: float = Field(1.0, gt=0, description="weight of their loss, after the ramp")
+    ramp: float = Field(0.3, ge=0, le=1, description="share of the run in which this weight rises from 0")
+    threshold: float = Field(
+        0.95, gt=0, lt=1, description="probability that a class needs to become the label of a pixel"
+    )
+    strength: float = Field(1.0, gt=0, description="of the strong view, as augmentation.strength")
+    cutmix_share: float = Field(0.5, ge=0, le=1, description="share of strong views with a part of another one")
+    max_images: int = Field(500, ge=1, description="images that are kept in memory, evenly chosen")
+
+
 class DataSettings(_Settings):
     """How batches are sampled from the images."""
 
@@ -57,6 +71,7 @@ class DataSettings(_Settings):
         (), description="steps of training.data.label_transforms; not applied to the hold-out"
     )
     paste: PasteSettings = PasteSettings()
+    unlabelled: UnlabelledSettings = UnlabelledSettings()
 
 
 class AugmentationSettings(_Settings):
@@ -134,7 +149,7 @@ class RunSettings(_Settings):
 
 STAGE_RUN_SETTINGS = ("precision", "checkpoint_every_s", "checkpoint_every_steps")
 RUN_LEVEL_SETTINGS = frozenset(
-    [("stages",), ("schedule", "keep"), ("data", "label_steps")]
+    [("stages",), ("schedule", "keep"), ("data", "label_steps"), ("data", "unlabelled")]
     + [("run", field) for field in RunSettings.model_fields if field not in STAGE_RUN_SETTINGS]
 )
 """Settings that a stage cannot change."""

@@ -34,6 +34,7 @@ FLAT_KEYS: dict[str, SettingPath] = {
     "foreground_share": ("data", "foreground_share"),
     "label_steps": ("data", "label_steps"),
     "paste": ("data", "paste"),
+    "unlabelled": ("data", "unlabelled"),
     "augmentation": ("augmentation", "preset"),
     "replay_augmentation": ("augmentation", "replay_preset"),
     "augmentation_strength": ("augmentation", "strength"),

@@ -18,7 +18,6 @@ from napari_medseg.inference.device import choose_device
 from napari_medseg.inference.predictor import load_roi_predictor
 from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
-from training.augmentation.patch_batch import PatchBatch
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
 from training.data.class_sampling import compute_inverse_frequency_weights
@@ -26,6 +25,7 @@ from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
 from training.data.label_sets import unmark_certain
 from training.data.sample_reader import SampleReader, find_largest_label
+from training.data.unlabelled import StepData, UnlabelledSampler, check_unlabelled, make_unlabelled_sampler
 from training.distributed import RANK_SEED_STRIDE, RankContext
 from training.learner import Learner
 from training.losses.composite import build_loss
@@ -48,6 +48,7 @@ class SnapshotSplit:
     validate: tuple[SnapshotItem, ...]
     hold_out: tuple[SnapshotItem, ...]
     notice: str = ""
+    unlabelled: tuple[SnapshotItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class TrainingSetup:
     stage: Stage
     rank_context: RankContext
     notices: tuple[str, ...] = ()
+    unlabelled: UnlabelledSampler | None = None
 
-    def sample_batch(self, step: int) -> PatchBatch:
-        """Draw the batch of a step, counted over the whole run, and move it to the training device."""
-        return self.batches.sample_batch(step).to(self.learner.device)
+    def sample_batch(self, step: int) -> StepData:
+        """Draw the data of a step, counted over the whole run, and move it to the training device."""
+        unlabelled = None if self.unlabelled is None else self.unlabelled.sample_batch(step)
+        return StepData(self.batches.sample_batch(step), unlabelled).to(self.learner.device)
 
     def make_stage_setup(self, number: int, weights: Mapping[str, Tensor] | None = None) -> "TrainingSetup":
         """Return the setup of one stage, with a new learner that starts from `weights`, or from the parent."""
@@ -90,7 +93,8 @@ class TrainingSetup:
         batches = _adapt_to_rank(
             make_batches(stage.recipe, train, replay, self.base, self.task), stage.recipe, self.rank_context
         )
-        return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches)
+        unlabelled = self.unlabelled and make_unlabelled_sampler(stage.recipe, self.unlabelled.images, batches)
+        return replace(self, recipe=stage.recipe, stage=stage, learner=learner, batches=batches, unlabelled=unlabelled)
 
     @property
     def base_folder(self) -> Path:
@@ -147,22 +151,31 @@ def read_setup(
     def read(items: Sequence[SnapshotItem], n_windows: int = WINDOWS_PER_CT) -> list[LabelledImage]:
         return [reader.read_image(item, n_windows) for item in items]
 
+    check_unlabelled(len(split.unlabelled), recipe)
     train, replay = read(split.train), read(split.replay)
     refuse_nothing_to_learn([*train, *replay])
     validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
     if batches.windows:
-        logger.info(
-            "%d windows: a pass over all takes %d steps, an epoch has %d",
-            len(batches.windows),
-            batches.steps_per_pass,
-            recipe.schedule.steps_per_epoch,
-        )
+        counts = len(batches.windows), batches.steps_per_pass, recipe.schedule.steps_per_epoch
+        logger.info("%d windows: a pass over all takes %d steps, an epoch has %d", *counts)
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
-    clock, stage = TimeBudget(started, recipe.run.budget_s), make_stages(recipe)[0]
-    planes, told = tuple(validation), tuple(reader.notices)
+    unlabelled = make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
     return TrainingSetup(
-        run_dir, recipe, snapshot, split, task, base, learner, batches, planes, clock, stage, rank_context, told
+        run_dir,
+        recipe,
+        snapshot,
+        split,
+        task,
+        base,
+        learner,
+        batches,
+        tuple(validation),
+        TimeBudget(started, recipe.run.budget_s),
+        make_stages(recipe)[0],
+        rank_context,
+        tuple(reader.notices),
+        unlabelled,
     )
 
 
@@ -204,7 +217,8 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
             f"{len(groups)} corrected patients are too few for a separate validation set: the validation Dice is "
             "computed on the training images without augmentation, and is therefore too optimistic."
         )
-    return SnapshotSplit(tuple(train), replay, tuple(validate), hold_out, notice)
+    unlabelled = tuple(snapshot.filter_by_role(Role.UNLABELLED))
+    return SnapshotSplit(tuple(train), replay, tuple(validate), hold_out, notice, unlabelled)
 
 
 def choose_planes(images: Sequence[LabelledImage], at_most: int) -> list[LabelledPlane]:

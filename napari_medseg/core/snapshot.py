@@ -25,12 +25,16 @@ IGNORE_INDEX = 255
 
 
 class Role(StrEnum):
-    """Role of an item. `HOLD_OUT` items compare the new version with the old one and are never trained on."""
+    """Role of an item. `HOLD_OUT` items compare the new version with the old one and are never trained on.
+
+    `UNLABELLED` images have no labels: the network learns to say the same of two views of them.
+    """
 
     TRAIN = "train"
     VALIDATE = "validate"
     REPLAY = "replay"
     HOLD_OUT = "hold_out"
+    UNLABELLED = "unlabelled"
 
 
 class Box(BaseModel):
@@ -51,8 +55,9 @@ class Box(BaseModel):
 
 
 class SnapshotItem(BaseModel):
-    """One labelled image. Paths are absolute, or relative to the folder of the snapshot file, with slashes.
+    """One image with its labels. Paths are absolute, or relative to the folder of the snapshot file, with slashes.
 
+    `labels` is empty for the role `UNLABELLED`, and only for it. `image_sha256` is the hash of the image, if known.
     `edited_planes` are the planes of a volume that a person changed, if known: the trainer samples them more often.
     `weight` is the relative sampling frequency of the image; the default is 1. `field_labels` are the labels of the
     region of interest (ROI) that the image is cropped to, if the model has one. If only a part was reviewed, the review
@@ -82,11 +87,18 @@ class SnapshotItem(BaseModel):
     label_sets: dict[int, tuple[int, ...]] = {}
     certain_mask: str = ""
     certain_sha256: str = ""
+    image_sha256: str = ""
 
     @field_validator("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     @classmethod
     def _can_be_read_elsewhere(cls, path: str) -> str:
         return use_slashes(path)
+
+    @model_validator(mode="after")
+    def _has_no_labels_if_unlabelled(self) -> Self:
+        if self.labels and self.role is Role.UNLABELLED:
+            raise ValueError(f"{self.name} has labels and the role {Role.UNLABELLED.value!r}; remove one of them")
+        return self
 
     @property
     def is_partial(self) -> bool:
@@ -121,6 +133,8 @@ class Snapshot(BaseModel):
                 digest.update(str(sorted(item.label_sets.items())).encode())
             if item.certain_mask:
                 digest.update(item.certain_sha256.encode())
+            if item.image_sha256:
+                digest.update(item.image_sha256.encode())
         return digest.hexdigest()
 
     def filter_by_role(self, *roles: Role) -> list[SnapshotItem]:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from napari_medseg.core import model_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import (
     DOMAIN_FILE,
+    WORST_CASE_FILE,
     Architecture,
+    DomainCheck,
     ModelCard,
     Preprocessing,
     RegionOfInterest,
@@ -98,11 +101,35 @@ def test_an_own_version_hides_a_bundled_one_of_its_number_and_says_so(
     assert registry.add(bundled).id == "lungs-unet@3"
 
 
-def test_the_statistics_of_the_training_images_go_with_a_version(registry: ModelRegistry, tmp_path: Path) -> None:
+def test_the_statistics_of_the_training_images_go_with_a_version(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(model_card, "sync_file", lambda path: synced.append(path.name))
     candidate = make_version(tmp_path / "run", weights=b"better")
+    (candidate / WORST_CASE_FILE).write_bytes(b"figure")
     (candidate / DOMAIN_FILE).write_bytes(b"statistics")
     added = registry.add(candidate)
-    assert (registry.get_folder(added.id) / DOMAIN_FILE).read_bytes() == b"statistics"
+    folder = registry.get_folder(added.id)
+    assert (folder / DOMAIN_FILE).read_bytes() == b"statistics"
+    assert {path.name for path in folder.iterdir()} <= {*synced}, "all of a version is on the disk before it is named"
+
+
+@pytest.mark.parametrize(("statistics", "problem"), [(b"other", "do not match the card"), (None, "are missing")])
+def test_statistics_that_are_not_the_cards_are_refused(
+    registry: ModelRegistry, tmp_path: Path, statistics: bytes | None, problem: str
+) -> None:
+    candidate = make_version(tmp_path / "run", weights=b"better")
+    card = read_card(candidate / "card.json")
+    check = DomainCheck(statistics_sha256=hashlib.sha256(b"statistics").hexdigest())
+    write_card(card.model_copy(update={"domain": check}), candidate / "card.json")
+    if statistics is not None:
+        (candidate / DOMAIN_FILE).write_bytes(statistics)
+    with pytest.raises(MedSegError, match=f"statistics of the training images of lungs-unet@1 .* {problem}"):
+        registry.add(candidate)
+    assert [one.id for one in registry.list_versions("lungs")] == ["lungs-unet@1"]
+    (candidate / DOMAIN_FILE).write_bytes(b"statistics")
+    assert registry.add(candidate).id == "lungs-unet@2"
 
 
 def test_promote_and_roll_back_walk_through_history(registry: ModelRegistry, tmp_path: Path) -> None:

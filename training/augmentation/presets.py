@@ -43,6 +43,9 @@ class Augmentation:
         Share of patches flipped upside down. Label values stay the same, because right and left are not exchanged.
     elastic_px
         Maximum standard deviation of smooth random displacements, in pixels of the patch (Simard et al., ICDAR 2003).
+    lens
+        Maximum shift of the corners of a patch by the distortion of a lens (barrel or pincushion), relative to half its
+        diagonal. It grows with the cube of the distance from the centre (Brown, 1966).
     window
         Maximum shift of either end of the grey range, relative to the range: another CT window.
     equalise_share, clahe_share, smooth_share
@@ -73,6 +76,7 @@ class Augmentation:
     intensity_share: float = 0.5
     flip_share: float = 0.0
     elastic_px: float = 0.0
+    lens: float = 0.0
     window: float = 0.0
     equalise_share: float = 0.0
     clahe_share: float = 0.0
@@ -92,7 +96,7 @@ _FACTORS = frozenset({"scale", "contrast", "gamma"})
 
 _CAPPED_AT_HALF = frozenset({"mirror_share", "flip_share"})
 
-_CEILINGS = {"stretch": 0.9, "tint": 0.9, "stain": 0.9, "window": 0.45}
+_CEILINGS = {"stretch": 0.9, "tint": 0.9, "stain": 0.9, "window": 0.45, "lens": 0.3}
 """Maximum values; larger ones would make sides, colours or the grey range vanish."""
 
 _STRONG = Augmentation(
@@ -189,6 +193,10 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "lesions_rich": replace(_LESIONS, elastic_px=4.0, window=0.1, clahe_share=0.1, smooth_share=0.1, cutmix_share=0.3),
     "histology": _HISTOLOGY,
     "endoscopy": _ENDOSCOPY,
+    # Cameras of other operating rooms: colours of light and white balance, wide-angle lenses, blur; CutMix.
+    "endoscopy_rich": replace(
+        _ENDOSCOPY, tint=0.45, saturation=(0.6, 1.0), blur_px=3.0, lens=0.12, clahe_share=0.1, cutmix_share=0.25
+    ),
     # Few replayed slices represent all earlier training images: whole bodies and images cropped to the lungs.
     "replay": replace(_STRONG, zoom_to_labels_share=0.5),
     "gentle": Augmentation(

@@ -74,7 +74,7 @@ class Augmenter:
         settings = self.settings
         mirrored = bool(rng.random() < settings.mirror_share)
         to_plane, scale = self._sample_placement(labels, mirrored, centre, rng)
-        bend = self._sample_displacement(scale, rng)
+        bend = self._sample_displacement(scale, rng) + self._sample_lens(to_plane, rng)
         repeats_border = bool(rng.random() < settings.border_share)
         changes = sample_transforms(settings, rng, len(plane))
         columns, rows = (
@@ -134,6 +134,22 @@ class Augmenter:
             return np.zeros((2, ELASTIC_CELLS, ELASTIC_CELLS), np.float32)
         coarse = rng.standard_normal((2, ELASTIC_CELLS, ELASTIC_CELLS), dtype=np.float32)
         return coarse * np.float32(rng.uniform(0, self.settings.elastic_px) / scale)
+
+    def _sample_lens(self, to_plane: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32] | float:
+        """Sample the displacements of a lens, as `_sample_displacement`; 0 without lenses.
+
+        Parameters
+        ----------
+        to_plane
+            (2, 3) from (x, y, 1) in the patch to (x, y) in pixels of the plane.
+        """
+        if not self.settings.lens:
+            return 0.0
+        along = np.linspace(-1, 1, ELASTIC_CELLS)
+        places = np.stack(np.meshgrid(along, along))
+        grown = rng.uniform(-self.settings.lens, self.settings.lens) * (places**2).sum(axis=0) / 2 * places
+        bend: NDArray[np.float32] = np.einsum("ij,jyx->iyx", to_plane[:, :2], grown).astype(np.float32)
+        return bend
 
 
 def _compute_source_slice(row: NDArray[np.float64], bend_px: float, length: int) -> slice:

@@ -149,7 +149,7 @@ class BatchSampler:
 
     def _sample_pasted_patch(self, rng: np.random.Generator) -> PatchSpec:
         """Draw a plane and another one that its labelled region is pasted onto; if they do not fit, use the plane."""
-        guest, host = (_sample_plane(pool, rng) for pool in self._paste_pools)
+        guest, host = (sample_plane(pool, rng) for pool in self._paste_pools)
         own = _remove_padding(guest, rng)
         pasted = paste_region(own, _remove_padding(host, rng), self.paste) or own
         return self.augmenter.sample_patch(pasted.pixels, pasted.labels, rng)
@@ -192,13 +192,14 @@ class BatchSampler:
 
 def _sample_patch(pool: Sequence[LabelledImage], augmenter: Augmenter, rng: np.random.Generator) -> PatchSpec:
     """Draw a patch at a random place; in a partly reviewed plane, with a reviewed pixel as its centre."""
-    plane = _sample_plane(pool, rng)
+    plane = sample_plane(pool, rng)
     looked_at = plane.labels != IGNORE_INDEX
     centre = None if looked_at.all() else choose_random_pixel(looked_at, rng)
     return augmenter.sample_patch(plane.choose_view(rng), plane.labels, rng, centre)
 
 
-def _sample_plane(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledPlane:
+def sample_plane(pool: Sequence[LabelledImage], rng: np.random.Generator) -> LabelledPlane:
+    """Draw an image by weight, then one of its planes."""
     image = _sample_image(pool, rng)
     return image.planes[int(rng.integers(len(image.planes)))]
 

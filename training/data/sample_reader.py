@@ -18,7 +18,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
-from napari_medseg.core.snapshot import IGNORE_INDEX, SnapshotItem
+from napari_medseg.core.snapshot import IGNORE_INDEX, Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.preprocess import prepare, prepare_labels
@@ -158,11 +158,16 @@ def read_certain_mask(item: SnapshotItem, root: Path, image_shape: tuple[int, ..
 def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArray[np.integer], NDArray[np.bool_]]:
     """Read the image and the labels of a snapshot's item, and the mask of pixels to ignore (shape of the labels).
 
+    The labels of an unlabelled image are 0; nothing is learnt from them.
+
     Raises
     ------
     MedSegError
         If a file is missing or damaged, the grids differ, or the labels changed after the snapshot.
     """
+    if item.role is Role.UNLABELLED:
+        image = formats.read(root / item.image)
+        return image, np.zeros(image.spatial_shape, np.uint8), np.zeros(image.spatial_shape, bool)
     labels_path = root / item.labels
     check_labels_file(item.name, labels_path, item.labels_sha256)
     image = formats.read(root / item.image)

@@ -60,6 +60,8 @@ def collect_environment(setup: TrainingSetup) -> dict[str, Any]:
 def describe_split(split: SnapshotSplit) -> dict[str, list[dict[str, str]]]:
     """Return name, group and source of the snapshot's items for each part of the split."""
     parts = {"train": split.train, "replay": split.replay, "validate": split.validate, "hold_out": split.hold_out}
+    if split.unlabelled:
+        parts["unlabelled"] = split.unlabelled
     return {
         part: [{"name": item.name, "group": item.group, "source": item.source} for item in items]
         for part, items in parts.items()

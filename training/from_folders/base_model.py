@@ -29,6 +29,7 @@ from training.evaluation.model_evaluation import ensure_hold_out_evaluation
 from training.evaluation.run_cost import write_cost
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.from_folders.group_split import check_content
+from training.from_folders.unlabelled_images import keep_unlabelled_apart, make_unlabelled_items
 from training.recipe import update_recipe, write_recipe
 from training.run_folder import LABELS_FOLDER, RECIPE_FILE, SNAPSHOT_FILE, START_FOLDER
 from training.start_builder import build_start_version
@@ -68,12 +69,15 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
     items = tuple(item for source in base.sources for item in _make_items(source, data, run_dir))
     snapshot = Snapshot(task=base.card.task, items=items, own_task=base.card.own_task)
     snapshot.check_split()
+    snapshot, notices = keep_unlabelled_apart(snapshot, run_dir, base.recipe.data.unlabelled.max_images)
+    for notice in notices:
+        logger.warning("%s", notice)
     write_snapshot(snapshot, run_dir / SNAPSHOT_FILE)
     write_evaluation_request(_make_evaluation_request(base), run_dir)
     roi_folder = ModelRegistry(BUNDLED_MODELS, BUNDLED_MODELS).find_roi_folder(base.card)
     changes = {"base": START_FOLDER, "roi_model": "" if roi_folder is None else str(roi_folder)}
     write_recipe(update_recipe(base.recipe, {"run": changes}), run_dir / RECIPE_FILE)
-    logger.info("%d images in %s", len(items), run_dir)
+    logger.info("%d images in %s", len(snapshot.items), run_dir)
     return card
 
 
@@ -111,6 +115,9 @@ def _make_evaluation_request(base: ModelRecipe) -> EvaluationRequest:
 
 
 def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[SnapshotItem]:
+    if source.unlabelled:
+        yield from make_unlabelled_items(source, data)
+        return
     own_labels = run_dir / LABELS_FOLDER / source.name
     images = (data / source.images).resolve()
     if not source.labels:

@@ -4,8 +4,9 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
 from napari_medseg.core.grouping.split import choose_validation_groups
@@ -14,6 +15,9 @@ from napari_medseg.core.model_card import ModelCard, PostprocessingStep
 from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.snapshot import Role
 from training.recipe import Recipe
+
+UNLABELLED_KEYS = frozenset({"name", "images", "only", "group", "index", "group_column", "weight", "unlabelled"})
+"""The keys that an unlabelled source may have."""
 
 
 class FolderSource(BaseModel):
@@ -32,6 +36,7 @@ class FolderSource(BaseModel):
     further steps. `ignored_value` marks unlabelled pixels. `label_sets` names the label values that stand for several
     classes of the network, for example ``{"1": [1, 2]}`` for a lesion of one kind or the other.
     `mask_orientation` and `same_voxels` tell how labels lie that do not say so, see `core.formats.mask_placement`.
+    The images of an `unlabelled` source show anything: the network learns to say the same of two views of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +61,13 @@ class FolderSource(BaseModel):
     label_sets: dict[int, tuple[int, ...]] = {}
     mask_orientation: MaskOrientation | None = None
     same_voxels: bool = False
+    unlabelled: bool = False
+
+    @model_validator(mode="after")
+    def _has_nothing_of_labels_if_unlabelled(self) -> Self:
+        if self.unlabelled and (others := sorted(self.model_fields_set - UNLABELLED_KEYS)):
+            raise ValueError(f"the source {self.name!r} is unlabelled; remove {others}")
+        return self
 
     @property
     def placement(self) -> MaskPlacement:

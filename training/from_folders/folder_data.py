@@ -51,6 +51,8 @@ class FolderData:
         Names of the training images. Empty: all images that are not held out.
     joins_copies
         Whether groups that have an image in common become one group.
+    unlabelled
+        Folders of images without masks, for consistency training.
     """
 
     name: str
@@ -61,6 +63,7 @@ class FolderData:
     hold_out: tuple[str, ...] = ()
     train_on: tuple[str, ...] = ()
     joins_copies: bool = False
+    unlabelled: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

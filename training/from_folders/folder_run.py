@@ -122,6 +122,7 @@ def prepare_model_recipe(
     if nothing := [one.text for one in check_whole_set(data, cases) if one.kind == NOTHING_TO_LEARN]:
         raise MedSegError(f"there is nothing to learn: {nothing[0]}.")
     key = secrets.token_bytes(32) if registry is None else read_or_make_key(registry.user_dir)
+    unlabelled = _make_unlabelled_sources(data, split, key, run_dir)
     split = split.hide_groups(key, data.encoding.task)
     labels = _write_labels(data.encoding, chosen, run_dir / LABELS_FOLDER / data.encoding.task.name)
     learnt = [case for case in chosen if split.group_of[case.name] not in split.hold_out]
@@ -136,11 +137,14 @@ def prepare_model_recipe(
         licence="the user's own data",
     )
     return ModelRecipe(
-        card=start.card.model_copy(update={"training_data": [described]}),
+        card=start.card.model_copy(update={"training_data": [described, *(line for _, line in unlabelled)]}),
         encoder_weights=start.encoder_weights,
         weights_from=start.weights_from,
         labels_by=LABELS_BY,
-        sources=(_make_source(data, chosen, split, labels, _write_groups(split, chosen, run_dir)),),
+        sources=(
+            _make_source(data, chosen, split, labels, _write_groups(split, chosen, run_dir)),
+            *(source for source, _ in unlabelled),
+        ),
         recipe=make_default_recipe(task, data.name, sizes, changes),
     )
 
@@ -185,6 +189,17 @@ def _write_groups(split: GroupSplit, chosen: Sequence[FolderCase], run_dir: Path
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("name", "group"), *((case.name, split.group_of[case.name]) for case in chosen)])
     return path
+
+
+def _make_unlabelled_sources(
+    data: FolderData, split: GroupSplit, key: bytes, run_dir: Path
+) -> list[tuple[FolderSource, DataSource]]:
+    if not data.unlabelled:
+        return []
+    from training.from_folders.unlabelled_images import make_unlabelled_sources
+
+    (run_dir / LABELS_FOLDER).mkdir(parents=True, exist_ok=True)
+    return make_unlabelled_sources(data, split, key, run_dir)
 
 
 def _make_source(

@@ -126,6 +126,7 @@ def check_content(snapshot: Snapshot, run_dir: Path) -> list[str]:
     images = [
         GroupedImage(item.name, item.role.value, compute_fingerprint(formats.read(run_dir / item.image)))
         for item in snapshot.items
+        if item.role is not Role.UNLABELLED
     ]
     copies = find_copies(images, [Role.HOLD_OUT.value])
     refuse_copies([one for one in copies if one.is_copy])

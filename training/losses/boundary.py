@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor
 
-from training.losses.label_sets import resolve_sets
+from training.losses.label_sets import make_certainty_weights, resolve_sets
 from training.losses.masking import fill_ignored, make_valid_mask, one_hot
 
 MAX_GAP_SIGMAS = 4.0
@@ -56,7 +56,7 @@ def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
     negative loss, a trainable weight would diverge. Parameters as in `training.losses.losses.cross_entropy`.
     """
     true = one_hot(fill_ignored(resolve_sets(logits, target)), logits.shape[1])[:, 1:]
-    counted = make_valid_mask(target)
+    counted = make_valid_mask(target) * make_certainty_weights(target, logits.shape[1])
     off = torch.softmax(logits.float(), dim=1)[:, 1:] - true
     total = (off * compute_signed_distances(true) * counted[:, None]).sum()
     return total / (counted.sum().clamp(min=1.0) * true.shape[1])

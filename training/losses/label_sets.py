@@ -14,7 +14,7 @@ from training.data.label_sets import FIRST_SET_CODE, MAX_CLASSES, list_members
 from training.losses.masking import make_valid_mask, one_hot
 
 CERTAIN_WEIGHT = 3.0
-"""Weight of a pixel that a person painted or called right, in losses that average over pixels. A pixel that was only
+"""Weight of a pixel that a person painted or called right, in sums over pixels and in areas. A pixel that was only
 accepted with the rest of the image counts as 1."""
 
 
@@ -38,6 +38,11 @@ def make_certainty_weights(target: Tensor, n_classes: int) -> Tensor:
     bits = (target - FIRST_SET_CODE).clamp(min=0)
     is_certain = (bits > 0) & ((bits & (bits - 1)) == 0) & (n_classes <= MAX_CLASSES)
     return 1.0 + (CERTAIN_WEIGHT - 1.0) * is_certain.float()
+
+
+def has_certain_pixels(target: Tensor, n_classes: int) -> bool:
+    """Whether a person set some pixels of a target (n, h, w)."""
+    return any(len(list_members(code)) == 1 for code in find_set_codes(target, n_classes))
 
 
 def pixelwise_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Loss functions. One line in `LOSSES` adds a loss; a recipe names it, alone or in a sum.
 
 All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels
-with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Losses with
+with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Pixels that a person set
+have `CERTAIN_WEIGHT` in sums over pixels, in overlaps and areas too, but not in the Hausdorff losses. Losses with
 `class_weights` average over pixels, weighted by the true class. The others compute each class separately, so that a
 small class counts as much as a large one. A pixel may be labelled with several classes, see `training.data.label_sets`.
 """
@@ -20,6 +21,7 @@ from training.data.label_sets import MAX_CLASSES
 from training.losses.boundary import boundary_loss, compute_gap_weights, hausdorff_loss, log_hausdorff_loss
 from training.losses.label_sets import (
     find_set_codes,
+    has_certain_pixels,
     make_certainty_weights,
     make_members_mask,
     make_overlap_maps,
@@ -118,7 +120,7 @@ def boundary_weighted_cross_entropy(
         First class of the insides of objects, if classes are depth levels (2 for cards with instances). 0: each
         connected component of a label is an object.
     """
-    counted = make_valid_mask(target)
+    counted = _compute_pixel_weights(target, None)
     gaps = compute_gap_weights(resolve_sets(logits, target), sigma_px, int(core_class))
     weights = _compute_pixel_weights(target, class_weights) + strength * gaps * counted
     return (pixelwise_cross_entropy(logits, target) * weights).sum() / counted.sum().clamp(min=1.0)
@@ -198,15 +200,30 @@ def _compute_weighted_mean(costs: Tensor, target: Tensor, class_weights: Tensor 
 
 
 def _compute_overlap_loss(logits: Tensor, target: Tensor, jaccard: bool) -> Tensor:
-    """Return MONAI's Dice or Jaccard loss; the smoothing of the Jaccard is doubled, as MONAI doubles the overlap."""
+    """Return MONAI's Dice or Jaccard loss; the smoothing of the Jaccard is doubled, as MONAI doubles the overlap.
+
+    MONAI has no weights of pixels, so with certain pixels the same formula is computed here.
+    """
     smoothing = 2.0 * SMOOTHING_PX if jaccard else SMOOTHING_PX
+    if has_certain_pixels(target, logits.shape[1]):
+        overlap, likely, true = _compute_areas(logits, target)
+        both = 2.0 * (likely + true - overlap) if jaccard else likely + true
+        return (1.0 - (2.0 * overlap + smoothing) / (both + smoothing)).mean()
     loss = DiceLoss(jaccard=jaccard, smooth_nr=smoothing, smooth_dr=smoothing, batch=True)
     value: Tensor = loss(*make_overlap_maps(logits, target))
     return value
 
 
 def _compute_areas(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return overlap, predicted and true area of each class and set over the batch, in pixels, (n,)."""
+    """Return overlap, predicted and true area of each class and set over the batch, in pixels, (n,).
+
+    A pixel that a person set counts as `CERTAIN_WEIGHT` pixels.
+    """
     likely, true = make_overlap_maps(logits, target)
+    if has_certain_pixels(target, logits.shape[1]):
+        weights = make_certainty_weights(target, logits.shape[1])[:, None]
+        likely, weighted = likely * weights, true * weights
+    else:
+        weighted = true
     over = (0, 2, 3)
-    return (likely * true).sum(over), likely.sum(over), true.sum(over)
+    return (likely * true).sum(over), likely.sum(over), weighted.sum(over)

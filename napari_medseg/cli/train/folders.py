@@ -79,6 +79,15 @@ InstancesOption = Annotated[
     bool,
     typer.Option("--instances", help="Each object has its own mask value, as with nuclei.", rich_help_panel=MASKS),
 ]
+UnlabelledOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="DIR",
+        help="Folder of more images of the same kind without masks, to learn from; may be repeated.",
+        show_default=False,
+    ),
+]
 GroupByOption = Annotated[
     str,
     typer.Option(
@@ -138,6 +147,7 @@ def train_on_folders(
     context: typer.Context,
     images: ImagesOption,
     masks: MasksOption,
+    unlabelled: UnlabelledOption = None,
     labels: LabelsOption = "",
     task: TaskOption = "",
     values: ValuesOption = "",
@@ -180,7 +190,8 @@ def train_on_folders(
     catalog = models.read_task_catalog()
     name, made = choose_name_and_task(name, task, labels, (images, masks), catalog, instances=instances)
     encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
-    data = FolderData(name, images, masks, encoding, group_by, tuple(split_words(hold_out)), joins_copies=join_copies)
+    held_out, more = tuple(split_words(hold_out)), tuple(unlabelled or ())
+    data = FolderData(name, images, masks, encoding, group_by, held_out, joins_copies=join_copies, unlabelled=more)
     pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     if check:

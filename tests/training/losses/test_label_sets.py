@@ -74,8 +74,30 @@ def test_pixels_that_a_person_set_have_their_class_in_every_loss(name: str) -> N
     logits, classes = torch.randn(2, 3, 16, 16), torch.randint(0, 3, (2, 16, 16))
     everywhere = torch.from_numpy(mark_certain(classes.numpy(), np.ones(classes.shape, np.bool_), 3)).long()
     plain, marked = get_loss(name)(logits, classes), get_loss(name)(logits, everywhere)
-    factor = CERTAIN_WEIGHT if name == "boundary_weighted" else 1.0  # a mean of equal weights is the same mean
-    assert float(plain) * 0.99 <= float(marked) <= float(plain) * factor * 1.01
+    assert float(marked) == pytest.approx(float(plain), rel=0.01)  # a mean of equal weights is the same mean
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"hausdorff", "log_hausdorff"}))
+def test_a_mistake_in_pixels_that_a_person_set_costs_more(name: str) -> None:
+    classes = torch.zeros(1, 24, 24, dtype=torch.long)
+    classes[:, 6:18, 6:18] = 1
+    wrong_above = torch.where(torch.arange(24)[:, None] < 12, 0, classes)  # misses the upper half of the square
+    logits = functional.one_hot(wrong_above, 3).movedim(-1, 1) * 4.0
+    upper = (torch.arange(24)[:, None] < 12).expand(1, 24, 24)
+    marked = [torch.from_numpy(mark_certain(classes.numpy(), part.numpy(), 3)).long() for part in (upper, ~upper)]
+    of_wrong, of_right = (float(get_loss(name)(logits, target)) for target in marked)
+    assert of_wrong > float(get_loss(name)(logits, classes)) > of_right
+
+
+def test_the_weighted_dice_is_that_of_an_image_where_certain_pixels_are_repeated() -> None:
+    torch.manual_seed(0)
+    logits, classes = torch.randn(1, 3, 1, 40), torch.randint(0, 3, (1, 1, 40))
+    certain = torch.arange(40).reshape(1, 1, 40) < 10
+    marked = torch.from_numpy(mark_certain(classes.numpy(), certain.numpy(), 3)).long()
+    times = torch.where(torch.arange(40) < 10, int(CERTAIN_WEIGHT), 1)
+    repeated = logits.repeat_interleave(times, dim=3), classes.repeat_interleave(times, dim=2)
+    for name in ("dice", "jaccard", "tversky", "cross_entropy"):
+        assert float(get_loss(name)(logits, marked)) == pytest.approx(float(get_loss(name)(*repeated)), rel=1e-5)
 
 
 def test_a_pixel_that_a_person_set_counts_more() -> None:
