@@ -123,7 +123,7 @@ class Dock(QWidget):
         if current is None or current.edit_session is None or not current.is_edited:
             self.worklist.predict()
             return
-        n_edited = f"{current.edit_session.draft.edited_indices.size:,}"
+        n_edited = f"{current.edit_session.draft.edited.n_voxels:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
         self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 

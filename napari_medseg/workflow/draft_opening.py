@@ -85,7 +85,7 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
     if correction is not None and correction.review_id < start.review.id and not draft.has_records:
         # The journal decides, not the row of the review: an opening that was interrupted is done again.
         draft.carry_over(_read_paintable_labels(start, correction))
-    elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
+    elif newest is not None and newest != start.first and not draft.edited.n_voxels and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)
     return draft
 

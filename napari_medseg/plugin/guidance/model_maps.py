@@ -155,7 +155,7 @@ class ModelMaps(QObject):
         self.why_not = ""
         self._editor.set_model_maps(cast("NDArray[Any]", loaded.stored), loaded.uncertainty)
         self.places, self.uncertainty = loaded.places, loaded.uncertainty
-        self.places.mark_edited(session.draft.edited_indices)
+        self.places.mark_edited(session.draft.edited)
         self.changed.emit()
 
     def _on_unreadable(self, worker: Worker, case: Case, prediction: Prediction, error: MedSegError) -> None:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.strokes import PreparedStroke
 from napari_medseg.core.records import ImportedMask, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers import labels_tools
@@ -41,6 +44,16 @@ if TYPE_CHECKING:
 class _FoundValues:
     counts: dict[int, int]
     names: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Replacement:
+    """What makes a mask the draft, computed in a thread from labels of a version of the draft."""
+
+    edit: Edit
+    prepared: PreparedStroke | None
+    source: ImportedMask
+    version: int
 
 
 class OpenCaseMask(QObject):
@@ -166,30 +179,27 @@ class OpenCaseMask(QObject):
         self.differences.clear()
         with show_errors():
             session.recorder.record_external_changes()
-            if np.array_equal(session.draft.labels, read.labels):
-                show_info(f"{path.name} has the same labels as the draft; nothing was changed.")
-                return
-            labels_tools.replace_labels(session.layer, read.labels)
-            session.recorder.record_external_changes()  # one stroke, which Ctrl+Z undoes
-            labels_tools.select_free_object(session.layer, self._get_task())
-            self._record_source(session, path, read)
-        notes = "; ".join((read.meaning, *read.notes))
-        show_info(f"The draft is {path.name} now ({notes}). Ctrl+Z takes it back.")
+            canvas = Canvas(session.draft.labels, self._get_task())
+            work = _prepare_replacement(session, canvas, path, read, session.draft.version)
+            self._work.run(work, partial(self._replace, current, session, path, read), lambda: None)
 
-    def _record_source(self, session: EditSession, path: Path, read: ReadMask) -> None:
-        self._workspace.project.insert(
-            ImportedMask(
-                id=0,
-                case_id=session.draft.case.id,
-                review_id=session.draft.review.id,
-                source_sha256=compute_file_sha256(path),
-                labels_sha256=hash_labels(read.labels),
-                meaning=read.meaning,
-                how=read.how,
-                who=session.draft.review.who,
-                created=now(),
-            )
-        )
+    def _replace(
+        self, current: OpenCase, session: EditSession, path: Path, read: ReadMask, replacement: "_Replacement | None"
+    ) -> None:
+        """Make the labels of the mask those of the draft: one stroke, which Ctrl+Z undoes."""
+        if current is not self._case_controller.current or session is not current.edit_session:
+            return
+        if replacement is None:
+            show_info(f"{path.name} has the same labels as the draft; nothing was changed.")
+        elif replacement.version != session.draft.version:
+            self._use(current, path, read)  # painted on meanwhile
+        else:
+            with show_errors():
+                session.recorder.apply_edit(replacement.edit, replacement.prepared)
+                labels_tools.select_free_object(session.layer, self._get_task())
+                self._workspace.project.insert(replacement.source)
+                notes = "; ".join((read.meaning, *read.notes))
+                show_info(f"The draft is {path.name} now ({notes}). Ctrl+Z takes it back.")
 
     def _stop_prediction(self, current: OpenCase) -> None:
         request = self._prediction_queue.running_request
@@ -238,6 +248,31 @@ def _read_mask(image: Image, path: Path, settings: MaskSettings) -> Generator[Re
             raise
         read = error
     yield read
+
+
+def _prepare_replacement(
+    session: EditSession, canvas: Canvas, path: Path, read: ReadMask, version: int
+) -> Generator[_Replacement | None]:
+    """Yield what makes a mask the draft; `None` if it is that already."""
+    differs = canvas.labels != read.labels
+    if not differs.any():
+        yield None
+        return
+    whole = tuple(slice(0, length) for length in canvas.shape)
+    edit = canvas.make_edit(f"replaced the labels by {path.name}", [Change(whole, differs, read.labels)])
+    review = session.draft.review
+    source = ImportedMask(
+        id=0,
+        case_id=session.draft.case.id,
+        review_id=review.id,
+        source_sha256=compute_file_sha256(path),
+        labels_sha256=hash_labels(read.labels),
+        meaning=read.meaning,
+        how=read.how,
+        who=review.who,
+        created=now(),
+    )
+    yield _Replacement(edit, session.recorder.prepare_edit(edit, version), source, version)
 
 
 def _compare(mine: NDArray[Any], theirs: NDArray[Any], task: Task) -> Generator[LabelComparison]:

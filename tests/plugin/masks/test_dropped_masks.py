@@ -135,7 +135,7 @@ def test_a_comparison_shows_differences_and_dice_and_changes_nothing(
     assert np.array_equal(current.labels_layer.data, phantom_labels())
     assert dock._viewer.layers.selection.active is not layer
     question.press_answer("Take the mask")
-    assert np.array_equal(current.labels_layer.data, meant_labels())
+    qtbot.waitUntil(lambda: np.array_equal(current.labels_layer.data, meant_labels()))
     assert dock.masks.open_case_mask.differences.layer is None
 
 
