@@ -145,7 +145,9 @@ class Dock(QWidget):
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
     def _save_preferences(self, preferences: Preferences) -> None:
-        write_preferences(self._workspace.registry, preferences)
+        now = read_preferences(self._workspace.registry)  # windows and planes can be chosen while the form is open
+        kept = {"display_windows": now.display_windows, "shows_planes": now.shows_planes}
+        write_preferences(self._workspace.registry, preferences.model_copy(update=kept))
         self._apply_preferences(preferences)
         self._workspace.engine.use_device(preferences.device)
         if preferences.read_medical_files:
@@ -242,7 +244,8 @@ class Dock(QWidget):
             show_info(NO_MODEL_TOOLTIP)
             self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
-            self._uncertainty_overlay.show(self.worklist.open_case_model)
+            model = self.worklist.open_case_model
+            self._uncertainty_overlay.show(model, self.guidance.maps.get_uncertainty_by(model))
         else:
             self._overlays.clear()
 

@@ -48,6 +48,10 @@ class DifferencesLayer(QObject):
 
     def show(self, current: OpenCase, comparison: LabelComparison) -> None:
         """Show the differences of the open case; the selected layer and its tool stay."""
+        if (layer := self.layer) is not None and layer.data.shape == comparison.differences.shape:
+            layer.data[...] = comparison.differences
+            layer.refresh(extent=False)
+            return
         self.clear()
         with labels_tools.keep_selected(self._viewer, current.labels_layer):
             self._layer = self._viewer.add_labels(

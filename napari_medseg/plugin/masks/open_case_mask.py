@@ -4,11 +4,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.utils.notifications import show_info
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.atomic_io import compute_file_sha256
@@ -24,11 +22,10 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.drafts.closer import EditSession
-from napari_medseg.plugin.masks.differences_layer import LEGEND, DifferencesLayer
+from napari_medseg.plugin.masks.mask_comparison import MaskComparison
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
-from napari_medseg.workflow.masks.comparison import LabelComparison, compare_labels
 from napari_medseg.workflow.masks.import_masks import hash_labels
 from napari_medseg.workflow.masks.meaning import MaskMeaning, propose_meaning, recall_meaning, remember_meaning
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_mask_of
@@ -85,7 +82,7 @@ class OpenCaseMask(QObject):
         self._prediction_queue = prediction_queue
         self._get_task = get_task
         self._question = question
-        self.differences = DifferencesLayer(viewer, case_controller)
+        self.comparison = MaskComparison(viewer, case_controller, question, get_task, self._use)
         self._asked = ""
         self._work = SingleWork(self)
         case_controller.opened.connect(self._on_opened)
@@ -100,7 +97,7 @@ class OpenCaseMask(QObject):
     def close(self) -> None:
         """Stop reading, and remove the differences."""
         self._work.stop()
-        self.differences.clear()
+        self.comparison.end()
 
     def _on_opened(self) -> None:
         self._work.stop()
@@ -120,7 +117,7 @@ class OpenCaseMask(QObject):
             (
                 "Compare",
                 "Show where labels and mask differ; nothing is changed",
-                partial(self._read, path, self._compare),
+                partial(self._read, path, self.comparison.begin),
             ),
             ("Cancel", "Do nothing with this mask", lambda _meaning: None),
         ]
@@ -130,9 +127,7 @@ class OpenCaseMask(QObject):
         self._asked = self._question.text
 
     def _read(self, path: Path, then: Callable[[OpenCase, Path, ReadMask], None], meaning: MaskMeaning) -> None:
-        """Read the mask with the meaning of an answer, and remember it for the folder."""
-        with show_errors():
-            remember_meaning(self._workspace, self._get_task().name, path.parent, meaning)
+        """Read the mask with the meaning of an answer; it is remembered for the folder if it fits the mask."""
         self._read_with(path, MaskSettings(self._get_task(), meaning), then)
 
     def _read_with(self, path: Path, settings: MaskSettings, then: Callable[[OpenCase, Path, ReadMask], None]) -> None:
@@ -146,6 +141,9 @@ class OpenCaseMask(QObject):
             if isinstance(outcome, MedSegError):
                 self._ask_to_resample(path, settings, then, outcome)
             else:
+                if settings.meaning is not None:
+                    with show_errors():
+                        remember_meaning(self._workspace, settings.task.name, path.parent, settings.meaning)
                 then(current, path, outcome)
 
         self._work.run(_read_mask(current.image, path, settings), read, lambda: None)
@@ -176,7 +174,7 @@ class OpenCaseMask(QObject):
         session = current.edit_session
         if session is None:
             return
-        self.differences.clear()
+        self.comparison.end()
         with show_errors():
             session.recorder.record_external_changes()
             canvas = Canvas(session.draft.labels, self._get_task())
@@ -205,33 +203,6 @@ class OpenCaseMask(QObject):
         request = self._prediction_queue.running_request
         if request is not None and request.case.id == current.case.id:
             self._prediction_queue.cancel()  # its labels would be merged into the mask
-
-    def _compare(self, current: OpenCase, path: Path, read: ReadMask) -> None:
-        layer = current.labels_layer
-        mine = np.zeros(current.image.spatial_shape, np.uint8) if layer is None else np.array(layer.data)
-
-        def show(comparison: LabelComparison) -> None:
-            if current is self._case_controller.current:
-                self.differences.show(current, comparison)
-                self._report(path, read, comparison)
-
-        self._work.run(_compare(mine, read.labels, self._get_task()), show, lambda: None)
-
-    def _report(self, path: Path, read: ReadMask, comparison: LabelComparison) -> None:
-        """Say Dice of each label; it stays until the user takes the mask or ends the comparison."""
-
-        def take() -> None:
-            if (current := self._case_controller.current) is not None:
-                self._use(current, path, read)
-
-        self._question.ask_again(
-            f"{comparison.text}. Your labels against {path.name}. {LEGEND}",
-            [
-                ("End comparison", "Remove the layer of the differences", self.differences.clear),
-                ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
-            ],
-        )
-        self._asked = self._question.text
 
 
 def _find_values(path: Path) -> Generator[_FoundValues]:
@@ -273,7 +244,3 @@ def _prepare_replacement(
         created=now(),
     )
     yield _Replacement(edit, session.recorder.prepare_edit(edit, version), source, version)
-
-
-def _compare(mine: NDArray[Any], theirs: NDArray[Any], task: Task) -> Generator[LabelComparison]:
-    yield compare_labels(mine, theirs, task)
