@@ -108,8 +108,6 @@ def import_masks(
     with open_workspace(project, registry) as ws:
         wanted = find_last_task(ws) if task is None else ws.tasks.get_task(task)
         said = _read_meaning(wanted, values, binarise=binarise, others_background=others_background)
-        if said is not None:
-            remember_meaning(ws, wanted.name, masks, said)
         meaning = said or recall_meaning(ws, wanted.name, masks)
         if meaning is not None:
             console.print(f"Values of the masks: {meaning.describe(wanted)}", highlight=False, markup=False)
@@ -117,6 +115,8 @@ def import_masks(
         found = import_pairs(ws, pairs, settings, accepts=accept, force=force)
         for outcome in track(found, description=wanted.title, total=len(pairs), console=console):
             outcomes.append(outcome)
+            if said is not None and outcome.state != "refused":  # values that fit no mask are a slip
+                remember_meaning(ws, wanted.name, masks, said)
             if outcome.state == "refused":
                 console.print(f"refused: {outcome.name}: {outcome.text}", highlight=False, markup=False, soft_wrap=True)
     if as_json:

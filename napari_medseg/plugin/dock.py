@@ -133,7 +133,7 @@ class Dock(QWidget):
         if current is None or current.edit_session is None or not current.is_edited:
             self.worklist.predict()
             return
-        n_edited = f"{current.edit_session.draft.edited_indices.size:,}"
+        n_edited = f"{current.edit_session.draft.edited.n_voxels:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
         self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 
@@ -157,7 +157,9 @@ class Dock(QWidget):
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
     def _save_preferences(self, preferences: Preferences) -> None:
-        write_preferences(self._workspace.registry, preferences)
+        now = read_preferences(self._workspace.registry)  # windows and planes can be chosen while the form is open
+        kept = {"display_windows": now.display_windows, "shows_planes": now.shows_planes}
+        write_preferences(self._workspace.registry, preferences.model_copy(update=kept))
         self._apply_preferences(preferences)
         self.meter.follow_preferences(preferences)
         self._workspace.engine.use_device(preferences.device)
@@ -264,7 +266,8 @@ class Dock(QWidget):
             show_notice(NO_MODEL_TOOLTIP)
             self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
-            self._uncertainty_overlay.show(self.worklist.open_case_model)
+            model = self.worklist.open_case_model
+            self._uncertainty_overlay.show(model, self.guidance.maps.get_uncertainty_by(model))
         else:
             self._overlays.clear()
 

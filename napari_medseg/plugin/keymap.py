@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from app_model.types import KeyBinding as AppModelKeyBinding
 from app_model.types import KeyCode, KeyMod
+from napari.layers import Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_medseg.core.html_templates import render_html
 from napari_medseg.core.tasks.display_windows import PRESETS
+from napari_medseg.plugin.layers import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -95,9 +97,18 @@ class KeyMap:
         self.keys = tuple(keys)
         for key in self._list_bound():
             viewer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def _on_inserted(self, event: Any) -> None:  # noqa: ANN401 - napari's own event
+        """Bind our keys on our Shapes layer, too: it has an I, R, S, D and T of its own."""
+        layer = event.value
+        if isinstance(layer, Shapes) and METADATA_KEY in layer.metadata:
+            for key in self._list_bound():
+                layer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
 
     def close(self) -> None:
         """Release the keys."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for key in self._list_bound():
             self._viewer.bind_key(key.key, None)
 

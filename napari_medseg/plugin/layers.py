@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.strokes import Spans
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.display_windows import compute_automatic_limits
@@ -250,14 +251,14 @@ def reset_view_if_extent_changed(viewer: "Viewer", before: NDArray[np.float64] |
         viewer.reset_view()
 
 
-def show_voxels(viewer: "Viewer", image_layer: ImageLayer, indices: NDArray[np.int64]) -> None:
-    """Show a slice of a volume that contains the voxels with these flat indices, unless one is already shown."""
-    if image_layer.ndim < len("ZYX") or not indices.size:
+def show_voxels(viewer: "Viewer", image_layer: ImageLayer, voxels: Spans) -> None:
+    """Show a slice of a volume that contains some of these voxels, unless one is already shown."""
+    if image_layer.ndim < len("ZYX") or not voxels.start.size:
         return
-    planes = indices // int(np.prod(image_layer.data.shape[1:3]))
+    planes = voxels.list_planes(int(np.prod(image_layer.data.shape[1:3])))
     here = image_layer.world_to_data(viewer.dims.point[-image_layer.ndim :])[0]
     if round(float(here)) not in planes:
-        _show_slice(viewer, image_layer, int(np.median(planes)))
+        _show_slice(viewer, image_layer, planes[len(planes) // 2])
 
 
 def get_spatial_arguments(beside: ImageLayer) -> dict[str, Any]:

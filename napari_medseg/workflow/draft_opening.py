@@ -92,7 +92,7 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
         draft.carry_over(_read_paintable_labels(start, correction))
     elif correction is not None and start.was_compared and not draft.n_paint_strokes:
         _follow_chosen_reading(draft, _read_paintable_labels(start, correction))
-    elif newest is not None and newest != start.first and not draft.edited_indices.size and newest.model != draft.model:
+    elif newest is not None and newest != start.first and not draft.edited.n_voxels and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)
     return draft
 

@@ -14,10 +14,19 @@ from napari_medseg.core.project.review_region import (
     read_draft_region,
     write_draft_region,
 )
-from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
+from napari_medseg.core.project.strokes import (
+    MAX_SPARSENESS,
+    PreparedStroke,
+    Spans,
+    Stroke,
+    StrokeKind,
+    find_edited_spans,
+    have_values,
+    write_values,
+)
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review
-from napari_medseg.workflow.merge_labels import have_equal_labels
+from napari_medseg.workflow.merge_labels import count_differences, have_equal_labels
 
 if TYPE_CHECKING:  # the tools need SciPy, a draft does not
     from napari_medseg.core.editing.edit import Edit
@@ -49,18 +58,18 @@ class Draft:
         self._journal = journal
         self._start_model = model
         self._n_changed = 0
-        self._edited: NDArray[np.int64] | None = None
+        self._edited: Spans | None = None
+        self.version = 0
         self._initial_review_region = WHOLE_IMAGE
         self._review_region = read_draft_region(get_draft_region_path(journal.path))
         for stroke in (*journal.applied_strokes, *journal.undone_strokes):
-            if self._lies_outside(stroke):
+            if stroke.lies_outside(self.labels.size):
                 raise MedSegError(
                     f"{journal.path} holds a stroke outside of {case.name}. It is damaged, or is of another image. "
                     "Move it away; the prediction is not affected."
                 )
         for place, stroke in enumerate(journal.applied_strokes):
-            before = self.labels.reshape(-1)[stroke.indices]  # not `old`: a stroke before it may be lost
-            self._apply_stroke(stroke, before, stroke.new, journal.applied_strokes[:place])
+            self._apply_stroke(stroke, "new", journal.applied_strokes[:place], is_read=True)
 
     @property
     def model(self) -> str:
@@ -95,16 +104,21 @@ class Draft:
         return self._predicted
 
     @property
-    def edited_indices(self) -> NDArray[np.int64]:
-        """Flat C-order indices of the voxels edited since the last reset: sorted, unique, int64, shape (n,)."""
+    def edited(self) -> Spans:
+        """The voxels edited since the last reset."""
         if self._edited is None:
-            self._edited = find_edited_voxels(self._journal.applied_strokes)
+            self._edited = find_edited_spans(self._journal.applied_strokes)
         return self._edited
+
+    @property
+    def edited_indices(self) -> NDArray[np.int64]:
+        """Flat C-order indices of the edited voxels: sorted, unique, int64, shape (n,). Large for a whole organ."""
+        return self.edited.expand()
 
     @property
     def edited_planes(self) -> list[int]:
         """Sorted indices of the planes of a volume with edited voxels."""
-        return [int(plane) for plane in np.unique(self.edited_indices // int(np.prod(self.labels.shape[-2:])))]
+        return self.edited.list_planes(int(np.prod(self.labels.shape[-2:])))
 
     @property
     def saved_at(self) -> float | None:
@@ -159,40 +173,57 @@ class Draft:
         if stroke.voxel_runs.size:
             self._add_stroke(stroke)
 
-    def record_edit(self, edit: "Edit") -> None:
+    def record_edit(self, edit: "Edit", prepared: PreparedStroke | None = None) -> None:
         """Record and apply the edit of a tool as one manual stroke, with the errors of `record`.
 
-        It was made from these labels: an edit with other old values is stale and refused.
+        It was made from these labels: an edit with other old values is stale and refused. `prepared` is what a thread
+        computed for it; it is not used if the labels changed meanwhile.
         """
-        edit.check_is_current(self.labels)
-        self._add_stroke(edit.stroke)
+        if prepared is None or prepared.version != self.version:
+            edit.check_is_current(self.labels)
+            self._add_stroke(edit.stroke)
+            return
+        edited = self.edited
+        self._journal.add(prepared.stroke)
+        self.labels, self._n_changed, self.version = prepared.labels, prepared.n_changed, self.version + 1
+        self._edited = edited.join(prepared.stroke.spans)
+
+    def prepare_edit(self, edit: "Edit", version: int) -> PreparedStroke | None:
+        """Compute in a thread what `record_edit` would take long for; `None` if it is to do that itself.
+
+        `edit` was begun when `Draft.version` was `version`; it changes with the labels.
+        """
+        labels, runs = self.labels.copy(), edit.voxel_runs
+        is_too_large = int(runs["new"].max(initial=0)) > np.iinfo(labels.dtype).max
+        if is_too_large or edit.shape != labels.shape or not have_values(labels.reshape(-1), runs, "old"):
+            return None
+        write_values(labels.reshape(-1), runs, "new")
+        return PreparedStroke(edit.stroke, labels, count_differences(labels, self._predicted), version)
 
     def undo(self) -> Stroke | None:
         """Undo the last stroke in journal and labels; return it, or `None`. Unlimited, also after a restart."""
         stroke = self._journal.undo() if self.can_undo else None
         if stroke is not None:
-            self._apply_stroke(stroke, stroke.new, stroke.old, self._journal.applied_strokes)
+            self._apply_stroke(stroke, "old", self._journal.applied_strokes)
         return stroke
 
     def redo(self) -> Stroke | None:
         """Redo the last undone stroke in journal and labels; return it, or `None`."""
         stroke = self._journal.redo()
         if stroke is not None:
-            self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
+            self._apply_stroke(stroke, "new", self._journal.applied_strokes[:-1])
         return stroke
 
     def reset(self) -> NDArray[Any]:
         """Restore the prediction and clear the edited voxels. This is one stroke, so it can be undone."""
-        if self.edited_indices.size:
+        if self.edited.n_voxels:
             self._record_difference(self._predicted, StrokeKind.RESET)
         return self.labels
 
     def merge(self, labels: NDArray[Any], model: str) -> NDArray[Any]:
         """Merge a new prediction of the same shape; edited voxels keep their value. Can be undone."""
         self._check_shape(labels)
-        before, after = self._predicted.ravel(), labels.ravel()
-        indices = np.flatnonzero(before != after)
-        self._add_stroke(Stroke.from_voxels(StrokeKind.PREDICTION, indices, before[indices], after[indices], model))
+        self._add_stroke(Stroke.from_difference(StrokeKind.PREDICTION, self._predicted, labels, model))
         return self.labels
 
     def carry_over(self, labels: NDArray[Any]) -> None:
@@ -211,43 +242,47 @@ class Draft:
         self._journal.close()
 
     def _record_difference(self, wanted: NDArray[Any], kind: StrokeKind) -> None:
-        before, after = self.labels.ravel(), wanted.ravel()
-        indices = np.flatnonzero(before != after)
-        self._add_stroke(Stroke.from_voxels(kind, indices, before[indices], after[indices]))
+        self._add_stroke(Stroke.from_difference(kind, self.labels, wanted))
 
     def _add_stroke(self, stroke: Stroke) -> None:
-        if self._lies_outside(stroke):
+        if stroke.lies_outside(self.labels.size):
             raise MedSegError(
                 f"a stroke lies outside {self.case.name}. Open the case again; the draft was not changed."
             )
+        edited = self._edited
         self._journal.add(stroke)
-        self._apply_stroke(stroke, stroke.old, stroke.new, self._journal.applied_strokes[:-1])
+        self._apply_stroke(stroke, "new", self._journal.applied_strokes[:-1])
+        if edited is not None and stroke.kind is StrokeKind.PAINT:
+            self._edited = edited.join(stroke.spans)
 
-    def _lies_outside(self, stroke: Stroke) -> bool:
-        """Whether runs of a stroke leave the labels, or name more voxels than there are; needs no memory for them."""
-        runs, size = stroke.voxel_runs, self.labels.size
-        if not runs.size:
-            return False
-        is_beyond = (runs["start"] > size) | (runs["start"] + runs["length"] > size)
-        return bool(is_beyond.any()) or int(runs["length"].sum(dtype=np.uint64)) > size
+    def _apply_stroke(self, stroke: Stroke, column: str, below: Sequence[Stroke], *, is_read: bool = False) -> None:
+        """Write a column of a stroke, ``"new"`` or ``"old"``, count the changed voxels; `below` holds older strokes.
 
-    def _apply_stroke(
-        self, stroke: Stroke, before: NDArray[np.uint32], after: NDArray[np.uint32], below: Sequence[Stroke]
-    ) -> None:
-        """Apply a stroke from `before` to `after`, update the count of changed voxels; `below` holds older strokes."""
-        self._widen(max(int(before.max(initial=0)), int(after.max(initial=0))))
-        indices, labels, predicted = stroke.indices, self.labels.reshape(-1), self._predicted.reshape(-1)
+        One that is read from the file may not find its old values: a stroke before it may be lost.
+        """
+        runs = stroke.voxel_runs
+        self._widen(max(int(runs["old"].max(initial=0)), int(runs["new"].max(initial=0))))
         self._edited = None
+        self.version += 1
+        labels, predicted = self.labels.reshape(-1), self._predicted.reshape(-1)
         if stroke.kind is StrokeKind.PREDICTION:
-            edited = find_edited_voxels(below)
+            edited = find_edited_spans(below)
+            indices, after = stroke.indices, stroke.new if column == "new" else stroke.old
             predicted[indices] = after
-            free = ~np.isin(indices, edited, assume_unique=True)
+            free = ~edited.contain(indices)
             labels[indices[free]] = after[free]
-            self._n_changed = int(np.count_nonzero(labels[edited] != predicted[edited]))
-            return
-        model_says = predicted[indices]
-        self._n_changed += int(np.count_nonzero(after != model_says)) - int(np.count_nonzero(before != model_says))
-        labels[indices] = after
+            places = edited.expand()
+            self._n_changed = int(np.count_nonzero(labels[places] != predicted[places]))
+        elif int(runs["length"].sum(dtype=np.int64)) * MAX_SPARSENESS > labels.size:
+            write_values(labels, runs, column)
+            self._n_changed = count_differences(labels, predicted)
+        elif runs.size:
+            rows = slice(int(runs["start"].min()), int((runs["start"] + runs["length"]).max()))
+            if not is_read:  # what paints into these labels itself has written the new values already
+                write_values(labels, runs, "old" if column == "new" else "new")
+            self._n_changed -= count_differences(labels[rows], predicted[rows])
+            write_values(labels, runs, column)
+            self._n_changed += count_differences(labels[rows], predicted[rows])
 
     def _widen(self, largest: int) -> None:
         """Use a wider integer type if a label value does not fit, such as the number of another 65,536th object."""
@@ -261,31 +296,3 @@ class Draft:
                 f"these labels have shape {labels.shape}, but {self.case.name} needs {self.labels.shape}. "
                 "Use the labels layer that belongs to the case."
             )
-
-
-def find_edited_voxels(strokes: Sequence[Stroke]) -> NDArray[np.int64]:
-    """Return flat indices, int64, sorted, shape (n,), of voxels that manual strokes changed after the last reset."""
-    touched: list[NDArray[Any]] = []
-    for stroke in strokes:
-        if stroke.kind is StrokeKind.RESET:
-            touched.clear()
-        elif stroke.kind is not StrokeKind.PREDICTION:
-            touched.append(stroke.voxel_runs)
-    runs = np.concatenate(touched) if touched else np.empty(0, VOXEL_RUN_DTYPE)
-    return _join_runs(runs["start"].astype(np.int64), runs["length"].astype(np.int64))
-
-
-def _join_runs(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the voxels of runs that may overlap, each once and sorted.
-
-    Runs are joined first: sorting the millions of voxels of an edited lung would take seconds.
-    """
-    if not start.size:
-        return np.empty(0, np.int64)
-    order = np.argsort(start, kind="stable")
-    start = start[order]
-    reach = np.maximum.accumulate(start + length[order])
-    first = np.flatnonzero(np.concatenate(([True], start[1:] > reach[:-1])))
-    start, stop = start[first], reach[np.append(first[1:], start.size) - 1]
-    ends = np.cumsum(stop - start)
-    return np.repeat(start - (ends - (stop - start)), stop - start) + np.arange(int(ends[-1]))

@@ -110,3 +110,10 @@ def have_equal_labels(first: NDArray[Any], second: NDArray[Any]) -> bool:
     one, other = first.reshape(-1), second.reshape(-1)
     step = COMPARED_BYTES // first.itemsize
     return all(np.array_equal(one[at : at + step], other[at : at + step]) for at in range(0, one.size, step))
+
+
+def count_differences(first: NDArray[Any], second: NDArray[Any]) -> int:
+    """Count the voxels in which two C-contiguous arrays of the same shape differ, in blocks as `have_equal_labels`."""
+    one, other = first.reshape(-1), second.reshape(-1)
+    step = COMPARED_BYTES // first.itemsize
+    return sum(int(np.count_nonzero(one[at : at + step] != other[at : at + step])) for at in range(0, one.size, step))

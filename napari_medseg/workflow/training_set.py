@@ -13,12 +13,12 @@ from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, ch
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.project.rows import RunItem
+from napari_medseg.core.project.strokes import find_edited_voxels
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
-from napari_medseg.workflow.drafts import find_edited_voxels
 from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, find_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace

@@ -32,6 +32,10 @@ def test_values_are_said_once_and_remembered(
     code, out, err = medseg(*arguments)
     assert (code, out.splitlines()[-1]) == (1, "2 pairs: 2 refused")
     assert "the values 10, 20 are unknown" in err
+    code, out, _ = medseg(*arguments, "--values", "1,2")
+    assert (code, out.splitlines()[-1]) == (1, "2 pairs: 2 refused")
+    _, _, err = medseg(*arguments)
+    assert "Values of the masks" not in err, "values that fit no mask are not remembered"
     code, out, err = medseg(*arguments, "--values", "10,20")
     assert (code, out) == (0, "2 pairs: 2 imported as drafts\n")
     assert "Values of the masks: 10 right lung, 20 left lung" in err

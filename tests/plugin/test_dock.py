@@ -396,8 +396,11 @@ def test_groups_are_changed_in_a_form(dock: Dock, qtbot: QtBot, tmp_path: Path) 
 def test_the_map_of_doubt_comes_and_goes(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1)
     viewer = dock._viewer
+    qtbot.waitUntil(lambda: not dock.guidance.maps.why_not)
+    asked = list(dock._workspace.engine.asked)
     dock.labels_panel.toggle_uncertainty()
     qtbot.waitUntil(lambda: "unsure: patient 1 case 1" in viewer.layers)
+    assert dock._workspace.engine.asked == asked, "the map is kept with the prediction"
     assert dock.labels_panel.is_uncertainty_shown
     assert viewer.layers.selection.active is dock.case_controller.current.labels_layer
     dock.labels_panel.toggle_uncertainty()

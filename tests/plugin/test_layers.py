@@ -8,6 +8,7 @@ from napari.layers import Labels, Points
 from plugin_phantoms import SHAPE, phantom, phantom_labels
 
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.strokes import Spans
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin import layers
@@ -126,10 +127,10 @@ def test_a_volume_opens_on_the_slice_with_the_most_labels() -> None:
 def test_showing_voxels_moves_to_their_slice_and_stays_where_they_are_in_view() -> None:
     viewer = ViewerModel()
     image_layer, labels_layer = shown(viewer, phantom(n_slices=8))
-    indices = np.ravel_multi_index(([2, 5], [3, 3], [3, 3]), labels_layer.data.shape)
-    layers.show_voxels(viewer, image_layer, indices[:1])
+    start = np.ravel_multi_index(([2, 5], [3, 3], [3, 3]), labels_layer.data.shape)
+    layers.show_voxels(viewer, image_layer, Spans(start[:1], start[:1] + 1))
     assert viewer.dims.current_step[0] == 2
-    layers.show_voxels(viewer, image_layer, indices)
+    layers.show_voxels(viewer, image_layer, Spans(start, start + 1))
     assert viewer.dims.current_step[0] == 2
 
 

@@ -353,6 +353,7 @@ def test_the_middle_button_sets_the_window_and_the_planes_lie_below_the_canvas(
     QTest.mouseRelease(canvas, middle, still, QPoint(300, 200))
     low, high = current.image_layer.contrast_limits
     assert high - low > 255 * 1.5
+    assert canvas in widget.dock.views._drag._watched
     assert (current.labels_layer.mode, (current.labels_layer.data == before).all()) == ("paint", True)
 
     planes = widget.dock.views.planes

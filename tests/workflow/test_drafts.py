@@ -9,11 +9,11 @@ from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.piece_tools import delete_piece, grow_piece
 from napari_medseg.core.editing.pieces import find_piece
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind
+from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE, Stroke, StrokeKind, find_edited_voxels
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.workflow.drafts import Draft, find_edited_voxels
+from napari_medseg.workflow.drafts import Draft
 
 SHAPE = (3, 8, 10)
 CASE = Case(1, "lungs", "stack", "patient 1", "c0", "ZYX", SHAPE, None, (), False, "2025")

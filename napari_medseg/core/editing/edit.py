@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.editing.geometry import Box
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import Stroke, StrokeKind
-
-MIN_MEAN_RUN = 32
-"""Runs that are longer on average are filled one by one, which is faster than one list of voxels."""
+from napari_medseg.core.project.strokes import Spans, Stroke, StrokeKind, have_values, write_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,8 @@ class Edit:
         box = (slice(int(y[0]), int(y[-1]) + 1), slice(int(x.min()), int((x + length).max())))
         shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
         mask, old, new = np.zeros(shape, np.bool_), np.zeros(shape, np.uint32), np.zeros(shape, np.uint32)
-        indices = _expand_runs((y - box[0].start) * shape[1] + x - box[1].start, length)
+        first_index = (y - box[0].start) * shape[1] + x - box[1].start
+        indices = Spans(first_index, first_index + length).expand()
         mask.reshape(-1)[indices] = True
         old.reshape(-1)[indices] = np.repeat(runs["old"], length)
         new.reshape(-1)[indices] = np.repeat(runs["new"], length)
@@ -98,34 +96,14 @@ class Edit:
 
     def _write(self, labels: NDArray[Any], before: str, after: str) -> None:
         self._check(labels, before)
-        flat, runs = labels.reshape(-1), self.voxel_runs
-        starts = runs["start"].astype(np.int64)
-        if runs.size and self.n_voxels < MIN_MEAN_RUN * runs.size:
-            flat[_expand_runs(starts, runs["length"].astype(np.int64))] = np.repeat(runs[after], runs["length"])
-            return
-        stops = (starts + runs["length"]).tolist()
-        for start, stop, value in zip(starts.tolist(), stops, runs[after].tolist(), strict=True):
-            flat[start:stop] = value
+        write_values(labels.reshape(-1), self.voxel_runs, after)
 
     def _check(self, labels: NDArray[Any], before: str) -> None:
         """Compare all voxels: a stale edit would overwrite what a person set, and undo would not bring it back."""
         if labels.shape != self.shape or not labels.flags.c_contiguous:
             raise MedSegError(f"this edit is for labels of shape {self.shape}, not {labels.shape}. Use the tool again.")
-        if not self._has_values(labels.reshape(-1), before):
+        if not have_values(labels.reshape(-1), self.voxel_runs, before):
             raise MedSegError("the labels changed since this preview was made. Use the tool again.")
-
-    def _has_values(self, flat: NDArray[Any], before: str) -> bool:
-        """Whether all voxels have the old, or the new, value; long runs are compared one by one, which is faster."""
-        runs = self.voxel_runs
-        starts, lengths = runs["start"].astype(np.int64), runs["length"].astype(np.int64)
-        if not runs.size or self.n_voxels < MIN_MEAN_RUN * runs.size:
-            return np.array_equal(flat[_expand_runs(starts, lengths)], np.repeat(runs[before], lengths))
-        values, size = np.unique(runs[before]).tolist(), flat.itemsize
-        if values[-1] > np.iinfo(flat.dtype).max:
-            return False
-        rows = {value: np.full(int(lengths.max()), value, flat.dtype).tobytes() for value in values}
-        places = zip(starts.tolist(), lengths.tolist(), runs[before].tolist(), strict=True)
-        return all(flat[at : at + n].tobytes() == rows[value][: n * size] for at, n, value in places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +114,3 @@ class PlanePreview:
     mask: NDArray[np.bool_]
     old: NDArray[np.uint32]
     new: NDArray[np.uint32]
-
-
-def _expand_runs(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
-    ends = np.cumsum(length)
-    total = int(ends[-1]) if ends.size else 0
-    return np.repeat(start - (ends - length), length) + np.arange(total)

@@ -108,7 +108,7 @@ class CaseController(QObject):
         if current is None or self.work.must_finish:  # labels that are being saved are final
             return
         work = current.edit_session
-        if work is not None and work.draft.edited_indices.size and prediction is not None and labels is not None:
+        if work is not None and work.draft.edited.n_voxels and prediction is not None and labels is not None:
             task = self._workspace.tasks.get_task(current.case.task)
             review.merge_prediction(work.draft, labels, prediction.model, has_objects=task.instances)
             work.recorder.show_draft()
@@ -279,7 +279,7 @@ class CaseController(QObject):
         if current is not None and current.edit_session is not None and not self.work.refuse_while_saving():
             with show_errors():
                 if (stroke := step(current.edit_session.recorder)) is not None:
-                    layers.show_voxels(self._viewer, current.image_layer, stroke.indices)
+                    layers.show_voxels(self._viewer, current.image_layer, stroke.spans)
 
     def _on_labels_changed(self) -> None:
         current = self.current

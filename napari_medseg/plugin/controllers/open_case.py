@@ -164,7 +164,7 @@ class OpenCase:
     def is_edited(self) -> bool:
         """Whether the user changed labels in this review.
 
-        It is called after every stroke. `Draft.edited_indices` is too slow for this with many strokes.
+        It is called after every stroke. `Draft.edited` is too slow for this with many strokes.
         """
         return (
             self.edit_session is not None

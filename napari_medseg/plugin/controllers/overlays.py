@@ -107,12 +107,12 @@ class UncertaintyOverlay:
         self._case_controller = case_controller
         self._overlays = overlays
 
-    def show(self, model: str) -> None:
-        """Compute and show the map of this model version."""
+    def show(self, model: str, known: NDArray[np.uint8] | None = None) -> None:
+        """Show the map of this model version: the `known` one, per cent, kept with its prediction; else compute it."""
         if self._case_controller.current is not None:
-            self._overlays.compute_and_show(
-                _predict_uncertainty(self._workspace, self._case_controller.current.image, model), self._add
-            )
+            image = self._case_controller.current.image
+            work = _predict_uncertainty(self._workspace, image, model) if known is None else _yield_known(known)
+            self._overlays.compute_and_show(work, self._add)
 
     def _add(self, current: OpenCase, uncertainty_map: NDArray[np.uint8]) -> Layer:
         return layers.add_uncertainty_map(self._viewer, uncertainty_map, current.image_layer, current.case)
@@ -163,6 +163,11 @@ class ComparisonOverlay:
         return layers.add_reference_labels(
             self._viewer, result.labels, current.image_layer, current.case, title, colour
         )
+
+
+def _yield_known(uncertainty_map: NDArray[np.uint8]) -> Generator[NDArray[np.uint8]]:
+    """Yield a map that is known already."""
+    yield uncertainty_map
 
 
 def _predict_uncertainty(workspace: Workspace, image: Image, model: str) -> Generator[Any]:

@@ -12,7 +12,7 @@ from napari.utils.events import Event
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.project.strokes import Stroke
+from napari_medseg.core.project.strokes import PreparedStroke, Stroke
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.merge_labels import have_equal_labels
@@ -68,17 +68,30 @@ class StrokeRecorder:
         """Whether a stroke of napari was begun, whose paint event follows at its end."""
         return bool(getattr(self._layer, "_staged_history", None))
 
-    def apply_edit(self, edit: "Edit") -> None:
+    def prepare_edit(self, edit: "Edit", version: int) -> PreparedStroke | None:
+        """Compute in a thread what `apply_edit` would take long for, as `Draft.prepare_edit`; `None` if it cannot."""
+        labels = np.asarray(self._layer.data)
+        if labels.shape != self._draft.labels.shape or not have_equal_labels(labels, self._draft.labels):
+            return None
+        return self._draft.prepare_edit(edit, version)
+
+    def apply_edit(self, edit: "Edit", prepared: PreparedStroke | None = None) -> None:
         """Apply the edit of a tool to draft and layer, as one stroke; errors are those of `Draft.record_edit`.
 
-        It is refused before anything is written if the layer holds other labels, or a stroke is in progress.
+        It is refused before anything is written if the layer holds other labels, or a stroke is in progress. With
+        `prepared`, a thread found that layer and draft were equal; it is not used if the layer was refreshed since.
         """
         if self.has_stroke_in_progress:
             raise MedSegError("a stroke is in progress. Use the tool again after it.")
-        edit.check_is_current(self._layer.data)
-        self._draft.record_edit(edit)
+        if self._refreshed or prepared is None or prepared.version != self._draft.version:
+            edit.check_is_current(self._layer.data)
+            prepared = None
+        self._draft.record_edit(edit, prepared)
         if not self._widen_layer():
-            edit.apply(self._layer.data)
+            if prepared is None:
+                edit.apply(self._layer.data)
+            else:
+                self._copy_rows(edit.stroke)
             self._layer.refresh(extent=False)
         self._on_change()
 
@@ -146,11 +159,21 @@ class StrokeRecorder:
     def _show_stroke(self, stroke: Stroke | None) -> Stroke | None:
         if stroke is not None:
             if not self._widen_layer():
-                changed = np.unravel_index(stroke.indices, self._draft.labels.shape)
-                self._layer.data[changed] = self._draft.labels[changed]
+                if self.has_stroke_in_progress:  # of which the draft knows nothing yet
+                    changed = np.unravel_index(stroke.indices, self._draft.labels.shape)
+                    self._layer.data[changed] = self._draft.labels[changed]
+                else:
+                    self._copy_rows(stroke)
                 self._layer.refresh()
             self._on_change()
         return stroke
+
+    def _copy_rows(self, stroke: Stroke) -> None:
+        """Copy the slices of a volume, or the rows of an image, with the voxels of a stroke; the others are equal."""
+        labels, spans = self._draft.labels, stroke.spans
+        n_voxels = int(np.prod(labels.shape[1:]))
+        rows = slice(int(spans.start[0]) // n_voxels, int(spans.stop[-1] - 1) // n_voxels + 1)
+        self._layer.data[rows] = labels[rows]
 
     def _widen_layer(self) -> bool:
         """Give the layer a copy of the draft if its integer type holds fewer values; return whether it did."""

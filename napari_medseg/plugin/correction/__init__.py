@@ -15,7 +15,7 @@
 How to use the editor (all in the main thread; without an open review the calls raise or return `None`):
 
 - `editor.make_canvas(protects=True)`: a `Canvas` of the open case: labels, image, spacing, task, and the voxels that a
-  person set, from `Draft.edited_indices`. `protects=False` is for a tool by which the person means to change exactly
+  person set, from `Draft.edited`. `protects=False` is for a tool by which the person means to change exactly
   what is touched: cut, join, delete, rename, a stroke. What a tool computes (grow, holes, specks, smart brush, a
   threshold, a proposal) keeps `protects=True`.
 - `editor.set_model_maps(probability, uncertainty)`: arrays of the open case for later canvases; cleared with the case.

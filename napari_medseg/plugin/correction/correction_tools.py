@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari.layers import Shapes
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.tasks.bundled_tasks import Task
@@ -12,9 +13,10 @@ from napari_medseg.plugin.correction.editor import Editor
 from napari_medseg.plugin.correction.mouse_tools import MouseTools
 from napari_medseg.plugin.correction.piece_actions import PieceActions
 from napari_medseg.plugin.correction.shifted_keys import Hold, ShiftedKeys
-from napari_medseg.plugin.correction.tool_row import ToolRow
+from napari_medseg.plugin.correction.tool_row import NAPARI_TOOLS, ToolRow
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, PieceAction, Tool
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, make_key_callback
+from napari_medseg.plugin.layers import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -40,11 +42,14 @@ class CorrectionTools:
         self.piece_actions = PieceActions(self.editor, self.mouse_tools)
         self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions, viewer.theme)
         self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.drop_preview)
+        self._viewer = viewer
         self._case_controller = case_controller
+        viewer.layers.events.inserted.connect(self._bind_labels_modes)
         self.editor.case_changed.connect(self._bind_image_keys)
 
     def close(self) -> None:
         """Let go of the layer, the keys and the overlay."""
+        self._viewer.layers.events.inserted.disconnect(self._bind_labels_modes)
         self.shifted_keys.close()
         self.mouse_tools.close()
         self.editor.close()
@@ -83,6 +88,13 @@ class CorrectionTools:
             for tool in TOOLS:
                 call = make_key_callback(_hold_tool(self.mouse_tools, tool))
                 current.image_layer.bind_key(tool.key, call, overwrite=True)
+
+    def _bind_labels_modes(self, event: Any) -> None:  # noqa: ANN401 - napari's own event
+        """Let the keys of brush, eraser, fill and pick leave the layer of the reviewed area for the labels."""
+        layer = event.value
+        if isinstance(layer, Shapes) and METADATA_KEY in layer.metadata:
+            for mode, _, key, _ in NAPARI_TOOLS:
+                layer.bind_key(key, make_key_callback(partial(self.mouse_tools.choose_mode, mode)), overwrite=True)
 
     def _list_holds(self) -> dict[str, Hold]:
         holds: dict[str, Hold] = {

@@ -1,6 +1,6 @@
 """The one way by which a tool changes the labels of the open case: show a preview, then apply it as one stroke."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.project.strokes import PreparedStroke
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.correction.preview import Preview
 from napari_medseg.plugin.correction.protection import Protection
-from napari_medseg.plugin.correction.request import MakeEdit, Request
+from napari_medseg.plugin.correction.request import Request, compute_edit
 from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.review_region_layer import get_shown_plane
 from napari_medseg.plugin.widgets.worker import Worker
@@ -61,6 +62,7 @@ class Editor(QObject):
         self._session: EditSession | None = None
         self._request: Request | None = None
         self._edit: Edit | None = None
+        self._prepared: PreparedStroke | None = None
         self._worker: Worker | None = None
         self._commits_when_ready = False
         self._retry = QTimer(self)
@@ -175,7 +177,7 @@ class Editor(QObject):
 
     def commit(self) -> None:
         """Apply what `begin` showed, now or when the thread is done; nothing if it was refused or dropped."""
-        request, edit = self._request, self._edit
+        request, edit, prepared = self._request, self._edit, self._prepared
         if self._worker is not None:
             self._commits_when_ready = True
             self.say("computing; it is done as soon as that is ready")
@@ -184,7 +186,7 @@ class Editor(QObject):
             self._retry.start()
         elif request is not None and edit is not None:
             self.cancel()
-            self._apply(request, edit)
+            self._apply(request, edit, prepared)
 
     def run(self, request: Request) -> None:
         """Show and apply a request."""
@@ -196,7 +198,7 @@ class Editor(QObject):
         if self._worker is not None:
             self._worker.stop()
         self._retry.stop()
-        self._worker = self._request = self._edit = None
+        self._worker = self._request = self._edit = self._prepared = None
         self._commits_when_ready = False
         self.preview.hide()
 
@@ -230,15 +232,16 @@ class Editor(QObject):
         if request.preview_edit is not None:
             self._show(request.preview_edit(canvas))
         self._edit = None
-        worker = Worker(_compute(request.make_edit, canvas), self)
-        worker.yielded.connect(lambda edit: self._on_computed(worker, edit))
+        worker = Worker(compute_edit(request.make_edit, canvas, self._session), self)
+        worker.yielded.connect(lambda computed: self._on_computed(worker, *computed))
         worker.failed.connect(lambda error: self._on_failed(worker, error))
         self._worker = worker.start()
 
-    def _on_computed(self, worker: Worker, edit: Edit) -> None:
+    def _on_computed(self, worker: Worker, edit: Edit, prepared: PreparedStroke | None) -> None:
         if worker is self._worker:
             self._worker = None
             self._show(edit)
+            self._prepared = prepared
             if self._commits_when_ready:
                 self.commit()
 
@@ -256,7 +259,7 @@ class Editor(QObject):
         self.cancel()
         self.say(str(error))
 
-    def _apply(self, request: Request, edit: Edit) -> None:
+    def _apply(self, request: Request, edit: Edit, prepared: PreparedStroke | None = None) -> None:
         session = self.session
         if session is None:
             self.say(NO_CASE)
@@ -265,7 +268,7 @@ class Editor(QObject):
         self._is_applying = True
         try:
             with translate_errors():
-                session.recorder.apply_edit(edit)
+                session.recorder.apply_edit(edit, prepared)
         except MedSegError as error:
             self.say(str(error))
             return
@@ -294,7 +297,3 @@ class Editor(QObject):
             if self._request is not None:
                 self._refuse(MedSegError("the labels changed since this was shown. Use the tool again."))
             self.painted.emit()
-
-
-def _compute(make_edit: MakeEdit, canvas: Canvas) -> Generator[Edit]:
-    yield make_edit(canvas)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.project.strokes import Spans
 from napari_medseg.workflow.drafts import Draft
 
 
@@ -14,18 +15,16 @@ class Protection:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
+        self._known: tuple[Spans, NDArray[np.bool_]] | None = None
         self._before_steps: NDArray[np.bool_] | None = None
 
     def find(self, draft: Draft, *, is_outline_step: bool = False) -> NDArray[np.bool_]:
         """Return the protected voxels, bool of the shape of the labels."""
         if is_outline_step and self._before_steps is not None:
             return self._before_steps
-        edited = draft.edited_indices
+        edited = draft.edited
         if self._known is None or self._known[0] is not edited:
-            mask = np.zeros(draft.labels.shape, np.bool_)
-            mask.reshape(-1)[edited] = True
-            self._known = edited, mask
+            self._known = edited, edited.make_mask(draft.labels.shape)
         return self._known[1]
 
     def set_steps(self, protected: NDArray[np.bool_] | None) -> None:

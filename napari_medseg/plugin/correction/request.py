@@ -1,10 +1,12 @@
 """What a tool asks the editor to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.project.strokes import PreparedStroke
+from napari_medseg.plugin.drafts.closer import EditSession
 
 MakeEdit = Callable[[Canvas], Edit]
 
@@ -33,3 +35,18 @@ class Request:
     in_volume: bool = False
     preview_edit: MakeEdit | None = None
     is_outline: bool = False
+
+
+def compute_edit(
+    make_edit: MakeEdit, canvas: Canvas, session: EditSession | None
+) -> Generator[tuple[Edit, PreparedStroke | None]]:
+    """Return a generator for a thread that yields an edit, and what the session prepares for it."""
+    version = -1 if session is None else session.draft.version
+    return _compute(make_edit, canvas, session, version)
+
+
+def _compute(
+    make_edit: MakeEdit, canvas: Canvas, session: EditSession | None, version: int
+) -> Generator[tuple[Edit, PreparedStroke | None]]:
+    edit = make_edit(canvas)
+    yield edit, None if session is None else session.recorder.prepare_edit(edit, version)

@@ -113,7 +113,7 @@ class Guidance:
     def _count_edited(self) -> None:
         session = self.editor.session
         if session is not None and self.maps.places is not None:
-            self._say_errors(partial(self.maps.places.mark_edited, session.draft.edited_indices))()
+            self._say_errors(partial(self.maps.places.mark_edited, session.draft.edited))()
             self.places_row.refresh()
 
     def _say_errors(self, call: Callable[[], None]) -> Callable[[], None]:

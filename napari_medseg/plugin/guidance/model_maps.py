@@ -116,6 +116,10 @@ class ModelMaps(QObject):
             self._ask(current.case, self._prediction, urgent=True)
         raise MedSegError(self.why_not)
 
+    def get_uncertainty_by(self, model: str) -> NDArray[np.uint8] | None:
+        """Return the uncertainty of the open case by a model version, per cent; `None` if it is not kept."""
+        return self.uncertainty if self._prediction is not None and self._prediction.model == model else None
+
     def _on_case_changed(self) -> None:
         self._asked_for = None
         self._forget(NO_PREDICTION)
@@ -155,7 +159,7 @@ class ModelMaps(QObject):
         self.why_not = ""
         self._editor.set_model_maps(cast("NDArray[Any]", loaded.stored), loaded.uncertainty)
         self.places, self.uncertainty = loaded.places, loaded.uncertainty
-        self.places.mark_edited(session.draft.edited_indices)
+        self.places.mark_edited(session.draft.edited)
         self.changed.emit()
 
     def _on_unreadable(self, worker: Worker, case: Case, prediction: Prediction, error: MedSegError) -> None:

@@ -49,6 +49,10 @@ class DifferencesLayer(QObject):
 
     def show(self, current: OpenCase, comparison: LabelComparison, names: Mapping[int, str] = NAMES) -> None:
         """Show the differences of the open case; the selected layer and its tool stay. `names` are those of values."""
+        if (layer := self.layer) is not None and layer.data.shape == comparison.differences.shape:
+            layer.data[...] = comparison.differences
+            layer.refresh(extent=False)
+            return
         self.clear()
         with labels_tools.keep_selected(self._viewer, current.labels_layer):
             self._layer = self._viewer.add_labels(

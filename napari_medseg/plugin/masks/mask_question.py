@@ -90,6 +90,10 @@ class MaskQuestion(QFrame):
         self._show_answers([(title, tooltip, _ignore_meaning(call)) for title, tooltip, call in answers])
         self.show()
 
+    def change_text(self, text: str) -> None:
+        """Say something else; the answers stay."""
+        self._text.setText(text)
+
     def choose(self, value: int, label: int) -> None:
         """Choose the label of a value, as with the mouse."""
         combo = self._combos[value]

@@ -4,16 +4,17 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.utils.notifications import show_info
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.strokes import PreparedStroke
 from napari_medseg.core.records import ImportedMask, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers import labels_tools
@@ -21,11 +22,10 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.drafts.closer import EditSession
-from napari_medseg.plugin.masks.differences_layer import LEGEND, DifferencesLayer
+from napari_medseg.plugin.masks.mask_comparison import MaskComparison
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.plugin.widgets.worker import SingleWork
-from napari_medseg.workflow.masks.comparison import LabelComparison, compare_labels
 from napari_medseg.workflow.masks.import_masks import hash_labels
 from napari_medseg.workflow.masks.meaning import MaskMeaning, propose_meaning, recall_meaning, remember_meaning
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_mask_of
@@ -41,6 +41,16 @@ if TYPE_CHECKING:
 class _FoundValues:
     counts: dict[int, int]
     names: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Replacement:
+    """What makes a mask the draft, computed in a thread from labels of a version of the draft."""
+
+    edit: Edit
+    prepared: PreparedStroke | None
+    source: ImportedMask
+    version: int
 
 
 class OpenCaseMask(QObject):
@@ -72,7 +82,7 @@ class OpenCaseMask(QObject):
         self._prediction_queue = prediction_queue
         self._get_task = get_task
         self._question = question
-        self.differences = DifferencesLayer(viewer, case_controller)
+        self.comparison = MaskComparison(viewer, case_controller, question, get_task, self._use)
         self._asked = ""
         self._work = SingleWork(self)
         case_controller.opened.connect(self._on_opened)
@@ -87,7 +97,7 @@ class OpenCaseMask(QObject):
     def close(self) -> None:
         """Stop reading, and remove the differences."""
         self._work.stop()
-        self.differences.clear()
+        self.comparison.end()
 
     def _on_opened(self) -> None:
         self._work.stop()
@@ -107,7 +117,7 @@ class OpenCaseMask(QObject):
             (
                 "Compare",
                 "Show where labels and mask differ; nothing is changed",
-                partial(self._read, path, self._compare),
+                partial(self._read, path, self.comparison.begin),
             ),
             ("Cancel", "Do nothing with this mask", lambda _meaning: None),
         ]
@@ -117,9 +127,7 @@ class OpenCaseMask(QObject):
         self._asked = self._question.text
 
     def _read(self, path: Path, then: Callable[[OpenCase, Path, ReadMask], None], meaning: MaskMeaning) -> None:
-        """Read the mask with the meaning of an answer, and remember it for the folder."""
-        with show_errors():
-            remember_meaning(self._workspace, self._get_task().name, path.parent, meaning)
+        """Read the mask with the meaning of an answer; it is remembered for the folder if it fits the mask."""
         self._read_with(path, MaskSettings(self._get_task(), meaning), then)
 
     def _read_with(self, path: Path, settings: MaskSettings, then: Callable[[OpenCase, Path, ReadMask], None]) -> None:
@@ -133,6 +141,9 @@ class OpenCaseMask(QObject):
             if isinstance(outcome, MedSegError):
                 self._ask_to_resample(path, settings, then, outcome)
             else:
+                if settings.meaning is not None:
+                    with show_errors():
+                        remember_meaning(self._workspace, settings.task.name, path.parent, settings.meaning)
                 then(current, path, outcome)
 
         self._work.run(_read_mask(current.image, path, settings), read, lambda: None)
@@ -163,65 +174,35 @@ class OpenCaseMask(QObject):
         session = current.edit_session
         if session is None:
             return
-        self.differences.clear()
+        self.comparison.end()
         with show_errors():
             session.recorder.record_external_changes()
-            if np.array_equal(session.draft.labels, read.labels):
-                show_info(f"{path.name} has the same labels as the draft; nothing was changed.")
-                return
-            labels_tools.replace_labels(session.layer, read.labels)
-            session.recorder.record_external_changes()  # one stroke, which Ctrl+Z undoes
-            labels_tools.select_free_object(session.layer, self._get_task())
-            self._record_source(session, path, read)
-        notes = "; ".join((read.meaning, *read.notes))
-        show_info(f"The draft is {path.name} now ({notes}). Ctrl+Z takes it back.")
+            canvas = Canvas(session.draft.labels, self._get_task())
+            work = _prepare_replacement(session, canvas, path, read, session.draft.version)
+            self._work.run(work, partial(self._replace, current, session, path, read), lambda: None)
 
-    def _record_source(self, session: EditSession, path: Path, read: ReadMask) -> None:
-        self._workspace.project.insert(
-            ImportedMask(
-                id=0,
-                case_id=session.draft.case.id,
-                review_id=session.draft.review.id,
-                source_sha256=compute_file_sha256(path),
-                labels_sha256=hash_labels(read.labels),
-                meaning=read.meaning,
-                how=read.how,
-                who=session.draft.review.who,
-                created=now(),
-            )
-        )
+    def _replace(
+        self, current: OpenCase, session: EditSession, path: Path, read: ReadMask, replacement: "_Replacement | None"
+    ) -> None:
+        """Make the labels of the mask those of the draft: one stroke, which Ctrl+Z undoes."""
+        if current is not self._case_controller.current or session is not current.edit_session:
+            return
+        if replacement is None:
+            show_info(f"{path.name} has the same labels as the draft; nothing was changed.")
+        elif replacement.version != session.draft.version:
+            self._use(current, path, read)  # painted on meanwhile
+        else:
+            with show_errors():
+                session.recorder.apply_edit(replacement.edit, replacement.prepared)
+                labels_tools.select_free_object(session.layer, self._get_task())
+                self._workspace.project.insert(replacement.source)
+                notes = "; ".join((read.meaning, *read.notes))
+                show_info(f"The draft is {path.name} now ({notes}). Ctrl+Z takes it back.")
 
     def _stop_prediction(self, current: OpenCase) -> None:
         request = self._prediction_queue.running_request
         if request is not None and request.case.id == current.case.id:
             self._prediction_queue.cancel()  # its labels would be merged into the mask
-
-    def _compare(self, current: OpenCase, path: Path, read: ReadMask) -> None:
-        layer = current.labels_layer
-        mine = np.zeros(current.image.spatial_shape, np.uint8) if layer is None else np.array(layer.data)
-
-        def show(comparison: LabelComparison) -> None:
-            if current is self._case_controller.current:
-                self.differences.show(current, comparison)
-                self._report(path, read, comparison)
-
-        self._work.run(_compare(mine, read.labels, self._get_task()), show, lambda: None)
-
-    def _report(self, path: Path, read: ReadMask, comparison: LabelComparison) -> None:
-        """Say Dice of each label; it stays until the user takes the mask or ends the comparison."""
-
-        def take() -> None:
-            if (current := self._case_controller.current) is not None:
-                self._use(current, path, read)
-
-        self._question.ask_again(
-            f"{comparison.text}. Your labels against {path.name}. {LEGEND}",
-            [
-                ("End comparison", "Remove the layer of the differences", self.differences.clear),
-                ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
-            ],
-        )
-        self._asked = self._question.text
 
 
 def _find_values(path: Path) -> Generator[_FoundValues]:
@@ -240,5 +221,26 @@ def _read_mask(image: Image, path: Path, settings: MaskSettings) -> Generator[Re
     yield read
 
 
-def _compare(mine: NDArray[Any], theirs: NDArray[Any], task: Task) -> Generator[LabelComparison]:
-    yield compare_labels(mine, theirs, task)
+def _prepare_replacement(
+    session: EditSession, canvas: Canvas, path: Path, read: ReadMask, version: int
+) -> Generator[_Replacement | None]:
+    """Yield what makes a mask the draft; `None` if it is that already."""
+    differs = canvas.labels != read.labels
+    if not differs.any():
+        yield None
+        return
+    whole = tuple(slice(0, length) for length in canvas.shape)
+    edit = canvas.make_edit(f"replaced the labels by {path.name}", [Change(whole, differs, read.labels)])
+    review = session.draft.review
+    source = ImportedMask(
+        id=0,
+        case_id=session.draft.case.id,
+        review_id=review.id,
+        source_sha256=compute_file_sha256(path),
+        labels_sha256=hash_labels(read.labels),
+        meaning=read.meaning,
+        how=read.how,
+        who=review.who,
+        created=now(),
+    )
+    yield _Replacement(edit, session.recorder.prepare_edit(edit, version), source, version)

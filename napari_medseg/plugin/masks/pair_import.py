@@ -74,6 +74,7 @@ class PairImport(QWidget):
         self._replies: queue.SimpleQueue[ImportStart | None] = queue.SimpleQueue()
         self._outcomes: list[ImportOutcome] = []
         self._other_grid: list[OtherGrid] = []
+        self._to_remember: tuple[str, Path, MaskMeaning] | None = None
         self._bar = QProgressBar()
         self.stop_button = theme.make_button(
             "Stop", "Stop after this pair; what is imported stays. Drop them again to go on"
@@ -133,8 +134,9 @@ class PairImport(QWidget):
             said: MaskMeaning | None = meaning
             if proposed.origin == "names" and proposed.is_certain:
                 said = None  # each file may have names of its own
-            elif not proposed.is_certain:
-                remember_meaning(self._workspace, task.name, _get_source(pairs[0]), meaning)
+            self._to_remember = None
+            if said is not None and not proposed.is_certain:
+                self._to_remember = task.name, _get_source(pairs[0]), said
             self._outcomes = []
             self._run(pairs, MaskSettings(task, said), accepts)
 
@@ -188,6 +190,10 @@ class PairImport(QWidget):
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))
 
     def _add(self, outcome: ImportOutcome) -> None:
+        if self._to_remember is not None and outcome.state != "refused":  # what fits no mask is a slip
+            with show_errors():
+                remember_meaning(self._workspace, *self._to_remember)
+            self._to_remember = None
         self._outcomes.append(outcome)
         self._bar.setValue(self._bar.value() + 1)
 

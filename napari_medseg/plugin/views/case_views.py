@@ -49,5 +49,6 @@ class CaseViews:
 
     def close_down(self) -> None:
         """Store what was chosen, and remove the planes from the window."""
+        self._drag.close()
         self.display_window.close()
         self.planes.close_down()

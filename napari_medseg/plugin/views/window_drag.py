@@ -1,28 +1,21 @@
 """Drags with the middle button on the canvas set window and level, whatever tool is active."""
 
-from collections.abc import Sequence
-
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QWidget
 
 from napari_medseg.plugin.views.display_window import DisplayWindow
+from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
 
 MIDDLE = Qt.MouseButton.MiddleButton
 
 
-class WindowDrag(QObject):
+class WindowDrag(KeyWatcher):
     """Takes the middle button from the canvas before napari sees it: its tools paint with any button."""
 
     def __init__(self, display_window: DisplayWindow) -> None:
         super().__init__()
         self._display_window = display_window
         self._start: QPointF | None = None
-
-    def watch(self, canvases: Sequence[QWidget]) -> None:
-        """Handle the middle button on these widgets."""
-        for canvas in canvases:
-            canvas.installEventFilter(self)
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
         """Handle a press, a move and a release of the middle button; leave everything else to napari."""

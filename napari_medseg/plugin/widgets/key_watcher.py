@@ -1,4 +1,4 @@
-"""Sees the events of some widgets before they do: the base of what knows keys by their place on the keyboard."""
+"""Sees the events of some widgets before they do: keys by their place on the keyboard, and the middle button."""
 
 from collections.abc import Sequence
 

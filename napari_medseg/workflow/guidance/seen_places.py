@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_medseg.core.atomic_io import atomic_write_text, set_aside
 from napari_medseg.core.editing.doubtful_places import DoubtfulPlace
 from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.project.strokes import Spans
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.records import Review
 
@@ -109,19 +109,17 @@ class PlacesReview:
         self._mark([self.places[self.current]])
         return self.places[self.current]
 
-    def mark_edited(self, edited: NDArray[np.int64]) -> None:
-        """Count places as seen of which the person set half; `edited` are sorted flat indices, as of a draft."""
+    def mark_edited(self, edited: Spans) -> None:
+        """Count places as seen of which the person set half; `edited` are the edited voxels of a draft."""
         self._mark(
             [place for place in self.places if self._find_key(place) not in self._seen and self._is_set(place, edited)]
         )
 
-    def _is_set(self, place: DoubtfulPlace, edited: NDArray[np.int64]) -> bool:
+    def _is_set(self, place: DoubtfulPlace, edited: Spans) -> bool:
         inside = np.nonzero(place.mask)
         where = tuple(axis + side.start for axis, side in zip(inside, place.box, strict=True))
         voxels = np.ravel_multi_index(where, self.shape)
-        at = np.searchsorted(edited, voxels)
-        n_set = np.count_nonzero(edited[np.minimum(at, edited.size - 1)] == voxels) if edited.size else 0
-        return bool(2 * n_set >= voxels.size)
+        return bool(2 * np.count_nonzero(edited.contain(voxels)) >= voxels.size)
 
     def _mark(self, places: Sequence[DoubtfulPlace]) -> None:
         new = {self._find_key(place) for place in places} - self._seen

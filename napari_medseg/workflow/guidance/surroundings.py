@@ -59,10 +59,7 @@ class Surroundings:
         near = slice(first, last)
         n_pixels = int(np.prod(draft.labels.shape[1:]))
         labels = draft.labels[near].copy()
-        edited = draft.edited_indices
-        edited = edited[np.searchsorted(edited, first * n_pixels) : np.searchsorted(edited, last * n_pixels)]
-        protected = np.zeros(labels.shape, np.bool_)
-        protected.reshape(-1)[edited - first * n_pixels] = True
+        protected = draft.edited.crop(first * n_pixels, last * n_pixels).make_mask(labels.shape)
         canvas = Canvas(
             labels, task, image.spacing_mm, protected, image.pixels[near].copy(), uncertainty=uncertainty[near].copy()
         )

@@ -17,7 +17,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.masks.meaning import AS_THE_TASK, MaskMeaning, choose_meaning, list_labels
 from napari_medseg.workflow.masks.pairs import LabelFolder, MaskPair
 from napari_medseg.workflow.masks.resampling import resample_mask
-from napari_medseg.workflow.masks.value_names import find_label, read_value_names
+from napari_medseg.workflow.masks.value_names import describe_missing_lobes, find_label, read_value_names
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.mask_reading import convert_to_labels, read_mask_labels
@@ -123,7 +123,8 @@ def _read_file(image: Image, mask: MaskFile, settings: MaskSettings) -> ReadMask
     encoding = meaning.make_encoding(task, settings.placement)
     text = "outlines by category" if mask.has_outlines else meaning.describe(task)
     labels, how, notes = _read_on_grid(image, mask, encoding, resamples=settings.resamples)
-    return ReadMask(labels, text, how, notes)
+    lacking = "" if task.instances else describe_missing_lobes(names.values(), task)
+    return ReadMask(labels, text, how, (*notes, lacking) if lacking else notes)
 
 
 def _read_folder(image: Image, folder: LabelFolder, settings: MaskSettings) -> ReadMask:
@@ -145,6 +146,8 @@ def _read_folder(image: Image, folder: LabelFolder, settings: MaskSettings) -> R
         labels[drawn > 0] = value
         notes += [remark for remark in remarks if remark not in notes]
         how = how or how_one
+    if lacking := describe_missing_lobes([get_stem(path) for path in label_of], task):
+        notes.append(lacking)
     if n_doubled:
         notes.append(f"{n_doubled:,} voxels have several labels; the last file by name was taken")
     if task.instances:

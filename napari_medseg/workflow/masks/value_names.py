@@ -7,6 +7,7 @@ a `dataset.json` beside its masks or one folder above.
 import gzip
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
@@ -23,7 +24,8 @@ _LABEL_ENTRY = re.compile(
     r'<Label\s[^>]*?Key="(\d{1,9})"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))\s*</Label>', re.DOTALL
 )
 
-_PARTS = {"upper", "lower", "middle", "lobe"}
+_LOBES = {"upper", "lower", "middle"}
+_PARTS = {*_LOBES, "lobe"}
 """Words for a part of what a label names: all lobes of a lung are the lung."""
 _EMPTY_WORDS = {"the", "of", "mask", "seg", "segmentation", "label", "opacity"}
 _SAME_WORDS = {
@@ -69,6 +71,25 @@ def map_names_to_labels(names: dict[int, str], task: Task) -> dict[int, int]:
     """Return the label value of each mask value whose name is that of a label; values of other names are left out."""
     found = {value: find_label(name, task) for value, name in names.items()}
     return {value: label for value, label in found.items() if label is not None}
+
+
+def describe_missing_lobes(names: Iterable[str], task: Task) -> str:
+    """Return which lobes no name stands for, of labels that are made of lobes only; empty if none is missing.
+
+    Of ``lung_upper_lobe_left`` alone the label left lung would be made, without the lower lobe.
+    """
+    found: dict[int, set[str]] = {}
+    for name in names:
+        if (label := find_label(name, task)) is not None:
+            found.setdefault(label, set()).update(_split_words(name) & _LOBES or {"whole"})
+    texts = []
+    for value, lobes in sorted(found.items()):
+        title = task.get_label_name(value)
+        expected = _LOBES if "right" in _split_words(title) else _LOBES - {"middle"}
+        if "whole" not in lobes and (missing := sorted(expected - lobes)):
+            kept, lacking = " and ".join(sorted(lobes)), " and ".join(missing)
+            texts.append(f"{title} is made of its {kept} lobe only; its {lacking} lobe has no mask")
+    return "; ".join(texts)
 
 
 def _split_words(name: str) -> set[str]:

@@ -99,6 +99,26 @@ def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: 
     assert dock.review_region.is_whole_image
 
 
+def test_our_keys_work_while_the_area_is_drawn(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    """napari's layer of shapes has an I, E, L, P, F, R, S, D and T of its own."""
+    drop(dock, qtbot, write_phantom(tmp_path, 1))
+    viewer, labels = dock._viewer, dock.case_controller.current.labels_layer
+    for key, mode in (("E", "erase"), ("P", "paint"), ("L", "pick"), ("F", "fill")):
+        viewer.keymap[coerce_keybinding("C")](viewer)
+        layer = area_layer(dock)
+        layer.keymap[coerce_keybinding(key)](layer)
+        assert viewer.layers.selection.active is labels
+        assert labels.mode == mode
+    viewer.keymap[coerce_keybinding("C")](viewer)
+    held = layer.keymap[coerce_keybinding("H")](layer)
+    next(held)
+    assert viewer.layers.selection.active is labels
+    assert dock.correction.mouse_tools.tool.name == "border"
+    held.close()
+    ours = {coerce_keybinding(key.key) for key in dock._keys.keys if key.is_bound}
+    assert ours <= set(layer.keymap)
+
+
 def test_accepting_keeps_the_area_and_the_case_comes_back_with_it(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, write_phantom(tmp_path, 1), write_phantom(tmp_path, 2))
     first = dock.case_controller.current.case

@@ -97,6 +97,14 @@ def test_the_chosen_device_reaches_engine_and_retraining(
     assert asked == [RecipeOverrides(recipe={"run": {"device": "cuda:1"}}), RecipeOverrides(recipe={"device": "cpu"})]
 
 
+def test_a_window_that_is_chosen_while_the_form_is_open_is_kept(dock: Dock, ws: Workspace) -> None:
+    dock.show_preferences_form()
+    write_preferences(ws.registry, Preferences(display_windows={"lungs CT": "bone"}, shows_planes=True))
+    next(form for form in dock.findChildren(FormDialog) if form.isVisible()).submit_button.click()
+    kept = read_preferences(ws.registry)
+    assert (kept.display_windows, kept.shows_planes) == ({"lungs CT": "bone"}, True)
+
+
 def test_the_tooltip_says_why_it_is_the_cpu(dock: Dock, ws: Workspace) -> None:
     ws.engine.cpu_reason = "CUDA: RTX 4070: torch 2.9.0+cpu has no CUDA."
     dock.case_panel.refresh_predict()

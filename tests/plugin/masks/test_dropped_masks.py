@@ -13,6 +13,7 @@ from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, ImportedMask
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
+from napari_medseg.workflow.masks.comparison import ONLY_MINE
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -127,16 +128,20 @@ def test_a_comparison_shows_differences_and_dice_and_changes_nothing(
     question = ask(dock, qtbot, write_mask(tmp_path / "x" / "case1_mask.png", other_labels()))
     map_values(question)
     question.press_answer("Compare")
-    qtbot.waitUntil(lambda: dock.masks.open_case_mask.differences.layer is not None)
-    layer = dock.masks.open_case_mask.differences.layer
+    qtbot.waitUntil(lambda: dock.masks.open_case_mask.comparison.differences.layer is not None)
+    layer = dock.masks.open_case_mask.comparison.differences.layer
     assert np.unique(layer.data).tolist() == [0, 1]
     assert np.count_nonzero(layer.data) == 2 * 20
     assert question.text.startswith("Dice: right lung 0.963, left lung 1.000. Your labels against case1_mask.png.")
     assert np.array_equal(current.labels_layer.data, phantom_labels())
     assert dock._viewer.layers.selection.active is not layer
+    current.labels_layer.data_setitem((np.array([0]), np.array([0])), 2)
+    qtbot.waitUntil(lambda: layer.data[0, 0] == ONLY_MINE)
+    assert dock.masks.open_case_mask.comparison.differences.layer is layer
+    assert "left lung 0.9" in question.text
     question.press_answer("Take the mask")
-    assert np.array_equal(current.labels_layer.data, meant_labels())
-    assert dock.masks.open_case_mask.differences.layer is None
+    qtbot.waitUntil(lambda: np.array_equal(current.labels_layer.data, meant_labels()))
+    assert dock.masks.open_case_mask.comparison.differences.layer is None
 
 
 def test_a_mask_of_another_grid_is_resampled_only_after_a_question(opened: Dock, qtbot: QtBot, tmp_path: Path) -> None:

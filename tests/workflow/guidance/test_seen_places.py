@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.editing.doubtful_places import DoubtfulPlace
+from napari_medseg.core.project.strokes import Spans
 from napari_medseg.workflow.guidance.seen_places import PlacesReview, SeenPlaces, read_seen_places
 
 SHAPE = (4, 20, 20)
@@ -48,12 +49,12 @@ def test_a_restart_remembers_what_was_seen_and_another_model_does_not(tmp_path: 
 
 def test_a_place_that_a_person_set_counts_as_seen(tmp_path: Path) -> None:
     places = make(tmp_path / "1.places.json")
-    inside = np.arange(5 * 20, 9 * 20).reshape(4, 20)[:, 5:10].ravel()
-    places.mark_edited(inside[:9])
+    rows = np.arange(5, 9) * 20
+    places.mark_edited(Spans(rows[:2] + 5, rows[:2] + np.array([10, 9])))
     assert places.n_seen == 0
-    places.mark_edited(inside[:10])
+    places.mark_edited(Spans(rows[:2] + 5, rows[:2] + 10))
     assert places.n_seen == 1
-    places.mark_edited(np.empty(0, np.int64))
+    places.mark_edited(Spans(rows[:0], rows[:0]))
     assert places.go(+1) is PLACES[1]
 
 

@@ -10,7 +10,12 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.workflow.masks.value_names import find_label, map_names_to_labels, read_value_names
+from napari_medseg.workflow.masks.value_names import (
+    describe_missing_lobes,
+    find_label,
+    map_names_to_labels,
+    read_value_names,
+)
 
 CARET = (
     '<?xml version="1.0" encoding="UTF-8"?> <CaretExtension><VolumeInformation Index="0"><LabelTable>'
@@ -44,6 +49,23 @@ def test_both_versions_of_dataset_json_lie_beside_the_masks_or_one_folder_above(
     names = read_value_names(tmp_path / folder / "case.png")
     assert names == {1: "lung_left", 2: "right lung"}
     assert map_names_to_labels(names, TASKS["lungs"]) == {1: 2, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("lung_upper_lobe_left",), "left lung is made of its upper lobe only; its lower lobe has no mask"),
+        (
+            ("lung_lower_lobe_right", "lung_upper_lobe_right"),
+            "right lung is made of its lower and upper lobe only; its middle lobe has no mask",
+        ),
+        (("lung_upper_lobe_left", "lung_lower_lobe_left"), ""),
+        (("left lung", "lung_upper_lobe_left"), ""),
+        (("lung_left", "heart"), ""),
+    ],
+)
+def test_lobes_that_no_mask_has_are_said(names: tuple[str, ...], text: str) -> None:
+    assert describe_missing_lobes(names, TASKS["lungs"]) == text
 
 
 def test_a_file_without_names_has_none_and_a_damaged_dataset_json_is_said(tmp_path: Path) -> None:
