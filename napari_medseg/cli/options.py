@@ -10,7 +10,7 @@ import typer
 
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats import WRITERS
+from napari_medseg.core.label_files.registry import LABEL_FORMATS
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.records import Case
@@ -54,7 +54,12 @@ DeviceOption = Annotated[
         "--device", help="cpu, cuda, cuda:1 or mps; see medseg doctor.", show_default="the fastest one that computes"
     ),
 ]
-LabelFormatOption = Annotated[str, typer.Option("--suffix", help=f"File format: {', '.join(WRITERS)}.")]
+LabelFormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format", "--suffix", help=f"File format: {', '.join(LABEL_FORMATS)}; or a suffix, such as .nii.gz."
+    ),
+]
 NamesOption = Annotated[
     str,
     typer.Option(

@@ -25,10 +25,12 @@ from napari_medseg.cli.options import (
     open_registry,
 )
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError, look_up, translate_errors
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
 from napari_medseg.core.image import Image
+from napari_medseg.core.label_files.description import LabelDescription
+from napari_medseg.core.label_files.registry import LabelFormat, find_label_format, find_problem
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.records import UNLIKE, is_unlike
@@ -65,7 +67,7 @@ def predict(
 
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
-    look_up(formats.WRITERS, suffix, problem=f"labels cannot be written as {suffix!r}")
+    label_format = find_label_format(suffix)
     sources, skipped, errors = _find_sources(files)
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
@@ -73,8 +75,8 @@ def predict(
     namer = make_namer(names, models.user_dir)
     predictor = load_predictor(models, card.id, device)
     reserved = [file.name.removesuffix(formats.get_suffix(file)) for source in sources for file in source.paths[:1]]
-    out = PredictionFolder(output, suffix, wanted.name, card.id, overwrite=overwrite, reserved=reserved)
-    settings = _Settings(predictor, wanted, namer, out, straighten, force)
+    out = PredictionFolder(output, label_format.suffix, wanted.name, card.id, overwrite=overwrite, reserved=reserved)
+    settings = _Settings(predictor, wanted, namer, out, label_format, straighten, force)
     written = []
     console = make_progress_console(quiet=as_json)
     for source in track(sources, description=f"{card.id} on {predictor.device_title}", console=console):
@@ -120,6 +122,7 @@ class _Settings:
     task: Task
     namer: ImageNamer
     out: PredictionFolder
+    label_format: LabelFormat
     straighten: bool
     force: bool
 
@@ -131,6 +134,8 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
     out.refuse_existing(source.paths)
     image = formats.read_source(source)
     _check_fit(image, task, settings.force)
+    if problem := find_problem(settings.label_format, image):
+        raise MedSegError(f"{image.name}: {problem}.")
     entry = out.claim(image, source.paths, settings.namer.make_name(image).stem)
     target = out.get_path(entry)
     result = get_result(predictor.predict(image), echo_notice)
@@ -139,7 +144,8 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
         grid, (labels,) = straighten_series(image, [labels])
     remarks = describe_grid(grid, image, target.name)
     out.record(entry, remarks)
-    formats.write_labels(target, labels, grid)
+    described = LabelDescription(task, out.model, image_file=source.paths[0].name)
+    settings.label_format.write(target, labels, grid, described)
     sizes = measure_labels(result.labels, image, task, result.roi)
     return {
         "image": [str(file) for file in source.paths],

@@ -121,7 +121,7 @@ def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], li
     if not masks.is_dir():
         raise MedSegError(f"{masks} is neither a folder of masks nor a COCO file (.json).")
     files = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    wanted = {*formats.WRITERS, APERIO_SUFFIX}
+    wanted = {*formats.MASK_SUFFIXES, APERIO_SUFFIX}
     used = [
         path
         for path in files

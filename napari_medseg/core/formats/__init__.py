@@ -15,7 +15,9 @@ from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
     MAX_FILES,
+    METAIMAGE_SUFFIXES,
     NIFTI_SUFFIXES,
+    NRRD_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
     TIFF_VARIANT_SUFFIXES,
@@ -27,9 +29,10 @@ from napari_medseg.core.formats.discovery import (
     search_images,
     walk_files,
 )
-from napari_medseg.core.formats.label_reader import read_labels, read_mask, read_mask_image
+from napari_medseg.core.formats.label_reader import MASK_SUFFIXES, read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
+from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.grouping.groups import find_group
@@ -37,6 +40,7 @@ from napari_medseg.core.image import Image
 
 __all__ = [
     "JPEG_SUFFIXES",
+    "MASK_SUFFIXES",
     "READERS",
     "WRITERS",
     "FoundImages",
@@ -65,6 +69,8 @@ READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
+    **dict.fromkeys(METAIMAGE_SUFFIXES, read_volume),
+    **dict.fromkeys(NRRD_SUFFIXES, read_nrrd_volume),
 }
 _N_START_BYTES = 132
 # First bytes of a file. They are checked before the suffix: a PNG that is named .jpg is read as PNG.
@@ -75,6 +81,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
     (b"MM\0*", read_tiff),
     (b"II+\0", read_tiff),
     (b"MM\0+", read_tiff),
+    (b"NRRD000", read_nrrd_volume),
 )
 
 
@@ -237,4 +244,4 @@ def _describe_empty_folder(folder: Path, note: str = "") -> str:
 
 
 def _format_expected_types() -> str:
-    return "DICOM, NIfTI, TIFF, PNG and JPEG"
+    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG and JPEG"

@@ -19,7 +19,12 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 # TIFF under other names: Aperio slides and BigTIFF. They are read, but not written.
 TIFF_VARIANT_SUFFIXES = (".svs", ".btf", ".tf8")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES}
+# MetaImage and NRRD, see core.volumes.
+METAIMAGE_SUFFIXES = (".mha", ".mhd")
+NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
+VOLUME_SUFFIXES = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES)
+_DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd")
+_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
@@ -80,9 +85,9 @@ class FoundImages:
 
 
 def get_suffix(path: Path) -> str:
-    """Suffix in lower case; ``.nii.gz`` counts as one suffix."""
+    """Suffix in lower case; ``.nii.gz`` and ``.seg.nrrd`` count as one suffix."""
     name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    return next((double for double in _DOUBLE_SUFFIXES if name.endswith(double)), path.suffix.lower())
 
 
 def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:

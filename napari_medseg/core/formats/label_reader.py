@@ -22,6 +22,7 @@ from napari_medseg.core.formats.discovery import (
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
+    VOLUME_SUFFIXES,
     get_suffix,
 )
 from napari_medseg.core.formats.grid_metadata import GridMetadata
@@ -30,10 +31,13 @@ from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_p
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
+from napari_medseg.core.formats.other_rooms import read_volume_mask, read_volume_mask_image
 from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
 
+MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES)
+"""Of files whose values are exact; JPEG is read as a mask, too."""
 _NIFTI1_BYTES = 348
 
 logger = logging.getLogger(__name__)
@@ -70,8 +74,8 @@ def read_labels(
     MedSegError
         If the file is damaged, holds no labels, or has another grid; the text says how the grids differ.
     """
-    if get_suffix(path) not in WRITERS:
-        raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(WRITERS))}. Convert them.")
+    if get_suffix(path) not in MASK_SUFFIXES:
+        raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(MASK_SUFFIXES))}. Convert them.")
     expected = None if expected_shape is None else math.prod(expected_shape) * LABEL_BYTES
     placed = read_mask(path, image, placement, expected_bytes=expected)
     for note in placed.notes:
@@ -95,6 +99,8 @@ def read_mask(
     suffix = _get_mask_suffix(path)
     if suffix in NIFTI_SUFFIXES:
         return _read_nifti_mask(path, image, placement, expected_bytes)
+    if suffix in VOLUME_SUFFIXES:
+        return read_volume_mask(path, image, placement, expected_bytes)
     is_tiff = suffix in TIFF_SUFFIXES
     found, notes, is_stated = _read_tiff_mask(path, expected_bytes) if is_tiff else _read_picture_mask(path)
     if image is None:
@@ -124,13 +130,15 @@ def read_mask_image(path: Path) -> Image:
     if suffix in NIFTI_SUFFIXES:
         found = _take_mask_channel(read_nifti(path), path.name)[0]
         return found if _has_orientation(found) else replace(found, affine=None)
+    if suffix in VOLUME_SUFFIXES:
+        return read_volume_mask_image(path)
     return (_read_tiff_mask(path, None) if suffix in TIFF_SUFFIXES else _read_picture_mask(path))[0]
 
 
 def _get_mask_suffix(path: Path) -> str:
     suffix = get_suffix(path)
-    if suffix not in WRITERS and suffix not in JPEG_SUFFIXES:
-        known = ", ".join(sorted({*WRITERS, *JPEG_SUFFIXES}))
+    if suffix not in MASK_SUFFIXES and suffix not in JPEG_SUFFIXES:
+        known = ", ".join(sorted({*MASK_SUFFIXES, *JPEG_SUFFIXES}))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
     return suffix
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError, look_up
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, get_suffix
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, VOLUME_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import make_grid_json
 from napari_medseg.core.formats.nifti import came_from_nifti, write_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_file
+from napari_medseg.core.formats.other_writers import write_volume
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation, write_png
 from napari_medseg.core.formats.tiff import write_tiff
 from napari_medseg.core.image import Image, StorageLayout
@@ -77,6 +78,9 @@ def write_image(path: Path, image: Image) -> None:
     MedSegError
         For another suffix, for pixels that the format cannot store, or a folder that cannot be written to.
     """
+    if get_suffix(path) in VOLUME_SUFFIXES:
+        write_volume(path, image.pixels, image)
+        return
     _find_writer(path)(path, image.pixels, image)
 
 

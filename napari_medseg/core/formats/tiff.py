@@ -21,7 +21,7 @@ from napari_medseg.core.hounsfield import looks_like_hu
 from napari_medseg.core.image import Image, StorageLayout, cast_native
 from napari_medseg.core.tiff.axes import find_axes
 from napari_medseg.core.tiff.integrity import refuse_broken_chain, refuse_incomplete
-from napari_medseg.core.tiff.ome import refuse_unsafe_ome
+from napari_medseg.core.tiff.ome import read_ome_annotation, refuse_unsafe_ome
 from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, keep_numbers, read_colours
 from napari_medseg.core.tiff.samples import compute_sample_bytes, read_samples, refuse_larger_codestreams
 from napari_medseg.core.tiff.spacing import read_spacing_zyx
@@ -188,4 +188,4 @@ def _make_image(path: Path, raster: _Raster, pixels: NDArray[Any], units: str) -
 def _read_grid(tiff: tifffile.TiffFile) -> GridMetadata:
     imagej = tiff.imagej_metadata or {}
     shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0]
-    return parse_grid_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or ""))
+    return parse_grid_json(str(imagej.get("Info") or shaped.get(GRID_KEY) or read_ome_annotation(tiff, GRID_KEY)))

@@ -38,6 +38,16 @@ def refuse_unsafe_ome(path: Path, tiff: tifffile.TiffFile) -> None:
             )
 
 
+def read_ome_annotation(tiff: tifffile.TiffFile, key: str) -> str:
+    """Return the value of a key in the map annotations of an OME-TIFF; ``""`` if there is none."""
+    try:
+        root = ElementTree.fromstring((tiff.ome_metadata or "") if tiff.is_ome else "<none/>")
+    except ElementTree.ParseError:
+        return ""
+    entries = (each for each in root.iter() if each.tag.rpartition("}")[2] == "M" and each.get("K") == key)
+    return next((entry.text or "" for entry in entries), "")
+
+
 def _refuse_elsewhere(path: Path, name: str) -> None:
     """Refuse a name that is not of a file in the same folder: a header must not decide which file is opened."""
     beside = path.parent / name

@@ -6,7 +6,14 @@ from pathlib import Path
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
 
-EXPORT_FORMATS = (("NIfTI", ".nii.gz"), ("TIFF", ".tif"), ("PNG (single slices only)", ".png"))
+from napari_medseg.core.label_files.registry import LABEL_FORMATS
+
+_TWINS = ("nii", "tiff-long")
+EXPORT_FORMATS = tuple(
+    (f"{one.title} (single slices only)" if one.planes_only else one.title, one.suffix)
+    for one in LABEL_FORMATS.values()
+    if one.name not in _TWINS
+)
 
 EXPORT_NAMES = (("patient and case: patient-12_case-3", "group"), ("file of the image", "stem"))
 
@@ -31,7 +38,8 @@ def make_export_form(
             "label": "Format",
             "choices": EXPORT_FORMATS,
             "value": suffix,
-            "tooltip": "All formats keep the voxel grid of the source image; PNG cannot store volumes",
+            "tooltip": "All formats keep the voxel grid of the source image. DICOM-SEG and RTSTRUCT belong to a DICOM "
+            "series and hold the name and ID of its patient",
         },
         folder={
             "label": "Folder",

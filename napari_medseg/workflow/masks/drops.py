@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats import WRITERS
+from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
@@ -99,7 +99,7 @@ def is_named_as_mask(path: Path) -> bool:
 
 
 def _split_files(paths: Sequence[Path]) -> SplitDrop:
-    readable = [path for path in paths if get_suffix(path) in WRITERS]
+    readable = [path for path in paths if get_suffix(path) in MASK_SUFFIXES]
     masks = [path for path in readable if is_named_as_mask(path)]
     if not masks:
         masks = _find_plain_names(readable)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats import WRITERS
+from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.workflow.masks.value_names import read_value_names
 from training.from_folders.mask_files import MaskFile
@@ -149,7 +149,7 @@ def _list_mask_files(folder: Path) -> tuple[Path, ...]:
     return tuple(
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in WRITERS
+        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in MASK_SUFFIXES
     )
 
 

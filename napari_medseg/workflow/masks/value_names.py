@@ -1,7 +1,8 @@
 """Names of mask values, as other programs write them, and the labels of a task that they name.
 
-TotalSegmentator writes a table of names into the header of a NIfTI file of several labels (a Caret extension), nnU-Net
-a `dataset.json` beside its masks or one folder above.
+TotalSegmentator writes a table of names into the header of a NIfTI file of several labels (a Caret extension), 3D
+Slicer names the segments in the header of a `.seg.nrrd`, nnU-Net in a `dataset.json` beside its masks or one folder
+above.
 """
 
 import gzip
@@ -16,6 +17,7 @@ from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.name_matching import fold_name
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX, read_segment_names
 
 DATASET_FILE = "dataset.json"
 MAX_TABLE_BYTES = 1 << 20
@@ -51,6 +53,8 @@ def read_value_names(mask: Path) -> dict[int, str]:
         If the `dataset.json` cannot be read.
     """
     names = _read_nifti_table(mask) if get_suffix(mask) in NIFTI_SUFFIXES else {}
+    if get_suffix(mask) == SEG_NRRD_SUFFIX:
+        names = read_segment_names(mask)
     for folder in (mask.parent, mask.parent.parent):
         names = names or _read_dataset_file(folder / DATASET_FILE)
     return {value: name for value, name in names.items() if value > 0}

@@ -8,17 +8,15 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
-from napari_medseg.core.image import Image
+from napari_medseg.core.label_files.registry import find_label_format, find_problem
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
@@ -27,6 +25,7 @@ from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
 from napari_medseg.workflow.output.image_names import ImageNamer
+from napari_medseg.workflow.output.label_output import describe_labels, list_remarks, write_and_read_back
 from napari_medseg.workflow.output.measurement_table import MEASUREMENTS_FILE, write_measurements
 from napari_medseg.workflow.output.provenance import (
     PROVENANCE_FILE,
@@ -100,7 +99,7 @@ def export_corrections(
         Created if it does not exist. Cases of an earlier export stay listed in `provenance.json`; an exported case
         replaces its earlier files. An export that was interrupted can be repeated.
     suffix
-        ``".tif"``, ``".nii.gz"``, ``".nii"`` or ``".png"``.
+        Name or suffix of one of `core.label_files.registry.LABEL_FORMATS`, such as ``"dicom-seg"`` or ``".nii.gz"``.
     with_images
         Whether to write the image beside its labels.
     namer
@@ -155,7 +154,7 @@ def _write_plans(
         for plan in plans:
             item = _straighten(plan.item) if straighten else plan.item
             with stage_files(plan.files) as staged:
-                _write_item_files(item, staged, is_cancelled)
+                _write_item_files(item, plan, staged, is_cancelled)
             if item.reviewed_mask is None:
                 _remove_reviewed_file(plan, earlier)
             written += plan.files.values()
@@ -183,7 +182,7 @@ def _write_lists(folder: Path, entries: list[Entry], left: list[Entry], *, is_ne
 
 
 def _check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
-    look_up(formats.WRITERS, suffix, problem=f"labels cannot be exported as {suffix!r}")
+    wanted = find_label_format(suffix)
     problems = []
     for item in items:
         raise_if_cancelled(is_cancelled)
@@ -192,8 +191,8 @@ def _check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Ca
             continue
         findings = check_labels(item.labels, item.task, item.image)
         problems += [f"{item.case.name}: {finding.text}" for finding in findings if finding.blocking]
-        if suffix == ".png" and len(item.image.spatial_axes) > 2:
-            problems.append(f"{item.case.name}: it is a volume, and PNG holds one plane; choose .tif or .nii.gz")
+        if problem := find_problem(wanted, item.image):
+            problems.append(f"{item.case.name}: {problem}")
     if problems:
         raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct these cases, or exclude them.")
 
@@ -212,28 +211,27 @@ def _straighten(item: ExportItem) -> ExportItem:
 def _remove_reviewed_file(plan: ExportPlan, earlier: Provenance) -> None:
     """Remove the review mask of an earlier export if the whole image is reviewed now."""
     labels_path = plan.files["labels_file"]
-    path = labels_path.with_name(labels_path.name.replace(f"{plan.stem}_labels", f"{plan.stem}_reviewed", 1))
+    suffix = find_label_format(plan.label_format).choose_image_suffix(plan.item.image)
+    path = labels_path.with_name(f"{plan.stem}_reviewed{suffix}")
     if earlier.lists(path):
         path.unlink(missing_ok=True)
 
 
-def _write_item_files(item: ExportItem, files: Mapping[str, Path], is_cancelled: Callable[[], bool]) -> None:
+def _write_item_files(
+    item: ExportItem, plan: ExportPlan, files: Mapping[str, Path], is_cancelled: Callable[[], bool]
+) -> None:
     raise_if_cancelled(is_cancelled)
-    _write_and_read_back(files["labels_file"], item.labels, item.image)
+    described = describe_labels(item, plan.files.get("image_file", Path(plan.stem)).name)
+    write_and_read_back(files["labels_file"], item.labels, item.image, find_label_format(plan.label_format), described)
     raise_if_cancelled(is_cancelled)
     if item.reviewed_mask is not None:
-        _write_and_read_back(files["reviewed_file"], item.reviewed_mask.astype(np.uint8), item.image)
+        mask_format = find_label_format(formats.get_suffix(files["reviewed_file"]))
+        write_and_read_back(
+            files["reviewed_file"], item.reviewed_mask.astype(np.uint8), item.image, mask_format, described
+        )
     if "image_file" in files:
         formats.write_image(files["image_file"], item.image)
     raise_if_cancelled(is_cancelled)
-
-
-def _write_and_read_back(path: Path, labels: NDArray[Any], image: Image) -> None:
-    formats.write_labels(path, labels, image)
-    if not np.array_equal(formats.read_labels(path, image, expected_shape=image.spatial_shape), labels):
-        raise MedSegError(
-            f"{path} differs from the data that was written. The disk may be damaged; export to another disk."
-        )
 
 
 def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
@@ -261,7 +259,10 @@ def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
             "shape": list(image.spatial_shape),
             "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
             "affine_to_ras_mm": None if image.affine is None else image.affine.tolist(),
-            "remarks": describe_grid(image, plan.item.image, labels_path.name),
+            "remarks": [
+                *describe_grid(image, plan.item.image, labels_path.name),
+                *list_remarks(item, find_label_format(plan.label_format)),
+            ],
         },
         "measurements": [
             {

@@ -17,6 +17,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key, shorten_for_endings
 from napari_medseg.core.image import Image
+from napari_medseg.core.label_files.registry import LabelFormat, find_label_format
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.output.image_names import ImageName, ImageNamer, is_dicom_image
@@ -43,12 +44,16 @@ class ExportItem:
 
 @dataclass(frozen=True, eq=False)
 class ExportPlan:
-    """One case with its names and the files to write; the keys of `files` are those of `provenance.json`."""
+    """One case with its names and the files to write; the keys of `files` are those of `provenance.json`.
+
+    `label_format` is a name of `core.label_files.registry.LABEL_FORMATS`.
+    """
 
     item: ExportItem
     name: ImageName
     stem: str
     files: Mapping[str, Path]
+    label_format: str = "tiff"
 
     @property
     def owner(self) -> dict[str, str]:
@@ -73,11 +78,13 @@ def plan_files(
     """
     names = [namer.make_case_name(item.image, item.case) for item in items]
     stems = _make_file_stems(items, names, namer, earlier)
-    endings = [f"_{what}{suffix}" for what in ("labels", "image", "reviewed")]
+    wanted = find_label_format(suffix)
+    endings = [f"_labels{wanted.suffix}", f"_image{wanted.image_suffix}", f"_reviewed{wanted.image_suffix}"]
     plans = []
     for item, name, stem in zip(items, names, stems, strict=True):
         short = shorten_for_endings(stem, endings, folder)
-        plans.append(ExportPlan(item, name, short, _make_file_paths(item, folder, short, suffix, with_images)))
+        files = _make_file_paths(item, folder, short, wanted, with_images)
+        plans.append(ExportPlan(item, name, short, files, wanted.name))
     return plans
 
 
@@ -125,10 +132,17 @@ def _format_owner(content_sha256: str, task: str) -> str:
     return f"{content_sha256} {task}"
 
 
-def _make_file_paths(item: ExportItem, folder: Path, stem: str, suffix: str, with_images: bool) -> dict[str, Path]:
+def _make_file_paths(
+    item: ExportItem, folder: Path, stem: str, wanted: LabelFormat, with_images: bool
+) -> dict[str, Path]:
     """Return the output paths of a case; the keys are those used in `provenance.json`."""
-    wanted = {"labels": True, "image": with_images, "reviewed": item.reviewed_mask is not None}
-    return {f"{what}_file": folder / f"{stem}_{what}{suffix}" for what, is_so in wanted.items() if is_so}
+    image_suffix = wanted.choose_image_suffix(item.image)
+    files = {"labels_file": folder / f"{stem}_labels{wanted.suffix}"}
+    if with_images:
+        files["image_file"] = folder / f"{stem}_image{image_suffix}"
+    if item.reviewed_mask is not None:
+        files["reviewed_file"] = folder / f"{stem}_reviewed{image_suffix}"
+    return files
 
 
 def refuse_foreign_files(plans: Sequence[ExportPlan], earlier: Provenance) -> None:

@@ -24,13 +24,14 @@ from napari_medseg.core.formats.discovery import (
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
+    VOLUME_SUFFIXES,
     get_suffix,
 )
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 
-_OTHER_FORMATS = (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES)
+_OTHER_FORMATS = (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES)
 
 
 @dataclass(frozen=True)

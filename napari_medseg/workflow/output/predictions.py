@@ -90,6 +90,11 @@ class PredictionFolder:
         self._entries = _read_entries(folder / PREDICTIONS_FILE)
         self._claimed: set[str] = set()
 
+    @property
+    def model(self) -> str:
+        """The model version."""
+        return self._model
+
     def refuse_existing(self, files: Sequence[Path]) -> None:
         """Raise `MedSegError` if the labels of these files exist and may not be replaced."""
         source = _make_source_id(files)
