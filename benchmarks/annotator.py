@@ -1,0 +1,180 @@
+"""Seconds per case of a simulated annotator: brush from nothing, brush from the draft, all tools from the same draft.
+
+`python benchmarks/annotator.py --data ../shared/data --out FILE.jsonl` predicts hold-out images of each task with the
+live bundled version and corrects them up to a stated quality. The annotator works on a real draft with its journal, by
+the editing tools of the program. At each step it takes the action that mends most per second of a stated time model
+(`annotator_hand.TimeModel`); its hand misses by 2 px, and it overlooks one error in ten. It knows the truth, so its
+seconds are those of somebody who sees at once what is wrong: ratios between ways to work mean more than the seconds.
+
+The actions are chosen once, by the stated times; the ratios with other times price the same actions anew.
+`--report` only prints the table of existing lines. A rerun skips the lines that exist.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from annotator_hand import Effort, Hand, TimeModel
+from annotator_person import Annotator, Work, compute_score, overlook
+
+from napari_medseg.core import formats
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.project.undo_journal import StrokeJournal
+from napari_medseg.core.records import Case, Review, ReviewState
+from napari_medseg.core.snapshot import Role
+from napari_medseg.core.tasks.bundled_tasks import get_task
+from napari_medseg.inference.events import PredictionOptions, get_result
+from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.probabilities.stored_probabilities import StoredProbabilities
+from napari_medseg.workflow.drafts import Draft
+from training.data.labelled_cases import LabelledCase, pair_by_stem
+from training.from_folders.base_recipe import read_model_recipe
+
+RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+GOALS = {"lungs": 0.95, "covid": 0.85, "nuclei": 0.90, "instruments": 0.93}
+SOURCES = {
+    "lungs": ("lungs-4.json", ("ct20_whole_body",)),
+    "covid": ("covid-2.json", ("medseg",)),
+    "nuclei": ("nuclei-2.json", ("monuseg", "dsb2018")),
+    "instruments": ("instruments.json", ()),
+}
+"""Recipe with the split, and the sources whose hold-out images are corrected; all of them if none is named."""
+WAYS = {"brush from nothing": (False, False), "brush": (True, False), "all tools": (True, True)}
+"""Name of a way to work: whether it starts from the model's draft, and whether it may use all tools."""
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Correct what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("annotator.jsonl"))
+    parser.add_argument("--tasks", nargs="+", default=list(GOALS), choices=list(GOALS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--n", type=int, default=8, help="largest number of images of a task")
+    parser.add_argument("--report", action="store_true", help="print the table of existing lines only")
+    options = parser.parse_args()
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    if not options.report:
+        done = {(row["task"], row["case"], row["seed"]) for row in rows}
+        for task in options.tasks:
+            for row in correct_task(task, options, done):
+                rows.append(row)
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+    print(format_table(rows))
+
+
+def correct_task(task: str, options: argparse.Namespace, done: set[tuple[str, str, int]]) -> Iterator[Row]:
+    """Predict hold-out images of a task and correct them in each way."""
+    registry = ModelRegistry(options.out.parent / "empty-registry", BUNDLED_MODELS)
+    card = registry.get_live_card(task)
+    roi = registry.find_roi_model(card)
+    predictor = Predictor.load(registry.get_folder(card.id), roi_folder=roi and registry.get_folder(roi.id))
+    for case in choose_cases(task, options.data, options.n):
+        missing = [seed for seed in options.seeds if (task, case.name, seed) not in done]
+        if not missing:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            work = predict(predictor, case, task, Path(folder))
+            for seed in missing:
+                for way in WAYS:
+                    row = correct_case(work, way, seed, case.name, Path(folder))
+                    yield {"task": task, "case": case.name, "seed": seed, "way": way, "model": card.id, **row}
+
+
+def choose_cases(task: str, data: Path, n: int) -> list[LabelledCase]:
+    """Hold-out images that no training saw, evenly chosen from all of them."""
+    name, wanted = SOURCES[task]
+    cases = []
+    for source in read_model_recipe(RECIPES / name).sources:
+        if (wanted and source.name not in wanted) or not source.labels:
+            continue
+        pairs = pair_by_stem(data / source.images, data / source.labels)
+        roles = source.assign_roles([pair.name for pair in pairs], data)
+        cases += [pair for pair in pairs if roles[pair.name][1] is Role.HOLD_OUT]
+    step = max(1, len(cases) // n)
+    return cases[step // 2 :: step][:n]
+
+
+def predict(predictor: Predictor, case: LabelledCase, task: str, folder: Path) -> Work:
+    """Return the draft of the model with its probabilities, as the window gets them."""
+    image, stored = formats.read(case.image), folder / "probabilities"
+    options = PredictionOptions(probabilities_file=stored)
+    draft = get_result(predictor.predict(image, options), lambda text: None).labels
+    truth = formats.read_labels(case.labels, image)
+    if not get_task(task).instances:
+        truth = np.where(truth == 255, 1, truth)
+    probability = StoredProbabilities(stored, draft.shape) if stored.exists() else None
+    return Work(get_task(task), image, draft, truth.astype(draft.dtype), probability)
+
+
+def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Row:
+    """Correct one case in one way; the errors that are overlooked are the same in all ways."""
+    has_draft, has_tools = WAYS[way]
+    start = work.draft.copy() if has_draft else np.zeros_like(work.draft)
+    rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    believed = overlook(work.draft, work.truth, work.task, rng)
+    journal = StrokeJournal(folder / f"{seed}-{way}.journal")
+    case = Case(1, work.task.name, "case", "group", "hash", "YX", start.shape, None, (), False, "2026")
+    draft = Draft(Review(1, 1, None, ReviewState.OPEN, 0.0, 0, "", "2026", None), case, journal, start, "")
+    annotator = Annotator(work, draft, believed, Hand(rng), has_tools=has_tools)
+    first, goal = compute_score(start, work.truth, work.task), GOALS[work.task.name]
+    last = annotator.correct(goal)
+    draft.close()
+    effort = annotator.diary.effort
+    return {
+        "first": round(first, 4),
+        "last": round(last, 4),
+        "reached": last >= goal,
+        "effort": asdict(effort),
+        "actions": dict(annotator.diary.actions),
+    }
+
+
+def format_table(rows: list[Row]) -> str:
+    """Median seconds per case, and the ratio of all tools to the brush with all times as stated, halved and doubled."""
+    lines = ["| task | n | way | median s | reached | actions |", "|---|---|---|---|---|---|"]
+    grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["task"], row["way"]].append(row)
+    for (task, way), members in sorted(grouped.items()):
+        seconds = statistics.median(price(row, TimeModel()) for row in members)
+        reached = sum(row["reached"] for row in members)
+        counts = sum(sum(row["actions"].values()) for row in members) / len(members)
+        lines.append(f"| {task} | {len(members)} | {way} | {seconds:.1f} | {reached} | {counts:.1f} |")
+    lines += ["", "| task | tools / brush | lowest | highest | draft / nothing |", "|---|---|---|---|---|"]
+    for task in sorted({row["task"] for row in rows}):
+        tools = [compute_ratio(rows, task, "all tools", "brush", model) for _, model in TimeModel().list_variants()]
+        draft = compute_ratio(rows, task, "brush", "brush from nothing", TimeModel())
+        lines.append(f"| {task} | {tools[0]:.2f} | {min(tools):.2f} | {max(tools):.2f} | {draft:.2f} |")
+    return "\n".join(lines)
+
+
+def compute_ratio(rows: list[Row], task: str, way: str, other: str, model: TimeModel) -> float:
+    """Total seconds in one way, divided by those in another, of the cases in which both reached the goal."""
+    of: dict[str, dict[tuple[str, int], float]] = {way: {}, other: {}}
+    for row in rows:
+        if row["task"] == task and row["way"] in of and row["reached"]:
+            of[row["way"]][row["case"], row["seed"]] = price(row, model)
+    both = of[way].keys() & of[other].keys()
+    total = sum(of[other][key] for key in both)
+    return sum(of[way][key] for key in both) / total if total else float("nan")
+
+
+def price(row: Row, model: TimeModel) -> float:
+    """Seconds of a row under a time model; one look at a case that needs nothing."""
+    effort = Effort(**row["effort"])
+    return (effort if effort.looks else Effort(looks=1)).compute_seconds(model)
+
+
+if __name__ == "__main__":
+    main()

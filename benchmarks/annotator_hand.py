@@ -1,0 +1,157 @@
+"""What a simulated annotator can do with a brush: strokes of an unsteady hand, and the seconds that work takes.
+
+The constants of `TimeModel` are of the size of the keystroke-level model (Card, Moran and Newell, CACM 1980: a key
+0.2 to 0.3 s, pointing 1.1 s, mental preparation 1.35 s); `annotator.py` reports every ratio with each of them halved
+and doubled.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_medseg.core.editing.geometry import rasterise_stroke
+
+Mask = NDArray[np.bool_]
+Path2D = NDArray[np.float64]
+ROW_STEP = 1.5
+"""Distance of the rows of a stroke that covers a region, in radii of the brush."""
+RADIUS_SHARES = (1.0, 0.5)
+"""Radii that are tried, relative to the largest disc that fits into the region."""
+MIN_RADIUS_PX = 1.5
+
+
+@dataclass(frozen=True)
+class TimeModel:
+    """Seconds of a person's hand and eye; a click includes pointing, also where a key acts on what is pointed at."""
+
+    stroke_s: float = 0.4
+    stroke_s_per_px: float = 1 / 400
+    click_s: float = 0.9
+    key_s: float = 0.3
+    look_s: float = 1.5
+
+    def list_variants(self) -> Iterator[tuple[str, "TimeModel"]]:
+        """Yield this model, and it with each constant halved and doubled."""
+        yield "as stated", self
+        for constant in fields(self):
+            for factor in (0.5, 2.0):
+                value = getattr(self, constant.name) * factor
+                yield f"{constant.name} x {factor:g}", replace(self, **{constant.name: value})
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an action costs, before a time model gives it seconds."""
+
+    strokes: int = 0
+    stroke_px: float = 0.0
+    clicks: int = 0
+    keys: int = 0
+    looks: int = 0
+
+    def __add__(self, other: "Effort") -> "Effort":
+        return Effort(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+    def compute_seconds(self, model: TimeModel) -> float:
+        """Seconds under a time model."""
+        return (
+            self.strokes * model.stroke_s
+            + self.stroke_px * model.stroke_s_per_px
+            + self.clicks * model.click_s
+            + self.keys * model.key_s
+            + self.looks * model.look_s
+        )
+
+
+@dataclass
+class Hand:
+    """A hand that misses by `jitter_px` (standard deviation); it remembers the radius and label of its brush."""
+
+    rng: np.random.Generator
+    jitter_px: float = 2.0
+    radius_px: float = 5.0
+    value: int = field(default=-1)
+
+    def shake(self, path: Path2D) -> Path2D:
+        """Return the points where the hand really goes.
+
+        The error is that of whole strokes and of their points: half of the variance each.
+        """
+        sigma = self.jitter_px / np.sqrt(2.0)
+        return path + self.rng.normal(0.0, sigma, 2) + self.rng.normal(0.0, sigma, path.shape)
+
+    def count_preparation(self, radius_px: float, value: int) -> Effort:
+        """Effort to set radius (a click on the slider) and label (a key), where they differ from the last ones."""
+        return Effort(clicks=int(abs(radius_px - self.radius_px) > 0.3 * self.radius_px), keys=int(value != self.value))
+
+    def remember(self, radius_px: float, value: int) -> None:
+        """Leave the brush as it was set."""
+        self.radius_px, self.value = radius_px, value
+
+
+@dataclass(frozen=True, eq=False)
+class Strokes:
+    """Strokes of one radius that cover a region: the paths that the hand means to draw."""
+
+    radius_px: float
+    paths: tuple[Path2D, ...]
+
+    @property
+    def effort(self) -> Effort:
+        """Strokes and their length; a dab has none."""
+        lengths = (np.linalg.norm(np.diff(path, axis=0), axis=1).sum() for path in self.paths)
+        return Effort(strokes=len(self.paths), stroke_px=float(sum(lengths)))
+
+    def rasterise(self, hand: Hand, shape: tuple[int, int]) -> Mask:
+        """Return the pixels that the brush covers, drawn by the hand."""
+        covered, plane = np.zeros(shape, np.bool_), tuple(slice(0, n) for n in shape)
+        for path in self.paths:
+            shaken = np.clip(hand.shake(path), 0, np.array(shape) - 1.0)
+            box, mask = rasterise_stroke(shaken, self.radius_px, plane)
+            covered[box] |= mask
+        return covered
+
+
+def plan_strokes(region: Mask) -> Iterator[Strokes]:
+    """Yield ways to cover a region (y, x) with a round brush: rows to and fro, with a large and with smaller radii."""
+    (box,) = ndimage.find_objects(region.astype(np.uint8))
+    origin, region = np.array([side.start for side in box], float), region[box]
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    deepest = float(depth.max())
+    seen: set[float] = set()
+    for share in RADIUS_SHARES:
+        radius = max(round(deepest * share * 2) / 2, MIN_RADIUS_PX)
+        if radius not in seen:
+            seen.add(radius)
+            yield Strokes(radius, tuple(path + origin for path in _cover(region, depth, radius)))
+
+
+def _cover(region: Mask, depth: NDArray[np.float64], radius: float) -> Iterator[Path2D]:
+    """Rows through the places where the whole brush lies in the region; a row that cannot be reached begins anew."""
+    inner = depth >= min(radius, float(depth.max()))
+    rows = np.flatnonzero(inner.any(axis=1))
+    step = max(1, int(radius * ROW_STEP))
+    path: list[tuple[float, float]] = []
+    for number, y in enumerate(sorted({*range(int(rows[0]), int(rows[-1]) + 1, step), int(rows[-1])})):
+        runs = _find_runs(inner[y])
+        for start, stop in runs if number % 2 == 0 else [(b, a) for a, b in reversed(runs)]:
+            ends = [(float(y), float(start)), (float(y), float(stop))]
+            if path and not _stays_inside(region, path[-1], ends[0]):
+                yield np.array(path)
+                path = []
+            path.extend(ends if start != stop else ends[:1])
+    if path:
+        yield np.array(path)
+
+
+def _find_runs(row: Mask) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], row.astype(np.int8), [0]))))
+    return [(int(start), int(stop) - 1) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _stays_inside(region: Mask, start: tuple[float, float], end: tuple[float, float]) -> bool:
+    points = np.linspace(start, end, int(max(abs(start[0] - end[0]), abs(start[1] - end[1]))) + 2).round().astype(int)
+    return bool(region[tuple(points.T)].all())

@@ -1,0 +1,93 @@
+"""The simulated annotator: it reaches its goal, by cheaper actions where it has tools, and its times are counted."""
+
+from pathlib import Path
+
+import annotator
+import annotator_person
+import numpy as np
+import pytest
+from annotator_hand import Effort, Hand, TimeModel, plan_strokes
+from annotator_person import Work, compute_score, find_wrong_places
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.tasks.bundled_tasks import get_task
+
+
+def draw_disc(labels: np.ndarray, y: int, x: int, radius: int, value: int) -> np.ndarray:
+    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    labels[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = value
+    return labels
+
+
+def make_work(task: str, draft: np.ndarray, truth: np.ndarray) -> Work:
+    pixels = np.where(truth > 0, 200, 50).astype(np.uint8)
+    pixels = np.stack([pixels] * 3, axis=-1) if get_task(task).instances else pixels
+    image = Image(pixels, "YXC" if pixels.ndim == 3 else "YX", (1.0, 1.0))
+    return Work(get_task(task), image, draft, truth, None)
+
+
+def correct(work: Work, way: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> annotator.Row:
+    monkeypatch.setattr(annotator_person, "OVERLOOKED", 0.0)
+    return annotator.correct_case(work, way, 0, "case", folder)
+
+
+def test_an_effort_gets_its_seconds_from_the_time_model() -> None:
+    effort = Effort(strokes=2, stroke_px=400, clicks=1, keys=3) + Effort(looks=1)
+    assert effort.compute_seconds(TimeModel()) == pytest.approx(0.8 + 1.0 + 0.9 + 0.9 + 1.5)
+    names = [name for name, _ in TimeModel().list_variants()]
+    assert len(names) == len(set(names)) == 11
+
+
+def test_strokes_cover_a_region_and_little_else() -> None:
+    region = draw_disc(np.zeros((90, 90), np.uint8), 45, 45, 30, 1) > 0
+    for strokes in plan_strokes(region):
+        covered = strokes.rasterise(Hand(np.random.default_rng(0), jitter_px=0.0), region.shape)
+        assert (covered & region).sum() > 0.8 * region.sum()
+        assert (covered & ~region).sum() < 0.08 * region.sum()
+
+
+def test_wrong_places_are_listed_by_size_with_the_right_label() -> None:
+    truth = draw_disc(draw_disc(np.zeros((80, 80), np.uint8), 20, 20, 6, 1), 60, 60, 12, 2)
+    (large, first), (small, second) = find_wrong_places(np.zeros_like(truth), truth, np.zeros(truth.shape, np.bool_))
+    assert (first, second) == (2, 1)
+    assert large.sum() > small.sum() == (truth == 1).sum()
+
+
+def test_a_missing_lesion_is_painted_and_a_wrong_one_is_deleted_by_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = draw_disc(np.zeros((128, 128), np.uint8), 40, 40, 14, 1)
+    draft = truth.copy()
+    draft[80:120, 60:120:12] = draft[80:120, 61:120:12] = draft[118:120, 60:120] = 1  # a comb: many strokes, one piece
+    work = make_work("covid", draft, truth)
+    brush, tools = (correct(work, way, tmp_path, monkeypatch) for way in ("brush", "all tools"))
+    nothing = correct(work, "brush from nothing", tmp_path, monkeypatch)
+    assert [row["reached"] for row in (brush, tools, nothing)] == [True, True, True]
+    assert tools["actions"] == {"delete": 1}
+    assert annotator.price(tools, TimeModel()) < annotator.price(brush, TimeModel())
+
+
+def test_two_nuclei_in_one_are_cut_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = draw_disc(draw_disc(np.zeros((100, 100), np.uint32), 50, 36, 14, 1), 50, 64, 14, 2)
+    draft = np.where(truth > 0, 1, 0).astype(np.uint32)
+    work = make_work("nuclei", draft, truth)
+    tools = correct(work, "all tools", tmp_path, monkeypatch)
+    assert tools["reached"]
+    assert "cut" in tools["actions"]
+    assert compute_score(draft, truth, work.task) < 0.7
+
+
+def test_a_case_that_is_good_enough_costs_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = draw_disc(np.zeros((64, 64), np.uint8), 30, 30, 12, 1)
+    row = correct(make_work("lungs", truth.copy(), truth), "brush", tmp_path, monkeypatch)
+    assert row["actions"] == {}
+    assert annotator.price(row, TimeModel()) == TimeModel().look_s
+
+
+def test_the_table_compares_the_cases_that_both_ways_finished() -> None:
+    row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "actions": {"brush": 1}}
+    slow, fast = ({"strokes": 0, "stroke_px": 0.0, "clicks": 0, "keys": 0, "looks": n} for n in (4, 2))
+    rows = [row | {"way": "brush", "effort": slow}, row | {"way": "all tools", "effort": fast}]
+    rows.append(row | {"case": "b", "way": "brush", "effort": slow})
+    assert annotator.compute_ratio(rows, "lungs", "all tools", "brush", TimeModel()) == 0.5
+    assert "| lungs | 0.50 | 0.50 | 0.50 |" in annotator.format_table(rows)
