@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 from pydicom.valuerep import format_number_as_ds
 
 from napari_medseg.core.atomic_io import atomic_write
@@ -82,7 +82,8 @@ def _make_header(source: DicomSource, described: LabelDescription, seed: tuple[s
     built.file_meta = FileMetaDataset()
     built.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     built.file_meta.MediaStorageSOPClassUID = built.SOPClassUID = RTStructureSetStorage
-    built.file_meta.MediaStorageSOPInstanceUID = built.SOPInstanceUID = make_uid("instance", *seed)
+    instance = UID(make_uid("instance", *seed))
+    built.file_meta.MediaStorageSOPInstanceUID = built.SOPInstanceUID = instance
     source.copy_patient_and_study(built)
     built.SpecificCharacterSet = "ISO_IR 192"
     built.Modality = "RTSTRUCT"

@@ -49,7 +49,8 @@ class DifferencesLayer(QObject):
 
     def show(self, current: OpenCase, comparison: LabelComparison, names: Mapping[int, str] = NAMES) -> None:
         """Show the differences of the open case; the selected layer and its tool stay. `names` are those of values."""
-        if (layer := self.layer) is not None and layer.data.shape == comparison.differences.shape:
+        layer = self.layer
+        if layer is not None and self._fits(layer, comparison, names):
             layer.data[...] = comparison.differences
             layer.refresh(extent=False)
             return
@@ -65,6 +66,12 @@ class DifferencesLayer(QObject):
                 metadata={layers.METADATA_KEY: {"case": current.case.id}},
             )
             self._layer.editable = False
+
+    @staticmethod
+    def _fits(layer: Labels, comparison: LabelComparison, names: Mapping[int, str]) -> bool:
+        """Whether a layer can show a comparison: of the same shape, and between the same two."""
+        same_names = list(layer.features["difference"]) == list(names.values())
+        return same_names and layer.data.shape == comparison.differences.shape
 
     def clear(self) -> None:
         """Remove the layer."""

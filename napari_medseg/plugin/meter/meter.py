@@ -262,7 +262,7 @@ class Meter(QObject):
         if isinstance(error, PredictionCancelled):
             show_info("The comparison of the versions was stopped by another prediction. Press the button to go on.")
         else:
-            show_problem(error)
+            show_problem(str(error))
 
     def _on_comparison_ended(self, worker: Worker) -> None:
         if worker is self._comparison and self.page is not None:

@@ -8,7 +8,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
@@ -125,7 +125,7 @@ def list_to_compare(ws: Workspace, pair: RetrainPair, rows: Sequence[CaseRow]) -
     ]
 
 
-def compare_versions(ws: Workspace, pair: RetrainPair, cases: Sequence[ToCompare]) -> Iterator[VersionAgreement]:
+def compare_versions(ws: Workspace, pair: RetrainPair, cases: Sequence[ToCompare]) -> Generator[VersionAgreement]:
     """Compare both versions on each case; labels that are not stored are predicted. It may run in a worker thread.
 
     What is predicted is not recorded: drafts stay as they are. Give each result to `store_version_agreement`.
