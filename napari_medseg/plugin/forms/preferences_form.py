@@ -43,10 +43,9 @@ def make_preferences_form(
             "device": device,
             "max_memory_gb": max_memory_gb,
         }
-        if reader.strip():
-            name = clean_name(reader)
-            chosen |= {"reader": name, "account_reader": preferences.account_reader or name}
-        save(Preferences.model_validate(preferences.model_dump() | chosen))  # the others are set elsewhere
+        save(
+            Preferences.model_validate(preferences.model_dump() | chosen | _name_reader(reader, preferences))
+        )  # the others are set elsewhere
 
     return magicgui(
         save_preferences,
@@ -80,6 +79,13 @@ def make_preferences_form(
             "0: a quarter of the free memory, and 200 times the size of the file",
         },
     )
+
+
+def _name_reader(name: str, preferences: Preferences) -> dict[str, str]:
+    """Return the changes to the preferences by a name; an empty one keeps the one before."""
+    if not name.strip():
+        return {}
+    return {"reader": clean_name(name), "account_reader": preferences.account_reader or clean_name(name)}
 
 
 def _list_choices(devices: Sequence[DeviceStatus], chosen: str) -> list[tuple[str, str]]:
