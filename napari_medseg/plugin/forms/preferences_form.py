@@ -43,9 +43,8 @@ def make_preferences_form(
             "device": device,
             "max_memory_gb": max_memory_gb,
         }
-        save(
-            Preferences.model_validate(preferences.model_dump() | chosen | _name_reader(reader, preferences))
-        )  # the others are set elsewhere
+        others = preferences.model_dump()  # they are set elsewhere
+        save(Preferences.model_validate(others | chosen | _name_reader(reader, preferences)))
 
     return magicgui(
         save_preferences,
