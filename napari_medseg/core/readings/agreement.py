@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.quality.metrics import compute_dice, compute_dice_per_label, compute_surface_distances
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.quality.metrics import compute_dice, compute_surface_distances
 from napari_medseg.core.tasks.bundled_tasks import Task
 
 MILLIMETRES, PIXELS = "mm", "px"
@@ -52,15 +53,36 @@ def compute_agreement(
     MedSegError
         If the shapes differ.
     """
+    if one.shape != other.shape:
+        raise MedSegError(f"labels of shape {one.shape} cannot be compared with {other.shape}; use those of one image.")
     if reviewed is not None:
         one, other = one * reviewed, other * reviewed
-    n_labelled = int(np.count_nonzero((one != 0) | (other != 0))) if one.shape == other.shape else 0
     if task.instances:
-        dice = compute_dice(one, other)
-        return LabelsAgreement(dice if n_labelled else None, n_labelled)
-    present = [label.value for label in task.labels if (one == label.value).any() or (other == label.value).any()]
-    scores = compute_dice_per_label(one, other, present)
-    return LabelsAgreement(float(np.mean(list(scores.values()))) if scores else None, n_labelled)
+        n_labelled = int(np.count_nonzero((one != 0) | (other != 0)))
+        return LabelsAgreement(compute_dice(one, other) if n_labelled else None, n_labelled)
+    pairs = _count_pairs(one, other, task.largest_value + 1)
+    sums = pairs.sum(axis=0) + pairs.sum(axis=1)
+    present = [label.value for label in task.labels if sums[label.value]]
+    scores = [2.0 * pairs[value, value] / sums[value] for value in present]
+    return LabelsAgreement(float(np.mean(scores)) if scores else None, int(pairs.sum() - pairs[0, 0]))
+
+
+def _count_pairs(one: NDArray[Any], other: NDArray[Any], n_values: int) -> NDArray[np.int64]:
+    """Return how often each pair of values occurs, shape (n, n); values beyond `n_values` make it larger.
+
+    Planes without labels are skipped, and a plane is counted in one pass: a series is compared whenever it is accepted.
+    """
+    n = max(n_values, int(one.max(initial=0)) + 1, int(other.max(initial=0)) + 1)
+    pairs = np.zeros(n * n, np.int64)
+    planes = zip(one.reshape(-1, *one.shape[-2:]), other.reshape(-1, *other.shape[-2:]), strict=True)
+    n_empty = 0
+    for plane, other_plane in planes:
+        if plane.any() or other_plane.any():
+            pairs += np.bincount((plane.astype(np.intp) * n + other_plane).ravel(), minlength=n * n)
+        else:
+            n_empty += plane.size
+    pairs[0] += n_empty
+    return pairs.reshape(n, n)
 
 
 def compute_label_scores(

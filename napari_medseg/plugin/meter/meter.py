@@ -8,6 +8,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QRect, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QMenu, QToolButton
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.readings.records import VersionAgreement
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -258,7 +259,7 @@ class Meter(QObject):
                 self._n_compared += 1
                 self.page.compare_button.setText(f"Stop ({self._n_compared} of {n_all})")
 
-    def _on_comparison_failed(self, error: Exception) -> None:
+    def _on_comparison_failed(self, error: MedSegError) -> None:
         if isinstance(error, PredictionCancelled):
             show_info("The comparison of the versions was stopped by another prediction. Press the button to go on.")
         else:
