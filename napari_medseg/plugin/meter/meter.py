@@ -182,9 +182,10 @@ class Meter(QObject):
             self._second_action.setEnabled(current is not None and not is_blind)
             self._second_action.setChecked(current is not None and readings.is_selected(current.case))
 
-    def _on_second(self, chosen: bool = False) -> None:
+    def _on_second(self) -> None:
         if (current := self._case_controller.current) is not None:
             with show_errors():
+                chosen = self._second_action.isChecked()
                 self._workspace.second_readings.choose(current.case, chosen)
                 if chosen and not self._workspace.reader.is_named:
                     self.show_readers_form()
