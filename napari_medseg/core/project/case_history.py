@@ -67,6 +67,8 @@ _HISTORY_QUERY = f"""
     LEFT JOIN corrections AS k ON {_GROUND_TRUTH}
     LEFT JOIN reviews AS o ON o.id = (SELECT max(id) FROM reviews WHERE {_IS_FIRST} AND state = {_OPEN})
     LEFT JOIN reviews AS d ON {_LAST_CLOSED}"""
+_HAS_OPEN_REVIEW = f"EXISTS (SELECT 1 FROM reviews WHERE case_id = c.id AND state = {_OPEN})"
+"""Of any reading."""
 _IS_LISTED = """c.id NOT IN (SELECT r.case_id FROM removed_cases AS r
     WHERE r.removed AND r.id = (SELECT max(id) FROM removed_cases WHERE case_id = r.case_id))"""
 _ACCEPTED_QUERY = f"""
@@ -96,7 +98,9 @@ def read_case_histories(
     with_open_review
         Whether to read only cases whose review is open.
     """
-    condition = f"{_IS_LISTED} AND c.id BETWEEN {ids[0]:d} AND {ids[1]:d}" + " AND o.id NOT NULL" * with_open_review
+    condition = (
+        f"{_IS_LISTED} AND c.id BETWEEN {ids[0]:d} AND {ids[1]:d}" + f" AND {_HAS_OPEN_REVIEW}" * with_open_review
+    )
     return decode_rows(connection, _read_in_order(connection, _HISTORY_QUERY, task, condition), _decode_history)
 
 

@@ -94,6 +94,9 @@ def test_older_corrections_are_measured_in_a_thread(
     dock = make_dock(ws)
     open_meter(dock, qtbot)
     qtbot.waitUntil(lambda: len(ws.project.read_records(DraftAgreement)) == 2)
+    first, second = ws.project.read_records(DraftAgreement)
+    assert (first.labelled_voxels, second.labelled_voxels) == (2 * 560 + 3, 2 * 560 + 9)
+    assert first.dice > second.dice > 0.99
 
 
 def test_another_person_sees_the_list_of_that_person(
