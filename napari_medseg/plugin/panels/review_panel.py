@@ -5,6 +5,7 @@ import time
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
@@ -178,6 +179,8 @@ def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> st
     draft = current.edit_session.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
     parts = [f"{minutes}:{seconds:02d} min", f"{_format_count(draft.changed_voxels)} vox"]
+    if draft.review.reading == SECOND:
+        parts.append("second reading")
     if current.is_edited and draft.saved_at is not None:
         parts.insert(0, f"saved {_format_elapsed(time.time() - draft.saved_at)}")
     return " · ".join(parts)

@@ -130,6 +130,8 @@ def test_another_person_sees_the_list_of_that_person(
     dock.worklist.open(case)
     qtbot.waitUntil(lambda: dock.case_controller.current is not None)
     assert not dock.case_controller.current.labels_layer.data.ravel()[:3].any(), "the draft of the model"
+    dock.review_panel.refresh()
+    assert dock.review_panel._status.text() == "0:00 min · 0 vox · second reading"
     dock._save_preferences(read_preferences(ws.registry).model_copy(update={"reader": "Anna"}))
     assert [row.state for row in dock.worklist.rows] == ["accepted"]
 
