@@ -1,6 +1,7 @@
 """A second person reads a case blind: what is seen, what is stored, whose labels count, and how far both agree."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.readings.records import FIRST, SECOND
 from napari_medseg.core.records import Case, Correction, Review
 from napari_medseg.workflow.cases import get_case_row, list_cases, list_current_corrections
-from napari_medseg.workflow.output.export import list_accepted_rows
+from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
 from napari_medseg.workflow.second_reader.readings import (
     compute_missing_agreements,
@@ -169,8 +170,15 @@ def test_a_rejection_by_the_second_reader_is_told_and_changes_nothing(ws: Worksp
     assert (read.second, read.second_who) == (None, "reader 2")
 
 
-def test_names_stay_in_the_table_of_identities(ws: Workspace, first: Case) -> None:
+def test_names_stay_in_the_table_of_identities(ws: Workspace, first: Case, tmp_path: Path) -> None:
     read_second(ws, first)
+    folder = ws.project.folder
+    export_corrections(read_export_items(ws, list_accepted_rows(ws, "lungs")), tmp_path / "out", ".tif", False)
+    files = [path for path in (*folder.rglob("*"), *(tmp_path / "out").iterdir()) if path.is_file()]
+    kept = [path for path in files if not path.name.startswith("project.sqlite")]
+    assert len(kept) > 4
+    assert not [path for path in kept if any(name.encode() in path.read_bytes() for name in (ANNA, f'"{BEN}"'))]
+    assert "reader 1" in (tmp_path / "out" / "provenance.json").read_text(encoding="utf-8")
     assert ws.project.identities.read_readers() == {"reader 1": ANNA, "reader 2": BEN}
     assert {review.who for review in ws.project.read_records(Review)} == {"reader 1", "reader 2"}
 
