@@ -15,6 +15,7 @@ from napari_medseg.workflow.meter.trend import Forecast, Saving
 
 HEIGHT_PX = 220
 BOTTOM_AXIS_PX = 44
+MARGINS_PX = (4, 4, 10, 10)
 N_RUNNING = 9
 """Cases of the running median."""
 BAR_WIDTH = 0.6
@@ -35,6 +36,7 @@ class MeterPlot(pg.PlotWidget):
         for name in ("left", "bottom"):
             self.getPlotItem().getAxis(name).enableAutoSIPrefix(False)
         self.getPlotItem().getAxis("bottom").setHeight(BOTTOM_AXIS_PX)
+        self.getPlotItem().layout.setContentsMargins(*MARGINS_PX)
         self.missing = ""
         self.theme_name = theme_name
         self.set_theme(theme_name)
@@ -181,7 +183,7 @@ def _compute_running_median(values: np.ndarray) -> np.ndarray:
 
 def _make_version_line(place: float, model: str, colour: str) -> pg.InfiniteLine:
     pen = pg.mkPen(colour, width=1, style=Qt.PenStyle.DotLine)
-    options = {"position": 0.93, "color": colour, "anchors": [(0, 0.5), (1, 0.5)]}
+    options = {"position": 0.93, "color": colour, "anchors": [(0, 0.5), (0, 0.5)]}
     return pg.InfiniteLine(place, angle=90, pen=pen, label=_shorten(model), labelOpts=options)
 
 

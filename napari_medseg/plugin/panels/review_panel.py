@@ -19,7 +19,10 @@ from napari_medseg.plugin.widgets.notifications import show_errors
 
 TICK_MS = 1000
 WRITE_INTERVAL_S = 5
-STATUS_TOOLTIP = "Time since the draft was saved, minutes of work, voxels that differ from the prediction"
+STATUS_TOOLTIP = (
+    "Time since the draft was saved, minutes of work, voxels that differ from the prediction.\n"
+    "2nd: a second reading; you see nothing of the first one"
+)
 
 
 class ReviewPanel(CollapsibleSection):
@@ -179,10 +182,10 @@ def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> st
     draft = current.edit_session.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
     parts = [f"{minutes}:{seconds:02d} min", f"{_format_count(draft.changed_voxels)} vox"]
-    if draft.review.reading == SECOND:
-        parts.append("second reading")
     if current.is_edited and draft.saved_at is not None:
         parts.insert(0, f"saved {_format_elapsed(time.time() - draft.saved_at)}")
+    if draft.review.reading == SECOND:
+        parts.insert(0, "2nd")  # first: the end is cut off in a narrow dock
     return " · ".join(parts)
 
 

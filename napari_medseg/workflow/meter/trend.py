@@ -149,9 +149,11 @@ def _list_readers(rows: Iterable[MeterRow]) -> tuple[str, ...]:
 
 def _list_recent_seconds(rows: Sequence[MeterRow], kind: str) -> list[float]:
     timed = [row for row in rows if row.is_timed and row.kind == kind]
-    models = list(dict.fromkeys(row.model for row in reversed(timed)))
-    newest = [row for row in timed if models and row.model == models[0]]
-    return _list_seconds(newest if len(newest) >= MIN_CASES else timed[-N_RECENT:])
+    for model in reversed(list(dict.fromkeys(row.model for row in timed))):  # second readings come late, of old drafts
+        of_version = [row for row in timed if row.model == model]
+        if len(of_version) >= MIN_CASES:
+            return _list_seconds(of_version)
+    return _list_seconds(timed[-N_RECENT:])
 
 
 def _add_estimates(parts: Sequence[Estimate]) -> Estimate:

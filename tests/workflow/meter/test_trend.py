@@ -62,6 +62,7 @@ def test_labels_without_time_count_for_dice_but_not_for_seconds() -> None:
 
 def test_the_forecast_is_of_the_newest_version_and_of_each_kind() -> None:
     rows = make_rows(OLD, [100.0] * 30) + make_rows(NEW, [30.0] * 10)
+    rows += make_rows(OLD, [100.0] * 3, who="reader 2")  # second readings of older drafts
     forecast = forecast_rest(rows, [make_case(n) for n in range(20)] + [make_case(99, n_slices=60)])
     assert (forecast.n_left, forecast.n_unknown) == (21, 1)
     assert forecast.seconds.value == pytest.approx(600.0)
