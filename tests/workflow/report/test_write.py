@@ -59,7 +59,7 @@ def test_it_tells_who_did_what_and_what_it_was_good_for(worked: Workspace, tmp_p
     text = strip(page)
     assert "cases 3 accepted 2 rejected 1" in text
     assert "reader 1 lungs-unet@1 2" in text
-    assert re.search(r"lungs-unet@1 lungs-unet@2 2 2 0\.8500 0\.9100 \+0\.0600 \+0\.0500 promoted 1:31 min", text)
+    assert re.search(r"lungs-unet@1 lungs-unet@2 promoted 0\.8500 0\.9100 \+0\.0600 \+0\.0500 2 2 1:31 min", text)
     assert "lungs-unet@2 (live)" in text
     assert "1 of 2 groups are held out, with 1 of 3 cases" in text
     assert "1 of 2 accepted cases (50 %) are held out" in text
