@@ -9,7 +9,6 @@ images, and the correlation of their fine structure decides. `benchmarks/duplica
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,12 @@ from scipy import ndimage
 from napari_medseg.core.quality.image_fingerprint import (
     GRID_CELLS,
     MAX_POINTS,
+    MIN_MATCHES,
     N_DIRECTIONS,
     N_FEATURES,
     SIDE_PX,
     Fingerprint,
+    align_points,
 )
 
 MIN_SAME_PLACE_SIMILARITY = 0.50
@@ -35,13 +36,6 @@ MAX_PLANE_PAIRS = 16
 _PLANES_AT_ONCE = 64
 """Their cosines, 1 MB, stay in the cache of the processor, and the memory is bounded."""
 _MIN_COSINE = 0.85
-_MIN_MATCHES = 9
-_MIN_BASE_PX = 12.0
-_TOLERANCE_PX = 4.0
-_FINE_TOLERANCE_PX = 2.5
-_MAX_HYPOTHESES = 120
-_MAX_TURN_RADIANS = 0.35
-_MIN_SCALE, _MAX_SCALE = 0.7, 1.43
 _MIN_OVERLAP = 0.3
 _BLOCK_PX = 16
 _MIN_BLOCK_SHARE = 0.6
@@ -233,7 +227,7 @@ class _PlaneBook:
     ) -> Iterator[tuple[int, _Similarity]]:
         cosines = (features @ self._features[at].reshape(-1, N_FEATURES).T).reshape(len(features), len(at), MAX_POINTS)
         # Most planes have too few corners that match any corner, mutual or not: then the rest is not asked.
-        may_match = np.flatnonzero((cosines.max(axis=2) > _MIN_COSINE).sum(axis=0) >= _MIN_MATCHES)
+        may_match = np.flatnonzero((cosines.max(axis=2) > _MIN_COSINE).sum(axis=0) >= MIN_MATCHES)
         if not len(may_match):
             return
         at, cosines = at[may_match], cosines[:, may_match]
@@ -241,10 +235,10 @@ class _PlaneBook:
         own = np.arange(len(features))[:, np.newaxis]
         is_mutual = here[np.arange(len(at)), there] == own
         is_match = is_mutual & (np.take_along_axis(cosines, there[..., np.newaxis], axis=2)[..., 0] > _MIN_COSINE)
-        for column in np.flatnonzero(is_match.sum(axis=0) >= _MIN_MATCHES):
+        for column in np.flatnonzero(is_match.sum(axis=0) >= MIN_MATCHES):
             matched = is_match[:, column]
             ours, theirs = points[matched], self._points[at[column]][there[matched, column]]
-            alignment = _align(ours, theirs)
+            alignment = align_points(ours, theirs)
             if alignment is not None:
                 yield int(at[column]), _correlate(plane, self._planes[at[column]], alignment)
 
@@ -254,42 +248,6 @@ def _to_unit(features: NDArray[np.int8]) -> NDArray[np.float32]:
     length = np.linalg.norm(numbers, axis=-1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(numbers, length, out=np.zeros_like(numbers), where=length > 0)
     return unit
-
-
-def _align(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float64] | None:
-    """Find the affine map (3, 2) from our points to theirs that most matches agree with; `None` if too few do.
-
-    Every two matches give a hypothesis, a similarity transformation; the best one is refined by least squares.
-    """
-    here, there = ours[:, 1] + 1j * ours[:, 0], theirs[:, 1] + 1j * theirs[:, 0]
-    first, second = _list_pairs(len(here))
-    base = here[first] - here[second]
-    first, second, base = (part[np.abs(base) > _MIN_BASE_PX] for part in (first, second, base))
-    ratio = (there[first] - there[second]) / base
-    size = np.abs(ratio)
-    is_plausible = (size > _MIN_SCALE) & (size < _MAX_SCALE) & (np.abs(np.angle(ratio)) < _MAX_TURN_RADIANS)
-    first, ratio = first[is_plausible], ratio[is_plausible]
-    if not len(first):
-        return None
-    step = -(-len(first) // _MAX_HYPOTHESES)
-    first, ratio = first[::step], ratio[::step]
-    shift = there[first] - ratio * here[first]
-    agrees = np.abs(ratio[:, np.newaxis] * here + shift[:, np.newaxis] - there) < _TOLERANCE_PX
-    agreeing = agrees[agrees.sum(axis=1).argmax()]
-    extended = np.column_stack([ours, np.ones(len(ours))])
-    for _ in range(2):
-        if agreeing.sum() < _MIN_MATCHES:
-            return None
-        affine, *_ = np.linalg.lstsq(extended[agreeing], theirs[agreeing], rcond=None)
-        agreeing = np.linalg.norm(extended @ affine - theirs, axis=1) < _FINE_TOLERANCE_PX
-    return affine if agreeing.sum() >= _MIN_MATCHES else None
-
-
-@cache
-def _list_pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return all pairs of `n` matches, which are at most `MAX_POINTS`: making them took half of the time."""
-    first, second = np.triu_indices(n, 1)
-    return first, second
 
 
 _PIXELS = np.column_stack([*(grid.ravel() for grid in np.mgrid[:SIDE_PX, :SIDE_PX]), np.ones(SIDE_PX * SIDE_PX)])
