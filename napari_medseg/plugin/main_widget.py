@@ -25,6 +25,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin import layer_reuse
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
+from napari_medseg.plugin.project.project_window import ProjectWindow
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
@@ -95,6 +96,7 @@ class MedSegWidget(QWidget):
         self._key_forwarder: KeyForwarder | None = None
         self.workspace: Workspace | None = None
         self.dock: Dock | None = None
+        self.project_window: ProjectWindow | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(2)
@@ -173,6 +175,7 @@ class MedSegWidget(QWidget):
         self._project_button.setPopupMode(self._project_button.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._project_button)
         menu.addAction("Open or create another project…", self._on_open_project)
+        menu.addAction("Disk use and report…", self._on_project_window)
         menu.addAction("Preferences…", self._on_preferences)
         self._project_button.setMenu(menu)
         keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
@@ -199,6 +202,9 @@ class MedSegWidget(QWidget):
             self._watch_window(self._window)
 
     def _close_project(self) -> None:
+        if self.project_window is not None:
+            self.project_window.close_down()
+            self.project_window = None
         if self.dock is not None:
             self.dock.close_down()
             self._layout.removeWidget(self.dock)
@@ -264,6 +270,13 @@ class MedSegWidget(QWidget):
     def _on_keys(self) -> None:
         if self.dock is not None:
             self.dock.show_keys()
+
+    def _on_project_window(self) -> None:
+        if self.workspace is not None:
+            if self.project_window is not None:
+                self.project_window.close_down()
+            self.project_window = ProjectWindow(self.workspace, self)
+            self.project_window.show()
 
     def _on_preferences(self) -> None:
         if self.dock is not None:

@@ -30,7 +30,7 @@ from napari_medseg.core.snapshot import Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.findings.case_finding import CaseFinding, read_dismissed, select_findings
-from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, find_shared_cases
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, iter_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
@@ -116,9 +116,8 @@ def iter_findings(
     if corrections:
         yield _check_whole_set(corrections[0].task, contents)
     held_out = [piece.case for piece in corrections if piece.case.held_out]
-    for piece in corrections:
-        if not piece.case.held_out:
-            yield _check_copies(folder, piece, held_out)
+    learnt = [piece for piece in corrections if not piece.case.held_out]
+    yield from _check_copies(folder, learnt, held_out)
     labels_of = {piece.case.id: piece for piece in corrections}
     for item in replayed:
         yield _check_replayed(folder, item, held_out, labels_of)
@@ -155,15 +154,17 @@ def _check_mixups(pieces: Sequence[CorrectionToCheck], sketches: Sequence[EdgeTh
     return findings
 
 
-def _check_copies(folder: Path, piece: CorrectionToCheck, held_out: Sequence[Case]) -> list[CaseFinding]:
-    """Find hold-out images that show the same as this training image: the evaluation would use training data."""
+def _check_copies(
+    folder: Path, learnt: Sequence[CorrectionToCheck], held_out: Sequence[Case]
+) -> Generator[list[CaseFinding]]:
+    """Find hold-out images that show the same as a training image: the evaluation would use training data."""
     texts = {
         Likeness.IDENTICAL: "the same image as {}, which is held out: no run trains on it. Put both into one group",
         Likeness.COPY: "a copy of {}, which is held out (moved, resized or compressed): no run trains on it",
         Likeness.SAME_PLACE: "the same place as {}, which is held out? Put both into one group if it is one patient",
     }
-    shared = find_shared_cases(folder, [piece.case], held_out)
-    return [_make_duplicate(piece, texts[one.likeness].format(held_out[one.other].name)) for one in shared]
+    for shared in iter_shared_cases(folder, [piece.case for piece in learnt], held_out):
+        yield [_make_duplicate(learnt[one.one], texts[one.likeness].format(held_out[one.other].name)) for one in shared]
 
 
 def _check_replayed(

@@ -7,6 +7,7 @@ fingerprints.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ N_DIRECTIONS = 8
 N_FEATURES = GRID_CELLS * GRID_CELLS * N_DIRECTIONS
 QUANTISATION_STEPS = 40.0
 
+MIN_MATCHES = 9
+"""Of corners: with fewer, two planes are not aligned."""
+_MIN_BASE_PX = 12.0
+_TOLERANCE_PX = 4.0
+_FINE_TOLERANCE_PX = 2.5
+_MAX_HYPOTHESES = 120
+_MAX_TURN_RADIANS = 0.35
+_MIN_SCALE, _MAX_SCALE = 0.7, 1.43
 _CELL_PX = 5
 _BORDER_PX = 6
 _MIN_DISTANCE_PX = 5
@@ -84,6 +93,42 @@ def compute_fingerprint(image: Image) -> Fingerprint:
 def resize_plane(plane: NDArray[Any], side_px: int = SIDE_PX) -> NDArray[np.float64]:
     """Resize a plane (y, x) to (side_px, side_px) by area averaging."""
     return _resize_along(_resize_along(plane, 0, side_px), 1, side_px)
+
+
+def align_points(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """Find the affine map (3, 2) from our points to theirs that most matches agree with; `None` if too few do.
+
+    Every two matches give a hypothesis, a similarity transformation; the best one is refined by least squares.
+    """
+    here, there = ours[:, 1] + 1j * ours[:, 0], theirs[:, 1] + 1j * theirs[:, 0]
+    first, second = _list_pairs(len(here))
+    base = here[first] - here[second]
+    first, second, base = (part[np.abs(base) > _MIN_BASE_PX] for part in (first, second, base))
+    ratio = (there[first] - there[second]) / base
+    size = np.abs(ratio)
+    is_plausible = (size > _MIN_SCALE) & (size < _MAX_SCALE) & (np.abs(np.angle(ratio)) < _MAX_TURN_RADIANS)
+    first, ratio = first[is_plausible], ratio[is_plausible]
+    if not len(first):
+        return None
+    step = -(-len(first) // _MAX_HYPOTHESES)
+    first, ratio = first[::step], ratio[::step]
+    shift = there[first] - ratio * here[first]
+    agrees = np.abs(ratio[:, np.newaxis] * here + shift[:, np.newaxis] - there) < _TOLERANCE_PX
+    agreeing = agrees[agrees.sum(axis=1).argmax()]
+    extended = np.column_stack([ours, np.ones(len(ours))])
+    for _ in range(2):
+        if agreeing.sum() < MIN_MATCHES:
+            return None
+        affine, *_ = np.linalg.lstsq(extended[agreeing], theirs[agreeing], rcond=None)
+        agreeing = np.linalg.norm(extended @ affine - theirs, axis=1) < _FINE_TOLERANCE_PX
+    return affine if agreeing.sum() >= MIN_MATCHES else None
+
+
+@cache
+def _list_pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all pairs of `n` matches, which are at most `MAX_POINTS`: making them took half of the time."""
+    first, second = np.triu_indices(n, 1)
+    return first, second
 
 
 def _digest(shape: Sequence[int], arrays: Sequence[NDArray[np.float32]]) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from napari_medseg.core.model_card import ModelCard
 
-BOX_WIDTH_PX, BOX_HEIGHT_PX = 168, 46
-STEP_X_PX, STEP_Y_PX = 184, 74
+BOX_WIDTH_PX, BOX_HEIGHT_PX = 196, 46
+STEP_X_PX, STEP_Y_PX = 212, 74
 MAX_VERSIONS = 60
 """The newest ones are drawn."""
 

@@ -108,18 +108,18 @@ def _build_retrain_table(report: TaskReport) -> Table | None:
                 one.run.created[:16].replace("T", " "),
                 one.run.base_model or "first model",
                 one.run.result_model or "",
-                one.run.n_corrections,
-                one.n_compared,
+                one.state,
                 "" if one.old is None else one.old,
                 "" if one.new is None else one.new,
                 change,
                 "" if one.worst_change is None else f"{one.worst_change:+.4f}",
-                one.state,
+                one.n_compared,
+                one.run.n_corrections,
                 "" if one.seconds is None else format_seconds(one.seconds),
             ]
         )
-    header = ["started", "before", "after", "corrections", "hold-out cases", "old", "new", "change", "worst case"]
-    return Table([*header, "decision", "duration"], rows) if rows else None
+    header = ["started", "before", "after", "decision", "old", "new", "change", "worst case", "compared", "corrections"]
+    return Table([*header, "duration"], rows) if rows else None
 
 
 def _describe_hold_out(data: DataCard) -> str:

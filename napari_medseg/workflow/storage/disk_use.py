@@ -13,6 +13,7 @@ from napari_medseg.core.decoded_size.limit import format_bytes
 from napari_medseg.core.errors import format_os_error
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER
 from napari_medseg.workflow.storage.file_kinds import CACHES, FileKind, ProjectFile, list_project_files
 
 ENDED = frozenset({RunState.FINISHED, RunState.CANCELLED, RunState.PROMOTED, RunState.KEPT_OLD, RunState.DISCARDED})
@@ -100,6 +101,8 @@ def _is_clearable(folder: Path, file: ProjectFile, ended_runs: Collection[str]) 
     is_at_rest = not file.run_id or file.run_id in ended_runs
     if file.kind is FileKind.CHECKPOINTS or not is_at_rest:
         return bool(file.run_id) and is_at_rest
+    if file.kind is FileKind.CHECKS:  # the present ones would take minutes out of the time budget of the next run
+        return not file.path.startswith(f"{CHECKS_FOLDER}/")
     return file.kind in CACHES and (file.kind is not FileKind.LEFTOVERS or _is_old(folder / file.path))
 
 

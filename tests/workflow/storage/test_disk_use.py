@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER
 from napari_medseg.workflow.storage.disk_use import (
     LEFTOVER_AGE_S,
     clear_files,
@@ -30,11 +31,12 @@ KEPT = (
     "runs/paused/start/model.safetensors",
     "runs/paused/.writing-0123abcd-best.safetensors",
     "notes.txt",
+    f"{CHECKS_FOLDER}/shared_content.npz",
 )
 CLEARED = (
     "cache/1-ab.probabilities.zip",
     "checks-2/image-ab.npz",
-    "checks-3/shared_content.json",
+    "checks/old.json",
     "runs/ended/checkpoint.safetensors",
     "runs/ended/best.safetensors",
     "runs/ended/cycle-00-001.safetensors",
@@ -66,7 +68,7 @@ def test_only_what_can_be_made_again_is_cleared(folder: Path) -> None:
     done = clear_files(folder, files)
     assert (done.n_files, done.n_bytes, done.problems) == (len(CLEARED), 10 * len(CLEARED), ())
     assert list_names(folder) == {*KEPT, "labels/.writing-9999abcd-b.tif"}
-    assert not (folder / "checks-3").exists()
+    assert not (folder / "checks-2").exists()
     assert not (folder / "runs" / "ended" / "start").exists()
     assert clear_files(folder, list_clearable_files(folder, {"ended"})).text == "There was nothing to clear."
 
