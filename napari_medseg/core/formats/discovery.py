@@ -12,7 +12,7 @@ from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -23,7 +23,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
 VOLUME_SUFFIXES = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES)
-_DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd")
+_DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd", ".seg.dcm", ".rtstruct.dcm")
 _NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
@@ -85,7 +85,7 @@ class FoundImages:
 
 
 def get_suffix(path: Path) -> str:
-    """Suffix in lower case; ``.nii.gz`` and ``.seg.nrrd`` count as one suffix."""
+    """Suffix in lower case; ``.nii.gz``, ``.seg.nrrd`` and ``.seg.dcm`` count as one suffix."""
     name = path.name.lower()
     return next((double for double in _DOUBLE_SUFFIXES if name.endswith(double)), path.suffix.lower())
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.discovery import (
+    DICOM_SUFFIXES,
     JPEG_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
@@ -31,7 +32,7 @@ from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_p
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
-from napari_medseg.core.formats.other_rooms import read_volume_mask, read_volume_mask_image
+from napari_medseg.core.formats.other_rooms import read_dicom_mask, read_volume_mask, read_volume_mask_image
 from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
@@ -74,7 +75,7 @@ def read_labels(
     MedSegError
         If the file is damaged, holds no labels, or has another grid; the text says how the grids differ.
     """
-    if get_suffix(path) not in MASK_SUFFIXES:
+    if get_suffix(path) not in (*MASK_SUFFIXES, *DICOM_SUFFIXES):
         raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(MASK_SUFFIXES))}. Convert them.")
     expected = None if expected_shape is None else math.prod(expected_shape) * LABEL_BYTES
     placed = read_mask(path, image, placement, expected_bytes=expected)
@@ -101,6 +102,8 @@ def read_mask(
         return _read_nifti_mask(path, image, placement, expected_bytes)
     if suffix in VOLUME_SUFFIXES:
         return read_volume_mask(path, image, placement, expected_bytes)
+    if suffix in DICOM_SUFFIXES:
+        return read_dicom_mask(path, image)
     is_tiff = suffix in TIFF_SUFFIXES
     found, notes, is_stated = _read_tiff_mask(path, expected_bytes) if is_tiff else _read_picture_mask(path)
     if image is None:
@@ -132,13 +135,16 @@ def read_mask_image(path: Path) -> Image:
         return found if _has_orientation(found) else replace(found, affine=None)
     if suffix in VOLUME_SUFFIXES:
         return read_volume_mask_image(path)
+    if suffix in DICOM_SUFFIXES:
+        raise MedSegError(f"{path.name} is laid on its own series only; it is not resampled to another grid.")
     return (_read_tiff_mask(path, None) if suffix in TIFF_SUFFIXES else _read_picture_mask(path))[0]
 
 
 def _get_mask_suffix(path: Path) -> str:
     suffix = get_suffix(path)
-    if suffix not in MASK_SUFFIXES and suffix not in JPEG_SUFFIXES:
-        known = ", ".join(sorted({*MASK_SUFFIXES, *JPEG_SUFFIXES}))
+    known_suffixes = {*MASK_SUFFIXES, *JPEG_SUFFIXES, *DICOM_SUFFIXES}
+    if suffix not in known_suffixes:
+        known = ", ".join(sorted(known_suffixes))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
     return suffix
 
